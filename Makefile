@@ -1,0 +1,61 @@
+# Every target that needs the packages installs them first, once for each lock.
+PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+ARGS ?=
+
+# Stages run by DVC, pip and git hooks find the installed commands here.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install lock repro train test lint format readme tensorboard clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## Create .venv and install the locked packages and canopy
+
+$(INSTALLED): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] == (3, 11) else \
+	"Canopy needs Python 3.11; found %d.%d as $(PYTHON). Name another one: make PYTHON=/path/to/python3.11" % v[:2])'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing the locked packages into $(VENV) (about two minutes) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@$(BIN)/python -m pip check
+	@touch $@
+
+lock: $(INSTALLED) ## Pin again what pyproject.toml asks for (ARGS=--upgrade: newest versions)
+	$(BIN)/pip-compile $(ARGS) --output-file requirements.lock pyproject.toml
+	@# A local build (torch's "+cpu") exists only where it was found; the lock names the release.
+	@sed -i.bak -E 's/^([A-Za-z0-9._-]+==[^+ ]+)\+[a-z0-9]+/\1/' requirements.lock && rm requirements.lock.bak
+
+repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored model
+	@$(BIN)/dvc repro $(ARGS)
+	@$(BIN)/python src/summarize.py
+
+train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
+	$(BIN)/python src/train.py $(ARGS)
+
+test: $(INSTALLED) ## Run the tests
+	$(BIN)/pytest $(ARGS)
+
+lint: $(INSTALLED) ## Check format, style and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+readme: $(INSTALLED) ## Write the results of reports/ into README.md
+	$(BIN)/python src/summarize.py --readme
+
+tensorboard: $(INSTALLED) ## Show all runs in the browser
+	$(BIN)/tensorboard --logdir logs
+
+clean: ## Remove what the tools left; data, models and logs stay
+	rm -rf .mypy_cache .pytest_cache .ruff_cache build
+	find src tests scripts -name __pycache__ -type d -prune -exec rm -rf {} +

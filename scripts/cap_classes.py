@@ -1,0 +1,15 @@
+"""Cut the over-represented classes of the training rows: python scripts/cap_classes.py."""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.prepare import cap_classes
+
+
+@entry_point("stage")
+def main(params: DictConfig) -> None:
+    cap_classes.run(params)
+
+
+if __name__ == "__main__":
+    main()

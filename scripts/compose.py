@@ -1,0 +1,15 @@
+"""Write down the composed training config: python scripts/compose.py."""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.prepare import compose
+
+
+@entry_point("stage")
+def main(params: DictConfig) -> None:
+    compose.run(params)
+
+
+if __name__ == "__main__":
+    main()

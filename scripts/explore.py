@@ -1,0 +1,15 @@
+"""Find out what the raw table holds, and show it on a page: python scripts/explore.py."""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.prepare.explore import explore
+
+
+@entry_point("stage")
+def main(params: DictConfig) -> None:
+    explore(params)
+
+
+if __name__ == "__main__":
+    main()

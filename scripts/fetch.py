@@ -1,0 +1,15 @@
+"""Bring the raw table: python scripts/fetch.py."""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.prepare import fetch
+
+
+@entry_point("stage")
+def main(params: DictConfig) -> None:
+    fetch.run(params)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""Normalise the numeric columns: python scripts/normalize.py."""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.prepare import normalize
+
+
+@entry_point("stage")
+def main(params: DictConfig) -> None:
+    normalize.run(params)
+
+
+if __name__ == "__main__":
+    main()

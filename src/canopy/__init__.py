@@ -1,0 +1,1 @@
+"""Canopy: a PyTorch Lightning experiment framework for tabular classification."""

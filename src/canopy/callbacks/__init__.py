@@ -1,0 +1,1 @@
+"""Callbacks of our own; the others come from Lightning."""

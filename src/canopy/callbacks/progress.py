@@ -1,0 +1,63 @@
+"""Show how far training is: a bar on a terminal, a line for each epoch in the log."""
+
+import logging
+import sys
+import time
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+
+log = logging.getLogger(__name__)
+
+
+class TerminalProgressBar(TQDMProgressBar):
+    """Lightning's bar, on terminals alone: in a file each redraw would be a line.
+
+    Args:
+        refresh_rate: Steps from one redraw to the next.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if not sys.stdout.isatty():
+            self.disable()
+
+    def get_metrics(
+        self, trainer: Trainer, pl_module: LightningModule
+    ) -> dict[str, int | str | float | dict[str, float]]:
+        metrics = super().get_metrics(trainer, pl_module)
+        # A logger's version, which says nothing about the training.
+        metrics.pop("v_num", None)
+        return metrics
+
+
+class EpochLog(Callback):
+    """Log a line after each validation: epoch, seconds, loss and the scores named.
+
+    Args:
+        metrics: Logged names to show.
+    """
+
+    def __init__(self, metrics: list[str]) -> None:
+        self.metrics = list(metrics)
+        self._started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._started = time.perf_counter()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or not trainer.is_global_zero:
+            return
+        shown = [
+            f"{name} {float(trainer.callback_metrics[name]):.4f}"
+            for name in self.metrics
+            if name in trainer.callback_metrics
+        ]
+        seconds = time.perf_counter() - self._started
+        log.info(
+            "Epoch %d of %s in %.1f s: %s",
+            trainer.current_epoch + 1,
+            trainer.max_epochs,
+            seconds,
+            ", ".join(shown),
+        )

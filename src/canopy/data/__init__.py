@@ -1,0 +1,1 @@
+"""From the tensors that the pipeline made to batches for a Trainer."""

@@ -1,0 +1,72 @@
+"""The LightningDataModule over the pipeline's tensors."""
+
+from pathlib import Path
+
+from lightning import LightningDataModule
+
+from canopy.data.dataset import TensorRows, load_rows
+from canopy.data.loader import Loader, make_loader
+from canopy.data.schema import SCHEMA_FILE, Schema
+
+
+class TensorDataModule(LightningDataModule):
+    """Load the splits that a run needs and build their loaders; test rows for testing alone.
+
+    Args:
+        folder: Folder with the tensors and their schema.
+        batch_size: Training rows of a step, on each device.
+        eval_batch_size: Rows of a batch where no gradients are kept.
+        seed: Seed of the order of the training rows.
+        n_workers: Processes that load.
+
+    Raises:
+        FileNotFoundError: If the pipeline has not made the tensors.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        batch_size: int,
+        eval_batch_size: int,
+        seed: int,
+        n_workers: int = 0,
+    ) -> None:
+        super().__init__()
+        self.folder = Path(folder)
+        self.schema = Schema.load(self.folder / SCHEMA_FILE)
+        self.batch_size = batch_size
+        self.eval_batch_size = eval_batch_size
+        self.seed = seed
+        self.n_workers = n_workers
+        self._rows: dict[str, TensorRows] = {}
+
+    def setup(self, stage: str) -> None:
+        splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]
+        for split in splits:
+            if split not in self._rows:
+                self._rows[split] = load_rows(self.folder, split, self.schema)
+
+    def train_dataloader(self) -> Loader:
+        return self._loader("train")
+
+    def val_dataloader(self) -> Loader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> Loader:
+        return self._loader("test")
+
+    def _loader(self, split: str) -> Loader:
+        training = split == "train"
+        trainer = self.trainer
+        assert trainer is not None
+        return make_loader(
+            self._rows[split],
+            batch_size=self.batch_size if training else self.eval_batch_size,
+            shuffle=training,
+            seed=self.seed,
+            rank=trainer.global_rank,
+            n_ranks=trainer.world_size,
+            n_workers=self.n_workers,
+            pin_memory=trainer.strategy.root_device.type == "cuda",
+        )

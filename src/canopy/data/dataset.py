@@ -1,0 +1,85 @@
+"""The rows of one split as tensors in memory, saved to and loaded from one file."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from canopy.data.schema import Schema
+from canopy.files import atomic_write, sha256
+
+
+class Batch(NamedTuple):
+    """Some rows.
+
+    Attributes:
+        numeric: Numeric features, shape (B, N), float32.
+        categorical: Codes of the categorical features, shape (B, C), int64.
+        labels: Index of each row's class, shape (B,), int64.
+    """
+
+    numeric: Tensor
+    categorical: Tensor
+    labels: Tensor
+
+
+class TensorRows(Dataset[Batch]):
+    """A data set that gives a whole batch for a tensor of row indices.
+
+    Args:
+        rows: All rows of a split.
+
+    Raises:
+        ValueError: If the tensors disagree about the number of rows.
+
+    Examples:
+        >>> rows = TensorRows(Batch(torch.rand(4, 2), torch.zeros(4, 1).long(), torch.arange(4)))
+        >>> rows[torch.tensor([3, 0])].labels
+        tensor([3, 0])
+    """
+
+    def __init__(self, rows: Batch) -> None:
+        sizes = {name: len(tensor) for name, tensor in rows._asdict().items()}
+        if len(set(sizes.values())) > 1:
+            raise ValueError(f"All tensors must have the same number of rows; found {sizes}")
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows.labels)
+
+    def __getitem__(self, indices: Tensor) -> Batch:
+        return Batch(*(tensor.index_select(0, indices) for tensor in self.rows))
+
+
+def save_rows(rows: Batch, path: str | Path) -> None:
+    """Write the tensors of a split to one file, atomically."""
+    with atomic_write(path) as temporary:
+        torch.save(rows._asdict(), temporary)
+
+
+def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
+    """Load the tensors of a split; nothing in the file can execute code.
+
+    Args:
+        folder: Folder with one tensor file for each split.
+        split: Name of the split.
+        schema: The schema beside the file.
+
+    Returns:
+        The rows, in memory.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file's content is not the one that the schema tells of.
+    """
+    path = Path(folder) / f"{split}.pt"
+    if not path.is_file():
+        raise FileNotFoundError(f'The tensors {path} must exist; found no such file; run "make repro" first')
+    if (found := sha256(path)) != schema.sha256[path.name]:
+        raise ValueError(
+            f"{path} must have the SHA-256 {schema.sha256[path.name][:12]}... of its schema; found "
+            f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
+        )
+    return TensorRows(Batch(**torch.load(path, weights_only=True)))

@@ -1,0 +1,155 @@
+"""Loaders that ask the data set for a batch at once, at the speed of indexing a tensor."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Sampler
+
+from canopy.data.dataset import Batch, TensorRows, load_rows
+from canopy.data.schema import SCHEMA_FILE, Schema
+
+Loader = DataLoader[Batch]
+
+
+class BatchIndices(Sampler[Tensor]):
+    """Row indices of one batch after the other; each row stands in exactly one batch of one rank.
+
+    Args:
+        n_rows: Rows to go through.
+        batch_size: Rows of a batch on each rank; the last batch may be smaller.
+        shuffle: Whether each epoch has an order of its own, drawn from the seed and the epoch.
+        seed: Seed of the orders.
+        rank: Which of the processes that share the rows this is.
+        n_ranks: How many processes share the rows; all get the same number of batches.
+
+    Raises:
+        ValueError: If there is no row for each rank, or the batch size is below 1.
+
+    Examples:
+        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0)]
+        [[0, 1], [2, 3], [4]]
+        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0, rank=1, n_ranks=2)]
+        [[1, 3, 4]]
+    """
+
+    def __init__(
+        self,
+        n_rows: int,
+        batch_size: int,
+        *,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        n_ranks: int = 1,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"The batch size must be at least 1; found {batch_size}")
+        if n_rows < n_ranks:
+            raise ValueError(f"There must be a row for each of {n_ranks} ranks; found {n_rows} rows")
+        self.n_rows = n_rows
+        self.shuffle = shuffle
+        self.seed = seed
+        self.epoch = 0
+        self._rank, self._n_ranks = rank, n_ranks
+        self._step = batch_size * n_ranks
+        self._n_batches = -(-n_rows // self._step)
+        # A rest with fewer rows than ranks joins the batch before it: a rank without rows could not train.
+        if self._n_batches > 1 and n_rows % self._step and n_rows % self._step < n_ranks:
+            self._n_batches -= 1
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next; Lightning calls it."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self._n_batches
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if self.shuffle:
+            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            order = torch.randperm(self.n_rows, generator=generator)
+        else:
+            order = torch.arange(self.n_rows)
+        for index in range(self._n_batches):
+            last = index == self._n_batches - 1
+            stop = self.n_rows if last else (index + 1) * self._step
+            yield order[index * self._step + self._rank : stop : self._n_ranks]
+
+
+def make_loader(
+    rows: TensorRows,
+    *,
+    batch_size: int,
+    shuffle: bool,
+    seed: int,
+    rank: int = 0,
+    n_ranks: int = 1,
+    n_workers: int = 0,
+    pin_memory: bool = False,
+) -> Loader:
+    """Turn a data set into a DataLoader.
+
+    Args:
+        rows: The data set.
+        batch_size: Rows of a batch on each rank.
+        shuffle: Whether each epoch has an order of its own.
+        seed: Seed of the orders.
+        rank: Which of the processes that share the rows this is.
+        n_ranks: How many processes share the rows.
+        n_workers: Processes that load; the rows are in memory, so that 0 is the fastest.
+        pin_memory: Whether batches are put where a GPU copies from faster.
+
+    Returns:
+        A loader of `Batch`.
+    """
+    sampler = BatchIndices(len(rows), batch_size, shuffle=shuffle, seed=seed, rank=rank, n_ranks=n_ranks)
+    # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
+    # indices, to the data set.
+    return DataLoader(
+        rows,
+        sampler=sampler,
+        batch_size=None,
+        num_workers=n_workers,
+        pin_memory=pin_memory,
+        collate_fn=_as_is,  # type: ignore[arg-type]
+    )
+
+
+class Loaders(NamedTuple):
+    """The loaders of the three splits."""
+
+    train: Loader
+    val: Loader
+    test: Loader
+
+
+def make_loaders(folder: str | Path, *, batch_size: int, seed: int) -> Loaders:
+    """Build the three loaders of a folder of tensors; only training rows are shuffled.
+
+    Args:
+        folder: Folder with the tensors and their schema.
+        batch_size: Rows of a batch.
+        seed: Seed of the order of the training rows.
+
+    Returns:
+        Loaders of the training, validation and test rows.
+    """
+    schema = Schema.load(Path(folder) / SCHEMA_FILE)
+    return Loaders(
+        *(
+            make_loader(
+                load_rows(folder, split, schema),
+                batch_size=batch_size,
+                shuffle=split == "train",
+                seed=seed,
+            )
+            for split in Loaders._fields
+        )
+    )
+
+
+def _as_is(batch: Batch) -> Batch:
+    return batch

@@ -1,0 +1,74 @@
+"""What every command shares: Hydra's entry point and the way errors reach a person."""
+
+import functools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import hydra
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+Task = Callable[[DictConfig], Any]
+
+# The only code that a config, one's own or that of a run folder from elsewhere, can call.
+TRUSTED_TARGETS = (
+    "canopy.*",
+    "lightning.*",
+    "rtdl_num_embeddings.*",
+    "torch.nn.*",
+    "torch.optim.*",
+)
+
+# What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
+MISTAKES = (ValueError, OSError, OmegaConfBaseException)
+
+
+def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+    """Make a function the command of its script: composed config in, log file and exit code out.
+
+    Args:
+        config_name: Primary config in `configs/`, without the suffix.
+
+    Returns:
+        A decorator like `hydra.main`. A user's mistake ends the command with its message alone, since
+        Hydra has put the traceback into the run's log file; a defect ends it with the traceback.
+    """
+
+    def decorate(task: Task) -> Callable[[], None]:
+        hydra_main = hydra.main(
+            config_path="../configs", config_name=config_name, execution_whitelist=TRUSTED_TARGETS
+        )(task)
+
+        @functools.wraps(task)
+        def command() -> None:
+            sys.excepthook = report_error
+            hydra_main()
+
+        return command
+
+    return decorate
+
+
+def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
+    cause = root_cause(error)
+    if not isinstance(cause, MISTAKES) or "HYDRA_FULL_ERROR" in os.environ:
+        traceback.print_exception(kind, error, trace)
+        return
+    sys.stderr.write(f"Error: {cause}\n")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            sys.stderr.write(f"Traceback: {os.path.relpath(handler.baseFilename)}\n")
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Look through Hydra's wrapper around an error that an instantiated object raised."""
+    while isinstance(error, InstantiationException) and error.__cause__ is not None:
+        error = error.__cause__
+    return error

@@ -1,0 +1,71 @@
+"""Score a run's best checkpoint on validation and test rows."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.utils import instantiate
+from lightning import Callback, Trainer
+from lightning.pytorch.loggers import Logger
+from omegaconf import DictConfig
+
+from canopy.data.datamodule import TensorDataModule
+from canopy.files import write_json
+from canopy.training.checkpoint import load_checkpoint
+from canopy.training.classifier import Classifier
+from canopy.training.fit import instantiate_all
+from canopy.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(cfg: DictConfig) -> dict[str, Any]:
+    """Score a run and write `metrics.json` and the confusion matrix's picture.
+
+    Args:
+        cfg: The composed config of `configs/evaluate.yaml`.
+
+    Returns:
+        Scores of the splits `test` and `val`, as in `metrics.json`.
+
+    Raises:
+        FileNotFoundError: If the run, its checkpoint or the tensors are not there.
+        ValueError: If the tensors are not the ones that the run was trained on.
+    """
+    run = RunFolder(cfg.run)
+    data: TensorDataModule = instantiate(run.config.data)
+    check_same_data(run, data)
+    model: Classifier = instantiate(run.config.model)(schema=data.schema)
+    model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
+    trainer: Trainer = instantiate(cfg.trainer)(
+        callbacks=instantiate_all(cfg.callbacks, Callback),
+        logger=instantiate_all(cfg.logger, Logger),
+    )
+    trainer.validate(model, datamodule=data, verbose=False)
+    trainer.test(model, datamodule=data, verbose=False)
+    report = {split: model.scores[split].report() for split in ("test", "val")}
+    write_json(Path(cfg.output) / "metrics.json", report)
+    for split, scores in report.items():
+        log.info(
+            "%s: accuracy %.4f, macro-F1 %.4f on %s rows",
+            split,
+            scores["accuracy"],
+            scores["macro_f1"],
+            f"{scores['n_rows']:,}",
+        )
+    return report
+
+
+def check_same_data(run: RunFolder, data: TensorDataModule) -> None:
+    """Refuse to score a run on tensors that it was not trained on.
+
+    Raises:
+        ValueError: If any file that the two schemas name differs.
+    """
+    trained, present = run.schema.sha256, data.schema.sha256
+    for name, expected in trained.items():
+        if present.get(name) != expected:
+            raise ValueError(
+                f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
+                f"{str(present.get(name))[:12]}... in {data.folder}: restore that data or train again"
+            )

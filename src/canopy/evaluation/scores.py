@@ -1,0 +1,177 @@
+"""Scores of a classifier, all but two of them computed from its confusion matrix."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
+# Guo et al., On calibration of modern neural networks, 2017.
+N_CALIBRATION_BINS = 15
+
+
+class NegativeLogLikelihood(Metric):
+    """Mean of minus the log of the probability that the true class was given, in nats."""
+
+    is_differentiable = True
+    higher_is_better = False
+    full_state_update = False
+
+    total: Tensor
+    n_rows: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add rows.
+
+        Args:
+            probabilities: Shape (B, K).
+            labels: Index of the true class, shape (B,).
+        """
+        given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
+        self.total -= given.double().log().sum()
+        self.n_rows += len(labels)
+
+    def compute(self) -> Tensor:
+        return self.total / self.n_rows
+
+
+def build_metrics(n_classes: int) -> MetricCollection:
+    """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels."""
+    return MetricCollection(
+        {
+            "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
+            "nll": NegativeLogLikelihood(),
+            "ece": MulticlassCalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
+        },
+        compute_groups=False,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores:
+    """Scores of a classifier on some rows.
+
+    Attributes:
+        class_names: Names of the classes, K of them.
+        confusion: Rows by true class (first axis) and predicted class, shape (K, K).
+        nll: Mean negative log-likelihood, in nats.
+        ece: Expected calibration error over `N_CALIBRATION_BINS` bins of the top probability.
+
+    Examples:
+        >>> scores = Scores(class_names=("a", "b"), confusion=np.array([[3, 1], [0, 4]]), nll=0.3, ece=0.1)
+        >>> scores.accuracy
+        0.875
+        >>> scores.weakest_class
+        'a'
+    """
+
+    class_names: tuple[str, ...]
+    confusion: NDArray[np.int64]
+    nll: float
+    ece: float
+
+    @classmethod
+    def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
+        """Take over what the metrics of `build_metrics` computed."""
+        return cls(
+            class_names=class_names,
+            confusion=computed["confusion"].cpu().numpy().astype(np.int64),
+            nll=float(computed["nll"]),
+            ece=float(computed["ece"]),
+        )
+
+    @property
+    def n_rows(self) -> int:
+        return int(self.confusion.sum())
+
+    @property
+    def support(self) -> NDArray[np.int64]:
+        """True rows of each class, shape (K,)."""
+        support: NDArray[np.int64] = self.confusion.sum(axis=1)
+        return support
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of a class's rows that are found, 0 for a class without rows, shape (K,)."""
+        return _divide(self.confusion.diagonal(), self.support)
+
+    @property
+    def precision(self) -> NDArray[np.float64]:
+        """Share of a class's predictions that are right, 0 for one never predicted, shape (K,)."""
+        return _divide(self.confusion.diagonal(), self.confusion.sum(axis=0))
+
+    @property
+    def f1(self) -> NDArray[np.float64]:
+        """Harmonic mean of precision and recall, shape (K,)."""
+        predicted_or_true = self.confusion.sum(axis=0) + self.support
+        return _divide(2 * self.confusion.diagonal(), predicted_or_true)
+
+    @property
+    def accuracy(self) -> float:
+        """Share of rows that are classified right."""
+        return float(self.confusion.trace() / self.n_rows)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean recall of the classes that have rows."""
+        return float(self.recall[self.support > 0].mean())
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean F1 of the classes that have rows or predictions."""
+        return float(self.f1[self.confusion.sum(axis=0) + self.support > 0].mean())
+
+    @property
+    def weakest_class(self) -> str:
+        """Class with the lowest F1."""
+        return self.class_names[int(self.f1.argmin())]
+
+    def summary(self) -> dict[str, float]:
+        """Give the numbers that a logger follows: the overall scores and each class's recall."""
+        overall = {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "nll": self.nll,
+            "ece": self.ece,
+        }
+        # A slash would open a folder of its own in TensorBoard.
+        recalls = {
+            f"recall/{name.replace('/', '-')}": float(value)
+            for name, value in zip(self.class_names, self.recall, strict=True)
+        }
+        return overall | recalls
+
+    def report(self) -> dict[str, Any]:
+        """Give all scores as JSON-able values."""
+        per_class = {
+            name: {
+                "precision": float(self.precision[index]),
+                "recall": float(self.recall[index]),
+                "f1": float(self.f1[index]),
+                "support": int(self.support[index]),
+            }
+            for index, name in enumerate(self.class_names)
+        }
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "macro_f1": self.macro_f1,
+            "nll": self.nll,
+            "ece": self.ece,
+            "n_rows": self.n_rows,
+            "per_class": per_class,
+        }
+
+
+def _divide(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.float64]:
+    return np.divide(counts, totals, out=np.zeros(len(counts)), where=totals > 0)

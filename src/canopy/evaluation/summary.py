@@ -1,0 +1,106 @@
+"""The pipeline's result in words: for the terminal and as the table in the README."""
+
+from pathlib import Path
+from typing import Any
+
+from canopy.files import read_json, write_text
+
+BEGIN, END = "<!-- results: written by `make readme` -->", "<!-- end of results -->"
+
+
+class Results:
+    """The reports of the pipeline's latest run.
+
+    Args:
+        reports: Folder with `metrics.json` and `train.json`.
+
+    Raises:
+        FileNotFoundError: If the pipeline has not written them.
+    """
+
+    def __init__(self, reports: Path) -> None:
+        for name in ("metrics.json", "train.json"):
+            if not (reports / name).is_file():
+                raise FileNotFoundError(
+                    f'The pipeline must have written {reports / name}; found none: run "make repro"'
+                )
+        self.reports = reports
+        self.metrics: dict[str, Any] = read_json(reports / "metrics.json")
+        self.train: dict[str, Any] = read_json(reports / "train.json")
+
+    def summary(self) -> str:
+        """Give the result as a few lines: what it is, the weakest class, where the pictures are."""
+        test, train = self.metrics["test"], self.train
+        weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
+        scores = test["per_class"][weakest]
+        return "\n".join(
+            [
+                f"Test accuracy  {test['accuracy']:.4f} on {test['n_rows']:,} rows",
+                f"Macro-F1       {test['macro_f1']:.4f}",
+                f"Weakest class  {weakest}: F1 {scores['f1']:.4f}, recall {scores['recall']:.4f}, "
+                f"{scores['support']:,} rows",
+                f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
+                f"{train['device']}, {train['n_threads']} threads",
+                f"Pictures       {self.reports / 'confusion_matrix.png'}, "
+                f"{self.reports / 'exploration' / 'index.html'}",
+            ]
+        )
+
+    def table(self) -> str:
+        """Give the scores as Markdown tables: of the whole test split, and of each class."""
+        test, val, train = self.metrics["test"], self.metrics["val"], self.train
+        lines = [
+            "| split | rows | accuracy | macro-F1 | balanced accuracy | NLL | ECE |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {name} | {scores['n_rows']:,} | {scores['accuracy']:.4f} | {scores['macro_f1']:.4f} "
+            f"| {scores['balanced_accuracy']:.4f} | {scores['nll']:.4f} | {scores['ece']:.4f} |"
+            for name, scores in (("test", test), ("validation", val))
+        ]
+        lines += [
+            "",
+            "| class (test) | precision | recall | F1 | rows |",
+            "| --- | ---: | ---: | ---: | ---: |",
+        ]
+        lines += [
+            f"| {name} | {scores['precision']:.4f} | {scores['recall']:.4f} | {scores['f1']:.4f} "
+            f"| {scores['support']:,} |"
+            for name, scores in test["per_class"].items()
+        ]
+        lines += [
+            "",
+            f"Trained in {train['train_seconds']:.0f} s ({train['epochs']} epochs, "
+            f"{train['rows_per_second']:,} rows/s, {train['n_parameters']:,} parameters) on "
+            f"{train['device']} with {train['n_threads']} threads, seed {train['seed']}.",
+        ]
+        return "\n".join(lines)
+
+
+def insert_table(readme: str, table: str) -> str:
+    """Put the results between their two marks.
+
+    Args:
+        readme: Text of the README.
+        table: What stands there from now on.
+
+    Returns:
+        The new text.
+
+    Raises:
+        ValueError: If the text lacks a mark.
+
+    Examples:
+        >>> insert_table(f"a {BEGIN} old {END} b", "new").split()[-7:-2]
+        ['new', '<!--', 'end', 'of', 'results']
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"README.md must hold the marks {BEGIN} and {END}; found no such pair")
+    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+
+
+def write_readme(readme: Path, results: Results) -> None:
+    """Write the results into the README."""
+    write_text(readme, insert_table(readme.read_text(encoding="utf-8"), results.table()))

@@ -1,0 +1,1 @@
+"""Exploration of a table: findings as plain data, and the page that shows them."""

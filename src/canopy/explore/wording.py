@@ -1,0 +1,79 @@
+"""Write figures for people."""
+
+import math
+
+from markupsafe import Markup, escape
+
+MINUS = "\N{MINUS SIGN}"
+
+
+def number(value: float, digits: int = 4) -> str:
+    """Write a number with thousands separators and at most so many significant digits.
+
+    Examples:
+        >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
+        ('581,012', '2,959', '0.3128', '−0.5')
+    """
+    if isinstance(value, int) or float(value).is_integer():
+        text = f"{int(value):,}"
+    else:
+        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+        text = f"{value:,.{decimals}f}"
+        if "." in text:
+            text = text.rstrip("0").rstrip(".")
+    return text.replace("-", MINUS)
+
+
+def fixed(value: float, decimals: int = 2) -> str:
+    """Write a number with so many decimals, for a table's column.
+
+    Examples:
+        >>> fixed(-0.5), fixed(0.001)
+        ('−0.50', '0.00')
+    """
+    text = f"{value:,.{decimals}f}"
+    return (text.lstrip("-") if float(text.replace(",", "")) == 0 else text).replace("-", MINUS)
+
+
+def percent(share: float) -> str:
+    """Write a share in percent, with more digits where it comes close to none or all.
+
+    Examples:
+        >>> percent(0.4876), percent(0.99982), percent(0.0000052), percent(1.0)
+        ('48.8%', '99.98%', '0.0005%', '100%')
+    """
+    rest = min(share, 1 - share)
+    if rest <= 0:
+        return f"{100 * share:.0f}%"
+    decimals = max(1, -math.floor(math.log10(100 * rest)))
+    return f"{100 * share:.{decimals}f}%"
+
+
+def listing(items: list[str]) -> str:
+    """Join words as a sentence does.
+
+    Examples:
+        >>> listing(["a", "b", "c"])
+        'a, b and c'
+    """
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
+
+
+def spaced(name: str) -> str:
+    """Write a column's name as words.
+
+    Examples:
+        >>> spaced("Hillshade_9am")
+        'Hillshade 9am'
+    """
+    return name.replace("_", " ")
+
+
+def breakable(text: str) -> Markup:
+    """Let a browser break a line inside long names, behind `_` and `/`.
+
+    Examples:
+        >>> breakable("Soil_Type<1>")
+        Markup('Soil_<wbr>Type&lt;1&gt;')
+    """
+    return Markup(str(escape(text)).replace("/", "/<wbr>").replace("_", "_<wbr>"))  # noqa: S704

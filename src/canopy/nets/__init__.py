@@ -1,0 +1,1 @@
+"""Plain nets: features in, logits out, nothing about training."""

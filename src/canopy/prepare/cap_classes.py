@@ -1,0 +1,80 @@
+"""Stage `cap_classes`: cut the over-represented classes of the training rows."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from canopy.files import write_json
+from canopy.prepare.drop_columns import kept_table
+from canopy.table.csv import read_table, write_table
+from canopy.table.spec import SPLIT_COLUMN
+
+log = logging.getLogger(__name__)
+
+
+def cap_classes(labels: NDArray[np.int64], *, max_per_class: int, seed: int) -> NDArray[np.int64]:
+    """Choose rows so that no class keeps more than `max_per_class` of them.
+
+    Args:
+        labels: Class of each row, shape (n_rows,).
+        max_per_class: Most rows that one class may keep, at least 1.
+        seed: Seed of the draw inside the classes that are cut.
+
+    Returns:
+        Kept row indices in ascending order, shape (n_kept,).
+
+    Raises:
+        ValueError: If `max_per_class` is below 1.
+
+    Examples:
+        >>> cap_classes(np.array([0, 0, 1]), max_per_class=2, seed=0)
+        array([0, 1, 2])
+    """
+    if max_per_class < 1:
+        raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
+    order = np.random.default_rng(seed).permutation(len(labels))
+    # Sorted by class and drawn order, a row's place in its class is its distance from the class's start.
+    by_class = order[np.argsort(labels[order], kind="stable")]
+    _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
+    place = np.arange(len(labels)) - np.repeat(starts, counts)
+    return np.sort(by_class[place < max_per_class])
+
+
+def run(params: DictConfig) -> None:
+    """Drop training rows of the classes that have too many; every other row stays."""
+    spec = kept_table(params)
+    interim = Path(params.paths.interim)
+    table = read_table(interim / "normalize.csv", spec, with_split=True)
+    labels = table[spec.target].to_numpy()
+    training = np.flatnonzero(pc.equal(table[SPLIT_COLUMN], "train").to_numpy())
+    kept = training[
+        cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
+    ]
+    counts = {
+        when: {name: int((labels[rows] == value).sum()) for value, name in spec.classes.items()}
+        for when, rows in (("before", training), ("after", kept))
+    }
+    log.info("Training rows of each class:\n%s", class_table(counts))
+    stays = np.ones(len(labels), dtype=bool)
+    stays[training] = False
+    stays[kept] = True
+    write_table(table.filter(stays), interim / "cap_classes.csv", description="cap_classes")
+    write_json(Path(params.paths.reports) / "class_cap.json", counts)
+
+
+def class_table(counts: dict[str, dict[str, int]]) -> str:
+    """Lay out the class counts before and after the cap, one class a line.
+
+    Examples:
+        >>> print(class_table({"before": {"Aspen": 301}, "after": {"Aspen": 200}}))
+        class      before       after
+        Aspen         301         200
+    """
+    width = max(len("class"), *(len(name) for name in counts["before"]))
+    lines = [f"{'class':{width}}{'before':>12}{'after':>12}"]
+    lines += [f"{name:{width}}{n:12,}{counts['after'][name]:12,}" for name, n in counts["before"].items()]
+    return "\n".join(lines)

@@ -1,0 +1,32 @@
+"""Stage `compose`: write down the training config that the pipeline's experiment amounts to.
+
+DVC can then tell whether training would change: not when an unrelated file under `configs/` does, but
+whenever a choice or a value in the composed config does, whichever file it comes from.
+"""
+
+import logging
+import shlex
+from pathlib import Path
+
+from hydra import compose
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.files import write_text
+
+log = logging.getLogger(__name__)
+
+# The sections that make the model; the others place files and show progress.
+SECTIONS = ("data", "model", "trainer", "callbacks", "objective", "seed")
+
+HEADER = "# Written by the stage compose: the training config of the pipeline's experiment.\n"
+
+
+def run(params: DictConfig) -> None:
+    """Compose the config of `train.experiment` with `train.overrides` and write its sections."""
+    overrides = [f"experiment={params.train.experiment}", *shlex.split(params.train.overrides)]
+    # The running command's Hydra composes it, from the same folders.
+    cfg = compose("train", overrides)
+    text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, list(SECTIONS)))
+    path = Path(params.paths.reports) / "train_config.yaml"
+    write_text(path, HEADER + text)
+    log.info("Composed %s: %s", " ".join(overrides), path)

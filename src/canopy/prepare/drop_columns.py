@@ -1,0 +1,51 @@
+"""Stage `drop_columns`: leave out the columns that training shall not see."""
+
+import logging
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from canopy.files import read_json
+from canopy.table.csv import read_table, write_table
+from canopy.table.spec import TableSpec, match_columns
+
+log = logging.getLogger(__name__)
+
+
+def kept_table(params: DictConfig) -> TableSpec:
+    """Describe the table after this stage.
+
+    Args:
+        params: All of `params.yaml`.
+
+    Returns:
+        The table without the columns that `drop_columns.columns` names or matches.
+
+    Raises:
+        ValueError: If a name or pattern matches no column, or the target or every feature is dropped.
+    """
+    spec = TableSpec.from_config(params.table)
+    return spec.without(match_columns(spec.columns, params.drop_columns.columns))
+
+
+def run(params: DictConfig) -> None:
+    """Write the raw table without the dropped columns."""
+    raw, kept = TableSpec.from_config(params.table), kept_table(params)
+    dropped = [name for name in raw.columns if name not in kept.columns]
+    log.info(
+        "Dropping %d of %d columns: %s",
+        len(dropped),
+        len(raw.columns),
+        ", ".join(dropped) or "none",
+    )
+    _compare_with_exploration(dropped, Path(params.paths.reports) / "exploration" / "findings.json")
+    table = read_table(params.paths.raw, raw).select(kept.columns)
+    write_table(table, Path(params.paths.interim) / "drop_columns.csv", description="drop_columns")
+
+
+def _compare_with_exploration(dropped: list[str], findings: Path) -> None:
+    suggested = {item["column"]: item["reason"] for item in read_json(findings)["suggested_drops"]}
+    for name in suggested.keys() - dropped:
+        log.warning("The exploration suggests dropping %s as well: %s", name, suggested[name])
+    for name in set(dropped) - suggested.keys():
+        log.warning("The exploration does not suggest dropping %s; it is dropped all the same", name)

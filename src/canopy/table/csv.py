@@ -1,0 +1,132 @@
+"""Read a table from CSV, checked against its description, and write one, through Arrow."""
+
+import csv
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+from tqdm import tqdm
+
+from canopy.files import atomic_write
+from canopy.table.checks import check_values, first_text_line, shorten
+from canopy.table.spec import SPLIT_COLUMN, TableSpec, nearest
+
+# Small enough for a lively progress bar, large enough for Arrow's writer to run at full speed.
+ROWS_PER_CHUNK = 32_768
+
+
+def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -> pa.Table:
+    """Read a CSV file and check every value against the table's description.
+
+    Args:
+        path: CSV file with one header line.
+        spec: The columns that the file must have, in any order.
+        with_split: Whether it also has the column that the stage `split` adds.
+
+    Returns:
+        The columns in the order of the description (the split last): numeric ones as Arrow infers
+        them (int64 or double), one-hot columns and labels as int64.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header, the form of a line or a value is wrong; the message names the line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'The table {path} must exist; found no such file; run "make repro" or "dvc repro" first'
+        )
+    columns = [*spec.columns, *([SPLIT_COLUMN] if with_split else [])]
+    _check_header(path, columns)
+    convert = pa.csv.ConvertOptions(
+        include_columns=columns,
+        column_types={SPLIT_COLUMN: pa.dictionary(pa.int32(), pa.string())},
+    )
+    try:
+        table = pa.csv.read_csv(path, convert_options=convert)
+    except pa.ArrowInvalid as error:
+        raise ValueError(_describe_parse_error(path, convert, error)) from error
+    if table.num_rows == 0:
+        raise ValueError(f"{path} must hold rows below its header; found none")
+    for name in spec.columns:
+        if pa.types.is_null(table[name].type):
+            raise ValueError(f"{path}: column {name!r} must hold numbers; found no value in any row")
+        if not _is_number(table[name].type):
+            line, value = first_text_line(table[name])
+            raise ValueError(f"{path}: column {name!r} must hold numbers; found {value} in line {line}")
+    check_values(table, spec, source=str(path), with_split=with_split)
+    return table
+
+
+def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
+    """Write a table as CSV, atomically, on all cores, with a progress bar.
+
+    Args:
+        table: What to write.
+        path: The file; it is replaced when the new one is complete.
+        description: Text of the progress bar, which shows on a terminal only.
+    """
+    options = pa.csv.WriteOptions(include_header=False)
+
+    def render(chunk: pa.Table) -> pa.Buffer:
+        sink = pa.BufferOutputStream()
+        pa.csv.write_csv(chunk, sink, options)
+        return sink.getvalue()
+
+    starts = range(0, table.num_rows, ROWS_PER_CHUNK)
+    n_threads = os.cpu_count() or 1
+    with (
+        atomic_write(path) as temporary,
+        temporary.open("wb") as file,
+        ThreadPoolExecutor(n_threads) as pool,
+        tqdm(total=table.num_rows, desc=description, unit=" rows", unit_scale=True, disable=None) as bar,
+    ):
+        file.write((",".join(table.column_names) + "\n").encode())
+        # Rendered a few chunks at a time, so that the text of the whole table never stands in memory.
+        for first in range(0, len(starts), n_threads):
+            chunks = [table.slice(start, ROWS_PER_CHUNK) for start in starts[first : first + n_threads]]
+            for chunk, text in zip(chunks, pool.map(render, chunks), strict=True):
+                file.write(text)
+                bar.update(chunk.num_rows)
+
+
+def _check_header(path: Path, columns: Sequence[str]) -> None:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        try:
+            found = next(csv.reader([file.readline(1_000_000)]), [])
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} must be a CSV file in UTF-8; found {shorten(error)}") from error
+    if not found:
+        raise ValueError(f"{path} must hold a header and rows; found an empty file or line")
+    missing = [name for name in columns if name not in found]
+    unknown = [name for name in found if name not in columns]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise ValueError(
+            f"{path} must have the column {missing[0]!r}{more}; found {len(found)} columns without it"
+            f"{nearest(missing[0], unknown)}"
+        )
+    if unknown:
+        raise ValueError(
+            f"{path} must have the columns of params.yaml and no others; found {shorten(repr(unknown[0]))}"
+            f"{nearest(unknown[0], columns)}"
+        )
+    if len(set(found)) < len(found):
+        repeated = next(name for name in found if found.count(name) > 1)
+        raise ValueError(f"{path} must name each column once; found {repeated!r} twice in its header")
+
+
+def _describe_parse_error(path: Path, convert: pa.csv.ConvertOptions, error: Exception) -> str:
+    """Say which line is wrong: Arrow counts lines only when it reads them one after the other."""
+    try:
+        pa.csv.read_csv(path, pa.csv.ReadOptions(use_threads=False), convert_options=convert)
+    except pa.ArrowInvalid as located:
+        error = located
+    return f"{path} must be a well-formed CSV file; found: {shorten(error)}"
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))

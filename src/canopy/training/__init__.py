@@ -1,0 +1,1 @@
+"""Training a net: the LightningModule, the run around it and its checkpoints."""

@@ -1,0 +1,56 @@
+"""Checkpoints that are whole or absent, and that execute nothing when they are loaded."""
+
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+
+from canopy.files import atomic_write
+
+
+class SafeCheckpointIO(TorchCheckpointIO):
+    """Write a checkpoint atomically and read it as data alone, whatever the caller asks for."""
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
+    ) -> None:
+        if storage_options is not None:
+            raise TypeError(f"storage_options must be None; found {storage_options!r}")
+        with atomic_write(path) as temporary:
+            torch.save(checkpoint, temporary)
+
+    def load_checkpoint(
+        self,
+        path: str | Path,
+        map_location: Any = "cpu",
+        weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
+    ) -> dict[str, Any]:
+        return load_checkpoint(path, map_location=map_location)
+
+
+def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:
+    """Load a checkpoint; nothing in the file can execute code.
+
+    Args:
+        path: The file.
+        map_location: Where its tensors go, as for `torch.load`.
+
+    Returns:
+        What was saved.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged or holds objects that loading would have to execute.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"The checkpoint {path} must exist; found no such file; train first")
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
+    except (UnpicklingError, RuntimeError, EOFError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{path} must be a whole checkpoint of tensors and plain values; found: {reason}"
+        ) from error
+    return checkpoint

@@ -1,0 +1,125 @@
+"""The LightningModule that trains any net to classify rows."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from canopy.data.dataset import Batch
+from canopy.data.schema import Schema
+from canopy.evaluation.scores import Scores, build_metrics
+
+
+class Classifier(LightningModule):
+    """Train a net with cross-entropy and score it on validation and test rows.
+
+    Args:
+        schema: Features and classes of the data.
+        net: Makes the net: called with `n_numeric`, `cardinalities` and `n_classes`.
+        optimizer: Makes the optimiser of the net's parameters.
+        scheduler: Makes the schedule of the learning rate, called with the optimiser and with
+            `total_steps`; it steps after each batch. Without one the rate stays.
+        label_smoothing: Share of the target probability that is spread over all classes.
+        prior_correction: Whether the net learns the class frequencies from before the cap: it trains
+            on its logits plus log(frequency after / frequency before), so that the logits themselves
+            hold for rows as frequent as in nature. Source: Menon et al., Long-tail learning via logit
+            adjustment, 2021.
+
+    Attributes:
+        scores: Scores of the latest pass over each of the splits `val` and `test`.
+    """
+
+    log_prior_ratio: Tensor
+
+    def __init__(
+        self,
+        *,
+        schema: Schema,
+        net: Callable[..., nn.Module],
+        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+        label_smoothing: float = 0.0,
+        prior_correction: bool = True,
+    ) -> None:
+        super().__init__()
+        self.schema = schema
+        self.net = net(
+            n_numeric=len(schema.numeric),
+            cardinalities=schema.cardinalities,
+            n_classes=schema.n_classes,
+        )
+        self.label_smoothing = label_smoothing
+        ratio = torch.zeros(schema.n_classes)
+        if prior_correction:
+            before, after = (
+                torch.tensor(schema.class_counts[name], dtype=torch.float64)
+                for name in ("train_before_cap", "train")
+            )
+            ratio = ((after / after.sum()) / (before / before.sum())).log().float()
+        self.register_buffer("log_prior_ratio", ratio)
+        self.metrics = nn.ModuleDict({split: build_metrics(schema.n_classes) for split in ("val", "test")})
+        self.scores: dict[str, Scores] = {}
+        self._optimizer = optimizer
+        self._scheduler = scheduler
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        """Predict the classes of rows.
+
+        Args:
+            numeric: Normalised numeric features, shape (B, N).
+            categorical: Codes of the categorical features, shape (B, C).
+
+        Returns:
+            Logits, shape (B, K).
+        """
+        logits: Tensor = self.net(numeric, categorical)
+        return logits
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        logits = self(batch.numeric, batch.categorical) + self.log_prior_ratio
+        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        # Where nothing is written, logging would only cost time.
+        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self.log("train/loss", loss, prog_bar=True)
+        return loss
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score_step(batch, "val")
+
+    def on_validation_epoch_end(self) -> None:
+        self._finish_scores("val")
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        self._score_step(batch, "test")
+
+    def on_test_epoch_end(self) -> None:
+        self._finish_scores("test")
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        optimizer = self._optimizer(self.net.parameters())
+        if self._scheduler is None:
+            return optimizer
+        total_steps = int(self.trainer.estimated_stepping_batches)
+        scheduler = self._scheduler(optimizer, total_steps=total_steps)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _score_step(self, batch: Batch, split: str) -> None:
+        logits = self(batch.numeric, batch.categorical)
+        metrics: Any = self.metrics[split]
+        metrics.update(logits.float().softmax(dim=1), batch.labels)
+
+    def _finish_scores(self, split: str) -> None:
+        metrics: Any = self.metrics[split]
+        scores = self.scores[split] = Scores.from_metrics(metrics.compute(), self.schema.class_names)
+        metrics.reset()
+        for name, value in scores.summary().items():
+            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy")

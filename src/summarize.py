@@ -1,0 +1,31 @@
+"""Print the pipeline's result, or write it into the README.
+
+python src/summarize.py
+python src/summarize.py --readme
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from canopy.evaluation.summary import Results, write_readme
+
+
+def main() -> None:
+    """Read the arguments and do one of the two."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
+    arguments = parser.parse_args()
+    try:
+        results = Results(arguments.reports)
+        if arguments.readme:
+            write_readme(Path("README.md"), results)
+        else:
+            sys.stdout.write(f"\n{results.summary()}\n")
+    except (OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+
+
+if __name__ == "__main__":
+    main()

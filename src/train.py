@@ -1,0 +1,22 @@
+"""Train one run.
+
+python src/train.py                                  the default experiment
+python src/train.py experiment=mlp seed=1            another one, another seed
+python src/train.py trainer=gpu trainer.max_epochs=5
+"""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+
+
+@entry_point("train")
+def main(cfg: DictConfig) -> float:
+    # Here, so that --help and a misspelt override answer without waiting for torch.
+    from canopy.training.fit import fit
+
+    return fit(cfg)[cfg.objective]
+
+
+if __name__ == "__main__":
+    main()
