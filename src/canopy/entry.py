@@ -5,6 +5,7 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
@@ -28,6 +29,9 @@ TRUSTED_TARGETS = (
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
 MISTAKES = (ValueError, OSError, OmegaConfBaseException)
 
+# The same of Lightning's, by name: importing it takes seconds that a mistake should not cost.
+LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
+
 
 def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """Make a function the command of its script: composed config in, log file and exit code out.
@@ -48,6 +52,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             hydra_main()
 
         return command
@@ -58,7 +64,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
     cause = root_cause(error)
-    if not isinstance(cause, MISTAKES) or "HYDRA_FULL_ERROR" in os.environ:
+    mistake = isinstance(cause, MISTAKES) or type(cause).__name__ in LIGHTNING_MISTAKES
+    if not mistake or "HYDRA_FULL_ERROR" in os.environ:
         traceback.print_exception(kind, error, trace)
         return
     sys.stderr.write(f"Error: {cause}\n")

@@ -20,7 +20,7 @@ def class_codes(labels: pd.Series, spec: TableSpec) -> NDArray[np.int64]:
     Returns:
         Codes from 0 on, shape (n_rows,).
     """
-    codes = pd.Index([*spec.classes]).get_indexer(labels)
+    codes = pd.Index([*spec.classes]).get_indexer(pd.Index(labels))
     assert (codes >= 0).all(), "read_table accepts no other class"
     return codes.astype(np.int64)
 

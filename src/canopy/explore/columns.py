@@ -83,7 +83,7 @@ def summarize_numeric(frame: pd.DataFrame, names: list[str]) -> dict[str, dict[s
         themselves (divided by n_rows).
 
     Examples:
-        >>> summarize_numeric(pd.DataFrame({"Slope": [1, 2, 6]}), ["Slope"])["Slope"]["median"]
+        >>> summarize_numeric(pd.DataFrame({"size": [1, 2, 6]}), ["size"])["size"]["median"]
         2
     """
     summaries = {}

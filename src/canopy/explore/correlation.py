@@ -10,6 +10,8 @@ from canopy.explore.rounding import significant
 
 # Added to the correlations' diagonal: columns that are exact functions of others get R² = 1, not a failure.
 RIDGE = 1e-9
+# Pairs to show even where none is highly correlated.
+N_CLOSEST = 8
 
 
 def correlation_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -25,9 +27,9 @@ def correlation_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
     centered = values - values.mean(axis=0)
     norms = np.linalg.norm(centered, axis=0)
     scaled = centered / np.where(norms > 0, norms, 1)
-    matrix = scaled.T @ scaled
+    matrix: NDArray[np.float64] = scaled.T @ scaled
     np.fill_diagonal(matrix, 1)
-    return np.clip(matrix, -1, 1)
+    return matrix.clip(-1, 1)
 
 
 def variance_explained(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -63,7 +65,7 @@ def describe_correlation(
         high_correlation: Absolute correlation from which on a pair is listed.
 
     Returns:
-        The matrix by name, the highly correlated pairs and the closest pair at all (strongest first),
+        The matrix by name, the highly correlated pairs and the closest ones at all (strongest first),
         and R² of each column given all others.
 
     Raises:
@@ -83,7 +85,7 @@ def describe_correlation(
     ]
     closest = [
         {"columns": [first, second], "pearson": significant(pearson, digits=4)}
-        for pearson, first, second in pairs[:5]
+        for pearson, first, second in pairs[:N_CLOSEST]
     ]
     rows = ([significant(value, digits=4) for value in row] for row in matrix)
     return {

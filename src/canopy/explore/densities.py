@@ -18,12 +18,12 @@ class ClassDensities:
     """Densities of one column, class by class.
 
     Attributes:
-        positions: Middles of the bins in the column's unit, shape (n_bins,).
+        edges: Limits of the bins in the column's unit, ascending, shape (n_bins + 1,).
         densities: Share of the class's rows per unit, shape (n_classes, n_bins); 0 for an empty class.
         medians: In the column's unit, shape (n_classes,); NaN for an empty class.
     """
 
-    positions: NDArray[np.float64]
+    edges: NDArray[np.float64]
     densities: NDArray[np.float64]
     medians: NDArray[np.float64]
 
@@ -61,5 +61,5 @@ def class_densities(values: NDArray[np.float64], codes: NDArray[np.int64], n_cla
     n_rows = np.bincount(codes, minlength=n_classes)
     densities = counts[:, 1:-1] / (np.maximum(n_rows, 1)[:, None] * width)
     smooth = gaussian_filter1d(densities, SMOOTHING * n_bins / N_BINS, axis=1, mode="reflect")
-    positions = low + (np.arange(n_bins) + 0.5) * width
-    return ClassDensities(positions=positions, densities=smooth, medians=quantiles[:, 1])
+    edges = low + np.arange(n_bins + 1) * width
+    return ClassDensities(edges=edges, densities=smooth, medians=quantiles[:, 1])

@@ -47,17 +47,16 @@ def _balance(target: dict[str, Any]) -> Highlight:
     largest = max(classes, key=lambda name: classes[name]["n_rows"])
     smallest = min(classes, key=lambda name: classes[name]["n_rows"])
     ratio = target["largest_to_smallest"]
-    text = (
-        f"{largest} has {percent(classes[largest]['share'])} of the rows, {smallest} "
-        f"{percent(classes[smallest]['share'])}. Guessing {largest} every time would already be right in "
-        f"{percent(classes[largest]['share'])} of the cases, so accuracy alone says little about the small "
-        "classes: look at balanced accuracy beside it."
-    )
+    share = percent(classes[largest]["share"])
+    text = f"{largest} has {share} of the rows, {smallest} {percent(classes[smallest]['share'])}."
     if ratio < UNBALANCED:
         headline = "The classes are about equally large"
-        text = text.split(". ")[0] + "."
     else:
         headline = f"The largest class has {number(ratio, 3)} times the rows of the smallest"
+        text += (
+            f" Guessing {largest} every time would already be right in {share} of the cases, so accuracy "
+            "alone says little about the small classes: look at balanced accuracy beside it."
+        )
     if empty := [name for name in target["classes"] if name not in classes]:
         text += f" No row at all is of class {listing(empty)}."
     return Highlight(headline=headline, text=text, section="target")
@@ -68,17 +67,16 @@ def _faults(findings: dict[str, Any]) -> Highlight:
     faults = []
     if n_missing := table["n_missing_values"]:
         names = [name for name, column in findings["columns"].items() if column["n_missing"]]
-        faults.append(f"{number(n_missing)} values are missing, in {listing(names)}")
+        faults.append(f"Missing values: {number(n_missing)}, in {listing(names)}.")
     if n_duplicates := table["n_duplicate_rows"]:
-        faults.append(f"{number(n_duplicates)} rows repeat an earlier one in every column")
+        faults.append(f"Rows that repeat an earlier one: {number(n_duplicates)}.")
     faults += [
-        f"{number(group['n_broken_rows'])} rows do not set exactly one column of {name}"
+        f"Rows that do not set exactly one column of {name}: {number(group['n_broken_rows'])}."
         for name, group in groups.items()
         if group["n_broken_rows"]
     ]
     if faults:
-        text = "; ".join(faults) + "."
-        return Highlight(headline="The table has faults", text=text, section="quality")
+        return Highlight(headline="The table has faults", text=" ".join(faults), section="quality")
     text = f"All {number(table['n_rows'])} rows have a value in every column, and no row repeats another."
     if groups:
         text += f" Each row sets exactly one column of {listing([*groups])}."
@@ -132,7 +130,7 @@ def _redundancy(correlation: dict[str, Any]) -> list[Highlight]:
         headline += ", yet some are redundant" if not pairs else ""
         ordered = sorted(explained, key=lambda name: -explained[name])
         shares = listing([f"{name} ({percent(explained[name])})" for name in ordered])
-        text += f" All other numeric columns together explain nearly all the variance of {shares}."
+        text += f" All other numeric columns together explain most of the variance of {shares}."
     return [Highlight(headline=headline, text=text, section="correlation")]
 
 

@@ -22,6 +22,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
     Returns:
         HTML with all styles and pictures in it.
     """
+    classes = findings["target"]["classes"]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("canopy.explore", "."),
         autoescape=True,
@@ -39,7 +40,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
     )
     return environment.get_template("page.html.jinja").render(
         **findings,
-        colors=dict(zip(findings["target"]["classes"], class_colors(1000), strict=False)),
+        colors=dict(zip(classes, class_colors(len(classes)), strict=True)),
         highlights=find_highlights(findings),
         little_information=LITTLE_INFORMATION,
         ranking=_rank_features(findings),

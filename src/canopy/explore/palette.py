@@ -3,7 +3,7 @@
 # Okabe and Ito's colours that can be told apart with any colour vision, in the order of the classes; a
 # wine red takes the place of their yellow, which does not show on white.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#992255")
-# In degrees: turned by it again and again, hues fill the circle evenly (360° × (1 - 1/φ)).
+# In degrees: turned by it again and again, hues fill the circle evenly (360 degrees by the golden section).
 GOLDEN_ANGLE = 137.508
 
 

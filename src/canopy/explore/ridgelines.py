@@ -58,12 +58,13 @@ def draw_ridgelines(of_column: ClassDensities) -> Ridgelines:
         of_column: Densities of one column.
     """
     n_classes = len(of_column.densities)
-    low, high = float(of_column.positions[0]), float(of_column.positions[-1])
-    span = (high - low) or 1.0
+    edges = of_column.edges
+    low, high = float(edges[0]), float(edges[-1])
+    middles = (edges[:-1] + edges[1:]) / 2
     right = WIDTH - RIGHT
 
     def across(value: float) -> float:
-        return round(LEFT + (value - low) / span * (right - LEFT), 1)
+        return round(LEFT + (value - low) / (high - low) * (right - LEFT), 1)
 
     peaks = of_column.densities.max(axis=1)
     # By the root of the peaks: one narrow class does not flatten the others, and stays the highest.
@@ -77,10 +78,11 @@ def draw_ridgelines(of_column: ClassDensities) -> Ridgelines:
             ridges.append(Ridge(path="", baseline=foot, median=None))
             continue
         heights = foot - densities * REACH * ROW
-        points = " ".join(f"{across(x):g},{y:.1f}" for x, y in zip(of_column.positions, heights, strict=True))
+        xs = [low, *middles, high]
+        ys = [heights[0], *heights, heights[-1]]
+        points = " ".join(f"{across(x):g},{y:.1f}" for x, y in zip(xs, ys, strict=True))
         path = f"M{across(low):g},{foot:g} L{points} L{across(high):g},{foot:g}Z"
-        # The median of a class may lie outside the shown range of whole bins by a fraction of one.
-        ridges.append(Ridge(path=path, baseline=foot, median=across(float(np.clip(median, low, high)))))
+        ridges.append(Ridge(path=path, baseline=foot, median=across(median)))
     return Ridgelines(
         width=WIDTH,
         height=TOP + n_classes * ROW + BOTTOM,
@@ -92,8 +94,6 @@ def draw_ridgelines(of_column: ClassDensities) -> Ridgelines:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    if low == high:
-        return [low]
     from matplotlib.ticker import MaxNLocator
 
     ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)

@@ -12,7 +12,7 @@ def number(value: float, digits: int = 4) -> str:
 
     Examples:
         >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
-        ('581,012', '2,959', '0.3128', '−0.5')
+        ('581,012', '2,959', '0.3128', '\N{MINUS SIGN}0.5')
     """
     if isinstance(value, int) or float(value).is_integer():
         text = f"{int(value):,}"
@@ -29,7 +29,7 @@ def fixed(value: float, decimals: int = 2) -> str:
 
     Examples:
         >>> fixed(-0.5), fixed(0.001)
-        ('−0.50', '0.00')
+        ('\N{MINUS SIGN}0.50', '0.00')
     """
     text = f"{value:,.{decimals}f}"
     return (text.lstrip("-") if float(text.replace(",", "")) == 0 else text).replace("-", MINUS)
@@ -63,8 +63,8 @@ def spaced(name: str) -> str:
     """Write a column's name as words.
 
     Examples:
-        >>> spaced("Hillshade_9am")
-        'Hillshade 9am'
+        >>> spaced("net_income")
+        'net income'
     """
     return name.replace("_", " ")
 
@@ -73,7 +73,7 @@ def breakable(text: str) -> Markup:
     """Let a browser break a line inside long names, behind `_` and `/`.
 
     Examples:
-        >>> breakable("Soil_Type<1>")
-        Markup('Soil_<wbr>Type&lt;1&gt;')
+        >>> breakable("net_income<1>")
+        Markup('net_<wbr>income&lt;1&gt;')
     """
     return Markup(str(escape(text)).replace("/", "/<wbr>").replace("_", "_<wbr>"))  # noqa: S704

@@ -78,7 +78,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, subprocess.CalledProcessError):
         return str(error.stderr).strip().splitlines()[-1].removeprefix("ERROR: ")
     wrapped = error.args[0] if error.args else error
-    return shorten(getattr(wrapped, "reason", error))
+    return shorten(getattr(wrapped, "reason", error), length=250)
 
 
 def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:

@@ -85,7 +85,7 @@ def first_text_line(column: pa.ChunkedArray) -> tuple[int, str]:
     """
     texts = column.cast(pa.string())
     number = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
-    wrong = pc.invert(pc.match_substring_regex(texts, number)).fill_null(value=False).to_numpy()
+    wrong = pc.invert(pc.match_substring_regex(texts, number)).fill_null(False).to_numpy()  # noqa: FBT003
     index = int(wrong.argmax())
     return index + FIRST_LINE, shorten(repr(texts[index].as_py()))
 

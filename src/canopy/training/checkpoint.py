@@ -48,7 +48,7 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         raise FileNotFoundError(f"The checkpoint {path} must exist; found no such file; train first")
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{path} must be a whole checkpoint of tensors and plain values; found: {reason}"

@@ -1,0 +1,148 @@
+"""What several tests share: the project's folders, a small table and small tensors."""
+
+import gzip
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.utils import execution_whitelist
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.data.dataset import Batch, save_rows
+from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.entry import TRUSTED_TARGETS
+from canopy.files import sha256
+from canopy.prepare.normalization import Affine, save_normalization
+from canopy.table.spec import SPLITS, TableSpec
+
+ROOT = Path(__file__).parents[1]
+SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def params() -> DictConfig:
+    """params.yaml of the project."""
+    loaded = OmegaConf.load(ROOT / "params.yaml")
+    assert isinstance(loaded, DictConfig)
+    return loaded
+
+
+@pytest.fixture(scope="session")
+def sample_csv(params: DictConfig) -> str:
+    """The committed sample of the real table, with its header line."""
+    with zipfile.ZipFile(SAMPLE) as archive:
+        body = gzip.decompress(archive.read("covtype.data.gz")).decode()
+    return ",".join(TableSpec.from_config(params.table).columns) + "\n" + body
+
+
+@pytest.fixture
+def small_params(tmp_path: Path) -> DictConfig:
+    """Parameters of a table with two numeric columns, one group of three and three classes."""
+    params = OmegaConf.create(
+        {
+            "seed": 0,
+            "paths": {
+                "raw": str(tmp_path / "raw.csv"),
+                "interim": str(tmp_path / "interim"),
+                "processed": str(tmp_path / "processed"),
+                "reports": str(tmp_path / "reports"),
+            },
+            "table": {
+                "title": "Fruit",
+                "about": "Fruit by weight.",
+                "target": {
+                    "column": "kind",
+                    "meaning": "Kind of fruit",
+                    "classes": {1: "Apple", 2: "Pear", 3: "Plum"},
+                },
+                "numeric": {
+                    "weight": {"unit": "g", "meaning": "Weight"},
+                    "size": {"unit": "cm", "meaning": "Diameter"},
+                },
+                "one_hot": {
+                    "colour": {
+                        "meaning": "Colour",
+                        "columns": {"colour1": "red", "colour2": "green", "colour3": "blue"},
+                    }
+                },
+            },
+            "drop_columns": {"columns": []},
+            "split": {"test_size": 0.2, "val_size": 0.2},
+            "normalize": {"methods": [{"columns": ["*"], "method": "z_score"}]},
+            "cap_classes": {"max_per_class": 10},
+        }
+    )
+    assert isinstance(params, DictConfig)
+    return params
+
+
+@pytest.fixture
+def small_spec(small_params: DictConfig) -> TableSpec:
+    return TableSpec.from_config(small_params.table)
+
+
+@pytest.fixture
+def tensors(tmp_path: Path) -> Path:
+    """A folder of tensors: two numeric features, one of three categories, three classes."""
+    folder = tmp_path / "processed"
+    generator = torch.Generator().manual_seed(0)
+    counts = {}
+    save_normalization(folder / NORMALIZATION_FILE, {"a": Affine(method="none", center=0.0, scale=1.0)})
+    hashes = {NORMALIZATION_FILE: sha256(folder / NORMALIZATION_FILE)}
+    for split, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
+        labels = torch.arange(n_rows) % 3
+        rows = Batch(
+            torch.randn(n_rows, 2, generator=generator) + labels[:, None],
+            torch.randint(3, (n_rows, 1), generator=generator),
+            labels,
+        )
+        save_rows(rows, folder / f"{split}.pt")
+        hashes[f"{split}.pt"] = sha256(folder / f"{split}.pt")
+        counts[split] = (n_rows // 3,) * 3
+    schema = Schema(
+        target="kind",
+        class_values=(1, 2, 3),
+        class_names=("Apple", "Pear", "Plum"),
+        numeric=("a", "b"),
+        categorical=(CategoricalFeature(name="colour", categories=("red", "green", "blue")),),
+        class_counts={**counts, "train_before_cap": (200, 100, 100)},
+        sha256=hashes,
+    )
+    schema.save(folder / SCHEMA_FILE)
+    return folder
+
+
+@pytest.fixture
+def train_config(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictConfig:
+    """The default training config, over small tensors, for two epochs on the CPU."""
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+    overrides = [
+        "trainer=cpu",
+        "trainer.max_epochs=2",
+        "trainer.log_every_n_steps=5",
+        "trainer.enable_progress_bar=false",
+        "callbacks.progress_bar=null",
+        "data.batch_size=32",
+        "model.net.hidden=[16]",
+        f"pipeline.paths.processed={tensors}",
+        f"run_folder={run_folder}",
+    ]
+    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
+        return compose("train", overrides)
+
+
+@pytest.fixture
+def trusted_targets() -> Iterator[None]:
+    """Let configs call what they may call under a command."""
+    with execution_whitelist(TRUSTED_TARGETS):
+        yield

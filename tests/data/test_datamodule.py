@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pytest
+import torch
+from lightning import LightningModule, Trainer
+
+from canopy.data.datamodule import TensorDataModule
+from canopy.data.dataset import Batch
+
+
+def make(folder: Path) -> TensorDataModule:
+    return TensorDataModule(folder, batch_size=16, eval_batch_size=64, seed=0)
+
+
+def test_fitting_does_not_read_the_test_rows(tensors: Path) -> None:
+    (tensors / "test.pt").unlink()
+    data = make(tensors)
+    data.setup("fit")
+    with pytest.raises(FileNotFoundError, match="test.pt must exist"):
+        data.setup("test")
+
+
+def test_the_loaders_have_their_batch_sizes(tensors: Path) -> None:
+    data = make(tensors)
+    data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+    data.setup("fit")
+    data.setup("test")
+    assert len(next(iter(data.train_dataloader())).labels) == 16
+    assert len(next(iter(data.val_dataloader())).labels) == 60
+    assert len(next(iter(data.test_dataloader())).labels) == 64
+
+
+def test_each_epoch_has_its_own_order(tensors: Path) -> None:
+    seen: list[tuple[float, ...]] = []
+
+    class Recorder(LightningModule):
+        def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
+            if batch_idx == 0:
+                seen.append(tuple(batch.numeric[:, 0].tolist()))
+            return self.weight.sum()
+
+        def validation_step(self, batch: Batch, batch_idx: int) -> None:
+            pass
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.SGD(self.parameters(), lr=0.1)
+
+    model = Recorder()
+    model.weight = torch.nn.Parameter(torch.zeros(1))
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=3,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        use_distributed_sampler=False,
+    )
+    trainer.fit(model, datamodule=make(tensors))
+    assert len(set(seen)) == 3

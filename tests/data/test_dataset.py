@@ -1,0 +1,58 @@
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from canopy.data.dataset import load_rows
+from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.files import sha256
+
+
+class Malicious:
+    """Loading it with pickle would create a file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
+        return Path.touch, (self.path,)
+
+
+def test_a_malicious_tensor_file_executes_nothing(tensors: Path, tmp_path: Path) -> None:
+    torch.save({"numeric": Malicious(tmp_path / "executed")}, tensors / "train.pt")
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
+    with pytest.raises(pickle.UnpicklingError, match="Weights only load failed"):
+        load_rows(tensors, "train", schema)
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_changed_file_is_refused(tensors: Path) -> None:
+    content = bytearray((tensors / "train.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tensors / "train.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"train.pt must have the SHA-256 .*; found .*make repro"):
+        load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE))
+
+
+def test_missing_files_name_the_way_out(tmp_path: Path, tensors: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='schema .* must exist.*run "make repro" first'):
+        Schema.load(tmp_path / "absent.json")
+    (tensors / "val.pt").unlink()
+    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro" first'):
+        load_rows(tensors, "val", Schema.load(tensors / SCHEMA_FILE))
+
+
+def test_the_schema_is_read_as_it_was_written(tensors: Path, tmp_path: Path) -> None:
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    schema.save(tmp_path / "copy.json")
+    assert Schema.load(tmp_path / "copy.json") == schema
+    assert (schema.n_classes, schema.cardinalities) == (3, (3,))
+    (tmp_path / "copy.json").write_text('{"format": 0}')
+    with pytest.raises(ValueError, match="must have the format 1; found 0"):
+        Schema.load(tmp_path / "copy.json")
+    (tmp_path / "copy.json").write_text("{")
+    with pytest.raises(ValueError, match="must be a JSON file; found Expecting"):
+        Schema.load(tmp_path / "copy.json")

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sklearn_metrics
+
+from canopy.evaluation.confusion_plot import draw_confusion
+from canopy.evaluation.scores import Scores, build_metrics
+
+NAMES = ("Apple", "Pear", "Plum/Damson")
+
+
+@pytest.fixture
+def predictions() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(3, (500,), generator=generator)
+    logits = 2 * torch.randn(500, 3, generator=generator)
+    logits[torch.arange(500), labels] += 1
+    return logits.softmax(dim=1), labels
+
+
+@pytest.fixture
+def scores(predictions: tuple[torch.Tensor, torch.Tensor]) -> Scores:
+    metrics = build_metrics(3)
+    for batch in zip(*(tensor.split(64) for tensor in predictions), strict=True):
+        metrics.update(*batch)
+    return Scores.from_metrics(metrics.compute(), NAMES)
+
+
+def test_scores_equal_scikit_learn(predictions: tuple[torch.Tensor, torch.Tensor], scores: Scores) -> None:
+    probabilities, labels = (tensor.numpy() for tensor in predictions)
+    predicted = probabilities.argmax(axis=1)
+    precision, recall, f1, support = sklearn_metrics.precision_recall_fscore_support(labels, predicted)
+    assert scores.accuracy == sklearn_metrics.accuracy_score(labels, predicted)
+    balanced = sklearn_metrics.balanced_accuracy_score(labels, predicted)
+    assert scores.balanced_accuracy == pytest.approx(balanced, abs=1e-15)
+    assert scores.macro_f1 == pytest.approx(f1.mean(), abs=1e-15)
+    assert scores.nll == pytest.approx(sklearn_metrics.log_loss(labels, probabilities), abs=1e-6)
+    np.testing.assert_allclose(scores.precision, precision)
+    np.testing.assert_allclose(scores.recall, recall)
+    np.testing.assert_allclose(scores.f1, f1)
+    np.testing.assert_array_equal(scores.support, support)
+
+
+def test_calibration_error_equals_its_definition(
+    predictions: tuple[torch.Tensor, torch.Tensor], scores: Scores
+) -> None:
+    probabilities, labels = (tensor.numpy() for tensor in predictions)
+    top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = np.minimum((top * 15).astype(int), 14)
+    gaps = [abs(right[bins == b].sum() - top[bins == b].sum()) for b in range(15)]
+    assert scores.ece == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
+
+
+def test_absent_classes_score_zero_and_leave_the_means() -> None:
+    confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
+    assert scores.recall.tolist() == [0.75, 1.0, 0.0]
+    assert scores.precision.tolist() == [1.0, 0.8, 0.0]
+    assert scores.balanced_accuracy == 0.875
+    assert scores.macro_f1 == pytest.approx((6 / 7 + 8 / 9) / 2)
+
+
+def test_the_report_has_every_score_of_every_class(scores: Scores) -> None:
+    report = scores.report()
+    assert report["n_rows"] == 500
+    assert set(report) == {
+        *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "n_rows", "per_class")
+    }
+    assert list(report["per_class"]) == list(NAMES)
+    assert set(report["per_class"]["Pear"]) == {"precision", "recall", "f1", "support"}
+
+
+def test_names_in_the_summary_open_no_folder(scores: Scores) -> None:
+    assert "recall/Plum-Damson" in scores.summary()
+
+
+def test_a_probability_of_zero_is_no_infinite_loss() -> None:
+    metrics = build_metrics(2)
+    metrics.update(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
+    assert metrics.compute()["nll"].item() == pytest.approx(87.34, abs=0.01)  # -log of float32's tiny
+
+
+def test_the_picture_shows_counts_and_shares() -> None:
+    confusion = np.array([[1500, 500, 0], [0, 40, 0], [0, 0, 0]])
+    scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
+    figure = draw_confusion(scores, title="test")
+    counts, shares = figure.axes
+    assert [text.get_text() for text in counts.texts][:2] == ["1,500", "500"]
+    assert [text.get_text() for text in shares.texts][:3] == ["75.0%", "25.0%", "0"]
+    for axes in figure.axes:
+        assert [label.get_text() for label in axes.get_xticklabels()] == list(NAMES)
+    assert [label.get_text() for label in counts.get_yticklabels()] == list(NAMES)

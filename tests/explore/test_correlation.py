@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from canopy.explore.correlation import (
+    correlation_matrix,
+    correlation_ratio,
+    cramers_v,
+    describe_correlation,
+    variance_explained,
+)
+
+
+def test_correlation_is_pearsons_and_0_with_a_constant_column():
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    values[:, 1] += values[:, 0]
+    np.testing.assert_allclose(correlation_matrix(values), np.corrcoef(values, rowvar=False), atol=1e-12)
+    values[:, 2] = 5
+    assert correlation_matrix(values)[2].tolist() == [0, 0, 1]
+
+
+def test_a_sum_of_columns_is_explained_by_them_though_no_pair_is_close():
+    a, b, c = np.random.default_rng(0).normal(size=(3, 500))
+    matrix = correlation_matrix(np.stack([a, b, a + b, c], axis=1))
+    assert np.abs(matrix - np.eye(4)).max() < 0.8
+    explained = variance_explained(matrix)
+    np.testing.assert_allclose(explained[:3], 1, atol=1e-6)
+    assert explained[3] < 0.05
+
+
+def test_explained_variance_is_that_of_the_regression_on_the_others():
+    values = np.random.default_rng(0).normal(size=(200, 3)) @ np.array([[1, 0.5, 0], [0, 1, 0.7], [0, 0, 1]])
+    others = np.column_stack([values[:, 1:], np.ones(200)])
+    _, residual, *_ = np.linalg.lstsq(others, values[:, 0])
+    expected = 1 - residual[0] / ((values[:, 0] - values[:, 0].mean()) ** 2).sum()
+    assert variance_explained(correlation_matrix(values))[0] == pytest.approx(expected, abs=1e-6)
+
+
+def test_pairs_are_listed_from_the_limit_on_strongest_first():
+    x = np.arange(8.0)
+    noise = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
+    found = describe_correlation(
+        ["x", "minus", "near"], np.stack([x, -x, x + 1.5 * noise], axis=1), high_correlation=0.8
+    )
+    assert [pair["columns"] for pair in found["high_pairs"]] == [
+        ["x", "minus"],
+        ["x", "near"],
+        ["minus", "near"],
+    ]
+    assert found["high_pairs"][0]["pearson"] == -1
+    assert found["matrix"]["x"]["near"] == -found["matrix"]["minus"]["near"]
+
+
+@pytest.mark.parametrize("limit", [0, 1.5])
+def test_an_impossible_limit_is_refused(limit: float):
+    with pytest.raises(ValueError, match=r"high_correlation must be above 0 and at most 1; found"):
+        describe_correlation([], np.zeros((3, 0)), high_correlation=limit)
+
+
+def test_correlation_ratio_is_the_share_of_variance_between_categories():
+    values = np.array([[0.0, 5.0], [2.0, 5.0], [4.0, 5.0], [6.0, 5.0]])
+    np.testing.assert_allclose(correlation_ratio(values, np.array([0, 0, 2, 2])), [0.8, 0])
+
+
+def test_cramers_v_is_0_for_independent_and_for_constant_columns():
+    assert cramers_v(np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1])) == 0
+    assert cramers_v(np.array([0, 0, 1, 1]), np.array([2, 2, 2, 2])) == 0

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from canopy.explore.densities import N_BINS, class_densities
+from canopy.explore.ridgelines import LEFT, RIGHT, WIDTH, draw_ridgelines
+
+
+def test_densities_of_each_class_add_up_to_one_whatever_its_size():
+    generator = np.random.default_rng(0)
+    codes = np.repeat([0, 1], [5000, 200])
+    values = generator.normal(codes * 3.0, 1.0)
+    found = class_densities(values, codes, 3)
+    areas = (found.densities * np.diff(found.edges)).sum(axis=1)
+    np.testing.assert_allclose(areas[:2], 1, atol=0.02)
+    assert areas[2] == 0
+    np.testing.assert_allclose(found.medians[:2], [0, 3], atol=0.2)
+    assert np.isnan(found.medians[2])
+    assert len(found.edges) == N_BINS + 1
+
+
+def test_bins_of_whole_numbers_hold_one_number_each_where_they_can():
+    values = np.tile(np.arange(40.0), 20)
+    found = class_densities(values, np.zeros(800, dtype=np.int64), 1)
+    np.testing.assert_allclose(found.edges, np.arange(41) - 0.5)
+    # Equally frequent numbers leave no comb.
+    np.testing.assert_allclose(found.densities, 1 / 40)
+
+
+@pytest.mark.parametrize("value", [7.0, 0.3])
+def test_a_constant_column_can_be_drawn(value: float):
+    found = class_densities(np.full(5, value), np.zeros(5, dtype=np.int64), 1)
+    ridge = draw_ridgelines(found).ridges[0]
+    assert ridge.median is not None
+    assert LEFT <= ridge.median <= WIDTH - RIGHT
+
+
+def test_ridges_stay_in_the_picture_and_an_empty_class_has_none():
+    values = np.concatenate([np.linspace(0, 1, 100), np.full(100, 0.5)])
+    picture = draw_ridgelines(class_densities(values, np.repeat([0, 1], 100), 3))
+    assert [bool(ridge.path) for ridge in picture.ridges] == [True, True, False]
+    assert picture.ridges[2].median is None
+    points = picture.ridges[1].path.strip("MZ").replace("L", "").split()
+    xs, ys = np.array([point.split(",") for point in points], dtype=float).T
+    assert xs.min() == picture.left
+    assert xs.max() == picture.right
+    assert ys.min() >= 0
+    assert ys.max() == picture.ridges[1].baseline
+    assert [text for _, text in picture.ticks] == ["0.2", "0.4", "0.6", "0.8"]

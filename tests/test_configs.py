@@ -1,0 +1,70 @@
+"""Every file under configs/ composes, what it names exists, and its header says how to use it."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import get_object
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = ROOT / "configs"
+FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
+PRIMARY = [path.stem for path in FILES if len(path.parts) == 1]
+CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "hydra"]
+
+# What has no default.
+REQUIRED = {"evaluate": ["run=a/run"]}
+
+
+@pytest.fixture(autouse=True)
+def _project_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+
+
+def composed(name: str, overrides: list[str]) -> DictConfig:
+    with initialize_config_dir(str(CONFIGS), job_name=name):
+        return compose(name, overrides)
+
+
+def targets(node: object) -> list[str]:
+    """Every `_target_` in a config."""
+    if isinstance(node, DictConfig):
+        own = [node["_target_"]] if "_target_" in node else []
+        values = [node._get_node(key) for key in node]
+        return own + [target for value in values for target in targets(value)]
+    if isinstance(node, ListConfig):
+        return [target for value in node for target in targets(value)]
+    return []
+
+
+@pytest.mark.parametrize("name", PRIMARY)
+def test_a_primary_config_composes(name: str) -> None:
+    cfg = composed(name, REQUIRED.get(name, []))
+    assert "???" not in OmegaConf.to_yaml(cfg)
+    for target in targets(cfg):
+        get_object(target)
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=str)
+def test_a_choice_composes(path: Path) -> None:
+    group, choice = str(path.parent), path.stem
+    cfg = composed("train", [f"{group}={choice}", "++output=a"])
+    assert "???" not in OmegaConf.to_yaml(cfg)
+    for target in targets(cfg):
+        get_object(target)
+
+
+@pytest.mark.parametrize("path", FILES, ids=str)
+def test_a_header_gives_the_command(path: Path) -> None:
+    lines = (CONFIGS / path).read_text().splitlines()
+    header = [line for line in lines[:4] if line.startswith("#") and "@package" not in line]
+    assert header, "the first line must say what the choice is for"
+    assert "python s" in " ".join(header), "the header must give a command that uses the file"
+
+
+def test_no_config_repeats_what_the_schema_tells() -> None:
+    for path in FILES:
+        text = (CONFIGS / path).read_text()
+        for fact in ("n_classes", "n_numeric", "cardinalities", "Cover_Type", "Soil_Type"):
+            assert fact not in text, f"{path} must leave {fact} to the schema"

@@ -1,0 +1,286 @@
+"""The whole pipeline, run by DVC in a copy of the project on a small sample of the real table."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from omegaconf import OmegaConf
+from sklearn.preprocessing import StandardScaler
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("configs", "scripts", "src", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "tests/data")
+STAGES = [
+    *("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"),
+    *("compose", "train", "evaluate"),
+]
+CAP = 300
+
+
+class Project:
+    """A copy of the project with a pipeline of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        scripts = Path(sys.executable).parent
+        environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": "src"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False
+        )
+        assert not check or done.returncode == 0, done.stdout + done.stderr
+        return done
+
+    def stages_of(self, done: subprocess.CompletedProcess[str]) -> list[str]:
+        return re.findall(r"Running stage '(\w+)'", done.stdout)
+
+    def json(self, path: str) -> dict:
+        return json.loads((self.folder / path).read_text())
+
+    def csv(self, stage: str) -> pd.DataFrame:
+        return pd.read_csv(self.folder / f"data/interim/{stage}.csv")
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """Serve the sample as the data set's home serves the whole table."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(ROOT / "tests" / "data"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as http:
+        threading.Thread(target=http.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{http.server_port}"
+        http.shutdown()
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: str) -> Project:
+    """A project whose pipeline has run."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+        else:
+            shutil.copyfile(source, target)
+    params = OmegaConf.load(folder / "params.yaml")
+    params.fetch.sha256 = hashlib.sha256(sample_csv.encode()).hexdigest()
+    params.fetch.sources = [
+        {"url": f"{server}/covertype.zip", "member": "covtype.data.gz", "has_header": False}
+    ]
+    params.cap_classes.max_per_class = CAP
+    params.explore.n_mutual_information_rows = 500
+    params.train.overrides = "trainer=cpu trainer.max_epochs=3 model.net.hidden=[32] data.batch_size=128"
+    OmegaConf.save(params, folder / "params.yaml")
+    project = Project(folder)
+    project.run("git", "init", "--quiet")
+    project.run("dvc", "init", "--quiet")
+    project.run("dvc", "config", "core.analytics", "false")
+    project.run("git", "config", "user.email", "test@example.com")
+    project.run("git", "config", "user.name", "Test")
+    done = project.run("dvc", "repro")
+    assert project.stages_of(done) == STAGES
+    project.run("git", "add", ".")
+    project.run("git", "commit", "--quiet", "--message", "Run the pipeline")
+    return project
+
+
+def test_the_reports_have_their_form(project: Project) -> None:
+    metrics = project.json("reports/metrics.json")
+    assert list(metrics) == ["test", "val"]
+    names = list(OmegaConf.load(ROOT / "params.yaml").table.target.classes.values())
+    for scores in metrics.values():
+        assert set(scores) == {
+            *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "n_rows", "per_class")
+        }
+        assert list(scores["per_class"]) == names
+        assert sum(item["support"] for item in scores["per_class"].values()) == scores["n_rows"]
+    train = project.json("reports/train.json")
+    assert train["epochs"] == 3
+    assert train["device"] == "cpu"
+    cap = project.json("reports/class_cap.json")
+    assert list(cap) == ["before", "after"]
+    assert cap["after"] == {name: min(n, CAP) for name, n in cap["before"].items()}
+    assert max(cap["before"].values()) > CAP
+    assert (project.folder / "reports/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert (project.folder / "reports/exploration/index.html").stat().st_size > 10_000
+
+
+def test_the_model_is_better_than_naming_the_largest_class(project: Project) -> None:
+    scores = project.json("reports/metrics.json")["test"]
+    largest = max(item["support"] for item in scores["per_class"].values())
+    assert scores["accuracy"] > largest / scores["n_rows"]
+
+
+def test_each_row_is_in_one_split(project: Project) -> None:
+    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
+    split = project.csv("split")
+    kept = [name for name in split.columns if name != "split"]
+    pd.testing.assert_frame_equal(split[kept], raw[kept])
+    assert len(kept) < len(raw.columns)
+    n_rows = len(raw)
+    n_test = int(np.ceil(0.2 * n_rows))
+    n_val = int(np.ceil(0.2 * (n_rows - n_test)))
+    expected = {"train": n_rows - n_test - n_val, "val": n_val, "test": n_test}
+    assert split["split"].value_counts().to_dict() == expected
+
+
+def test_the_normalisation_is_that_of_the_training_rows(project: Project) -> None:
+    split, normalized = project.csv("split"), project.csv("normalize")
+    found = project.json("data/processed/normalization.json")["columns"]
+    training = split[split["split"] == "train"]
+    for name, scaling in found.items():
+        scaler = StandardScaler().fit(training[[name]].to_numpy())
+        assert scaling["center"] == pytest.approx(scaler.mean_[0], rel=1e-12)
+        assert scaling["scale"] == pytest.approx(scaler.scale_[0], rel=1e-12)
+        expected = scaler.transform(split[[name]].to_numpy())[:, 0]
+        np.testing.assert_allclose(normalized[name], expected, rtol=1e-6, atol=1e-6)
+    others = [name for name in split.columns if name not in found]
+    pd.testing.assert_frame_equal(normalized[others], split[others])
+
+
+def test_the_cap_changes_no_validation_or_test_row(project: Project) -> None:
+    before, after = project.csv("normalize"), project.csv("cap_classes")
+    for split in ("val", "test"):
+        pd.testing.assert_frame_equal(
+            after[after["split"] == split].reset_index(drop=True),
+            before[before["split"] == split].reset_index(drop=True),
+        )
+    assert after.loc[after["split"] == "train", "Cover_Type"].value_counts().max() == CAP
+
+
+def test_the_tensors_are_the_table(project: Project) -> None:
+    table = project.csv("cap_classes")
+    schema = project.json("data/processed/schema.json")
+    for split in ("train", "val", "test"):
+        rows = table[table["split"] == split]
+        saved = torch.load(project.folder / f"data/processed/{split}.pt", weights_only=True)
+        np.testing.assert_array_equal(
+            saved["numeric"].numpy(), rows[schema["numeric"]].to_numpy(dtype=np.float32)
+        )
+        np.testing.assert_array_equal(saved["labels"].numpy() + 1, rows["Cover_Type"])
+        for index, feature in enumerate(schema["categorical"]):
+            codes = saved["categorical"][:, index].numpy()
+            for code, name in enumerate(feature["categories"]):
+                if name in rows:
+                    np.testing.assert_array_equal(codes == code, rows[name] == 1)
+
+
+def test_nothing_is_done_twice(project: Project) -> None:
+    started = time.perf_counter()
+    done = project.run("dvc", "repro")
+    assert project.stages_of(done) == []
+    assert "Data and pipelines are up to date" in done.stdout
+    assert time.perf_counter() - started < 5
+    summary = project.run("python", "src/summarize.py").stdout
+    for text in ("Test accuracy", "Macro-F1", "Weakest class", "reports/confusion_matrix.png"):
+        assert text in summary
+
+
+def test_every_stage_logs_to_a_file(project: Project) -> None:
+    for stage in STAGES:
+        (log,) = project.folder.glob(f"logs/{stage}/runs/*/{stage}.log")
+        assert re.search(r"^20\d\d-.* INFO +canopy\.", log.read_text(), re.MULTILINE), stage
+
+
+def test_an_experiment_runs_what_its_parameter_changes(project: Project) -> None:
+    done = project.run(
+        *("dvc", "exp", "run", "--name", "smaller-cap"),
+        *("-S", "cap_classes.max_per_class=200", "-S", "train.overrides='trainer.max_epochs=1'"),
+    )
+    assert project.stages_of(done) == ["cap_classes", "make_tensors", "compose", "train", "evaluate"]
+    assert project.json("reports/class_cap.json")["after"]["Spruce/Fir"] == 200
+    assert project.json("reports/train.json")["epochs"] == 1
+    shown = project.run("dvc", "exp", "show", "--csv").stdout
+    assert "smaller-cap" in shown
+    assert "test.accuracy" in shown
+    for command in (["metrics", "show"], ["metrics", "diff"], ["plots", "show"]):
+        assert project.run("dvc", *command).stdout
+    project.run("git", "checkout", "--quiet", ".")
+    project.run("dvc", "checkout", "--quiet")
+
+
+def test_the_cap_reruns_nothing_before_it(project: Project) -> None:
+    params = (project.folder / "params.yaml").read_text()
+    changed = params.replace(f"max_per_class: {CAP}", "max_per_class: 250")
+    (project.folder / "params.yaml").write_text(changed)
+    done = project.run("dvc", "repro", "--dry")
+    assert project.stages_of(done) == ["cap_classes", "make_tensors", "train", "evaluate"]
+    (project.folder / "params.yaml").write_text(params)
+
+
+def test_an_unrelated_config_does_not_retrain(project: Project) -> None:
+    unrelated = project.folder / "configs/experiment/unrelated.yaml"
+    unrelated.write_text("# @package _global_\n")
+    done = project.run("dvc", "repro")
+    assert project.stages_of(done) == ["compose"]
+    unrelated.unlink()
+    model = project.folder / "configs/model/mlp_periodic.yaml"
+    text = model.read_text()
+    model.write_text(text.replace("n_frequencies: 32", "n_frequencies: 4"))
+    done = project.run("dvc", "repro")
+    assert project.stages_of(done) == ["compose", "train", "evaluate"]
+    model.write_text(text)
+
+
+BAD_RUNS = [
+    (["scripts/cap_classes.py", "cap_classes.max_per_class=0"], "must be at least 1; found 0"),
+    (["scripts/split.py", "split.test_size=2"], "split.test_size must be between 0 and 1; found 2"),
+    (["scripts/drop_columns.py", "drop_columns.columns=[Elevatoin]"], "did you mean 'Elevation'?"),
+    (["scripts/drop_columns.py", "drop_columns.columns=[Cover_Type]"], "target must stay"),
+    (["scripts/drop_columns.py", "paths.raw=absent.csv"], "table absent.csv must exist"),
+    (["scripts/normalize.py", "normalize.methods=[{columns: ['*'], method: zscore}]"], "found 'zscore'"),
+    (["scripts/make_tensors.py", "paths.interim=absent"], "must exist"),
+    (["scripts/cap_classes.py", "cap_class.max_per_class=9"], "Did you mean: 'cap_classes'?"),
+    (["src/train.py", "trainer=gpu", "trainer.devices=99"], "gpu"),
+    (["src/train.py", "pipeline.paths.processed=absent"], "schema absent/schema.json must exist"),
+    (["src/train.py", "trainer.max_epoch=1"], "Did you mean: 'max_epochs'?"),
+    (["src/train.py", "model=mpl"], "Could not find 'model/mpl'"),
+    (["src/evaluate.py", "run=absent"], "must hold .hydra/config.yaml; found none in absent"),
+]
+
+
+@pytest.mark.parametrize(("command", "message"), BAD_RUNS, ids=lambda value: str(value[1:] or value))
+def test_a_mistake_ends_with_one_message(project: Project, command: list[str], message: str) -> None:
+    outputs = [*project.folder.glob("data/**/*.*"), *project.folder.glob("reports/**/*.*")]
+    before = {path: path.stat().st_mtime_ns for path in outputs}
+    done = project.run("python", *command, check=False)
+    assert done.returncode != 0
+    assert message in done.stderr
+    assert "Traceback (most recent call last)" not in done.stderr
+    for log in re.findall(r"^Traceback: (.*)$", done.stderr, re.MULTILINE):
+        assert "Traceback (most recent call last)" in (project.folder / log).read_text()
+    assert {path: path.stat().st_mtime_ns for path in outputs} == before
+
+
+def test_a_killed_stage_leaves_no_half_output(project: Project) -> None:
+    done = project.run(
+        *("python", "-c"),
+        "import os, signal, sys; sys.argv = ['split.py']\n"
+        "from canopy.prepare import split; from canopy.table import csv\n"
+        "from omegaconf import OmegaConf\n"
+        "csv.ROWS_PER_CHUNK = 100\n"
+        "write = csv.pa.csv.write_csv; calls = []\n"
+        "def killer(*a):\n"
+        "    calls.append(1); len(calls) > 9 and os.kill(os.getpid(), signal.SIGKILL); write(*a)\n"
+        "csv.pa.csv.write_csv = killer\n"
+        "params = OmegaConf.load('params.yaml'); params.seed = 7; split.run(params)\n",
+        check=False,
+    )
+    assert done.returncode == -9
+    assert "dvc.lock" not in project.run("git", "status", "--short").stdout
+    assert project.csv("split")["split"].value_counts()["train"] > 2000
+    assert project.run("dvc", "status", "split").stdout.strip() == "Data and pipelines are up to date."

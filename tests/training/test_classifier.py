@@ -1,0 +1,67 @@
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from canopy.data.dataset import Batch
+from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.nets.mlp import MLP
+from canopy.training.classifier import Classifier
+
+
+@pytest.fixture
+def make(tensors: Path) -> partial[Classifier]:
+    return partial(
+        Classifier,
+        schema=Schema.load(tensors / SCHEMA_FILE),
+        net=partial(MLP, hidden=[4]),
+        optimizer=partial(torch.optim.SGD, lr=0.1),
+    )
+
+
+def test_prior_correction_is_the_log_ratio_of_the_frequencies(make: partial[Classifier]) -> None:
+    # 200, 100 and 100 rows before the cap, 100 of each after it.
+    expected = torch.log(torch.tensor([1 / 3, 1 / 3, 1 / 3]) / torch.tensor([0.5, 0.25, 0.25]))
+    torch.testing.assert_close(make().log_prior_ratio, expected)
+    assert make(prior_correction=False).log_prior_ratio.tolist() == [0, 0, 0]
+
+
+def test_corrected_logits_hold_for_the_frequencies_before_the_cap(make: partial[Classifier]) -> None:
+    """A net that sees nothing but constant inputs must learn the frequencies from before the cap."""
+
+    class Bias(nn.Module):
+        def __init__(self, *, n_numeric: int, cardinalities: object, n_classes: int) -> None:
+            super().__init__()
+            self.bias = nn.Parameter(torch.zeros(n_classes))
+
+        def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
+            return self.bias.expand(len(numeric), -1)
+
+    model = make(net=Bias)
+    optimizer = model.configure_optimizers()
+    labels = torch.arange(300) % 3  # as frequent as after the cap
+    for _ in range(500):
+        logits = model(torch.zeros(300, 2), torch.zeros(300, 1)) + model.log_prior_ratio
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(logits, labels).backward()
+        optimizer.step()
+    probabilities = model.net.bias.softmax(dim=0)
+    torch.testing.assert_close(probabilities, torch.tensor([0.5, 0.25, 0.25]), atol=1e-3, rtol=0)
+
+
+def test_only_the_net_is_optimised(make: partial[Classifier]) -> None:
+    model = make()
+    optimised = {id(p) for group in model.configure_optimizers().param_groups for p in group["params"]}
+    assert optimised == {id(p) for p in model.net.parameters()}
+
+
+def test_nothing_but_tensors_is_saved(make: partial[Classifier]) -> None:
+    assert make().hparams == {}
+    assert all(isinstance(value, torch.Tensor) for value in make().state_dict().values())
+
+
+def test_forward_gives_a_logit_for_each_class(make: partial[Classifier]) -> None:
+    batch = Batch(torch.rand(5, 2), torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5).long())
+    assert make()(batch.numeric, batch.categorical).shape == (5, 3)
