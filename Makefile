@@ -39,7 +39,7 @@ train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed
 	$(BIN)/python src/train.py $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style and types
 	$(BIN)/ruff format --check .

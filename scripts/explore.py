@@ -3,12 +3,12 @@
 from omegaconf import DictConfig
 
 from canopy.entry import entry_point
-from canopy.prepare.explore import explore
+from canopy.prepare import explore
 
 
 @entry_point("stage")
 def main(params: DictConfig) -> None:
-    explore(params)
+    explore.run(params)
 
 
 if __name__ == "__main__":

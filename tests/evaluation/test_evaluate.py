@@ -8,7 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.evaluation.evaluate import evaluate
 from canopy.training.fit import fit
-
+from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -39,7 +39,7 @@ def evaluate_config(run: Path, root: Path, tmp_path: Path) -> DictConfig:
 
 
 def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, tmp_path: Path) -> None:
-    report = evaluate(evaluate_config)
+    report = evaluate(RunFolder(run), evaluate_config)
     assert json.loads((tmp_path / "reports/metrics.json").read_text()) == report
     assert (report["test"]["n_rows"], report["val"]["n_rows"]) == (90, 60)
     assert (tmp_path / "reports/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
@@ -50,9 +50,9 @@ def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, 
     assert report["val"]["accuracy"] == pytest.approx(best, abs=1e-6)
 
 
-def test_other_data_is_refused(evaluate_config: DictConfig, tensors: Path) -> None:
+def test_other_data_is_refused(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     schema.sha256["test.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
     with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
-        evaluate(evaluate_config)
+        evaluate(RunFolder(run), evaluate_config)

@@ -4,18 +4,18 @@ import pandas as pd
 from omegaconf import DictConfig
 
 from canopy.files import read_json
-from canopy.prepare.explore import explore
+from canopy.prepare import explore
 
 
 def test_the_stage_writes_findings_and_page(frame: pd.DataFrame, explore_params: DictConfig):
     frame.to_csv(explore_params.paths.raw, index=False)
-    explore(explore_params)
+    explore.run(explore_params)
     folder = Path(explore_params.paths.reports) / "exploration"
     assert sorted(path.name for path in folder.iterdir()) == ["findings.json", "index.html"]
     suggested = read_json(folder / "findings.json")["suggested_drops"]
     assert [item["column"] for item in suggested] == ["colour3", "size"]
     before = (folder / "findings.json").read_bytes(), (folder / "index.html").read_bytes()
-    explore(explore_params)
+    explore.run(explore_params)
     assert before == ((folder / "findings.json").read_bytes(), (folder / "index.html").read_bytes())
 
 
@@ -23,7 +23,7 @@ def test_the_sample_of_the_real_table_is_explored(params: DictConfig, sample_csv
     params = params.copy()
     params.paths.raw, params.paths.reports = str(tmp_path / "raw.csv"), str(tmp_path)
     Path(params.paths.raw).write_text(sample_csv)
-    explore(params)
+    explore.run(params)
     findings = read_json(tmp_path / "exploration" / "findings.json")
     assert len(findings["columns"]) == 55
     assert next(iter(findings["mutual_information"]["columns_nat"])) == "Elevation"

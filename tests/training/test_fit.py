@@ -11,7 +11,6 @@ from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import build_run, fit, instantiate_all
 from canopy.training.run_folder import RunFolder, publish
 
-
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 

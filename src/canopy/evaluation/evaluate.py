@@ -19,20 +19,20 @@ from canopy.training.run_folder import RunFolder
 log = logging.getLogger(__name__)
 
 
-def evaluate(cfg: DictConfig) -> dict[str, Any]:
+def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     """Score a run and write `metrics.json` and the confusion matrix's picture.
 
     Args:
+        run: The run.
         cfg: The composed config of `configs/evaluate.yaml`.
 
     Returns:
         Scores of the splits `test` and `val`, as in `metrics.json`.
 
     Raises:
-        FileNotFoundError: If the run, its checkpoint or the tensors are not there.
+        FileNotFoundError: If its checkpoint or the tensors are not there.
         ValueError: If the tensors are not the ones that the run was trained on.
     """
-    run = RunFolder(cfg.run)
     data: TensorDataModule = instantiate(run.config.data)
     check_same_data(run, data)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)

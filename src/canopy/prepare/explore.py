@@ -18,7 +18,7 @@ from canopy.table.csv import read_table
 log = logging.getLogger(__name__)
 
 
-def explore(params: DictConfig) -> None:
+def run(params: DictConfig) -> None:
     """Write the findings about the raw table as JSON and as a page."""
     exploration = Exploration.from_config(params)
     spec = exploration.spec

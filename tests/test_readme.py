@@ -1,0 +1,56 @@
+"""What the README promises is there."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from canopy.evaluation.summary import BEGIN, END, Results, insert_table
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`?\bmake ([a-z-]+)(?=[ `]|$)", README))))
+def test_each_make_target_exists(target: str) -> None:
+    assert target in TARGETS
+
+
+@pytest.mark.parametrize("script", sorted(set(re.findall(r"python ((?:src|scripts)/\w+\.py)", README))))
+def test_each_command_exists(script: str) -> None:
+    assert (ROOT / script).is_file()
+
+
+def test_the_file_tree_is_true() -> None:
+    tree = README.split("## Where things are")[1].split("```")[1]
+    parents: list[str] = []
+    for line in tree.strip().splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        parents = [*parents[:depth], line.split()[0]]
+        assert (ROOT / "/".join(part.rstrip("/") for part in parents)).exists(), line
+
+
+def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
+    """The committed README tells what the committed reports hold, whatever has been run since."""
+    for name in ("metrics.json", "train.json"):
+        committed = subprocess.run(
+            ["git", "show", f"HEAD:reports/{name}"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+        (tmp_path / name).write_text(committed.stdout)
+    committed = subprocess.run(
+        ["git", "show", "HEAD:README.md"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    text = committed.stdout
+    assert insert_table(text, Results(tmp_path).table()) == text, 'run "make readme"'
+
+
+def test_a_readme_without_marks_is_refused() -> None:
+    with pytest.raises(ValueError, match="must hold the marks"):
+        insert_table(f"{END} {BEGIN}", "table")
+
+
+def test_missing_reports_name_the_way_out(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r'metrics.json; found none: run "make repro"'):
+        Results(tmp_path)

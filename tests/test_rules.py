@@ -1,0 +1,96 @@
+"""The rules of the house that a test can check."""
+
+import ast
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("scripts/*.py")])
+MODULES = [path for path in SOURCES if "canopy" in path.parts]
+STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
+DATA_STAGES = [stage for stage in STAGES if stage not in {"train", "evaluate"}]
+VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_a_file_holds_one_idea(path: Path) -> None:
+    assert path.stem not in VAGUE
+    assert len(path.read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name)
+def test_the_framework_does_not_know_the_data_set(path: Path) -> None:
+    text = path.read_text().lower()
+    for word in ("covertype", "cover_type", "soil_type", "wilderness", "elevation", "hillshade"):
+        if (found := text.count(word)) and word in {"soil_type", "elevation"}:
+            # An example in a docstring may use the column names of the first task.
+            found -= ast_docstrings(path).count(word)
+        assert not found, f"{name(path)} names {word}"
+
+
+def ast_docstrings(path: Path) -> str:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef)
+    return "\n".join(ast.get_docstring(n) or "" for n in nodes if isinstance(n, documented)).lower()
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_loading_never_executes_code(path: Path) -> None:
+    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+        called = ast.unparse(call.func)
+        assert called not in {"pickle.load", "pickle.loads", "joblib.load", "eval", "exec"}
+        if called == "torch.load":
+            options = {option.arg: ast.unparse(option.value) for option in call.keywords}
+            assert options.get("weights_only") == "True"
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name)
+def test_nothing_edits_the_import_path(path: Path) -> None:
+    assert "sys.path" not in path.read_text()
+
+
+@pytest.mark.parametrize("stage", DATA_STAGES)
+def test_a_stage_script_and_section_share_one_name(stage: str) -> None:
+    assert (ROOT / "scripts" / f"{stage}.py").is_file()
+    assert (ROOT / "src/canopy/prepare" / f"{stage}.py").is_file()
+    lines = (ROOT / "scripts" / f"{stage}.py").read_text().splitlines()
+    assert len(lines) < 25, "a stage script is thin"
+
+
+@pytest.mark.parametrize("stage", [stage for stage in DATA_STAGES if stage != "make_tensors"])
+def test_a_stage_without_tensors_imports_no_torch(stage: str) -> None:
+    code = f"import sys, canopy.prepare.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate"])
+def test_help_answers_without_importing_torch(command: str) -> None:
+    code = (
+        f"import runpy, sys; sys.argv = ['{command}.py', '--help']\n"
+        "try:\n"
+        f"    runpy.run_path('src/{command}.py', run_name='__main__')\n"
+        "except SystemExit:\n"
+        "    sys.exit('torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "Configuration groups" in done.stdout
+
+
+def test_dvc_names_each_script_and_no_value_of_params() -> None:
+    text = (ROOT / "dvc.yaml").read_text()
+    for stage, content in yaml.safe_load(text)["stages"].items():
+        script = content["cmd"].split()[1]
+        assert Path(script).stem == stage
+        assert script in content["deps"]
+    for path in yaml.safe_load((ROOT / "params.yaml").read_text())["paths"].values():
+        assert not re.search(rf"- {re.escape(path)}\b", text), f"dvc.yaml must use the parameter for {path}"
