@@ -75,8 +75,8 @@ def test_an_entry_of_another_kind_is_refused() -> None:
 
 
 def test_a_config_cannot_call_any_code(train_config: DictConfig) -> None:
-    train_config.callbacks.early_stopping = {"_target_": "os.system", "command": "true"}
-    with pytest.raises(Exception, match="os.system"):
+    train_config.callbacks.early_stopping = {"_target_": "json.dumps", "obj": 1}
+    with pytest.raises(Exception, match="json.dumps"):
         build_run(train_config)
 
 

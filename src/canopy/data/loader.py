@@ -31,8 +31,8 @@ class BatchIndices(Sampler[Tensor]):
     Examples:
         >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0)]
         [[0, 1], [2, 3], [4]]
-        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0, rank=1, n_ranks=2)]
-        [[1, 3, 4]]
+        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0, rank=0, n_ranks=2)]
+        [[0, 2, 4]]
     """
 
     def __init__(
