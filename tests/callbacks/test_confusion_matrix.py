@@ -1,0 +1,43 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from canopy.callbacks.confusion_matrix import ConfusionMatrixPicture
+from canopy.training.fit import build_run
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+
+def images(folder: Path) -> list[int]:
+    """Steps at which TensorBoard got a picture of the validation rows."""
+    events = EventAccumulator(str(folder), size_guidance={"images": 0})
+    events.Reload()
+    tags = events.Tags()["images"]
+    return [image.step for image in events.Images("confusion_matrix/val")] if tags else []
+
+
+@pytest.mark.parametrize(("every", "steps"), [(None, []), (1, [10, 20, 30, 40]), (2, [20, 40])])
+def test_validation_pictures_come_on_demand(
+    train_config: DictConfig, every: int | None, steps: list[int]
+) -> None:
+    train_config.trainer.max_epochs = 4
+    train_config.callbacks.confusion_matrix.every_n_validations = every
+    run = build_run(train_config)
+    run.trainer.fit(run.model, datamodule=run.data)
+    folder = Path(train_config.run_folder)
+    assert images(folder) == steps
+    assert (folder / "confusion_matrix_val.png").exists() == bool(steps)
+
+
+def test_the_test_rows_are_always_drawn(train_config: DictConfig) -> None:
+    run = build_run(train_config)
+    run.trainer.test(run.model, datamodule=run.data, verbose=False)
+    picture = Path(train_config.run_folder) / "confusion_matrix_test.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_count_below_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 1, or null; found 0"):
+        ConfusionMatrixPicture("a.png", every_n_validations=0)
