@@ -1,5 +1,5 @@
 # Every target that needs the packages installs them first, once for each lock.
-PYTHON ?= $(firstword $(shell command -v python3.11 python3 python))
+PYTHON ?= $(shell for name in python3.11 python3 python; do command -v $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed

@@ -3,8 +3,10 @@
 python src/train.py                                  the default experiment
 python src/train.py experiment=mlp seed=1            another one, another seed
 python src/train.py trainer=gpu trainer.max_epochs=5
+python src/train.py resume=logs/train/runs/NAME      go on with a run that was killed or stopped
 """
 
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from canopy.entry import entry_point
@@ -15,7 +17,7 @@ def main(cfg: DictConfig) -> float:
     # Here, so that --help and a misspelt override answer without waiting for torch.
     from canopy.training.fit import fit
 
-    return fit(cfg)[cfg.objective]
+    return fit(cfg, overrides=HydraConfig.get().overrides.task)
 
 
 if __name__ == "__main__":

@@ -50,6 +50,7 @@ def small_params(tmp_path: Path) -> DictConfig:
         {
             "seed": 0,
             "paths": {
+                "models": str(tmp_path / "models"),
                 "raw": str(tmp_path / "raw.csv"),
                 "interim": str(tmp_path / "interim"),
                 "processed": str(tmp_path / "processed"),

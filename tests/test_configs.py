@@ -1,5 +1,6 @@
 """Every file under configs/ composes, what it names exists, and its header says how to use it."""
 
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -27,15 +28,20 @@ def composed(name: str, overrides: list[str]) -> DictConfig:
         return compose(name, overrides)
 
 
+def nodes(node: object) -> list[DictConfig]:
+    """Every part of a config that has a `_target_`."""
+    if isinstance(node, DictConfig):
+        own = [node] if "_target_" in node else []
+        values = [node._get_node(key) for key in node]
+        return own + [found for value in values for found in nodes(value)]
+    if isinstance(node, ListConfig):
+        return [found for value in node for found in nodes(value)]
+    return []
+
+
 def targets(node: object) -> list[str]:
     """Every `_target_` in a config."""
-    if isinstance(node, DictConfig):
-        own = [node["_target_"]] if "_target_" in node else []
-        values = [node._get_node(key) for key in node]
-        return own + [target for value in values for target in targets(value)]
-    if isinstance(node, ListConfig):
-        return [target for value in node for target in targets(value)]
-    return []
+    return [found["_target_"] for found in nodes(node)]
 
 
 @pytest.mark.parametrize("name", PRIMARY)
@@ -68,3 +74,15 @@ def test_no_config_repeats_what_the_schema_tells() -> None:
         text = (CONFIGS / path).read_text()
         for fact in ("n_classes", "n_numeric", "cardinalities", "Cover_Type", "Soil_Type"):
             assert fact not in text, f"{path} must leave {fact} to the schema"
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=str)
+def test_every_option_is_one_of_its_target(path: Path) -> None:
+    cfg = composed("train", [f"{path.parent}={path.stem}", "run_folder=a", "++output=a"])
+    OmegaConf.to_container(cfg, resolve=True)
+    for node in nodes(cfg):
+        parameters = signature(get_object(node["_target_"])).parameters
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            continue
+        unknown = {str(key) for key in node if not str(key).startswith("_")} - parameters.keys()
+        assert not unknown, f"{node['_target_']} has no {unknown}"

@@ -241,6 +241,15 @@ def test_an_unrelated_config_does_not_retrain(project: Project) -> None:
 
 
 BAD_RUNS = [
+    (
+        ["scripts/cap_classes.py", "cap_classes.max_per_class=abc"],
+        "'abc' of type 'str' could not be converted",
+    ),
+    (["scripts/cap_classes.py", "cap_classes.max_per_class=300.5"], "(in cap_classes.max_per_class)"),
+    (["scripts/cap_classes.py", "seed=null"], "(in seed)"),
+    (["scripts/cap_classes.py", "seed=-1"], "seed must be from 0 to 2**32 - 1; found -1"),
+    (["scripts/drop_columns.py", "drop_columns.columns=Soil_Type7"], "(in drop_columns.columns)"),
+    (["scripts/normalize.py", "normalize.methods=[{columns: ['*'], methd: a}]"], "methd"),
     (["scripts/cap_classes.py", "cap_classes.max_per_class=0"], "must be at least 1; found 0"),
     (["scripts/split.py", "split.test_size=2"], "split.test_size must be between 0 and 1; found 2"),
     (["scripts/drop_columns.py", "drop_columns.columns=[Elevatoin]"], "did you mean 'Elevation'?"),
@@ -250,10 +259,10 @@ BAD_RUNS = [
     (["scripts/make_tensors.py", "paths.interim=absent"], "must exist"),
     (["scripts/cap_classes.py", "cap_class.max_per_class=9"], "Did you mean: 'cap_classes'?"),
     (["src/train.py", "trainer=gpu", "trainer.devices=99"], "gpu"),
-    (["src/train.py", "pipeline.paths.processed=absent"], "schema absent/schema.json must exist"),
+    (["src/train.py", "pipeline.paths.processed=absent"], "absent/schema.json must exist"),
     (["src/train.py", "trainer.max_epoch=1"], "Did you mean: 'max_epochs'?"),
     (["src/train.py", "model=mpl"], "Could not find 'model/mpl'"),
-    (["src/evaluate.py", "run=absent"], "must hold .hydra/config.yaml; found none in absent"),
+    (["src/evaluate.py", "run=absent"], "must hold config.yaml; found none in absent"),
 ]
 
 

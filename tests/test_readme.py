@@ -52,5 +52,7 @@ def test_a_readme_without_marks_is_refused() -> None:
 
 
 def test_missing_reports_name_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r'metrics.json; found none: run "make repro"'):
+    with pytest.raises(
+        FileNotFoundError, match='metrics.json must exist; found no such file; run "make repro" first'
+    ):
         Results(tmp_path)

@@ -12,15 +12,24 @@ from typing import Any
 
 import hydra
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from canopy.params import check_params
 
 Task = Callable[[DictConfig], Any]
 
 # The only code that a config, one's own or that of a run folder from elsewhere, can call.
 TRUSTED_TARGETS = (
-    "canopy.*",
-    "lightning.*",
+    "canopy.callbacks.*",
+    "canopy.data.datamodule.*",
+    "canopy.loggers.*",
+    "canopy.nets.*",
+    "canopy.training.checkpoint.SafeCheckpointIO",
+    "canopy.training.classifier.*",
+    "lightning.Trainer",
+    "lightning.pytorch.callbacks.*",
+    "lightning.pytorch.loggers.*",
     "rtdl_num_embeddings.*",
     "torch.nn.*",
     "torch.optim.*",
@@ -45,13 +54,21 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     """
 
     def decorate(task: Task) -> Callable[[], None]:
+        @functools.wraps(task)
+        def checked(cfg: DictConfig) -> Any:
+            if "pipeline" in cfg:
+                check_params(cfg.pipeline)
+                return task(cfg)
+            return task(check_params(cfg))
+
         hydra_main = hydra.main(
             config_path="../configs", config_name=config_name, execution_whitelist=TRUSTED_TARGETS
-        )(task)
+        )(checked)
 
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             hydra_main()
@@ -59,6 +76,16 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         return command
 
     return decorate
+
+
+def _run_folder(resume: str | None, default: str) -> str:
+    """Give the folder of the run to go on with, or the default one."""
+    if resume is None:
+        return default
+    # Here, since it imports torch.
+    from canopy.training.resume import choose_run_folder
+
+    return choose_run_folder(resume, default)
 
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

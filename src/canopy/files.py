@@ -57,8 +57,11 @@ def read_json(path: str | Path) -> Any:
     """Read a JSON file.
 
     Raises:
+        FileNotFoundError: If there is no such file.
         ValueError: If the file is not JSON.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.evaluation.evaluate import evaluate
@@ -16,8 +16,6 @@ pytestmark = pytest.mark.usefixtures("trusted_targets")
 @pytest.fixture
 def run(train_config: DictConfig) -> Path:
     folder = Path(train_config.run_folder)
-    (folder / ".hydra").mkdir()
-    OmegaConf.save(train_config, folder / ".hydra" / "config.yaml")
     fit(train_config)
     return folder
 
@@ -56,3 +54,10 @@ def test_other_data_is_refused(evaluate_config: DictConfig, run: Path, tensors: 
     schema.save(tensors / SCHEMA_FILE)
     with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
         evaluate(RunFolder(run), evaluate_config)
+
+
+def test_other_training_rows_do_not_matter(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    schema.sha256["train.pt"] = "0" * 64
+    schema.save(tensors / SCHEMA_FILE)
+    assert evaluate(RunFolder(run), evaluate_config)["test"]["n_rows"] == 90

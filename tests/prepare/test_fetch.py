@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.params import Source, check_params
 from canopy.prepare import fetch
 
 
@@ -50,9 +51,11 @@ def fetch_params(params: DictConfig, sample_csv: str, server: tuple[str, Path], 
             ],
         },
     }
-    merged = OmegaConf.merge(params, changes)
-    assert isinstance(merged, DictConfig)
-    return merged
+    return check_params(OmegaConf.merge(params, changes))
+
+
+def set_sources(params: DictConfig, sources: list[dict[str, object]]) -> None:
+    params.fetch.sources = [OmegaConf.merge(OmegaConf.structured(Source), source) for source in sources]
 
 
 def test_an_archive_without_header_gives_the_table(
@@ -81,9 +84,8 @@ def test_the_next_source_is_tried(
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("covtype.data.gz", b"not gzip")
     good = fetch_params.fetch.sources[0]
-    fetch_params.fetch.sources = [
-        {**good, "url": f"{address}/{name}.zip"} for name in ("absent", "damaged", "other", "good")
-    ]
+    names = ("absent", "damaged", "other", "good")
+    set_sources(fetch_params, [{**good, "url": f"{address}/{name}.zip"} for name in names])
     fetch.run(fetch_params)
     assert Path(fetch_params.paths.raw).read_text() == sample_csv
     assert [path.name for path in Path(fetch_params.paths.raw).parent.iterdir()] == ["covtype.csv"]
@@ -99,31 +101,33 @@ def test_one_error_lists_each_source_and_how_to_go_on(
     path.write_text("what was there")
     good = fetch_params.fetch.sources[0]
     fetch_params.fetch.sha256 = "0" * 64
-    fetch_params.fetch.sources = [
+    sources = [
         {**good, "url": f"{address}/absent.zip"},
         {**good, "url": "http://127.0.0.1:1/closed.zip"},
         {**good, "member": "covtype.csv"},
         good,
         {"package": "canopy/no package name", "member": "a", "has_header": True, "pip": {}},
     ]
+    set_sources(fetch_params, sources)
     with pytest.raises(ConnectionError) as caught:
         fetch.run(fetch_params)
-    lines = str(caught.value).splitlines()
-    assert lines[0] == "One source must give the table; all 5 failed:"
-    assert "absent.zip: 404" in lines[1]
-    assert "closed.zip: " in lines[2]
-    assert "Connection refused" in lines[2]
-    assert "must hold covtype.csv; found covtype.data.gz" in lines[3]
-    assert f"must have the SHA-256 {'0' * 64}; found " in lines[4]
-    assert lines[5].startswith("  canopy/no package name: ")
-    assert lines[6].startswith(f"Place the file by hand as {path}")
+    first, there, *lines = str(caught.value).splitlines()
+    assert first == "One source must give the table; all 5 failed:"
+    assert f"{path}, which is there: it has the SHA-256 " in there
+    assert "absent.zip: 404" in lines[0]
+    assert "closed.zip: " in lines[1]
+    assert "Connection refused" in lines[1]
+    assert "must hold covtype.csv; found covtype.data.gz" in lines[2]
+    assert f"must have the SHA-256 {'0' * 64}; found " in lines[3]
+    assert lines[4].startswith("  canopy/no package name: ")
+    assert lines[5].startswith(f"Place the file by hand as {path}")
     assert path.read_text() == "what was there"
 
 
 def test_a_silent_server_is_given_up(fetch_params: DictConfig) -> None:
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:  # nobody answers
         url = f"http://127.0.0.1:{http.server_port}/a.zip"
-        fetch_params.fetch.sources = [{"url": url, "member": "a", "has_header": True}]
+        set_sources(fetch_params, [{"url": url, "member": "a", "has_header": True}])
         fetch_params.fetch.timeout_seconds = 0.2
         with pytest.raises(ConnectionError, match="timed out"):
             fetch.run(fetch_params)

@@ -1,6 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
+from omegaconf import DictConfig
 
+from canopy.prepare import split
 from canopy.prepare.split import split_rows
 
 TRAIN, VAL, TEST = range(3)
@@ -34,3 +38,14 @@ def test_a_class_needs_a_row_for_each_split() -> None:
         split_rows(np.array([4] * 50 + [5] * 2), test_size=0.2, val_size=0.2, seed=0)
     with pytest.raises(ValueError, match="a row in every split; found none of class 5 in val"):
         split_rows(np.array([4] * 500 + [5] * 3), test_size=0.1, val_size=0.1, seed=0)
+
+
+def test_a_class_without_rows_is_refused(small_params: DictConfig) -> None:
+    interim = Path(small_params.paths.interim)
+    interim.mkdir()
+    rows = [f"{i},{i},1,0,0,{1 + i % 2}" for i in range(20)]
+    header = "weight,size,colour1,colour2,colour3,kind"
+    (interim / "drop_columns.csv").write_text("\n".join([header, *rows]) + "\n")
+    with pytest.raises(ValueError, match=r"must have rows; found none of 3 \(Plum\): take it out"):
+        split.run(small_params)
+    assert not (interim / "split.csv").exists()

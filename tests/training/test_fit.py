@@ -1,12 +1,13 @@
+import csv
 import json
 import warnings
 from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from canopy.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import build_run, fit, instantiate_all
 from canopy.training.run_folder import RunFolder, publish
@@ -14,14 +15,20 @@ from canopy.training.run_folder import RunFolder, publish
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 
+def read_metrics(folder: Path) -> list[dict[str, float]]:
+    """Read what the CSV logger wrote, each row without its empty cells."""
+    with (folder / "csv/metrics.csv").open(newline="") as file:
+        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+
+
 def weights(folder: str) -> dict[str, torch.Tensor]:
     return load_checkpoint(Path(folder) / "checkpoints/best.ckpt")["state_dict"]
 
 
 def test_a_run_leaves_its_checkpoints_logs_and_report(train_config: DictConfig) -> None:
-    scores = fit(train_config)
+    score = fit(train_config)
     folder = Path(train_config.run_folder)
-    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "csv/metrics.csv", "schema.json"):
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt", "csv/metrics.csv", "run.json"):
         assert (folder / name).is_file(), name
     assert list(folder.glob("events.out.tfevents.*"))
     report = json.loads((folder / "train.json").read_text())
@@ -30,8 +37,11 @@ def test_a_run_leaves_its_checkpoints_logs_and_report(train_config: DictConfig) 
         *("seed", "git_sha"),
     }
     assert (report["epochs"], report["device"], report["seed"]) == (2, "cpu", 42)
-    assert scores["val/accuracy"] == pytest.approx(scores["val/accuracy"])
-    assert {"val/macro_f1", "val/balanced_accuracy", "val/nll", "val/recall/Plum"} <= set(scores)
+    assert report["n_parameters"] > 0
+    logged = read_metrics(folder)
+    assert score == pytest.approx(max(row["val/accuracy"] for row in logged if "val/accuracy" in row))
+    names = {name for row in logged for name in row}
+    assert {"val/macro_f1", "val/balanced_accuracy", "val/nll", "val/recall/Plum", "train/loss"} <= names
 
 
 def test_the_same_seed_gives_the_same_weights(train_config: DictConfig, tmp_path: Path) -> None:
@@ -53,19 +63,56 @@ def test_the_best_checkpoint_is_the_best_epochs(train_config: DictConfig) -> Non
     fit(train_config)
     folder = Path(train_config.run_folder)
     best = load_checkpoint(folder / "checkpoints/best.ckpt")
-    logged = (folder / "csv/metrics.csv").read_text().splitlines()
-    header = logged[0].split(",")
-    epochs = [dict(zip(header, line.split(","), strict=True)) for line in logged[1:]]
-    accuracies = {int(row["epoch"]): float(row["val/accuracy"]) for row in epochs if row["val/accuracy"]}
+    accuracies = {row["epoch"]: row["val/accuracy"] for row in read_metrics(folder) if "val/accuracy" in row}
     assert accuracies[best["epoch"]] == max(accuracies.values())
     assert load_checkpoint(folder / "checkpoints/last.ckpt")["epoch"] == 5
+
+
+@pytest.mark.parametrize(
+    ("metric", "mode", "choose"), [("val/nll", "min", min), ("val/macro_f1", "max", max)]
+)
+def test_another_objective_can_choose(train_config: DictConfig, metric: str, mode: str, choose) -> None:
+    train_config.objective = {"monitor": metric, "mode": mode}
+    train_config.trainer.max_epochs = 4
+    values = [fit(train_config)]
+    values.append(choose(row[metric] for row in read_metrics(Path(train_config.run_folder)) if metric in row))
+    assert values[0] == pytest.approx(values[1])
+
+
+def test_a_fast_dev_run_saves_nothing(train_config: DictConfig) -> None:
+    train_config.trainer.fast_dev_run = True
+    fit(train_config)
+    assert not (Path(train_config.run_folder) / "checkpoints").exists()
+
+
+def test_a_run_without_a_best_checkpoint_is_refused_before_it_trains(train_config: DictConfig) -> None:
+    train_config.callbacks.best_checkpoint = None
+    with pytest.raises(ValueError, match="found no callback that does: keep callbacks.best_checkpoint"):
+        fit(train_config)
+    assert not (Path(train_config.run_folder) / "csv").exists()
+
+
+SCHEDULES = [
+    {"_target_": "torch.optim.lr_scheduler.CosineAnnealingLR"},
+    {"_target_": "torch.optim.lr_scheduler.LinearLR"},
+    {"_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 5},
+    None,
+]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_any_schedule_of_torch_works(train_config: DictConfig, schedule: dict | None) -> None:
+    train_config.model.scheduler = None if schedule is None else {"_partial_": True, **schedule}
+    fit(train_config)
 
 
 def test_entries_set_to_null_are_left_out(train_config: DictConfig) -> None:
     train_config.callbacks.early_stopping = None
     run = build_run(train_config)
     assert "EarlyStopping" not in {type(callback).__name__ for callback in run.trainer.callbacks}
-    assert [type(logger) for logger in run.trainer.loggers] == [TensorBoardLogger, CSVLogger]
+    assert [type(logger) for logger in run.trainer.loggers] == [
+        *(ResumableTensorBoardLogger, ResumableCSVLogger)
+    ]
 
 
 def test_an_entry_of_another_kind_is_refused() -> None:
@@ -75,28 +122,27 @@ def test_an_entry_of_another_kind_is_refused() -> None:
 
 
 def test_a_config_cannot_call_any_code(train_config: DictConfig) -> None:
-    train_config.callbacks.early_stopping = {"_target_": "json.dumps", "obj": 1}
-    with pytest.raises(Exception, match="json.dumps"):
-        build_run(train_config)
+    for target in ("json.dumps", "lightning.fabric.utilities.cloud_io._load", "canopy.files.write_text"):
+        train_config.callbacks.early_stopping = {"_target_": target, "path": "a"}
+        with pytest.raises(Exception, match=target):
+            build_run(train_config)
 
 
 def test_publishing_replaces_what_is_there(train_config: DictConfig, tmp_path: Path) -> None:
     folder, target = Path(train_config.run_folder), tmp_path / "models" / "trained"
-    (folder / ".hydra").mkdir()
-    OmegaConf.save(train_config, folder / ".hydra" / "config.yaml")
     fit(train_config)
     target.mkdir(parents=True)
     (target / "old").touch()
     publish(folder, target)
     assert sorted(path.name for path in target.iterdir()) == [
-        *(".hydra", "checkpoints", "normalization.json", "schema.json", "train.json")
+        *("checkpoints", "config.yaml", "normalization.json", "run.json", "schema.json", "train.json")
     ]
     assert RunFolder(target).schema == RunFolder(folder).schema
     assert [path.name for path in target.parent.iterdir()] == ["trained"]
 
 
 def test_a_folder_without_a_run_names_the_way_out(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"must hold .hydra/config.yaml; .* logs/train/runs"):
+    with pytest.raises(FileNotFoundError, match=r"must hold config.yaml; .* logs/train/runs"):
         RunFolder(tmp_path)
 
 

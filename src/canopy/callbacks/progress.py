@@ -42,6 +42,10 @@ class EpochLog(Callback):
         self.metrics = list(metrics)
         self._started = 0.0
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A resumed epoch has no start of its own.
+        self._started = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.perf_counter()
 

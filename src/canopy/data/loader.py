@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.data.schema import SCHEMA_FILE, Schema
-
-Loader = DataLoader[Batch]
 
 
 class BatchIndices(Sampler[Tensor]):
@@ -53,6 +52,8 @@ class BatchIndices(Sampler[Tensor]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        # Where the epoch of the same number starts: behind what was trained before a run was killed.
+        self._start = (0, 0)
         self._rank, self._n_ranks = rank, n_ranks
         self._step = batch_size * n_ranks
         self._n_batches = -(-n_rows // self._step)
@@ -64,19 +65,81 @@ class BatchIndices(Sampler[Tensor]):
         """Choose the epoch whose order comes next; Lightning calls it."""
         self.epoch = epoch
 
+    def start_at(self, epoch: int, batch: int) -> None:
+        """Let one epoch leave out its first batches, because they have been trained already."""
+        self._start = (epoch, batch)
+
+    def first_batch(self) -> tuple[int, int]:
+        """Give the epoch that comes next and the batch it starts at."""
+        epoch, batch = self._start
+        return self.epoch, batch if epoch == self.epoch else 0
+
     def __len__(self) -> int:
         return self._n_batches
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.shuffle:
-            generator = torch.Generator().manual_seed(self.seed + self.epoch)
+            generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
             order = torch.randperm(self.n_rows, generator=generator)
         else:
             order = torch.arange(self.n_rows)
-        for index in range(self._n_batches):
+        _, first = self.first_batch()
+        for index in range(first, self._n_batches):
             last = index == self._n_batches - 1
             stop = self.n_rows if last else (index + 1) * self._step
             yield order[index * self._step + self._rank : stop : self._n_ranks]
+
+
+def _mix(seed: int, epoch: int) -> int:
+    """Make one seed of two numbers, so that no two pairs share their orders."""
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+class Loader(DataLoader[Batch]):
+    """A DataLoader over `BatchIndices` that knows its position, so that a killed epoch can go on.
+
+    Args:
+        rows: The data set.
+        sampler: The indices of its batches.
+        n_workers: Processes that load.
+        pin_memory: Whether batches are put where a GPU copies from faster.
+    """
+
+    sampler: BatchIndices
+
+    def __init__(
+        self, rows: TensorRows, sampler: BatchIndices, *, n_workers: int = 0, pin_memory: bool = False
+    ) -> None:
+        # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
+        # indices, to the data set. With a generator of its own it leaves the global random state alone.
+        super().__init__(
+            rows,
+            sampler=sampler,
+            batch_size=None,
+            num_workers=n_workers,
+            pin_memory=pin_memory,
+            collate_fn=_as_is,  # type: ignore[arg-type]
+            generator=torch.Generator(),
+        )
+        self._position = (0, 0)
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        # Workers fetch ahead: the position is that of the batch handed out, not of the one fetched.
+        sampler, batches = self.sampler, super().__iter__()
+        epoch, first = sampler.first_batch()
+        for index, batch in enumerate(batches, start=first):
+            self._position = (epoch, index)
+            yield batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Give the epoch and the batch that was handed out last."""
+        epoch, batch = self._position
+        return {"epoch": epoch, "batch": batch}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Start with the batch that was handed out last when the state was taken."""
+        self._position = (state["epoch"], state["batch"])
+        self.sampler.start_at(*self._position)
 
 
 def make_loader(
@@ -106,16 +169,7 @@ def make_loader(
         A loader of `Batch`.
     """
     sampler = BatchIndices(len(rows), batch_size, shuffle=shuffle, seed=seed, rank=rank, n_ranks=n_ranks)
-    # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
-    # indices, to the data set.
-    return DataLoader(
-        rows,
-        sampler=sampler,
-        batch_size=None,
-        num_workers=n_workers,
-        pin_memory=pin_memory,
-        collate_fn=_as_is,  # type: ignore[arg-type]
-    )
+    return Loader(rows, sampler, n_workers=n_workers, pin_memory=pin_memory)
 
 
 class Loaders(NamedTuple):

@@ -67,10 +67,6 @@ class Schema:
             FileNotFoundError: If there is no such file.
             ValueError: If it is no schema of this format.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f'The schema {path} must exist; found no such file; run "make repro" first'
-            )
         content = read_json(path)
         if content.get("format") != FORMAT:
             raise ValueError(

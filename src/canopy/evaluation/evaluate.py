@@ -14,7 +14,7 @@ from canopy.files import write_json
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
 from canopy.training.fit import instantiate_all
-from canopy.training.run_folder import RunFolder
+from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         ValueError: If the tensors are not the ones that the run was trained on.
     """
     data: TensorDataModule = instantiate(run.config.data)
-    check_same_data(run, data)
+    check_same_data(run, data.folder, splits=("val", "test"))
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
     model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
     trainer: Trainer = instantiate(cfg.trainer)(
@@ -54,18 +54,3 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             f"{scores['n_rows']:,}",
         )
     return report
-
-
-def check_same_data(run: RunFolder, data: TensorDataModule) -> None:
-    """Refuse to score a run on tensors that it was not trained on.
-
-    Raises:
-        ValueError: If any file that the two schemas name differs.
-    """
-    trained, present = run.schema.sha256, data.schema.sha256
-    for name, expected in trained.items():
-        if present.get(name) != expected:
-            raise ValueError(
-                f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
-                f"{str(present.get(name))[:12]}... in {data.folder}: restore that data or train again"
-            )

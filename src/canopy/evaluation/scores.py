@@ -26,7 +26,7 @@ class NegativeLogLikelihood(Metric):
 
     def __init__(self) -> None:
         super().__init__()
-        self.add_state("total", torch.tensor(0.0, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
         self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
@@ -37,7 +37,7 @@ class NegativeLogLikelihood(Metric):
             labels: Index of the true class, shape (B,).
         """
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        self.total -= given.double().log().sum()
+        self.total -= given.log().sum()
         self.n_rows += len(labels)
 
     def compute(self) -> Tensor:
@@ -70,8 +70,6 @@ class Scores:
         >>> scores = Scores(class_names=("a", "b"), confusion=np.array([[3, 1], [0, 4]]), nll=0.3, ece=0.1)
         >>> scores.accuracy
         0.875
-        >>> scores.weakest_class
-        'a'
     """
 
     class_names: tuple[str, ...]
@@ -129,11 +127,6 @@ class Scores:
     def macro_f1(self) -> float:
         """Mean F1 of the classes that have rows or predictions."""
         return float(self.f1[self.confusion.sum(axis=0) + self.support > 0].mean())
-
-    @property
-    def weakest_class(self) -> str:
-        """Class with the lowest F1."""
-        return self.class_names[int(self.f1.argmin())]
 
     def summary(self) -> dict[str, float]:
         """Give the numbers that a logger follows: the overall scores and each class's recall."""

@@ -14,14 +14,21 @@ def class_codes(labels: pd.Series, spec: TableSpec) -> NDArray[np.int64]:
     """Number each row's class in the order of `spec.classes`.
 
     Args:
-        labels: Values of the target, each of them a class of `spec`, shape (n_rows,).
+        labels: Values of the target, shape (n_rows,).
         spec: The classes.
 
     Returns:
         Codes from 0 on, shape (n_rows,).
+
+    Raises:
+        ValueError: If a value is no class of `spec`.
     """
     codes = pd.Index([*spec.classes]).get_indexer(pd.Index(labels))
-    assert (codes >= 0).all(), "read_table accepts no other class"
+    if (codes < 0).any():
+        raise ValueError(
+            f"{spec.target!r} must be one of {[*spec.classes]}; found {labels[codes < 0].iloc[0]}: "
+            "correct table.target.classes or the table"
+        )
     return codes.astype(np.int64)
 
 

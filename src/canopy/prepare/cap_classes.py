@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.files import write_json
-from canopy.prepare.drop_columns import kept_table
 from canopy.table.csv import read_table, write_table
+from canopy.table.kept import kept_table
 from canopy.table.spec import SPLIT_COLUMN
 
 log = logging.getLogger(__name__)

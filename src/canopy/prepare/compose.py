@@ -9,14 +9,26 @@ import shlex
 from pathlib import Path
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.files import write_text
 
 log = logging.getLogger(__name__)
 
-# The sections that make the model; the others place files and show progress.
+# The sections that make the model; the others place files.
 SECTIONS = ("data", "model", "trainer", "callbacks", "objective", "seed")
+
+# What only shows or saves: a change of it is no reason to train again.
+DISPLAY = (
+    "callbacks.confusion_matrix",
+    "callbacks.epoch_log",
+    "callbacks.learning_rate",
+    "callbacks.progress_bar",
+    "callbacks.resume_checkpoint",
+    "trainer.enable_model_summary",
+    "trainer.enable_progress_bar",
+    "trainer.log_every_n_steps",
+)
 
 HEADER = "# Written by the stage compose: the training config of the pipeline's experiment.\n"
 
@@ -26,6 +38,10 @@ def run(params: DictConfig) -> None:
     overrides = [f"experiment={params.train.experiment}", *shlex.split(params.train.overrides)]
     # The running command's Hydra composes it, from the same folders.
     cfg = compose("train", overrides)
+    with open_dict(cfg):
+        for key in DISPLAY:
+            section, name = key.split(".")
+            cfg[section].pop(name, None)
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, list(SECTIONS)))
     path = Path(params.paths.reports) / "train_config.yaml"
     write_text(path, HEADER + text)

@@ -7,25 +7,10 @@ from omegaconf import DictConfig
 
 from canopy.files import read_json
 from canopy.table.csv import read_table, write_table
-from canopy.table.spec import TableSpec, match_columns
+from canopy.table.kept import kept_table
+from canopy.table.spec import TableSpec
 
 log = logging.getLogger(__name__)
-
-
-def kept_table(params: DictConfig) -> TableSpec:
-    """Describe the table after this stage.
-
-    Args:
-        params: All of `params.yaml`.
-
-    Returns:
-        The table without the columns that `drop_columns.columns` names or matches.
-
-    Raises:
-        ValueError: If a name or pattern matches no column, or the target or every feature is dropped.
-    """
-    spec = TableSpec.from_config(params.table)
-    return spec.without(match_columns(spec.columns, params.drop_columns.columns))
 
 
 def run(params: DictConfig) -> None:
@@ -44,6 +29,9 @@ def run(params: DictConfig) -> None:
 
 
 def _compare_with_exploration(dropped: list[str], findings: Path) -> None:
+    if not findings.is_file():
+        log.warning("There is no %s to compare the dropped columns with", findings)
+        return
     suggested = {item["column"]: item["reason"] for item in read_json(findings)["suggested_drops"]}
     for name in suggested.keys() - dropped:
         log.warning("The exploration suggests dropping %s as well: %s", name, suggested[name])

@@ -13,7 +13,7 @@ from canopy.explore.exploration import Exploration
 from canopy.explore.findings import SECTIONS, find
 from canopy.explore.page import render_page
 from canopy.files import write_json, write_text
-from canopy.table.csv import read_table
+from canopy.table.csv import read_columns
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def run(params: DictConfig) -> None:
     exploration = Exploration.from_config(params)
     spec = exploration.spec
     folder = Path(params.paths.reports) / "exploration"
-    frame = read_table(params.paths.raw, spec).to_pandas()
+    frame = read_columns(params.paths.raw, spec).to_pandas()
     found: dict[str, Any] = {}
     densities = {}
     n_steps = len(SECTIONS) + len(spec.numeric)
@@ -31,9 +31,10 @@ def run(params: DictConfig) -> None:
         for section, content in find(frame, exploration):
             found[section] = content
             bar.update()
-        codes = class_codes(frame[spec.target], spec)
+        complete = frame.dropna()
+        codes = class_codes(complete[spec.target], spec)
         for column in spec.numeric:
-            values = frame[column.name].to_numpy(dtype=float)
+            values = complete[column.name].to_numpy(dtype=float)
             densities[column.name] = class_densities(values, codes, len(spec.classes))
             bar.update()
     findings = {section: found[section] for section in SECTIONS}

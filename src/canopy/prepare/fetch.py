@@ -42,13 +42,15 @@ def run(params: DictConfig) -> None:
         ConnectionError: If every source fails; the message lists each with its reason.
     """
     path, expected = Path(params.paths.raw), params.fetch.sha256
-    if path.is_file() and sha256(path) == expected:
-        log.info("%s is there, with the expected content; nothing to fetch", path)
-        return
-    header = ",".join(TableSpec.from_config(params.table).columns) + "\n"
     failures = []
+    if path.is_file():
+        if (found := sha256(path)) == expected:
+            log.info("%s is there, with the expected content; nothing to fetch", path)
+            return
+        failures.append(f"  {path}, which is there: it has the SHA-256 {found}")
+    header = ",".join(TableSpec.from_config(params.table).columns) + "\n"
     for source in params.fetch.sources:
-        name = source.get("url") or source.package
+        name = source.url or source.package
         log.info("Fetching %s", name)
         try:
             with (
@@ -67,7 +69,7 @@ def run(params: DictConfig) -> None:
             log.info("Placed %s, %s bytes, verified", path, f"{path.stat().st_size:,}")
             return
     raise ConnectionError(
-        f"One source must give the table; all {len(failures)} failed:\n"
+        f"One source must give the table; all {len(params.fetch.sources)} failed:\n"
         + "\n".join(failures)
         + f"\nPlace the file by hand as {path} (with its header line; SHA-256 {expected}) and run again."
     )
@@ -76,7 +78,8 @@ def run(params: DictConfig) -> None:
 def _reason(error: Exception) -> str:
     """Say in one line why a source failed: pip ends with the cause, requests wraps it."""
     if isinstance(error, subprocess.CalledProcessError):
-        return str(error.stderr).strip().splitlines()[-1].removeprefix("ERROR: ")
+        lines = str(error.stderr).strip().splitlines()
+        return lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {error.returncode}"
     wrapped = error.args[0] if error.args else error
     return shorten(getattr(wrapped, "reason", error), length=250)
 
@@ -96,7 +99,7 @@ def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> P
         requests.RequestException: If the server does not answer, or with an error.
         subprocess.CalledProcessError: If pip fails.
     """
-    if source.get("url"):
+    if source.url:
         return _download(source.url, folder / "archive", timeout_seconds)
     options = [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
     command = [

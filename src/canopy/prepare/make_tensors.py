@@ -14,8 +14,8 @@ from omegaconf import DictConfig
 from canopy.data.dataset import Batch, save_rows
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import read_json, sha256
-from canopy.prepare.drop_columns import kept_table
 from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
 from canopy.table.spec import SPLIT_COLUMN, SPLITS, OneHotGroup, TableSpec
 
 log = logging.getLogger(__name__)

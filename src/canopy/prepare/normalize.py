@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig, ListConfig
 
-from canopy.prepare.drop_columns import kept_table
 from canopy.prepare.normalization import Method, Scaling, fit_scaling, save_normalization
 from canopy.table.csv import read_table, write_table
+from canopy.table.kept import kept_table
 from canopy.table.spec import SPLIT_COLUMN, match_columns
 
 log = logging.getLogger(__name__)

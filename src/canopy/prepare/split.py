@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
-from canopy.prepare.drop_columns import kept_table
 from canopy.table.csv import read_table, write_table
+from canopy.table.kept import kept_table
 from canopy.table.spec import SPLIT_COLUMN, SPLITS
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,13 @@ def run(params: DictConfig) -> None:
     spec = kept_table(params)
     interim = Path(params.paths.interim)
     table = read_table(interim / "drop_columns.csv", spec)
+    present = set(table[spec.target].unique().to_pylist())
+    for value, name in spec.classes.items():
+        if value not in present:
+            raise ValueError(
+                f"Each class of table.target.classes must have rows; found none of {value} ({name}): "
+                "take it out of params.yaml"
+            )
     codes = split_rows(
         table[spec.target].to_numpy(),
         test_size=params.split.test_size,

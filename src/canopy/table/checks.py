@@ -83,11 +83,24 @@ def first_text_line(column: pa.ChunkedArray) -> tuple[int, str]:
     Returns:
         Its line in the file and the value, shortened for a message.
     """
-    texts = column.cast(pa.string())
+    try:
+        texts = column.cast(pa.string())
+    except pa.ArrowInvalid:
+        # Bytes that are no UTF-8.
+        index = next(i for i, value in enumerate(column) if not _is_utf8(value.as_buffer().to_pybytes()))
+        return index + FIRST_LINE, "a text that is no UTF-8"
     number = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
     wrong = pc.invert(pc.match_substring_regex(texts, number)).fill_null(False).to_numpy()  # noqa: FBT003
     index = int(wrong.argmax())
     return index + FIRST_LINE, shorten(repr(texts[index].as_py()))
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def shorten(text: object, *, length: int = 160) -> str:

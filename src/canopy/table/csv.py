@@ -27,12 +27,33 @@ def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -
         with_split: Whether it also has the column that the stage `split` adds.
 
     Returns:
-        The columns in the order of the description (the split last): numeric ones as Arrow infers
-        them (int64 or double), one-hot columns and labels as int64.
+        The columns in the order of the description (the split last), as `read_columns` gives them.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the header, the form of a line or a value is wrong; the message names the line.
+    """
+    table = read_columns(path, spec, with_split=with_split)
+    check_values(table, spec, source=str(path), with_split=with_split)
+    return table
+
+
+def read_columns(path: str | Path, spec: TableSpec, *, with_split: bool = False) -> pa.Table:
+    """Read a CSV file of numbers, any of which may be missing or impossible.
+
+    Args:
+        path: CSV file with one header line.
+        spec: The columns that the file must have, in any order.
+        with_split: Whether it also has the column that the stage `split` adds.
+
+    Returns:
+        The columns in the order of the description (the split last), as Arrow infers them (int64 or
+        double).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the header or the form of a line is wrong, or a value is no number; the message
+            names the line.
     """
     path = Path(path)
     if not path.is_file():
@@ -57,7 +78,6 @@ def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -
         if not _is_number(table[name].type):
             line, value = first_text_line(table[name])
             raise ValueError(f"{path}: column {name!r} must hold numbers; found {value} in line {line}")
-    check_values(table, spec, source=str(path), with_split=with_split)
     return table
 
 

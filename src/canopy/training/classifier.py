@@ -1,6 +1,8 @@
 """The LightningModule that trains any net to classify rows."""
 
+import time
 from collections.abc import Callable, Iterable
+from inspect import signature
 from typing import Any
 
 import torch
@@ -15,6 +17,9 @@ from canopy.data.dataset import Batch
 from canopy.data.schema import Schema
 from canopy.evaluation.scores import Scores, build_metrics
 
+# What the schedules of torch.optim call the number of steps they last.
+SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
+
 
 class Classifier(LightningModule):
     """Train a net with cross-entropy and score it on validation and test rows.
@@ -23,8 +28,9 @@ class Classifier(LightningModule):
         schema: Features and classes of the data.
         net: Makes the net: called with `n_numeric`, `cardinalities` and `n_classes`.
         optimizer: Makes the optimiser of the net's parameters.
-        scheduler: Makes the schedule of the learning rate, called with the optimiser and with
-            `total_steps`; it steps after each batch. Without one the rate stays.
+        scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
+            of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
+            each batch. Without one the rate stays.
         label_smoothing: Share of the target probability that is spread over all classes.
         prior_correction: Whether the net learns the class frequencies from before the cap: it trains
             on its logits plus log(frequency after / frequency before), so that the logits themselves
@@ -33,6 +39,8 @@ class Classifier(LightningModule):
 
     Attributes:
         scores: Scores of the latest pass over each of the splits `val` and `test`.
+        train_seconds: Wall time of training and validation so far, kept across a resume.
+        n_rows_trained: Rows that gradients were computed for so far, kept across a resume.
     """
 
     log_prior_ratio: Tensor
@@ -62,9 +70,13 @@ class Classifier(LightningModule):
                 for name in ("train_before_cap", "train")
             )
             ratio = ((after / after.sum()) / (before / before.sum())).log().float()
+            assert ratio.isfinite().all(), "the stage split refuses a class without rows"
         self.register_buffer("log_prior_ratio", ratio)
         self.metrics = nn.ModuleDict({split: build_metrics(schema.n_classes) for split in ("val", "test")})
         self.scores: dict[str, Scores] = {}
+        self.n_rows_trained = 0
+        self._earlier_seconds = 0.0
+        self._started = time.perf_counter()
         self._optimizer = optimizer
         self._scheduler = scheduler
 
@@ -81,9 +93,29 @@ class Classifier(LightningModule):
         logits: Tensor = self.net(numeric, categorical)
         return logits
 
+    @property
+    def train_seconds(self) -> float:
+        return self._earlier_seconds + time.perf_counter() - self._started
+
+    def on_train_start(self) -> None:
+        self._started = time.perf_counter()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["train_seconds"] = self.train_seconds
+        checkpoint["n_rows_trained"] = self.n_rows_trained
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self._earlier_seconds = checkpoint["train_seconds"]
+        self.n_rows_trained = checkpoint["n_rows_trained"]
+        # The length of the schedule is this run's, which may train longer than the checkpoint's.
+        for state in checkpoint["lr_schedulers"]:
+            for key in (*SCHEDULE_LENGTHS, "_schedule_phases"):
+                state.pop(key, None)
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         logits = self(batch.numeric, batch.categorical) + self.log_prior_ratio
         loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self.log("train/loss", loss, prog_bar=True)
@@ -105,8 +137,9 @@ class Classifier(LightningModule):
         optimizer = self._optimizer(self.net.parameters())
         if self._scheduler is None:
             return optimizer
-        total_steps = int(self.trainer.estimated_stepping_batches)
-        scheduler = self._scheduler(optimizer, total_steps=total_steps)
+        taken = [name for name in SCHEDULE_LENGTHS if name in signature(self._scheduler).parameters]
+        n_steps = int(self.trainer.estimated_stepping_batches) if taken else 0
+        scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, n_steps))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

@@ -1,8 +1,9 @@
 """Build a run from its config and train it."""
 
 import logging
-import subprocess
-import time
+import os
+import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,25 @@ from typing import Any
 import torch
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
+from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import write_json
 from canopy.training.classifier import Classifier
-from canopy.training.run_folder import BEST_CHECKPOINT, REPORT, keep_data_description, publish
+from canopy.training.git import git_sha
+from canopy.training.record import record_run
+from canopy.training.resume import prepare_resume
+from canopy.training.run_folder import (
+    BEST_CHECKPOINT,
+    CONFIG,
+    REPORT,
+    RunFolder,
+    publish,
+    start_run_folder,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +52,8 @@ def build_run(cfg: DictConfig) -> Run:
     Returns:
         The run, ready for `fit`, `validate` or `test`.
     """
+    # Lightning's own handler would show each message a second time.
+    logging.getLogger("lightning").handlers.clear()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = instantiate(cfg.data)
     model: Classifier = instantiate(cfg.model)(schema=data.schema)
@@ -66,60 +81,116 @@ def instantiate_all(group: DictConfig | None, kind: type) -> list[Any]:
     return made
 
 
-def fit(cfg: DictConfig) -> dict[str, float]:
-    """Train the configured net; its best checkpoint by validation stays in the run's folder.
+def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
+    """Train a new run, or go on with one; its best checkpoint by validation stays in the run's folder.
 
     Args:
         cfg: The composed config of `configs/train.yaml`.
+        overrides: What the command line changed in it.
 
     Returns:
-        Scores on the validation rows of the best epoch, by their logged names.
+        The best epoch's score on the validation rows, the config's `objective`.
 
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
-        RuntimeError: If training ended without a checkpoint.
+        ValueError: If a run to go on with was trained on other data, is finished, or is contradicted by
+            an override; or if no callback keeps the best checkpoint.
+        SystemExit: If training was stopped by a signal; its state is saved.
     """
-    run = build_run(cfg)
     folder = Path(cfg.run_folder)
-    keep_data_description(run.data.folder, folder)
-    log.info("Training in %s", folder)
-    started = time.perf_counter()
-    run.trainer.fit(run.model, datamodule=run.data, ckpt_path=cfg.checkpoint)
-    report = describe_training(run, seconds=time.perf_counter() - started, seed=cfg.seed)
-    if run.trainer.interrupted:
-        raise KeyboardInterrupt
-    best = folder / BEST_CHECKPOINT
-    if not best.is_file():
-        raise RuntimeError(
-            f"Training must leave {BEST_CHECKPOINT}; found none: keep callbacks.best_checkpoint"
-        )
+    checkpoint = None
+    if cfg.resume is not None and (folder / CONFIG).is_file():
+        cfg, checkpoint = prepare_resume(RunFolder(folder), overrides)
+    run = build_run(cfg)
+    find_best_callback(run.trainer)
+    if checkpoint is None:
+        start_run_folder(folder, cfg, run.data.folder)
+    else:
+        # That is what a resume is for.
+        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    try:
+        with record_run(folder, overrides=overrides, seed=cfg.seed) as record:
+            log.info("Training in %s%s", folder, "" if checkpoint is None else ", going on where it was")
+            run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+            if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
+                log.info("Ran a few batches without an error; nothing was saved")
+                return float(run.trainer.callback_metrics[cfg.objective.monitor])
+            report = describe_training(run, seed=cfg.seed)
+            best = find_best_checkpoint(run.trainer, folder)
+            record["metrics"] = {
+                name: float(value) for name, value in sorted(run.trainer.callback_metrics.items())
+            }
+            record["best"] = best
+            record["training"] = report
+    except TrainingStopped as stop:
+        log.warning("Training was %s and its state saved; go on with:", stop)
+        log.warning("  python src/train.py resume=%s", os.path.relpath(folder))
+        raise SystemExit(128 + stop.signal_number) from stop
     write_json(folder / REPORT, report)
     if cfg.publish.report is not None:
         write_json(cfg.publish.report, report)
     if cfg.publish.run is not None:
         publish(folder, Path(cfg.publish.run))
-    log.info("Trained %d epochs in %.0f s: %s", report["epochs"], report["train_seconds"], best)
-    return {name: float(value) for name, value in run.trainer.callback_metrics.items()}
+    log.info(
+        "Trained %d epochs in %.0f s; best %s %.4f: %s",
+        report["epochs"],
+        report["train_seconds"],
+        best["monitor"],
+        best["score"],
+        folder / best["path"],
+    )
+    score = best["score"]
+    assert isinstance(score, float)
+    return score
 
 
-def describe_training(run: Run, *, seconds: float, seed: int) -> dict[str, Any]:
+def find_best_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
+    """Tell which checkpoint is the best by validation.
+
+    Returns:
+        Its path in the run's folder, the metric that chose it and the score it reached.
+    """
+    callback = find_best_callback(trainer)
+    assert callback.best_model_score is not None
+    return {
+        "path": str(Path(callback.best_model_path).relative_to(folder.resolve())),
+        "monitor": callback.monitor,
+        "score": float(callback.best_model_score),
+    }
+
+
+def find_best_callback(trainer: Trainer) -> ModelCheckpoint:
+    """Find the callback that keeps the best checkpoint.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
+            return callback
+    raise ValueError(
+        f"Training must leave {BEST_CHECKPOINT}; found no callback that does: keep callbacks.best_checkpoint"
+    )
+
+
+def describe_training(run: Run, *, seed: int) -> dict[str, Any]:
     """Tell how fast and where a run trained.
 
     Args:
         run: The run, after `fit`.
-        seconds: Wall time of `fit`, validation included.
         seed: Seed of the run.
 
     Returns:
-        What `reports/train.json` holds; rows per second are training rows over the wall time.
+        What `reports/train.json` holds: the wall time of training and validation (of all parts of a run
+        that was resumed, without what a killed part had not saved), training rows over that time.
     """
     trainer, model = run.trainer, run.model
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    n_rows = sum(run.data.schema.class_counts["train"]) * trainer.current_epoch
+    seconds = model.train_seconds
     return {
         "train_seconds": round(seconds, 2),
-        "rows_per_second": round(n_rows / seconds),
+        "rows_per_second": round(model.n_rows_trained / seconds),
         "epochs": trainer.current_epoch,
         "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": name,
@@ -127,9 +198,3 @@ def describe_training(run: Run, *, seconds: float, seed: int) -> dict[str, Any]:
         "seed": seed,
         "git_sha": git_sha(),
     }
-
-
-def git_sha() -> str | None:
-    """Name the commit that is checked out, or None outside a git repository."""
-    answer = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return answer.stdout.strip() or None

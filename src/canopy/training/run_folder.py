@@ -2,18 +2,23 @@
 
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
+from canopy.files import read_json, write_json, write_text
 
-CONFIG_FOLDER = ".hydra"
+CONFIG = "config.yaml"
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
+LAST_CHECKPOINT = "checkpoints/last.ckpt"
+RECORD = "run.json"
 REPORT = "train.json"
 
 # All that is needed to evaluate, export or repeat the run elsewhere.
-_PUBLISHED = (CONFIG_FOLDER, BEST_CHECKPOINT, SCHEMA_FILE, NORMALIZATION_FILE, REPORT)
+_PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, NORMALIZATION_FILE, RECORD, REPORT)
 
 
 class RunFolder:
@@ -28,16 +33,15 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        if not (self.path / CONFIG_FOLDER / "config.yaml").is_file():
+        if not (self.path / CONFIG).is_file():
             raise FileNotFoundError(
-                f"A run folder must hold {CONFIG_FOLDER}/config.yaml; found none in {self.path}: "
-                "name one of logs/train/runs"
+                f"A run folder must hold {CONFIG}; found none in {self.path}: name one of logs/train/runs"
             )
 
     @property
     def config(self) -> DictConfig:
         """The composed config that the run was started with."""
-        config = OmegaConf.load(self.path / CONFIG_FOLDER / "config.yaml")
+        config = OmegaConf.load(self.path / CONFIG)
         assert isinstance(config, DictConfig)
         return config
 
@@ -46,15 +50,50 @@ class RunFolder:
         return self.path / BEST_CHECKPOINT
 
     @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` tells of the run; empty before it has started to train."""
+        path = self.path / RECORD
+        content: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return content
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.path / LAST_CHECKPOINT
+
+    @property
     def schema(self) -> Schema:
         """The schema of the data that the run was trained on."""
         return Schema.load(self.path / SCHEMA_FILE)
 
 
-def keep_data_description(data_folder: Path, run: Path) -> None:
-    """Copy the schema and the normalisation of a run's data beside the run."""
+def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> RunFolder:
+    """Put a new run's config and the description of its data into its folder."""
     for name in (SCHEMA_FILE, NORMALIZATION_FILE):
-        shutil.copyfile(data_folder / name, run / name)
+        write_json(folder / name, read_json(data_folder / name))
+    # Last: a folder with a config is a run.
+    write_text(folder / CONFIG, OmegaConf.to_yaml(config))
+    return RunFolder(folder)
+
+
+def check_same_data(run: RunFolder, data_folder: Path, *, splits: Sequence[str]) -> None:
+    """Refuse to go on with or to score a run on other data than the run's.
+
+    Args:
+        run: The run.
+        data_folder: Folder with the data that would be used.
+        splits: The splits that would be used.
+
+    Raises:
+        ValueError: If one of them or the normalisation is another than the run's.
+    """
+    trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
+    for name in (NORMALIZATION_FILE, *(f"{split}.pt" for split in splits)):
+        expected = trained[name]
+        if present.get(name) != expected:
+            raise ValueError(
+                f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
+                f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
+            )
 
 
 def publish(run: Path, target: Path) -> None:
@@ -69,10 +108,7 @@ def publish(run: Path, target: Path) -> None:
         copy = Path(temporary) / target.name
         for name in _PUBLISHED:
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
-            if (run / name).is_dir():
-                shutil.copytree(run / name, copy / name)
-            else:
-                shutil.copyfile(run / name, copy / name)
+            shutil.copyfile(run / name, copy / name)
         if target.exists():
             target.rename(Path(temporary) / "replaced")
         copy.rename(target)

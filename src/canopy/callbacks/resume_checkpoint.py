@@ -1,0 +1,155 @@
+"""Save the whole state of training, so that a run that was killed or stopped can go on."""
+
+import logging
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+class TrainingStopped(Exception):  # noqa: N818 - it is no error
+    """Training ended on request, with its state saved.
+
+    Args:
+        signal_number: The signal that asked for it.
+    """
+
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(signal_number).name}")
+        self.signal_number = signal_number
+
+
+class ResumeCheckpoint(Checkpoint):
+    """Keep one checkpoint of everything that decides how training goes on.
+
+    Besides what Lightning saves it holds the random state, so that a run that goes on from it ends with
+    the weights of one that never stopped. It is saved after each validation, between batches from time to
+    time, and when the process is asked to stop (SIGINT, SIGTERM): after the batch at hand, training then
+    ends with `TrainingStopped`. A second signal ends it at once.
+
+    Args:
+        path: The file, replaced each time.
+        every_n_seconds: Time from one saving inside an epoch to the next.
+
+    Raises:
+        ValueError: If `every_n_seconds` is negative.
+    """
+
+    def __init__(self, path: str | Path, *, every_n_seconds: float) -> None:
+        if every_n_seconds < 0:
+            raise ValueError(f"every_n_seconds must be at least 0; found {every_n_seconds}")
+        self.path = Path(path)
+        self.every_n_seconds = every_n_seconds
+        self._saved_at = 0.0
+        self._signal: int | None = None
+        self._loaded: dict[str, Any] | None = None
+        self._previous_handlers: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._saved_at = time.monotonic()
+        # Lightning still draws numbers after it has loaded a checkpoint, and gives no state back to a loader
+        # that was made for the length of a schedule.
+        if self._loaded is not None:
+            set_random_state(self._loaded["random"])
+            loader = trainer.train_dataloader
+            assert loader is not None
+            loader.load_state_dict(self._loaded["loader"])
+            self._loaded = None
+        # Several processes would stop after different batches and wait for each other for ever: there
+        # Lightning's own handling stays.
+        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+            self._previous_handlers = {
+                number: signal.signal(number, self._request_stop) for number in SIGNALS
+            }
+
+    def on_train_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        # Before the first batch nothing has changed since the validation.
+        if batch_idx == 0:
+            return
+        if self._signal is not None or time.monotonic() - self._saved_at >= self.every_n_seconds:
+            # The batch before is done and logged; this one, which Lightning has counted as ready, is left
+            # to the run that goes on.
+            progress = trainer.fit_loop.epoch_loop.batch_progress
+            for counts in (progress.current, progress.total):
+                counts.ready -= 1
+            self._save(trainer)
+            for counts in (progress.current, progress.total):
+                counts.ready += 1
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._save(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._restore_handlers()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._restore_handlers()
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        if trainer.train_dataloader is not None:
+            loader_state = trainer.train_dataloader.state_dict()
+            checkpoint["resume"] = {"random": get_random_state(), "loader": loader_state}
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        self._loaded = checkpoint["resume"]
+
+    def _save(self, trainer: Trainer) -> None:
+        if not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            # What has been logged so far is not logged again by a run that goes on from here.
+            for logger in trainer.loggers:
+                logger.save()
+            trainer.save_checkpoint(self.path, weights_only=False)
+        self._saved_at = time.monotonic()
+        if self._signal is not None:
+            raise TrainingStopped(self._signal)
+
+    def _request_stop(self, number: int, frame: FrameType | None) -> None:
+        self._restore_handlers()
+        self._signal = number
+        log.warning("Stopping after this batch; once more stops at once")
+
+    def _restore_handlers(self) -> None:
+        for number, handler in self._previous_handlers.items():
+            signal.signal(number, handler)
+        self._previous_handlers = {}
+
+
+def get_random_state() -> dict[str, Any]:
+    """Collect the states of all generators, as tensors and plain values."""
+    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - torch seeds this one
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Set the states of all generators to what `get_random_state` collected."""
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))
+    name, keys, position, has_gauss, cached = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    torch.set_rng_state(state["torch"].cpu())
+    if state["cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])

@@ -1,0 +1,1 @@
+"""Loggers that a resumed run goes on writing; the others come from Lightning."""

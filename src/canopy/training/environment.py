@@ -1,0 +1,64 @@
+"""What a run depends on beside its config: files of the project, packages, machine, process."""
+
+import os
+import platform
+import resource
+import socket
+import sys
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from canopy.files import sha256
+
+# Their content decides what the pipeline trains, and on what.
+PROJECT_FILES = ("params.yaml", "dvc.lock")
+
+
+def hash_project_files() -> dict[str, str]:
+    """Hash those of `PROJECT_FILES` that the working folder has."""
+    return {name: sha256(name) for name in PROJECT_FILES if Path(name).is_file()}
+
+
+def list_packages() -> dict[str, str]:
+    """Give the installed packages and their versions, by name."""
+    return dict(sorted((item.name, item.version) for item in distributions()))
+
+
+def describe_machine() -> dict[str, Any]:
+    """Describe Python, system, processor and GPUs."""
+    return {
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": platform.processor() or platform.machine(),
+        "n_cores": os.cpu_count(),
+        "n_threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+    }
+
+
+def this_process() -> dict[str, Any]:
+    """Name this process so that another one can find out whether it still runs."""
+    return {"host": socket.gethostname(), "pid": os.getpid()}
+
+
+def is_alive(process: dict[str, Any]) -> bool:
+    """Say whether a process named by `this_process` still runs; one of another host is taken to."""
+    if process["host"] != socket.gethostname():
+        return True
+    try:
+        os.kill(process["pid"], 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def peak_memory_mib() -> float:
+    """Give the most memory that this process has held, in MiB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # Linux counts in KiB, macOS in bytes.
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)

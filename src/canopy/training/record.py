@@ -1,0 +1,86 @@
+"""The record of a run, `run.json`: how it was started, on what, and how it ended."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from canopy.callbacks.resume_checkpoint import TrainingStopped
+from canopy.files import read_json, write_json, write_text
+from canopy.training.environment import (
+    describe_machine,
+    hash_project_files,
+    list_packages,
+    peak_memory_mib,
+    this_process,
+)
+from canopy.training.git import git_diff, git_sha
+from canopy.training.run_folder import RECORD, RunFolder
+
+FORMAT = 1
+
+
+@contextmanager
+def record_run(folder: Path, *, overrides: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+    """Keep a run's record while a block trains it.
+
+    Args:
+        folder: The run's folder.
+        overrides: What the command line changed.
+        seed: Seed of the run.
+
+    Yields:
+        The record; what the block adds to it is written when the block ends. The status is `running`
+        until then (a killed process cannot change it), afterwards `finished`, `stopped` or `failed`.
+    """
+    record = start_record(folder, overrides=overrides, seed=seed)
+    write_json(folder / RECORD, record)
+    try:
+        yield record
+        record["status"] = "finished"
+    except (TrainingStopped, KeyboardInterrupt) as stop:
+        record["status"] = "stopped"
+        record["reason"] = str(stop) or type(stop).__name__
+        raise
+    except BaseException as error:
+        record["status"] = "failed"
+        record["reason"] = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        record["ended"] = now()
+        record["peak_memory_mib"] = peak_memory_mib()
+        write_json(folder / RECORD, record)
+
+
+def start_record(folder: Path, *, overrides: Sequence[str], seed: int) -> dict[str, Any]:
+    """Tell all that is known of a run before it trains.
+
+    Returns:
+        The record. A resumed run's keeps its start and lists each command that went on with it.
+    """
+    previous = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    diff = git_diff()
+    if diff:
+        write_text(folder / "git.diff", diff)
+    command = {"argv": sys.argv, "overrides": list(overrides), "started": now()}
+    return {
+        "format": FORMAT,
+        "status": "running",
+        "name": folder.name,
+        "started": previous.get("started", command["started"]),
+        "commands": [*previous.get("commands", []), command],
+        "process": this_process(),
+        "git": {"commit": git_sha(), "dirty": bool(diff)},
+        "data": RunFolder(folder).schema.sha256,
+        "files": hash_project_files(),
+        "machine": describe_machine(),
+        "packages": list_packages(),
+        "seed": seed,
+    }
+
+
+def now() -> str:
+    """Give the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,145 @@
+"""Go on with a run that was killed, stopped or should train longer: its config, its checkpoint."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.training.checkpoint import load_checkpoint
+from canopy.training.environment import hash_project_files, is_alive
+from canopy.training.run_folder import RECORD, RunFolder, check_same_data
+
+# What may change without making another run of it: how long it trains, what it shows, where copies go.
+CHANGEABLE = (
+    "trainer.max_epochs",
+    "trainer.enable_progress_bar",
+    "callbacks.early_stopping",
+    "callbacks.progress_bar",
+    "callbacks.epoch_log",
+    "callbacks.resume_checkpoint.every_n_seconds",
+    "data.n_workers",
+    "data.eval_batch_size",
+    "publish",
+)
+
+
+def resumed_config(run: RunFolder, overrides: Sequence[str]) -> DictConfig:
+    """Take a run's config, with the overrides of the command that resumes it.
+
+    Args:
+        run: The run.
+        overrides: Overrides as on the command line, `resume` left out.
+
+    Returns:
+        The config to go on with.
+
+    Raises:
+        ValueError: If an override contradicts the run's config and is none of `CHANGEABLE`.
+    """
+    config = run.config
+    for override in OverridesParser.create().parse_overrides(list(overrides)):
+        key, value = override.key_or_group, override.value()
+        if _changeable(key) and not (override.is_delete() or override.is_add()):
+            OmegaConf.update(config, key, value)
+        else:
+            _require_same(run, config, override)
+    return config
+
+
+def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
+    """Find out how to go on with a run.
+
+    Args:
+        run: The run.
+        overrides: Overrides of the command that resumes it.
+
+    Returns:
+        The config to go on with, and the checkpoint; None if the run had not saved one yet.
+
+    Raises:
+        ValueError: If the run is finished, was trained on other data, or an override contradicts it.
+    """
+    config = resumed_config(run, [text for text in overrides if not text.startswith("resume=")])
+    check_same_data(run, Path(config.data.folder), splits=("train", "val"))
+    config.run_folder = str(run.path)
+    if not run.last_checkpoint.is_file():
+        return config, None
+    state = load_checkpoint(run.last_checkpoint)
+    if run.record.get("status") == "finished" and state["epoch"] + 1 >= config.trainer.max_epochs:
+        raise ValueError(
+            f"A run to go on with must have epochs left; found all {config.trainer.max_epochs} trained in "
+            f"{run.path}: give it more with trainer.max_epochs"
+        )
+    config.resume_step = state["global_step"]
+    return config, run.last_checkpoint
+
+
+def choose_run_folder(resume: str | None, default: str) -> str:
+    """Choose where a run's files go: in the folder of the run that goes on, or in a new one.
+
+    Args:
+        resume: Folder of a run; `auto` for the newest run that the same command started on the same data
+            and did not finish; None for a new run.
+        default: Folder of a new run.
+
+    Returns:
+        The folder.
+
+    Raises:
+        FileNotFoundError: If the folder that is named holds no run.
+    """
+    if resume is None:
+        return default
+    if resume == "auto":
+        unfinished = find_unfinished(Path(default).parent, sys.argv[1:])
+        return default if unfinished is None else str(unfinished.path)
+    return str(RunFolder(resume).path)
+
+
+def find_unfinished(runs: Path, arguments: Sequence[str]) -> RunFolder | None:
+    """Find the newest run that a command started and did not finish.
+
+    Args:
+        runs: Folder with run folders.
+        arguments: The command's arguments.
+
+    Returns:
+        The newest run that was started with the same arguments, on the files and data that are there now,
+        and is neither finished nor still running.
+    """
+    for record_file in sorted(runs.glob(f"*/{RECORD}"), reverse=True):
+        run = RunFolder(record_file.parent)
+        record = run.record
+        if (
+            record["status"] != "finished"
+            and record["commands"][0]["argv"][1:] == list(arguments)
+            and record["files"] == hash_project_files()
+            and record["data"] == Schema.load(Path(run.config.data.folder) / SCHEMA_FILE).sha256
+            and not is_alive(record["process"])
+        ):
+            return run
+    return None
+
+
+def _changeable(key: str) -> bool:
+    return any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)
+
+
+def _require_same(run: RunFolder, config: DictConfig, override: Override) -> None:
+    key, asked = override.key_or_group, override.value()
+    missing: Any = object()
+    kept = OmegaConf.select(config, key, default=missing)
+    # A group's choice is not in the config that it was composed to.
+    known = kept is not missing and not isinstance(kept, DictConfig)
+    if known and kept == asked and not override.is_delete():
+        return
+    found = f"which the run has as {kept!r}" if known else "which cannot be compared with the run's config"
+    raise ValueError(
+        f"A resumed run must keep its config; found {override.input_line}, {found}: leave it out, or start "
+        f"a new run. What may change in {run.path}: {', '.join(CHANGEABLE)}"
+    )

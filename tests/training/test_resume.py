@@ -1,0 +1,242 @@
+import csv
+import json
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from omegaconf import DictConfig, OmegaConf, open_dict
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from canopy.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
+from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import fit
+from canopy.training.resume import choose_run_folder, find_unfinished, resumed_config
+from canopy.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+N_KILLS = 10
+
+# A server that has imported torch once and trained nothing: each process starts within milliseconds.
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["canopy.training.fit", "tensorboard.summary"])
+
+
+@pytest.fixture
+def long_config(train_config: DictConfig) -> DictConfig:
+    """A run of some seconds in which each batch draws random numbers and is followed by a checkpoint."""
+    train_config.trainer.max_epochs = 40
+    train_config.data.batch_size = 8
+    train_config.model.net.dropout = 0.2
+    train_config.callbacks.resume_checkpoint.every_n_seconds = 0
+    train_config.callbacks.early_stopping.patience = 100
+    return train_config
+
+
+def in_folder(config: DictConfig, folder: Path) -> DictConfig:
+    config = config.copy()
+    folder.mkdir(exist_ok=True)
+    with open_dict(config):
+        config.run_folder = str(folder)
+    return config
+
+
+def start(config: DictConfig) -> multiprocessing.process.BaseProcess:
+    process = PROCESSES.Process(target=fit, args=(config,))
+    process.start()
+    return process
+
+
+def curve(folder: Path) -> list[dict[str, str]]:
+    with (folder / "csv/metrics.csv").open(newline="") as file:
+        rows = [{key: value for key, value in row.items() if value} for row in csv.DictReader(file)]
+    return sorted(rows, key=lambda row: (int(row["step"]), sorted(row)))
+
+
+def events(folder: Path) -> list[tuple[int, float]]:
+    accumulator = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    accumulator.Reload()
+    return [(event.step, event.value) for event in accumulator.Scalars("train/loss")]
+
+
+def assert_same_run(folder: Path, reference: Path) -> None:
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        found, expected = (load_checkpoint(path / name) for path in (folder, reference))
+        assert found["global_step"] == expected["global_step"]
+        for key, value in expected["state_dict"].items():
+            assert torch.equal(found["state_dict"][key], value), (name, key)
+    assert curve(folder) == curve(reference)
+    assert events(folder) == events(reference)
+
+
+def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
+    long_config: DictConfig, tmp_path: Path
+) -> None:
+    reference = in_folder(long_config, tmp_path / "reference")
+    process = start(reference)
+    process.join()
+    assert process.exitcode == 0
+    killed = in_folder(long_config, tmp_path / "killed")
+    killed.resume = killed.run_folder
+    generator = random.Random(0)
+    n_kills = 0
+    steps = []
+    while n_kills < N_KILLS:
+        process = start(killed)
+        last = Path(killed.run_folder) / "checkpoints/last.ckpt"
+        before = last.stat().st_mtime_ns if last.exists() else 0
+        while process.is_alive() and (not last.exists() or last.stat().st_mtime_ns == before):
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.4))
+        assert process.is_alive(), "the run must be long enough for all kills"
+        os.kill(process.pid, signal.SIGKILL)
+        process.join()
+        n_kills += 1
+        steps.append(load_checkpoint(last)["global_step"])
+    assert steps == sorted(steps)
+    assert len(set(steps)) > N_KILLS // 2
+    process = start(killed)
+    process.join()
+    assert process.exitcode == 0
+    assert_same_run(tmp_path / "killed", tmp_path / "reference")
+    record = RunFolder(tmp_path / "killed").record
+    assert record["status"] == "finished"
+    assert len(record["commands"]) == N_KILLS + 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_the_state_and_names_the_way_back(
+    long_config: DictConfig, tmp_path: Path, number: signal.Signals
+) -> None:
+    long_config.callbacks.resume_checkpoint.every_n_seconds = 1000
+    process = start(long_config)
+    folder = Path(long_config.run_folder)
+    while not (folder / "checkpoints/best.ckpt").exists():
+        time.sleep(0.01)
+    time.sleep(0.05)
+    os.kill(process.pid, number)
+    process.join()
+    assert process.exitcode == 128 + number
+    record = RunFolder(folder).record
+    assert (record["status"], record["reason"]) == ("stopped", f"stopped by {number.name}")
+    long_config.resume = str(folder)
+    # TensorBoard orders event files by the second they were made in.
+    time.sleep(1.1)
+    fit(long_config)
+    reference = in_folder(long_config, tmp_path / "reference")
+    reference.resume = None
+    fit(reference)
+    assert_same_run(folder, tmp_path / "reference")
+
+
+def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None:
+    fit(train_config)
+    train_config.resume = train_config.run_folder
+    with pytest.raises(ValueError, match="found all 2 trained in .*: give it more with trainer.max_epochs"):
+        fit(train_config)
+    fit(train_config, overrides=["trainer.max_epochs=5"])
+    folder = Path(train_config.run_folder)
+    assert json.loads((folder / "train.json").read_text())["epochs"] == 5
+    epochs = [row["epoch"] for row in curve(folder) if "val/accuracy" in row]
+    assert epochs == ["0", "1", "2", "3", "4"]
+
+
+@pytest.fixture
+def run(train_config: DictConfig) -> RunFolder:
+    fit(train_config)
+    return RunFolder(train_config.run_folder)
+
+
+def test_what_may_change_is_taken_over(run: RunFolder) -> None:
+    changed = resumed_config(run, ["trainer.max_epochs=9", "callbacks.early_stopping.patience=1"])
+    assert (changed.trainer.max_epochs, changed.callbacks.early_stopping.patience) == (9, 1)
+    assert resumed_config(run, ["data.batch_size=32", "seed=42"]) == run.config
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("data.batch_size=64", "found data.batch_size=64, which the run has as 32"),
+        ("seed=1", "found seed=1, which the run has as 42"),
+        ("model=mlp", "found model=mlp, which cannot be compared"),
+        ("+model.extra=1", "found \\+model.extra=1, which cannot be compared"),
+        ("~callbacks.early_stopping", "found ~callbacks.early_stopping, which cannot be compared"),
+    ],
+)
+def test_what_contradicts_is_refused(run: RunFolder, override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resumed_config(run, [override])
+
+
+def test_other_data_is_refused(run: RunFolder, train_config: DictConfig, tensors: Path) -> None:
+    schema = json.loads((tensors / "schema.json").read_text())
+    schema["sha256"]["train.pt"] = "0" * 64
+    (tensors / "schema.json").write_text(json.dumps(schema))
+    train_config.resume = str(run.path)
+    with pytest.raises(ValueError, match=r"trained on data whose train.pt has the SHA-256 .*; found 000000"):
+        fit(train_config, overrides=["trainer.max_epochs=5"])
+
+
+def test_auto_finds_the_newest_unfinished_run_of_the_command(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, default = run.path.parent, str(run.path.parent / "new")
+    arguments = ["seed=1", "resume=auto"]
+    monkeypatch.setattr("sys.argv", ["train.py", *arguments])
+    record = run.record
+    record["commands"][0]["argv"] = ["train.py", *arguments]
+    path = run.path / "run.json"
+
+    def save(**changes: object) -> None:
+        path.write_text(json.dumps({**record, **changes}))
+
+    gone = {**record["process"], "pid": 2**22 + 1}
+    save(status="running", process=gone)
+    assert choose_run_folder("auto", default) == str(run.path)
+    assert choose_run_folder(None, default) == default
+    assert find_unfinished(runs, ["seed=2", "resume=auto"]) is None
+    for changes in (
+        {"status": "finished", "process": gone},
+        {"status": "running"},
+        {"status": "running", "process": gone, "files": {"params.yaml": "0"}},
+        {"status": "running", "process": gone, "data": {}},
+    ):
+        save(**changes)
+        assert choose_run_folder("auto", default) == default, changes
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="must hold config.yaml"):
+        choose_run_folder(str(tmp_path), "new")
+
+
+def test_a_failed_run_says_why(train_config: DictConfig) -> None:
+    train_config.model.optimizer.lr = -1
+    with pytest.raises(Exception, match="Invalid learning rate"):
+        fit(train_config)
+    record = RunFolder(train_config.run_folder).record
+    assert record["status"] == "failed"
+    assert "Invalid learning rate" in record["reason"]
+
+
+def test_the_random_state_comes_back() -> None:
+    state = get_random_state()
+    first = torch.rand(3), random.random()
+    set_random_state(state)
+    again = torch.rand(3), random.random()
+    assert torch.equal(first[0], again[0])
+    assert first[1] == again[1]
+
+
+def test_a_negative_interval_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 0; found -1"):
+        ResumeCheckpoint("a.ckpt", every_n_seconds=-1)
+
+
+def test_the_saved_config_is_the_runs(run: RunFolder, train_config: DictConfig) -> None:
+    assert run.config == OmegaConf.create(OmegaConf.to_yaml(train_config))
