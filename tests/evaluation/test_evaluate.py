@@ -1,6 +1,8 @@
 import json
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
@@ -46,6 +48,27 @@ def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, 
     column = logged[0].split(",").index("val/accuracy")
     best = max(float(line.split(",")[column] or 0) for line in logged[1:])
     assert report["val"]["accuracy"] == pytest.approx(best, abs=1e-6)
+
+
+def test_the_predictions_are_kept(
+    evaluate_config: DictConfig, run: Path, tensors: Path, tmp_path: Path
+) -> None:
+    report = evaluate(RunFolder(run), evaluate_config)
+    for split, n_rows in (("test", 90), ("val", 60)):
+        kept = pd.read_parquet(tmp_path / f"reports/predictions_{split}.parquet")
+        assert list(kept) == ["label", "predicted", "probability_0", "probability_1", "probability_2"]
+        assert kept["label"].tolist() == [row % 3 for row in range(n_rows)]
+        assert (kept["label"] == kept["predicted"]).mean() == report[split]["accuracy"]
+        np.testing.assert_allclose(kept.filter(like="probability").sum(axis=1), 1, rtol=1e-6)
+
+
+def test_one_split_can_be_asked_for(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
+    evaluate_config.split = "val"
+    (tensors / "test.pt").unlink()
+    assert list(evaluate(RunFolder(run), evaluate_config)) == ["val"]
+    evaluate_config.split = "train"
+    with pytest.raises(ValueError, match="one of \\['test', 'val'\\], or null for both; found 'train'"):
+        evaluate(RunFolder(run), evaluate_config)
 
 
 def test_other_data_is_refused(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:

@@ -77,8 +77,9 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Before the first batch nothing has changed since the validation.
-        if batch_idx == 0:
+        # Before the first batch nothing has changed since the validation. Several processes do not agree on
+        # the time: theirs is saved after validations alone.
+        if batch_idx == 0 or trainer.world_size > 1:
             return
         if self._signal is not None or time.monotonic() - self._saved_at >= self.every_n_seconds:
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left

@@ -17,6 +17,7 @@ class TensorDataModule(LightningDataModule):
         batch_size: Training rows of a step, on each device.
         eval_batch_size: Rows of a batch where no gradients are kept.
         seed: Seed of the order of the training rows.
+        shuffle: Whether each epoch has an order of its own.
         n_workers: Processes that load.
 
     Raises:
@@ -30,6 +31,7 @@ class TensorDataModule(LightningDataModule):
         batch_size: int,
         eval_batch_size: int,
         seed: int,
+        shuffle: bool = True,
         n_workers: int = 0,
     ) -> None:
         super().__init__()
@@ -38,6 +40,7 @@ class TensorDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.eval_batch_size = eval_batch_size
         self.seed = seed
+        self.shuffle = shuffle
         self.n_workers = n_workers
         self._rows: dict[str, TensorRows] = {}
 
@@ -63,7 +66,7 @@ class TensorDataModule(LightningDataModule):
         return make_loader(
             self._rows[split],
             batch_size=self.batch_size if training else self.eval_batch_size,
-            shuffle=training,
+            shuffle=training and self.shuffle,
             seed=self.seed,
             rank=trainer.global_rank,
             n_ranks=trainer.world_size,

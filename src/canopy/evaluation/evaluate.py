@@ -18,32 +18,39 @@ from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
 
+SPLITS = ("test", "val")
+
 
 def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run and write `metrics.json` and the confusion matrix's picture.
+    """Score a run; write `metrics.json`, the confusion matrix's picture and the predictions.
 
     Args:
         run: The run.
         cfg: The composed config of `configs/evaluate.yaml`.
 
     Returns:
-        Scores of the splits `test` and `val`, as in `metrics.json`.
+        Scores of each split, as in `metrics.json`.
 
     Raises:
         FileNotFoundError: If its checkpoint or the tensors are not there.
-        ValueError: If the tensors are not the ones that the run was trained on.
+        ValueError: If the tensors are not the ones that the run was trained on, or the split is unknown.
     """
+    if cfg.split not in (None, *SPLITS):
+        raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
+    splits = SPLITS if cfg.split is None else (cfg.split,)
     data: TensorDataModule = instantiate(run.config.data)
-    check_same_data(run, data.folder, splits=("val", "test"))
+    check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
     model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
     trainer: Trainer = instantiate(cfg.trainer)(
         callbacks=instantiate_all(cfg.callbacks, Callback),
         logger=instantiate_all(cfg.logger, Logger),
     )
-    trainer.validate(model, datamodule=data, verbose=False)
-    trainer.test(model, datamodule=data, verbose=False)
-    report = {split: model.scores[split].report() for split in ("test", "val")}
+    if "val" in splits:
+        trainer.validate(model, datamodule=data, verbose=False)
+    if "test" in splits:
+        trainer.test(model, datamodule=data, verbose=False)
+    report = {split: model.scores[split].report() for split in splits}
     write_json(Path(cfg.output) / "metrics.json", report)
     for split, scores in report.items():
         log.info(

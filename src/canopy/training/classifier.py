@@ -121,14 +121,14 @@ class Classifier(LightningModule):
             self.log("train/loss", loss, prog_bar=True)
         return loss
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score_step(batch, "val")
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._score_step(batch, "val")
 
     def on_validation_epoch_end(self) -> None:
         self._finish_scores("val")
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        self._score_step(batch, "test")
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        return self._score_step(batch, "test")
 
     def on_test_epoch_end(self) -> None:
         self._finish_scores("test")
@@ -145,14 +145,16 @@ class Classifier(LightningModule):
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
 
-    def _score_step(self, batch: Batch, split: str) -> None:
+    def _score_step(self, batch: Batch, split: str) -> dict[str, Tensor]:
         logits = self(batch.numeric, batch.categorical)
+        probabilities = logits.float().softmax(dim=1)
         metrics: Any = self.metrics[split]
-        metrics.update(logits.float().softmax(dim=1), batch.labels)
+        metrics.update(probabilities, batch.labels)
+        return {"probabilities": probabilities, "labels": batch.labels}
 
     def _finish_scores(self, split: str) -> None:
         metrics: Any = self.metrics[split]
         scores = self.scores[split] = Scores.from_metrics(metrics.compute(), self.schema.class_names)
         metrics.reset()
         for name, value in scores.summary().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy")
+            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", sync_dist=True)

@@ -6,12 +6,12 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
@@ -43,6 +43,14 @@ class Run:
     trainer: Trainer
 
 
+class BestCheckpoint(TypedDict):
+    """The best checkpoint: its path in the run's folder, what chose it and the score it reached."""
+
+    path: str
+    monitor: str
+    score: float
+
+
 def build_run(cfg: DictConfig) -> Run:
     """Make the data module, the model and the Trainer with its callbacks and loggers.
 
@@ -54,13 +62,19 @@ def build_run(cfg: DictConfig) -> Run:
     """
     # Lightning's own handler would show each message a second time.
     logging.getLogger("lightning").handlers.clear()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        # Of several processes one speaks; the others keep their log files.
+        root = logging.getLogger()
+        root.handlers = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = instantiate(cfg.data)
     model: Classifier = instantiate(cfg.model)(schema=data.schema)
-    trainer: Trainer = instantiate(cfg.trainer)(
-        callbacks=instantiate_all(cfg.callbacks, Callback),
-        logger=instantiate_all(cfg.logger, Logger),
-    )
+    loggers = instantiate_all(cfg.logger, Logger)
+    callbacks = instantiate_all(cfg.callbacks, Callback)
+    if not loggers:
+        # It has nowhere to write, which Lightning takes for a mistake.
+        callbacks = [item for item in callbacks if not isinstance(item, LearningRateMonitor)]
+    trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
     return Run(data=data, model=model, trainer=trainer)
 
 
@@ -103,6 +117,10 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         cfg, checkpoint = prepare_resume(RunFolder(folder), overrides)
     run = build_run(cfg)
     find_best_callback(run.trainer)
+    if not run.trainer.is_global_zero:
+        # One process of several writes the run's files.
+        run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+        return find_best_checkpoint(run.trainer, folder)["score"]
     if checkpoint is None:
         start_run_folder(folder, cfg, run.data.folder)
     else:
@@ -139,12 +157,10 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         best["score"],
         folder / best["path"],
     )
-    score = best["score"]
-    assert isinstance(score, float)
-    return score
+    return best["score"]
 
 
-def find_best_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
+def find_best_checkpoint(trainer: Trainer, folder: Path) -> BestCheckpoint:
     """Tell which checkpoint is the best by validation.
 
     Returns:
@@ -152,11 +168,11 @@ def find_best_checkpoint(trainer: Trainer, folder: Path) -> dict[str, Any]:
     """
     callback = find_best_callback(trainer)
     assert callback.best_model_score is not None
-    return {
-        "path": str(Path(callback.best_model_path).relative_to(folder.resolve())),
-        "monitor": callback.monitor,
-        "score": float(callback.best_model_score),
-    }
+    return BestCheckpoint(
+        path=str(Path(callback.best_model_path).relative_to(folder.resolve())),
+        monitor=str(callback.monitor),
+        score=float(callback.best_model_score),
+    )
 
 
 def find_best_callback(trainer: Trainer) -> ModelCheckpoint:
@@ -190,7 +206,7 @@ def describe_training(run: Run, *, seed: int) -> dict[str, Any]:
     seconds = model.train_seconds
     return {
         "train_seconds": round(seconds, 2),
-        "rows_per_second": round(model.n_rows_trained / seconds),
+        "rows_per_second": round(model.n_rows_trained * trainer.world_size / seconds),
         "epochs": trainer.current_epoch,
         "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
         "device": name,

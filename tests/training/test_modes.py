@@ -1,0 +1,56 @@
+"""Every mode that this machine can run does run: debug modes, experiments, loggers."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+
+from canopy.training.fit import fit
+
+ROOT = Path(__file__).parents[2]
+
+pytestmark = [
+    pytest.mark.usefixtures("trusted_targets"),
+    # What Lightning says of so few batches.
+    pytest.mark.filterwarnings("ignore:The number of training batches"),
+]
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+
+
+@pytest.fixture
+def composed(train_config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> object:
+    """Compose the training config with more overrides, over the same small data."""
+    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
+
+    def compose_with(*overrides: str) -> DictConfig:
+        shared = [
+            "trainer=cpu",
+            "trainer.enable_progress_bar=false",
+            "callbacks.progress_bar=null",
+            "data.batch_size=4",
+            f"pipeline.paths.processed={train_config.pipeline.paths.processed}",
+            f"run_folder={train_config.run_folder}",
+        ]
+        with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
+            return compose("train", [*shared, *overrides])
+
+    return compose_with
+
+
+@pytest.mark.parametrize("mode", choices("debug"))
+def test_a_debug_mode_runs(composed, mode: str) -> None:
+    fit(composed(f"debug={mode}", "model.net.hidden=[8]"))
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_an_experiment_runs(composed, experiment: str) -> None:
+    fit(composed(f"experiment={experiment}", "debug=fdr"))
+
+
+@pytest.mark.parametrize("logger", choices("logger"))
+def test_a_logger_runs(composed, logger: str) -> None:
+    fit(composed(f"logger={logger}", "trainer.max_epochs=1"))
