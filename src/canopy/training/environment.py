@@ -1,9 +1,8 @@
-"""What a run depends on beside its config: files of the project, packages, machine, process."""
+"""What a run depends on beside its config: files of the project, packages, machine, memory."""
 
 import os
 import platform
 import resource
-import socket
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
@@ -37,24 +36,6 @@ def describe_machine() -> dict[str, Any]:
         "n_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
-
-
-def this_process() -> dict[str, Any]:
-    """Name this process so that another one can find out whether it still runs."""
-    return {"host": socket.gethostname(), "pid": os.getpid()}
-
-
-def is_alive(process: dict[str, Any]) -> bool:
-    """Say whether a process named by `this_process` still runs; one of another host is taken to."""
-    if process["host"] != socket.gethostname():
-        return True
-    try:
-        os.kill(process["pid"], 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def peak_memory_mib() -> float:

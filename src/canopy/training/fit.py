@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
+from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import write_json
@@ -117,6 +118,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         cfg, checkpoint = prepare_resume(RunFolder(folder), overrides)
     run = build_run(cfg)
     find_best_callback(run.trainer)
+    run.trainer.callbacks.append(HyperparameterLog(cfg))  # type: ignore[attr-defined]
     if not run.trainer.is_global_zero:
         # One process of several writes the run's files.
         run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)

@@ -14,9 +14,9 @@ from canopy.training.environment import (
     hash_project_files,
     list_packages,
     peak_memory_mib,
-    this_process,
 )
 from canopy.training.git import git_diff, git_sha
+from canopy.training.process import this_process
 from canopy.training.run_folder import RECORD, RunFolder
 
 FORMAT = 1

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.environment import hash_project_files, is_alive
+from canopy.training.environment import hash_project_files
+from canopy.training.process import is_alive
 from canopy.training.run_folder import RECORD, RunFolder, check_same_data
 
 # What may change without making another run of it: how long it trains, what it shows, where copies go.
