@@ -83,7 +83,8 @@ def test_help_answers_without_importing_torch(command: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0
-    assert "Configuration groups" in done.stdout
+    assert "Groups and their choices" in done.stdout
+    assert done.stdout.count(f"python src/{command}.py") == 3
 
 
 def test_dvc_names_each_script_and_no_value_of_params() -> None:

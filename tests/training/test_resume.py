@@ -146,6 +146,19 @@ def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None
     assert epochs == ["0", "1", "2", "3", "4"]
 
 
+def test_the_command_of_a_run_goes_on_with_it(train_config: DictConfig) -> None:
+    """As the pipeline does after a kill: its command has `resume=auto` and names an experiment."""
+    command = ["experiment=default", "resume=auto", "trainer.max_epochs=2"]
+    fit(train_config, overrides=command)
+    folder = Path(train_config.run_folder)
+    record = RunFolder(folder).record
+    (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
+    train_config.resume = "auto"
+    score = fit(train_config, overrides=command)
+    assert RunFolder(folder).record["status"] == "finished"
+    assert score == pytest.approx(record["best"]["score"])
+
+
 @pytest.fixture
 def run(train_config: DictConfig) -> RunFolder:
     fit(train_config)

@@ -65,9 +65,14 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
     Raises:
         ValueError: If the run is finished, was trained on other data, or an override contradicts it.
     """
-    config = resumed_config(run, [text for text in overrides if not text.startswith("resume=")])
+    # What the run was started with is in its config already.
+    commands = run.record.get("commands", [{"overrides": []}])
+    new = [text for text in overrides if text not in commands[0]["overrides"]]
+    config = resumed_config(run, [text for text in new if not text.startswith("resume=")])
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
     config.run_folder = str(run.path)
+    # What a run logged before its first checkpoint is logged again.
+    config.resume_step = 0
     if not run.last_checkpoint.is_file():
         return config, None
     state = load_checkpoint(run.last_checkpoint)
