@@ -15,7 +15,7 @@ PRIMARY = [path.stem for path in FILES if len(path.parts) == 1]
 CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "hydra"]
 
 # What has no default.
-REQUIRED = {"evaluate": ["run=a/run"]}
+REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "output=b.csv"]}
 
 
 @pytest.fixture(autouse=True)

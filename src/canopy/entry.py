@@ -56,10 +56,12 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
+            # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
+            if "table" in cfg:
+                return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
-                return task(cfg)
-            return task(check_params(cfg))
+            return task(cfg)
 
         hydra_main = hydra.main(
             config_path="../configs", config_name=config_name, execution_whitelist=TRUSTED_TARGETS

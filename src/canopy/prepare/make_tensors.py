@@ -8,69 +8,34 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.data.dataset import Batch, save_rows
-from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.data.encoding import describe, encode
+from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE
 from canopy.files import read_json, sha256
 from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, OneHotGroup, TableSpec
+from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 
 log = logging.getLogger(__name__)
-
-# Category of the rows that set none of a group's columns, since some were dropped.
-OTHER = "other"
-
-
-def describe(spec: TableSpec) -> Schema:
-    """Describe the tensors of a table, counts and hashes left empty."""
-    return Schema(
-        target=spec.target,
-        class_values=tuple(spec.classes),
-        class_names=tuple(spec.classes.values()),
-        numeric=tuple(column.name for column in spec.numeric),
-        categorical=tuple(
-            CategoricalFeature(
-                name=group.name, categories=(*group.columns, *(() if group.complete else (OTHER,)))
-            )
-            for group in spec.groups
-        ),
-        class_counts={},
-        sha256={},
-    )
 
 
 def to_tensors(table: pa.Table, spec: TableSpec) -> Batch:
     """Turn checked rows into tensors.
 
     Args:
-        table: The columns of `spec`.
+        table: The columns of `spec`, normalised.
         spec: What they are.
 
     Returns:
-        Numeric columns as float32, one code for each one-hot group (its column's place, or the number
-        of columns where none is set), labels as places in `spec.classes`.
+        Features as `encode` makes them, labels as places in `spec.classes`.
     """
-    n_rows = table.num_rows
-    numeric = np.empty((n_rows, len(spec.numeric)), dtype=np.float32)
-    for index, column in enumerate(spec.numeric):
-        numeric[:, index] = table[column.name].to_numpy()
-    categorical = np.empty((n_rows, len(spec.groups)), dtype=np.int64)
-    for index, group in enumerate(spec.groups):
-        categorical[:, index] = _codes(table, group)
+    rows = encode(table, spec)
     values = np.array([*spec.classes])
     order = np.argsort(values)
     labels = order[np.searchsorted(values, table[spec.target].to_numpy(), sorter=order)]
-    return Batch(torch.from_numpy(numeric), torch.from_numpy(categorical), torch.from_numpy(labels))
-
-
-def _codes(table: pa.Table, group: OneHotGroup) -> NDArray[np.int64]:
-    codes = np.full(table.num_rows, len(group.columns), dtype=np.int64)
-    for code, name in enumerate(group.columns):
-        codes[table[name].to_numpy() == 1] = code
-    return codes
+    return Batch(*(torch.from_numpy(array) for array in (*rows, labels)))
 
 
 def run(params: DictConfig) -> None:

@@ -21,43 +21,61 @@ def check_values(table: pa.Table, spec: TableSpec, *, source: str, with_split: b
         with_split: Whether there is a split column to check as well.
 
     Raises:
-        ValueError: If a value is missing, NaN or infinite, a one-hot column holds something else than
-            0 and 1, a row does not set exactly one column of a complete group (at most one where
-            columns were dropped), a label is no class of `spec` or a split is unknown.
+        ValueError: If a feature is wrong as `check_features` tells, a label or split is missing, a label
+            is no class of `spec` or a split is unknown.
     """
-    for name in table.column_names:
-        _check_present(table[name], name, source)
-    for group in spec.groups:
-        _check_one_hot(table, group, source)
+    check_features(table, spec, source=source)
     labels = table[spec.target].to_numpy()
     wrong = ~np.isin(labels, list(spec.classes))
     if wrong.any():
         raise ValueError(
             f"{source}: {spec.target!r} must be one of {[*spec.classes]}; "
-            f"found {labels[wrong.argmax()]} in {_first(wrong)}"
+            f"found {labels[wrong.argmax()]} in {_first(wrong, FIRST_LINE)}"
         )
     if with_split:
         wrong = ~pc.is_in(table[SPLIT_COLUMN], pa.array(SPLITS)).to_numpy()
         if wrong.any():
             value = table[SPLIT_COLUMN][int(wrong.argmax())].as_py()
             raise ValueError(
-                f"{source}: {SPLIT_COLUMN!r} must be one of {[*SPLITS]}; found {value!r} in {_first(wrong)}"
+                f"{source}: {SPLIT_COLUMN!r} must be one of {[*SPLITS]}; found {value!r} in "
+                f"{_first(wrong, FIRST_LINE)}"
             )
 
 
-def _check_present(column: pa.ChunkedArray, name: str, source: str) -> None:
+def check_features(table: pa.Table, spec: TableSpec, *, source: str, first_line: int = FIRST_LINE) -> None:
+    """Reject rows with a missing, infinite or impossible feature.
+
+    Args:
+        table: All features of `spec`, numeric; of other columns only that no value is missing is checked.
+        spec: What the values may be.
+        source: Name of the file, for messages.
+        first_line: Line of the first row in the file.
+
+    Raises:
+        ValueError: If a value is missing, NaN or infinite, a one-hot column holds something else than
+            0 and 1, or a row does not set exactly one column of a complete group (at most one where
+            columns were dropped).
+    """
+    for name in table.column_names:
+        _check_present(table[name], name, source, first_line)
+    for group in spec.groups:
+        _check_one_hot(table, group, source, first_line)
+
+
+def _check_present(column: pa.ChunkedArray, name: str, source: str, first_line: int) -> None:
     if column.null_count:
-        line = _first(column.is_null().to_numpy())
+        line = _first(column.is_null().to_numpy(), first_line)
         raise ValueError(f"{source}: column {name!r} must have a value in every row; found none in {line}")
     if pa.types.is_floating(column.type):
         values = column.to_numpy()
         wrong = ~np.isfinite(values)
         if wrong.any():
             value = values[wrong.argmax()]
-            raise ValueError(f"{source}: column {name!r} must be finite; found {value} in {_first(wrong)}")
+            line = _first(wrong, first_line)
+            raise ValueError(f"{source}: column {name!r} must be finite; found {value} in {line}")
 
 
-def _check_one_hot(table: pa.Table, group: OneHotGroup, source: str) -> None:
+def _check_one_hot(table: pa.Table, group: OneHotGroup, source: str, first_line: int) -> None:
     n_set = np.zeros(table.num_rows, dtype=np.int64)
     for name in group.columns:
         values = table[name].to_numpy()
@@ -65,7 +83,8 @@ def _check_one_hot(table: pa.Table, group: OneHotGroup, source: str) -> None:
         if wrong.any():
             value = values[wrong.argmax()]
             raise ValueError(
-                f"{source}: one-hot column {name!r} must hold 0 or 1; found {value} in {_first(wrong)}"
+                f"{source}: one-hot column {name!r} must hold 0 or 1; "
+                f"found {value} in {_first(wrong, first_line)}"
             )
         n_set += values.astype(np.int64)
     wrong = n_set != 1 if group.complete else n_set > 1
@@ -73,26 +92,33 @@ def _check_one_hot(table: pa.Table, group: OneHotGroup, source: str) -> None:
         number = "exactly" if group.complete else "at most"
         raise ValueError(
             f"{source}: each row must set {number} one column of {group.name!r}; "
-            f"found {n_set[wrong.argmax()]} set in {_first(wrong)}"
+            f"found {n_set[wrong.argmax()]} set in {_first(wrong, first_line)}"
         )
 
 
-def first_text_line(column: pa.ChunkedArray) -> tuple[int, str]:
+def first_text_line(column: pa.ChunkedArray, *, first_line: int = FIRST_LINE) -> tuple[int, str] | None:
     """Find the first value of a text column that is no number.
 
+    Args:
+        column: Texts or bytes, any of which may be missing.
+        first_line: Line of the first row in the file.
+
     Returns:
-        Its line in the file and the value, shortened for a message.
+        Its line in the file and the value, shortened for a message; None if all are numbers.
     """
     try:
         texts = column.cast(pa.string())
     except pa.ArrowInvalid:
         # Bytes that are no UTF-8.
         index = next(i for i, value in enumerate(column) if not _is_utf8(value.as_buffer().to_pybytes()))
-        return index + FIRST_LINE, "a text that is no UTF-8"
-    number = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+        return index + first_line, "a text that is no UTF-8"
+    # What Arrow reads as a number.
+    number = r"^[ \t]*[+-]?((\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|(?i:inf|infinity|nan))[ \t]*$"
     wrong = pc.invert(pc.match_substring_regex(texts, number)).fill_null(False).to_numpy()  # noqa: FBT003
+    if not wrong.any():
+        return None
     index = int(wrong.argmax())
-    return index + FIRST_LINE, shorten(repr(texts[index].as_py()))
+    return index + first_line, shorten(repr(texts[index].as_py()))
 
 
 def _is_utf8(content: bytes) -> bool:
@@ -114,5 +140,5 @@ def shorten(text: object, *, length: int = 160) -> str:
     return line if len(line) <= length else line[: length - 3] + "..."
 
 
-def _first(wrong: NDArray[np.bool_]) -> str:
-    return f"line {int(wrong.argmax()) + FIRST_LINE}"
+def _first(wrong: NDArray[np.bool_], first_line: int) -> str:
+    return f"line {int(wrong.argmax()) + first_line}"

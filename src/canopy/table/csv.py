@@ -61,7 +61,7 @@ def read_columns(path: str | Path, spec: TableSpec, *, with_split: bool = False)
             f'The table {path} must exist; found no such file; run "make repro" or "dvc repro" first'
         )
     columns = [*spec.columns, *([SPLIT_COLUMN] if with_split else [])]
-    _check_header(path, columns)
+    check_header(path, columns)
     convert = pa.csv.ConvertOptions(
         include_columns=columns,
         column_types={SPLIT_COLUMN: pa.dictionary(pa.int32(), pa.string())},
@@ -76,7 +76,9 @@ def read_columns(path: str | Path, spec: TableSpec, *, with_split: bool = False)
         if pa.types.is_null(table[name].type):
             raise ValueError(f"{path}: column {name!r} must hold numbers; found no value in any row")
         if not _is_number(table[name].type):
-            line, value = first_text_line(table[name])
+            found = first_text_line(table[name])
+            assert found is not None, "Arrow found more than numbers"
+            line, value = found
             raise ValueError(f"{path}: column {name!r} must hold numbers; found {value} in line {line}")
     return table
 
@@ -113,7 +115,17 @@ def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
                 bar.update(chunk.num_rows)
 
 
-def _check_header(path: Path, columns: Sequence[str]) -> None:
+def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> None:
+    """Check the names in the header line of a CSV file.
+
+    Args:
+        path: The file.
+        columns: Names that must stand there, in any order.
+        optional: Names that may stand there as well.
+
+    Raises:
+        ValueError: If the file is empty or no CSV, or a column is missing, unknown or named twice.
+    """
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
             found = next(csv.reader([file.readline(1_000_000)]), [])
@@ -122,7 +134,8 @@ def _check_header(path: Path, columns: Sequence[str]) -> None:
     if not found:
         raise ValueError(f"{path} must hold a header and rows; found an empty file or line")
     missing = [name for name in columns if name not in found]
-    unknown = [name for name in found if name not in columns]
+    known = [*columns, *optional]
+    unknown = [name for name in found if name not in known]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
         raise ValueError(
@@ -132,7 +145,7 @@ def _check_header(path: Path, columns: Sequence[str]) -> None:
     if unknown:
         raise ValueError(
             f"{path} must have the columns of params.yaml and no others; found {shorten(repr(unknown[0]))}"
-            f"{nearest(unknown[0], columns)}"
+            f"{nearest(unknown[0], known)}"
         )
     if len(set(found)) < len(found):
         repeated = next(name for name in found if found.count(name) > 1)

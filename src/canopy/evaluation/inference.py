@@ -1,0 +1,69 @@
+"""A run's best net, ready to be asked for probabilities."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+
+from canopy.data.encoding import Encoded
+from canopy.training.checkpoint import load_checkpoint
+from canopy.training.classifier import Classifier
+from canopy.training.run_folder import RunFolder
+
+Accelerator = Literal["auto", "cpu", "gpu"]
+
+
+def choose_device(accelerator: Accelerator) -> torch.device:
+    """Find the device to compute on.
+
+    Args:
+        accelerator: The processor, the machine's accelerator, or the latter where there is one (`auto`).
+
+    Raises:
+        ValueError: If there is no such choice, or no accelerator.
+    """
+    if accelerator not in get_args(Accelerator):
+        raise ValueError(f"accelerator must be one of {[*get_args(Accelerator)]}; found {accelerator!r}")
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator == "gpu" and found is None:
+        raise ValueError("accelerator=gpu needs a GPU that torch can use; found none: leave it out")
+    return torch.device("cpu") if found is None or accelerator == "cpu" else found
+
+
+class Predictor:
+    """Give the probabilities that a run's best checkpoint sees for rows.
+
+    Args:
+        run: The run.
+        batch_size: Rows that go through the net at once.
+        accelerator: Device to compute on.
+
+    Raises:
+        FileNotFoundError: If the run has no best checkpoint.
+        ValueError: If the batch size is below 1, or the device or the checkpoint cannot be used.
+    """
+
+    def __init__(self, run: RunFolder, *, batch_size: int, accelerator: Accelerator = "auto") -> None:
+        if batch_size < 1:
+            raise ValueError(f"The batch size must be at least 1; found {batch_size}")
+        self.batch_size = batch_size
+        self.device = choose_device(accelerator)
+        model: Classifier = instantiate(run.config.model)(schema=run.schema)
+        model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
+        self.model = model.eval().to(self.device)
+
+    @torch.inference_mode()
+    def predict(self, rows: Encoded) -> NDArray[np.float32]:
+        """Predict rows.
+
+        Returns:
+            Probability of each class, shape (B, K).
+        """
+        numeric, categorical = (torch.from_numpy(array).to(self.device) for array in rows)
+        starts = range(0, len(numeric), self.batch_size)
+        batches = [slice(start, start + self.batch_size) for start in starts]
+        logits = [self.model(numeric[batch], categorical[batch]) for batch in batches]
+        probabilities: NDArray[np.float32] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+        return probabilities

@@ -1,0 +1,20 @@
+"""Predict the classes of new rows with a run's best checkpoint.
+
+python src/predict.py run=models/trained input=new.csv output=predictions.csv
+python src/predict.py run=models/trained input=new.csv output=predictions.parquet accelerator=cpu
+"""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.evaluation.predict import predict
+from canopy.training.run_folder import RunFolder
+
+
+@entry_point("predict")
+def main(cfg: DictConfig) -> None:
+    predict(RunFolder(cfg.run), cfg)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from canopy.data.dataset import load_rows
+from canopy.data.encoding import encode
+from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE
+from canopy.evaluation import predictions
+from canopy.evaluation.inference import Predictor, choose_device
+from canopy.evaluation.predict import predict
+from canopy.files import read_json, write_json
+from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+from canopy.prepare.normalization import load_normalization
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
+from canopy.table.spec import TableSpec
+from canopy.training.fit import fit
+from canopy.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+N_ROWS = 300
+HEADER = "size,colour1,colour2,colour3,weight,kind"
+ROW = "2,1,0,0,1.5,1"
+PROBABILITIES = ["probability_Apple", "probability_Pear", "probability_Plum"]
+
+Predict = Callable[..., Path]
+
+
+@pytest.fixture
+def raw(small_params: DictConfig) -> Path:
+    """A raw table with its columns in another order than that of the description."""
+    random = np.random.default_rng(0)
+    path = Path(small_params.paths.raw)
+    with path.open("w") as file:
+        file.write(f"{HEADER}\n")
+        for index in range(N_ROWS):
+            colour = [0, 0, 0]
+            colour[random.integers(3)] = 1
+            kind = index % 3 + 1
+            weight = round(random.normal(kind * 100, 30), 3)
+            row = [random.integers(5, 20) * kind, *colour, weight, kind]
+            file.write(",".join(map(str, row)) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test leaves the files of its run for the others."""
+    return tmp_path_factory.mktemp("finished")
+
+
+@pytest.fixture
+def run(
+    raw: Path, small_params: DictConfig, tmp_path: Path, finished: Path, request: pytest.FixtureRequest
+) -> RunFolder:
+    """A run on that table, one of its columns dropped, after one epoch."""
+    small_params.drop_columns.columns = ["colour2"]
+    small_params.cap_classes.max_per_class = 50
+    small_params.normalize.methods = [
+        {"columns": ["size"], "method": "quantile_normal"},
+        {"columns": ["*"], "method": "z_score"},
+    ]
+    if any(finished.iterdir()):
+        shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+        return RunFolder(tmp_path / "run")
+    train_config: DictConfig = request.getfixturevalue("train_config")
+    # The stages put their tensors where the config expects some.
+    for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
+        stage.run(small_params)
+    with open_dict(train_config):
+        train_config.pipeline = small_params
+    train_config.trainer.max_epochs = 1
+    fit(train_config)
+    shutil.copytree(tmp_path, finished, dirs_exist_ok=True)
+    return RunFolder(train_config.run_folder)
+
+
+@pytest.fixture
+def predict_csv(
+    run: RunFolder, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Predict]:
+    """Predict the rows of a CSV text or file; gives the output's path."""
+    monkeypatch.setenv("PROJECT_ROOT", str(root))
+
+    def call(
+        source: str | Path, output: str = "output.csv", *, block_bytes: int = 64, **options: object
+    ) -> Path:
+        if isinstance(source, str):
+            (tmp_path / "input.csv").write_text(source)
+            source = tmp_path / "input.csv"
+        changes = [f"{key}={value}" for key, value in options.items()]
+        target = tmp_path / output
+        with initialize_config_dir(str(root / "configs"), job_name="predict"):
+            cfg = compose(
+                "predict",
+                [f"run={run.path}", f"input={source}", f"output={target}", "accelerator=cpu", *changes],
+            )
+        predict(run, cfg, block_bytes=block_bytes)
+        return target
+
+    yield call
+    # Whatever happened, nothing temporary is left.
+    assert not list(tmp_path.glob(".*"))
+
+
+def probabilities_of(table: pa.Table) -> np.ndarray:
+    return np.stack([table[name].to_numpy() for name in PROBABILITIES], axis=1).astype(np.float32)
+
+
+def test_raw_rows_are_encoded_as_the_pipeline_encodes_them(
+    run: RunFolder, raw: Path, small_params: DictConfig
+) -> None:
+    table = read_table(raw, TableSpec.from_config(small_params.table))
+    rows = encode(table, kept_table(small_params), scalings=load_normalization(run.path / NORMALIZATION_FILE))
+    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_numpy()
+    for name in ("val", "test"):
+        expected = load_rows(small_params.paths.processed, name, run.schema).rows
+        assert torch.equal(torch.from_numpy(rows.numeric[splits == name]), expected.numeric)
+        assert torch.equal(torch.from_numpy(rows.categorical[splits == name]), expected.categorical)
+    assert set(rows.categorical[:, 0].tolist()) == {0, 1, 2}
+
+
+def test_predictions_are_those_of_the_evaluated_tensors(
+    run: RunFolder, raw: Path, small_params: DictConfig, predict_csv: Predict
+) -> None:
+    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pylist()
+    header, *lines = raw.read_text().splitlines()
+    text = "\n".join([header, *(line for line, name in zip(lines, splits, strict=True) if name == "test")])
+    model = Predictor(run, batch_size=4096, accelerator="cpu").model
+    rows = load_rows(small_params.paths.processed, "test", run.schema).rows
+    with torch.inference_mode():
+        expected = model(rows.numeric, rows.categorical).softmax(dim=1)
+    for output in ("a.csv", "a.parquet"):
+        path = predict_csv(text, output, block_bytes=100_000)
+        table = (pyarrow.csv.read_csv if output == "a.csv" else pyarrow.parquet.read_table)(path)
+        assert table.column_names == ["label", "class", *PROBABILITIES]
+        assert np.array_equal(probabilities_of(table), expected.numpy())
+        assert table["label"].to_pylist() == (expected.argmax(dim=1) + 1).tolist()
+        names = dict(zip((1, 2, 3), ("Apple", "Pear", "Plum"), strict=True))
+        assert table["class"].to_pylist() == [names[label] for label in table["label"].to_pylist()]
+
+
+def test_the_size_of_blocks_and_batches_changes_nothing(raw: Path, predict_csv: Predict) -> None:
+    whole = pyarrow.csv.read_csv(predict_csv(raw, "whole.csv", block_bytes=100_000))
+    pieces = pyarrow.csv.read_csv(predict_csv(raw, "pieces.csv", block_bytes=64, batch_size=2))
+    assert whole.num_rows == N_ROWS
+    assert pieces["label"] == whole["label"]
+    np.testing.assert_allclose(probabilities_of(pieces), probabilities_of(whole), atol=1e-6)
+
+
+@pytest.mark.parametrize("edit", [str, lambda _: "", lambda _: "no idea"], ids=["number", "none", "text"])
+def test_the_target_is_ignored(predict_csv: Predict, edit: Callable[[object], str]) -> None:
+    without = f"{HEADER.removesuffix(',kind')}\n" + "2,1,0,0,1.5\n" * 20
+    ignored = f"{HEADER}\n" + f"2,1,0,0,1.5,{edit(7)}\n" * 20
+    # In one block, since rounding may depend on how many rows are computed at once.
+    expected = predict_csv(without, "expected.csv", block_bytes=100_000).read_bytes()
+    assert predict_csv(ignored, block_bytes=100_000).read_bytes() == expected
+
+
+def test_the_order_of_columns_does_not_matter(predict_csv: Predict) -> None:
+    expected = predict_csv(f"{HEADER}\n{ROW}\n").read_bytes()
+    assert predict_csv("colour3,weight,colour1,size,colour2\n0,1.5,1,2,0\n").read_bytes() == expected
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("2,1,0,0,heavy,1", "column 'weight' must hold numbers; found 'heavy' in line 42"),
+        ("2,1,0,0,NaN,1", "column 'weight' must have a value in every row; found none in line 42"),
+        (",1,0,0,1.5,1", "column 'size' must have a value in every row; found none in line 42"),
+        ("inf,1,0,0,1.5,1", "column 'size' must be finite; found inf in line 42"),
+        ("2,1,0.5,0,1.5,1", "one-hot column 'colour2' must hold 0 or 1; found 0.5 in line 42"),
+        ("2,1,1,0,1.5,1", "must set exactly one column of 'colour'; found 2 set in line 42"),
+        ("2,0,0,0,1.5,1", "must set exactly one column of 'colour'; found 0 set in line 42"),
+        ("2,1,0,0,1e300,1", "small enough for single precision; found one that is not in line 42"),
+        ("2,1,0,0,1.5", "well-formed CSV file; found: .*Row #42: Expected 6 columns, got 5"),
+    ],
+)
+def test_a_wrong_value_is_named_by_its_line_in_the_file(
+    tmp_path: Path, predict_csv: Predict, row: str, message: str
+) -> None:
+    (tmp_path / "output.csv").write_text("old")
+    with pytest.raises(ValueError, match=message):
+        predict_csv("\n".join([HEADER, *[ROW] * 40, row, *[ROW] * 40, "2,1,0,0,late,1"]))
+    assert (tmp_path / "output.csv").read_text() == "old"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "must hold a header and rows; found an empty file"),
+        (f"{HEADER}\n", "must hold rows below its header; found none"),
+        (f"{HEADER.replace('weight', 'wieght')}\n{ROW}\n", r"column 'weight'; found .* mean 'wieght'"),
+        (f"{HEADER.replace('colour2', 'colour4')}\n{ROW}\n", "must have the column 'colour2'"),
+        (f"{HEADER.replace('kind', 'kindd')}\n{ROW}\n", r"no others; found 'kindd' \(did you mean 'kind'"),
+        (f"{HEADER},extra\n{ROW},1\n", "no others; found 'extra'"),
+    ],
+)
+def test_a_wrong_table_leaves_no_output(
+    tmp_path: Path, predict_csv: Predict, text: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        predict_csv(text)
+    assert not (tmp_path / "output.csv").exists()
+
+
+def test_a_missing_table_is_named(tmp_path: Path, predict_csv: Predict) -> None:
+    with pytest.raises(FileNotFoundError, match="absent.csv must exist; found no such file"):
+        predict_csv(tmp_path / "absent.csv")
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("output.xlsx", r"must end in one of \['.csv', '.parquet'\]; found .*output.xlsx"),
+        ("folder.csv", "must be a file; found the folder"),
+        ("input.csv", "must be another file than the input"),
+    ],
+)
+def test_a_wrong_output_is_refused(tmp_path: Path, predict_csv: Predict, output: str, message: str) -> None:
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(ValueError, match=message):
+        predict_csv(f"{HEADER}\n{ROW}\n", output)
+    assert (tmp_path / "input.csv").read_text() == f"{HEADER}\n{ROW}\n"
+
+
+@pytest.mark.parametrize("output", ["output.csv", "output.parquet"])
+@pytest.mark.parametrize("stop", [OSError("No space left on device"), KeyboardInterrupt()], ids=str)
+def test_a_stopped_write_leaves_the_old_output(
+    predict_csv: Predict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str, stop: BaseException
+) -> None:
+    (tmp_path / output).write_text("old")
+    writer = predictions.WRITERS[Path(output).suffix]
+
+    class Stopped(writer):  # type: ignore[misc, valid-type]
+        n_written = 0
+
+        def write(self, table: pa.Table) -> None:
+            super().write(table)
+            self.n_written += 1
+            if self.n_written == 2:
+                raise stop
+
+    monkeypatch.setitem(predictions.WRITERS, Path(output).suffix, Stopped)
+    with pytest.raises(type(stop)):
+        predict_csv("\n".join([HEADER, *[ROW] * 40]), output)
+    assert (tmp_path / output).read_text() == "old"
+
+
+def test_a_run_of_another_table_is_refused(run: RunFolder, predict_csv: Predict) -> None:
+    config = run.config
+    config.pipeline.drop_columns.columns = []
+    OmegaConf.save(config, run.path / "config.yaml")
+    with pytest.raises(ValueError, match=f"found another `categorical` in {SCHEMA_FILE}"):
+        predict_csv(f"{HEADER}\n{ROW}\n")
+
+
+def test_a_missing_scaling_is_named(run: RunFolder, predict_csv: Predict) -> None:
+    path = run.path / NORMALIZATION_FILE
+    content = read_json(path)
+    del content["columns"]["weight"]
+    write_json(path, content)
+    with pytest.raises(ValueError, match="must scale 'weight'; found no such column"):
+        predict_csv(f"{HEADER}\n{ROW}\n")
+
+
+def test_wrong_options_are_refused(run: RunFolder, predict_csv: Predict) -> None:
+    with pytest.raises(ValueError, match="batch size must be at least 1; found 0"):
+        predict_csv(f"{HEADER}\n{ROW}\n", batch_size=0)
+    with pytest.raises(ValueError, match=r"one of \['auto', 'cpu', 'gpu'\]; found 'tpu'"):
+        choose_device("tpu")  # type: ignore[arg-type]
