@@ -232,28 +232,10 @@ def test_an_unrelated_config_does_not_retrain(project: Project) -> None:
     done = project.run("dvc", "repro")
     assert project.stages_of(done) == ["compose"]
     unrelated.unlink()
-    model = project.folder / "configs/model/mlp_periodic.yaml"
-    text = model.read_text()
-    model.write_text(text.replace("n_frequencies: 32", "n_frequencies: 4"))
-    done = project.run("dvc", "repro")
-    assert project.stages_of(done) == ["compose", "train", "evaluate"]
     project.restore()
 
 
-def test_two_processes_score_as_one(project: Project) -> None:
-    project.run("python", "src/train.py", "trainer=ddp_sim", "trainer.max_epochs=1", "model.net.hidden=[16]")
-    run = max(project.folder.glob("logs/train/runs/*"))
-    record = json.loads((run / "run.json").read_text())
-    assert record["status"] == "finished"
-    assert (run / "train_ddp_process_1.log").is_file()
-    project.run("python", "src/evaluate.py", f"run={run}", "split=val", "trainer=cpu")
-    alone = json.loads((run / "evaluation/metrics.json").read_text())["val"]
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"):
-        assert record["metrics"][f"val/{name}"] == pytest.approx(alone[name], abs=1e-6), name
-
-
 BAD_RUNS = [
-    (["src/evaluate.py", "run=models/trained", "trainer=ddp_sim"], "must be made by one process"),
     (
         ["scripts/cap_classes.py", "cap_classes.max_per_class=abc"],
         "'abc' of type 'str' could not be converted",
