@@ -42,7 +42,8 @@ runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@$(BIN)/python src/runs.py $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	$(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	@# Two processes side by side: with threads of their own they would wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style and types
 	$(BIN)/ruff format --check .
