@@ -15,7 +15,7 @@ class Paths:
     interim: str = MISSING
     processed: str = MISSING
     reports: str = MISSING
-    models: str = "models"
+    models: str = MISSING
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Fetch:
     """Where the raw table comes from, and its hash."""
 
     sha256: str = MISSING
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = MISSING
     sources: list[Source] = MISSING
 
 
@@ -124,8 +124,8 @@ class CapClasses:
 class Train:
     """What the pipeline trains."""
 
-    experiment: str = "default"
-    overrides: str = ""
+    experiment: str = MISSING
+    overrides: str = MISSING
 
 
 @dataclass
