@@ -1,21 +1,27 @@
-"""Score a run's best checkpoint on validation and test rows.
+"""Score a run's best checkpoint on validation and test rows, or that of each run below a folder.
 
-python src/evaluate.py run=logs/train/runs/2026-01-31_12-00-00-000000
+python src/evaluate.py run=logs/train/runs/NAME
+python src/evaluate.py run=logs/train/multiruns/NAME
 """
+
+from pathlib import Path
 
 from omegaconf import DictConfig
 
+from canopy.compare.runs import run_folders
 from canopy.entry import entry_point
 from canopy.training.run_folder import RunFolder
 
 
+# What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("evaluate")
 def main(cfg: DictConfig) -> None:
-    run = RunFolder(cfg.run)
+    if next(run_folders(Path(cfg.run)), None) is None:
+        RunFolder(cfg.run)
     # Here, so that a mistake is told without waiting for torch.
-    from canopy.evaluation.evaluate import evaluate
+    from canopy.evaluation.evaluate import evaluate_all
 
-    evaluate(run, cfg)
+    evaluate_all(cfg)
 
 
 if __name__ == "__main__":

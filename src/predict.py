@@ -11,6 +11,7 @@ from canopy.evaluation.predict import predict
 from canopy.training.run_folder import RunFolder
 
 
+# What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("predict")
 def main(cfg: DictConfig) -> None:
     predict(RunFolder(cfg.run), cfg)

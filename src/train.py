@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from canopy.entry import entry_point
 
 
+# What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("train")
 def main(cfg: DictConfig) -> float:
     # Here, so that --help and a misspelt override answer without waiting for torch.

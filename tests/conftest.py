@@ -1,8 +1,9 @@
 """What several tests share: the project's folders, a small table and small tensors."""
 
+import dataclasses
 import gzip
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,17 @@ from canopy.data.dataset import Batch, save_rows
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.entry import TRUSTED_TARGETS
 from canopy.files import sha256
+from canopy.params import mount_params
 from canopy.prepare.normalization import Affine, save_normalization
 from canopy.table.spec import SPLITS, TableSpec
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _mounted_params() -> None:
+    mount_params(ROOT)
 
 
 @pytest.fixture(scope="session")
@@ -122,11 +129,25 @@ def tensors(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def train_config(tensors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DictConfig:
+def replace_rows() -> Callable[[Path, str, int], None]:
+    """Give a split of the small tensors another number of rows; the first feature is the row's number."""
+
+    def replace(folder: Path, split: str, n_rows: int) -> None:
+        labels = torch.arange(n_rows) % 3
+        numeric = torch.stack([torch.arange(n_rows).float(), torch.zeros(n_rows)], dim=1)
+        save_rows(Batch(numeric, torch.zeros(n_rows, 1).long(), labels), folder / f"{split}.pt")
+        schema = Schema.load(folder / SCHEMA_FILE)
+        hashes = {**schema.sha256, f"{split}.pt": sha256(folder / f"{split}.pt")}
+        dataclasses.replace(schema, sha256=hashes).save(folder / SCHEMA_FILE)
+
+    return replace
+
+
+@pytest.fixture
+def train_config(tensors: Path, tmp_path: Path) -> DictConfig:
     """The default training config, over small tensors, for two epochs on the CPU."""
     run_folder = tmp_path / "run"
     run_folder.mkdir()
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
     overrides = [
         "trainer=cpu",
         "trainer.max_epochs=2",

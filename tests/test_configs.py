@@ -18,11 +18,6 @@ CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "h
 REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "output=b.csv"]}
 
 
-@pytest.fixture(autouse=True)
-def _project_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
-
-
 def composed(name: str, overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(CONFIGS), job_name=name):
         return compose(name, overrides)

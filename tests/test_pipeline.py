@@ -120,7 +120,7 @@ def test_the_reports_have_their_form(project: Project) -> None:
     assert list(cap) == ["before", "after"]
     assert cap["after"] == {name: min(n, CAP) for name, n in cap["before"].items()}
     assert max(cap["before"].values()) > CAP
-    assert (project.folder / "reports/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert (project.folder / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
     assert (project.folder / "reports/exploration/index.html").stat().st_size > 10_000
 
 
@@ -191,7 +191,7 @@ def test_nothing_is_done_twice(project: Project) -> None:
     assert "Data and pipelines are up to date" in done.stdout
     assert time.perf_counter() - started < 5
     summary = project.run("python", "src/summarize.py").stdout
-    for text in ("Test accuracy", "Macro-F1", "Weakest class", "reports/confusion_matrix.png"):
+    for text in ("Test accuracy", "Macro-F1", "Weakest class", "reports/confusion_matrix_test.png"):
         assert text in summary
 
 

@@ -8,20 +8,25 @@ import traceback
 import warnings
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from canopy.params import check_params
+from canopy.files import readable
+from canopy.params import check_params, mount_params
+from canopy.run_name import run_name
+
+log = logging.getLogger("warnings")
 
 Task = Callable[[DictConfig], Any]
 
 # The only code that a config, one's own or that of a run folder from elsewhere, can call.
 TRUSTED_TARGETS = (
     "canopy.callbacks.*",
+    "canopy.compare.multirun_summary.*",
     "canopy.data.datamodule.*",
     "canopy.loggers.*",
     "canopy.nets.*",
@@ -57,6 +62,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
             # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
+            warnings.showwarning = _log_warning
             if "table" in cfg:
                 return task(check_params(cfg))
             if "pipeline" in cfg:
@@ -70,7 +76,9 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
+            OmegaConf.register_resolver("run_name", run_name, replace=True)
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             hydra_main()
@@ -90,6 +98,18 @@ def _run_folder(resume: str | None, default: str) -> str:
     return choose_run_folder(resume, default)
 
 
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Let Python's warnings go where the log goes, each on a line."""
+    log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), filename, lineno)
+
+
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
     cause = root_cause(error)
@@ -100,7 +120,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     sys.stderr.write(f"Error: {cause}\n")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            sys.stderr.write(f"Traceback: {os.path.relpath(handler.baseFilename)}\n")
+            sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -68,6 +68,12 @@ def read_json(path: str | Path) -> Any:
         raise ValueError(f'{path} must be a JSON file; found {error}; run "make repro"') from error
 
 
+def readable(path: str | Path) -> str:
+    """Write a path as a person would type it: relative where it is below the working folder."""
+    absolute = Path(path).absolute()
+    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
+
+
 def sha256(path: str | Path) -> str:
     """Hash a file's content.
 

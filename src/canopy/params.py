@@ -1,10 +1,13 @@
 """The form of `params.yaml`: its sections, their keys and types."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from hydra.core.config_store import ConfigStore
 from omegaconf import MISSING, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 
 @dataclass
@@ -142,6 +145,31 @@ class Params:
     normalize: Normalize = field(default_factory=Normalize)
     cap_classes: CapClasses = field(default_factory=CapClasses)
     train: Train = field(default_factory=Train)
+
+
+def mount_params(folder: str | Path = ".") -> None:
+    """Let configs take over `params.yaml` as Hydra's config `params`.
+
+    As a folder in Hydra's search path, that of the project would be searched whenever a shell completes a
+    key, and Hydra takes each `.yml` file in it for a mistake.
+
+    Args:
+        folder: The project's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not YAML.
+    """
+    path = Path(folder) / "params.yaml"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"Commands must run in the project's folder, beside params.yaml; found none in {Path.cwd()}"
+        )
+    try:
+        content = OmegaConf.load(path)
+    except YAMLError as error:
+        raise ValueError(f"params.yaml must be YAML; found {' '.join(str(error).split())}") from error
+    ConfigStore.instance().store(name="params", node=content, provider=str(path))
 
 
 def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,7 +6,7 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.callbacks.confusion_matrix import ConfusionMatrixPicture
-from canopy.training.fit import build_run
+from canopy.training.fit import build_run, fit
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -18,7 +19,7 @@ def images(folder: Path) -> list[int]:
     return [image.step for image in events.Images("confusion_matrix/val")] if tags else []
 
 
-@pytest.mark.parametrize(("every", "steps"), [(None, []), (1, [10, 20, 30, 40]), (2, [20, 40])])
+@pytest.mark.parametrize(("every", "steps"), [(None, []), (1, [9, 19, 29, 39]), (2, [19, 39])])
 def test_validation_pictures_come_on_demand(
     train_config: DictConfig, every: int | None, steps: list[int]
 ) -> None:
@@ -29,6 +30,27 @@ def test_validation_pictures_come_on_demand(
     folder = Path(train_config.run_folder)
     assert images(folder) == steps
     assert (folder / "confusion_matrix_val.png").exists() == bool(steps)
+
+
+def test_a_resumed_run_keeps_its_pictures_and_their_rhythm(
+    train_config: DictConfig, train_longer: Callable[..., None]
+) -> None:
+    train_config.trainer.max_epochs = 3
+    train_config.callbacks.confusion_matrix.every_n_validations = 2
+    fit(train_config)
+    folder = Path(train_config.run_folder)
+    assert images(folder) == [19]
+    train_longer(train_config, max_epochs=4)
+    assert images(folder) == [19, 39]
+
+
+def test_the_last_picture_stays_on_resume(
+    train_config: DictConfig, train_longer: Callable[..., None]
+) -> None:
+    train_config.callbacks.confusion_matrix.every_n_validations = 1
+    fit(train_config)
+    train_longer(train_config, max_epochs=3)
+    assert images(Path(train_config.run_folder)) == [9, 19, 29]
 
 
 def test_the_test_rows_are_always_drawn(train_config: DictConfig) -> None:

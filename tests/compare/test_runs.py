@@ -50,7 +50,7 @@ def test_values_come_from_config_record_and_scores(make_listed: Make, evaluate: 
     assert run.value("data.seed") == 7
     assert run.value("run_folder") == "${hydra:runtime.output_dir}"
     assert run.value("machine.n_threads") == 2
-    assert run.value("metrics.val/accuracy") == 0.615
+    assert run.value("best.metrics.val/accuracy") == 0.625
     assert run.value("best") == run.value("best.score") == 0.625
     assert run.value("overrides") == "seed=7"
     assert run.value("test.accuracy") is None

@@ -71,7 +71,7 @@ def test_groups_as_json_and_csv(logs: Path) -> None:
 def test_a_summary_has_every_score_of_evaluated_runs(logs: Path, evaluate: Make) -> None:
     runs = find_runs([], logs=logs)
     columns = list(json.loads(summarize_runs(runs, form="json"))[0]["spreads"])
-    assert columns == ["best", "epochs", "seconds", "metrics.val/accuracy"]
+    assert columns == ["best", "epochs", "seconds", "best.metrics.val/accuracy"]
     labels = np.array([0, 1, 2, 0])
     for run, predicted in zip(runs[1:], (labels, labels[::-1]), strict=False):
         evaluate(run.path, labels, predicted)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.evaluation.evaluate import evaluate
+from canopy.evaluation.evaluate import evaluate, evaluate_all
 from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
 
@@ -42,7 +43,7 @@ def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, 
     report = evaluate(RunFolder(run), evaluate_config)
     assert json.loads((tmp_path / "reports/metrics.json").read_text()) == report
     assert (report["test"]["n_rows"], report["val"]["n_rows"]) == (90, 60)
-    assert (tmp_path / "reports/confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
     # The scores are those of the best epoch.
     logged = (run / "csv/metrics.csv").read_text().splitlines()
     column = logged[0].split(",").index("val/accuracy")
@@ -84,3 +85,55 @@ def test_other_training_rows_do_not_matter(evaluate_config: DictConfig, run: Pat
     schema.sha256["train.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
     assert evaluate(RunFolder(run), evaluate_config)["test"]["n_rows"] == 90
+
+
+def test_a_split_scored_later_joins_the_run_s_scores(evaluate_config: DictConfig, run: Path) -> None:
+    scores = evaluate(RunFolder(run), evaluate_config)
+    evaluate_config.output = "${run}/evaluation"
+    kept = run / "evaluation/metrics.json"
+    for split, expected in (("val", ["val"]), ("test", ["val", "test"])):
+        evaluate_config.split = split
+        evaluate(RunFolder(run), evaluate_config)
+        assert json.loads(kept.read_text()) == {name: scores[name] for name in expected}
+    assert sorted(path.name for path in kept.parent.iterdir()) == [
+        *("confusion_matrix_test.png", "confusion_matrix_val.png", "metrics.json"),
+        *("predictions_test.parquet", "predictions_val.parquet"),
+    ]
+
+
+def test_elsewhere_no_other_run_s_scores_are_kept(
+    evaluate_config: DictConfig, run: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "reports/metrics.json"
+    kept.parent.mkdir()
+    kept.write_text('{"test": "of another run"}')
+    evaluate_config.split = "val"
+    evaluate(RunFolder(run), evaluate_config)
+    assert list(json.loads(kept.read_text())) == ["val"]
+
+
+def test_a_run_that_goes_on_loses_its_scores(
+    evaluate_config: DictConfig, run: Path, train_config: DictConfig
+) -> None:
+    evaluate_config.output = "${run}/evaluation"
+    evaluate(RunFolder(run), evaluate_config)
+    train_config.resume = str(run)
+    fit(train_config, overrides=["trainer.max_epochs=3"])
+    assert not (run / "evaluation").exists()
+
+
+def test_each_run_of_a_folder_is_scored(
+    evaluate_config: DictConfig, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    several = tmp_path / "several"
+    for name in ("0_a", "1_b", "2_unfinished"):
+        shutil.copytree(run, several / name)
+    (several / "2_unfinished/checkpoints/best.ckpt").unlink()
+    evaluate_config.run = str(several)
+    with pytest.raises(ValueError, match="output must be left to each of several runs; found .*: leave it"):
+        evaluate_all(evaluate_config)
+    evaluate_config.output = "${run}/evaluation"
+    evaluate_all(evaluate_config)
+    scored = sorted(str(path.relative_to(several)) for path in several.rglob("metrics.json"))
+    assert scored == ["0_a/evaluation/metrics.json", "1_b/evaluation/metrics.json"]
+    assert f"Left out {several}/2_unfinished, which has no best checkpoint yet" in caplog.text

@@ -86,11 +86,8 @@ def run(
 
 
 @pytest.fixture
-def predict_csv(
-    run: RunFolder, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Predict]:
+def predict_csv(run: RunFolder, root: Path, tmp_path: Path) -> Iterator[Predict]:
     """Predict the rows of a CSV text or file; gives the output's path."""
-    monkeypatch.setenv("PROJECT_ROOT", str(root))
 
     def call(
         source: str | Path, output: str = "output.csv", *, block_bytes: int = 64, **options: object

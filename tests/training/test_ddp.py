@@ -1,39 +1,165 @@
 """Two processes on the CPU, started as a user starts them."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
-from types import SimpleNamespace
 
+import pandas as pd
 import pytest
+from omegaconf import DictConfig
 
-from canopy.callbacks.prediction_file import PredictionFile
+from canopy.training.repeat import same_weights
+from canopy.training.run_folder import RunFolder
+
+StartRanks = Callable[..., list[BaseProcess]]
 
 ROOT = Path(__file__).parents[2]
 
 
-def run(*command: str) -> None:
-    done = subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+def run(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def test_two_processes_score_as_one(tensors: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
-    run(
+    output = run(
         *("src/train.py", "trainer=ddp_sim", "trainer.max_epochs=1", "trainer.log_every_n_steps=2"),
         *("model.net.hidden=[16]", "data.batch_size=32", "data.eval_batch_size=7"),
         *(f"pipeline.paths.processed={tensors}", f"hydra.run.dir={folder}"),
     )
+    assert output.count("Epoch 1 of 1") == 1, "one process speaks"
     record = json.loads((folder / "run.json").read_text())
     assert record["status"] == "finished"
     assert (folder / "train_ddp_process_1.log").is_file()
-    run("src/evaluate.py", f"run={folder}", "split=val", "trainer=cpu", f"hydra.run.dir={tmp_path / 'log'}")
-    alone = json.loads((folder / "evaluation/metrics.json").read_text())["val"]
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"):
-        assert record["metrics"][f"val/{name}"] == pytest.approx(alone[name], abs=1e-6), name
+    scores = {}
+    for trainer in ("ddp_sim", "cpu"):
+        output = run(
+            *("src/evaluate.py", f"run={folder}", f"trainer={trainer}", f"output={tmp_path / trainer}"),
+            f"hydra.run.dir={tmp_path / 'log'}",
+        )
+        assert output.count("test: accuracy") == 1
+        scores[trainer] = json.loads((tmp_path / trainer / "metrics.json").read_text())
+    for split in ("val", "test"):
+        two, one = scores["ddp_sim"][split], scores["cpu"][split]
+        assert (two.pop("n_rows"), two.pop("per_class")) == (one.pop("n_rows"), one.pop("per_class"))
+        assert set(one) == {"accuracy", "balanced_accuracy", "macro_f1", "nll", "ece"}
+        for name, value in one.items():
+            assert two[name] == pytest.approx(value, abs=1e-6), name
+            if split == "val":
+                assert record["best"]["metrics"][f"val/{name}"] == pytest.approx(value, abs=1e-6), name
+        predictions = [
+            pd.read_parquet(tmp_path / trainer / f"predictions_{split}.parquet") for trainer in scores
+        ]
+        pd.testing.assert_frame_equal(*predictions, rtol=0, atol=1e-6)
 
 
-def test_predictions_are_made_by_one_process() -> None:
-    with pytest.raises(ValueError, match="must be made by one process, to be in order; found 2"):
-        PredictionFile("a").setup(SimpleNamespace(world_size=2), None, "test")
+TRAIN = """
+from canopy.training.fit import fit
+fit(config)
+"""
+
+
+def test_two_processes_that_are_killed_and_stopped_end_with_the_same_weights(
+    train_config: DictConfig, tmp_path: Path, start_ranks: StartRanks
+) -> None:
+    train_config.trainer.update(devices=2, strategy="ddp", max_epochs=16)
+    train_config.data.batch_size = 4
+    train_config.model.net.dropout = 0.2
+    train_config.callbacks.resume_checkpoint.every_n_seconds = 0
+    train_config.callbacks.early_stopping = None
+    reference, killed = train_config.copy(), train_config.copy()
+    for config, name in ((reference, "reference"), (killed, "killed")):
+        config.run_folder = str(tmp_path / name)
+        (tmp_path / name).mkdir()
+    ranks = start_ranks(TRAIN, config=reference)
+    assert [wait(rank) for rank in ranks] == [0, 0]
+    ranks = start_ranks(TRAIN, config=killed)
+    wait_for_checkpoint(tmp_path / "killed", ranks)
+    os.kill(ranks[0].pid, signal.SIGKILL)
+    assert [wait(rank) for rank in ranks] == [-signal.SIGKILL, 1], "the other process must end too"
+    killed.resume = killed.run_folder
+    ranks = start_ranks(TRAIN, config=killed)
+    wait_for_checkpoint(tmp_path / "killed", ranks)
+    os.kill(ranks[0].pid, signal.SIGTERM)
+    assert [wait(rank) for rank in ranks] == [128 + signal.SIGTERM, 0]
+    assert RunFolder(tmp_path / "killed").record["status"] == "stopped"
+    ranks = start_ranks(TRAIN, config=killed)
+    assert [wait(rank) for rank in ranks] == [0, 0]
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert same_weights(tmp_path / "killed" / name, tmp_path / "reference" / name)
+    steps = [command["step"] for command in RunFolder(tmp_path / "killed").record["commands"]]
+    assert 0 == steps[0] < steps[1] < steps[2]
+
+
+def wait(process: BaseProcess) -> int | None:
+    process.join(timeout=60)
+    return process.exitcode
+
+
+def wait_for_checkpoint(folder: Path, ranks: list[BaseProcess]) -> None:
+    """Wait until a new one is written, and a bit longer, into an epoch."""
+    last = folder / "checkpoints/last.ckpt"
+    before = last.stat().st_mtime_ns if last.exists() else 0
+    while not last.exists() or last.stat().st_mtime_ns == before:
+        assert all(rank.is_alive() for rank in ranks), "the run must be long enough"
+        time.sleep(0.01)
+    time.sleep(0.3)
+
+
+# Keeps the numbers of the rows that this process trains on, epoch by epoch.
+KEEP_ROWS = """
+import json
+import torch
+from lightning import LightningModule, Trainer
+from canopy.data.datamodule import TensorDataModule
+
+class Seen(LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.epochs = torch.nn.Linear(1, 1), []
+
+    def on_train_epoch_start(self):
+        self.epochs.append([])
+
+    def training_step(self, batch, batch_idx):
+        self.epochs[-1] += batch.numeric[:, 0].int().tolist()
+        return self.layer(batch.numeric[:, :1]).sum()
+
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.0)
+
+trainer = Trainer(
+    accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, use_distributed_sampler=False,
+    limit_val_batches=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
+    default_root_dir=folder,
+)
+model = Seen()
+trainer.fit(model, datamodule=TensorDataModule(tensors, batch_size=8, eval_batch_size=8, seed=0))
+(folder / f"{trainer.global_rank}.json").write_text(json.dumps(model.epochs))
+"""
+
+
+@pytest.mark.parametrize("n_rows", [300, 301, 289])
+def test_each_row_is_trained_on_once_an_epoch(
+    tensors: Path,
+    tmp_path: Path,
+    n_rows: int,
+    replace_rows: Callable[..., None],
+    start_ranks: StartRanks,
+) -> None:
+    replace_rows(tensors, "train", n_rows)
+    assert [wait(rank) for rank in start_ranks(KEEP_ROWS, tensors=tensors, folder=tmp_path)] == [0, 0]
+    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
+    assert len(first) == len(second) == 2
+    for rows in zip(first, second, strict=True):
+        assert sorted(rows[0] + rows[1]) == list(range(n_rows))
+        assert abs(len(rows[0]) - len(rows[1])) <= 1
+    assert first[0] != first[1], "each epoch has an order of its own"

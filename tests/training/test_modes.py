@@ -22,9 +22,8 @@ def choices(group: str) -> list[str]:
 
 
 @pytest.fixture
-def composed(train_config: DictConfig, monkeypatch: pytest.MonkeyPatch) -> object:
+def composed(train_config: DictConfig) -> object:
     """Compose the training config with more overrides, over the same small data."""
-    monkeypatch.setenv("PROJECT_ROOT", str(ROOT))
 
     def compose_with(*overrides: str) -> DictConfig:
         shared = [

@@ -1,10 +1,11 @@
 import csv
 import json
-import multiprocessing
 import os
 import random
 import signal
 import time
+from collections.abc import Callable
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,6 @@ from canopy.training.run_folder import RunFolder
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 N_KILLS = 10
-
-# A server that has imported torch once and trained nothing: each process starts within milliseconds.
-PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["canopy.training.fit", "tensorboard.summary"])
 
 
 @pytest.fixture
@@ -44,12 +41,6 @@ def in_folder(config: DictConfig, folder: Path) -> DictConfig:
     with open_dict(config):
         config.run_folder = str(folder)
     return config
-
-
-def start(config: DictConfig) -> multiprocessing.process.BaseProcess:
-    process = PROCESSES.Process(target=fit, args=(config,))
-    process.start()
-    return process
 
 
 def curve(folder: Path) -> list[dict[str, str]]:
@@ -75,10 +66,10 @@ def assert_same_run(folder: Path, reference: Path) -> None:
 
 
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
-    long_config: DictConfig, tmp_path: Path
+    long_config: DictConfig, tmp_path: Path, start: Callable[..., BaseProcess]
 ) -> None:
     reference = in_folder(long_config, tmp_path / "reference")
-    process = start(reference)
+    process = start(fit, reference)
     process.join()
     assert process.exitcode == 0
     killed = in_folder(long_config, tmp_path / "killed")
@@ -87,7 +78,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     n_kills = 0
     steps = []
     while n_kills < N_KILLS:
-        process = start(killed)
+        process = start(fit, killed)
         last = Path(killed.run_folder) / "checkpoints/last.ckpt"
         before = last.stat().st_mtime_ns if last.exists() else 0
         while process.is_alive() and (not last.exists() or last.stat().st_mtime_ns == before):
@@ -100,7 +91,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
         steps.append(load_checkpoint(last)["global_step"])
     assert steps == sorted(steps)
     assert len(set(steps)) > N_KILLS // 2
-    process = start(killed)
+    process = start(fit, killed)
     process.join()
     assert process.exitcode == 0
     assert_same_run(tmp_path / "killed", tmp_path / "reference")
@@ -111,10 +102,10 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_the_state_and_names_the_way_back(
-    long_config: DictConfig, tmp_path: Path, number: signal.Signals
+    long_config: DictConfig, tmp_path: Path, number: signal.Signals, start: Callable[..., BaseProcess]
 ) -> None:
     long_config.callbacks.resume_checkpoint.every_n_seconds = 1000
-    process = start(long_config)
+    process = start(fit, long_config)
     folder = Path(long_config.run_folder)
     while not (folder / "checkpoints/best.ckpt").exists():
         time.sleep(0.01)
@@ -144,6 +135,27 @@ def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None
     assert json.loads((folder / "train.json").read_text())["epochs"] == 5
     epochs = [row["epoch"] for row in curve(folder) if "val/accuracy" in row]
     assert epochs == ["0", "1", "2", "3", "4"]
+
+
+def test_what_a_resume_changes_outlives_a_kill(train_config: DictConfig) -> None:
+    """Killed again, the run goes on to the epochs that the first resume gave it."""
+    fit(train_config)
+    folder = Path(train_config.run_folder)
+    train_config.resume = train_config.run_folder
+    fit(train_config, overrides=["trainer.max_epochs=4"])
+    assert RunFolder(folder).config.trainer.max_epochs == 4
+    with pytest.raises(ValueError, match="found all 4 trained"):
+        fit(train_config)
+    assert [command["step"] for command in RunFolder(folder).record["commands"]] == [0, 20]
+
+
+def test_a_refused_resume_changes_nothing(train_config: DictConfig) -> None:
+    fit(train_config)
+    before = (Path(train_config.run_folder) / "config.yaml").read_text()
+    train_config.resume = train_config.run_folder
+    with pytest.raises(ValueError, match="found all 2 trained"):
+        fit(train_config, overrides=["callbacks.early_stopping.patience=1"])
+    assert (Path(train_config.run_folder) / "config.yaml").read_text() == before
 
 
 def test_the_command_of_a_run_goes_on_with_it(train_config: DictConfig) -> None:

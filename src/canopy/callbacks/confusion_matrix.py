@@ -1,11 +1,12 @@
 """Show a run's confusion matrix as a picture."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 
+from canopy.callbacks.hyperparameters import tensorboards
 from canopy.evaluation.confusion_plot import draw_confusion
 from canopy.evaluation.scores import Scores
 from canopy.files import atomic_write
@@ -37,6 +38,12 @@ class ConfusionMatrixPicture(Callback):
         if self._n_validations % self.every_n_validations == 0:
             self._show(trainer, pl_module, "val")
 
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_validations": self._n_validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._n_validations = state_dict["n_validations"]
+
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module, "test")
 
@@ -48,9 +55,10 @@ class ConfusionMatrixPicture(Callback):
         scores: Scores = all_scores[split]
         figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
         save_figure(figure, Path(self.path.format(split=split)))
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                logger.experiment.add_figure(f"confusion_matrix/{split}", figure, trainer.global_step)
+        # The last step, where the scores stand: a run that goes on leaves out what stands at the next.
+        step = max(trainer.global_step - 1, 0)
+        for logger in tensorboards(trainer):
+            logger.experiment.add_figure(f"confusion_matrix/{split}", figure, step)
 
 
 def save_figure(figure: Figure, path: Path) -> None:

@@ -11,12 +11,16 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.distributed
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 log = logging.getLogger(__name__)
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+# Several processes must save and stop after the same batch; they agree on it this often.
+AGREE_EVERY_N_BATCHES = 10
 
 
 class TrainingStopped(Exception):  # noqa: N818 - it is no error
@@ -34,10 +38,10 @@ class TrainingStopped(Exception):  # noqa: N818 - it is no error
 class ResumeCheckpoint(Checkpoint):
     """Keep one checkpoint of everything that decides how training goes on.
 
-    Besides what Lightning saves it holds the random state, so that a run that goes on from it ends with
-    the weights of one that never stopped. It is saved after each validation, between batches from time to
-    time, and when the process is asked to stop (SIGINT, SIGTERM): after the batch at hand, training then
-    ends with `TrainingStopped`. A second signal ends it at once.
+    Besides what Lightning saves it holds the random state of each process, so that a run that goes on from
+    it ends with the weights of one that never stopped. It is saved after each validation, between batches
+    from time to time, and when a process is asked to stop (SIGINT, SIGTERM): after the batch at hand,
+    training then ends with `TrainingStopped`. A second signal ends it at once.
 
     Args:
         path: The file, replaced each time.
@@ -62,14 +66,12 @@ class ResumeCheckpoint(Checkpoint):
         # Lightning still draws numbers after it has loaded a checkpoint, and gives no state back to a loader
         # that was made for the length of a schedule.
         if self._loaded is not None:
-            set_random_state(self._loaded["random"])
+            set_random_state(self._loaded["random"][trainer.global_rank])
             loader = trainer.train_dataloader
             assert loader is not None
             loader.load_state_dict(self._loaded["loader"])
             self._loaded = None
-        # Several processes would stop after different batches and wait for each other for ever: there
-        # Lightning's own handling stays.
-        if trainer.world_size == 1 and threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread():
             self._previous_handlers = {
                 number: signal.signal(number, self._request_stop) for number in SIGNALS
             }
@@ -77,11 +79,11 @@ class ResumeCheckpoint(Checkpoint):
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        # Before the first batch nothing has changed since the validation. Several processes do not agree on
-        # the time: theirs is saved after validations alone.
-        if batch_idx == 0 or trainer.world_size > 1:
+        # Before the first batch nothing has changed since the validation.
+        if batch_idx == 0 or (trainer.world_size > 1 and batch_idx % AGREE_EVERY_N_BATCHES):
             return
-        if self._signal is not None or time.monotonic() - self._saved_at >= self.every_n_seconds:
+        due = time.monotonic() - self._saved_at >= self.every_n_seconds
+        if self._agree_on(trainer, due=due):
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left
             # to the run that goes on.
             progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -93,6 +95,7 @@ class ResumeCheckpoint(Checkpoint):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._agree_on(trainer, due=True)
             self._save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -106,12 +109,21 @@ class ResumeCheckpoint(Checkpoint):
     ) -> None:
         if trainer.train_dataloader is not None:
             loader_state = trainer.train_dataloader.state_dict()
-            checkpoint["resume"] = {"random": get_random_state(), "loader": loader_state}
+            checkpoint["resume"] = {"random": gather_random_states(), "loader": loader_state}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._loaded = checkpoint["resume"]
+
+    def _agree_on(self, trainer: Trainer, *, due: bool) -> bool:
+        """Say whether any process is to save, and let all know of a signal that one has received."""
+        asked = torch.tensor([int(due), self._signal or 0], device=trainer.strategy.root_device)
+        agreed = trainer.strategy.reduce(asked, reduce_op="max")
+        assert isinstance(agreed, torch.Tensor)
+        due, number = bool(agreed[0]), int(agreed[1])
+        self._signal = number or None
+        return due or self._signal is not None
 
     def _save(self, trainer: Trainer) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
@@ -132,6 +144,16 @@ class ResumeCheckpoint(Checkpoint):
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         self._previous_handlers = {}
+
+
+def gather_random_states() -> list[dict[str, Any]]:
+    """Collect what `get_random_state` gives in each process, by rank; all processes must call it."""
+    own = get_random_state()
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [own]
+    states: list[dict[str, Any]] = [{}] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, own)
+    return states
 
 
 def get_random_state() -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import Any
 from canopy.compare.keys import flatten
 from canopy.compare.runs import ListedRun
 from canopy.files import sha256
+from canopy.training.run_folder import BOOKKEEPING, DIFF
 
-DIFF = "git.diff"
 _ABSENT: Any = object()
 
 
@@ -29,15 +29,25 @@ def find_differences(a: ListedRun, b: ListedRun) -> dict[str, list[Difference]]:
 
     Returns:
         Differences by group. Config values are compared as written: of a value and those that follow it by
-        interpolation, only the first is named.
+        interpolation, only the first is named. What only says where files go is left out.
     """
     return {
-        "config": _differences(a.config, b.config),
+        "config": _config_differences(a, b),
         "code": _differences(_code(a), _code(b)),
         "data": _differences(_data(a), _data(b)),
         "packages": _differences(_section(a, "packages"), _section(b, "packages")),
         "machine": _differences(_section(a, "machine"), _section(b, "machine")),
     }
+
+
+def _config_differences(a: ListedRun, b: ListedRun) -> list[Difference]:
+    written = [item.key for item in _differences(a.config, b.config)]
+    deciding = [key for key in written if key.partition(".")[0] not in BOOKKEEPING]
+    return [
+        Difference(key=key, a=a.value(key), b=b.value(key))
+        for key in deciding
+        if a.value(key) != b.value(key) or (key in a.config) != (key in b.config)
+    ]
 
 
 def _code(run: ListedRun) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -15,6 +14,7 @@ from canopy.compare.conditions import Condition
 from canopy.compare.runs import ListedRun
 from canopy.compare.spread import Group, Spread, group_runs, result_columns, varying_keys
 from canopy.compare.tables import decimals_for_error, format_value, render
+from canopy.run_name import shorten_override
 
 Form = Literal["text", "json", "csv"]
 
@@ -51,7 +51,7 @@ def list_runs(
         return f"Nothing to list: {found}"
     if "overrides" in chosen:
         at = chosen.index("overrides")
-        rows = [[*row[:at], shorten_overrides(row[at]), *row[at + 1 :]] for row in rows]
+        rows = [[*row[:at], " ".join(map(shorten_override, row[at].split())), *row[at + 1 :]] for row in rows]
     return render(["started (UTC)" if key == "started" else key for key in chosen], rows)
 
 
@@ -97,16 +97,6 @@ def summarize_runs(
         ],
     )
     return f"{_describe(kept)}\n\n{table}"
-
-
-def shorten_overrides(text: str) -> str:
-    """Leave of each override's key its last part.
-
-    Examples:
-        >>> shorten_overrides("experiment=mlp model.optimizer.lr=0.01 +data.folder=a.b=c")
-        'experiment=mlp lr=0.01 +folder=a.b=c'
-    """
-    return re.sub(r"(?<!\S)([+~]{0,2})(?:[\w/@-]+\.)+(?=[\w-]+=)", r"\1", text)
 
 
 def _choose(

@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.compare.runs import METRICS, ListedRun
+from canopy.compare.runs import ListedRun
+from canopy.training.run_folder import METRICS
 
 PREDICTIONS = "evaluation/predictions_{split}.parquet"
 _COLUMNS = ("label", "predicted")

@@ -11,10 +11,9 @@ import yaml
 
 from canopy.compare.keys import flatten, resolve
 from canopy.files import read_json
+from canopy.run_name import BOOKKEEPING
 from canopy.training.process import is_alive
-from canopy.training.run_folder import CONFIG, RECORD
-
-METRICS = "evaluation/metrics.json"
+from canopy.training.run_folder import CONFIG, METRICS, RECORD
 
 # Short names of what is asked for most.
 ALIASES = {"epochs": "training.epochs", "seconds": "training.train_seconds", "best": "best.score"}
@@ -22,8 +21,6 @@ ALIASES = {"epochs": "training.epochs", "seconds": "training.train_seconds", "be
 OWN_KEYS = ("name", "path", "status", "started", "overrides")
 # Known also when no run has them yet.
 STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
-# Where a run's files go says nothing about the run.
-_BOOKKEEPING = ("resume=", "publish.", "run_folder=", "hydra.")
 
 
 class ListedRun:
@@ -74,7 +71,7 @@ class ListedRun:
         for command in commands if isinstance(commands, list) else ():
             if isinstance(command, dict) and isinstance(command.get("overrides"), list):
                 texts |= dict.fromkeys(str(text) for text in command["overrides"])
-        return " ".join(text for text in texts if not text.startswith(_BOOKKEEPING))
+        return " ".join(text for text in texts if not text.startswith(BOOKKEEPING))
 
     @cached_property
     def metrics(self) -> dict[str, Any]:
@@ -150,7 +147,7 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[ListedRun]:
     """
     found: dict[Path, Path] = {}
     for folder in folders or [logs / "train"]:
-        below = {path.resolve(): path for path in _run_folders(folder)}
+        below = {path.resolve(): path for path in run_folders(folder)}
         if folders and not below:
             state = "none below it" if folder.is_dir() else "no such folder"
             raise FileNotFoundError(
@@ -194,12 +191,12 @@ def _is_run(path: Path) -> bool:
     return (path / CONFIG).is_file() or (path / RECORD).is_file()
 
 
-def _run_folders(folder: Path) -> Iterator[Path]:
-    """Walk down to the run folders, not into them."""
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Find the run folders at or below a folder, in the order of their names."""
     if _is_run(folder):
         yield folder
     elif folder.is_dir():
         with os.scandir(folder) as entries:
             below = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
         for name in below:
-            yield from _run_folders(folder / name)
+            yield from run_folders(folder / name)

@@ -104,13 +104,13 @@ def group_runs(runs: Sequence[ListedRun], *, keys: Sequence[str], columns: Seque
 def result_columns(runs: Sequence[ListedRun]) -> list[str]:
     """Name all that measures how good runs are: best score, training, scores of the evaluation.
 
-    As long as no run has been evaluated, the last epoch's metrics take the place of the scores.
+    As long as no run has been evaluated, the best epoch's validation takes the place of the scores.
     """
     names: dict[str, None] = dict.fromkeys(["best", "epochs", "seconds"])
     evaluated = any(run.metrics for run in runs)
     for run in runs:
         for key in run.known:
-            wanted = key.startswith(("test.", "val.")) if evaluated else key.startswith("metrics.")
+            wanted = key.startswith(("test.", "val.")) if evaluated else key.startswith("best.metrics.")
             if wanted and key.rpartition(".")[2] not in _NO_RESULT:
                 names[key] = None
     return list(names)

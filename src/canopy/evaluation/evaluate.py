@@ -7,14 +7,16 @@ from typing import Any
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
+from canopy.compare.runs import run_folders
 from canopy.data.datamodule import TensorDataModule
-from canopy.files import write_json
+from canopy.files import read_json, write_json
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
+from canopy.training.console import say_once
 from canopy.training.fit import instantiate_all
-from canopy.training.run_folder import RunFolder, check_same_data
+from canopy.training.run_folder import METRICS, RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
 
@@ -22,14 +24,15 @@ SPLITS = ("test", "val")
 
 
 def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run; write `metrics.json`, the confusion matrix's picture and the predictions.
+    """Score a run; write `metrics.json`, pictures of the confusion matrix and the predictions.
 
     Args:
         run: The run.
         cfg: The composed config of `configs/evaluate.yaml`.
 
     Returns:
-        Scores of each split, as in `metrics.json`.
+        Scores of each split that was asked for, as in `metrics.json`. In the run's own folder that file keeps
+        the scores of the other split: they are of the same checkpoint.
 
     Raises:
         FileNotFoundError: If its checkpoint or the tensors are not there.
@@ -38,6 +41,7 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)
+    say_once()
     data: TensorDataModule = instantiate(run.config.data)
     check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
@@ -51,7 +55,11 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     if "test" in splits:
         trainer.test(model, datamodule=data, verbose=False)
     report = {split: model.scores[split].report() for split in splits}
-    write_json(Path(cfg.output) / "metrics.json", report)
+    if not trainer.is_global_zero:
+        return report
+    path = Path(cfg.output) / Path(METRICS).name
+    own = path.resolve().is_relative_to(run.path.resolve())
+    write_json(path, {**(read_json(path) if own and path.is_file() else {}), **report})
     for split, scores in report.items():
         log.info(
             "%s: accuracy %.4f, macro-F1 %.4f on %s rows",
@@ -61,3 +69,31 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             f"{scores['n_rows']:,}",
         )
     return report
+
+
+def evaluate_all(cfg: DictConfig) -> None:
+    """Score a run, or each run below a folder.
+
+    Args:
+        cfg: The composed config of `configs/evaluate.yaml`; its `run` is the folder.
+
+    Raises:
+        FileNotFoundError: If there is no run.
+        ValueError: If several runs would write into one folder, or one cannot be scored.
+    """
+    folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
+    if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, "output"):
+        raise ValueError(
+            f"output must be left to each of several runs; found {cfg.output} for the {len(folders)} runs "
+            f"in {cfg.run}: leave it out"
+        )
+    for folder in folders:
+        run = RunFolder(folder)
+        if len(folders) > 1:
+            if not run.best_checkpoint.is_file():
+                log.warning("Left out %s, which has no best checkpoint yet", folder)
+                continue
+            log.info("Scoring %s", folder)
+        own = cfg.copy()
+        own.run = str(folder)
+        evaluate(run, own)

@@ -36,7 +36,7 @@ class Results:
                 f"{scores['support']:,} rows",
                 f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
                 f"{train['device']}, {train['n_threads']} threads",
-                f"Pictures       {self.reports / 'confusion_matrix.png'}, "
+                f"Pictures       {self.reports / 'confusion_matrix_test.png'}, "
                 f"{self.reports / 'exploration' / 'index.html'}",
             ]
         )

@@ -1,33 +1,35 @@
 """Build a run from its config and train it."""
 
 import logging
-import os
-import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
-import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
-from canopy.files import write_json
+from canopy.files import readable, write_json
 from canopy.training.classifier import Classifier
-from canopy.training.git import git_sha
+from canopy.training.console import say_once
 from canopy.training.record import record_run
+from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
+from canopy.training.report import describe_best, describe_training, find_best_callback
 from canopy.training.resume import prepare_resume
 from canopy.training.run_folder import (
-    BEST_CHECKPOINT,
     CONFIG,
     REPORT,
     RunFolder,
+    go_on_in_run_folder,
     publish,
     start_run_folder,
 )
@@ -44,14 +46,6 @@ class Run:
     trainer: Trainer
 
 
-class BestCheckpoint(TypedDict):
-    """The best checkpoint: its path in the run's folder, what chose it and the score it reached."""
-
-    path: str
-    monitor: str
-    score: float
-
-
 def build_run(cfg: DictConfig) -> Run:
     """Make the data module, the model and the Trainer with its callbacks and loggers.
 
@@ -61,12 +55,7 @@ def build_run(cfg: DictConfig) -> Run:
     Returns:
         The run, ready for `fit`, `validate` or `test`.
     """
-    # Lightning's own handler would show each message a second time.
-    logging.getLogger("lightning").handlers.clear()
-    if os.environ.get("LOCAL_RANK", "0") != "0":
-        # Of several processes one speaks; the others keep their log files.
-        root = logging.getLogger()
-        root.handlers = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
+    say_once()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = instantiate(cfg.data)
     model: Classifier = instantiate(cfg.model)(schema=data.schema)
@@ -112,40 +101,62 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
             an override; or if no callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
-    folder = Path(cfg.run_folder)
-    checkpoint = None
-    if cfg.resume is not None and (folder / CONFIG).is_file():
-        cfg, checkpoint = prepare_resume(RunFolder(folder), overrides)
+    source = None if cfg.repeat is None else RunFolder(cfg.repeat)
+    cfg, checkpoint = choose_start(cfg, overrides)
     run = build_run(cfg)
-    find_best_callback(run.trainer)
+    require_one_process_per_job(run.trainer)
+    best = find_best_callback(run.trainer)
     run.trainer.callbacks.append(HyperparameterLog(cfg))  # type: ignore[attr-defined]
     if not run.trainer.is_global_zero:
-        # One process of several writes the run's files.
-        run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
-        return find_best_checkpoint(run.trainer, folder)["score"]
+        # One process of several writes the run's files and tells how it ended.
+        with suppress(TrainingStopped):
+            run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+        return float("nan") if best.best_model_score is None else float(best.best_model_score)
+    folder = Path(cfg.run_folder)
     if checkpoint is None:
         start_run_folder(folder, cfg, run.data.folder)
     else:
-        # That is what a resume is for.
-        warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+        go_on_in_run_folder(folder)
     try:
-        with record_run(folder, overrides=overrides, seed=cfg.seed) as record:
-            log.info("Training in %s%s", folder, "" if checkpoint is None else ", going on where it was")
+        with record_run(folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step) as record:
+            log.info(
+                "Training in %s%s", readable(folder), "" if checkpoint is None else ", going on where it was"
+            )
+            if source is not None:
+                warn_of_differences(source, RunFolder(folder))
             run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
             if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 log.info("Ran a few batches without an error; nothing was saved")
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
-            report = describe_training(run, seed=cfg.seed)
-            best = find_best_checkpoint(run.trainer, folder)
-            record["metrics"] = {
-                name: float(value) for name, value in sorted(run.trainer.callback_metrics.items())
-            }
-            record["best"] = best
-            record["training"] = report
+            record["best"] = describe_best(best, folder)
+            record["training"] = describe_training(run.trainer, run.model, seed=cfg.seed)
     except TrainingStopped as stop:
         log.warning("Training was %s and its state saved; go on with:", stop)
-        log.warning("  python src/train.py resume=%s", os.path.relpath(folder))
+        log.warning("  python src/train.py resume=%s", readable(folder))
         raise SystemExit(128 + stop.signal_number) from stop
+    finish(cfg, record)
+    if source is not None and same_config(source.config, cfg):
+        tell_whether_repeated(source, RunFolder(folder))
+    score: float = record["best"]["score"]
+    return score
+
+
+def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
+    """Find out what to train: a new run, a new one with another's config, or an old one that goes on.
+
+    Returns:
+        The config to train with, and the checkpoint to go on from if there is one.
+    """
+    if cfg.repeat is not None:
+        return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
+    if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
+        return prepare_resume(RunFolder(cfg.run_folder), overrides)
+    return cfg, None
+
+
+def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
+    """Write the report of a run that has ended, and the copies that were asked for; say how it ended."""
+    folder, report, best = Path(cfg.run_folder), record["training"], record["best"]
     write_json(folder / REPORT, report)
     if cfg.publish.report is not None:
         write_json(cfg.publish.report, report)
@@ -157,62 +168,18 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         report["train_seconds"],
         best["monitor"],
         best["score"],
-        folder / best["path"],
-    )
-    return best["score"]
-
-
-def find_best_checkpoint(trainer: Trainer, folder: Path) -> BestCheckpoint:
-    """Tell which checkpoint is the best by validation.
-
-    Returns:
-        Its path in the run's folder, the metric that chose it and the score it reached.
-    """
-    callback = find_best_callback(trainer)
-    assert callback.best_model_score is not None
-    return BestCheckpoint(
-        path=str(Path(callback.best_model_path).relative_to(folder.resolve())),
-        monitor=str(callback.monitor),
-        score=float(callback.best_model_score),
+        readable(folder / best["path"]),
     )
 
 
-def find_best_callback(trainer: Trainer) -> ModelCheckpoint:
-    """Find the callback that keeps the best checkpoint.
+def require_one_process_per_job(trainer: Trainer) -> None:
+    """Refuse a multirun whose jobs would need several processes each.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is one: each further process would run the whole multirun again.
     """
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, ModelCheckpoint) and callback.monitor is not None:
-            return callback
-    raise ValueError(
-        f"Training must leave {BEST_CHECKPOINT}; found no callback that does: keep callbacks.best_checkpoint"
-    )
-
-
-def describe_training(run: Run, *, seed: int) -> dict[str, Any]:
-    """Tell how fast and where a run trained.
-
-    Args:
-        run: The run, after `fit`.
-        seed: Seed of the run.
-
-    Returns:
-        What `reports/train.json` holds: the wall time of training and validation (of all parts of a run
-        that was resumed, without what a killed part had not saved), training rows over that time.
-    """
-    trainer, model = run.trainer, run.model
-    device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    seconds = model.train_seconds
-    return {
-        "train_seconds": round(seconds, 2),
-        "rows_per_second": round(model.n_rows_trained * trainer.world_size / seconds),
-        "epochs": trainer.current_epoch,
-        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "device": name,
-        "n_threads": torch.get_num_threads(),
-        "seed": seed,
-        "git_sha": git_sha(),
-    }
+    if trainer.world_size > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise ValueError(
+            f"A run of a multirun must train in one process; found {trainer.world_size}: set "
+            "trainer.devices=1, or start the runs one by one"
+        )

@@ -1,6 +1,13 @@
 """What git knows of the code that a run was started from."""
 
+import os
+import shutil
 import subprocess
+import tempfile
+from pathlib import Path
+
+# Where new files are code; elsewhere they may be data of any size.
+CODE = ("configs", "scripts", "src")
 
 
 def git_sha() -> str | None:
@@ -9,13 +16,30 @@ def git_sha() -> str | None:
 
 
 def git_diff() -> str:
-    """Give the changes of tracked files against that commit, empty if there are none."""
-    return _git("diff", "HEAD", "--", ".", ":(exclude)reports", ":(exclude)dvc.lock")
+    """Give what `git apply` needs to make the working tree's code of that commit, empty if nothing.
+
+    Changes of tracked files but reports, and new files below `CODE` that git does not ignore.
+    """
+    index = _git("rev-parse", "--path-format=absolute", "--git-path", "index").strip()
+    if not index or not Path(index).is_file():
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        # New files are shown once they are in an index, and the user's own stays as it is.
+        copy = shutil.copy(index, folder)
+        folders = [name for name in CODE if Path(name).is_dir()]
+        if folders:
+            _git("add", "--intent-to-add", "--", *folders, index=copy)
+        return _git(
+            "diff", "--binary", "HEAD", "--", ".", ":(exclude)reports", ":(exclude)dvc.lock", index=copy
+        )
 
 
-def _git(*arguments: str) -> str:
+def _git(*arguments: str, index: str | None = None) -> str:
+    environment = os.environ if index is None else {**os.environ, "GIT_INDEX_FILE": index}
     try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, env=environment
+        )
     except FileNotFoundError:
         return ""
     return done.stdout if done.returncode == 0 else ""

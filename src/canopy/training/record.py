@@ -17,25 +17,28 @@ from canopy.training.environment import (
 )
 from canopy.training.git import git_diff, git_sha
 from canopy.training.process import this_process
-from canopy.training.run_folder import RECORD, RunFolder
+from canopy.training.run_folder import DIFF, RECORD, RunFolder
 
 FORMAT = 1
 
 
 @contextmanager
-def record_run(folder: Path, *, overrides: Sequence[str], seed: int) -> Iterator[dict[str, Any]]:
+def record_run(
+    folder: Path, *, overrides: Sequence[str], seed: int, step: int | None = None
+) -> Iterator[dict[str, Any]]:
     """Keep a run's record while a block trains it.
 
     Args:
         folder: The run's folder.
         overrides: What the command line changed.
         seed: Seed of the run.
+        step: Step that a run goes on from; None for a new run.
 
     Yields:
         The record; what the block adds to it is written when the block ends. The status is `running`
         until then (a killed process cannot change it), afterwards `finished`, `stopped` or `failed`.
     """
-    record = start_record(folder, overrides=overrides, seed=seed)
+    record = start_record(folder, overrides=overrides, seed=seed, step=step)
     write_json(folder / RECORD, record)
     try:
         yield record
@@ -54,7 +57,9 @@ def record_run(folder: Path, *, overrides: Sequence[str], seed: int) -> Iterator
         write_json(folder / RECORD, record)
 
 
-def start_record(folder: Path, *, overrides: Sequence[str], seed: int) -> dict[str, Any]:
+def start_record(
+    folder: Path, *, overrides: Sequence[str], seed: int, step: int | None = None
+) -> dict[str, Any]:
     """Tell all that is known of a run before it trains.
 
     Returns:
@@ -63,8 +68,15 @@ def start_record(folder: Path, *, overrides: Sequence[str], seed: int) -> dict[s
     previous = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     diff = git_diff()
     if diff:
-        write_text(folder / "git.diff", diff)
-    command = {"argv": sys.argv, "overrides": list(overrides), "started": now()}
+        write_text(folder / DIFF, diff)
+    commit = git_sha()
+    command = {
+        "argv": sys.argv,
+        "overrides": list(overrides),
+        "started": now(),
+        "step": step or 0,
+        "commit": commit,
+    }
     return {
         "format": FORMAT,
         "status": "running",
@@ -72,7 +84,7 @@ def start_record(folder: Path, *, overrides: Sequence[str], seed: int) -> dict[s
         "started": previous.get("started", command["started"]),
         "commands": [*previous.get("commands", []), command],
         "process": this_process(),
-        "git": {"commit": git_sha(), "dirty": bool(diff)},
+        "git": {"commit": commit, "dirty": bool(diff)},
         "data": RunFolder(folder).schema.sha256,
         "files": hash_project_files(),
         "machine": describe_machine(),

@@ -70,17 +70,25 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
     new = [text for text in overrides if text not in commands[0]["overrides"]]
     config = resumed_config(run, [text for text in new if not text.startswith("resume=")])
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
+    kept = config.copy()
     config.run_folder = str(run.path)
     # What a run logged before its first checkpoint is logged again.
     config.resume_step = 0
-    if not run.last_checkpoint.is_file():
-        return config, None
-    state = load_checkpoint(run.last_checkpoint)
-    if run.record.get("status") == "finished" and state["epoch"] + 1 >= config.trainer.max_epochs:
+    state = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.is_file() else None
+    if (
+        state is not None
+        and run.record.get("status") == "finished"
+        and state["epoch"] + 1 >= config.trainer.max_epochs
+    ):
         raise ValueError(
             f"A run to go on with must have epochs left; found all {config.trainer.max_epochs} trained in "
             f"{run.path}: give it more with trainer.max_epochs"
         )
+    if kept != run.config:
+        # So that a kill later on does not undo what this command changes.
+        run.save_config(kept)
+    if state is None:
+        return config, None
     config.resume_step = state["global_step"]
     return config, run.last_checkpoint
 

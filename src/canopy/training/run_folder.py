@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,12 @@ BEST_CHECKPOINT = "checkpoints/best.ckpt"
 LAST_CHECKPOINT = "checkpoints/last.ckpt"
 RECORD = "run.json"
 REPORT = "train.json"
+EVALUATION = "evaluation"
+METRICS = f"{EVALUATION}/metrics.json"
+DIFF = "git.diff"
+
+# Keys of the config that do not decide how a run trains.
+BOOKKEEPING = ("name", "publish", "repeat", "resume", "resume_step", "run_folder")
 
 # All that is needed to evaluate, export or repeat the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, NORMALIZATION_FILE, RECORD, REPORT)
@@ -40,10 +47,14 @@ class RunFolder:
 
     @property
     def config(self) -> DictConfig:
-        """The composed config that the run was started with."""
+        """The composed config of the run."""
         config = OmegaConf.load(self.path / CONFIG)
         assert isinstance(config, DictConfig)
         return config
+
+    def save_config(self, config: DictConfig) -> None:
+        """Replace the config by the one that the run goes on with."""
+        write_text(self.path / CONFIG, OmegaConf.to_yaml(config))
 
     @property
     def best_checkpoint(self) -> Path:
@@ -73,6 +84,14 @@ def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> Run
     # Last: a folder with a config is a run.
     write_text(folder / CONFIG, OmegaConf.to_yaml(config))
     return RunFolder(folder)
+
+
+def go_on_in_run_folder(folder: Path) -> None:
+    """Take out of the folder of a run that goes on what its further training makes untrue."""
+    # Scores and predictions of a checkpoint that may be replaced.
+    shutil.rmtree(folder / EVALUATION, ignore_errors=True)
+    # A resume is what Lightning's warning is about.
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
 
 
 def check_same_data(run: RunFolder, data_folder: Path, *, splits: Sequence[str]) -> None:
@@ -106,7 +125,8 @@ def publish(run: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
         copy = Path(temporary) / target.name
-        for name in _PUBLISHED:
+        # Only a run of uncommitted code has the last.
+        for name in (*_PUBLISHED, *([DIFF] if (run / DIFF).is_file() else [])):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, copy / name)
         if target.exists():

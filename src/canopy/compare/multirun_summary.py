@@ -1,0 +1,52 @@
+"""Sum up a multirun when its last run has ended."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
+
+from canopy.compare.listing import summarize_runs
+from canopy.compare.runs import ListedRun, find_runs, run_folders
+from canopy.compare.spread import result_columns, varying_keys
+from canopy.files import readable, write_text
+
+SUMMARY = "summary.csv"
+SEED = "seed"
+
+
+class MultirunSummary(Callback):
+    """Print and save the spread of every result over the seeds of a multirun.
+
+    Where more than the seed varies, runs that agree in all of it form a group. A multirun without repeated
+    seeds has no spread: nothing is printed then.
+    """
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        if next(run_folders(folder), None) is None:
+            return
+        runs = [run for run in find_runs([folder], logs=Path("logs")) if run.status == "finished"]
+        keys = repeated_keys(runs)
+        if keys is None:
+            return
+        columns = result_columns(runs)
+        write_text(folder / SUMMARY, summarize_runs(runs, keys=keys, columns=columns, form="csv") + "\n")
+        text = summarize_runs(runs, keys=keys, columns=() if keys else columns)
+        sys.stdout.write(
+            f"\n{text}\n\nAll digits: {readable(folder / SUMMARY)}\nWith test scores:\n"
+            f"  python src/evaluate.py run={readable(folder)}\n"
+            f"  python src/runs.py {readable(folder)} --summary\n"
+        )
+
+
+def repeated_keys(runs: Sequence[ListedRun]) -> list[str] | None:
+    """Name the config keys beside the seed in which runs differ; None if no two runs agree in them."""
+    varying = varying_keys(runs)
+    if SEED not in varying:
+        return None
+    keys = [key for key in varying if key != SEED]
+    groups = {tuple(str(run.value(key)) for key in keys) for run in runs}
+    return keys if len(groups) < len(runs) else None

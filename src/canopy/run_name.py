@@ -1,0 +1,52 @@
+"""Names of runs that a person recognises: what was chosen, not when."""
+
+import re
+from collections.abc import Sequence
+
+# Overrides that say nothing about the run itself: where its files go, what it goes on with or repeats.
+BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
+
+# A folder's name may have 255 bytes; in lists and in TensorBoard shorter ones are read.
+MAX_LENGTH = 80
+
+
+def run_name(name: str | None, experiment: str | None, overrides: Sequence[str]) -> str:
+    """Name a run after its experiment and what the command line changed in it.
+
+    Args:
+        name: A name that the user gives; it is used instead.
+        experiment: The chosen experiment.
+        overrides: Overrides as on the command line; of too many the longest are left out.
+
+    Returns:
+        A name for a folder: letters, digits and a few signs, at most `MAX_LENGTH` of them.
+
+    Examples:
+        >>> run_name(None, "mlp", ["experiment=mlp", "model.optimizer.lr=0.01", "seed=1", "resume=auto"])
+        'mlp_lr=0.01_seed=1'
+        >>> run_name("wide net", "mlp", ["seed=1"])
+        'wide-net'
+    """
+    if name is not None:
+        return _clean(str(name))[:MAX_LENGTH]
+    told = [text for text in overrides if not text.startswith((*BOOKKEEPING, "experiment="))]
+    parts = [_clean(shorten_override(text)) for text in told]
+    first = _clean(experiment or "run")
+    while parts and len("_".join([first, *parts])) > MAX_LENGTH:
+        parts.remove(max(parts, key=len))
+    return "_".join([first, *parts])[:MAX_LENGTH]
+
+
+def shorten_override(text: str) -> str:
+    """Leave of an override's key its last part, of a number three digits.
+
+    Examples:
+        >>> shorten_override("model.optimizer.lr=0.0123456"), shorten_override("+data.folder=a.b=c")
+        ('lr=0.0123', '+folder=a.b=c')
+    """
+    text = re.sub(r"^([+~]{0,2})(?:[\w/@-]+\.)+(?=[\w-]+=)", r"\1", text)
+    return re.sub(r"(?<==)-?\d+\.\d{3,}(?:e-?\d+)?$", lambda number: f"{float(number[0]):.3g}", text)
+
+
+def _clean(text: str) -> str:
+    return re.sub(r"[^\w.,=+~-]+", "-", text).strip("-")

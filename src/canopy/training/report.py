@@ -1,0 +1,78 @@
+"""What a run tells when it has ended: its best checkpoint, how fast and where it trained."""
+
+from pathlib import Path
+from typing import Any, TypedDict
+
+import torch
+from lightning import Trainer
+
+from canopy.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.classifier import Classifier
+from canopy.training.git import git_sha
+from canopy.training.run_folder import BEST_CHECKPOINT
+
+
+class Best(TypedDict):
+    """The best epoch: its checkpoint in the run's folder, what chose it, its score and all its metrics."""
+
+    path: str
+    monitor: str
+    score: float
+    metrics: dict[str, float]
+
+
+def find_best_callback(trainer: Trainer) -> BestCheckpoint:
+    """Find the callback that keeps the best checkpoint.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    for callback in trainer.checkpoint_callbacks:
+        if isinstance(callback, BestCheckpoint):
+            return callback
+    raise ValueError(
+        f"Training must leave {BEST_CHECKPOINT}; found no callback that does: keep callbacks.best_checkpoint"
+    )
+
+
+def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
+    """Tell which checkpoint is the best by validation.
+
+    Args:
+        callback: The callback that kept it, after `fit`.
+        folder: The run's folder.
+    """
+    assert callback.best_model_score is not None
+    return Best(
+        path=str(Path(callback.best_model_path).relative_to(folder.resolve())),
+        monitor=str(callback.monitor),
+        score=float(callback.best_model_score),
+        metrics=callback.best_metrics,
+    )
+
+
+def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> dict[str, Any]:
+    """Tell how fast and where a run trained.
+
+    Args:
+        trainer: Its Trainer, after `fit`.
+        model: Its model.
+        seed: Its seed.
+
+    Returns:
+        What `reports/train.json` holds: the wall time of training and validation (of all parts of a run
+        that was resumed, without what a killed part had not saved), training rows over that time.
+    """
+    device = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    seconds = model.train_seconds
+    return {
+        "train_seconds": round(seconds, 2),
+        "rows_per_second": round(model.n_rows_trained * trainer.world_size / seconds),
+        "epochs": trainer.current_epoch,
+        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "device": name,
+        "n_threads": torch.get_num_threads(),
+        "seed": seed,
+        "git_sha": git_sha(),
+    }

@@ -1,0 +1,85 @@
+"""What a person meets on the command line: help, completion, the answer to a mistake."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+COMMANDS = ("train", "evaluate", "predict")
+
+
+def run(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, check=False
+    )
+
+
+def test_help_shows_groups_choices_and_three_commands() -> None:
+    text = run("src/train.py", "--help").stdout
+    assert text.count("python src/train.py ") == 3
+    for group in ("callbacks", "data", "debug", "experiment", "logger", "model", "trainer"):
+        choices = sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+        assert f"{group}: {', '.join(choices)}\n" in text
+
+
+@pytest.mark.parametrize(
+    ("override", "answer"),
+    [
+        ("trainer=gpuu", "Could not find 'trainer/gpuu'"),
+        ("trainer=gpuu", "\tddp_sim\n\tdefault\n\tgpu\n"),
+        ("trainr=cpu", "Did you mean: 'trainer'?"),
+        ("trainer.max_epoch=3", "Did you mean: 'max_epochs'?"),
+        ("trainer.max_epochs=[1", "no viable alternative"),
+    ],
+)
+def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> None:
+    done = run("src/train.py", override)
+    assert done.returncode == 1
+    assert answer in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_another_folder_is_told_from_the_project(tmp_path: Path) -> None:
+    done = run(str(ROOT / "src/train.py"), folder=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: Commands must run in the project's folder, beside params.yaml; found none in {tmp_path}\n"
+    )
+
+
+COMPLETE = """
+eval "$(python {script} -sc install=bash)"
+COMP_LINE="python {script} {typed}"
+COMP_POINT=${{#COMP_LINE}}
+COMP_CWORD=2
+hydra_bash_completion
+printf '%s\n' "${{COMPREPLY[@]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    ("command", "typed", "completed"),
+    [
+        ("train", "trainer=dd", ["trainer=ddp", "trainer=ddp_sim"]),
+        ("train", "model.opt", ["model.optimizer."]),
+        ("train", "trainer.max_e", ["trainer.max_epochs="]),
+        ("evaluate", "spl", ["split="]),
+        ("predict", "acc", ["accelerator="]),
+    ],
+)
+def test_bash_completes(command: str, typed: str, completed: list[str]) -> None:
+    script = COMPLETE.format(script=f"src/{command}.py", typed=typed)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=ROOT,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == completed
+    assert done.stderr == ""

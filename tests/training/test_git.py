@@ -1,0 +1,53 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from canopy.training.git import git_diff, git_sha
+
+
+def git(*arguments: str, folder: Path) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src/old.py").write_text("a = 1\n")
+    (folder / ".gitignore").write_text("*.pyc\n")
+    git("init", "--quiet", folder=folder)
+    git("add", ".", folder=folder)
+    git("commit", "--quiet", "--message=first", folder=folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def test_a_clean_tree_has_no_diff(repository: Path) -> None:
+    assert git_diff() == ""
+    assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
+
+
+def test_commit_and_diff_give_the_code_back(repository: Path, tmp_path: Path) -> None:
+    changes = {"src/old.py": "a = 2\n", "src/new/net.py": "b = 1\n"}
+    for name, text in changes.items():
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(text)
+    (repository / "src/old.pyc").write_text("not code")
+    (repository / "table.csv").write_text("not code either")
+    diff = git_diff()
+    assert git("status", "--short", "--untracked-files=all", folder=repository).splitlines() == [
+        *(" M src/old.py", "?? src/new/net.py", "?? table.csv")
+    ], "the user's index must stay as it is"
+    clone = tmp_path / "clone"
+    git("clone", "--quiet", str(repository), str(clone), folder=tmp_path)
+    (tmp_path / "git.diff").write_text(diff)
+    git("apply", str(tmp_path / "git.diff"), folder=clone)
+    assert {name: (clone / name).read_text() for name in changes} == changes
+    assert not (clone / "table.csv").exists()
+
+
+def test_without_a_repository_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert (git_sha(), git_diff()) == (None, "")
