@@ -83,20 +83,21 @@ class ResumeCheckpoint(Checkpoint):
         if batch_idx == 0 or (trainer.world_size > 1 and batch_idx % AGREE_EVERY_N_BATCHES):
             return
         due = time.monotonic() - self._saved_at >= self.every_n_seconds
-        if self._agree_on(trainer, due=due):
+        due, stop = self._agree_on(trainer, due=due)
+        if due or stop is not None:
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left
             # to the run that goes on.
             progress = trainer.fit_loop.epoch_loop.batch_progress
             for counts in (progress.current, progress.total):
                 counts.ready -= 1
-            self._save(trainer)
+            self._save(trainer, stop)
             for counts in (progress.current, progress.total):
                 counts.ready += 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            self._agree_on(trainer, due=True)
-            self._save(trainer)
+            _, stop = self._agree_on(trainer, due=True)
+            self._save(trainer, stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._restore_handlers()
@@ -116,24 +117,25 @@ class ResumeCheckpoint(Checkpoint):
     ) -> None:
         self._loaded = checkpoint["resume"]
 
-    def _agree_on(self, trainer: Trainer, *, due: bool) -> bool:
-        """Say whether any process is to save, and let all know of a signal that one has received."""
+    def _agree_on(self, trainer: Trainer, *, due: bool) -> tuple[bool, int | None]:
+        """Tell whether any process is to save, and which signal any has received; the same in all of them.
+
+        A signal that arrives later than this counts at the next agreement.
+        """
         asked = torch.tensor([int(due), self._signal or 0], device=trainer.strategy.root_device)
         agreed = trainer.strategy.reduce(asked, reduce_op="max")
         assert isinstance(agreed, torch.Tensor)
-        due, number = bool(agreed[0]), int(agreed[1])
-        self._signal = number or None
-        return due or self._signal is not None
+        return bool(agreed[0]), int(agreed[1]) or None
 
-    def _save(self, trainer: Trainer) -> None:
+    def _save(self, trainer: Trainer, stop: int | None) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             # What has been logged so far is not logged again by a run that goes on from here.
             for logger in trainer.loggers:
                 logger.save()
             trainer.save_checkpoint(self.path, weights_only=False)
         self._saved_at = time.monotonic()
-        if self._signal is not None:
-            raise TrainingStopped(self._signal)
+        if stop is not None:
+            raise TrainingStopped(stop)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._restore_handlers()

@@ -22,6 +22,7 @@ SECTIONS = ("data", "model", "trainer", "callbacks", "objective", "seed")
 DISPLAY = (
     "callbacks.confusion_matrix",
     "callbacks.epoch_log",
+    "callbacks.histograms",
     "callbacks.learning_rate",
     "callbacks.progress_bar",
     "callbacks.resume_checkpoint",

@@ -22,6 +22,7 @@ CHANGEABLE = (
     "callbacks.early_stopping",
     "callbacks.progress_bar",
     "callbacks.epoch_log",
+    "callbacks.histograms",
     "callbacks.resume_checkpoint.every_n_seconds",
     "data.n_workers",
     "data.eval_batch_size",
