@@ -1,9 +1,12 @@
 """Every file under configs/ composes, what it names exists, and its header says how to use it."""
 
+import json
+import re
 from inspect import signature
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -62,6 +65,31 @@ def test_a_header_gives_the_command(path: Path) -> None:
     header = [line for line in lines[:4] if line.startswith("#") and "@package" not in line]
     assert header, "the first line must say what the choice is for"
     assert "python s" in " ".join(header), "the header must give a command that uses the file"
+
+
+EXPECTED = re.compile(
+    r"^# Expected: validation accuracy (0\.\d{4}), (\d+) s of training on (.+) with (\d+) threads\.$",
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "experiment"], ids=str)
+def test_an_experiment_says_what_to_expect(path: Path) -> None:
+    assert len(EXPECTED.findall((CONFIGS / path).read_text())) == 1
+
+
+def test_the_pipeline_s_experiment_did_as_expected() -> None:
+    experiment = yaml.safe_load((ROOT / "params.yaml").read_text())["train"]["experiment"]
+    ((accuracy, seconds, device, n_threads),) = EXPECTED.findall(
+        (CONFIGS / "experiment" / f"{experiment}.yaml").read_text()
+    )
+    scores, train = (
+        json.loads((ROOT / "reports" / name).read_text()) for name in ("metrics.json", "train.json")
+    )
+    assert float(accuracy) == pytest.approx(scores["val"]["accuracy"], abs=1e-3)
+    # The same machine takes half as long again at times.
+    assert 0.5 < float(seconds) / train["train_seconds"] < 2
+    assert (device, int(n_threads)) == (train["device"], train["n_threads"])
 
 
 def test_no_config_repeats_what_the_schema_tells() -> None:
