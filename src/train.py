@@ -14,7 +14,7 @@ from canopy.entry import entry_point
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("train")
-def main(cfg: DictConfig) -> float:
+def main(cfg: DictConfig) -> float | tuple[float, ...]:
     # Here, so that --help and a misspelt override answer without waiting for torch.
     from canopy.training.fit import fit
 

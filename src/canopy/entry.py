@@ -62,7 +62,10 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
             # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
+            # Here, since a launcher may run the job in another process.
             warnings.showwarning = _log_warning
+            # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
+            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:
                 return task(check_params(cfg))
             if "pipeline" in cfg:
@@ -79,8 +82,6 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             OmegaConf.register_resolver("run_name", run_name, replace=True)
-            # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             hydra_main()
 
         return command

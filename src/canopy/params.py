@@ -169,7 +169,7 @@ def mount_params(folder: str | Path = ".") -> None:
         content = OmegaConf.load(path)
     except YAMLError as error:
         raise ValueError(f"params.yaml must be YAML; found {' '.join(str(error).split())}") from error
-    ConfigStore.instance().store(name="params", node=content, provider=str(path))
+    ConfigStore.instance().store(name="params", node=content, provider=str(path), replace=True)
 
 
 def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:

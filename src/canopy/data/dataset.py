@@ -1,5 +1,6 @@
 """The rows of one split as tensors in memory, saved to and loaded from one file."""
 
+import functools
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset
 
 from canopy.data.schema import Schema
 from canopy.files import atomic_write, sha256
+from canopy.table.spec import SPLITS
 
 
 class Batch(NamedTuple):
@@ -77,9 +79,16 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
     path = Path(folder) / f"{split}.pt"
     if not path.is_file():
         raise FileNotFoundError(f'The tensors {path} must exist; found no such file; run "make repro" first')
-    if (found := sha256(path)) != schema.sha256[path.name]:
+    state = path.stat()
+    return _load_tensors(path.absolute(), schema.sha256[path.name], (state.st_mtime_ns, state.st_size))
+
+
+@functools.lru_cache(maxsize=len(SPLITS))
+def _load_tensors(path: Path, expected: str, _state: tuple[int, int]) -> TensorRows:
+    """Check and load a file, once for all the runs that this process trains on it."""
+    if (found := sha256(path)) != expected:
         raise ValueError(
-            f"{path} must have the SHA-256 {schema.sha256[path.name][:12]}... of its schema; found "
+            f"{path} must have the SHA-256 {expected[:12]}... of its schema; found "
             f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
         )
     return TensorRows(Batch(**torch.load(path, weights_only=True)))

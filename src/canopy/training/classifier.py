@@ -1,5 +1,6 @@
 """The LightningModule that trains any net to classify rows."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from inspect import signature
@@ -171,5 +172,10 @@ class Classifier(LightningModule):
         metrics: Any = self.metrics[split]
         scores = self.scores[split] = Scores.from_metrics(metrics.compute(), self.schema.class_names)
         metrics.reset()
+        if not math.isfinite(scores.nll):
+            raise ValueError(
+                f"The loss must stay finite; found {scores.nll} on {split} rows after epoch "
+                f"{self.current_epoch + 1}: lower model.optimizer.lr, or set trainer.gradient_clip_val"
+            )
         for name, value in scores.summary().items():
             self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", sync_dist=True)

@@ -1,5 +1,6 @@
 """What a run depends on beside its config: files of the project, packages, machine, memory."""
 
+import functools
 import os
 import platform
 import resource
@@ -21,8 +22,9 @@ def hash_project_files() -> dict[str, str]:
     return {name: sha256(name) for name in PROJECT_FILES if Path(name).is_file()}
 
 
+@functools.cache
 def list_packages() -> dict[str, str]:
-    """Give the installed packages and their versions, by name."""
+    """Give the installed packages and their versions, by name; looked up once in each process."""
     return dict(sorted((item.name, item.version) for item in distributions()))
 
 

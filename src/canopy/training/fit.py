@@ -21,6 +21,7 @@ from canopy.data.datamodule import TensorDataModule
 from canopy.files import readable, write_json
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
+from canopy.training.objective import objective_of, report_to_sweep
 from canopy.training.record import record_run
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
 from canopy.training.report import describe_best, describe_training, find_best_callback
@@ -85,7 +86,7 @@ def instantiate_all(group: DictConfig | None, kind: type) -> list[Any]:
     return made
 
 
-def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
+def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[float, ...]:
     """Train a new run, or go on with one; its best checkpoint by validation stays in the run's folder.
 
     Args:
@@ -93,7 +94,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         overrides: What the command line changed in it.
 
     Returns:
-        The best epoch's score on the validation rows, the config's `objective`.
+        The best epoch's score on the validation rows, or what `objective.returns` names.
 
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
@@ -112,6 +113,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
         with suppress(TrainingStopped):
             run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
         return float("nan") if best.best_model_score is None else float(best.best_model_score)
+    report = report_to_sweep(run.trainer, cfg.objective.monitor)
     folder = Path(cfg.run_folder)
     if checkpoint is None:
         start_run_folder(folder, cfg, run.data.folder)
@@ -130,6 +132,9 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
             record["best"] = describe_best(best, folder)
             record["training"] = describe_training(run.trainer, run.model, seed=cfg.seed)
+            if report is not None:
+                record["trial"] = report.trial.describe()
+                record["status"] = "pruned" if report.pruned else "finished"
     except TrainingStopped as stop:
         log.warning("Training was %s and its state saved; go on with:", stop)
         log.warning("  python src/train.py resume=%s", readable(folder))
@@ -137,8 +142,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float:
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):
         tell_whether_repeated(source, RunFolder(folder))
-    score: float = record["best"]["score"]
-    return score
+    return objective_of(record, cfg.objective.returns)
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:

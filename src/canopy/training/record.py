@@ -36,13 +36,15 @@ def record_run(
 
     Yields:
         The record; what the block adds to it is written when the block ends. The status is `running`
-        until then (a killed process cannot change it), afterwards `finished`, `stopped` or `failed`.
+        until then (a killed process cannot change it), afterwards `finished` or what the block sets,
+        `stopped` or `failed`.
     """
     record = start_record(folder, overrides=overrides, seed=seed, step=step)
     write_json(folder / RECORD, record)
     try:
         yield record
-        record["status"] = "finished"
+        if record["status"] == "running":
+            record["status"] = "finished"
     except (TrainingStopped, KeyboardInterrupt) as stop:
         record["status"] = "stopped"
         record["reason"] = str(stop) or type(stop).__name__

@@ -1,0 +1,124 @@
+"""Who does which trial: no trial too many, none twice, none lost with the process that had it."""
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import optuna
+from filelock import FileLock
+from optuna.trial import FrozenTrial, TrialState
+
+from canopy.training.process import is_alive, this_host, this_process
+
+# A worker tells this often that it lives; one of another machine that has not for so long is dead.
+SIGN_OF_LIFE_SECONDS = 30
+SILENCE_SECONDS = 300
+
+# Attributes of trials.
+WORKER, ALIVE, REASON = "worker", "alive", "reason"
+KILLED, RETRY_OF, N_RETRIES, SURPLUS = "killed", "retry_of", "n_retries", "surplus"
+FROM_STUDY = "from_study"
+
+
+class Claims:
+    """The trials of one study, handed out to any number of workers.
+
+    Args:
+        study: The study.
+        n_trials: How many of its trials are to be done in all.
+        max_retries: How often a trial is tried again whose process died.
+        lock: File that the workers of this machine lock while they claim.
+        shared: Whether other machines may have workers.
+    """
+
+    def __init__(
+        self, study: optuna.Study, *, n_trials: int, max_retries: int, lock: Path, shared: bool
+    ) -> None:
+        self.study = study
+        self.n_trials = n_trials
+        self.max_retries = max_retries
+        self.shared = shared
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(lock)
+
+    def claim(self) -> optuna.Trial | None:
+        """Take the next trial; None if there is nothing left to do."""
+        with self._lock:
+            self.recover()
+            if self.n_left() <= 0:
+                return None
+            trial = self.study.ask()
+            trial.set_user_attr(WORKER, this_process())
+            trial.set_user_attr(ALIVE, time.time())
+        # Another machine, which this lock does not hold, may have taken the last one at the same time.
+        earlier = sum(counts(other) and other.number < trial.number for other in self._trials())
+        if earlier >= self.n_trials:
+            trial.set_user_attr(SURPLUS, value=True)
+            self.study.tell(trial, state=TrialState.FAIL)
+            return None
+        return trial
+
+    def n_left(self) -> int:
+        """Count the trials that nobody has done or does."""
+        return self.n_trials - sum(counts(trial) for trial in self._trials())
+
+    def recover(self) -> list[int]:
+        """Mark trials whose process died as failed, and queue them to be tried again.
+
+        Returns:
+            Their numbers.
+        """
+        running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
+        dead = [trial for trial in running if not self._lives(trial)]
+        for frozen in dead:
+            # A Trial of it would draw its point anew.
+            storage, trial_id = self.study._storage, frozen._trial_id  # noqa: SLF001
+            storage.set_trial_user_attr(trial_id, KILLED, value=True)
+            storage.set_trial_user_attr(trial_id, REASON, "its process died")
+            self.study.tell(frozen.number, state=TrialState.FAIL)
+            n_retries = frozen.user_attrs.get(N_RETRIES, 0)
+            if frozen.params and n_retries < self.max_retries:
+                again = {RETRY_OF: frozen.number, N_RETRIES: n_retries + 1}
+                self.study.enqueue_trial(frozen.params, user_attrs=again)
+        return [trial.number for trial in dead]
+
+    def _lives(self, trial: FrozenTrial) -> bool:
+        worker: dict[str, Any] | None = trial.user_attrs.get(WORKER)
+        if worker is None and not self.shared:
+            # Its process died between two lines of `claim`: we have the lock.
+            return False
+        if worker is not None and worker["host"] == this_host():
+            return is_alive(worker)
+        started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
+        return bool(time.time() - trial.user_attrs.get(ALIVE, started) < SILENCE_SECONDS)
+
+    def _trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+
+def counts(trial: FrozenTrial) -> bool:
+    """Say whether a trial is one of those that a sweep is to do: done, failed by itself, or being done."""
+    if trial.state == TrialState.WAITING:
+        return False
+    return not any(name in trial.user_attrs for name in (KILLED, SURPLUS, FROM_STUDY))
+
+
+@contextmanager
+def signs_of_life(trial: optuna.Trial) -> Iterator[None]:
+    """Tell other machines from time to time that a trial's process lives, while a block runs it."""
+    done = threading.Event()
+
+    def tell() -> None:
+        while not done.wait(SIGN_OF_LIFE_SECONDS):
+            trial.set_user_attr(ALIVE, time.time())
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()

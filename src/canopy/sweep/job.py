@@ -1,0 +1,62 @@
+"""A trial as the job sees it that runs it, in whichever process."""
+
+import os
+from typing import Any
+
+import optuna
+from hydra.core.hydra_config import HydraConfig
+from hydra.utils import instantiate
+
+from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
+from canopy.sweep.plan import WHITELIST
+from canopy.sweep.storage import open_storage
+from canopy.sweep.worker import PRUNED
+
+
+class JobTrial:
+    """The trial that this job runs.
+
+    Args:
+        storage: URL of the study's storage.
+        study_name: Name of the study.
+        number: Number of the trial in it.
+    """
+
+    def __init__(self, storage: str, study_name: str, number: int) -> None:
+        self.number = number
+        self.study_name = study_name
+        self._study = optuna.load_study(study_name=study_name, storage=open_storage(storage))
+        pruner = HydraConfig.get().sweeper.pruner
+        self._pruner: optuna.pruners.BasePruner = instantiate(pruner, _execution_whitelist_=WHITELIST)
+        self._storage = self._study._storage  # noqa: SLF001 - a Trial of it would draw its point anew
+        self._id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)  # noqa: SLF001
+
+    def describe(self) -> dict[str, Any]:
+        """Name the trial, for the record of its run."""
+        return {"study": self.study_name, "number": self.number}
+
+    def report(self, value: float, step: int) -> None:
+        """Keep an intermediate value of the objective; a study of several has none.
+
+        Args:
+            value: What has been reached.
+            step: After how many epochs.
+        """
+        if len(self._study.directions) == 1:
+            self._storage.set_trial_intermediate_value(self._id, step, value)
+
+    def should_prune(self) -> bool:
+        """Ask the pruner whether the trial is worth going on with; if not, it is marked as pruned."""
+        if len(self._study.directions) > 1:
+            return False
+        pruned = self._pruner.prune(self._study, self._storage.get_trial(self._id))
+        if pruned:
+            self._storage.set_trial_user_attr(self._id, PRUNED, value=True)
+        return pruned
+
+
+def current_trial() -> JobTrial | None:
+    """Give the trial that this job runs; None outside a sweep."""
+    if TRIAL_VARIABLE not in os.environ:
+        return None
+    return JobTrial(os.environ[STORAGE_VARIABLE], os.environ[STUDY_VARIABLE], int(os.environ[TRIAL_VARIABLE]))

@@ -1,0 +1,182 @@
+"""Open recorded sweeps for reading; nothing is made or changed."""
+
+import math
+from collections import Counter
+from collections.abc import Container
+from pathlib import Path
+
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from canopy.compare.keys import near_matches
+from canopy.sweep.storage import open_storage
+from canopy.training.process import is_alive
+
+# States as they are shown, in the order of lists.
+COMPLETE, PRUNED, RUNNING, WAITING, KILLED, FAILED = STATES = (
+    "complete",
+    "pruned",
+    "running",
+    "waiting",
+    "killed",
+    "failed",
+)
+WORDS = dict(zip(TrialState, (RUNNING, COMPLETE, PRUNED, FAILED, WAITING), strict=True))
+
+
+class Sweep(optuna.Study):
+    """A sweep as it is read: without the trials that were never run, its objectives named.
+
+    Args:
+        name: Name of the sweep.
+        storage: Where it is recorded.
+
+    Attributes:
+        recorded: The same study with all its trials; some of Optuna's plots need them without a gap.
+    """
+
+    def __init__(self, name: str, storage: optuna.storages.BaseStorage) -> None:
+        super().__init__(study_name=name, storage=storage)
+        self.recorded = optuna.load_study(study_name=name, storage=storage)
+
+    def get_trials(
+        self,
+        deepcopy: bool = True,  # noqa: FBT001, FBT002 - the signature of optuna's
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        """Give the trials that were run or will be, in the order of their numbers."""
+        trials = super().get_trials(deepcopy=deepcopy, states=states)
+        return [trial for trial in trials if not trial.user_attrs.get("surplus")]
+
+    @property
+    def metric_names(self) -> list[str]:
+        """What is optimised: the names that the sweep recorded, or `value`."""
+        names = self.user_attrs.get("monitor")
+        n = len(self.directions)
+        if isinstance(names, list) and len(names) == n:
+            return [str(name) for name in names]
+        return ["value"] if n == 1 else [f"value {i}" for i in range(n)]
+
+    @property
+    def goals(self) -> list[str]:
+        """What is done with each objective, such as `maximizes val/accuracy`."""
+        return [
+            f"{'maximizes' if direction is StudyDirection.MAXIMIZE else 'minimizes'} {name}"
+            for direction, name in zip(self.directions, self.metric_names, strict=True)
+        ]
+
+    @property
+    def best(self) -> list[FrozenTrial]:
+        """The best trial; of several objectives the Pareto front; empty while no trial is complete."""
+        # Optuna knows a constraint only if the sampler did.
+        if len(self.directions) > 1:
+            return [trial for trial in self.best_trials if is_feasible(trial)]
+        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        sign = -1 if self.directions[0] is StudyDirection.MAXIMIZE else 1
+        feasible = [trial for trial in complete if is_feasible(trial)]
+        return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of trials in each state that occurs."""
+        counts = Counter(state(trial) for trial in self.get_trials(deepcopy=False))
+        return {word: counts[word] for word in STATES if word in counts}
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Give the trials, the best first: what is comparable by value, the rest by state and number."""
+        signs = [-1 if direction is StudyDirection.MAXIMIZE else 1 for direction in self.directions]
+        best = {trial.number for trial in self.best}
+
+        def key(trial: FrozenTrial) -> tuple[object, ...]:
+            values = zip(signs, values_of(trial), strict=False)
+            return (
+                trial.number not in best,
+                STATES.index(state(trial)),
+                not is_feasible(trial),
+                [math.inf if math.isnan(value) else sign * value for sign, value in values],
+                trial.number,
+            )
+
+        return sorted(self.get_trials(deepcopy=False), key=key)
+
+
+def state(trial: FrozenTrial) -> str:
+    """Say how a trial stands; `killed` if its process is gone without having said so."""
+    if trial.user_attrs.get("killed"):
+        return KILLED
+    worker = trial.user_attrs.get("worker")
+    if trial.state is TrialState.RUNNING and isinstance(worker, dict) and {"host", "pid"} <= worker.keys():
+        return RUNNING if is_alive(worker) else KILLED
+    return WORDS[trial.state]
+
+
+def is_feasible(trial: FrozenTrial) -> bool:
+    """Say whether a trial meets all constraints."""
+    return all(
+        excess <= 0 for excess in [*trial.constraints.values(), *trial.user_attrs.get("constraints", [])]
+    )
+
+
+def values_of(trial: FrozenTrial) -> list[float]:
+    """Give the values of a trial's objectives; the last one seen if it did not come to its end."""
+    if trial.values is not None:
+        return list(trial.values)
+    seen = trial.intermediate_values
+    return [seen[max(seen)]] if seen else []
+
+
+def load_sweep(name: str, url: str) -> Sweep:
+    """Open a sweep.
+
+    Args:
+        name: Its name.
+        url: Storage, as `canopy.sweep.storage.open_storage` takes it.
+
+    Raises:
+        FileNotFoundError: If there is no such storage.
+        ValueError: If it has no such sweep or cannot be read.
+    """
+    storage = _open(url)
+    names = optuna.get_all_study_names(storage)
+    if name not in names:
+        near = ", ".join(near_matches(name, names)) or ", ".join(names[-3:])
+        way_out = f"there is {near}" if near else 'there is none yet: "python src/train.py -m" makes one'
+        raise ValueError(f"A sweep must be one of its storage; found no {name!r}: {way_out}")
+    return Sweep(name, storage)
+
+
+def load_sweeps(url: str) -> list[Sweep]:
+    """Open all sweeps of a storage, in the order of their names.
+
+    Raises:
+        FileNotFoundError: If there is no such storage.
+        ValueError: If it cannot be read.
+    """
+    storage = _open(url)
+    return [Sweep(name, storage) for name in sorted(optuna.get_all_study_names(storage))]
+
+
+def _open(url: str) -> optuna.storages.BaseStorage:
+    """Open a storage that is there already; to read must not make one."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise ValueError(
+            f"A storage must be a URL such as sqlite:///logs/sweeps.db; found {url!r}"
+        ) from error
+    embedded = parsed.get_backend_name() in {"sqlite", "journal"}
+    if embedded and not Path(parsed.database or "").is_file():
+        raise FileNotFoundError(
+            f"A storage of sweeps must exist; found no {parsed.database}: name another one with --storage, "
+            'or start a sweep with "python src/train.py -m hydra/sweeper=optuna"'
+        )
+    try:
+        return open_storage(url)
+    except SQLAlchemyError as error:
+        # What SQLAlchemy itself tells of a URL has its password in it.
+        shown = parsed.render_as_string(hide_password=True)
+        reason = str(error.__cause__ or error).strip().partition("\n")[0]
+        raise ValueError(f"{shown} must be a storage of sweeps; found {reason}") from error

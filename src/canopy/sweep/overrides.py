@@ -1,0 +1,136 @@
+"""What a trial changed in the config: the overrides of its command, and which of them are the choice made."""
+
+import shlex
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from optuna.trial import FrozenTrial
+
+from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
+
+# What a sweep notes about a trial beside the overrides that all its trials share.
+NOTES = frozenset(
+    {
+        *("alive", "constraints", "from_study", "killed", "n_retries", "pruned", "reason", "retry_of", "run"),
+        *("surplus", "worker"),
+    }
+)
+
+# Say where a run's files go and what it shows while it trains.
+_LEFT_OUT = frozenset({*BOOKKEEPING, "hydra", "logger", "sweep"})
+SHOWN = frozenset(
+    {"default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
+)
+# Belong to the machine and to the draw: part of a command, not of an experiment.
+_CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
+_MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
+
+
+@dataclass
+class Choice:
+    """What a trial chose, in the parts of an experiment config.
+
+    Attributes:
+        experiments: Experiments that it starts from.
+        groups: Choice of each other config group.
+        values: Values by key, nested.
+        command: Overrides that stay with the command: seed, machine, debug mode.
+    """
+
+    experiments: list[str] = field(default_factory=list)
+    groups: dict[str, Any] = field(default_factory=dict)
+    values: dict[str, Any] = field(default_factory=dict)
+    command: list[str] = field(default_factory=list)
+
+
+def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
+    """Give the overrides of a trial's command: those that its run recorded, or those of the sweep.
+
+    Args:
+        trial: The trial.
+        project: The folder that the run's folder is relative to.
+    """
+    run = run_of(trial, project=project)
+    commands = run.record.get("commands") if run else None
+    if commands:
+        return [str(override) for override in commands[0]["overrides"]]
+    fixed = {key: value for key, value in trial.user_attrs.items() if key not in NOTES}
+    return [f"{key}={_write(value)}" for key, value in {**fixed, **trial.params}.items()]
+
+
+def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
+    """Open the folder of a trial's run; None if it is not there."""
+    run = trial.user_attrs.get("run")
+    return RunFolder(project / run) if run and (project / run / CONFIG).is_file() else None
+
+
+def repeating_command(trial: FrozenTrial, *, project: Path = Path()) -> str:
+    """Give the command that trains a trial once more: from its run's folder if that is there."""
+    if run_of(trial, project=project):
+        return f"python src/train.py repeat={shlex.quote(trial.user_attrs['run'])}"
+    return shlex.join(["python", "src/train.py", *trial_overrides(trial, project=project)])
+
+
+def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
+    """Tell what a trial chose from what only its command needed.
+
+    Args:
+        overrides: Overrides as on the command line.
+        configs: Folder of the config groups.
+
+    Raises:
+        ValueError: If one of them cannot be part of a config.
+    """
+    choice = Choice()
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except HydraException as error:
+        raise ValueError(
+            f"Overrides of a trial must be Hydra's; found {' '.join(str(error).split())}"
+        ) from error
+    for override in parsed:
+        key, text = override.key_or_group, str(override.input_line)
+        root, _, rest = key.replace("/", ".").partition(".")
+        is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
+        if root in _LEFT_OUT or key == "callbacks.progress_bar" or (root == "trainer" and rest in SHOWN):
+            continue
+        if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in _MACHINE)):
+            choice.command.append(text)
+        elif override.is_delete() or override.package is not None or override.is_sweep_override():
+            raise ValueError(f"An experiment can hold choices and values; found {text}: write it by hand")
+        elif is_group:
+            _choose_group(choice, override)
+        else:
+            _set(choice.values, key, override.value())
+    return choice
+
+
+def _choose_group(choice: Choice, override: Override) -> None:
+    value = override.value()
+    if override.key_or_group == "experiment":
+        names = value if isinstance(value, list) else [value]
+        # The default experiment changes nothing.
+        choice.experiments = [str(name) for name in names if name not in (None, "default")]
+    else:
+        choice.groups[override.key_or_group] = value
+
+
+def _set(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for part in parents:
+        child = values.get(part)
+        if not isinstance(child, dict):
+            child = values[part] = {}
+        values = child
+    values[last] = value
+
+
+def _write(value: Any) -> str:
+    """Write a value in Hydra's grammar; texts are parts of overrides already."""
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return str(value)

@@ -1,0 +1,219 @@
+"""What a sweep is to do, checked, and the study that keeps what has been done of it."""
+
+import functools
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import optuna
+from hydra.utils import instantiate
+from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution
+from optuna.trial import TrialState
+
+from canopy.sweep.claim import FROM_STUDY
+from canopy.sweep.constraints import constraints_of, parse_bound
+from canopy.sweep.storage import open_storage
+
+# What samplers and pruners may be made of; custom search spaces are the user's own code.
+WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optuna.pruners.*")
+
+Direction = Literal["minimize", "maximize"]
+
+# Attributes of studies.
+FOLDER, MONITOR = "folder", "monitor"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A sweep, in values that can be sent to other processes.
+
+    Attributes:
+        space: Distribution of each swept key.
+        fixed: Value of each key that all trials share.
+        fixed_overrides: Overrides that are no `key=value`.
+        sampler: Config of the sampler.
+        pruner: Config of the pruner.
+        directions: `minimize` or `maximize`, for each objective.
+        storage: URL of the storage; None for a file in the sweep's folder.
+        config: The composed config of the command, for a custom search space.
+    """
+
+    study_name: str
+    storage: str | None
+    directions: tuple[Direction, ...]
+    monitor: tuple[str, ...]
+    sampler: DictConfig
+    pruner: DictConfig
+    space: dict[str, BaseDistribution]
+    fixed: dict[str, Any]
+    fixed_overrides: list[str]
+    custom_search_space: str | None
+    n_trials: int
+    n_jobs: int
+    timeout: float | None
+    max_failure_rate: float
+    max_retries: int
+    warm_start: tuple[dict[str, Any], ...]
+    warm_start_studies: tuple[str, ...]
+    constraints: dict[str, float]
+    config: DictConfig
+
+    @classmethod
+    def make(cls, arguments: Sequence[str], options: Mapping[str, Any], config: DictConfig) -> "Plan":
+        """Read the search space as the stock plugin does, and check the options.
+
+        Raises:
+            ValueError: If an option is out of range, or the direction is not that of the objective.
+        """
+        params = options["params"] or {}
+        space, fixed, fixed_overrides = create_params_from_overrides(
+            [*(f"{key!s}={value}" for key, value in params.items()), *arguments]
+        )
+        # The command line fixes what the config would sweep.
+        space = {key: value for key, value in space.items() if key not in fixed}
+        n_trials = options["n_trials"]
+        sampler = options["sampler"]
+        if _is_grid(sampler):
+            n_trials = min(n_trials, math.prod(map(len, grid_of(space).values())))
+        plan = cls(
+            study_name=options["study_name"] or Path(config.hydra.sweep.dir).name,
+            storage=options["storage"],
+            directions=_directions(options["direction"]),
+            monitor=_monitor(config),
+            sampler=sampler,
+            pruner=options["pruner"],
+            space=space,
+            fixed=fixed,
+            fixed_overrides=fixed_overrides,
+            custom_search_space=options["custom_search_space"],
+            n_trials=n_trials,
+            n_jobs=options["n_jobs"],
+            timeout=options["timeout"],
+            max_failure_rate=options["max_failure_rate"],
+            max_retries=options["max_retries"],
+            warm_start=tuple(OmegaConf.to_container(point) for point in options["warm_start"]),  # type: ignore[misc]
+            warm_start_studies=tuple(options["warm_start_studies"]),
+            constraints=dict(map(parse_bound, options["constraints"])),
+            config=config,
+        )
+        plan.check()
+        return plan
+
+    def check(self) -> None:
+        """Refuse what cannot be meant."""
+        if self.n_jobs < 1:
+            raise ValueError(f"hydra.sweeper.n_jobs must be at least 1; found {self.n_jobs}")
+        if not 0 <= self.max_failure_rate <= 1:
+            raise ValueError(
+                f"hydra.sweeper.max_failure_rate must be from 0 to 1; found {self.max_failure_rate}"
+            )
+        mode = OmegaConf.select(self.config, "objective.mode")
+        plain = OmegaConf.select(self.config, "objective.returns") is None
+        if mode and plain and self.directions != ({"max": "maximize", "min": "minimize"}[mode],):
+            raise ValueError(
+                f"hydra.sweeper.direction must be that of objective.mode={mode}; found "
+                f"{', '.join(self.directions)}: set hydra.sweeper.direction"
+            )
+
+    def make_sampler(self, *, seed_offset: int) -> optuna.samplers.BaseSampler:
+        """Make the sampler.
+
+        Args:
+            seed_offset: 0 for the seed as it is configured; another number for other draws, so that a
+                study that goes on, or another worker, does not draw the same points again. Samplers that
+                keep their position in the storage keep their seed.
+        """
+        node: dict[str, Any] = dict(self.sampler)
+        stored = _is_grid(node) or "QMC" in node["_target_"]
+        if seed_offset and node.get("seed") is not None and not stored:
+            node["seed"] = (node["seed"] + 1_000_003 * seed_offset) % 2**32
+        objects: dict[str, Any] = {}
+        if self.constraints and "constraints_func" in node:
+            objects["constraints_func"] = functools.partial(constraints_of, n=len(self.constraints))
+        made: Any = instantiate(node, _execution_whitelist_=WHITELIST, **objects)
+        if isinstance(made, functools.partial):
+            made = made(grid_of(self.space))
+        assert isinstance(made, optuna.samplers.BaseSampler)
+        return made
+
+    def make_pruner(self) -> optuna.pruners.BasePruner:
+        """Make the pruner."""
+        pruner: optuna.pruners.BasePruner = instantiate(self.pruner, _execution_whitelist_=WHITELIST)
+        return pruner
+
+
+def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path]:
+    """Open a sweep's study, or create it with its warm start.
+
+    Args:
+        plan: The sweep.
+        default: Folder of a new study's runs.
+
+    Returns:
+        The study and the folder of its runs, the same each time.
+
+    Raises:
+        ValueError: If the study has other directions than the sweep.
+    """
+    storage = open_storage(storage_url(plan, default))
+    study = optuna.create_study(
+        study_name=plan.study_name, storage=storage, directions=plan.directions, load_if_exists=True
+    )
+    found = tuple(direction.name.lower() for direction in study.directions)
+    if found != plan.directions:
+        raise ValueError(
+            f"The study {plan.study_name} must have the sweep's directions {plan.directions}; found {found}: "
+            "choose another hydra.sweeper.study_name"
+        )
+    if FOLDER not in study.user_attrs:
+        for name in plan.warm_start_studies:
+            earlier = optuna.load_study(study_name=name, storage=storage)
+            study.add_trials(
+                optuna.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    values=trial.values,
+                    user_attrs={FROM_STUDY: name},
+                )
+                for trial in earlier.get_trials(states=(TrialState.COMPLETE,))
+            )
+        for point in plan.warm_start:
+            study.enqueue_trial(point)
+        study.set_user_attr(MONITOR, list(plan.monitor))
+        study.set_user_attr(FOLDER, str(default))
+    return study, Path(study.user_attrs[FOLDER])
+
+
+def storage_url(plan: Plan, folder: Path) -> str:
+    """Give the URL of a sweep's storage."""
+    return plan.storage or f"sqlite:///{folder / 'study.db'}"
+
+
+def grid_of(space: Mapping[str, BaseDistribution]) -> dict[str, list[Any]]:
+    """List the values of each key for the grid sampler.
+
+    Raises:
+        ValueError: If a key can take any value of an interval.
+    """
+    return {key: list(OptunaSweeperImpl._to_grid_sampler_choices(value)) for key, value in space.items()}  # noqa: SLF001
+
+
+def _is_grid(sampler: Mapping[str, Any]) -> bool:
+    return str(sampler.get("_target_", "")).endswith("GridSampler")
+
+
+def _directions(direction: Any) -> tuple[Direction, ...]:
+    given = direction if isinstance(direction, Sequence) and not isinstance(direction, str) else [direction]
+    return tuple(cast(Direction, item if isinstance(item, str) else item.name) for item in given)
+
+
+def _monitor(config: DictConfig) -> tuple[str, ...]:
+    returns = OmegaConf.select(config, "objective.returns")
+    if returns is not None:
+        return (returns,) if isinstance(returns, str) else tuple(returns)
+    monitor = OmegaConf.select(config, "objective.monitor")
+    return () if monitor is None else (monitor,)

@@ -1,0 +1,109 @@
+"""Several workers on one machine, each in a process of its own."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import cloudpickle
+from hydra.core.singleton import Singleton
+from hydra.plugins.launcher import Launcher
+
+from canopy.sweep.worker import TooManyFailuresError, Worker
+
+log = logging.getLogger(__name__)
+
+# What libraries that compute in parallel read when they are imported.
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+TOO_MANY_FAILURES = 3
+PARENT_CHECK_SECONDS = 1
+
+
+def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
+    """Let several processes do the trials of a study; a worker that dies is replaced.
+
+    Args:
+        worker: Says what they do.
+        launcher: Runs a trial in a worker's own process.
+        n_workers: Their number. They share the machine's cores.
+
+    Raises:
+        TooManyFailuresError: If more trials have failed than the sweep allows.
+    """
+    context = multiprocessing.get_context("spawn")
+    # The command itself and what Hydra keeps for it are no modules that a new process could import.
+    common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, launcher, Singleton.get_state()))
+
+    def start(index: int) -> BaseProcess:
+        process = context.Process(target=_work, args=(common, index, os.getpid()), name=f"worker-{index}")
+        process.start()
+        return process
+
+    with _thread_share(n_workers), _ending(workers := []):
+        workers += [start(index) for index in range(n_workers)]
+        n_started = n_workers
+        while workers:
+            time.sleep(0.1)
+            for process in [process for process in workers if not process.is_alive()]:
+                workers.remove(process)
+                if process.exitcode == TOO_MANY_FAILURES:
+                    raise TooManyFailuresError("Too many trials have failed; the last reason stands above")
+                if process.exitcode != 0:
+                    log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
+                    if n_started >= n_workers + worker.plan.n_trials:
+                        raise TooManyFailuresError(f"Workers must live; found {n_started} that died")
+                    workers.append(start(n_started))
+                    n_started += 1
+
+
+def _work(common: bytes, index: int, parent: int) -> None:
+    """Be a worker: the first function of a new process."""
+    plan, folder, deadline, launcher, state = cloudpickle.loads(common)
+    Singleton.set_state(state)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    try:
+        Worker(plan, folder=folder, deadline=deadline, index=index).run(launcher)
+    except TooManyFailuresError as error:
+        log.error("%s", error)
+        raise SystemExit(TOO_MANY_FAILURES) from error
+
+
+def _end_with(parent: int) -> None:
+    """Stop this process when the one that started it is gone: nobody would tell it to any more."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_CHECK_SECONDS)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextmanager
+def _thread_share(n_workers: int) -> Iterator[None]:
+    """Give processes that are started in a block each their share of the cores."""
+    share = str(max(1, (os.cpu_count() or 1) // n_workers))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys((name for name in THREAD_VARIABLES if before[name] is None), share))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+
+
+@contextmanager
+def _ending(workers: list[Any]) -> Iterator[None]:
+    """End the workers with the block; SIGTERM lets each save the state of its run."""
+    previous = signal.signal(signal.SIGTERM, lambda *_: (_ for _ in ()).throw(SystemExit(143)))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            process.join()

@@ -1,0 +1,37 @@
+"""Where studies are kept: an embedded SQLite file, or any database that Optuna knows."""
+
+import functools
+from pathlib import Path
+
+import optuna
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+DEFAULT_STORAGE = "sqlite:///logs/sweeps.db"
+
+# How long a writer waits for another one; SQLite's five seconds are short for a busy disk.
+LOCK_SECONDS = 60
+
+
+@functools.cache
+def open_storage(url: str) -> optuna.storages.BaseStorage:
+    """Open a storage, once in each process; an embedded one that is not there is created.
+
+    Args:
+        url: As SQLAlchemy takes it: `sqlite:///logs/sweeps.db`, `postgresql+psycopg://user@host/database`.
+
+    Raises:
+        ValueError: If there is no such storage, or it cannot be opened.
+    """
+    options = {}
+    try:
+        parsed = make_url(url)
+        if parsed.get_backend_name() == "sqlite" and parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            options = {"connect_args": {"timeout": LOCK_SECONDS}}
+        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+    except (SQLAlchemyError, ImportError, OSError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"hydra.sweeper.storage must be the URL of a database that can be opened; found {reason}"
+        ) from error

@@ -1,0 +1,202 @@
+"""A worker: takes trials one after the other, runs each as a job of Hydra, tells the study how it ended."""
+
+import logging
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import optuna
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.plugins.launcher import Launcher
+from hydra.utils import instantiate
+from optuna.trial import TrialState
+
+from canopy.compare.keys import flatten
+from canopy.files import read_json, readable
+from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
+from canopy.sweep.claim import REASON, Claims, counts, signs_of_life
+from canopy.sweep.constraints import VIOLATIONS, measure
+from canopy.sweep.plan import Plan, storage_url
+from canopy.sweep.storage import open_storage
+from canopy.training.run_folder import RECORD
+
+log = logging.getLogger(__name__)
+
+# Attributes of trials: the folder of its run, and whether its job was stopped by the pruner.
+RUN, PRUNED = "run", "pruned"
+
+
+class TooManyFailuresError(ValueError):
+    """More trials have failed than the sweep allows."""
+
+
+class Worker:
+    """One of any number of workers on a study.
+
+    Args:
+        plan: The sweep.
+        folder: Folder of its runs.
+        deadline: Time from which no trial is started any more; None for none.
+        index: Number of the worker.
+    """
+
+    def __init__(self, plan: Plan, *, folder: Path, deadline: float | None, index: int = 0) -> None:
+        self.plan = plan
+        self.folder = folder
+        self.deadline = deadline
+        self.index = index
+        self.url = storage_url(plan, folder)
+        study = optuna.load_study(study_name=plan.study_name, storage=open_storage(self.url))
+        self.first = len(study.get_trials(deepcopy=False))
+        study.sampler = plan.make_sampler(seed_offset=self.first + index)
+        study.pruner = plan.make_pruner()
+        self.study = study
+        self.claims = Claims(
+            study,
+            n_trials=plan.n_trials,
+            max_retries=plan.max_retries,
+            lock=folder / "claims.lock",
+            shared=not self.url.startswith("sqlite"),
+        )
+        self._extend = _custom_search_space(plan)
+
+    def run(self, launcher: Launcher) -> None:
+        """Do trials until none is left.
+
+        Raises:
+            TooManyFailuresError: If more have failed than the sweep allows.
+        """
+        for trial in self._claimed():
+            with signs_of_life(trial):
+                (job,) = launcher.launch([self._overrides(trial)], initial_job_idx=trial.number)
+            self._finish(trial, job)
+
+    def run_batches(self, launcher: Launcher, *, batch_size: int) -> None:
+        """Do trials a batch at a time, with a launcher that runs jobs elsewhere."""
+        claimed = self._claimed()
+        while batch := [trial for trial, _ in zip(claimed, range(batch_size), strict=False)]:
+            # The launcher numbers its jobs itself, from the first one on.
+            overrides = [[*self._overrides(trial), f"hydra.sweep.subdir={trial.number}"] for trial in batch]
+            for trial, job in zip(
+                batch, launcher.launch(overrides, initial_job_idx=batch[0].number), strict=True
+            ):
+                self._finish(trial, job)
+
+    def _claimed(self) -> Iterable[optuna.Trial]:
+        while self.deadline is None or time.time() < self.deadline:
+            trial = self.claims.claim()
+            if trial is None:
+                return
+            yield trial
+        log.info("The time of the sweep is over")
+
+    def _overrides(self, trial: optuna.Trial) -> list[str]:
+        """Draw a trial's point and write it as overrides of its job."""
+        plan = self.plan
+        for key, distribution in plan.space.items():
+            trial._suggest(key, distribution)  # noqa: SLF001 - as the stock plugin does
+        for key, value in plan.fixed.items():
+            trial.set_user_attr(key, value)
+        if self._extend is not None:
+            self._extend(plan.config, trial)
+        overlap = trial.params.keys() & plan.fixed.keys()
+        if overlap:
+            raise ValueError(
+                f"The custom search space must leave out what is fixed; found {', '.join(sorted(overlap))}"
+            )
+        variables = {
+            STORAGE_VARIABLE: self.url,
+            STUDY_VARIABLE: plan.study_name,
+            TRIAL_VARIABLE: str(trial.number),
+        }
+        return [
+            *(f"{key}={value}" for key, value in {**trial.params, **plan.fixed}.items()),
+            *plan.fixed_overrides,
+            f"hydra.sweep.dir={_quoted(str(self.folder))}",
+            *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in variables.items()),
+        ]
+
+    def _finish(self, trial: optuna.Trial, job: JobReturn) -> None:
+        """Tell the study how a trial ended."""
+        if job.hydra_cfg is not None and (run := Path(job.hydra_cfg.hydra.runtime.output_dir)).is_dir():
+            trial.set_user_attr(RUN, readable(run))
+            self._measure(trial, run)
+        try:
+            values = self._values(job)
+        except Exception as error:  # noqa: BLE001 - whatever the user's code raises fails the trial alone
+            self._fail(trial, error)
+            return
+        # What the job itself, perhaps in another process, has said of its trial.
+        if PRUNED in self.study.get_trials(deepcopy=False)[trial.number].user_attrs:
+            self._tell(trial, TrialState.PRUNED)
+            return
+        if not all(map(math.isfinite, values)):
+            self._fail(trial, ValueError(f"A trial must return a finite number; found {values}"))
+            return
+        self._tell(trial, TrialState.COMPLETE, values)
+
+    def _values(self, job: JobReturn) -> list[float]:
+        """Read what a job returned; raises what it raised."""
+        returned = job.return_value
+        if job.status == JobStatus.UNKNOWN:
+            raise ValueError("A job must end; found it did not")
+        n = len(self.plan.directions)
+        several = list(returned) if isinstance(returned, Sequence) else [returned]
+        if len(several) != n:
+            raise ValueError(
+                f"A trial must return as many values as there are directions, {n}; found {len(several)}"
+            )
+        return [float(value) for value in several]
+
+    def _measure(self, trial: optuna.Trial, run: Path) -> None:
+        if self.plan.constraints and (run / RECORD).is_file():
+            numbers = {
+                key: float(value)
+                for key, value in flatten(read_json(run / RECORD)).items()
+                if isinstance(value, int | float)
+            }
+            if "best.score" in numbers:
+                trial.set_user_attr(VIOLATIONS, measure(numbers, self.plan.constraints))
+
+    def _fail(self, trial: optuna.Trial, error: Exception) -> None:
+        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        log.warning("Trial %d failed: %s", trial.number, reason)
+        trial.set_user_attr(REASON, reason)
+        self._tell(trial, TrialState.FAIL)
+        failed = [
+            other
+            for other in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
+            if other.number >= self.first and counts(other)
+        ]
+        allowed = self.plan.max_failure_rate * self.plan.n_trials
+        if len(failed) > allowed:
+            raise TooManyFailuresError(
+                f"At most {allowed:g} of {self.plan.n_trials} trials may fail "
+                f"(hydra.sweeper.max_failure_rate={self.plan.max_failure_rate}); found {len(failed)}, the "
+                f"last with {reason}"
+            ) from error
+
+    def _tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
+        try:
+            self.study.tell(trial, values, state=state)
+        except RuntimeError as error:
+            # The grid sampler stops the study when it is through, which only Optuna's own loop allows.
+            if "Study.stop" not in str(error):
+                raise
+
+
+def _custom_search_space(plan: Plan) -> Callable[[Mapping[str, Any], optuna.Trial], None] | None:
+    if plan.custom_search_space is None:
+        return None
+    made: Callable[[Mapping[str, Any], optuna.Trial], None] = instantiate(
+        {"_target_": plan.custom_search_space, "_partial_": True}
+    )
+    return made
+
+
+def _quoted(text: str) -> str:
+    """Write a text as a value of an override, whatever signs it has."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

@@ -1,0 +1,51 @@
+"""What a run tells a sweep: a value after each epoch, the objective at its end."""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from lightning import Trainer
+
+from canopy.callbacks.trial_report import TrialReport
+from canopy.compare.keys import flatten
+from canopy.sweep import TRIAL_VARIABLE
+
+
+def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | tuple[float, ...]:
+    """Read what a sweep optimises from a run's record.
+
+    Args:
+        record: The record.
+        keys: Dotted keys of numbers in it; None for the best epoch's score.
+
+    Returns:
+        The number, or one for each key.
+
+    Raises:
+        ValueError: If there is no such number.
+    """
+    if keys is None:
+        score: float = record["best"]["score"]
+        return score
+    numbers = {key: value for key, value in flatten(record).items() if isinstance(value, int | float)}
+    missing = [key for key in keys if key not in numbers]
+    if missing:
+        raise ValueError(
+            f"objective.returns must name numbers of run.json; found {', '.join(missing)}: such as "
+            "best.score, training.n_parameters, training.train_seconds"
+        )
+    return tuple(float(numbers[key]) for key in keys)
+
+
+def report_to_sweep(trainer: Trainer, monitor: str) -> TrialReport | None:
+    """Let a run that is a sweep's trial tell it how it does; None for any other run."""
+    if TRIAL_VARIABLE not in os.environ:
+        return None
+    # Here, since it imports optuna.
+    from canopy.sweep.job import current_trial
+
+    trial = current_trial()
+    assert trial is not None
+    report = TrialReport(trial, monitor=monitor)
+    trainer.callbacks.insert(0, report)  # type: ignore[attr-defined]
+    return report

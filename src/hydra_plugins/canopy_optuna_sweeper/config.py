@@ -1,0 +1,72 @@
+"""The sweeper's form of `hydra/sweeper=optuna`: all that the stock plugin's has, and more."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+
+# Imported first, so that what it registers is replaced and not the other way round.
+from hydra_plugins.hydra_optuna_sweeper.config import OptunaSweeperConf
+from omegaconf import MISSING
+
+
+@dataclass
+class CanopyOptunaSweeperConf(OptunaSweeperConf):
+    """Options of the sweeper.
+
+    Attributes:
+        pruner: Stops trials that look bad early: a choice of `hydra/sweeper/pruner`.
+        timeout: Seconds after which no trial is started any more; None for no limit.
+        max_retries: How often a trial is tried again whose process died.
+        warm_start: Points to try first, each a mapping of keys of the search space to values.
+        warm_start_studies: Studies in the same storage whose finished trials the sampler knows.
+        constraints: Upper bounds of results in `run.json`, such as `training.n_parameters<=500000`; samplers
+            that can respect them do.
+    """
+
+    _target_: str = "hydra_plugins.canopy_optuna_sweeper.sweeper.CanopyOptunaSweeper"
+    defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
+    pruner: Any = MISSING
+    timeout: float | None = None
+    max_retries: int = 1
+    warm_start: list[dict[str, Any]] = field(default_factory=list)
+    warm_start_studies: list[str] = field(default_factory=list)
+    constraints: list[str] = field(default_factory=list)
+
+
+# Optuna's pruners, by their names there; an option that is left out has Optuna's own default.
+PRUNERS: dict[str, dict[str, Any]] = {
+    "none": {"_target_": "optuna.pruners.NopPruner"},
+    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
+    "percentile": {
+        "_target_": "optuna.pruners.PercentilePruner",
+        "percentile": 25.0,
+        "n_startup_trials": 5,
+        "n_warmup_steps": 0,
+    },
+    "asha": {
+        "_target_": "optuna.pruners.SuccessiveHalvingPruner",
+        "min_resource": 1,
+        "reduction_factor": 4,
+        "min_early_stopping_rate": 0,
+    },
+    "hyperband": {
+        "_target_": "optuna.pruners.HyperbandPruner",
+        "min_resource": 1,
+        "max_resource": "auto",
+        "reduction_factor": 3,
+    },
+    "patient": {
+        "_target_": "optuna.pruners.PatientPruner",
+        "wrapped_pruner": {"_target_": "optuna.pruners.MedianPruner"},
+        "patience": 1,
+    },
+}
+
+store = ConfigStore.instance()
+PROVIDER = "canopy_optuna_sweeper"
+store.store(
+    group="hydra/sweeper", name="optuna", node=CanopyOptunaSweeperConf, provider=PROVIDER, replace=True
+)
+for name, options in PRUNERS.items():
+    store.store(group="hydra/sweeper/pruner", name=name, node=options, provider=PROVIDER, replace=True)

@@ -1,0 +1,201 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+from optuna.trial import TrialState
+
+from canopy.sweep.export import export_trial
+from canopy.sweep.loading import Sweep, load_sweep
+from canopy.sweep.overrides import split_overrides
+
+Make = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+OVERRIDES = [
+    "experiment=mlp",
+    "data.batch_size=256",
+    "model=mlp_periodic",
+    "model.optimizer.lr=0.01",
+    "model.net.hidden=[16, 8]",
+    "trainer=cpu",
+    "trainer.max_epochs=3",
+    "trainer.enable_progress_bar=false",
+    "seed=7",
+    "name=x",
+    "hydra.sweeper.n_trials=5",
+]
+RECORD = {
+    "best": {"monitor": "val/macro_f1", "score": 0.97182},
+    "training": {"train_seconds": 139.6, "device": "cpu", "n_threads": 2},
+}
+EXPECTED = """\
+# @package _global_
+# The best of 2 complete trials of the sweep a: trial 1.
+# python src/train.py experiment=found trainer=cpu seed=7
+# Expected: validation macro f1 0.9718, 140 s of training on cpu with 2 threads.
+defaults:
+- mlp
+- _self_
+- override /model: mlp_periodic
+
+data:
+  batch_size: 256
+model:
+  optimizer:
+    lr: 0.01
+  net:
+    hidden:
+    - 16
+    - 8
+trainer:
+  max_epochs: 3
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    return tmp_path
+
+
+def composed(project: Path, overrides: list[str]) -> Any:
+    with initialize_config_dir(str(project / "configs"), job_name="train"):
+        return compose("train", overrides)
+
+
+@pytest.fixture
+def sweep(url: str, project: Path, make_study: Make, add_trial: Make, make_run: Make) -> Sweep:
+    """A sweep of two complete trials, the second the better one, and a pruned one."""
+    study = make_study(url, monitor=("val/macro_f1",))
+    add_trial(study, 0.5, **{"model": "mlp", "trainer.max_epochs": 3})
+    add_trial(study, 0.97182, run="logs/x/1")
+    add_trial(study, state=TrialState.PRUNED)
+    config = OmegaConf.to_yaml(composed(project, [text for text in OVERRIDES if "hydra" not in text]))
+    make_run(project / "logs/x/1", config, overrides=OVERRIDES, **RECORD)
+    return load_sweep("a", url)
+
+
+def test_the_best_trial_becomes_an_experiment(sweep: Sweep, project: Path) -> None:
+    path = export_trial(sweep, "found", project=project)
+    assert path == project / "configs/experiment/found.yaml"
+    assert path.read_text() == EXPECTED
+    found = composed(project, ["experiment=found", "trainer=cpu", "seed=7"])
+    trained = OmegaConf.load(project / "logs/x/1/config.yaml")
+    assert found.model == trained.model
+    assert found.data == trained.data
+    assert found.trainer.max_epochs == 3
+
+
+def test_a_trial_without_its_run_is_known_from_the_sweep(sweep: Sweep, project: Path) -> None:
+    path = export_trial(sweep, "found", number=0, project=project)
+    assert path.read_text().splitlines()[1:4] == [
+        "# One of 2 complete trials of the sweep a: trial 0.",
+        "# python src/train.py experiment=found",
+        "# Expected: validation macro f1 0.5000.",
+    ]
+    found = composed(project, ["experiment=found"])
+    assert (found.model.net.embedding, found.model.optimizer.lr, found.trainer.max_epochs) == (None, 0.01, 3)
+
+
+def test_an_experiment_is_replaced_only_by_force(sweep: Sweep, project: Path) -> None:
+    path = export_trial(sweep, "found", number=0, project=project)
+    before = path.read_text()
+    with pytest.raises(FileExistsError, match=r"must have a new name; found .*found\.yaml: choose another"):
+        export_trial(sweep, "found", project=project)
+    assert path.read_text() == before
+    export_trial(sweep, "found", force=True, project=project)
+    assert path.read_text() == EXPECTED
+
+
+@pytest.mark.parametrize(
+    "name", ["", "a/b", "../a", "a b", "a.b", ".a", "-a", "1", "default", "null", "ä", "a\n"]
+)
+def test_a_name_must_be_that_of_a_file(sweep: Sweep, project: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="name must be letters, digits, - and _"):
+        export_trial(sweep, name, force=True, project=project)
+
+
+def test_configs_that_changed_since_are_noticed(sweep: Sweep, project: Path) -> None:
+    model = project / "configs/model/mlp.yaml"
+    model.write_text(model.read_text().replace("dropout: 0.0", "dropout: 0.5"))
+    with pytest.raises(
+        ValueError, match="found model.net.dropout 0.5 instead of 0.0: the configs have changed"
+    ):
+        export_trial(sweep, "found", project=project)
+    assert not (project / "configs/experiment/found.yaml").exists()
+
+
+def test_a_key_that_is_gone_is_noticed(sweep: Sweep, project: Path) -> None:
+    (project / "configs/model/mlp_periodic.yaml").unlink()
+    with pytest.raises(ValueError, match="An experiment must compose; found .*mlp_periodic"):
+        export_trial(sweep, "found", project=project)
+
+
+@pytest.mark.parametrize(
+    ("number", "message"),
+    [
+        (2, "must be complete; found that trial 2 is pruned"),
+        (9, "must be one of the sweep; found no trial 9"),
+    ],
+)
+def test_only_a_complete_trial_is_exported(sweep: Sweep, project: Path, number: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        export_trial(sweep, "found", number=number, project=project)
+
+
+def test_an_experiment_cannot_start_from_itself(sweep: Sweep, project: Path) -> None:
+    with pytest.raises(ValueError, match="cannot start from itself; found mlp"):
+        export_trial(sweep, "mlp", force=True, project=project)
+
+
+def test_of_several_best_trials_one_is_to_be_chosen(
+    url: str, project: Path, make_study: Make, add_trial: Make
+) -> None:
+    study = make_study(url, "b", directions=("minimize", "minimize"), monitor=("val/nll", "x"))
+    with pytest.raises(ValueError, match="one best trial to export; found no complete trial"):
+        export_trial(load_sweep("b", url), "found", project=project)
+    for values in ((1.0, 2.0), (2.0, 1.0)):
+        add_trial(study, values)
+    with pytest.raises(ValueError, match="found trials 0, 1 on the Pareto front: choose one with --trial"):
+        export_trial(load_sweep("b", url), "found", project=project)
+    path = export_trial(load_sweep("b", url), "found", number=1, project=project)
+    assert path.read_text().splitlines()[3] == "# Expected: validation nll 2.0000, x 1.0000."
+
+
+def test_a_trial_of_another_sweep_is_exported_there(
+    url: str, project: Path, make_study: Make, add_trial: Make
+) -> None:
+    add_trial(make_study(url), 0.5, from_study="b")
+    with pytest.raises(ValueError, match="of its own sweep; found that trial 0 is from b"):
+        export_trial(load_sweep("a", url), "found", project=project)
+
+
+def test_overrides_are_split_into_choice_and_command() -> None:
+    choice = split_overrides(
+        ["+model.net.x=null", "callbacks.progress_bar=null", "callbacks.histograms.every_n_steps=5",
+         "trainer.devices=2", "logger=csv", "sweep.name=a", "hydra/sweeper=optuna", "experiment=default",
+         "model.optimizer.lr=1e-05", "data.folder=a b", "resume=auto"],
+        configs=ROOT / "configs",
+    )  # fmt: skip
+    assert choice.experiments == []
+    assert choice.groups == {}
+    assert choice.values == {
+        "model": {"net": {"x": None}, "optimizer": {"lr": 1e-05}},
+        "callbacks": {"histograms": {"every_n_steps": 5}},
+        "data": {"folder": "a b"},
+    }
+    assert choice.command == ["trainer.devices=2"]
+
+
+@pytest.mark.parametrize("override", ["~model.net.dropout", "model@x=mlp", "model=mlp,mlp_periodic"])
+def test_what_an_experiment_cannot_hold_is_refused(override: str) -> None:
+    with pytest.raises(ValueError, match="can hold choices and values; found"):
+        split_overrides([override], configs=ROOT / "configs")
+
+
+def test_what_is_no_override_is_refused() -> None:
+    with pytest.raises(ValueError, match="must be Hydra's; found"):
+        split_overrides(["a=[1"], configs=ROOT / "configs")

@@ -1,0 +1,229 @@
+"""Our sweeper: like the stock plugin where that one works, and right where it does not."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from optuna.trial import FrozenTrial, TrialState
+
+APP = Path(__file__).parent / "app.py"
+SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def command(folder: Path, *overrides: str) -> list[str]:
+    return [sys.executable, str(APP), "-m", f"hydra.sweep.dir={folder}/sweep", *overrides]
+
+
+def run(folder: Path, *overrides: str, check: bool = True, **environment: str) -> str:
+    done = subprocess.run(
+        command(folder, *overrides),
+        cwd=APP.parent,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not check or done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
+
+
+def results(folder: Path) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((folder / "sweep/optimization_results.yaml").read_text())
+    return content
+
+
+def stored(folder: Path, name: str = "s") -> list[str]:
+    return [f"hydra.sweeper.storage=sqlite:///{folder}/studies.db", f"hydra.sweeper.study_name={name}"]
+
+
+def trials(folder: Path, name: str = "s") -> list[FrozenTrial]:
+    return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/studies.db").trials
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ("x=interval(-5.5,5.5)", "y=choice(-5,0,5)", "hydra.sweeper.sampler.seed=123"),
+        (
+            "x=range(-5,6)",
+            "y=tag(log,interval(1,5))",
+            "hydra/sweeper/sampler=random",
+            "hydra.sweeper.sampler.seed=1",
+        ),
+        (
+            *("x=interval(0,5)", "y=interval(0,3)", "returns=two", "hydra.sweeper.sampler.seed=123"),
+            "hydra.sweeper.direction=[minimize,minimize]",
+        ),
+        (
+            *(*SPACE, "hydra.sweeper.custom_search_space=__main__.extend"),
+            "hydra.sweeper.sampler.seed=0",
+        ),
+        ("x=choice(-1,0,1)", "y=range(-1,2)", "hydra/sweeper/sampler=grid"),
+        ("x=choice(-1,0,1)", "y=2", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"),
+    ],
+    ids=["tpe", "random", "several objectives", "custom search space", "grid", "grid, maximize"],
+)
+def test_the_results_are_those_of_the_stock_plugin(tmp_path: Path, overrides: tuple[str, ...]) -> None:
+    found = {}
+    for name, environment in (("stock", {"STOCK": "1"}), ("ours", {})):
+        run(tmp_path / name, *overrides, "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=12", **environment)
+        found[name] = results(tmp_path / name)
+    assert found["ours"] == found["stock"]
+
+
+def test_a_sweep_killed_five_times_does_each_trial_once(tmp_path: Path) -> None:
+    overrides = [
+        *SPACE,
+        *stored(tmp_path),
+        "hydra.sweeper.n_trials=20",
+        "hydra.sweeper.n_jobs=2",
+        "sleep=0.3",
+    ]
+    overrides.append("hydra.sweeper.sampler.seed=5")
+    generator = random.Random(0)
+    for kill in range(5):
+        n_before = n_done(tmp_path)
+        process = subprocess.Popen(
+            command(tmp_path, *overrides),
+            cwd=APP.parent,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        while n_done(tmp_path) <= n_before:
+            assert process.poll() is None, "the sweep must be long enough"
+            time.sleep(0.02)
+        time.sleep(generator.uniform(0, 0.3))
+        if kill % 2:
+            os.kill(process.pid, signal.SIGKILL)  # the workers notice by themselves
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    run(tmp_path, *overrides)
+    everything = trials(tmp_path)
+    finished = [trial for trial in everything if trial.state in DONE]
+    assert len(finished) == 20
+    assert {trial.state for trial in everything} <= {*DONE, TrialState.FAIL}
+    assert all(trial.user_attrs["killed"] for trial in everything if trial.state == TrialState.FAIL)
+    assert len({tuple(trial.params.values()) for trial in finished}) == 20
+    folders = [trial.user_attrs["run"] for trial in finished]
+    assert len(set(folders)) == 20
+    assert [Path(folder).name for folder in folders] == [str(trial.number) for trial in finished]
+    assert "0 of 20 trials left, nothing to do" in run(tmp_path, *overrides)
+    assert len(trials(tmp_path)) == len(everything)
+
+
+def n_done(folder: Path) -> int:
+    path = folder / "studies.db"
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            states = database.execute("select state from trials").fetchall()
+        except sqlite3.OperationalError:  # the file is there before its tables are
+            return 0
+    return sum(state in {done.name for done in DONE} for (state,) in states)
+
+
+def test_two_commands_on_one_study_share_its_trials(tmp_path: Path) -> None:
+    overrides = [*SPACE, *stored(tmp_path), "hydra.sweeper.n_trials=200", "hydra.sweeper.n_jobs=1"]
+    run(tmp_path, *SPACE, *stored(tmp_path), "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1")
+    processes = [
+        subprocess.Popen(
+            command(tmp_path, *overrides, f"hydra.sweeper.sampler.seed={seed}"),
+            cwd=APP.parent,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for seed in range(2)
+    ]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0]
+    assert not any("locked" in output for output in outputs)
+    everything = trials(tmp_path)
+    assert [trial.state for trial in everything] == [TrialState.COMPLETE] * 200
+    assert len({tuple(trial.params.values()) for trial in everything}) == 200
+    workers = {trial.user_attrs["worker"]["pid"] for trial in everything[1:]}
+    assert len(workers) == 2
+
+
+def test_a_failing_trial_leaves_its_reason(tmp_path: Path) -> None:
+    overrides = [*stored(tmp_path), "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=6"]
+    grid = ["fails=choice(true,false)", "x=range(0,3)", "hydra/sweeper/sampler=grid"]
+    output = run(tmp_path, *overrides, *grid, "hydra.sweeper.max_failure_rate=0.5")
+    states = [trial.state for trial in trials(tmp_path)]
+    assert states.count(TrialState.FAIL) == states.count(TrialState.COMPLETE) == 3
+    reasons = {trial.user_attrs.get("reason") for trial in trials(tmp_path)}
+    assert reasons == {None, "RuntimeError: as asked for"}
+    assert "3 complete, 3 fail" in output
+
+
+def test_too_many_failures_end_the_sweep(tmp_path: Path) -> None:
+    overrides = [*SPACE, *stored(tmp_path), "fails=true", "hydra.sweeper.n_trials=10"]
+    for n_jobs in (1, 2):
+        output = run(
+            tmp_path,
+            *(*overrides, f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.max_failure_rate=0.1"),
+            check=False,
+        )
+        assert "At most 1 of 10 trials may fail (hydra.sweeper.max_failure_rate=0.1); found 2" in output
+
+
+def test_a_value_that_is_no_number_fails_the_trial(tmp_path: Path) -> None:
+    options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1"]
+    run(tmp_path, *SPACE, *stored(tmp_path), *options, "returns=invalid")
+    assert [trial.state for trial in trials(tmp_path)] == [TrialState.FAIL] * 2
+    assert "must return a finite number; found [nan]" in trials(tmp_path)[0].user_attrs["reason"]
+
+
+def test_time_ends_a_sweep(tmp_path: Path) -> None:
+    options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1000", "hydra.sweeper.timeout=1"]
+    output = run(tmp_path, *SPACE, *stored(tmp_path), *options, "sleep=0.2")
+    assert "The time of the sweep is over" in output
+    assert 1 <= len(trials(tmp_path)) <= 5
+
+
+def test_known_points_come_first_and_other_studies_are_known(tmp_path: Path) -> None:
+    options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0"]
+    run(tmp_path, *SPACE, *stored(tmp_path, "earlier"), *options)
+    run(
+        tmp_path,
+        *(*SPACE, *stored(tmp_path, "later"), *options),
+        *("hydra.sweeper.warm_start=[{x:1.5,y:-2}]", "hydra.sweeper.warm_start_studies=[earlier]"),
+    )
+    later = trials(tmp_path, "later")
+    assert [trial.user_attrs.get("from_study") for trial in later] == ["earlier"] * 3 + [None] * 3
+    assert later[3].params == {"x": 1.5, "y": -2}
+    run(tmp_path, *SPACE, *stored(tmp_path, "later"), *options)
+    assert len(trials(tmp_path, "later")) == 6
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1; found 0"),
+        ("hydra.sweeper.max_failure_rate=2", "must be from 0 to 1; found 2"),
+        ("hydra.sweeper.storage=mongo://a", "must be the URL of a database that can be opened"),
+    ],
+)
+def test_a_mistake_is_told(tmp_path: Path, override: str, message: str) -> None:
+    assert message in run(tmp_path, *SPACE, override, check=False)
+
+
+def test_other_directions_are_refused(tmp_path: Path) -> None:
+    options = [*SPACE, *stored(tmp_path), "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1"]
+    run(tmp_path, *options)
+    output = run(tmp_path, *options, "hydra.sweeper.direction=maximize", check=False)
+    assert "must have the sweep's directions ('maximize',); found ('minimize',)" in output
