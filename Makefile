@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train runs test lint format readme tensorboard clean
+.PHONY: help install lock repro train sweep runs test lint format readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,6 +37,9 @@ repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored 
 
 train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
 	$(BIN)/python src/train.py $(ARGS)
+
+sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
+	$(BIN)/python src/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
 
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@$(BIN)/python src/runs.py $(ARGS)

@@ -11,16 +11,21 @@ import optuna
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.sweep.attributes import (
+    ALIVE,
+    FROM_STUDY,
+    KILLED,
+    N_RETRIES,
+    REASON,
+    RETRY_OF,
+    SURPLUS,
+    WORKER,
+)
 from canopy.training.process import is_alive, this_host, this_process
 
 # A worker tells this often that it lives; one of another machine that has not for so long is dead.
 SIGN_OF_LIFE_SECONDS = 30
 SILENCE_SECONDS = 300
-
-# Attributes of trials.
-WORKER, ALIVE, REASON = "worker", "alive", "reason"
-KILLED, RETRY_OF, N_RETRIES, SURPLUS = "killed", "retry_of", "n_retries", "surplus"
-FROM_STUDY = "from_study"
 
 
 class Claims:

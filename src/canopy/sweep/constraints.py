@@ -4,8 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from optuna.trial import FrozenTrial
 
-# Attribute of trials: each constrained result minus its bound, so that above 0 a bound is broken.
-VIOLATIONS = "constraints"
+from canopy.sweep.attributes import VIOLATIONS
 
 
 def constraints_of(trial: FrozenTrial, n: int) -> Sequence[float]:

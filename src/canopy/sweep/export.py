@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from canopy.compare.keys import flatten
 from canopy.compare.tables import decimals, format_value
 from canopy.files import readable, write_text
+from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
 from canopy.sweep.overrides import SHOWN, Choice, run_of, split_overrides, trial_overrides
 from canopy.training.run_folder import RunFolder
@@ -57,7 +58,7 @@ def export_trial(
             f"An experiment must have a new name; found {readable(path)}: choose another one, or --force"
         )
     trial = choose_trial(sweep, number)
-    if source := trial.user_attrs.get("from_study"):
+    if source := trial.user_attrs.get(FROM_STUDY):
         raise ValueError(
             f"A trial to export must be of its own sweep; found that trial {trial.number} is from {source}: "
             "export it from there"

@@ -8,9 +8,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
+from canopy.sweep.attributes import PRUNED
 from canopy.sweep.plan import WHITELIST
 from canopy.sweep.storage import open_storage
-from canopy.sweep.worker import PRUNED
 
 
 class JobTrial:

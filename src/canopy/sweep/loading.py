@@ -12,6 +12,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from canopy.compare.keys import near_matches
+from canopy.sweep import attributes
+from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
 from canopy.sweep.storage import open_storage
 from canopy.training.process import is_alive
 
@@ -49,12 +51,12 @@ class Sweep(optuna.Study):
     ) -> list[FrozenTrial]:
         """Give the trials that were run or will be, in the order of their numbers."""
         trials = super().get_trials(deepcopy=deepcopy, states=states)
-        return [trial for trial in trials if not trial.user_attrs.get("surplus")]
+        return [trial for trial in trials if not trial.user_attrs.get(SURPLUS)]
 
     @property
     def metric_names(self) -> list[str]:
         """What is optimised: the names that the sweep recorded, or `value`."""
-        names = self.user_attrs.get("monitor")
+        names = self.user_attrs.get(MONITOR)
         n = len(self.directions)
         if isinstance(names, list) and len(names) == n:
             return [str(name) for name in names]
@@ -105,9 +107,9 @@ class Sweep(optuna.Study):
 
 def state(trial: FrozenTrial) -> str:
     """Say how a trial stands; `killed` if its process is gone without having said so."""
-    if trial.user_attrs.get("killed"):
+    if trial.user_attrs.get(attributes.KILLED):
         return KILLED
-    worker = trial.user_attrs.get("worker")
+    worker = trial.user_attrs.get(WORKER)
     if trial.state is TrialState.RUNNING and isinstance(worker, dict) and {"host", "pid"} <= worker.keys():
         return RUNNING if is_alive(worker) else KILLED
     return WORDS[trial.state]
@@ -115,9 +117,7 @@ def state(trial: FrozenTrial) -> str:
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Say whether a trial meets all constraints."""
-    return all(
-        excess <= 0 for excess in [*trial.constraints.values(), *trial.user_attrs.get("constraints", [])]
-    )
+    return all(excess <= 0 for excess in [*trial.constraints.values(), *trial.user_attrs.get(VIOLATIONS, [])])
 
 
 def values_of(trial: FrozenTrial) -> list[float]:

@@ -10,15 +10,8 @@ from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from optuna.trial import FrozenTrial
 
+from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
 from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
-
-# What a sweep notes about a trial beside the overrides that all its trials share.
-NOTES = frozenset(
-    {
-        *("alive", "constraints", "from_study", "killed", "n_retries", "pruned", "reason", "retry_of", "run"),
-        *("surplus", "worker"),
-    }
-)
 
 # Say where a run's files go and what it shows while it trains.
 _LEFT_OUT = frozenset({*BOOKKEEPING, "hydra", "logger", "sweep"})
@@ -58,20 +51,20 @@ def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
     commands = run.record.get("commands") if run else None
     if commands:
         return [str(override) for override in commands[0]["overrides"]]
-    fixed = {key: value for key, value in trial.user_attrs.items() if key not in NOTES}
+    fixed = {key: value for key, value in trial.user_attrs.items() if key not in TRIAL_ATTRIBUTES}
     return [f"{key}={_write(value)}" for key, value in {**fixed, **trial.params}.items()]
 
 
 def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
     """Open the folder of a trial's run; None if it is not there."""
-    run = trial.user_attrs.get("run")
+    run = trial.user_attrs.get(RUN)
     return RunFolder(project / run) if run and (project / run / CONFIG).is_file() else None
 
 
 def repeating_command(trial: FrozenTrial, *, project: Path = Path()) -> str:
     """Give the command that trains a trial once more: from its run's folder if that is there."""
     if run_of(trial, project=project):
-        return f"python src/train.py repeat={shlex.quote(trial.user_attrs['run'])}"
+        return f"python src/train.py repeat={shlex.quote(trial.user_attrs[RUN])}"
     return shlex.join(["python", "src/train.py", *trial_overrides(trial, project=project)])
 
 

@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
-from canopy.sweep.claim import FROM_STUDY
+from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR
 from canopy.sweep.constraints import constraints_of, parse_bound
 from canopy.sweep.storage import open_storage
 
@@ -22,9 +22,6 @@ from canopy.sweep.storage import open_storage
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optuna.pruners.*")
 
 Direction = Literal["minimize", "maximize"]
-
-# Attributes of studies.
-FOLDER, MONITOR = "folder", "monitor"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 
 from canopy.compare.listing import Form
 from canopy.compare.tables import format_value, render
+from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
 from canopy.sweep.loading import STATES, Sweep, is_feasible, state, values_of
 from canopy.sweep.overrides import repeating_command
 
@@ -78,9 +79,9 @@ def describe_trial(sweep: Sweep, trial: FrozenTrial, *, keys: Sequence[str]) -> 
         "epochs": len(trial.intermediate_values) or None,
         "seconds": None if trial.duration is None else trial.duration.total_seconds(),
         **{key: trial.params.get(key) for key in keys},
-        "run": trial.user_attrs.get("run"),
+        "run": trial.user_attrs.get(RUN),
         "reason": _reason(trial),
-        "retry_of": trial.user_attrs.get("retry_of"),
+        "retry_of": trial.user_attrs.get(RETRY_OF),
     }
 
 
@@ -165,9 +166,9 @@ def short_names(keys: Sequence[str]) -> list[str]:
 def _reason(trial: FrozenTrial) -> str | None:
     """Say why a trial failed or does not count, or where it is from."""
     attributes = trial.user_attrs
-    if "reason" in attributes:
-        return format_value(attributes["reason"])
-    if "from_study" in attributes:
+    if REASON in attributes:
+        return format_value(attributes[REASON])
+    if FROM_STUDY in attributes:
         return f"from the sweep {format_value(attributes['from_study'])}"
     return None if is_feasible(trial) else "breaks a constraint"
 

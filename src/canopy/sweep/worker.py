@@ -16,16 +16,14 @@ from optuna.trial import TrialState
 from canopy.compare.keys import flatten
 from canopy.files import read_json, readable
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
-from canopy.sweep.claim import REASON, Claims, counts, signs_of_life
-from canopy.sweep.constraints import VIOLATIONS, measure
+from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS
+from canopy.sweep.claim import Claims, counts, signs_of_life
+from canopy.sweep.constraints import measure
 from canopy.sweep.plan import Plan, storage_url
 from canopy.sweep.storage import open_storage
 from canopy.training.run_folder import RECORD
 
 log = logging.getLogger(__name__)
-
-# Attributes of trials: the folder of its run, and whether its job was stopped by the pruner.
-RUN, PRUNED = "run", "pruned"
 
 
 class TooManyFailuresError(ValueError):
