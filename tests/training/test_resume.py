@@ -98,6 +98,11 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     record = RunFolder(tmp_path / "killed").record
     assert record["status"] == "finished"
     assert len(record["commands"]) == N_KILLS + 1
+    seconds = record["seconds"]
+    assert seconds["training"] + seconds["validation"] == pytest.approx(
+        record["training"]["train_seconds"], abs=0.03
+    )
+    assert min(seconds.values()) > 0
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

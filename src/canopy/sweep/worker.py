@@ -1,7 +1,10 @@
 """A worker: takes trials one after the other, runs each as a job of Hydra, tells the study how it ended."""
 
+import contextlib
+import itertools
 import logging
 import math
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -72,15 +75,31 @@ class Worker:
             self._finish(trial, job)
 
     def run_batches(self, launcher: Launcher, *, batch_size: int) -> None:
-        """Do trials a batch at a time, with a launcher that runs jobs elsewhere."""
-        claimed = self._claimed()
-        while batch := [trial for trial, _ in zip(claimed, range(batch_size), strict=False)]:
-            # The launcher numbers its jobs itself, from the first one on.
-            overrides = [[*self._overrides(trial), f"hydra.sweep.subdir={trial.number}"] for trial in batch]
-            for trial, job in zip(
-                batch, launcher.launch(overrides, initial_job_idx=batch[0].number), strict=True
-            ):
-                self._finish(trial, job)
+        """Do trials a batch at a time, with a launcher that runs jobs elsewhere.
+
+        Raises:
+            TooManyFailuresError: If more have failed than the sweep allows, when the whole batch is told.
+        """
+        claimed = iter(self._claimed())
+        template = str(self.plan.config.hydra.sweep._get_node("subdir"))  # noqa: SLF001 - before it is resolved
+        # Not zip, which would take one trial more than it gives.
+        while batch := list(itertools.islice(claimed, batch_size)):
+            with contextlib.ExitStack() as signs:
+                overrides = []
+                for trial in batch:
+                    signs.enter_context(signs_of_life(trial))
+                    # The launcher numbers its jobs itself, from the first one on.
+                    subdir = re.sub(r"\$\{hydra[.:]job\.num\}", str(trial.number), template)
+                    overrides.append([*self._overrides(trial), f"hydra.sweep.subdir={_quoted(subdir)}"])
+                jobs = launcher.launch(overrides, initial_job_idx=batch[0].number)
+            too_many = None
+            for trial, job in zip(batch, jobs, strict=True):
+                try:
+                    self._finish(trial, job)
+                except TooManyFailuresError as error:
+                    too_many = error
+            if too_many is not None:
+                raise too_many
 
     def _claimed(self) -> Iterable[optuna.Trial]:
         while self.deadline is None or time.time() < self.deadline:

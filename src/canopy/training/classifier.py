@@ -42,6 +42,8 @@ class Classifier(LightningModule):
     Attributes:
         scores: Scores of the latest pass over each of the splits `val` and `test`.
         train_seconds: Wall time of training and validation so far, kept across a resume.
+        validation_seconds: The part of it that validation took.
+        started: When training began or went on, by `time.perf_counter`.
         n_rows_trained: Rows that gradients were computed for so far, kept across a resume.
     """
 
@@ -83,8 +85,9 @@ class Classifier(LightningModule):
         self.metrics = nn.ModuleDict({split: build_metrics(schema.n_classes) for split in ("val", "test")})
         self.scores: dict[str, Scores] = {}
         self.n_rows_trained = 0
+        self.validation_seconds = 0.0
         self._earlier_seconds = 0.0
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
         self._compile = compile
         self._optimizer = optimizer
         self._scheduler = scheduler
@@ -104,7 +107,7 @@ class Classifier(LightningModule):
 
     @property
     def train_seconds(self) -> float:
-        return self._earlier_seconds + time.perf_counter() - self._started
+        return self._earlier_seconds + time.perf_counter() - self.started
 
     def setup(self, stage: str) -> None:
         if stage == "fit" and self._compile:
@@ -112,14 +115,16 @@ class Classifier(LightningModule):
             self.net.compile()
 
     def on_train_start(self) -> None:
-        self._started = time.perf_counter()
+        self.started = time.perf_counter()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["train_seconds"] = self.train_seconds
+        checkpoint["validation_seconds"] = self.validation_seconds
         checkpoint["n_rows_trained"] = self.n_rows_trained
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self._earlier_seconds = checkpoint["train_seconds"]
+        self.validation_seconds = checkpoint["validation_seconds"]
         self.n_rows_trained = checkpoint["n_rows_trained"]
         # The length of the schedule is this run's, which may train longer than the checkpoint's.
         for state in checkpoint["lr_schedulers"]:
@@ -138,8 +143,12 @@ class Classifier(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._score_step(batch, "val")
 
+    def on_validation_epoch_start(self) -> None:
+        self._validation_started = time.perf_counter()
+
     def on_validation_epoch_end(self) -> None:
         self._finish_scores("val")
+        self.validation_seconds += time.perf_counter() - self._validation_started
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._score_step(batch, "test")

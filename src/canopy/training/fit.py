@@ -1,6 +1,7 @@
 """Build a run from its config and train it."""
 
 import logging
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from canopy.training.console import say_once
 from canopy.training.objective import objective_of, report_to_sweep
 from canopy.training.record import record_run
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
-from canopy.training.report import describe_best, describe_training, find_best_callback
+from canopy.training.report import describe_best, describe_phases, describe_training, find_best_callback
 from canopy.training.resume import prepare_resume
 from canopy.training.run_folder import (
     CONFIG,
@@ -102,6 +103,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
             an override; or if no callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
+    started = time.perf_counter()
     source = None if cfg.repeat is None else RunFolder(cfg.repeat)
     cfg, checkpoint = choose_start(cfg, overrides)
     run = build_run(cfg)
@@ -131,6 +133,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
                 log.info("Ran a few batches without an error; nothing was saved")
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
             record["best"] = describe_best(best, folder)
+            record["seconds"] = describe_phases(run.model, started)
             record["training"] = describe_training(run.trainer, run.model, seed=cfg.seed)
             if report is not None:
                 record["trial"] = report.trial.describe()

@@ -51,6 +51,24 @@ def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
     )
 
 
+def describe_phases(model: Classifier, started: float) -> dict[str, float]:
+    """Tell where the wall time of a run went, in seconds.
+
+    Args:
+        model: Its model, after `fit`.
+        started: When the run began to be built, by `time.perf_counter`.
+
+    Returns:
+        `setup` (building it and loading its data; of the last command, where a run was resumed), `training`
+        and `validation` of all its epochs.
+    """
+    return {
+        "setup": round(model.started - started, 2),
+        "training": round(model.train_seconds - model.validation_seconds, 2),
+        "validation": round(model.validation_seconds, 2),
+    }
+
+
 def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> dict[str, Any]:
     """Tell how fast and where a run trained.
 
