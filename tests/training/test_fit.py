@@ -72,7 +72,7 @@ def test_the_best_checkpoint_is_the_best_epochs(train_config: DictConfig) -> Non
     ("metric", "mode", "choose"), [("val/nll", "min", min), ("val/macro_f1", "max", max)]
 )
 def test_another_objective_can_choose(train_config: DictConfig, metric: str, mode: str, choose) -> None:
-    train_config.objective = {"monitor": metric, "mode": mode}
+    train_config.objective.update(monitor=metric, mode=mode)
     train_config.trainer.max_epochs = 4
     values = [fit(train_config)]
     values.append(choose(row[metric] for row in read_metrics(Path(train_config.run_folder)) if metric in row))
