@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,8 +10,11 @@ from pathlib import Path
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.sweep.export import export_trial
+from canopy.sweep.loading import load_sweep
 from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +98,11 @@ def test_a_diverged_trial_fails_alone(sweep: Sweep, tmp_path: Path) -> None:
     assert bad.state == TrialState.FAIL
     assert "ValueError: The loss must stay finite; found nan" in bad.user_attrs["reason"]
     assert run_of(bad).record["status"] == "failed"
+    # The model that the sweep's config chooses is part of the experiment.
+    shutil.copytree(ROOT / "configs", tmp_path / "project/configs")
+    found = load_sweep("mlp", f"sqlite:///{tmp_path}/studies.db")
+    path = export_trial(found, "found", project=tmp_path / "project")
+    assert yaml.safe_load(path.read_text())["defaults"] == ["_self_", {"override /model": "mlp"}]
 
 
 def test_several_objectives_and_a_bound(sweep: Sweep, tmp_path: Path) -> None:

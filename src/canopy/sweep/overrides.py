@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -20,6 +21,7 @@ SHOWN = frozenset(
 )
 # Belong to the machine and to the draw: part of a command, not of an experiment.
 _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
+_EXPERIMENTAL = ("data", "model")
 _MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
 
 
@@ -89,6 +91,8 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         key, text = override.key_or_group, str(override.input_line)
         root, _, rest = key.replace("/", ".").partition(".")
         is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
+        if key == "sweep" and override.value() is not None:
+            choice.groups = {**groups_of_sweep(str(override.value()), configs), **choice.groups}
         if root in _LEFT_OUT or key == "callbacks.progress_bar" or (root == "trainer" and rest in SHOWN):
             continue
         if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in _MACHINE)):
@@ -100,6 +104,16 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         else:
             _set(choice.values, key, override.value())
     return choice
+
+
+def groups_of_sweep(name: str, configs: Path) -> dict[str, Any]:
+    """Tell which model and data a sweep's config chooses, where the default config has others."""
+    with initialize_config_dir(str(configs.absolute()), job_name="train"):
+        default, chosen = (
+            compose("train", overrides, return_hydra_config=True).hydra.runtime.choices
+            for overrides in ([], [f"sweep={name}"])
+        )
+    return {group: chosen[group] for group in _EXPERIMENTAL if chosen[group] != default[group]}
 
 
 def _choose_group(choice: Choice, override: Override) -> None:
