@@ -16,6 +16,8 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.sweep.claim import Claims
+
 APP = Path(__file__).parent / "app.py"
 SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -124,6 +126,40 @@ def test_a_sweep_killed_five_times_does_each_trial_once(tmp_path: Path) -> None:
     assert len(trials(tmp_path)) == len(everything)
 
 
+def test_a_trial_that_another_machine_took_for_dead_is_left_to_it(tmp_path: Path) -> None:
+    options = ["hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1", "sleep=1"]
+    process = subprocess.Popen(
+        command(tmp_path, *SPACE, *stored(tmp_path), *options),
+        cwd=APP.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not n_with_a_point(tmp_path):
+        assert process.poll() is None, "the trial must be long enough"
+        time.sleep(0.02)
+    study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/studies.db")
+    claims = Claims(study, n_trials=1, max_retries=1, lock=tmp_path / "other.lock", shared=True)
+    assert claims.fail_and_queue(study.trials[0])
+    output, _ = process.communicate()
+    assert process.returncode == 0
+    assert "Trial 0 was silent for so long that another machine took it for dead" in output
+    taken, again = trials(tmp_path)
+    assert (taken.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert taken.params == again.params
+
+
+def n_with_a_point(folder: Path) -> int:
+    path = folder / "studies.db"
+    if not path.is_file():
+        return 0
+    with closing(sqlite3.connect(path)) as database:
+        try:
+            return len(database.execute("select 1 from trial_params where param_name = 'y'").fetchall())
+        except sqlite3.OperationalError:  # the file is there before its tables are
+            return 0
+
+
 def n_done(folder: Path) -> int:
     path = folder / "studies.db"
     if not path.is_file():
@@ -210,9 +246,28 @@ def test_known_points_come_first_and_other_studies_are_known(tmp_path: Path) -> 
     assert len(trials(tmp_path, "later")) == 6
 
 
+def test_a_key_is_swept_where_its_condition_holds(tmp_path: Path) -> None:
+    run(
+        tmp_path,
+        *(*stored(tmp_path), "x=choice(1,2,3)", "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=20"),
+        "+hydra.sweeper.conditional_params={x:{2:{y:'range(5,8)'},3:{y:4,z:'interval(0,1)'}},y:{7:{z:0.5}}}",
+    )
+    assert {trial.params["x"] for trial in trials(tmp_path)} == {1, 2, 3}
+    for trial in trials(tmp_path):
+        x = trial.params["x"]
+        assert trial.params.keys() - {"x"} == {1: set(), 2: {"y"}, 3: {"z"}}[x]
+        y = {1: 0, 3: 4}.get(x, trial.params.get("y"))
+        z = 0.5 if y == 7 else trial.params.get("z", 0)
+        assert trial.value == x**2 + y**2 + z
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
+        (
+            "+hydra.sweeper.conditional_params={z:{1:{w:2}}}",
+            "must have keys that are swept or given before; found z, and before it x, y",
+        ),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1; found 0"),
         ("hydra.sweeper.max_failure_rate=2", "must be from 0 to 1; found 2"),
         ("hydra.sweeper.storage=mongo://a", "must be the URL of a database that can be opened"),

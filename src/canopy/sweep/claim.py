@@ -1,5 +1,6 @@
 """Who does which trial: no trial too many, none twice, none lost with the process that had it."""
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
@@ -9,7 +10,9 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from canopy.sweep.attributes import (
     ALIVE,
@@ -22,6 +25,8 @@ from canopy.sweep.attributes import (
     WORKER,
 )
 from canopy.training.process import is_alive, this_host, this_process
+
+log = logging.getLogger(__name__)
 
 # A worker tells this often that it lives; one of another machine that has not for so long is dead.
 SIGN_OF_LIFE_SECONDS = 30
@@ -78,17 +83,29 @@ class Claims:
         """
         running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
         dead = [trial for trial in running if not self._lives(trial)]
-        for frozen in dead:
-            # A Trial of it would draw its point anew.
-            storage, trial_id = self.study._storage, frozen._trial_id  # noqa: SLF001
+        return [trial.number for trial in dead if self.fail_and_queue(trial)]
+
+    def fail_and_queue(self, dead: FrozenTrial) -> bool:
+        """Mark a trial whose process died as failed, and queue it to be tried again.
+
+        Returns:
+            Whether it was so; not if another machine has done it before, or the trial has ended by itself.
+        """
+        # A Trial of it would draw its point anew.
+        storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
+        try:
             storage.set_trial_user_attr(trial_id, KILLED, value=True)
             storage.set_trial_user_attr(trial_id, REASON, "its process died")
-            self.study.tell(frozen.number, state=TrialState.FAIL)
-            n_retries = frozen.user_attrs.get(N_RETRIES, 0)
-            if frozen.params and n_retries < self.max_retries:
-                again = {RETRY_OF: frozen.number, N_RETRIES: n_retries + 1}
-                self.study.enqueue_trial(frozen.params, user_attrs=again)
-        return [trial.number for trial in dead]
+            # Of several machines that see it at once, the storage lets one pass.
+            if not storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
+                return False
+        except UpdateFinishedTrialError:
+            return False
+        n_retries = dead.user_attrs.get(N_RETRIES, 0)
+        if dead.params and n_retries < self.max_retries:
+            again = {RETRY_OF: dead.number, N_RETRIES: n_retries + 1}
+            self.study.enqueue_trial(dead.params, user_attrs=again)
+        return True
 
     def _lives(self, trial: FrozenTrial) -> bool:
         worker: dict[str, Any] | None = trial.user_attrs.get(WORKER)
@@ -106,9 +123,11 @@ class Claims:
 
 def counts(trial: FrozenTrial) -> bool:
     """Say whether a trial is one of those that a sweep is to do: done, failed by itself, or being done."""
-    if trial.state == TrialState.WAITING:
+    if trial.state == TrialState.WAITING or FROM_STUDY in trial.user_attrs:
         return False
-    return not any(name in trial.user_attrs for name in (KILLED, SURPLUS, FROM_STUDY))
+    # One that was taken for dead and came to its end after all is done.
+    done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return done or not (KILLED in trial.user_attrs or SURPLUS in trial.user_attrs)
 
 
 @contextmanager
@@ -118,7 +137,14 @@ def signs_of_life(trial: optuna.Trial) -> Iterator[None]:
 
     def tell() -> None:
         while not done.wait(SIGN_OF_LIFE_SECONDS):
-            trial.set_user_attr(ALIVE, time.time())
+            try:
+                trial.set_user_attr(ALIVE, time.time())
+            except (StorageInternalError, SQLAlchemyError) as error:
+                log.warning(
+                    "Trial %d cannot say that it lives: %s", trial.number, " ".join(str(error).split())
+                )
+            except UpdateFinishedTrialError:
+                return  # Another machine has taken it for dead.
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

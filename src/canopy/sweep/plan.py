@@ -15,6 +15,7 @@ from optuna.distributions import BaseDistribution
 from optuna.trial import TrialState
 
 from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR
+from canopy.sweep.branches import Branch, branches_of
 from canopy.sweep.constraints import constraints_of, parse_bound
 from canopy.sweep.storage import open_storage
 
@@ -30,6 +31,7 @@ class Plan:
 
     Attributes:
         space: Distribution of each swept key.
+        branches: What is swept only in some trials.
         fixed: Value of each key that all trials share.
         fixed_overrides: Overrides that are no `key=value`.
         sampler: Config of the sampler.
@@ -46,6 +48,7 @@ class Plan:
     sampler: DictConfig
     pruner: DictConfig
     space: dict[str, BaseDistribution]
+    branches: tuple[Branch, ...]
     fixed: dict[str, Any]
     fixed_overrides: list[str]
     custom_search_space: str | None
@@ -75,6 +78,8 @@ class Plan:
         n_trials = options["n_trials"]
         sampler = options["sampler"]
         if _is_grid(sampler):
+            if options["conditional_params"]:
+                raise ValueError("hydra.sweeper.conditional_params needs another sampler than grid")
             n_trials = min(n_trials, math.prod(map(len, grid_of(space).values())))
         plan = cls(
             study_name=options["study_name"] or Path(config.hydra.sweep.dir).name,
@@ -84,6 +89,7 @@ class Plan:
             sampler=sampler,
             pruner=options["pruner"],
             space=space,
+            branches=branches_of(options["conditional_params"], known={**space, **fixed}, fixed=fixed),
             fixed=fixed,
             fixed_overrides=fixed_overrides,
             custom_search_space=options["custom_search_space"],

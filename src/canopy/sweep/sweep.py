@@ -12,6 +12,7 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 from optuna.trial import TrialState
+from sqlalchemy.engine import make_url
 
 from canopy.files import write_text
 from canopy.sweep.claim import counts
@@ -60,7 +61,7 @@ def run_sweep(
     log.info(
         "Study %s in %s: %d of %d trials left%s",
         plan.study_name,
-        plan.storage,
+        make_url(worker.url).render_as_string(hide_password=True),
         max(n_left, 0),
         plan.n_trials,
         "" if n_left > 0 else ", nothing to do",

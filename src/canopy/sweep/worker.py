@@ -14,6 +14,7 @@ import optuna
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from canopy.compare.keys import flatten
@@ -116,6 +117,12 @@ class Worker:
             trial._suggest(key, distribution)  # noqa: SLF001 - as the stock plugin does
         for key, value in plan.fixed.items():
             trial.set_user_attr(key, value)
+        branch_values: dict[str, Any] = {}
+        for branch in plan.branches:
+            if branch.holds({**branch_values, **trial.params, **plan.fixed}):
+                for key, distribution in branch.space.items():
+                    trial._suggest(key, distribution)  # noqa: SLF001 - as above
+                branch_values |= branch.fixed
         if self._extend is not None:
             self._extend(plan.config, trial)
         overlap = trial.params.keys() & plan.fixed.keys()
@@ -129,7 +136,7 @@ class Worker:
             TRIAL_VARIABLE: str(trial.number),
         }
         return [
-            *(f"{key}={value}" for key, value in {**trial.params, **plan.fixed}.items()),
+            *(f"{key}={value}" for key, value in {**branch_values, **trial.params, **plan.fixed}.items()),
             *plan.fixed_overrides,
             f"hydra.sweep.dir={_quoted(str(self.folder))}",
             *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in variables.items()),
@@ -137,6 +144,15 @@ class Worker:
 
     def _finish(self, trial: optuna.Trial, job: JobReturn) -> None:
         """Tell the study how a trial ended."""
+        try:
+            self._tell_end(trial, job)
+        except UpdateFinishedTrialError:
+            log.warning(
+                "Trial %d was silent for so long that another machine took it for dead; it is tried again",
+                trial.number,
+            )
+
+    def _tell_end(self, trial: optuna.Trial, job: JobReturn) -> None:
         if job.hydra_cfg is not None and (run := Path(job.hydra_cfg.hydra.runtime.output_dir)).is_dir():
             trial.set_user_attr(RUN, readable(run))
             self._measure(trial, run)

@@ -20,6 +20,8 @@ class CanopyOptunaSweeperConf(OptunaSweeperConf):
         max_retries: How often a trial is tried again whose process died.
         warm_start: Points to try first, each a mapping of keys of the search space to values.
         warm_start_studies: Studies in the same storage whose finished trials the sampler knows.
+        conditional_params: Search spaces of keys that only some trials have, each below a key and its value
+            in such a trial: `{"x": {1: {"y": "range(0, 5)"}}}`.
         constraints: Upper bounds of results in `run.json`, such as `training.n_parameters<=500000`; samplers
             that can respect them do.
     """
@@ -31,6 +33,7 @@ class CanopyOptunaSweeperConf(OptunaSweeperConf):
     max_retries: int = 1
     warm_start: list[dict[str, Any]] = field(default_factory=list)
     warm_start_studies: list[str] = field(default_factory=list)
+    conditional_params: dict[str, Any] = field(default_factory=dict)
     constraints: list[str] = field(default_factory=list)
 
 

@@ -1,0 +1,71 @@
+"""Who does which trial when machines die, or are only silent."""
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from canopy.sweep.claim import SILENCE_SECONDS, Claims, counts
+
+
+@pytest.fixture
+def study() -> optuna.Study:
+    return optuna.create_study()
+
+
+def claims_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> Claims:
+    lock = folder / "claims.lock"
+    return Claims(study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
+
+
+def start_elsewhere(claims: Claims, *, seconds_ago: float) -> optuna.Trial:
+    """Let a machine that gave its last sign of life so long ago have the next trial."""
+    trial = claims.claim()
+    assert trial is not None
+    trial.suggest_float("x", 0, 1)
+    trial.set_user_attr("worker", {**trial.user_attrs["worker"], "host": "another"})
+    trial.set_user_attr("alive", trial.user_attrs["alive"] - seconds_ago)
+    return trial
+
+
+def test_another_machine_s_trial_is_its_own_while_it_gives_signs_of_life(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    claims = claims_of(study, tmp_path)
+    start_elsewhere(claims, seconds_ago=SILENCE_SECONDS - 60)
+    assert claims.recover() == []
+    assert claims.n_left() == 1
+
+
+def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    claims = claims_of(study, tmp_path, max_retries=2)
+    points = []
+    for number in range(4):
+        trial = start_elsewhere(claims, seconds_ago=SILENCE_SECONDS + 1)
+        points.append(trial.params["x"])
+        assert claims.recover() == [number]
+        assert study.trials[number].state == TrialState.FAIL
+        assert claims.n_left() == 2
+    # The first, twice again, and a new one.
+    assert points[0] == points[1] == points[2] != points[3]
+
+
+def test_a_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
+    claims = claims_of(study, tmp_path)
+    start_elsewhere(claims, seconds_ago=SILENCE_SECONDS + 1)
+    (seen_by_the_other,) = study.trials
+    assert claims.recover() == [0]
+    assert not claims.fail_and_queue(seen_by_the_other)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
+
+
+def test_a_trial_that_ends_after_all_counts(study: optuna.Study, tmp_path: Path) -> None:
+    claims = claims_of(study, tmp_path)
+    trial = start_elsewhere(claims, seconds_ago=0)
+    trial.set_user_attr("killed", value=True)
+    assert not counts(study.trials[0])
+    study.tell(trial, 0.5)
+    assert counts(study.trials[0])

@@ -1,0 +1,48 @@
+"""The search spaces in configs/sweep: each parses, and sweeps keys that the config has."""
+
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.plugins import Plugins
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.sweep.plan import Plan
+
+ROOT = Path(__file__).parents[2]
+SPACES = sorted(path.stem for path in (ROOT / "configs/sweep").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    Plugins.instance()
+    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
+        return compose("train", [*overrides], return_hydra_config=True)
+
+
+def plan_of(name: str) -> Plan:
+    cfg = composed(f"sweep={name}")
+    return Plan.make([], cfg.hydra.sweeper, cfg)
+
+
+@pytest.mark.parametrize("name", SPACES)
+def test_each_key_is_one_of_the_config(name: str) -> None:
+    plan = plan_of(name)
+    assert plan.study_name == name
+    assert plan.directions == ("maximize",)
+    branches = [[], *([f"{branch.key}={branch.value}"] for branch in plan.branches)]
+    for overrides, keys in zip(branches, [plan.space, *(b.space for b in plan.branches)], strict=True):
+        cfg = composed(f"sweep={name}", *overrides)
+        for key in keys:
+            known = OmegaConf.select(cfg, key) is not None or key in cfg.hydra.runtime.choices
+            assert known, key
+
+
+def test_only_one_of_two_models_has_embeddings() -> None:
+    (branch,) = plan_of("architecture").branches
+    assert branch.holds({"model": "mlp_periodic"})
+    assert not branch.holds({"model": "mlp"})
+    assert branch.space.keys() == {
+        "model.net.embedding.n_frequencies",
+        "model.net.embedding.d_embedding",
+        "model.net.embedding.frequency_init_scale",
+    }
