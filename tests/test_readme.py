@@ -4,6 +4,7 @@ import re
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from canopy.evaluation.summary import BEGIN, END, Results, insert_table
@@ -56,3 +57,16 @@ def test_missing_reports_name_the_way_out(tmp_path: Path) -> None:
         FileNotFoundError, match='metrics.json must exist; found no such file; run "make repro" first'
     ):
         Results(tmp_path)
+
+
+def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
+    measured = pd.read_csv(ROOT / "reports/benchmark/sweepers.csv").pivot_table(
+        index="seed", columns="sweeper"
+    )
+    rows = [
+        f"| {seed} | {row['trials_per_hour', 'stock']:.0f} | {row['trials_per_hour', 'ours']:.0f} "
+        f"| {row['best_in_time', 'stock']:.4f} | {row['best_in_time', 'ours']:.4f} |"
+        for seed, row in measured.iterrows()
+    ]
+    table = "\n".join(rows)
+    assert table in (ROOT / "docs/sweeps.md").read_text(), f"docs/sweeps.md must have\n{table}"

@@ -18,6 +18,8 @@ def main(cfg: DictConfig) -> Any:
         raise RuntimeError("as asked for")
     if cfg.returns == "invalid":
         return math.nan
+    if cfg.returns == "zero":
+        return 0.0
     x, y = cfg.x, cfg.y
     if cfg.returns == "two":
         return 4 * x**2 + 4 * y**2, (x - 5) ** 2 + (y - 5) ** 2

@@ -37,6 +37,13 @@ def test_each_key_is_one_of_the_config(name: str) -> None:
             assert known, key
 
 
+def test_the_model_as_it_is_configured_comes_first() -> None:
+    plan = plan_of("mlp_periodic")
+    (point,) = plan.warm_start
+    assert point.keys() == plan.space.keys()
+    assert point["model.net.hidden"] == "[384,384,384]"
+
+
 def test_only_one_of_two_models_has_embeddings() -> None:
     (branch,) = plan_of("architecture").branches
     assert branch.holds({"model": "mlp_periodic"})

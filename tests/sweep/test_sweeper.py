@@ -246,6 +246,19 @@ def test_known_points_come_first_and_other_studies_are_known(tmp_path: Path) -> 
     assert len(trials(tmp_path, "later")) == 6
 
 
+def test_commands_that_start_together_try_known_points_once(tmp_path: Path) -> None:
+    options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=4", "x=choice([1],[2])", "y=interval(0,9)"]
+    options += ["hydra.sweeper.warm_start=[{x:[1],y:1},{x:[2],y:2}]", "returns=zero"]
+    processes = [
+        subprocess.Popen(command(tmp_path, *options, *stored(tmp_path)), cwd=APP.parent) for _ in range(2)
+    ]
+    assert [process.wait() for process in processes] == [0, 0]
+    points = [tuple(trial.params.values()) for trial in trials(tmp_path)]
+    assert len(points) == 4
+    assert points[:2] == [("[1]", 1), ("[2]", 2)]
+    assert len(set(points)) == 4
+
+
 def test_a_key_is_swept_where_its_condition_holds(tmp_path: Path) -> None:
     run(
         tmp_path,
@@ -268,6 +281,8 @@ def test_a_key_is_swept_where_its_condition_holds(tmp_path: Path) -> None:
             "+hydra.sweeper.conditional_params={z:{1:{w:2}}}",
             "must have keys that are swept or given before; found z, and before it x, y",
         ),
+        ("hydra.sweeper.warm_start=[{z:1}]", "must have swept keys, x, y; found z"),
+        ("hydra.sweeper.warm_start=[{x:1},{y:6}]", "warm_start must be within y=FloatDistribution"),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1; found 0"),
         ("hydra.sweeper.max_failure_rate=2", "must be from 0 to 1; found 2"),
         ("hydra.sweeper.storage=mongo://a", "must be the URL of a database that can be opened"),

@@ -2,7 +2,8 @@
 
 import functools
 import math
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -21,6 +22,9 @@ from canopy.sweep.storage import open_storage
 
 # What samplers and pruners may be made of; custom search spaces are the user's own code.
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optuna.pruners.*")
+
+# How long the command that makes a study may take to add one known point to it.
+SET_UP_SECONDS = 2.0
 
 Direction = Literal["minimize", "maximize"]
 
@@ -98,7 +102,7 @@ class Plan:
             timeout=options["timeout"],
             max_failure_rate=options["max_failure_rate"],
             max_retries=options["max_retries"],
-            warm_start=tuple(OmegaConf.to_container(point) for point in options["warm_start"]),  # type: ignore[misc]
+            warm_start=tuple(map(_point_of, options["warm_start"])),
             warm_start_studies=tuple(options["warm_start_studies"]),
             constraints=dict(map(parse_bound, options["constraints"])),
             config=config,
@@ -114,6 +118,11 @@ class Plan:
             raise ValueError(
                 f"hydra.sweeper.max_failure_rate must be from 0 to 1; found {self.max_failure_rate}"
             )
+        space = dict(self.space)
+        for branch in self.branches:
+            space |= branch.space
+        for point in self.warm_start:
+            check_point(point, space, fixed=self.fixed)
         mode = OmegaConf.select(self.config, "objective.mode")
         plain = OmegaConf.select(self.config, "objective.returns") is None
         if mode and plain and self.directions != ({"max": "maximize", "min": "minimize"}[mode],):
@@ -163,9 +172,11 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path]:
         ValueError: If the study has other directions than the sweep.
     """
     storage = open_storage(storage_url(plan, default))
-    study = optuna.create_study(
-        study_name=plan.study_name, storage=storage, directions=plan.directions, load_if_exists=True
-    )
+    try:
+        study = optuna.create_study(study_name=plan.study_name, storage=storage, directions=plan.directions)
+    except optuna.exceptions.DuplicatedStudyError:
+        study = optuna.load_study(study_name=plan.study_name, storage=storage)
+        _wait_until_set_up(study)
     found = tuple(direction.name.lower() for direction in study.directions)
     if found != plan.directions:
         raise ValueError(
@@ -191,9 +202,54 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path]:
     return study, Path(study.user_attrs[FOLDER])
 
 
+def _wait_until_set_up(study: optuna.Study) -> None:
+    """Give the command that made a study the time to add the known points; it may have died meanwhile."""
+    n_before, deadline = -1, 0.0
+    while FOLDER not in study.user_attrs:
+        n_trials = len(study.get_trials(deepcopy=False))
+        if n_trials != n_before:
+            n_before, deadline = n_trials, time.monotonic() + SET_UP_SECONDS
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
 def storage_url(plan: Plan, folder: Path) -> str:
     """Give the URL of a sweep's storage."""
     return plan.storage or f"sqlite:///{folder / 'study.db'}"
+
+
+def check_point(
+    point: Mapping[str, Any], space: Mapping[str, BaseDistribution], *, fixed: Collection[str]
+) -> None:
+    """Refuse a known point that the sampler could not draw, which Optuna would silently replace.
+
+    Raises:
+        ValueError: If a key is not swept, or its value not in its range.
+    """
+    for key, value in point.items():
+        if key in fixed:
+            continue
+        if key not in space:
+            raise ValueError(
+                f"hydra.sweeper.warm_start must have swept keys, {', '.join(space)}; found {key}"
+            )
+        try:
+            is_known = space[key]._contains(space[key].to_internal_repr(value))  # noqa: SLF001
+        except ValueError:
+            is_known = False
+        if not is_known:
+            raise ValueError(f"hydra.sweeper.warm_start must be within {key}={space[key]}; found {value!r}")
+
+
+def _point_of(node: DictConfig) -> dict[str, Any]:
+    """Read a known point; lists are texts in search spaces."""
+    return {
+        str(key): f"[{','.join(map(str, value))}]"
+        if isinstance(value, Sequence) and not isinstance(value, str)
+        else value
+        for key, value in node.items()
+    }
 
 
 def grid_of(space: Mapping[str, BaseDistribution]) -> dict[str, list[Any]]:

@@ -40,12 +40,18 @@ class CanopyOptunaSweeperConf(OptunaSweeperConf):
 # Optuna's pruners, by their names there; an option that is left out has Optuna's own default.
 PRUNERS: dict[str, dict[str, Any]] = {
     "none": {"_target_": "optuna.pruners.NopPruner"},
-    "median": {"_target_": "optuna.pruners.MedianPruner", "n_startup_trials": 5, "n_warmup_steps": 0},
+    "median": {
+        "_target_": "optuna.pruners.MedianPruner",
+        "n_startup_trials": 5,
+        "n_warmup_steps": 0,
+        "interval_steps": 1,
+    },
     "percentile": {
         "_target_": "optuna.pruners.PercentilePruner",
         "percentile": 25.0,
         "n_startup_trials": 5,
         "n_warmup_steps": 0,
+        "interval_steps": 1,
     },
     "asha": {
         "_target_": "optuna.pruners.SuccessiveHalvingPruner",
