@@ -24,6 +24,8 @@ def run_name(name: str | None, experiment: str | None, overrides: Sequence[str])
     Examples:
         >>> run_name(None, "mlp", ["experiment=mlp", "model.optimizer.lr=0.01", "seed=1", "resume=auto"])
         'mlp_lr=0.01_seed=1'
+        >>> run_name(None, "mlp", ["model.net.hidden=[256, 256]"])
+        'mlp_hidden=256,256'
         >>> run_name("wide net", "mlp", ["seed=1"])
         'wide-net'
     """
@@ -49,4 +51,4 @@ def shorten_override(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[^\w.,=+~-]+", "-", text).strip("-")
+    return re.sub(r"[^\w.,=+~-]+", "-", re.sub(r"[\[\]'\"]|(?<=,) ", "", text)).strip("-")
