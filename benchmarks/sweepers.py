@@ -79,9 +79,7 @@ def measure(sweeper: str, seed: int, arguments: argparse.Namespace) -> None:
             f"hydra.sweeper.n_trials={arguments.trials}",
         ],
         "ours": [
-            *("sweep=mlp", "hydra.sweeper.n_trials=10000", "hydra.sweeper.warm_start=[]"),
-            # Half of the epochs, as in the sweep's config.
-            f"hydra.sweeper.pruner.interval_steps={arguments.epochs // 2 + 1}",
+            *("sweep=mlp_quick", "hydra.sweeper.n_trials=10000", "hydra.sweeper.warm_start=[]"),
             f"hydra.sweeper.timeout={seconds_of_stock(seed, arguments) if sweeper == 'ours' else 0}",
             *arguments.overrides,
         ],

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import optuna
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
@@ -35,6 +37,26 @@ def test_each_key_is_one_of_the_config(name: str) -> None:
         for key in keys:
             known = OmegaConf.select(cfg, key) is not None or key in cfg.hydra.runtime.choices
             assert known, key
+
+
+def pruners() -> list[str]:
+    Plugins.instance()
+    stored = ConfigStore.instance().repo["hydra"]["sweeper"]["pruner"]
+    own = (ROOT / "configs/hydra/sweeper/pruner").glob("*.yaml")
+    return sorted({Path(name).stem for name in stored} | {path.stem for path in own})
+
+
+@pytest.mark.parametrize("pruner", pruners())
+def test_each_pruner_can_take_the_place_of_the_sweep_s(pruner: str) -> None:
+    cfg = composed("sweep=mlp", f"hydra/sweeper/pruner={pruner}")
+    made = Plan.make([], cfg.hydra.sweeper, cfg).make_pruner()
+    assert (pruner == "none") == isinstance(made, optuna.pruners.NopPruner)
+
+
+def test_without_a_pruner_nothing_is_pruned() -> None:
+    cfg = composed("sweep=mlp", "hydra.sweeper.pruner=null")
+    made = Plan.make([], cfg.hydra.sweeper, cfg).make_pruner()
+    assert isinstance(made, optuna.pruners.NopPruner)
 
 
 def test_the_model_as_it_is_configured_comes_first() -> None:

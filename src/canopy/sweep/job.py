@@ -5,11 +5,10 @@ from typing import Any
 
 import optuna
 from hydra.core.hydra_config import HydraConfig
-from hydra.utils import instantiate
 
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED
-from canopy.sweep.plan import WHITELIST
+from canopy.sweep.plan import make_pruner
 from canopy.sweep.storage import open_storage
 
 
@@ -26,8 +25,7 @@ class JobTrial:
         self.number = number
         self.study_name = study_name
         self._study = optuna.load_study(study_name=study_name, storage=open_storage(storage))
-        pruner = HydraConfig.get().sweeper.pruner
-        self._pruner: optuna.pruners.BasePruner = instantiate(pruner, _execution_whitelist_=WHITELIST)
+        self._pruner = make_pruner(HydraConfig.get().sweeper.pruner)
         self._storage = self._study._storage  # noqa: SLF001 - a Trial of it would draw its point anew
         self._id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)  # noqa: SLF001
 

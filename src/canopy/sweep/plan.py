@@ -3,6 +3,7 @@
 import functools
 import math
 import time
+import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ class Plan:
     directions: tuple[Direction, ...]
     monitor: tuple[str, ...]
     sampler: DictConfig
-    pruner: DictConfig
+    pruner: DictConfig | None
     space: dict[str, BaseDistribution]
     branches: tuple[Branch, ...]
     fixed: dict[str, Any]
@@ -146,7 +147,7 @@ class Plan:
         objects: dict[str, Any] = {}
         if self.constraints and "constraints_func" in node:
             objects["constraints_func"] = functools.partial(constraints_of, n=len(self.constraints))
-        made: Any = instantiate(node, _execution_whitelist_=WHITELIST, **objects)
+        made: Any = _instantiate(node, **objects)
         if isinstance(made, functools.partial):
             made = made(grid_of(self.space))
         assert isinstance(made, optuna.samplers.BaseSampler)
@@ -154,8 +155,22 @@ class Plan:
 
     def make_pruner(self) -> optuna.pruners.BasePruner:
         """Make the pruner."""
-        pruner: optuna.pruners.BasePruner = instantiate(self.pruner, _execution_whitelist_=WHITELIST)
-        return pruner
+        return make_pruner(self.pruner)
+
+
+def make_pruner(node: DictConfig | None) -> optuna.pruners.BasePruner:
+    """Make a pruner of its config; without one, nothing is pruned."""
+    if node is None:
+        return optuna.pruners.NopPruner()
+    pruner: optuna.pruners.BasePruner = _instantiate(node)
+    return pruner
+
+
+def _instantiate(node: Any, **objects: Any) -> Any:
+    with warnings.catch_warnings():
+        # That Optuna may change it: a sampler or pruner is chosen by name, and Optuna's version is pinned.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return instantiate(node, _execution_whitelist_=WHITELIST, **objects)
 
 
 def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path]:
