@@ -46,7 +46,7 @@ runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 
 test: $(INSTALLED) ## Run the tests
 	@# Two processes side by side: with threads of their own they would wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -86,7 +86,7 @@ def test_a_pruned_trial_is_one_whichever_process_ran_it(launcher: str, tensors: 
         tmp_path,
         ROOT / "src/train.py",
         *("sweep=mlp", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"),
-        *("data.batch_size=32", f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=3"),
+        *("data.batch_size=32", f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=2"),
         *(f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
         "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
         *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),

@@ -71,7 +71,6 @@ def test_a_pruned_trial_is_neither_complete_nor_failed(sweep: Sweep, tmp_path: P
     sweep(
         *("hydra/sweeper/pruner=none", f"hydra.sweeper.pruner._target_={threshold}"),
         *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),
-        "hydra.sweeper.n_jobs=2",
     )
     for trial in trials(tmp_path):
         assert trial.state == TrialState.PRUNED

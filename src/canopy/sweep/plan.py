@@ -2,7 +2,6 @@
 
 import functools
 import math
-import time
 import warnings
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,18 +13,12 @@ from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution
-from optuna.trial import TrialState
 
-from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR
 from canopy.sweep.branches import Branch, branches_of
 from canopy.sweep.constraints import constraints_of, parse_bound
-from canopy.sweep.storage import open_storage
 
 # What samplers and pruners may be made of; custom search spaces are the user's own code.
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optuna.pruners.*")
-
-# How long the command that makes a study may take to add one known point to it.
-SET_UP_SECONDS = 2.0
 
 Direction = Literal["minimize", "maximize"]
 
@@ -132,18 +125,17 @@ class Plan:
                 f"{', '.join(self.directions)}: set hydra.sweeper.direction"
             )
 
-    def make_sampler(self, *, seed_offset: int) -> optuna.samplers.BaseSampler:
+    def make_sampler(self, *, first: bool) -> optuna.samplers.BaseSampler:
         """Make the sampler.
 
         Args:
-            seed_offset: 0 for the seed as it is configured; another number for other draws, so that a
-                study that goes on, or another worker, does not draw the same points again. Samplers that
-                keep their position in the storage keep their seed.
+            first: Whether for the first worker of a new study. Only that one takes the configured seed, as
+                the stock plugin does: with the same seed, another one, or one that goes on later, would draw
+                the same points again. Samplers that keep their position in the storage keep their seed.
         """
         node: dict[str, Any] = dict(self.sampler)
-        stored = _is_grid(node) or "QMC" in node["_target_"]
-        if seed_offset and node.get("seed") is not None and not stored:
-            node["seed"] = (node["seed"] + 1_000_003 * seed_offset) % 2**32
+        if not first and "seed" in node and not _is_grid(node) and "QMC" not in node["_target_"]:
+            node["seed"] = None
         objects: dict[str, Any] = {}
         if self.constraints and "constraints_func" in node:
             objects["constraints_func"] = functools.partial(constraints_of, n=len(self.constraints))
@@ -171,67 +163,6 @@ def _instantiate(node: Any, **objects: Any) -> Any:
         # That Optuna may change it: a sampler or pruner is chosen by name, and Optuna's version is pinned.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return instantiate(node, _execution_whitelist_=WHITELIST, **objects)
-
-
-def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path]:
-    """Open a sweep's study, or create it with its warm start.
-
-    Args:
-        plan: The sweep.
-        default: Folder of a new study's runs.
-
-    Returns:
-        The study and the folder of its runs, the same each time.
-
-    Raises:
-        ValueError: If the study has other directions than the sweep.
-    """
-    storage = open_storage(storage_url(plan, default))
-    try:
-        study = optuna.create_study(study_name=plan.study_name, storage=storage, directions=plan.directions)
-    except optuna.exceptions.DuplicatedStudyError:
-        study = optuna.load_study(study_name=plan.study_name, storage=storage)
-        _wait_until_set_up(study)
-    found = tuple(direction.name.lower() for direction in study.directions)
-    if found != plan.directions:
-        raise ValueError(
-            f"The study {plan.study_name} must have the sweep's directions {plan.directions}; found {found}: "
-            "choose another hydra.sweeper.study_name"
-        )
-    if FOLDER not in study.user_attrs:
-        for name in plan.warm_start_studies:
-            earlier = optuna.load_study(study_name=name, storage=storage)
-            study.add_trials(
-                optuna.create_trial(
-                    params=trial.params,
-                    distributions=trial.distributions,
-                    values=trial.values,
-                    user_attrs={FROM_STUDY: name},
-                )
-                for trial in earlier.get_trials(states=(TrialState.COMPLETE,))
-            )
-        for point in plan.warm_start:
-            study.enqueue_trial(point)
-        study.set_user_attr(MONITOR, list(plan.monitor))
-        study.set_user_attr(FOLDER, str(default))
-    return study, Path(study.user_attrs[FOLDER])
-
-
-def _wait_until_set_up(study: optuna.Study) -> None:
-    """Give the command that made a study the time to add the known points; it may have died meanwhile."""
-    n_before, deadline = -1, 0.0
-    while FOLDER not in study.user_attrs:
-        n_trials = len(study.get_trials(deepcopy=False))
-        if n_trials != n_before:
-            n_before, deadline = n_trials, time.monotonic() + SET_UP_SECONDS
-        if time.monotonic() > deadline:
-            return
-        time.sleep(0.05)
-
-
-def storage_url(plan: Plan, folder: Path) -> str:
-    """Give the URL of a sweep's storage."""
-    return plan.storage or f"sqlite:///{folder / 'study.db'}"
 
 
 def check_point(

@@ -38,10 +38,14 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     """
     context = multiprocessing.get_context("spawn")
     # The command itself and what Hydra keeps for it are no modules that a new process could import.
-    common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, launcher, Singleton.get_state()))
+    state = Singleton.get_state()
+    common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, launcher, state))
 
     def start(index: int) -> BaseProcess:
-        process = context.Process(target=_work, args=(common, index, os.getpid()), name=f"worker-{index}")
+        is_first = worker.is_first and index == 0
+        process = context.Process(
+            target=_work, args=(common, os.getpid()), kwargs={"is_first": is_first}, name=f"worker-{index}"
+        )
         process.start()
         return process
 
@@ -62,13 +66,13 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                     n_started += 1
 
 
-def _work(common: bytes, index: int, parent: int) -> None:
+def _work(common: bytes, parent: int, *, is_first: bool) -> None:
     """Be a worker: the first function of a new process."""
     plan, folder, deadline, launcher, state = cloudpickle.loads(common)
     Singleton.set_state(state)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        Worker(plan, folder=folder, deadline=deadline, index=index).run(launcher)
+        Worker(plan, folder=folder, deadline=deadline, is_first=is_first).run(launcher)
     except TooManyFailuresError as error:
         log.error("%s", error)
         raise SystemExit(TOO_MANY_FAILURES) from error

@@ -1,11 +1,13 @@
 """Where studies are kept: an embedded SQLite file, or any database that Optuna knows."""
 
 import functools
+import time
 from pathlib import Path
+from typing import Any
 
 import optuna
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 DEFAULT_STORAGE = "sqlite:///logs/sweeps.db"
 
@@ -29,9 +31,21 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             options = {"connect_args": {"timeout": LOCK_SECONDS}}
-        return optuna.storages.RDBStorage(url, engine_kwargs=options)
+        return _open(url, options)
     except (SQLAlchemyError, ImportError, OSError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"hydra.sweeper.storage must be the URL of a database that can be opened; found {reason}"
         ) from error
+
+
+def _open(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
+    """Open a database; of two commands that make its tables at once, the later one opens it again."""
+    for seconds in (0.1, 0.5, 2.0):
+        try:
+            return optuna.storages.RDBStorage(url, engine_kwargs=options)
+        except (OperationalError, ProgrammingError, IntegrityError) as error:
+            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                raise
+            time.sleep(seconds)
+    return optuna.storages.RDBStorage(url, engine_kwargs=options)

@@ -16,8 +16,9 @@ from sqlalchemy.engine import make_url
 
 from canopy.files import write_text
 from canopy.sweep.claim import counts
-from canopy.sweep.plan import Plan, open_study
+from canopy.sweep.plan import Plan
 from canopy.sweep.pool import run_workers
+from canopy.sweep.study import open_study
 from canopy.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def run_sweep(
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan = Plan.make(arguments, options, config)
-    study, folder = open_study(plan, Path(config.hydra.sweep.dir))
+    study, folder, is_new = open_study(plan, Path(config.hydra.sweep.dir))
     # The study's own folder, also when an earlier command made it.
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)
@@ -56,7 +57,7 @@ def run_sweep(
     launcher = Plugins.instance().instantiate_launcher(
         config=config, hydra_context=hydra_context, task_function=task_function
     )
-    worker = Worker(plan, folder=folder, deadline=_deadline(plan.timeout))
+    worker = Worker(plan, folder=folder, deadline=_deadline(plan.timeout), is_first=is_new)
     n_left = worker.claims.n_left()
     log.info(
         "Study %s in %s: %d of %d trials left%s",

@@ -23,8 +23,9 @@ from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS
 from canopy.sweep.claim import Claims, counts, signs_of_life
 from canopy.sweep.constraints import measure
-from canopy.sweep.plan import Plan, storage_url
+from canopy.sweep.plan import Plan
 from canopy.sweep.storage import open_storage
+from canopy.sweep.study import storage_url
 from canopy.training.run_folder import RECORD
 
 log = logging.getLogger(__name__)
@@ -41,18 +42,18 @@ class Worker:
         plan: The sweep.
         folder: Folder of its runs.
         deadline: Time from which no trial is started any more; None for none.
-        index: Number of the worker.
+        is_first: Whether it is the first worker of a new study.
     """
 
-    def __init__(self, plan: Plan, *, folder: Path, deadline: float | None, index: int = 0) -> None:
+    def __init__(self, plan: Plan, *, folder: Path, deadline: float | None, is_first: bool) -> None:
         self.plan = plan
         self.folder = folder
         self.deadline = deadline
-        self.index = index
+        self.is_first = is_first
         self.url = storage_url(plan, folder)
         study = optuna.load_study(study_name=plan.study_name, storage=open_storage(self.url))
         self.first = len(study.get_trials(deepcopy=False))
-        study.sampler = plan.make_sampler(seed_offset=self.first + index)
+        study.sampler = plan.make_sampler(first=is_first)
         study.pruner = plan.make_pruner()
         self.study = study
         self.claims = Claims(

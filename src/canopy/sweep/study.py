@@ -1,0 +1,77 @@
+"""The study that keeps what has been done of a sweep: opened, or created with its known points."""
+
+import time
+from pathlib import Path
+
+import optuna
+from optuna.trial import TrialState
+
+from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR
+from canopy.sweep.plan import Plan
+from canopy.sweep.storage import open_storage
+
+# How long the command that makes a study may take to add one known point to it.
+SET_UP_SECONDS = 2.0
+
+
+def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path, bool]:
+    """Open a sweep's study, or create it with its warm start.
+
+    Args:
+        plan: The sweep.
+        default: Folder of a new study's runs.
+
+    Returns:
+        The study, the folder of its runs, the same each time, and whether the study is new.
+
+    Raises:
+        ValueError: If the study has other directions than the sweep.
+    """
+    storage = open_storage(storage_url(plan, default))
+    try:
+        study = optuna.create_study(study_name=plan.study_name, storage=storage, directions=plan.directions)
+        is_new = True
+    except optuna.exceptions.DuplicatedStudyError:
+        is_new = False
+        study = optuna.load_study(study_name=plan.study_name, storage=storage)
+        _wait_until_set_up(study)
+    found = tuple(direction.name.lower() for direction in study.directions)
+    if found != plan.directions:
+        raise ValueError(
+            f"The study {plan.study_name} must have the sweep's directions {plan.directions}; found {found}: "
+            "choose another hydra.sweeper.study_name"
+        )
+    if FOLDER not in study.user_attrs:
+        for name in plan.warm_start_studies:
+            earlier = optuna.load_study(study_name=name, storage=storage)
+            study.add_trials(
+                optuna.create_trial(
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    values=trial.values,
+                    user_attrs={FROM_STUDY: name},
+                )
+                for trial in earlier.get_trials(states=(TrialState.COMPLETE,))
+            )
+        for point in plan.warm_start:
+            study.enqueue_trial(point)
+        study.set_user_attr(MONITOR, list(plan.monitor))
+        study.set_user_attr(FOLDER, str(default))
+    return study, Path(study.user_attrs[FOLDER]), is_new
+
+
+def _wait_until_set_up(study: optuna.Study) -> None:
+    """Give the command that made a study the time to add the known points; it may have died meanwhile."""
+    n_before, deadline = -1, 0.0
+    while FOLDER not in study.user_attrs:
+        n_trials = len(study.get_trials(deepcopy=False))
+        if n_trials != n_before:
+            n_before, deadline = n_trials, time.monotonic() + SET_UP_SECONDS
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+
+
+def storage_url(plan: Plan, folder: Path) -> str:
+    """Give the URL of a sweep's storage."""
+    return plan.storage or f"sqlite:///{folder / 'study.db'}"
