@@ -2,6 +2,7 @@
 
 import math
 import os
+import signal
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from omegaconf import DictConfig
 @hydra.main(config_path=None, config_name="app")
 def main(cfg: DictConfig) -> Any:
     time.sleep(cfg.sleep)
+    if cfg.dies:
+        os.kill(os.getpid(), signal.SIGKILL)
     if cfg.fails:
         raise RuntimeError("as asked for")
     if cfg.returns == "invalid":
@@ -46,6 +49,7 @@ if __name__ == "__main__":
         "z": None,
         "sleep": 0.0,
         "fails": False,
+        "dies": False,
         "returns": "one",
     }
     ConfigStore.instance().store(name="app", node=config)

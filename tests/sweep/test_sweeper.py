@@ -220,6 +220,27 @@ def test_too_many_failures_end_the_sweep(tmp_path: Path) -> None:
         assert "At most 1 of 10 trials may fail (hydra.sweeper.max_failure_rate=0.1); found 2" in output
 
 
+def test_workers_that_die_one_after_the_other_end_the_sweep(tmp_path: Path) -> None:
+    found = run(tmp_path, *SPACE, *stored(tmp_path), "dies=true", "hydra.sweeper.n_jobs=2", check=False)
+    assert "Workers must live; found 6 that died one after the other" in found
+    assert "exit code -9" in found
+    assert len(trials(tmp_path)) < 20
+
+
+def test_a_study_that_is_deleted_ends_the_sweep(tmp_path: Path) -> None:
+    overrides = (*SPACE, *stored(tmp_path), "sleep=0.5", "hydra.sweeper.n_jobs=2")
+    with subprocess.Popen(
+        command(tmp_path, *overrides), cwd=APP.parent, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    ) as process:
+        while not n_done(tmp_path):
+            assert process.poll() is None, "the sweep must be long enough"
+            time.sleep(0.02)
+        optuna.delete_study(study_name="s", storage=f"sqlite:///{tmp_path}/studies.db")
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Study s must stay in its storage while it is worked on; found it deleted" in errors.decode()
+
+
 def test_a_value_that_is_no_number_fails_the_trial(tmp_path: Path) -> None:
     options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1"]
     run(tmp_path, *SPACE, *stored(tmp_path), *options, "returns=invalid")

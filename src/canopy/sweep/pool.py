@@ -15,6 +15,7 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 
+from canopy.sweep.attributes import KILLED
 from canopy.sweep.worker import TooManyFailuresError, Worker
 
 log = logging.getLogger(__name__)
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 TOO_MANY_FAILURES = 3
 PARENT_CHECK_SECONDS = 1
+# Workers that die one after the other, for each that there should be, before the sweep gives up.
+MAX_DEATHS = 3
 
 
 def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
@@ -34,7 +37,8 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
         n_workers: Their number. They share the machine's cores.
 
     Raises:
-        TooManyFailuresError: If more trials have failed than the sweep allows.
+        TooManyFailuresError: If more trials have failed than the sweep allows, or workers die one after the
+            other and no trial comes to its end in between.
     """
     context = multiprocessing.get_context("spawn")
     # The command itself and what Hydra keeps for it are no modules that a new process could import.
@@ -52,6 +56,7 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     with _thread_share(n_workers), _ending(workers := []):
         workers += [start(index) for index in range(n_workers)]
         n_started = n_workers
+        n_deaths, n_ended = 0, _n_ended(worker)
         while workers:
             time.sleep(0.1)
             for process in [process for process in workers if not process.is_alive()]:
@@ -59,11 +64,27 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                 if process.exitcode == TOO_MANY_FAILURES:
                     raise TooManyFailuresError("Too many trials have failed; the last reason stands above")
                 if process.exitcode != 0:
+                    before, n_ended = n_ended, _n_ended(worker)
+                    n_deaths = 1 if n_ended > before else n_deaths + 1
+                    if n_deaths >= MAX_DEATHS * n_workers:
+                        raise TooManyFailuresError(
+                            f"Workers must live; found {n_deaths} that died one after the other, with no trial "
+                            f"done in between, the last with exit code {process.exitcode}: see what stands above"
+                        )
                     log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
-                    if n_started >= n_workers + worker.plan.n_trials:
-                        raise TooManyFailuresError(f"Workers must live; found {n_started} that died")
                     workers.append(start(n_started))
                     n_started += 1
+
+
+def _n_ended(worker: Worker) -> int:
+    """Count the trials that came to an end of their own."""
+    try:
+        trials = worker.study.get_trials(deepcopy=False)
+    except KeyError as error:
+        raise ValueError(
+            f"Study {worker.plan.study_name} must stay in its storage while it is worked on; found it deleted"
+        ) from error
+    return sum(trial.state.is_finished() and KILLED not in trial.user_attrs for trial in trials)
 
 
 def _work(common: bytes, parent: int, *, is_first: bool) -> None:
