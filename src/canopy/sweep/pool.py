@@ -68,8 +68,8 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                     n_deaths = 1 if n_ended > before else n_deaths + 1
                     if n_deaths >= MAX_DEATHS * n_workers:
                         raise TooManyFailuresError(
-                            f"Workers must live; found {n_deaths} that died one after the other, with no trial "
-                            f"done in between, the last with exit code {process.exitcode}: see what stands above"
+                            f"Workers must live; found {n_deaths} that died one after the other without a "
+                            f"trial done, the last with exit code {process.exitcode}: see what stands above"
                         )
                     log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
                     workers.append(start(n_started))
