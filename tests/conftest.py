@@ -120,6 +120,7 @@ def tensors(tmp_path: Path) -> Path:
         class_values=(1, 2, 3),
         class_names=("Apple", "Pear", "Plum"),
         numeric=("a", "b"),
+        quantiles=(tuple(torch.linspace(-3, 5, 129).tolist()),) * 2,
         categorical=(CategoricalFeature(name="colour", categories=("red", "green", "blue")),),
         class_counts={**counts, "train_before_cap": (200, 100, 100)},
         sha256=hashes,

@@ -17,6 +17,9 @@ FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
 PRIMARY = [path.stem for path in FILES if len(path.parts) == 1]
 CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "hydra"]
 
+# Groups that enter a config elsewhere than under their own name.
+PLACES = {"model/embedding": "model.net.embedding", "model/training": "model"}
+
 # What has no default.
 REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "output=b.csv"]}
 
@@ -24,6 +27,12 @@ REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "
 def composed(name: str, overrides: list[str]) -> DictConfig:
     with initialize_config_dir(str(CONFIGS), job_name=name):
         return compose(name, overrides)
+
+
+def choice(path: Path) -> str:
+    """The override that takes a file of a group."""
+    group = str(path.parent)
+    return f"{group}@{PLACES[group]}={path.stem}" if group in PLACES else f"{group}={path.stem}"
 
 
 def nodes(node: object) -> list[DictConfig]:
@@ -52,8 +61,7 @@ def test_a_primary_config_composes(name: str) -> None:
 
 @pytest.mark.parametrize("path", CHOICES, ids=str)
 def test_a_choice_composes(path: Path) -> None:
-    group, choice = str(path.parent), path.stem
-    cfg = composed("train", [f"{group}={choice}", "++output=a"])
+    cfg = composed("train", [choice(path), "++output=a"])
     assert "???" not in OmegaConf.to_yaml(cfg)
     for target in targets(cfg):
         get_object(target)
@@ -101,7 +109,7 @@ def test_no_config_repeats_what_the_schema_tells() -> None:
 
 @pytest.mark.parametrize("path", CHOICES, ids=str)
 def test_every_option_is_one_of_its_target(path: Path) -> None:
-    cfg = composed("train", [f"{path.parent}={path.stem}", "run_folder=a", "++output=a"])
+    cfg = composed("train", [choice(path), "run_folder=a", "++output=a"])
     OmegaConf.to_container(cfg, resolve=True)
     for node in nodes(cfg):
         parameters = signature(get_object(node["_target_"])).parameters

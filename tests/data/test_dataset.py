@@ -51,7 +51,7 @@ def test_the_schema_is_read_as_it_was_written(tensors: Path, tmp_path: Path) -> 
     assert Schema.load(tmp_path / "copy.json") == schema
     assert (schema.n_classes, schema.cardinalities) == (3, (3,))
     (tmp_path / "copy.json").write_text('{"format": 0}')
-    with pytest.raises(ValueError, match="must have the format 1; found 0"):
+    with pytest.raises(ValueError, match="must have the format 2; found 0"):
         Schema.load(tmp_path / "copy.json")
     (tmp_path / "copy.json").write_text("{")
     with pytest.raises(ValueError, match="must be a JSON file; found Expecting"):

@@ -3,7 +3,7 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from canopy.prepare.make_tensors import describe, to_tensors
+from canopy.prepare.make_tensors import N_QUANTILE_STEPS, describe, quantiles_of, to_tensors
 from canopy.table.spec import TableSpec
 
 
@@ -45,3 +45,13 @@ def test_a_row_whose_column_was_dropped_gets_a_category_of_its_own(
     assert rows.categorical.tolist() == [[0], [2], [1]]
     assert describe(spec).categorical[0].categories == ("colour2", "colour3", "other")
     assert describe(spec).cardinalities == (3,)
+
+
+def test_quantiles_stand_in_the_rows_from_the_smallest_to_the_largest() -> None:
+    rows = torch.stack([torch.arange(1000.0), torch.zeros(1000)], dim=1)
+    rows[7, 1] = -1
+    steps, constant = quantiles_of(rows[torch.randperm(1000)])
+    assert len(steps) == len(constant) == N_QUANTILE_STEPS + 1
+    assert (steps[0], steps[64], steps[-1]) == (0, 500, 999)
+    assert {*torch.tensor(steps).diff().tolist()} == {7, 8}
+    assert (constant[0], *constant[1:]) == (-1, *[0] * N_QUANTILE_STEPS)

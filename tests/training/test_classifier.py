@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning import Trainer
 from torch import nn
 
 from canopy.data.dataset import Batch
@@ -32,7 +33,7 @@ def test_corrected_logits_hold_for_the_frequencies_before_the_cap(make: partial[
     """A net that sees nothing but constant inputs must learn the frequencies from before the cap."""
 
     class Bias(nn.Module):
-        def __init__(self, *, n_numeric: int, cardinalities: object, n_classes: int) -> None:
+        def __init__(self, *, n_classes: int, **_: object) -> None:
             super().__init__()
             self.bias = nn.Parameter(torch.zeros(n_classes))
 
@@ -49,6 +50,25 @@ def test_corrected_logits_hold_for_the_frequencies_before_the_cap(make: partial[
         optimizer.step()
     probabilities = model.net.bias.softmax(dim=0)
     torch.testing.assert_close(probabilities, torch.tensor([0.5, 0.25, 0.25]), atol=1e-3, rtol=0)
+
+
+def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classifier]) -> None:
+    class Members(nn.Module):
+        def __init__(self, **_: object) -> None:
+            super().__init__()
+            self.logits = nn.Parameter(torch.tensor([[3.0, 0.0, 0.0], [0.0, 1.0, 0.0]]))
+
+        def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
+            return self.logits.expand(len(numeric), -1, -1)
+
+    model = make(net=Members, prior_correction=False)
+    model.trainer = Trainer(logger=False, log_every_n_steps=1000)
+    batch = Batch(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64), torch.tensor([0, 2]))
+    log_probabilities = model.net.logits.log_softmax(dim=1)
+    expected = -(log_probabilities[:, 0] + log_probabilities[:, 2]).sum() / 4
+    torch.testing.assert_close(model.training_step(batch, 0), expected)
+    mean = model.net.logits.softmax(dim=1).mean(dim=0)
+    torch.testing.assert_close(model(batch.numeric, batch.categorical).softmax(dim=1), mean.expand(2, -1))
 
 
 def test_only_the_net_is_optimised(make: partial[Classifier]) -> None:

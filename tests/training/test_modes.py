@@ -6,7 +6,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from canopy.data.dataset import load_rows
+from canopy.data.encoding import Encoded
+from canopy.evaluation.inference import Predictor
 from canopy.training.fit import fit
+from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 
@@ -48,6 +52,18 @@ def test_a_debug_mode_runs(composed, mode: str) -> None:
 @pytest.mark.parametrize("experiment", choices("experiment"))
 def test_an_experiment_runs(composed, experiment: str) -> None:
     fit(composed(f"experiment={experiment}", "debug=fdr"))
+
+
+@pytest.mark.parametrize("embedding", choices("model/embedding"))
+@pytest.mark.parametrize("model", choices("model"))
+def test_a_model_trains_and_is_read_back(composed, model: str, embedding: str, tensors: Path) -> None:
+    overrides = [] if model == "mlp" else [f"model/embedding@model.net.embedding={embedding}"]
+    config = composed(f"model={model}", *overrides, "trainer.max_epochs=1")
+    score = fit(config)
+    predictor = Predictor(RunFolder(config.run_folder), batch_size=50, accelerator="cpu")
+    rows = load_rows(tensors, "val", predictor.model.schema).rows
+    predicted = predictor.predict(Encoded(rows.numeric.numpy(), rows.categorical.numpy())).argmax(axis=1)
+    assert (predicted == rows.labels.numpy()).mean() == pytest.approx(score)
 
 
 @pytest.mark.parametrize("logger", choices("logger"))

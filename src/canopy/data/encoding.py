@@ -28,12 +28,13 @@ class Encoded(NamedTuple):
 
 
 def describe(spec: TableSpec) -> Schema:
-    """Describe the encoded rows of a table, counts and hashes left empty."""
+    """Describe the encoded rows of a table; quantiles, counts and hashes are left empty."""
     return Schema(
         target=spec.target,
         class_values=tuple(spec.classes),
         class_names=tuple(spec.classes.values()),
         numeric=tuple(column.name for column in spec.numeric),
+        quantiles=(),
         categorical=tuple(
             CategoricalFeature(
                 name=group.name, categories=(*group.columns, *(() if group.complete else (OTHER,)))

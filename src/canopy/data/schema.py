@@ -6,7 +6,7 @@ from typing import Any
 
 from canopy.files import read_json, write_json
 
-FORMAT = 1
+FORMAT = 2
 SCHEMA_FILE = "schema.json"
 NORMALIZATION_FILE = "normalization.json"
 
@@ -33,6 +33,8 @@ class Schema:
         class_values: Value of each class in that column, in the order of the model's outputs.
         class_names: Name of each class, in the same order.
         numeric: Numeric features, in the order of the columns of `numeric` tensors.
+        quantiles: Quantiles of each numeric feature on the training rows, as they stand in the tensors, in
+            equal steps from the smallest value to the largest.
         categorical: Categorical features, in the order of the columns of `categorical` tensors.
         class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`.
         sha256: Hash of each tensor file and of the normalisation.
@@ -42,6 +44,7 @@ class Schema:
     class_values: tuple[int, ...]
     class_names: tuple[str, ...]
     numeric: tuple[str, ...]
+    quantiles: tuple[tuple[float, ...], ...]
     categorical: tuple[CategoricalFeature, ...]
     class_counts: dict[str, tuple[int, ...]]
     sha256: dict[str, str]
@@ -81,6 +84,7 @@ class Schema:
             class_values=tuple(content["class_values"]),
             class_names=tuple(content["class_names"]),
             numeric=tuple(content["numeric"]),
+            quantiles=tuple(tuple(quantiles) for quantiles in content["quantiles"]),
             categorical=tuple(
                 CategoricalFeature(name=feature["name"], categories=tuple(feature["categories"]))
                 for feature in content["categorical"]

@@ -56,6 +56,7 @@ def tabulate(probabilities: NDArray[np.float32], schema: Schema) -> pa.Table:
         ...     class_values=(3, 5),
         ...     class_names=("Apple", "Pear"),
         ...     numeric=("size",),
+        ...     quantiles=(),
         ...     categorical=(),
         ...     class_counts={},
         ...     sha256={},

@@ -20,6 +20,9 @@ from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 
 log = logging.getLogger(__name__)
 
+# Steps between the quantiles that the schema holds: at most so many bins for a net's embeddings.
+N_QUANTILE_STEPS = 128
+
 
 def to_tensors(table: pa.Table, spec: TableSpec) -> Batch:
     """Turn checked rows into tensors.
@@ -38,6 +41,20 @@ def to_tensors(table: pa.Table, spec: TableSpec) -> Batch:
     return Batch(*(torch.from_numpy(array) for array in (*rows, labels)))
 
 
+def quantiles_of(numeric: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+    """Give quantiles of each feature in equal steps, from the smallest value to the largest.
+
+    Args:
+        numeric: Shape (n_rows, N).
+
+    Returns:
+        N times `N_QUANTILE_STEPS` + 1 values that stand in the rows, ascending.
+    """
+    shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
+    found = np.quantile(numeric.numpy(), shares, axis=0, method="nearest")
+    return tuple(tuple(column) for column in found.T.tolist())
+
+
 def run(params: DictConfig) -> None:
     """Write one tensor file for each split, then the schema that names their hashes."""
     spec = kept_table(params)
@@ -49,8 +66,10 @@ def run(params: DictConfig) -> None:
     for split in SPLITS:
         rows = to_tensors(table.filter(pc.equal(table[SPLIT_COLUMN], split)), spec)
         counts[split] = tuple(torch.bincount(rows.labels, minlength=len(spec.classes)).tolist())
+        if split == "train":
+            quantiles = quantiles_of(rows.numeric)
         save_rows(rows, processed / f"{split}.pt")
         hashes[f"{split}.pt"] = sha256(processed / f"{split}.pt")
         log.info("%s: %s rows", split, f"{len(rows.labels):,}")
-    schema = replace(describe(spec), class_counts=counts, sha256=hashes)
+    schema = replace(describe(spec), quantiles=quantiles, class_counts=counts, sha256=hashes)
     schema.save(processed / SCHEMA_FILE)

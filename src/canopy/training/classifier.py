@@ -27,7 +27,9 @@ class Classifier(LightningModule):
 
     Args:
         schema: Features and classes of the data.
-        net: Makes the net: called with `n_numeric`, `cardinalities` and `n_classes`.
+        net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
+            logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
+            learns by itself, and the mean of their probabilities is the prediction.
         optimizer: Makes the optimiser of the net's parameters.
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
@@ -66,6 +68,7 @@ class Classifier(LightningModule):
             n_numeric=len(schema.numeric),
             cardinalities=schema.cardinalities,
             n_classes=schema.n_classes,
+            quantiles=schema.quantiles,
         )
         # What a trace of the net needs; no row of any data.
         self.example_input_array = (
@@ -103,7 +106,10 @@ class Classifier(LightningModule):
             Logits, shape (B, K).
         """
         logits: Tensor = self.net(numeric, categorical)
-        return logits
+        if logits.ndim == 2:
+            return logits
+        # Their softmax is the mean of the members' probabilities.
+        return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
 
     @property
     def train_seconds(self) -> float:
@@ -132,8 +138,12 @@ class Classifier(LightningModule):
                 state.pop(key, None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self(batch.numeric, batch.categorical) + self.log_prior_ratio
-        loss = F.cross_entropy(logits, batch.labels, label_smoothing=self.label_smoothing)
+        logits = self.net(batch.numeric, batch.categorical) + self.log_prior_ratio
+        labels = batch.labels
+        if logits.ndim == 3:
+            labels = labels.repeat_interleave(logits.shape[1])
+            logits = logits.flatten(0, 1)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]

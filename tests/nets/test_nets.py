@@ -1,0 +1,111 @@
+"""What holds for every net."""
+
+from functools import partial
+from typing import Any
+
+import pytest
+import torch
+from rtdl_num_embeddings import PeriodicEmbeddings
+from torch import nn
+
+from canopy.nets.mlp import MLP
+from canopy.nets.piecewise import PiecewiseLinear
+from canopy.nets.resnet import ResNet
+from canopy.nets.tabm import TabM
+
+QUANTILES = [[-3.0, -1.0, 0.0, 1.0, 3.0]] * 3
+EMBEDDINGS = {
+    "none": None,
+    "periodic": partial(PeriodicEmbeddings, d_embedding=4, n_frequencies=6, lite=False),
+    "piecewise": partial(PiecewiseLinear, d_embedding=4, n_bins=3),
+}
+NETS = {
+    "linear": partial(MLP, hidden=[]),
+    "mlp": partial(MLP, hidden=[8, 4], dropout=0.5),
+    "resnet": partial(ResNet, n_blocks=2, width=8, hidden=4, hidden_dropout=0.5, residual_dropout=0.1),
+    "tabm": partial(TabM, n_members=3, n_blocks=2, width=8, dropout=0.5),
+    "tabm_mini": partial(TabM, kind="tabm-mini", n_members=3, n_blocks=2, width=8, dropout=0.5),
+}
+
+
+def make(net: str, *, n_numeric: int = 3, cardinalities: tuple[int, ...] = (2, 5), embedding: Any = None):
+    return NETS[net](
+        n_numeric=n_numeric,
+        cardinalities=cardinalities,
+        n_classes=7,
+        quantiles=QUANTILES[:n_numeric],
+        embedding=EMBEDDINGS[embedding or "none"],
+    )
+
+
+def inputs(
+    n_rows: int, *, n_numeric: int = 3, cardinalities: tuple[int, ...] = (2, 5)
+) -> tuple[torch.Tensor, ...]:
+    codes = torch.stack([torch.arange(n_rows) % n for n in cardinalities], dim=1) if cardinalities else None
+    return (
+        torch.randn(n_rows, n_numeric),
+        torch.zeros(n_rows, 0, dtype=torch.int64) if codes is None else codes,
+    )
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(("n_numeric", "cardinalities"), [(3, (2, 5)), (0, (3,)), (3, ())])
+def test_any_features_give_logits(
+    net: str, embedding: str, n_numeric: int, cardinalities: tuple[int, ...]
+) -> None:
+    made = make(net, n_numeric=n_numeric, cardinalities=cardinalities, embedding=embedding)
+    logits = made(*inputs(4, n_numeric=n_numeric, cardinalities=cardinalities))
+    assert logits.shape == ((4, 3, 7) if "tabm" in net else (4, 7))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_each_row_is_predicted_by_itself(net: str) -> None:
+    torch.manual_seed(0)
+    made = make(net, embedding="periodic").eval()
+    numeric, codes = inputs(5)
+    alone = torch.cat([made(numeric[i : i + 1], codes[i : i + 1]) for i in range(5)])
+    torch.testing.assert_close(made(numeric, codes), alone)
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("net", NETS)
+def test_every_weight_learns(net: str, embedding: str) -> None:
+    torch.manual_seed(0)
+    made = make(net, embedding=embedding)
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
+    rows = inputs(64)
+    for _ in range(2):  # some weights are zero at the start, and hold others back for a step
+        optimizer.zero_grad()
+        logits = made(*rows)
+        nn.functional.cross_entropy(
+            logits.reshape(-1, 7), torch.arange(len(logits.reshape(-1, 7))) % 7
+        ).backward()
+        optimizer.step()
+    still = [name for name, weight in made.named_parameters() if weight.grad is None or not weight.grad.any()]
+    assert not still
+
+
+@pytest.mark.parametrize("net", [name for name in NETS if name != "linear"])
+def test_dropout_works_in_training_alone(net: str) -> None:
+    torch.manual_seed(0)
+    made = make(net)
+    rows = inputs(16)
+    assert not torch.equal(made(*rows), made(*rows))
+    made.eval()
+    assert torch.equal(made(*rows), made(*rows))
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_the_same_seed_makes_the_same_weights(net: str) -> None:
+    weights = []
+    for _ in range(2):
+        torch.manual_seed(3)
+        weights.append(make(net, embedding="periodic").state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_members_of_tabm_differ() -> None:
+    torch.manual_seed(0)
+    logits = make("tabm")(*inputs(4))
+    assert not torch.allclose(logits[:, 0], logits[:, 1])
