@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train sweep runs test lint format readme tensorboard clean
+.PHONY: help install lock repro train sweep runs test lint format benchmark readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,16 @@ lint: $(INSTALLED) ## Check format, style and types
 format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+# Each of them can also be run alone: python benchmarks/loading.py
+BENCHMARKS := startup loading training peers preparation
+BENCHMARK_OPTIONS := $(if $(QUICK),--quick --out logs/benchmarks/quick)
+
+benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark/ (QUICK=1: three minutes)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+	    --no-build-isolation --editable '.[benchmark]'
+	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCHMARK_OPTIONS); done
+	@$(BIN)/python benchmarks/page.py $(BENCHMARK_OPTIONS)
 
 readme: $(INSTALLED) ## Write the results of reports/ into README.md
 	$(BIN)/python src/summarize.py --readme

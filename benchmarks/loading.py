@@ -1,0 +1,94 @@
+"""Rows per second that loaders hand out, shuffled: ours, PyTorch's stock one, and bare indexing of tensors.
+
+python benchmarks/loading.py
+"""
+
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from common import ROOT, median, parse, take_turns, write
+from torch.utils.data import DataLoader, TensorDataset
+
+from canopy.data.dataset import TensorRows, load_rows
+from canopy.data.loader import make_loader
+from canopy.data.schema import SCHEMA_FILE, Schema
+
+PROCESSED = ROOT / "data/processed"
+BATCH_SIZES = (256, 512, 1024, 2048, 4096, 8192)
+# The stock loader is so slow that a part of the rows does.
+N_STOCK_ROWS = 60_000
+
+
+def main() -> None:
+    arguments = parse(__doc__)
+    rows = load_rows(PROCESSED, "train", Schema.load(PROCESSED / SCHEMA_FILE))
+    results = []
+    for batch_size in (1024, 4096) if arguments.quick else BATCH_SIZES:
+        contenders = {
+            "canopy": timed(lambda: ours(rows, batch_size)),  # noqa: B023 - called within the loop
+            "indexing": timed(lambda: indexing(rows, batch_size)),  # noqa: B023
+            "index_select": timed(lambda: index_select(rows, batch_size)),  # noqa: B023
+        }
+        found = take_turns(contenders, n_repeats=3 if arguments.quick else 11)
+        found |= take_turns(
+            {
+                "stock, 0 workers": timed(lambda: stock(rows, batch_size, n_workers=0)),  # noqa: B023
+                "stock, 2 workers": timed(lambda: stock(rows, batch_size, n_workers=2)),  # noqa: B023
+            },
+            n_repeats=1 if arguments.quick else 3,
+        )
+        speed = {name: median(speeds) for name, speeds in found.items()}
+        results.append(
+            {
+                "batch_size": batch_size,
+                **{f"{name} rows/s": value for name, value in speed.items()},
+                "canopy/indexing": round(speed["canopy"] / speed["indexing"], 3),
+                "canopy/index_select": round(speed["canopy"] / speed["index_select"], 3),
+            }
+        )
+    write("loading", results, arguments, n_rows=len(rows))
+
+
+def timed(batches: Callable[[], Iterator[int]]) -> Callable[[], float]:
+    """Give rows per second over all batches."""
+
+    def measure() -> float:
+        started = time.perf_counter()
+        n_rows = sum(batches())
+        return n_rows / (time.perf_counter() - started)
+
+    return measure
+
+
+def ours(rows: TensorRows, batch_size: int) -> Iterator[int]:
+    for batch in make_loader(rows, batch_size=batch_size, shuffle=True, seed=0):
+        yield len(batch.labels)
+
+
+def indexing(rows: TensorRows, batch_size: int) -> Iterator[int]:
+    """What one writes without a loader."""
+    order = torch.randperm(len(rows))
+    for start in range(0, len(rows), batch_size):
+        index = order[start : start + batch_size]
+        _, _, labels = (tensor[index] for tensor in rows.rows)
+        yield len(labels)
+
+
+def index_select(rows: TensorRows, batch_size: int) -> Iterator[int]:
+    """The same by the faster of torch's two ways."""
+    order = torch.randperm(len(rows))
+    for start in range(0, len(rows), batch_size):
+        index = order[start : start + batch_size]
+        _, _, labels = (tensor.index_select(0, index) for tensor in rows.rows)
+        yield len(labels)
+
+
+def stock(rows: TensorRows, batch_size: int, *, n_workers: int) -> Iterator[int]:
+    part = TensorDataset(*(tensor[:N_STOCK_ROWS] for tensor in rows.rows))
+    for _, _, labels in DataLoader(part, batch_size=batch_size, shuffle=True, num_workers=n_workers):
+        yield len(labels)
+
+
+if __name__ == "__main__":
+    main()

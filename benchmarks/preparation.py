@@ -1,0 +1,151 @@
+"""Seconds and memory of each stage and of an epoch, for the table and for 3 and 10 copies of it with noise.
+
+Beside each stage stands its floor: what Arrow needs to read the stage's input and to write its outputs as
+they are. The exponent says how time grows with the rows: 1 is linear.
+
+python benchmarks/preparation.py     (after `make repro`; an hour and 12 GB of disk)
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+from common import ROOT, median, parse, write
+from omegaconf import OmegaConf
+
+from canopy.table.spec import TableSpec
+
+STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
+FACTORS = (1, 3, 10)
+TRAIN = ["trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"]
+
+
+class Cost(NamedTuple):
+    """What a process took."""
+
+    seconds: float
+    peak_mib: float
+
+
+def main() -> None:
+    arguments = parse(__doc__)
+    params = OmegaConf.load(ROOT / "params.yaml")
+    results: list[dict[str, Any]] = []
+    for factor in FACTORS[:1] if arguments.quick else FACTORS:
+        with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
+            folder = Path(name)
+            n_rows = repeat(
+                ROOT / params.paths.raw, folder / "raw.csv", factor, TableSpec.from_config(params.table)
+            )
+            overrides = [
+                f"paths.raw={folder}/raw.csv",
+                *(f"paths.{key}={folder}/{key}" for key in ("interim", "processed", "reports", "models")),
+                f"cap_classes.max_per_class={params.cap_classes.max_per_class * factor}",
+                f"hydra.run.dir={folder}/log",
+            ]
+            n_repeats = 1 if arguments.quick or factor > 3 else 3
+            for stage in STAGES:
+                results.append(
+                    {"rows": n_rows, "stage": stage, **stage_cost(stage, folder, overrides, n_repeats)}
+                )
+                print(results[-1], flush=True)
+            results.append({"rows": n_rows, "stage": "epoch", **epoch_cost(folder)})
+            print(results[-1], flush=True)
+    write("preparation", results, arguments, exponents=exponents(results))
+
+
+def repeat(source: Path, target: Path, factor: int, spec: TableSpec) -> int:
+    """Write a table several times into one file; from the second copy on, numeric columns have noise."""
+    table = pacsv.read_csv(source)
+    generator = np.random.default_rng(0)
+    with pacsv.CSVWriter(target, table.schema) as writer:
+        for copy in range(factor):
+            noisy = table
+            for column in spec.numeric if copy else ():
+                values = table[column.name].to_numpy() + generator.integers(-2, 3, len(table))
+                noisy = noisy.set_column(
+                    noisy.schema.get_field_index(column.name), column.name, pa.array(values)
+                )
+            writer.write_table(noisy)
+    return factor * len(table)
+
+
+def run(command: list[str]) -> Cost:
+    """Run a command and give its wall time and its most memory."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, cwd=ROOT, env=os.environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    if status:
+        raise subprocess.CalledProcessError(os.waitstatus_to_exitcode(status), command)
+    return Cost(seconds, usage.ru_maxrss / 1024)
+
+
+def stage_cost(stage: str, folder: Path, overrides: list[str], n_repeats: int) -> dict[str, float]:
+    before = files(folder)
+    costs = [run([sys.executable, f"scripts/{stage}.py", *overrides]) for _ in range(n_repeats)]
+    index = STAGES.index(stage)
+    source = folder / ("raw.csv" if index < 2 else f"interim/{STAGES[index - 1]}.csv")
+    return {
+        "seconds": median([cost.seconds for cost in costs]),
+        "floor_seconds": median([floor(source, files(folder) - before) for _ in range(n_repeats)]),
+        "peak_mib": round(max(cost.peak_mib for cost in costs)),
+    }
+
+
+def files(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file() and path.suffix in (".csv", ".pt")}
+
+
+def floor(source: Path, outputs: set[Path]) -> float:
+    """Read a table and write as much as the outputs hold."""
+    tables = {path: pacsv.read_csv(path) for path in outputs if path.suffix == ".csv"}
+    contents = [path.read_bytes() for path in outputs if path.suffix == ".pt"]
+    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+        started = time.perf_counter()
+        pacsv.read_csv(source)
+        for index, table in enumerate(tables.values()):
+            pacsv.write_csv(table, f"{folder}/{index}.csv")
+        for index, content in enumerate(contents):
+            Path(f"{folder}/{index}.pt").write_bytes(content)
+        return time.perf_counter() - started
+
+
+def epoch_cost(folder: Path) -> dict[str, float]:
+    """Train the default experiment for an epoch, validation included."""
+    run_folder = folder / "run"
+    cost = run(
+        [
+            *(sys.executable, "src/train.py", *TRAIN),
+            *(f"pipeline.paths.processed={folder}/processed", f"hydra.run.dir={run_folder}"),
+        ]
+    )
+    record = json.loads((run_folder / "run.json").read_text())
+    shutil.rmtree(run_folder)
+    return {"seconds": record["training"]["train_seconds"], "peak_mib": round(cost.peak_mib)}
+
+
+def exponents(results: list[dict[str, Any]]) -> dict[str, float]:
+    """Fit seconds = a * rows ** exponent to each stage."""
+    found = {}
+    for stage in (*STAGES, "epoch"):
+        rows = np.log([row["rows"] for row in results if row["stage"] == stage])
+        seconds = np.log([row["seconds"] for row in results if row["stage"] == stage])
+        if len(rows) > 1:
+            found[stage] = round(float(np.polyfit(rows, seconds, 1)[0]), 3)
+    return found
+
+
+if __name__ == "__main__":
+    main()
