@@ -9,6 +9,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.evaluation.calibration import fit_temperature
 from canopy.evaluation.evaluate import evaluate, evaluate_all
 from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
@@ -96,6 +97,7 @@ def test_a_split_scored_later_joins_the_run_s_scores(evaluate_config: DictConfig
         evaluate(RunFolder(run), evaluate_config)
         assert json.loads(kept.read_text()) == {name: scores[name] for name in expected}
     assert sorted(path.name for path in kept.parent.iterdir()) == [
+        *("calibration_test.png", "calibration_val.png"),
         *("confusion_matrix_test.png", "confusion_matrix_val.png", "metrics.json"),
         *("predictions_test.parquet", "predictions_val.parquet"),
     ]
@@ -137,3 +139,18 @@ def test_each_run_of_a_folder_is_scored(
     scored = sorted(str(path.relative_to(several)) for path in several.rglob("metrics.json"))
     assert scored == ["0_a/evaluation/metrics.json", "1_b/evaluation/metrics.json"]
     assert f"Left out {several}/2_unfinished, which has no best checkpoint yet" in caplog.text
+
+
+def test_the_temperature_is_that_of_the_validation_rows(evaluate_config: DictConfig, run: Path) -> None:
+    report = evaluate(RunFolder(run), evaluate_config)
+    predicted = pd.read_parquet(Path(evaluate_config.output) / "predictions_val.parquet")
+    probabilities = predicted.filter(like="probability_").to_numpy(np.float64)
+    temperature = fit_temperature(probabilities, predicted["label"].to_numpy())
+    for split in ("val", "test"):
+        assert report[split]["calibrated"]["temperature"] == pytest.approx(temperature)
+    assert report["val"]["calibrated"]["nll"] <= report["val"]["nll"]
+
+
+def test_without_validation_rows_there_is_no_temperature(evaluate_config: DictConfig, run: Path) -> None:
+    evaluate_config.split = "test"
+    assert "calibrated" not in evaluate(RunFolder(run), evaluate_config)["test"]

@@ -51,6 +51,34 @@ def test_calibration_error_equals_its_definition(
     assert scores.ece == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
 
 
+def test_probabilities_of_one_share_the_last_bin() -> None:
+    """Half of the rows are certain and right eight times in ten, half nearly so and always right."""
+    metrics = build_metrics(2)
+    top = torch.tensor([1.0] * 10 + [0.95] * 10, dtype=torch.float64)
+    labels = torch.tensor([1] * 2 + [0] * 18)
+    metrics.update(torch.stack([top, 1 - top], dim=1), labels)
+    # 18 of 20 are right, and the mean probability is 0.975.
+    assert float(metrics.compute()["ece"]) == pytest.approx(0.975 - 0.9, abs=1e-6)
+
+
+def test_intervals_are_those_of_a_bootstrap_over_rows(
+    predictions: tuple[torch.Tensor, torch.Tensor], scores: Scores
+) -> None:
+    labels, predicted = predictions[1].numpy(), predictions[0].argmax(dim=1).numpy()
+    generator = np.random.default_rng(1)
+    draws = []
+    for _ in range(1000):
+        rows = generator.integers(len(labels), size=len(labels))
+        confusion = sklearn_metrics.confusion_matrix(labels[rows], predicted[rows])
+        drawn = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
+        draws.append((drawn.accuracy, drawn.balanced_accuracy, drawn.macro_f1))
+    expected = np.quantile(draws, [0.025, 0.975], axis=0).T
+    found = scores.intervals()
+    assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1"]
+    np.testing.assert_allclose([*found.values()], expected, atol=0.006)
+    assert scores.intervals() == found, "the same each time"
+
+
 def test_absent_classes_score_zero_and_leave_the_means() -> None:
     confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
@@ -64,7 +92,7 @@ def test_the_report_has_every_score_of_every_class(scores: Scores) -> None:
     report = scores.report()
     assert report["n_rows"] == 500
     assert set(report) == {
-        *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "n_rows", "per_class")
+        *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "intervals", "n_rows", "per_class")
     }
     assert list(report["per_class"]) == list(NAMES)
     assert set(report["per_class"]["Pear"]) == {"precision", "recall", "f1", "support"}

@@ -9,6 +9,7 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.callbacks.calibration import CalibrationReport
 from canopy.compare.runs import run_folders
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
@@ -24,7 +25,7 @@ SPLITS = ("test", "val")
 
 
 def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run; write `metrics.json`, pictures of the confusion matrix and the predictions.
+    """Score a run; write `metrics.json`, pictures of confusion matrix and calibration, and the predictions.
 
     Args:
         run: The run.
@@ -50,16 +51,28 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         callbacks=instantiate_all(cfg.callbacks, Callback),
         logger=instantiate_all(cfg.logger, Logger),
     )
+    path = Path(cfg.output) / Path(METRICS).name
+    own = path.resolve().is_relative_to(run.path.resolve())
+    earlier: dict[str, Any] = read_json(path) if own and path.is_file() else {}
+    calibrations = [
+        callback
+        for callback in trainer.callbacks  # type: ignore[attr-defined]
+        if isinstance(callback, CalibrationReport)
+    ]
+    for calibration in calibrations:
+        # Fitted when the validation rows were scored.
+        calibration.temperature = earlier.get("val", {}).get("calibrated", {}).get("temperature")
     if "val" in splits:
         trainer.validate(model, datamodule=data, verbose=False)
     if "test" in splits:
         trainer.test(model, datamodule=data, verbose=False)
     report = {split: model.scores[split].report() for split in splits}
+    for calibration in calibrations:
+        for split, found in calibration.splits.items():
+            report[split]["calibrated"] = found.report()
     if not trainer.is_global_zero:
         return report
-    path = Path(cfg.output) / Path(METRICS).name
-    own = path.resolve().is_relative_to(run.path.resolve())
-    write_json(path, {**(read_json(path) if own and path.is_file() else {}), **report})
+    write_json(path, {**earlier, **report})
     for split, scores in report.items():
         log.info(
             "%s: accuracy %.4f, macro-F1 %.4f on %s rows",

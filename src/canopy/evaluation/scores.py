@@ -10,6 +10,11 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
+# Of the bootstrap: draws of the rows, their seed, the share of draws inside an interval.
+N_DRAWS = 2000
+SEED = 0
+LEVEL = 0.95
+
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
 
@@ -44,13 +49,30 @@ class NegativeLogLikelihood(Metric):
         return self.total / self.n_rows
 
 
+class CalibrationError(MulticlassCalibrationError):
+    """Expected calibration error whose last bin holds probabilities of exactly 1 too.
+
+    They would get a bin of their own from the parent, which sees less of an error then.
+    """
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add rows.
+
+        Args:
+            preds: Probabilities, shape (B, K).
+            target: Index of the true class, shape (B,).
+        """
+        # It computes in single precision.
+        super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
+
+
 def build_metrics(n_classes: int) -> MetricCollection:
     """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels."""
     return MetricCollection(
         {
             "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
             "nll": NegativeLogLikelihood(),
-            "ece": MulticlassCalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
+            "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
         },
         compute_groups=False,
     )
@@ -116,17 +138,36 @@ class Scores:
     @property
     def accuracy(self) -> float:
         """Share of rows that are classified right."""
-        return float(self.confusion.trace() / self.n_rows)
+        return float(_accuracy(self.confusion))
 
     @property
     def balanced_accuracy(self) -> float:
         """Mean recall of the classes that have rows."""
-        return float(self.recall[self.support > 0].mean())
+        return float(_balanced_accuracy(self.confusion))
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that have rows or predictions."""
-        return float(self.f1[self.confusion.sum(axis=0) + self.support > 0].mean())
+        return float(_macro_f1(self.confusion))
+
+    def intervals(self) -> dict[str, list[float]]:
+        """Give the interval of each overall score that other rows of the same kind would leave it in.
+
+        Returns:
+            The percentile interval of `LEVEL` from a bootstrap over rows: to draw rows anew is to draw the
+            cells of the confusion matrix anew.
+        """
+        draws = np.random.default_rng(SEED).multinomial(
+            self.n_rows, self.confusion.ravel() / self.n_rows, size=N_DRAWS
+        )
+        matrices = draws.reshape(N_DRAWS, *self.confusion.shape)
+        kinds = {
+            "accuracy": _accuracy,
+            "balanced_accuracy": _balanced_accuracy,
+            "macro_f1": _macro_f1,
+        }
+        ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+        return {name: np.quantile(score(matrices), ends).tolist() for name, score in kinds.items()}
 
     def summary(self) -> dict[str, float]:
         """Give the numbers that a logger follows: the overall scores and each class's recall."""
@@ -161,10 +202,31 @@ class Scores:
             "macro_f1": self.macro_f1,
             "nll": self.nll,
             "ece": self.ece,
+            "intervals": self.intervals(),
             "n_rows": self.n_rows,
             "per_class": per_class,
         }
 
 
+def _accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of confusion matrices of shape (..., K, K)."""
+    found: NDArray[np.float64] = confusion.trace(axis1=-2, axis2=-1) / confusion.sum(axis=(-2, -1))
+    return found
+
+
+def _balanced_accuracy(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    support = confusion.sum(axis=-1)
+    recall = _divide(confusion.diagonal(axis1=-2, axis2=-1), support)
+    found: NDArray[np.float64] = np.mean(recall, axis=-1, where=support > 0)
+    return found
+
+
+def _macro_f1(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    seen = confusion.sum(axis=-1) + confusion.sum(axis=-2)
+    f1 = _divide(2 * confusion.diagonal(axis1=-2, axis2=-1), seen)
+    found: NDArray[np.float64] = np.mean(f1, axis=-1, where=seen > 0)
+    return found
+
+
 def _divide(counts: NDArray[np.int64], totals: NDArray[np.int64]) -> NDArray[np.float64]:
-    return np.divide(counts, totals, out=np.zeros(len(counts)), where=totals > 0)
+    return np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)

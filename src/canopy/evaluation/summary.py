@@ -30,8 +30,9 @@ class Results:
         scores = test["per_class"][weakest]
         return "\n".join(
             [
-                f"Test accuracy  {test['accuracy']:.4f} on {test['n_rows']:,} rows",
-                f"Macro-F1       {test['macro_f1']:.4f}",
+                f"Test accuracy  {test['accuracy']:.4f} (95 %: {_interval(test, 'accuracy')}), "
+                f"{test['n_rows']:,} rows",
+                f"Macro-F1       {test['macro_f1']:.4f} (95 %: {_interval(test, 'macro_f1')})",
                 f"Weakest class  {weakest}: F1 {scores['f1']:.4f}, recall {scores['recall']:.4f}, "
                 f"{scores['support']:,} rows",
                 f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
@@ -55,6 +56,12 @@ class Results:
         ]
         lines += [
             "",
+            f"95 % intervals of the test scores, from a bootstrap over rows: accuracy "
+            f"{_interval(test, 'accuracy')}, macro-F1 {_interval(test, 'macro_f1')}, balanced accuracy "
+            f"{_interval(test, 'balanced_accuracy')}. With the temperature "
+            f"{test['calibrated']['temperature']:.3f}, fitted on the validation rows, the test rows' NLL is "
+            f"{test['calibrated']['nll']:.4f} and their ECE {test['calibrated']['ece']:.4f}.",
+            "",
             "| class (test) | precision | recall | F1 | rows |",
             "| --- | ---: | ---: | ---: | ---: |",
         ]
@@ -70,6 +77,11 @@ class Results:
             f"{train['device']} with {train['n_threads']} threads, seed {train['seed']}.",
         ]
         return "\n".join(lines)
+
+
+def _interval(scores: dict[str, Any], name: str) -> str:
+    low, high = scores["intervals"][name]
+    return f"{low:.4f} to {high:.4f}"
 
 
 def insert_table(readme: str, table: str) -> str:

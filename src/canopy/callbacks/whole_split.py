@@ -1,0 +1,99 @@
+"""Callbacks that need the predictions of a whole split at once, in the order of its rows."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+import torch.distributed
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from canopy.data.loader import Loader
+
+
+class WholeSplit(Callback):
+    """Keep what each step of a validation or a test gives, and hand it over when the split is through."""
+
+    def __init__(self) -> None:
+        self._batches: list[dict[str, Tensor]] = []
+
+    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+        """Use the predictions of a split; called in one process.
+
+        Args:
+            split: Its name.
+            probabilities: Of each class for each row, shape (n_rows, K).
+            labels: True classes, shape (n_rows,).
+        """
+        raise NotImplementedError
+
+    def on_validation_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._keep(outputs)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._gather(trainer, "val")
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        self._keep(outputs)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._gather(trainer, "test")
+
+    def _keep(self, outputs: dict[str, Tensor]) -> None:
+        self._batches.append({name: tensor.cpu() for name, tensor in outputs.items()})
+
+    def _gather(self, trainer: Trainer, split: str) -> None:
+        kept = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
+        self._batches = []
+        kept = gather_rows(kept, loader_of(trainer, split).sampler)
+        if trainer.is_global_zero:
+            self.finish(split, **kept)
+
+
+def loader_of(trainer: Trainer, split: str) -> Loader:
+    """Find the loader that a validation or a test goes through."""
+    loader = trainer.val_dataloaders if split == "val" else trainer.test_dataloaders
+    assert isinstance(loader, Loader)
+    return loader
+
+
+def gather_rows(values: dict[str, Tensor], batches: Iterable[Tensor]) -> dict[str, Tensor]:
+    """Put what several processes computed for their rows in the order of all rows.
+
+    Args:
+        values: Of this process: one entry for each of its rows along the first axis.
+        batches: Indices of its rows, batch after batch.
+
+    Returns:
+        The values of all rows, in every process.
+
+    Examples:
+        >>> gather_rows({"label": torch.tensor([7, 8, 9])}, [torch.tensor([2, 0]), torch.tensor([1])])
+        {'label': tensor([8, 9, 7])}
+    """
+    n_rows = len(next(iter(values.values())))
+    # A limited number of batches leaves out the last ones.
+    own = {"row": torch.cat(list(batches))[:n_rows], **values}
+    parts = [own]
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        parts = [{}] * torch.distributed.get_world_size()
+        torch.distributed.all_gather_object(parts, own)
+    together = {name: torch.cat([part[name] for part in parts]) for name in own}
+    order = together.pop("row").argsort()
+    return {name: tensor[order] for name, tensor in together.items()}
