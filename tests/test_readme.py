@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -35,7 +36,8 @@ def test_the_file_tree_is_true() -> None:
 
 def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
     """The committed README tells what the committed reports hold, whatever has been run since."""
-    for name in ("metrics.json", "train.json"):
+    (tmp_path / "benchmark").mkdir()
+    for name in ("metrics.json", "train.json", "benchmark/peers.json"):
         committed = subprocess.run(
             ["git", "show", f"HEAD:reports/{name}"], cwd=ROOT, capture_output=True, text=True, check=True
         )
@@ -70,3 +72,17 @@ def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
     ]
     table = "\n".join(rows)
     assert table in (ROOT / "docs/sweeps.md").read_text(), f"docs/sweeps.md must have\n{table}"
+
+
+def test_the_page_of_benchmarks_is_that_of_their_results(tmp_path: Path) -> None:
+    source = ROOT / "reports/benchmark"
+    for path in source.glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
+    command = [sys.executable, "benchmarks/page.py", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    # Pictures depend on the version of what draws them.
+    made, kept = (
+        re.sub("<svg.*?</svg>", "", (folder / "index.html").read_text(), flags=re.DOTALL)
+        for folder in (tmp_path, source)
+    )
+    assert made == kept, 'run "python benchmarks/page.py"'

@@ -12,7 +12,7 @@ class Results:
     """The reports of the pipeline's latest run.
 
     Args:
-        reports: Folder with `metrics.json` and `train.json`.
+        reports: Folder with `metrics.json` and `train.json`, perhaps also with `benchmark/peers.json`.
 
     Raises:
         FileNotFoundError: If the pipeline has not written them.
@@ -22,6 +22,8 @@ class Results:
         self.reports = reports
         self.metrics: dict[str, Any] = read_json(reports / "metrics.json")
         self.train: dict[str, Any] = read_json(reports / "train.json")
+        peers = reports / "benchmark/peers.json"
+        self.peers: dict[str, Any] | None = read_json(peers) if peers.is_file() else None
 
     def summary(self) -> str:
         """Give the result as a few lines: what it is, the weakest class, where the pictures are."""
@@ -76,7 +78,28 @@ class Results:
             f"{train['rows_per_second']:,} rows/s, {train['n_parameters']:,} parameters) on "
             f"{train['device']} with {train['n_threads']} threads, seed {train['seed']}.",
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self._peer_lines()])
+
+    def _peer_lines(self) -> list[str]:
+        """Give the table of other packages' models beside ours, if they have been measured."""
+        if self.peers is None:
+            return []
+        machine = self.peers["machine"]
+        rows = [
+            f"| {row['model']} | {row['fit_seconds']:.0f} | {row['predict_seconds']:.1f} "
+            f"| {row['accuracy']:.4f} | {row['macro_f1']:.4f} | {row['balanced_accuracy']:.4f} "
+            f"| {row['size_mb']:.0f} |"
+            for row in self.peers["results"]
+        ]
+        return [
+            "",
+            f"Beside other models, on the same rows, one after the other ({machine['processor']}, "
+            f"{machine['n_cores']} cores; `make benchmark` measures them, and more):",
+            "",
+            "| model | fit, s | predict, s | accuracy | macro-F1 | balanced accuracy | MB |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *rows,
+        ]
 
 
 def _interval(scores: dict[str, Any], name: str) -> str:
