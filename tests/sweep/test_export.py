@@ -89,6 +89,33 @@ def test_the_best_trial_becomes_an_experiment(sweep: Sweep, project: Path) -> No
     assert found.trainer.max_epochs == 3
 
 
+def test_what_the_sweep_s_config_sets_is_part_of_the_experiment(
+    url: str, project: Path, make_study: Make, add_trial: Make, make_run: Make
+) -> None:
+    (project / "configs/sweep/own.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - mlp\n  - _self_\n"
+        "trainer: {max_epochs: 24, log_every_n_steps: 7}\n"
+        "data: {batch_size: 256}\nmodel: {net: {activation: ReLU}}\n"
+    )
+    overrides = ["model.net.activation=GELU", "model.optimizer.lr=0.01", "sweep=own"]
+    add_trial(make_study(url), 0.5, run="logs/x/0")
+    make_run(
+        project / "logs/x/0",
+        OmegaConf.to_yaml(composed(project, overrides)),
+        overrides=overrides,
+        best=RECORD["best"],
+        training={"train_seconds": 99.6, "device": "cpu", "n_threads": 1},
+    )
+    text = export_trial(load_sweep("a", url), "found", project=project).read_text()
+    assert "100 s of training on cpu with 1 thread.\n" in text
+    assert OmegaConf.to_container(OmegaConf.create(text)) == {
+        "defaults": ["_self_", {"override /model": "mlp"}],
+        "data": {"batch_size": 256},
+        "model": {"net": {"activation": "GELU"}, "optimizer": {"lr": 0.01}},
+        "trainer": {"max_epochs": 24},
+    }
+
+
 def test_a_trial_without_its_run_is_known_from_the_sweep(sweep: Sweep, project: Path) -> None:
     path = export_trial(sweep, "found", number=0, project=project)
     assert path.read_text().splitlines()[1:4] == [

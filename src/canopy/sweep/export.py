@@ -13,17 +13,14 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.compare.keys import flatten
 from canopy.compare.tables import decimals, format_value
 from canopy.files import readable, write_text
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
-from canopy.sweep.overrides import SHOWN, Choice, run_of, split_overrides, trial_overrides
+from canopy.sweep.overrides import Choice, run_of, split_overrides, training_values, trial_overrides
 from canopy.training.run_folder import RunFolder
 
 CONFIGS = "configs"
-# What decides how a run trains; the rest is where it is written and what it shows.
-_COMPARED = ("data", "model", "objective", "trainer")
 _N_SHOWN = 3
 _NAME = re.compile(r"[A-Za-z]\w*(-\w+)*", re.ASCII)
 # Hydra reads these as values, and the default experiment is that of every run.
@@ -139,9 +136,10 @@ def expected(sweep: Sweep, trial: FrozenTrial, run: RunFolder | None) -> str:
         scores = {best["monitor"]: best["score"]}
     parts = [f"{_say(name)} {value:.{decimals(abs(value))}f}" for name, value in scores.items()]
     if training:
+        n_threads = training["n_threads"]
         parts.append(
             f"{training['train_seconds']:.0f} s of training on {training['device']} with "
-            f"{training['n_threads']} threads"
+            f"{n_threads} {'thread' if n_threads == 1 else 'threads'}"
         )
     return ", ".join(parts)
 
@@ -177,10 +175,7 @@ def _compose(text: str, name: str, *, command: list[str], configs: Path) -> Dict
 
 def _check_same(composed: DictConfig, run: RunFolder) -> None:
     """Refuse an experiment that is not what the run was trained with."""
-    expected, found = (
-        {key: value for key, value in _values(config).items() if key.removeprefix("trainer.") not in SHOWN}
-        for config in (run.config, composed)
-    )
+    expected, found = training_values(run.config), training_values(composed)
     differing = [
         f"{key} {found.get(key)!r} instead of {expected.get(key)!r}"
         for key in {**expected, **found}
@@ -193,10 +188,3 @@ def _check_same(composed: DictConfig, run: RunFolder) -> None:
             f"The experiment must give the config of {run.path}; found {shown}{more}: "
             "the configs have changed since; check out the run's commit, or train it again with repeat="
         )
-
-
-def _values(config: DictConfig) -> dict[str, Any]:
-    """Give the values that decide how a run trains, by key and as they were written."""
-    content = OmegaConf.to_container(config)
-    assert isinstance(content, dict)
-    return flatten({section: content[section] for section in _COMPARED if section in content})

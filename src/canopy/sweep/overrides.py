@@ -9,8 +9,10 @@ from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
+from canopy.compare.keys import flatten
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
 from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
 
@@ -22,6 +24,8 @@ SHOWN = frozenset(
 # Belong to the machine and to the draw: part of a command, not of an experiment.
 _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
 _EXPERIMENTAL = ("data", "model")
+# What decides how a run trains; the rest is where it is written and what it shows.
+_COMPARED = ("data", "model", "objective", "trainer")
 _MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
 
 
@@ -81,6 +85,8 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         ValueError: If one of them cannot be part of a config.
     """
     choice = Choice()
+    sweep = None
+    values: dict[str, Any] = {}
     try:
         parsed = OverridesParser.create().parse_overrides(overrides)
     except HydraException as error:
@@ -92,7 +98,7 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         root, _, rest = key.replace("/", ".").partition(".")
         is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
         if key == "sweep" and override.value() is not None:
-            choice.groups = {**groups_of_sweep(str(override.value()), configs), **choice.groups}
+            sweep = str(override.value())
         if root in _LEFT_OUT or key == "callbacks.progress_bar" or (root == "trainer" and rest in SHOWN):
             continue
         if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in _MACHINE)):
@@ -102,18 +108,38 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         elif is_group:
             _choose_group(choice, override)
         else:
-            _set(choice.values, key, override.value())
+            values[key] = override.value()
+    if sweep is not None:
+        of_sweep = choice_of_sweep(sweep, configs)
+        choice.groups = {**of_sweep.groups, **choice.groups}
+        values = {**of_sweep.values, **values}
+    for key, value in values.items():
+        _set(choice.values, key, value)
     return choice
 
 
-def groups_of_sweep(name: str, configs: Path) -> dict[str, Any]:
-    """Tell which model and data a sweep's config chooses, where the default config has others."""
+def choice_of_sweep(name: str, configs: Path) -> Choice:
+    """Tell what a sweep's config itself chooses: model and data, and values by their dotted keys."""
     with initialize_config_dir(str(configs.absolute()), job_name="train"):
         default, chosen = (
             compose("train", overrides, return_hydra_config=True).hydra.runtime.choices
             for overrides in ([], [f"sweep={name}"])
         )
-    return {group: chosen[group] for group in _EXPERIMENTAL if chosen[group] != default[group]}
+        groups = {group: chosen[group] for group in _EXPERIMENTAL if chosen[group] != default[group]}
+        without, with_sweep = (
+            training_values(compose("train", overrides))
+            for overrides in ([f"{group}={value}" for group, value in groups.items()], [f"sweep={name}"])
+        )
+    changed = {key: value for key, value in with_sweep.items() if without.get(key) != value}
+    return Choice(groups=groups, values=changed)
+
+
+def training_values(config: DictConfig) -> dict[str, Any]:
+    """Give the values that decide how a run trains, by key and as they were written."""
+    content = OmegaConf.to_container(config)
+    assert isinstance(content, dict)
+    found = flatten({section: content[section] for section in _COMPARED if section in content})
+    return {key: value for key, value in found.items() if key.removeprefix("trainer.") not in SHOWN}
 
 
 def _choose_group(choice: Choice, override: Override) -> None:
