@@ -227,6 +227,28 @@ def test_workers_that_die_one_after_the_other_end_the_sweep(tmp_path: Path) -> N
     assert len(trials(tmp_path)) < 20
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("n_jobs", [1, 2])
+def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: signal.Signals) -> None:
+    overrides = (*SPACE, *stored(tmp_path), f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.n_trials=3")
+    with subprocess.Popen(
+        command(tmp_path, *overrides, "sleep=0.5"),
+        cwd=APP.parent,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        while not n_done(tmp_path):
+            assert process.poll() is None, "the sweep must be long enough"
+            time.sleep(0.02)
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode not in (0, None)
+    assert "The sweep was stopped; the same command goes on with what is left of it" in output
+    run(tmp_path, *overrides)
+    assert sum(trial.state in DONE for trial in trials(tmp_path)) == 3
+
+
 def test_a_study_that_is_deleted_ends_the_sweep(tmp_path: Path) -> None:
     overrides = (*SPACE, *stored(tmp_path), "sleep=0.5", "hydra.sweeper.n_jobs=2")
     with subprocess.Popen(

@@ -1,14 +1,18 @@
 """Run a sweep: open or go on with its study, let workers do what is left of it, tell what came of it."""
 
 import logging
+import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import optuna
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 from optuna.trial import TrialState
@@ -68,15 +72,37 @@ def run_sweep(
         "" if n_left > 0 else ", nothing to do",
     )
     if n_left > 0:
-        if not isinstance(launcher, BasicLauncher):
-            # Another launcher runs jobs side by side itself, but only a batch at a time.
-            worker.run_batches(launcher, batch_size=plan.n_jobs)
-        elif plan.n_jobs == 1:
-            worker.run(launcher)
-        else:
-            run_workers(worker, launcher, n_workers=plan.n_jobs)
+        with _telling_how_to_go_on():
+            _run(worker, launcher, plan)
     write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(results(study))))
     tell(study, plan)
+
+
+@contextmanager
+def _telling_how_to_go_on() -> Iterator[None]:
+    """Say what to do if a signal ends the block."""
+
+    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
+        raise SystemExit(128 + number)
+
+    previous = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        log.warning("The sweep was stopped; the same command goes on with what is left of it")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _run(worker: Worker, launcher: Launcher, plan: Plan) -> None:
+    if not isinstance(launcher, BasicLauncher):
+        # Another launcher runs jobs side by side itself, but only a batch at a time.
+        worker.run_batches(launcher, batch_size=plan.n_jobs)
+    elif plan.n_jobs == 1:
+        worker.run(launcher)
+    else:
+        run_workers(worker, launcher, n_workers=plan.n_jobs)
 
 
 def _deadline(timeout: float | None) -> float | None:
