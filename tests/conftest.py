@@ -83,7 +83,7 @@ def small_params(tmp_path: Path) -> DictConfig:
                 },
             },
             "drop_columns": {"columns": []},
-            "split": {"test_size": 0.2, "val_size": 0.2},
+            "split": {"method": "stratified", "test_size": 0.2, "val_size": 0.2, "left_out": None},
             "normalize": {"methods": [{"columns": ["*"], "method": "z_score"}]},
             "cap_classes": {"max_per_class": 10},
         }

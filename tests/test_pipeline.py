@@ -22,7 +22,10 @@ from omegaconf import OmegaConf
 from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).parents[1]
-COPIED = ("configs", "scripts", "src", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "tests/data")
+COPIED = (
+    *("configs", "scripts", "src", "params.yaml", "dvc.yaml", "preparations/dvc.yaml"),
+    *(".dvcignore", ".gitignore", "tests/data"),
+)
 STAGES = [
     *("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"),
     *("compose", "train", "evaluate"),
@@ -109,8 +112,11 @@ def test_the_reports_have_their_form(project: Project) -> None:
     names = list(OmegaConf.load(ROOT / "params.yaml").table.target.classes.values())
     for scores in metrics.values():
         assert set(scores) == {
-            *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "n_rows", "per_class")
+            *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "intervals", "calibrated"),
+            *("n_rows", "per_class"),
         }
+        assert set(scores["intervals"]) == {"accuracy", "balanced_accuracy", "macro_f1"}
+        assert set(scores["calibrated"]) == {"temperature", "nll", "ece"}
         assert list(scores["per_class"]) == names
         assert sum(item["support"] for item in scores["per_class"].values()) == scores["n_rows"]
     train = project.json("reports/train.json")
@@ -182,6 +188,28 @@ def test_the_tensors_are_the_table(project: Project) -> None:
             for code, name in enumerate(feature["categories"]):
                 if name in rows:
                     np.testing.assert_array_equal(codes == code, rows[name] == 1)
+
+
+def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
+    """The fourth area alone has the fourth class: no row of that class trains."""
+    before = project.json("data/processed/schema.json")
+    project.run("dvc", "repro", "--single-item", "preparations/dvc.yaml:prepare@new_wilderness_4")
+    assert project.json("data/processed/schema.json") == before
+    folder = "data/preparations/new_wilderness/Wilderness_Area4"
+    schema = project.json(f"{folder}/processed/schema.json")
+    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
+    left_out = raw["Wilderness_Area4"] == 1
+    assert sum(schema["class_counts"]["test"]) == left_out.sum()
+    assert schema["class_counts"]["train"][3] == 0 < schema["class_counts"]["test"][3]
+    assert schema["class_counts"]["train"] == schema["class_counts"]["train_before_cap"]
+    assert [feature["name"] for feature in schema["categorical"]] == ["Soil_Type"]
+    train = ("preparation@pipeline=new_wilderness", "pipeline.split.left_out=Wilderness_Area4")
+    quick = ("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]", "run_folder=logs/left_out")
+    project.run("python", "src/train.py", *train, *quick)
+    project.run("python", "src/evaluate.py", "run=logs/left_out")
+    scores = project.json("logs/left_out/evaluation/metrics.json")
+    assert scores["test"]["n_rows"] == left_out.sum()
+    assert scores["test"]["per_class"]["Cottonwood/Willow"]["recall"] == 0
 
 
 def test_nothing_is_done_twice(project: Project) -> None:

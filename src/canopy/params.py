@@ -1,6 +1,7 @@
 """The form of `params.yaml`: its sections, their keys and types."""
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -93,12 +94,22 @@ class DropColumns:
     columns: list[str] = MISSING
 
 
+class SplitMethod(StrEnum):
+    """What decides where a row goes."""
+
+    stratified = "stratified"
+    ordered = "ordered"
+    leave_out = "leave_out"
+
+
 @dataclass
 class Split:
-    """The shares of the two draws."""
+    """How rows are divided, and the sizes of the parts."""
 
+    method: SplitMethod = MISSING
     test_size: float = MISSING
     val_size: float = MISSING
+    left_out: str | None = MISSING
 
 
 @dataclass
@@ -118,9 +129,9 @@ class Normalize:
 
 @dataclass
 class CapClasses:
-    """The most training rows of a class."""
+    """The most training rows of a class; no cap if null."""
 
-    max_per_class: int = MISSING
+    max_per_class: int | None = MISSING
 
 
 @dataclass

@@ -27,11 +27,17 @@ def test_the_graph_shows_the_net_on_demand(train_config: DictConfig, compiled: b
         run.model.net.compile(backend="eager")
     random_state = torch.get_rng_state()
     run.trainer.logger.log_graph(run.model)
+    run.trainer.logger.save()
     assert torch.equal(torch.get_rng_state(), random_state)
     assert run.model.training
     graph = GraphDef.FromString(read(train_config).Graph().SerializeToString())
-    modules = {"/".join(node.name.split("/")[:2]) for node in graph.node}
-    assert {"MLP/PeriodicEmbeddings[embedding]", "MLP/OneHot[one_hot]", "MLP/Sequential[layers]"} <= modules
+    modules = {"/".join(node.name.split("/")[:depth]) for node in graph.node for depth in (2, 3)}
+    entrance = "MLP/Features[features]"
+    assert {
+        f"{entrance}/PeriodicEmbeddings[embedding]",
+        f"{entrance}/OneHot[one_hot]",
+        "MLP/Sequential[layers]",
+    } <= modules
 
 
 def test_a_run_with_a_graph_has_the_weights_of_one_without(train_config: DictConfig, tmp_path: Path) -> None:

@@ -33,6 +33,10 @@ def test_the_seed_decides() -> None:
     assert set(first) != set(other)
 
 
+def test_without_a_cap_every_row_stays() -> None:
+    assert cap_classes(np.array([3, 1, 3]), max_per_class=None, seed=0).tolist() == [0, 1, 2]
+
+
 @pytest.mark.parametrize("cap", [0, -5])
 def test_a_cap_below_1_is_refused(cap: int) -> None:
     with pytest.raises(ValueError, match=f"max_per_class must be at least 1; found {cap}"):

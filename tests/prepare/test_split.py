@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from omegaconf import DictConfig
 
-from canopy.prepare import split
-from canopy.prepare.split import split_rows
-
-TRAIN, VAL, TEST = range(3)
+from canopy.prepare import drop_columns, split
+from canopy.prepare.split import TEST, TRAIN, VAL, leave_out, split_in_order, split_rows
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
 
 
 def test_the_published_protocol_gives_its_counts() -> None:
@@ -38,6 +38,74 @@ def test_a_class_needs_a_row_for_each_split() -> None:
         split_rows(np.array([4] * 50 + [5] * 2), test_size=0.2, val_size=0.2, seed=0)
     with pytest.raises(ValueError, match="a row in every split; found none of class 5 in val"):
         split_rows(np.array([4] * 500 + [5] * 3), test_size=0.1, val_size=0.1, seed=0)
+
+
+def test_the_first_protocol_takes_the_rows_in_order() -> None:
+    codes = split_in_order(581_012, test_size=565_892, val_size=3_780)
+    assert np.bincount(codes).tolist() == [11_340, 3_780, 565_892]
+    assert (np.diff(codes) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("test_size", "val_size", "message"),
+    [
+        (0.2, 3, "split.test_size must be a number of rows with split.method=ordered; found 0.2"),
+        (3, 1.5, "split.val_size must be a number of rows with split.method=ordered; found 1.5"),
+        (8, 2, r"must leave rows to train; found 8 \+ 2 of 10 rows"),
+    ],
+)
+def test_rows_in_order_need_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        split_in_order(10, test_size=test_size, val_size=val_size)
+
+
+def test_the_rows_left_out_test_and_no_others() -> None:
+    labels = np.arange(100) % 4
+    tested = np.arange(100) >= 60
+    codes = leave_out(labels, tested, val_size=0.2, seed=0)
+    assert ((codes == TEST) == tested).all()
+    assert np.bincount(labels[codes == VAL]).tolist() == [3, 3, 3, 3]
+    assert (codes[~tested] == TRAIN).sum() == 48
+
+
+def test_a_class_may_be_among_the_rows_left_out_alone() -> None:
+    labels = np.array([0, 1] * 20 + [2] * 10)
+    codes = leave_out(labels, labels == 2, val_size=0.25, seed=0)
+    assert np.bincount(codes).tolist() == [30, 10, 10]
+    with pytest.raises(ValueError, match="to train and to validate, or none; found class 2 with 1 beside"):
+        leave_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
+
+
+@pytest.mark.parametrize("tested", [np.zeros(10, dtype=bool), np.ones(10, dtype=bool)])
+def test_some_rows_are_left_out_and_some_are_not(tested: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"split.left_out must leave out some rows; found (0|10) of 10"):
+        leave_out(np.zeros(10, dtype=np.int64), tested, val_size=0.2, seed=0)
+
+
+def test_a_dropped_column_can_say_what_is_left_out(
+    small_params: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Plums alone are blue; the colour is no feature."""
+    rows = [(i, i, *((1, 0) if i % 2 else (0, 1)), 0, 1 + i % 2) for i in range(20)]
+    rows += [(i, i, 0, 0, 1, 3) for i in range(5)]
+    header = "weight,size,colour1,colour2,colour3,kind"
+    lines = [",".join(map(str, row)) for row in rows]
+    Path(small_params.paths.raw).write_text("\n".join([header, *lines]) + "\n")
+    small_params.drop_columns.columns = ["colour*"]
+    small_params.split.method = "leave_out"
+    small_params.split.left_out = "colour3"
+    drop_columns.run(small_params)
+    split.run(small_params)
+    table = read_table(
+        Path(small_params.paths.interim) / "split.csv", kept_table(small_params), with_split=True
+    )
+    assert [split == "test" for split in table["split"].to_pylist()] == [False] * 20 + [True] * 5
+    assert "Plum has no row in train and val" in caplog.text
+    small_params.split.left_out = "color3"
+    with pytest.raises(
+        ValueError, match=r"must be a one-hot column .*; found 'color3' \(did you mean 'colour3'"
+    ):
+        split.run(small_params)
 
 
 def test_a_class_without_rows_is_refused(small_params: DictConfig) -> None:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -27,6 +28,14 @@ def test_prior_correction_is_the_log_ratio_of_the_frequencies(make: partial[Clas
     expected = torch.log(torch.tensor([1 / 3, 1 / 3, 1 / 3]) / torch.tensor([0.5, 0.25, 0.25]))
     torch.testing.assert_close(make().log_prior_ratio, expected)
     assert make(prior_correction=False).log_prior_ratio.tolist() == [0, 0, 0]
+
+
+def test_a_class_without_training_rows_is_not_corrected(make: partial[Classifier], tensors: Path) -> None:
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    counts = {**schema.class_counts, "train_before_cap": (300, 100, 0), "train": (100, 100, 0)}
+    model = make(schema=replace(schema, class_counts=counts))
+    expected = torch.tensor([0.5 / 0.75, 0.5 / 0.25, 1]).log()
+    torch.testing.assert_close(model.log_prior_ratio, expected)
 
 
 def test_corrected_logits_hold_for_the_frequencies_before_the_cap(make: partial[Classifier]) -> None:

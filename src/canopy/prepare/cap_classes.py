@@ -16,12 +16,12 @@ from canopy.table.spec import SPLIT_COLUMN
 log = logging.getLogger(__name__)
 
 
-def cap_classes(labels: NDArray[np.int64], *, max_per_class: int, seed: int) -> NDArray[np.int64]:
+def cap_classes(labels: NDArray[np.int64], *, max_per_class: int | None, seed: int) -> NDArray[np.int64]:
     """Choose rows so that no class keeps more than `max_per_class` of them.
 
     Args:
         labels: Class of each row, shape (n_rows,).
-        max_per_class: Most rows that one class may keep, at least 1.
+        max_per_class: Most rows that one class may keep, at least 1; all of them if None.
         seed: Seed of the draw inside the classes that are cut.
 
     Returns:
@@ -34,6 +34,8 @@ def cap_classes(labels: NDArray[np.int64], *, max_per_class: int, seed: int) -> 
         >>> cap_classes(np.array([0, 0, 1]), max_per_class=2, seed=0)
         array([0, 1, 2])
     """
+    if max_per_class is None:
+        return np.arange(len(labels))
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
     order = np.random.default_rng(seed).permutation(len(labels))

@@ -30,7 +30,7 @@ def run(params: DictConfig) -> None:
 
 def _compare_with_exploration(dropped: list[str], findings: Path) -> None:
     if not findings.is_file():
-        log.warning("There is no %s to compare the dropped columns with", findings)
+        log.info("There is no %s to compare the dropped columns with", findings)
         return
     suggested = {item["column"]: item["reason"] for item in read_json(findings)["suggested_drops"]}
     for name in suggested.keys() - dropped:

@@ -9,11 +9,14 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
-from canopy.table.csv import read_table, write_table
+from canopy.params import SplitMethod
+from canopy.table.csv import read_columns, read_table, write_table
 from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, SPLITS
+from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec, nearest
 
 log = logging.getLogger(__name__)
+
+TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
 
 def split_rows(
@@ -34,19 +37,18 @@ def split_rows(
         ValueError: If a share is not between 0 and 1, or a class has too few rows to stand in every
             split.
     """
-    for name, size in (("test_size", test_size), ("val_size", val_size)):
-        if not 0 < size < 1:
-            raise ValueError(f"split.{name} must be between 0 and 1; found {size}")
+    _check_share("test_size", test_size)
+    _check_share("val_size", val_size)
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < len(SPLITS):
         raise ValueError(
             f"Each class must have at least {len(SPLITS)} rows, one for each split; found class "
             f"{values[counts.argmin()]} with {counts.min()}"
         )
-    codes = np.full(len(labels), SPLITS.index("train"), dtype=np.int8)
+    codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rest, test = _stratified_draw(np.arange(len(labels)), labels, size=test_size, seed=seed)
     _, val = _stratified_draw(rest, labels, size=val_size, seed=seed)
-    codes[test], codes[val] = SPLITS.index("test"), SPLITS.index("val")
+    codes[test], codes[val] = TEST, VAL
     for code, split in enumerate(SPLITS):
         absent = np.setdiff1d(values, labels[codes == code])
         if absent.size:
@@ -57,6 +59,78 @@ def split_rows(
     return codes
 
 
+def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> NDArray[np.int8]:
+    """Let the first rows train, those after them validate and the last ones test.
+
+    Args:
+        n_rows: Number of rows.
+        test_size: Number of rows that test.
+        val_size: Number of rows that validate.
+
+    Returns:
+        Index into `SPLITS` for each row, shape (n_rows,).
+
+    Raises:
+        ValueError: If a size is no whole number from 1 on, or no row is left to train.
+
+    Examples:
+        >>> split_in_order(6, test_size=3, val_size=1)
+        array([0, 0, 1, 2, 2, 2], dtype=int8)
+    """
+    for name, size in (("test_size", test_size), ("val_size", val_size)):
+        if size < 1 or size != int(size):
+            raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; found {size}")
+    n_test, n_val = int(test_size), int(val_size)
+    n_train = n_rows - n_test - n_val
+    if n_train < 1:
+        raise ValueError(
+            f"split.test_size + split.val_size must leave rows to train; found {n_test:,} + {n_val:,} of "
+            f"{n_rows:,} rows"
+        )
+    return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), [n_train, n_val, n_test])
+
+
+def leave_out(
+    labels: NDArray[np.int64], tested: NDArray[np.bool_], *, val_size: float, seed: int
+) -> NDArray[np.int8]:
+    """Test on given rows; draw validation rows from the others, stratified by class.
+
+    Args:
+        labels: Class of each row, shape (n_rows,).
+        tested: Whether a row tests, shape (n_rows,).
+        val_size: Share of the other rows that validate.
+        seed: Seed of the draw.
+
+    Returns:
+        Index into `SPLITS` for each row, shape (n_rows,).
+
+    Raises:
+        ValueError: If the share is not between 0 and 1, no row or every row is left out, or one of the other
+            rows' classes has fewer than two.
+    """
+    _check_share("val_size", val_size)
+    if tested.all() or not tested.any():
+        raise ValueError(
+            f"split.left_out must leave out some rows; found {tested.sum():,} of {len(tested):,}"
+        )
+    others = np.flatnonzero(~tested)
+    values, counts = np.unique(labels[others], return_counts=True)
+    if counts.min() < 2:
+        raise ValueError(
+            "Each class must have at least 2 rows to train and to validate, or none; found class "
+            f"{values[counts.argmin()]} with {counts.min()} beside the rows that split.left_out names"
+        )
+    codes = np.full(len(labels), TRAIN, dtype=np.int8)
+    _, val = _stratified_draw(others, labels, size=val_size, seed=seed)
+    codes[val], codes[tested] = VAL, TEST
+    return codes
+
+
+def _check_share(name: str, size: float) -> None:
+    if not 0 < size < 1:
+        raise ValueError(f"split.{name} must be between 0 and 1; found {size}")
+
+
 def _stratified_draw(
     rows: NDArray[np.int64], labels: NDArray[np.int64], *, size: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -64,26 +138,53 @@ def _stratified_draw(
     return rest, drawn
 
 
+def _draw(params: DictConfig, labels: NDArray[np.int64]) -> NDArray[np.int8]:
+    """Divide the rows as the section `split` says."""
+    method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
+    if method == SplitMethod.ordered:
+        return split_in_order(len(labels), **sizes)
+    if method == SplitMethod.leave_out:
+        tested = _rows_that_set(params.split.left_out, params)
+        return leave_out(labels, tested, val_size=sizes["val_size"], seed=params.seed)
+    return split_rows(labels, **sizes, seed=params.seed)
+
+
+def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
+    """Read a one-hot column of the raw table, whether or not it is dropped.
+
+    What a model is tested on without having seen it is of no use to it as a feature.
+    """
+    spec = TableSpec.from_config(params.table)
+    names = [name for group in spec.groups for name in group.columns]
+    if column not in names:
+        raise ValueError(
+            f"split.left_out must be a one-hot column with split.method=leave_out; found {column!r}"
+            f"{nearest(column or '', names)}"
+        )
+    tested: NDArray[np.bool_] = read_columns(params.paths.raw, spec)[column].to_numpy() == 1
+    return tested
+
+
 def run(params: DictConfig) -> None:
     """Add a column that names the split of each row."""
     spec = kept_table(params)
     interim = Path(params.paths.interim)
     table = read_table(interim / "drop_columns.csv", spec)
-    present = set(table[spec.target].unique().to_pylist())
+    labels = table[spec.target].to_numpy()
+    present = {*np.unique(labels).tolist()}
     for value, name in spec.classes.items():
         if value not in present:
             raise ValueError(
                 f"Each class of table.target.classes must have rows; found none of {value} ({name}): "
                 "take it out of params.yaml"
             )
-    codes = split_rows(
-        table[spec.target].to_numpy(),
-        test_size=params.split.test_size,
-        val_size=params.split.val_size,
-        seed=params.seed,
-    )
+    codes = _draw(params, labels)
     sizes = np.bincount(codes, minlength=len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
+    for value, name in spec.classes.items():
+        absent = [split for code, split in enumerate(SPLITS) if not (labels[codes == code] == value).any()]
+        if absent:
+            log.warning("%s has no row in %s", name, " and ".join(absent))
     names = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS))
     table = table.append_column(SPLIT_COLUMN, names.cast(pa.string()))
     write_table(table, interim / "split.csv", description="split")

@@ -83,7 +83,9 @@ class Classifier(LightningModule):
                 for name in ("train_before_cap", "train")
             )
             ratio = ((after / after.sum()) / (before / before.sum())).log().float()
-            assert ratio.isfinite().all(), "the stage split refuses a class without rows"
+            # A class without training rows has no frequency, and nothing to correct.
+            ratio = ratio.where(before > 0, 0.0)
+            assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
         self.register_buffer("log_prior_ratio", ratio)
         self.metrics = nn.ModuleDict({split: build_metrics(schema.n_classes) for split in ("val", "test")})
         self.scores: dict[str, Scores] = {}
