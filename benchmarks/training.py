@@ -37,7 +37,7 @@ from canopy.training.fit import fit
 NETS = {
     "mlp 2x64": (2600, ["model=mlp", "model.net.hidden=[64,64]"]),
     "mlp 3x256": (1300, ["model=mlp", "model.net.hidden=[256,256,256]"]),
-    "mlp_periodic 3x384 (default)": (650, []),
+    "mlp_periodic 3x256 (default)": (650, []),
     "mlp_periodic 3x512": (650, ["model.net.hidden=[512,512,512]"]),
 }
 

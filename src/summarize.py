@@ -8,7 +8,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.evaluation.summary import Results, write_readme
+from canopy.evaluation.summary import Results, fill_readme
+from canopy.files import write_text
 
 
 def main() -> None:
@@ -18,11 +19,11 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
     arguments = parser.parse_args()
     try:
-        results = Results(arguments.reports)
         if arguments.readme:
-            write_readme(Path("README.md"), results)
+            readme = Path("README.md")
+            write_text(readme, fill_readme(readme.read_text(encoding="utf-8"), arguments.reports))
         else:
-            sys.stdout.write(f"\n{results.summary()}\n")
+            sys.stdout.write(f"\n{Results(arguments.reports).summary()}\n")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from canopy.evaluation.summary import BEGIN, END, Results, insert_table
+from canopy.compare.experiments import compose_experiments, read_experiments
+from canopy.evaluation.summary import EXPERIMENTS, RESULTS, Results, fill_readme, insert_table, marks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -36,22 +37,30 @@ def test_the_file_tree_is_true() -> None:
 
 def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
     """The committed README tells what the committed reports hold, whatever has been run since."""
+
+    def committed(path: str) -> str:
+        command = ["git", "show", f"HEAD:{path}"]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
     (tmp_path / "benchmark").mkdir()
-    for name in ("metrics.json", "train.json", "benchmark/peers.json"):
-        committed = subprocess.run(
-            ["git", "show", f"HEAD:reports/{name}"], cwd=ROOT, capture_output=True, text=True, check=True
-        )
-        (tmp_path / name).write_text(committed.stdout)
-    committed = subprocess.run(
-        ["git", "show", "HEAD:README.md"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    text = committed.stdout
-    assert insert_table(text, Results(tmp_path).table()) == text, 'run "make readme"'
+    for name in ("metrics.json", "train.json", "benchmark/peers.json", "experiments.json"):
+        (tmp_path / name).write_text(committed(f"reports/{name}"))
+    text = committed("README.md")
+    assert fill_readme(text, tmp_path) == text, 'run "make readme"'
 
 
-def test_a_readme_without_marks_is_refused() -> None:
+def test_the_experiments_told_are_those_of_the_configs() -> None:
+    """Figures of an experiment whose config has changed since are worth nothing."""
+    recipes = compose_experiments(ROOT / "configs")
+    for experiment in read_experiments(ROOT / "reports/experiments.json"):
+        assert experiment.recipe == recipes[experiment.name], f"measure {experiment.name} again"
+
+
+@pytest.mark.parametrize("name", [RESULTS, EXPERIMENTS])
+def test_a_readme_without_marks_is_refused(name: str) -> None:
+    begin, end = marks(name)
     with pytest.raises(ValueError, match="must hold the marks"):
-        insert_table(f"{END} {BEGIN}", "table")
+        insert_table(f"{end} {begin}", name, "table")
 
 
 def test_missing_reports_name_the_way_out(tmp_path: Path) -> None:

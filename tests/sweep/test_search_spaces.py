@@ -63,7 +63,7 @@ def test_the_model_as_it_is_configured_comes_first() -> None:
     plan = plan_of("mlp_periodic")
     point, wider = plan.warm_start
     assert point.keys() == wider.keys() == plan.space.keys()
-    assert point["model.net.hidden"] == "[384,384,384]"
+    assert point["model.net.hidden"] == "[256,256,256]"
     assert wider["model.net.hidden"] == "[512,512,512]"
 
 

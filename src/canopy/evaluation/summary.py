@@ -3,9 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from canopy.files import read_json, write_text
+from canopy.compare.experiments import REPORT, as_markdown, read_experiments
+from canopy.files import read_json
 
-BEGIN, END = "<!-- results: written by `make readme` -->", "<!-- end of results -->"
+# What `make readme` writes.
+RESULTS, EXPERIMENTS = "results", "experiments"
 
 
 class Results:
@@ -107,11 +109,17 @@ def _interval(scores: dict[str, Any], name: str) -> str:
     return f"{low:.4f} to {high:.4f}"
 
 
-def insert_table(readme: str, table: str) -> str:
-    """Put the results between their two marks.
+def marks(name: str) -> tuple[str, str]:
+    """Give what stands before and after a table in the README."""
+    return f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+
+
+def insert_table(readme: str, name: str, table: str) -> str:
+    """Put a table between its two marks.
 
     Args:
         readme: Text of the README.
+        name: Of the table.
         table: What stands there from now on.
 
     Returns:
@@ -121,16 +129,25 @@ def insert_table(readme: str, table: str) -> str:
         ValueError: If the text lacks a mark.
 
     Examples:
-        >>> insert_table(f"a {BEGIN} old {END} b", "new").split()[-7:-2]
+        >>> begin, end = marks("results")
+        >>> insert_table(f"a {begin} old {end} b", "results", "new").split()[-7:-2]
         ['new', '<!--', 'end', 'of', 'results']
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = marks(name)
+    before, begin, rest = readme.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"README.md must hold the marks {BEGIN} and {END}; found no such pair")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise ValueError(f"README.md must hold the marks {first} and {last}; found no such pair")
+    return f"{before}{first}\n{table}\n{last}{after}"
 
 
-def write_readme(readme: Path, results: Results) -> None:
-    """Write the results into the README."""
-    write_text(readme, insert_table(readme.read_text(encoding="utf-8"), results.table()))
+def fill_readme(readme: str, reports: Path) -> str:
+    """Write what the reports tell into the text of the README.
+
+    Args:
+        readme: The text.
+        reports: Folder of the reports, perhaps also with those of the experiments.
+    """
+    readme = insert_table(readme, RESULTS, Results(reports).table())
+    experiments = read_experiments(reports / REPORT)
+    return insert_table(readme, EXPERIMENTS, as_markdown(experiments)) if experiments else readme

@@ -26,7 +26,7 @@ _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
 _EXPERIMENTAL = ("data", "model")
 # What decides how a run trains; the rest is where it is written and what it shows.
 _COMPARED = ("data", "model", "objective", "trainer")
-_MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
+MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
 
 
 @dataclass
@@ -101,7 +101,7 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
             sweep = str(override.value())
         if root in _LEFT_OUT or key == "callbacks.progress_bar" or (root == "trainer" and rest in SHOWN):
             continue
-        if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in _MACHINE)):
+        if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in MACHINE)):
             choice.command.append(text)
         elif override.is_delete() or override.package is not None or override.is_sweep_override():
             raise ValueError(f"An experiment can hold choices and values; found {text}: write it by hand")
