@@ -8,6 +8,7 @@ import torch
 from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import nn
 
+from canopy.nets.ensemble import Ensemble
 from canopy.nets.mlp import MLP
 from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
@@ -23,9 +24,13 @@ NETS = {
     "linear": partial(MLP, hidden=[]),
     "mlp": partial(MLP, hidden=[8, 4], dropout=0.5),
     "resnet": partial(ResNet, n_blocks=2, width=8, hidden=4, hidden_dropout=0.5, residual_dropout=0.1),
+    "ensemble": lambda embedding, **data: Ensemble(
+        n_members=3, member=partial(MLP, hidden=[8], dropout=0.5, embedding=embedding), **data
+    ),
     "tabm": partial(TabM, n_members=3, n_blocks=2, width=8, dropout=0.5),
     "tabm_mini": partial(TabM, kind="tabm-mini", n_members=3, n_blocks=2, width=8, dropout=0.5),
 }
+ENSEMBLES = ("ensemble", "tabm", "tabm_mini")
 
 
 def make(net: str, *, n_numeric: int = 3, cardinalities: tuple[int, ...] = (2, 5), embedding: Any = None):
@@ -56,7 +61,7 @@ def test_any_features_give_logits(
 ) -> None:
     made = make(net, n_numeric=n_numeric, cardinalities=cardinalities, embedding=embedding)
     logits = made(*inputs(4, n_numeric=n_numeric, cardinalities=cardinalities))
-    assert logits.shape == ((4, 3, 7) if "tabm" in net else (4, 7))
+    assert logits.shape == ((4, 3, 7) if net in ENSEMBLES else (4, 7))
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -105,7 +110,8 @@ def test_the_same_seed_makes_the_same_weights(net: str) -> None:
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_members_of_tabm_differ() -> None:
+@pytest.mark.parametrize("net", ENSEMBLES)
+def test_members_differ(net: str) -> None:
     torch.manual_seed(0)
-    logits = make("tabm")(*inputs(4))
+    logits = make(net)(*inputs(4))
     assert not torch.allclose(logits[:, 0], logits[:, 1])

@@ -1,0 +1,58 @@
+"""Several nets of one kind, trained side by side, whose predictions are averaged."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from canopy.nets.features import Quantiles
+
+
+class Ensemble(nn.Module):
+    """Nets that differ in their first weights alone; each member predicts.
+
+    Source: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep
+    ensembles, 2017.
+
+    Args:
+        n_numeric: Numeric features N.
+        cardinalities: Number of categories of each categorical feature, C of them.
+        n_classes: Outputs K.
+        quantiles: Quantiles of each numeric feature on the training rows.
+        n_members: Nets M.
+        member: Makes one of them, called as this class is; it returns logits of shape (B, K).
+
+    Shape:
+        - numeric: (B, N), float
+        - categorical: (B, C), int64 codes
+        - output: (B, M, K), logits of each member
+
+    Examples:
+        >>> from functools import partial
+        >>> from canopy.nets.mlp import MLP
+        >>> member = partial(MLP, hidden=[16])
+        >>> net = Ensemble(n_numeric=3, cardinalities=[2], n_classes=7, n_members=4, member=member)
+        >>> net(torch.rand(5, 3), torch.zeros(5, 1, dtype=torch.int64)).shape
+        torch.Size([5, 4, 7])
+    """
+
+    def __init__(
+        self,
+        *,
+        n_numeric: int,
+        cardinalities: Sequence[int],
+        n_classes: int,
+        quantiles: Quantiles = (),
+        n_members: int,
+        member: Callable[..., nn.Module],
+    ) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(
+            member(
+                n_numeric=n_numeric, cardinalities=cardinalities, n_classes=n_classes, quantiles=quantiles
+            )
+            for _ in range(n_members)
+        )
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        return torch.stack([member(numeric, categorical) for member in self.members], dim=1)
