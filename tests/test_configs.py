@@ -101,7 +101,8 @@ def test_the_pipeline_s_experiment_did_as_expected() -> None:
 
 
 def test_no_config_repeats_what_the_schema_tells() -> None:
-    for path in FILES:
+    # A preparation is what makes the schema, as params.yaml is.
+    for path in (path for path in FILES if path.parts[0] != "preparation"):
         text = (CONFIGS / path).read_text()
         for fact in ("n_classes", "n_numeric", "cardinalities", "Cover_Type", "Soil_Type"):
             assert fact not in text, f"{path} must leave {fact} to the schema"

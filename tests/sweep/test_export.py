@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 
 from canopy.sweep.export import export_trial
 from canopy.sweep.loading import Sweep, load_sweep
-from canopy.sweep.overrides import split_overrides
+from canopy.sweep.overrides import choice_of_sweep, split_overrides
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -226,3 +226,10 @@ def test_what_an_experiment_cannot_hold_is_refused(override: str) -> None:
 def test_what_is_no_override_is_refused() -> None:
     with pytest.raises(ValueError, match="must be Hydra's; found"):
         split_overrides(["a=[1"], configs=ROOT / "configs")
+
+
+def test_a_sweep_s_own_choices_are_those_of_its_experiments(root: Path) -> None:
+    assert choice_of_sweep("mlp", root / "configs").groups == {"model": "mlp"}
+    of_other_data = choice_of_sweep("blackard_dean", root / "configs")
+    assert of_other_data.groups == {"preparation@pipeline": "blackard_dean"}
+    assert of_other_data.values == {"data.batch_size": 256, "trainer.max_epochs": 60}

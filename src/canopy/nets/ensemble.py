@@ -48,9 +48,7 @@ class Ensemble(nn.Module):
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(
-            member(
-                n_numeric=n_numeric, cardinalities=cardinalities, n_classes=n_classes, quantiles=quantiles
-            )
+            member(n_numeric=n_numeric, cardinalities=cardinalities, n_classes=n_classes, quantiles=quantiles)
             for _ in range(n_members)
         )
 

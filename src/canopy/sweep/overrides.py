@@ -23,7 +23,7 @@ SHOWN = frozenset(
 )
 # Belong to the machine and to the draw: part of a command, not of an experiment.
 _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
-_EXPERIMENTAL = ("data", "model")
+_EXPERIMENTAL = ("data", "model", "preparation@pipeline")
 # What decides how a run trains; the rest is where it is written and what it shows.
 _COMPARED = ("data", "model", "objective", "trainer")
 MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
