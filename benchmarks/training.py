@@ -57,7 +57,7 @@ def main() -> None:
                     "Trainer, all off": lambda: all_off(cfg),  # noqa: B023
                     "canopy": lambda: canopy(cfg),  # noqa: B023
                 },
-                n_repeats=2 if arguments.quick else 7,
+                n_repeats=2 if arguments.quick else 5,
             )
             speed = {contender: median(speeds) for contender, speeds in found.items()}
             results.append(

@@ -19,13 +19,14 @@ def run_name(name: str | None, experiment: str | None, overrides: Sequence[str])
         overrides: Overrides as on the command line; of too many the longest are left out.
 
     Returns:
-        A name for a folder: letters, digits and a few signs, at most `MAX_LENGTH` of them.
+        A name for a folder: at most `MAX_LENGTH` letters, digits and signs that Hydra reads without quotes,
+        so that `run=<folder>` can be typed.
 
     Examples:
         >>> run_name(None, "mlp", ["experiment=mlp", "model.optimizer.lr=0.01", "seed=1", "resume=auto"])
-        'mlp_lr=0.01_seed=1'
+        'mlp_lr-0.01_seed-1'
         >>> run_name(None, "mlp", ["model.net.hidden=[256, 256]"])
-        'mlp_hidden=256,256'
+        'mlp_hidden-256-256'
         >>> run_name("wide net", "mlp", ["seed=1"])
         'wide-net'
     """
@@ -51,4 +52,4 @@ def shorten_override(text: str) -> str:
 
 
 def _clean(text: str) -> str:
-    return re.sub(r"[^\w.,=+~-]+", "-", re.sub(r"[\[\]'\"]|(?<=,) ", "", text)).strip("-")
+    return re.sub(r"[^a-zA-Z0-9_.+-]+", "-", re.sub(r"[\[\]'\"]|(?<=,) ", "", text)).strip("-")

@@ -31,7 +31,7 @@ def test_a_multirun_over_seeds_is_summed_up(tensors: Path, tmp_path: Path) -> No
     assert "5 runs: 5 finished\nThey differ in seed (0, 1, 2, 3, 4)\n" in done.stdout
     runs = find_runs([folder], logs=tmp_path)
     assert sorted(run.path.name for run in runs)[2].startswith("2_mlp_")
-    assert all(f"_seed={run.path.name[0]}" in run.path.name for run in runs)
+    assert all(f"_seed-{run.path.name[0]}" in run.path.name for run in runs)
     summary = pd.read_csv(folder / "summary.csv", index_col="column")
     for name in ("val/accuracy", "val/nll", "val/macro_f1", "val/recall/Plum"):
         values = [run.record["best"]["metrics"][name] for run in runs]

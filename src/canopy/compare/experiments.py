@@ -184,7 +184,10 @@ def as_markdown(experiments: Sequence[Experiment], published: Path = Path(PUBLIS
 
 def _row(experiment: Experiment) -> str:
     seconds = statistics.fmean(run["train_seconds"] for run in experiment.runs)
-    kinds = {f"{run['device']}, {run['n_threads']} threads" for run in experiment.runs}
+    kinds = {
+        f"{run['device']}, {run['n_threads']} thread{'' if run['n_threads'] == 1 else 's'}"
+        for run in experiment.runs
+    }
     time = f"{seconds:.0f} s ({'; '.join(sorted(kinds))})"
     where = f", {experiment.left_out} left out" if experiment.left_out else ""
     return (
