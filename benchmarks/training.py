@@ -27,6 +27,7 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from canopy.data.datamodule import TensorDataModule
+from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.entry import TRUSTED_TARGETS
 from canopy.files import read_json
 from canopy.params import mount_params
@@ -35,8 +36,8 @@ from canopy.training.fit import fit
 
 # Steps of one measurement, and the nets: from one that costs nothing to one that is larger than the default.
 NETS = {
-    "mlp 2x64": (2600, ["model=mlp", "model.net.hidden=[64,64]"]),
-    "mlp 3x256": (1300, ["model=mlp", "model.net.hidden=[256,256,256]"]),
+    "mlp 2x64": (650, ["model=mlp", "model.net.hidden=[64,64]"]),
+    "mlp 3x256": (650, ["model=mlp", "model.net.hidden=[256,256,256]"]),
     "mlp_periodic 3x256 (default)": (650, []),
     "mlp_periodic 3x512": (650, ["model.net.hidden=[512,512,512]"]),
 }
@@ -117,6 +118,7 @@ def canopy(cfg: DictConfig) -> float:
             fit(own)
         record: dict[str, Any] = read_json(Path(own.run_folder) / "run.json")
     n_rows = cfg.trainer.limit_train_batches * cfg.data.batch_size
+    assert n_rows <= sum(Schema.load(Path(own.run_folder) / SCHEMA_FILE).class_counts["train"]), "one epoch"
     return float(n_rows / record["seconds"]["training"])
 
 
