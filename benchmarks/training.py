@@ -118,7 +118,8 @@ def canopy(cfg: DictConfig) -> float:
             fit(own)
         record: dict[str, Any] = read_json(Path(own.run_folder) / "run.json")
     n_rows = cfg.trainer.limit_train_batches * cfg.data.batch_size
-    assert n_rows <= sum(Schema.load(Path(own.run_folder) / SCHEMA_FILE).class_counts["train"]), "one epoch"
+    schema = Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)
+    assert n_rows <= sum(schema.class_counts["train"]), "an epoch at most"
     return float(n_rows / record["seconds"]["training"])
 
 
