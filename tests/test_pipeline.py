@@ -190,28 +190,6 @@ def test_the_tensors_are_the_table(project: Project) -> None:
                     np.testing.assert_array_equal(codes == code, rows[name] == 1)
 
 
-def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
-    """The fourth area alone has the fourth class: no row of that class trains."""
-    before = project.json("data/processed/schema.json")
-    project.run("dvc", "repro", "--single-item", "preparations/dvc.yaml:prepare@new_wilderness_4")
-    assert project.json("data/processed/schema.json") == before
-    folder = "data/preparations/new_wilderness/Wilderness_Area4"
-    schema = project.json(f"{folder}/processed/schema.json")
-    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
-    left_out = raw["Wilderness_Area4"] == 1
-    assert sum(schema["class_counts"]["test"]) == left_out.sum()
-    assert schema["class_counts"]["train"][3] == 0 < schema["class_counts"]["test"][3]
-    assert schema["class_counts"]["train"] == schema["class_counts"]["train_before_cap"]
-    assert [feature["name"] for feature in schema["categorical"]] == ["Soil_Type"]
-    train = ("preparation@pipeline=new_wilderness", "pipeline.split.left_out=Wilderness_Area4")
-    quick = ("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]", "run_folder=logs/left_out")
-    project.run("python", "src/train.py", *train, *quick)
-    project.run("python", "src/evaluate.py", "run=logs/left_out")
-    scores = project.json("logs/left_out/evaluation/metrics.json")
-    assert scores["test"]["n_rows"] == left_out.sum()
-    assert scores["test"]["per_class"]["Cottonwood/Willow"]["recall"] == 0
-
-
 def test_nothing_is_done_twice(project: Project) -> None:
     started = time.perf_counter()
     done = project.run("dvc", "repro")
@@ -320,3 +298,26 @@ def test_a_killed_stage_leaves_no_half_output(project: Project) -> None:
     assert "dvc.lock" not in project.run("git", "status", "--short").stdout
     assert project.csv("split")["split"].value_counts()["train"] > 2000
     assert project.run("dvc", "status", "split").stdout.strip() == "Data and pipelines are up to date."
+
+
+def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
+    """The fourth area alone has the fourth class: no row of that class trains."""
+    before = project.json("data/processed/schema.json")
+    project.run("dvc", "checkout")
+    project.run("dvc", "repro", "--single-item", "preparations/dvc.yaml:prepare@new_wilderness_4")
+    assert project.json("data/processed/schema.json") == before
+    folder = "data/preparations/new_wilderness/Wilderness_Area4"
+    schema = project.json(f"{folder}/processed/schema.json")
+    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
+    left_out = raw["Wilderness_Area4"] == 1
+    assert sum(schema["class_counts"]["test"]) == left_out.sum()
+    assert schema["class_counts"]["train"][3] == 0 < schema["class_counts"]["test"][3]
+    assert schema["class_counts"]["train"] == schema["class_counts"]["train_before_cap"]
+    assert [feature["name"] for feature in schema["categorical"]] == ["Soil_Type"]
+    train = ("preparation@pipeline=new_wilderness", "pipeline.split.left_out=Wilderness_Area4")
+    quick = ("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]", "run_folder=logs/left_out")
+    project.run("python", "src/train.py", *train, *quick)
+    project.run("python", "src/evaluate.py", "run=logs/left_out")
+    scores = project.json("logs/left_out/evaluation/metrics.json")
+    assert scores["test"]["n_rows"] == left_out.sum()
+    assert scores["test"]["per_class"]["Cottonwood/Willow"]["recall"] == 0

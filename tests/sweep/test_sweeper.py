@@ -230,9 +230,9 @@ def test_workers_that_die_one_after_the_other_end_the_sweep(tmp_path: Path) -> N
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: signal.Signals) -> None:
-    overrides = (*SPACE, *stored(tmp_path), f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.n_trials=3")
+    overrides = (*SPACE, *stored(tmp_path), f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.n_trials=8")
     with subprocess.Popen(
-        command(tmp_path, *overrides, "sleep=0.5"),
+        command(tmp_path, *overrides, "sleep=1"),
         cwd=APP.parent,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -246,7 +246,7 @@ def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: 
     assert process.returncode not in (0, None)
     assert "The sweep was stopped; the same command goes on with what is left of it" in output
     run(tmp_path, *overrides)
-    assert sum(trial.state in DONE for trial in trials(tmp_path)) == 3
+    assert sum(trial.state in DONE for trial in trials(tmp_path)) == 8
 
 
 def test_a_study_that_is_deleted_ends_the_sweep(tmp_path: Path) -> None:

@@ -79,7 +79,6 @@ class Worker:
             if not gc.get_freeze_count():
                 # What the first trial imported stays: without this the collector looks through all of it
                 # every ten trials or so, which takes as long as what else a trial costs.
-                gc.collect()
                 gc.freeze()
 
     def run_batches(self, launcher: Launcher, *, batch_size: int) -> None:
