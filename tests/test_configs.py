@@ -18,7 +18,11 @@ PRIMARY = [path.stem for path in FILES if len(path.parts) == 1]
 CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "hydra"]
 
 # Groups that enter a config elsewhere than under their own name.
-PLACES = {"preparation": "pipeline", "model/embedding": "model.net.embedding", "model/training": "model"}
+PLACES = {
+    "preparation": "pipeline",
+    "model/embedding": "model.net.embedding",
+    "model/training": "model",
+}
 
 # What has no default.
 REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "output=b.csv"]}

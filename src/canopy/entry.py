@@ -32,6 +32,7 @@ TRUSTED_TARGETS = (
     "canopy.nets.*",
     "canopy.training.checkpoint.SafeCheckpointIO",
     "canopy.training.classifier.*",
+    "canopy.training.muon.*",
     "lightning.Trainer",
     "lightning.pytorch.callbacks.*",
     "lightning.pytorch.loggers.*",

@@ -115,3 +115,26 @@ def test_members_differ(net: str) -> None:
     torch.manual_seed(0)
     logits = make(net)(*inputs(4))
     assert not torch.allclose(logits[:, 0], logits[:, 1])
+
+
+@pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize(
+    ("net", "shapes"),
+    [
+        ("linear", []),
+        ("mlp", [(8, ...), (4, 8)]),
+        ("resnet", [(8, ...), (4, 8), (8, 4), (4, 8), (8, 4)]),
+        ("ensemble", [(8, ...)] * 3),
+        ("tabm", [(8, ...), (8, 8)]),
+        ("tabm_mini", [(8, ...), (8, 8)]),
+    ],
+)
+def test_a_net_names_the_matrices_of_its_hidden_layers(
+    net: str, embedding: str, shapes: list[tuple[Any, ...]]
+) -> None:
+    made = make(net, embedding=embedding)
+    n_inputs = 7 + 3 * (1 if embedding == "none" else 4)
+    expected = [tuple(n_inputs if n is ... else n for n in shape) for shape in shapes]
+    assert [tuple(weight.shape) for weight in made.hidden_weights()] == expected
+    own = {id(parameter) for parameter in made.parameters()}
+    assert all(id(weight) in own for weight in made.hidden_weights())

@@ -11,6 +11,7 @@ from canopy.data.dataset import Batch
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.nets.mlp import MLP
 from canopy.training.classifier import Classifier
+from canopy.training.muon import MuonAdamW
 
 
 @pytest.fixture
@@ -84,6 +85,23 @@ def test_only_the_net_is_optimised(make: partial[Classifier]) -> None:
     model = make()
     optimised = {id(p) for group in model.configure_optimizers().param_groups for p in group["params"]}
     assert optimised == {id(p) for p in model.net.parameters()}
+
+
+def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(make: partial[Classifier]) -> None:
+    model = make(optimizer=partial(MuonAdamW, lr=0.1))
+    muon, adamw = model.configure_optimizers().param_groups
+    assert [id(weight) for weight in muon["params"]] == [id(model.net.layers[0].weight)]
+    assert len(adamw["params"]) == len(list(model.net.parameters())) - 1
+
+
+def test_a_net_that_names_no_hidden_matrices_is_refused(make: partial[Classifier]) -> None:
+    class Flat(nn.Linear):
+        def __init__(self, **_: object) -> None:
+            super().__init__(2, 3)
+
+    model = make(net=Flat, optimizer=partial(MuonAdamW, lr=0.1))
+    with pytest.raises(ValueError, match=r"found Flat: .* or choose model/optimizer=adamw"):
+        model.configure_optimizers()
 
 
 def test_nothing_but_tensors_is_saved(make: partial[Classifier]) -> None:

@@ -61,6 +61,15 @@ class ResNet(nn.Module):
             dropout2=residual_dropout,
         )
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """List the matrices of the hidden layers, for an optimiser that treats them by themselves."""
+        return [
+            layer.weight
+            for part in (self.layers.input_projection, self.layers.blocks)
+            for layer in part.modules()
+            if isinstance(layer, nn.Linear)
+        ]
+
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits: Tensor = self.layers(self.features(numeric, categorical))
         return logits

@@ -73,6 +73,10 @@ class TabM(nn.Module):
             dropout=dropout,
         )
 
+    def hidden_weights(self) -> list[nn.Parameter]:
+        """List the matrices of the hidden layers, for an optimiser that treats them by themselves."""
+        return [linear.weight for linear, *_ in self.layers.backbone.blocks]
+
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits: Tensor = self.layers(
             numeric if self._has_numeric else None, categorical if self._has_categorical else None

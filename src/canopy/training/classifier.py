@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from inspect import signature
 from typing import Any
 
@@ -30,7 +30,8 @@ class Classifier(LightningModule):
         net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
             logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
             learns by itself, and the mean of their probabilities is the prediction.
-        optimizer: Makes the optimiser of the net's parameters.
+        optimizer: Makes the optimiser of the net's parameters: called with them, and with the matrices of
+            its hidden layers if it takes them (`hidden`), of which then the net tells (`hidden_weights`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
             each batch. Without one the rate stays.
@@ -56,7 +57,7 @@ class Classifier(LightningModule):
         *,
         schema: Schema,
         net: Callable[..., nn.Module],
-        optimizer: Callable[[Iterable[nn.Parameter]], Optimizer],
+        optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         label_smoothing: float = 0.0,
         prior_correction: bool = True,
@@ -169,7 +170,7 @@ class Classifier(LightningModule):
         self._finish_scores("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._optimizer(self.net.parameters())
+        optimizer = self._make_optimizer()
         if self._scheduler is None:
             return optimizer
         taken = [name for name in SCHEDULE_LENGTHS if name in signature(self._scheduler).parameters]
@@ -179,6 +180,17 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _make_optimizer(self) -> Optimizer:
+        if "hidden" not in signature(self._optimizer).parameters:
+            return self._optimizer(self.net.parameters())
+        if not hasattr(self.net, "hidden_weights"):
+            raise ValueError(
+                f"The optimiser needs a net that names the matrices of its hidden layers; found "
+                f"{type(self.net).__name__}: give it a method hidden_weights, or choose "
+                "model/optimizer=adamw"
+            )
+        return self._optimizer(self.net.parameters(), hidden=self.net.hidden_weights())  # type: ignore[operator]
 
     def _score_step(self, batch: Batch, split: str) -> dict[str, Tensor]:
         logits = self(batch.numeric, batch.categorical)
