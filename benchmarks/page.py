@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from canopy.files import write_text
 
-COLORS = ("#1c6b4a", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9")
+COLORS = ("#1c6b4a", "#D55E00", "#0072B2", "#CC79A7", "#E69F00", "#56B4E9", "#5b5f5d")
 # A curve that starts lower is cut off: what matters happens above.
 LOWEST_ACCURACY = 0.85
 

@@ -52,8 +52,8 @@ class Ensemble(nn.Module):
             for _ in range(n_members)
         )
 
-    def hidden_weights(self) -> list[nn.Parameter]:
-        """List the matrices of the members' hidden layers, for an optimiser that treats them by themselves."""
+    def hidden_weights(self) -> list[Tensor]:
+        """List the matrices of all members' hidden layers."""
         return [weight for member in self.members for weight in member.hidden_weights()]  # type: ignore[operator]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

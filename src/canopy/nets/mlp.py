@@ -60,9 +60,9 @@ class MLP(nn.Module):
                 layers.append(nn.Dropout(dropout))
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 
-    def hidden_weights(self) -> list[nn.Parameter]:
-        """List the matrices of the hidden layers, for an optimiser that treats them by themselves."""
-        return [layer.weight for layer in self.layers[:-1] if isinstance(layer, nn.Linear)]
+    def hidden_weights(self) -> list[Tensor]:
+        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
+        return [layer.weight for layer in list(self.layers)[:-1] if isinstance(layer, nn.Linear)]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits: Tensor = self.layers(self.features(numeric, categorical))

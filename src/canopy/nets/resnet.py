@@ -61,8 +61,8 @@ class ResNet(nn.Module):
             dropout2=residual_dropout,
         )
 
-    def hidden_weights(self) -> list[nn.Parameter]:
-        """List the matrices of the hidden layers, for an optimiser that treats them by themselves."""
+    def hidden_weights(self) -> list[Tensor]:
+        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
         return [
             layer.weight
             for part in (self.layers.input_projection, self.layers.blocks)

@@ -73,8 +73,8 @@ class TabM(nn.Module):
             dropout=dropout,
         )
 
-    def hidden_weights(self) -> list[nn.Parameter]:
-        """List the matrices of the hidden layers, for an optimiser that treats them by themselves."""
+    def hidden_weights(self) -> list[Tensor]:
+        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
         return [linear.weight for linear, *_ in self.layers.backbone.blocks]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 
@@ -30,6 +30,7 @@ class MuonAdamW(Optimizer):
         ValueError: If a value is out of its range, or a hidden parameter is no matrix.
 
     Examples:
+        >>> from torch import nn
         >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
         >>> optimizer = MuonAdamW(net.parameters(), hidden=[net[0].weight], lr=0.01)
         >>> [(group["name"], len(group["params"])) for group in optimizer.param_groups]
@@ -38,9 +39,9 @@ class MuonAdamW(Optimizer):
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[Tensor],
         *,
-        hidden: Iterable[nn.Parameter],
+        hidden: Iterable[Tensor],
         lr: float,
         weight_decay: float = 0.1,
         momentum: float = 0.9,
@@ -49,11 +50,21 @@ class MuonAdamW(Optimizer):
         matrices = list(hidden)
         found = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in params if id(parameter) not in found]
-        groups: list[dict[str, Any]] = [
-            {"params": matrices, "name": "muon", "momentum": momentum, "adjust_lr_fn": "match_rms_adamw"},
-            {"params": others, "name": "adamw", "betas": tuple(betas), "fused": True},
-        ]
-        super().__init__(groups, {"lr": lr, "weight_decay": weight_decay})
+        muon = torch.optim.Muon(
+            [{"params": matrices, "name": "muon"}],
+            lr=lr,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            adjust_lr_fn="match_rms_adamw",
+        )
+        adamw = torch.optim.AdamW(
+            [{"params": others, "name": "adamw"}],
+            lr=lr,
+            weight_decay=weight_decay,
+            betas=(betas[0], betas[1]),
+            fused=True,
+        )
+        super().__init__(muon.param_groups + adamw.param_groups, {"lr": lr, "weight_decay": weight_decay})
         self._connect()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -63,7 +74,7 @@ class MuonAdamW(Optimizer):
     def _connect(self) -> None:
         """Let both optimisers work on this one's groups and state, which schedules and checkpoints see."""
         matrices, others = self.param_groups
-        self._parts = (torch.optim.Muon([matrices]), torch.optim.AdamW([others], fused=others["fused"]))
+        self._parts = (torch.optim.Muon([matrices]), torch.optim.AdamW([others], fused=True))
         for part in self._parts:
             part.state = self.state
 
@@ -74,5 +85,5 @@ class MuonAdamW(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for part in self._parts:
-            part.step()
+            part.step()  # type: ignore[no-untyped-call]
         return loss
