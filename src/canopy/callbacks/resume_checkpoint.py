@@ -122,6 +122,8 @@ class ResumeCheckpoint(Checkpoint):
 
         A signal that arrives later than this counts at the next agreement.
         """
+        if trainer.world_size == 1:
+            return due, self._signal
         asked = torch.tensor([int(due), self._signal or 0], device=trainer.strategy.root_device)
         agreed = trainer.strategy.reduce(asked, reduce_op="max")
         assert isinstance(agreed, torch.Tensor)
