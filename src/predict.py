@@ -1,20 +1,20 @@
-"""Predict the classes of new rows with a run's best checkpoint.
+"""Predict the classes of new rows with a run's best checkpoint, or with a bundle.
 
 python src/predict.py run=models/trained input=new.csv output=predictions.csv
 python src/predict.py run=models/trained input=new.csv output=predictions.parquet accelerator=cpu
+python src/predict.py bundle=models/canopy input=new.csv output=predictions.csv
 """
 
 from omegaconf import DictConfig
 
 from canopy.entry import entry_point
 from canopy.evaluation.predict import predict
-from canopy.training.run_folder import RunFolder
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("predict")
 def main(cfg: DictConfig) -> None:
-    predict(RunFolder(cfg.run), cfg)
+    predict(cfg)
 
 
 if __name__ == "__main__":

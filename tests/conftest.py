@@ -2,23 +2,27 @@
 
 import dataclasses
 import gzip
+import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.data.dataset import Batch, save_rows
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.entry import TRUSTED_TARGETS
 from canopy.files import sha256
 from canopy.params import mount_params
+from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.normalization import Affine, save_normalization
 from canopy.table.spec import SPLITS, TableSpec
+from canopy.training.run_folder import METRICS, RunFolder
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
@@ -105,16 +109,16 @@ def tensors(tmp_path: Path) -> Path:
     counts = {}
     save_normalization(folder / NORMALIZATION_FILE, {"a": Affine(method="none", center=0.0, scale=1.0)})
     hashes = {NORMALIZATION_FILE: sha256(folder / NORMALIZATION_FILE)}
-    for split, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
+    for name, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
         labels = torch.arange(n_rows) % 3
         rows = Batch(
             torch.randn(n_rows, 2, generator=generator) + labels[:, None],
             torch.randint(3, (n_rows, 1), generator=generator),
             labels,
         )
-        save_rows(rows, folder / f"{split}.pt")
-        hashes[f"{split}.pt"] = sha256(folder / f"{split}.pt")
-        counts[split] = (n_rows // 3,) * 3
+        save_rows(rows, folder / f"{name}.pt")
+        hashes[f"{name}.pt"] = sha256(folder / f"{name}.pt")
+        counts[name] = (n_rows // 3,) * 3
     schema = Schema(
         target="kind",
         class_values=(1, 2, 3),
@@ -169,3 +173,94 @@ def trusted_targets() -> Iterator[None]:
     """Let configs call what they may call under a command."""
     with execution_whitelist(TRUSTED_TARGETS):
         yield
+
+
+@pytest.fixture
+def raw_table(small_params: DictConfig) -> Path:
+    """A raw table with its columns in another order than that of the description."""
+    random = np.random.default_rng(0)
+    path = Path(small_params.paths.raw)
+    with path.open("w") as file:
+        file.write("size,colour1,colour2,colour3,weight,kind\n")
+        for index in range(300):
+            colour = [0, 0, 0]
+            colour[random.integers(3)] = 1
+            kind = index % 3 + 1
+            weight = round(random.normal(kind * 100, 30), 3)
+            row = [random.integers(5, 20) * kind, *colour, weight, kind]
+            file.write(",".join(map(str, row)) + "\n")
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test of a module leaves the files of its run for the others."""
+    return tmp_path_factory.mktemp("finished_run")
+
+
+@pytest.fixture
+def trained_run(
+    raw_table: Path,
+    small_params: DictConfig,
+    tmp_path: Path,
+    finished_run: Path,
+    request: pytest.FixtureRequest,
+) -> RunFolder:
+    """A run on that table, one of its columns dropped, after one epoch."""
+    small_params.drop_columns.columns = ["colour2"]
+    small_params.cap_classes.max_per_class = 50
+    small_params.normalize.methods = [
+        {"columns": ["size"], "method": "quantile_normal"},
+        {"columns": ["*"], "method": "z_score"},
+    ]
+    if any(finished_run.iterdir()):
+        shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
+        return RunFolder(tmp_path / "run")
+    train_config: DictConfig = request.getfixturevalue("train_config")
+    # The stages put their tensors where the config expects some.
+    for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
+        stage.run(small_params)
+    with open_dict(train_config):
+        train_config.pipeline = small_params
+    train_config.trainer.max_epochs = 1
+    # Here, since it imports Lightning.
+    from canopy.training.fit import fit
+
+    fit(train_config)
+    shutil.copytree(tmp_path, finished_run, dirs_exist_ok=True)
+    return RunFolder(train_config.run_folder)
+
+
+@pytest.fixture
+def evaluated_run(trained_run: RunFolder, root: Path) -> RunFolder:
+    """The small run with its scores."""
+    if not (trained_run.path / METRICS).is_file():
+        with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
+            overrides = [
+                f"run={trained_run.path}",
+                f"run_folder={trained_run.path}",
+                "callbacks.progress_bar=null",
+            ]
+            cfg = compose("evaluate", ["trainer=cpu", "trainer.enable_progress_bar=false", *overrides])
+        # Here, since it imports Lightning.
+        from canopy.evaluation.evaluate import evaluate
+
+        evaluate(trained_run, cfg)
+    return trained_run
+
+
+@pytest.fixture
+def export_run(evaluated_run: RunFolder, root: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Export the small run; gives the bundle's folder."""
+    # Here, since it imports torch's exporters.
+    from canopy.bundle.export import export
+
+    def call(**options: object) -> Path:
+        target = tmp_path / "bundle"
+        changes = [f"{key}={value}" for key, value in options.items()]
+        with initialize_config_dir(str(root / "configs"), job_name="export"):
+            cfg = compose("export", [f"run={evaluated_run.path}", f"output={target}", *changes])
+        export(evaluated_run, cfg)
+        return target
+
+    return call

@@ -28,7 +28,7 @@ COPIED = (
 )
 STAGES = [
     *("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"),
-    *("compose", "train", "evaluate"),
+    *("compose", "train", "evaluate", "export"),
 ]
 CAP = 300
 
@@ -201,6 +201,19 @@ def test_nothing_is_done_twice(project: Project) -> None:
         assert text in summary
 
 
+def test_the_bundle_gives_the_scores_of_the_report(project: Project) -> None:
+    command = ["src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=predicted.csv"]
+    project.run("python", *command)
+    tested = (project.csv("split")["split"] == "test").to_numpy()
+    predicted = pd.read_csv(project.folder / "predicted.csv")["label"].to_numpy()[tested]
+    labels = pd.read_csv(project.folder / "data/raw/covtype.csv")["Cover_Type"].to_numpy()[tested]
+    assert (predicted == labels).mean() == project.json("reports/metrics.json")["test"]["accuracy"]
+    about = project.json("models/canopy/model.json")
+    assert about["metrics"] == project.json("reports/metrics.json")
+    assert about["table"]["numeric"][1]["low"] == 0
+    (project.folder / "predicted.csv").unlink()
+
+
 def test_every_stage_logs_to_a_file(project: Project) -> None:
     for stage in STAGES:
         (log,) = project.folder.glob(f"logs/{stage}/runs/*/{stage}.log")
@@ -212,7 +225,7 @@ def test_an_experiment_runs_what_its_parameter_changes(project: Project) -> None
         *("dvc", "exp", "run", "--name", "smaller-cap"),
         *("-S", "cap_classes.max_per_class=200", "-S", "train.overrides='trainer.max_epochs=1'"),
     )
-    assert project.stages_of(done) == ["cap_classes", "make_tensors", "compose", "train", "evaluate"]
+    assert project.stages_of(done) == STAGES[STAGES.index("cap_classes") :]
     assert project.json("reports/class_cap.json")["after"]["Spruce/Fir"] == 200
     assert project.json("reports/train.json")["epochs"] == 1
     shown = project.run("dvc", "exp", "show", "--csv").stdout
@@ -228,7 +241,7 @@ def test_the_cap_reruns_nothing_before_it(project: Project) -> None:
     changed = params.replace(f"max_per_class: {CAP}", "max_per_class: 250")
     (project.folder / "params.yaml").write_text(changed)
     done = project.run("dvc", "repro")
-    assert project.stages_of(done) == ["cap_classes", "make_tensors", "train", "evaluate"]
+    assert project.stages_of(done) == ["cap_classes", "make_tensors", "train", "evaluate", "export"]
     project.restore()
 
 
@@ -264,6 +277,10 @@ BAD_RUNS = [
     (["src/train.py", "trainer.max_epoch=1"], "Did you mean: 'max_epochs'?"),
     (["src/train.py", "model=mpl"], "Could not find 'model/mpl'"),
     (["src/evaluate.py", "run=absent"], "must hold config.yaml; found none in absent"),
+    (["src/export.py", "run=absent"], "must hold config.yaml; found none in absent"),
+    (["src/export.py", "run=models/trained"], "must exist; found no such file; run"),
+    (["src/predict.py", "input=a.csv", "output=b.csv"], "One of run and bundle must say what predicts"),
+    (["src/predict.py", "bundle=absent", "input=a.csv", "output=b.csv"], "absent/model.json must exist"),
 ]
 
 

@@ -42,6 +42,27 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
 
 
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give a temporary folder that takes the place of `path` when the block ends without an error.
+
+    Args:
+        path: Where the folder is to be; what is there is replaced.
+
+    Yields:
+        An empty folder beside it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
+        folder = Path(temporary) / path.name
+        folder.mkdir()
+        yield folder
+        if path.exists():
+            path.rename(Path(temporary) / "replaced")
+        folder.rename(path)
+
+
 def write_text(path: str | Path, text: str) -> None:
     """Write a text file atomically, as UTF-8."""
     with atomic_write(path) as temporary:
@@ -53,19 +74,23 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path) -> Any:
+def read_json(path: str | Path, *, way_out: str = 'run "make repro"') -> Any:
     """Read a JSON file.
+
+    Args:
+        path: The file.
+        way_out: What to do where it is not there or damaged, for messages.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not JSON.
     """
     if not Path(path).is_file():
-        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
+        raise FileNotFoundError(f"{path} must exist; found no such file; {way_out} first")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f'{path} must be a JSON file; found {error}; run "make repro"') from error
+        raise ValueError(f"{path} must be a JSON file; found {error}; {way_out}") from error
 
 
 def readable(path: str | Path) -> str:

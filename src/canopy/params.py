@@ -33,10 +33,11 @@ class Target:
 
 @dataclass
 class Numeric:
-    """A numeric column."""
+    """A numeric column; the ends of its range may be null."""
 
     unit: str = MISSING
     meaning: str = MISSING
+    range: list[float | None] = field(default_factory=lambda: [None, None])
 
 
 @dataclass

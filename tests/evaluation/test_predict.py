@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pyarrow.parquet
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
 from canopy.data.encoding import encode
@@ -18,12 +17,10 @@ from canopy.evaluation import predictions
 from canopy.evaluation.inference import Predictor, choose_device
 from canopy.evaluation.predict import predict
 from canopy.files import read_json, write_json
-from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.normalization import load_normalization
 from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
-from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
@@ -37,56 +34,7 @@ Predict = Callable[..., Path]
 
 
 @pytest.fixture
-def raw(small_params: DictConfig) -> Path:
-    """A raw table with its columns in another order than that of the description."""
-    random = np.random.default_rng(0)
-    path = Path(small_params.paths.raw)
-    with path.open("w") as file:
-        file.write(f"{HEADER}\n")
-        for index in range(N_ROWS):
-            colour = [0, 0, 0]
-            colour[random.integers(3)] = 1
-            kind = index % 3 + 1
-            weight = round(random.normal(kind * 100, 30), 3)
-            row = [random.integers(5, 20) * kind, *colour, weight, kind]
-            file.write(",".join(map(str, row)) + "\n")
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the first test leaves the files of its run for the others."""
-    return tmp_path_factory.mktemp("finished")
-
-
-@pytest.fixture
-def run(
-    raw: Path, small_params: DictConfig, tmp_path: Path, finished: Path, request: pytest.FixtureRequest
-) -> RunFolder:
-    """A run on that table, one of its columns dropped, after one epoch."""
-    small_params.drop_columns.columns = ["colour2"]
-    small_params.cap_classes.max_per_class = 50
-    small_params.normalize.methods = [
-        {"columns": ["size"], "method": "quantile_normal"},
-        {"columns": ["*"], "method": "z_score"},
-    ]
-    if any(finished.iterdir()):
-        shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-        return RunFolder(tmp_path / "run")
-    train_config: DictConfig = request.getfixturevalue("train_config")
-    # The stages put their tensors where the config expects some.
-    for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
-        stage.run(small_params)
-    with open_dict(train_config):
-        train_config.pipeline = small_params
-    train_config.trainer.max_epochs = 1
-    fit(train_config)
-    shutil.copytree(tmp_path, finished, dirs_exist_ok=True)
-    return RunFolder(train_config.run_folder)
-
-
-@pytest.fixture
-def predict_csv(run: RunFolder, root: Path, tmp_path: Path) -> Iterator[Predict]:
+def predict_csv(trained_run: RunFolder, root: Path, tmp_path: Path) -> Iterator[Predict]:
     """Predict the rows of a CSV text or file; gives the output's path."""
 
     def call(
@@ -97,12 +45,13 @@ def predict_csv(run: RunFolder, root: Path, tmp_path: Path) -> Iterator[Predict]
             source = tmp_path / "input.csv"
         changes = [f"{key}={value}" for key, value in options.items()]
         target = tmp_path / output
+        run = "null" if "bundle" in options else trained_run.path
         with initialize_config_dir(str(root / "configs"), job_name="predict"):
             cfg = compose(
                 "predict",
-                [f"run={run.path}", f"input={source}", f"output={target}", "accelerator=cpu", *changes],
+                [f"run={run}", f"input={source}", f"output={target}", "accelerator=cpu", *changes],
             )
-        predict(run, cfg, block_bytes=block_bytes)
+        predict(cfg, block_bytes=block_bytes)
         return target
 
     yield call
@@ -115,26 +64,28 @@ def probabilities_of(table: pa.Table) -> np.ndarray:
 
 
 def test_raw_rows_are_encoded_as_the_pipeline_encodes_them(
-    run: RunFolder, raw: Path, small_params: DictConfig
+    trained_run: RunFolder, raw_table: Path, small_params: DictConfig
 ) -> None:
-    table = read_table(raw, TableSpec.from_config(small_params.table))
-    rows = encode(table, kept_table(small_params), scalings=load_normalization(run.path / NORMALIZATION_FILE))
+    table = read_table(raw_table, TableSpec.from_config(small_params.table))
+    rows = encode(
+        table, kept_table(small_params), scalings=load_normalization(trained_run.path / NORMALIZATION_FILE)
+    )
     splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_numpy()
     for name in ("val", "test"):
-        expected = load_rows(small_params.paths.processed, name, run.schema).rows
+        expected = load_rows(small_params.paths.processed, name, trained_run.schema).rows
         assert torch.equal(torch.from_numpy(rows.numeric[splits == name]), expected.numeric)
         assert torch.equal(torch.from_numpy(rows.categorical[splits == name]), expected.categorical)
     assert set(rows.categorical[:, 0].tolist()) == {0, 1, 2}
 
 
 def test_predictions_are_those_of_the_evaluated_tensors(
-    run: RunFolder, raw: Path, small_params: DictConfig, predict_csv: Predict
+    trained_run: RunFolder, raw_table: Path, small_params: DictConfig, predict_csv: Predict
 ) -> None:
     splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pylist()
-    header, *lines = raw.read_text().splitlines()
+    header, *lines = raw_table.read_text().splitlines()
     text = "\n".join([header, *(line for line, name in zip(lines, splits, strict=True) if name == "test")])
-    model = Predictor(run, batch_size=4096, accelerator="cpu").model
-    rows = load_rows(small_params.paths.processed, "test", run.schema).rows
+    model = Predictor(trained_run, batch_size=4096, accelerator="cpu").model
+    rows = load_rows(small_params.paths.processed, "test", trained_run.schema).rows
     with torch.inference_mode():
         expected = model(rows.numeric, rows.categorical).softmax(dim=1)
     for output in ("a.csv", "a.parquet"):
@@ -147,9 +98,9 @@ def test_predictions_are_those_of_the_evaluated_tensors(
         assert table["class"].to_pylist() == [names[label] for label in table["label"].to_pylist()]
 
 
-def test_the_size_of_blocks_and_batches_changes_nothing(raw: Path, predict_csv: Predict) -> None:
-    whole = pyarrow.csv.read_csv(predict_csv(raw, "whole.csv", block_bytes=100_000))
-    pieces = pyarrow.csv.read_csv(predict_csv(raw, "pieces.csv", block_bytes=64, batch_size=2))
+def test_the_size_of_blocks_and_batches_changes_nothing(raw_table: Path, predict_csv: Predict) -> None:
+    whole = pyarrow.csv.read_csv(predict_csv(raw_table, "whole.csv", block_bytes=100_000))
+    pieces = pyarrow.csv.read_csv(predict_csv(raw_table, "pieces.csv", block_bytes=64, batch_size=2))
     assert whole.num_rows == N_ROWS
     assert pieces["label"] == whole["label"]
     np.testing.assert_allclose(probabilities_of(pieces), probabilities_of(whole), atol=1e-6)
@@ -254,16 +205,16 @@ def test_a_stopped_write_leaves_the_old_output(
     assert (tmp_path / output).read_text() == "old"
 
 
-def test_a_run_of_another_table_is_refused(run: RunFolder, predict_csv: Predict) -> None:
-    config = run.config
+def test_a_run_of_another_table_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+    config = trained_run.config
     config.pipeline.drop_columns.columns = []
-    OmegaConf.save(config, run.path / "config.yaml")
+    OmegaConf.save(config, trained_run.path / "config.yaml")
     with pytest.raises(ValueError, match=f"found another `categorical` in {SCHEMA_FILE}"):
         predict_csv(f"{HEADER}\n{ROW}\n")
 
 
-def test_a_missing_scaling_is_named(run: RunFolder, predict_csv: Predict) -> None:
-    path = run.path / NORMALIZATION_FILE
+def test_a_missing_scaling_is_named(trained_run: RunFolder, predict_csv: Predict) -> None:
+    path = trained_run.path / NORMALIZATION_FILE
     content = read_json(path)
     del content["columns"]["weight"]
     write_json(path, content)
@@ -271,7 +222,7 @@ def test_a_missing_scaling_is_named(run: RunFolder, predict_csv: Predict) -> Non
         predict_csv(f"{HEADER}\n{ROW}\n")
 
 
-def test_wrong_options_are_refused(run: RunFolder, predict_csv: Predict) -> None:
+def test_wrong_options_are_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
     with pytest.raises(ValueError, match="batch size must be at least 1; found 0"):
         predict_csv(f"{HEADER}\n{ROW}\n", batch_size=0)
     with pytest.raises(ValueError, match=r"one of \['auto', 'cpu', 'gpu'\]; found 'tpu'"):

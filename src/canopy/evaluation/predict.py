@@ -2,10 +2,12 @@
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
@@ -22,11 +24,24 @@ from canopy.training.run_folder import CONFIG, RunFolder
 log = logging.getLogger(__name__)
 
 
-def predict(run: RunFolder, cfg: DictConfig, *, block_bytes: int = BLOCK_BYTES) -> int:
-    """Predict each row of a table of any length with a run's best checkpoint.
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What predicts rows of a raw table.
+
+    Attributes:
+        table: The raw table.
+        load: Loads the model and gives what predicts a block of rows: called with the block and the line of
+            its first row in the file, it returns probabilities of shape (B, K).
+    """
+
+    table: TableSpec
+    load: Callable[[], Callable[[pa.Table, int], NDArray[np.float32]]]
+
+
+def predict(cfg: DictConfig, *, block_bytes: int = BLOCK_BYTES) -> int:
+    """Predict each row of a table of any length with a run's best checkpoint, or with a bundle.
 
     Args:
-        run: The run; its own config and scalings prepare the rows.
         cfg: The composed config of `configs/predict.yaml`.
         block_bytes: Size of the part of the table that is in memory at a time.
 
@@ -34,32 +49,74 @@ def predict(run: RunFolder, cfg: DictConfig, *, block_bytes: int = BLOCK_BYTES) 
         Number of rows predicted.
 
     Raises:
-        FileNotFoundError: If the table or a file of the run is not there.
+        FileNotFoundError: If the table, the run or the bundle, or a file in it, is not there.
         ValueError: If the table or a value in it is wrong, the output cannot be written in its format, or
-            the run's files do not belong together.
+            the files of the run or of the bundle do not belong together.
     """
+    if (cfg.run is None) == (cfg.bundle is None):
+        raise ValueError(
+            f"One of run and bundle must say what predicts; found run={cfg.run} and bundle={cfg.bundle}"
+        )
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
-    pipeline = run.config.pipeline
-    raw, kept = TableSpec.from_config(pipeline.table), kept_table(pipeline)
-    schema, scalings = run.schema, load_normalization(run.path / NORMALIZATION_FILE)
-    check_run(run, kept, schema, scalings)
-    check_source(source, raw)
+    model = open_run(cfg, source) if cfg.bundle is None else open_bundle(cfg.bundle)
+    check_source(source, model.table)
     check_target(target, source=source)
-    # Here, so that a mistake is told without waiting for torch.
-    from canopy.evaluation.inference import Predictor
-
-    predictor = Predictor(run, batch_size=cfg.batch_size, accelerator=cfg.accelerator)
+    probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
-    with open_predictions(target, schema) as write:
-        for block in read_blocks(source, raw, description="predict", block_bytes=block_bytes):
+    with open_predictions(target, model.table.classes) as write:
+        for block in read_blocks(source, model.table, description="predict", block_bytes=block_bytes):
+            write(tabulate(probabilities_of(block, n_rows + FIRST_LINE), model.table.classes))
+            n_rows += block.num_rows
+    seconds = time.perf_counter() - started
+    log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", seconds, target)
+    return n_rows
+
+
+def open_run(cfg: DictConfig, source: Path) -> Model:
+    """Let a run's best checkpoint predict; its own config and scalings prepare the rows.
+
+    Args:
+        cfg: The composed config of `configs/predict.yaml`.
+        source: The file with the rows, for messages.
+    """
+    run = RunFolder(cfg.run)
+    pipeline = run.config.pipeline
+    kept = kept_table(pipeline)
+    scalings = load_normalization(run.path / NORMALIZATION_FILE)
+    check_run(run, kept, run.schema, scalings)
+
+    def load() -> Callable[[pa.Table, int], NDArray[np.float32]]:
+        # Here, so that a mistake is told without waiting for torch.
+        from canopy.evaluation.inference import Predictor
+
+        predictor = Predictor(run, batch_size=cfg.batch_size, accelerator=cfg.accelerator)
+
+        def probabilities_of(block: pa.Table, first_line: int) -> NDArray[np.float32]:
             rows = encode(block, kept, scalings=scalings)
             probabilities = predictor.predict(rows)
-            check_probabilities(probabilities, rows, source=source, first_line=n_rows + FIRST_LINE)
-            write(tabulate(probabilities, schema))
-            n_rows += len(probabilities)
-    seconds = time.perf_counter() - started
-    log.info("Predicted %s rows in %.1f s on %s: %s", f"{n_rows:,}", seconds, predictor.device.type, target)
-    return n_rows
+            check_probabilities(probabilities, rows, source=source, first_line=first_line)
+            return probabilities
+
+        return probabilities_of
+
+    return Model(table=TableSpec.from_config(pipeline.table), load=load)
+
+
+def open_bundle(folder: str) -> Model:
+    """Let a bundle predict."""
+    from canopy.bundle.scorer import Scorer
+
+    scorer = Scorer(folder)
+
+    def probabilities_of(block: pa.Table, first_line: int) -> NDArray[np.float32]:  # noqa: ARG001
+        return scorer.predict(as_matrix(block, scorer.manifest.table))
+
+    return Model(table=scorer.manifest.table, load=lambda: probabilities_of)
+
+
+def as_matrix(table: pa.Table, spec: TableSpec) -> NDArray[np.float64]:
+    """Put the features of raw rows side by side, shape (B, F), in the order of `spec`."""
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in spec.features])
 
 
 def check_run(run: RunFolder, spec: TableSpec, schema: Schema, scalings: Mapping[str, Scaling]) -> None:

@@ -1,6 +1,6 @@
 """The file that predictions are written to: its columns, its formats, whole or not at all."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,7 +10,6 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.data.schema import Schema
 from canopy.files import atomic_write
 
 # What opens a writer, by the file's suffix.
@@ -39,54 +38,43 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
         raise ValueError(f"The output must be another file than the input; found {path} as both")
 
 
-def tabulate(probabilities: NDArray[np.float32], schema: Schema) -> pa.Table:
+def tabulate(probabilities: NDArray[np.float32], classes: Mapping[int, str]) -> pa.Table:
     """Lay out the predictions of some rows.
 
     Args:
         probabilities: Probability of each class, shape (B, K).
-        schema: The classes.
+        classes: Value in the raw table and name of each class, in the order of the model's outputs.
 
     Returns:
         `label` (the likeliest class's value in the raw table), `class` (its name) and
         `probability_<class name>` for each class.
 
     Examples:
-        >>> schema = Schema(
-        ...     target="kind",
-        ...     class_values=(3, 5),
-        ...     class_names=("Apple", "Pear"),
-        ...     numeric=("size",),
-        ...     quantiles=(),
-        ...     categorical=(),
-        ...     class_counts={},
-        ...     sha256={},
-        ... )
-        >>> table = tabulate(np.array([[0.25, 0.75]], dtype=np.float32), schema)
-        >>> table.to_pylist()
+        >>> tabulate(np.array([[0.25, 0.75]], dtype=np.float32), {3: "Apple", 5: "Pear"}).to_pylist()
         [{'label': 5, 'class': 'Pear', 'probability_Apple': 0.25, 'probability_Pear': 0.75}]
     """
     likeliest = probabilities.argmax(axis=1)
     columns = {
-        "label": pa.array(np.array(schema.class_values)[likeliest]),
-        "class": pa.DictionaryArray.from_arrays(pa.array(likeliest, pa.int32()), [*schema.class_names]),
+        "label": pa.array(np.array([*classes])[likeliest]),
+        "class": pa.DictionaryArray.from_arrays(pa.array(likeliest, pa.int32()), [*classes.values()]),
     }
-    for index, name in enumerate(schema.class_names):
+    for index, name in enumerate(classes.values()):
         columns[f"probability_{name}"] = pa.array(probabilities[:, index])
     return pa.table(columns)
 
 
 @contextmanager
-def open_predictions(path: str | Path, schema: Schema) -> Iterator[Callable[[pa.Table], None]]:
+def open_predictions(path: str | Path, classes: Mapping[int, str]) -> Iterator[Callable[[pa.Table], None]]:
     """Write predictions block by block; the file is replaced when the block of code ends without an error.
 
     Args:
         path: The file, in the format of its suffix.
-        schema: The classes.
+        classes: Value and name of each class.
 
     Yields:
         A function that adds what `tabulate` laid out.
     """
-    columns = tabulate(np.empty((0, schema.n_classes), dtype=np.float32), schema).schema
+    columns = tabulate(np.empty((0, len(classes)), dtype=np.float32), classes).schema
     with (
         atomic_write(path) as temporary,
         WRITERS[temporary.suffix](str(temporary), columns) as writer,

@@ -21,7 +21,8 @@ class Features(nn.Module):
             they are.
 
     Attributes:
-        n_outputs: Width W of a row.
+        widths: Numbers that stand for each feature, N + C of them.
+        n_outputs: Width W of a row, their sum.
 
     Shape:
         - numeric: (B, N), float
@@ -42,7 +43,9 @@ class Features(nn.Module):
         self.one_hot = OneHot(cardinalities)
         with torch.no_grad():
             n_embedded = self.embedding(torch.zeros(1, n_numeric)).numel() if n_numeric else 0
-        self.n_outputs = n_embedded + sum(cardinalities)
+        self.widths = [n_embedded // n_numeric] * n_numeric if n_numeric else []
+        self.widths += cardinalities
+        self.n_outputs = sum(self.widths)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         return torch.cat([self.embedding(numeric).flatten(1), self.one_hot(categorical)], dim=1)
@@ -83,5 +86,5 @@ class OneHot(nn.Module):
         self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
-        zeros = torch.zeros(len(codes), self.n_outputs, device=codes.device)
+        zeros = torch.zeros(codes.shape[0], self.n_outputs, device=codes.device)
         return zeros.scatter(1, codes + self.offsets, 1.0)

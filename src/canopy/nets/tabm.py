@@ -6,14 +6,14 @@ from typing import Literal
 import tabm
 from torch import Tensor, nn
 
-from canopy.nets.features import Quantiles, make_embedding
+from canopy.nets.features import Features, Quantiles
 
 
 class TabM(nn.Module):
     """An ensemble of perceptrons with shared weights; each member predicts.
 
     Source: Gorishniy et al., TabM: advancing tabular deep learning with parameter-efficient ensembling,
-    2025; the net is that of the authors' package `tabm`.
+    2025; its layers are those of the authors' package `tabm`.
 
     Args:
         n_numeric: Numeric features N.
@@ -27,8 +27,7 @@ class TabM(nn.Module):
         width: Width of each of them.
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
-        embedding: Makes the embeddings of the numeric features, one of `rtdl_num_embeddings`; see
-            `Features`.
+        embedding: Makes the embeddings of the numeric features; see `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -58,27 +57,29 @@ class TabM(nn.Module):
         embedding: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
-        self._has_numeric = n_numeric > 0
-        self._has_categorical = len(cardinalities) > 0
-        self.layers = tabm.TabM.make(
-            n_num_features=n_numeric,
-            cat_cardinalities=[*cardinalities],
-            d_out=n_classes,
-            num_embeddings=make_embedding(embedding, n_numeric=n_numeric, quantiles=quantiles),
+        self.features = Features(
+            n_numeric=n_numeric, cardinalities=cardinalities, quantiles=quantiles, embedding=embedding
+        )
+        self.view = tabm.EnsembleView(k=n_members)
+        # Members scale all numbers that stand for one feature by the same factor; the authors' defaults.
+        self.backbone = tabm.make_tabm_backbone(
+            d_in=self.features.n_outputs,
             arch_type=kind,
             k=n_members,
             n_blocks=n_blocks,
             d_block=width,
             activation=activation,
             dropout=dropout,
+            start_scaling_init="random-signs" if embedding is None else "normal",
+            start_scaling_init_chunks=self.features.widths,
         )
+        self.output = tabm.LinearEnsemble(width, n_classes, k=n_members)
 
     def hidden_weights(self) -> list[Tensor]:
         """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
-        return [linear.weight for linear, *_ in self.layers.backbone.blocks]
+        return [linear.weight for linear, *_ in self.backbone.blocks]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        logits: Tensor = self.layers(
-            numeric if self._has_numeric else None, categorical if self._has_categorical else None
-        )
+        rows = self.view(self.features(numeric, categorical))
+        logits: Tensor = self.output(self.backbone(rows))
         return logits

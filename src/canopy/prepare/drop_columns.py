@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from canopy.files import read_json
+from canopy.table.checks import check_ranges
 from canopy.table.csv import read_table, write_table
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
@@ -24,8 +25,13 @@ def run(params: DictConfig) -> None:
         ", ".join(dropped) or "none",
     )
     _compare_with_exploration(dropped, Path(params.paths.reports) / "exploration" / "findings.json")
-    table = read_table(params.paths.raw, raw).select(kept.columns)
-    write_table(table, Path(params.paths.interim) / "drop_columns.csv", description="drop_columns")
+    table = read_table(params.paths.raw, raw)
+    check_ranges(table, raw, source=params.paths.raw)
+    write_table(
+        table.select(kept.columns),
+        Path(params.paths.interim) / "drop_columns.csv",
+        description="drop_columns",
+    )
 
 
 def _compare_with_exploration(dropped: list[str], findings: Path) -> None:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
-from canopy.table.checks import FIRST_LINE, check_features, first_text_line, shorten
+from canopy.table.checks import FIRST_LINE, check_features, check_ranges, first_text_line, shorten
 from canopy.table.csv import check_header
 from canopy.table.spec import TableSpec
 
@@ -53,6 +53,7 @@ def read_blocks(
         ) as bar:
             for block, position in _open(path, spec, pa.float64(), block_bytes):
                 check_features(block, spec, source=str(path), first_line=n_rows + FIRST_LINE)
+                check_ranges(block, spec, source=str(path), first_line=n_rows + FIRST_LINE)
                 n_rows += block.num_rows
                 yield block
                 bar.update(position - bar.n)

@@ -62,6 +62,28 @@ def check_features(table: pa.Table, spec: TableSpec, *, source: str, first_line:
         _check_one_hot(table, group, source, first_line)
 
 
+def check_ranges(table: pa.Table, spec: TableSpec, *, source: str, first_line: int = FIRST_LINE) -> None:
+    """Reject rows of a raw table with a numeric value that is not possible.
+
+    Args:
+        table: The numeric columns of `spec`, finite and not yet normalised.
+        spec: What the values may be.
+        source: Name of the file, for messages.
+        first_line: Line of the first row in the file.
+
+    Raises:
+        ValueError: If a value is outside its column's range.
+    """
+    for column in spec.numeric:
+        values = table[column.name].to_numpy()
+        wrong = (values < column.low) | (values > column.high)
+        if wrong.any():
+            raise ValueError(
+                f"{source}: column {column.name!r} must be {column.range}; "
+                f"found {values[wrong.argmax()]} in {_first(wrong, first_line)}"
+            )
+
+
 def _check_present(column: pa.ChunkedArray, name: str, source: str, first_line: int) -> None:
     if column.null_count:
         line = _first(column.is_null().to_numpy(), first_line)

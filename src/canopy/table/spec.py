@@ -1,11 +1,14 @@
 """What the columns of a table are, as `params.yaml` describes them."""
 
 import difflib
+import math
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from omegaconf import DictConfig
+if TYPE_CHECKING:
+    from omegaconf import DictConfig
 
 SPLITS = ("train", "val", "test")
 SPLIT_COLUMN = "split"
@@ -31,11 +34,37 @@ class OneHotGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class NumericColumn:
-    """A numeric feature: its column, unit and meaning."""
+    """A numeric feature.
+
+    Attributes:
+        name: Its column.
+        unit: Unit of its values.
+        meaning: What it says, for people.
+        low: Least possible value in the raw table.
+        high: Greatest possible value there.
+    """
 
     name: str
     unit: str
     meaning: str
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def range(self) -> str:
+        """Say which values the column may have.
+
+        Examples:
+            >>> NumericColumn(name="Slope", unit="degrees", meaning="Slope", low=0, high=90).range
+            'from 0 to 90 degrees'
+            >>> NumericColumn(name="Way", unit="m", meaning="Way to the road", low=0).range
+            'at least 0 m'
+        """
+        if math.isinf(self.high):
+            return f"at least {self.low:g} {self.unit}"
+        if math.isinf(self.low):
+            return f"at most {self.high:g} {self.unit}"
+        return f"from {self.low:g} to {self.high:g} {self.unit}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +84,17 @@ class TableSpec:
     groups: tuple[OneHotGroup, ...]
 
     @classmethod
-    def from_config(cls, table: DictConfig) -> "TableSpec":
+    def from_config(cls, table: "DictConfig") -> "TableSpec":
         """Read the section `table` of `params.yaml`.
 
         Raises:
-            ValueError: If a column is named twice, a class name is used twice or fewer than two
-                classes are given.
+            ValueError: If a column is named twice, a class name is used twice, fewer than two classes are
+                given or a range is none.
         """
         spec = cls(
             target=table.target.column,
             classes={int(value): str(name) for value, name in table.target.classes.items()},
-            numeric=tuple(
-                NumericColumn(name=str(name), unit=column.unit, meaning=column.meaning)
-                for name, column in table.numeric.items()
-            ),
+            numeric=tuple(_numeric_column(str(name), column) for name, column in table.numeric.items()),
             groups=tuple(
                 OneHotGroup(name=str(name), meaning=group.meaning, columns=dict(group.columns))
                 for name, group in table.one_hot.items()
@@ -122,6 +148,18 @@ class TableSpec:
         if not numeric and not groups:
             raise ValueError("At least one feature must stay; found all of them dropped")
         return replace(self, numeric=numeric, groups=tuple(groups))
+
+
+def _numeric_column(name: str, column: "DictConfig") -> NumericColumn:
+    ends = column.get("range", (None, None))
+    low, high = (ends[0], ends[1]) if len(ends) == 2 else (1, 0)
+    low, high = -math.inf if low is None else low, math.inf if high is None else high
+    if not low < high:
+        raise ValueError(
+            f"params.yaml must give table.numeric.{name}.range as [least, greatest], either end null where "
+            f"there is none; found {list(ends)}"
+        )
+    return NumericColumn(name=name, unit=column.unit, meaning=column.meaning, low=low, high=high)
 
 
 def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:

@@ -1,7 +1,6 @@
 """The folder that a training run leaves: config, checkpoints, description of its data."""
 
 import shutil
-import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
-from canopy.files import read_json, write_json, write_text
+from canopy.files import atomic_folder, read_json, write_json, write_text
 
 CONFIG = "config.yaml"
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
@@ -122,13 +121,8 @@ def publish(run: Path, target: Path) -> None:
         run: The run's folder.
         target: Folder to make; it appears complete or not at all.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as temporary:
-        copy = Path(temporary) / target.name
+    with atomic_folder(target) as copy:
         # Only a run of uncommitted code has the last.
         for name in (*_PUBLISHED, *([DIFF] if (run / DIFF).is_file() else [])):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, copy / name)
-        if target.exists():
-            target.rename(Path(temporary) / "replaced")
-        copy.rename(target)

@@ -1,0 +1,63 @@
+"""Ask a bundle for probabilities, with ONNX Runtime."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from canopy.bundle.manifest import INPUT, MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
+
+# As many rows as the processor's caches hold the layers of.
+BATCH_SIZE = 1024
+
+
+class Scorer:
+    """A bundle's ONNX graph, checked and ready.
+
+    Args:
+        folder: The bundle.
+        n_threads: Threads of one call; 0 for one on each core.
+
+    Attributes:
+        manifest: What the bundle is.
+
+    Raises:
+        FileNotFoundError: If one of the files it needs is not there.
+        ValueError: If one has been damaged or changed.
+    """
+
+    def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
+        self.manifest = Manifest.load(folder)
+        self.manifest.check_files(folder, (ONNX_FILE,))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = n_threads
+        # Between batches the threads would keep their cores busy with waiting.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        path = Path(folder) / ONNX_FILE
+        self._session = onnxruntime.InferenceSession(
+            path.read_bytes(), options, providers=["CPUExecutionProvider"]
+        )
+        (graph_input,) = self._session.get_inputs()
+        if graph_input.name != INPUT or graph_input.shape[1] != len(self.manifest.table.features):
+            raise ValueError(
+                f"{path} must take the {len(self.manifest.table.features)} features of {MANIFEST_FILE}; "
+                f"found {graph_input.shape[1]}: {WAY_OUT}"
+            )
+
+    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Give the probability of each class for some rows.
+
+        Args:
+            rows: Raw rows, shape (B, F), the features in the order of `manifest.table.features`.
+
+        Returns:
+            Probabilities, shape (B, K).
+        """
+        parts = [
+            self._session.run([OUTPUT], {INPUT: rows[start : start + BATCH_SIZE]})[0]
+            for start in range(0, len(rows), BATCH_SIZE)
+        ]
+        if len(parts) == 1:
+            return parts[0]  # type: ignore[no-any-return]
+        return np.concatenate(parts) if parts else np.empty((0, len(self.manifest.table.classes)), np.float32)

@@ -1,0 +1,215 @@
+"use strict";
+
+const $ = (id) => document.getElementById(id);
+let model = null;
+let asked = 0;
+
+/** Make an element with attributes, properties and children. */
+function make(tag, attributes = {}, ...children) {
+  const svg = ["svg", "rect", "title"].includes(tag);
+  const element = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
+  element.append(...children);
+  return element;
+}
+
+/** Ask the server; an answer that is no success becomes an Error with its message. */
+async function ask(path, body, type = "application/json") {
+  const headers = { "X-API-Key": sessionStorage.getItem("key") ?? "" };
+  if (body !== undefined) headers["Content-Type"] = type;
+  const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body });
+  if (answer.ok) return answer;
+  if (answer.status === 401) $("key-form").hidden = false;
+  const told = await answer.json().catch(() => ({ error: `The server answered ${answer.status}` }));
+  throw new Error(told.error);
+}
+
+const percent = (share) => `${(100 * share).toFixed(1)} %`;
+const readable = (name) => name.replaceAll("_", " ");
+
+/** Draw one bar of a list: name, length from 0 to 1, what stands behind it. */
+function bar(name, length, value, { best = false, against = false } = {}) {
+  const fill = make("i", against ? { class: "against" } : {});
+  fill.style.width = `${Math.min(100, 100 * length)}%`;
+  return make("li", best ? { class: "best" } : {},
+    make("span", { class: "name" }, name),
+    make("span", { class: "track", "aria-hidden": "true" }, fill),
+    make("span", { class: "value" }, value));
+}
+
+/** Make the controls of a row, from the columns that the model describes. */
+function buildForm() {
+  const { numeric, groups } = model.table;
+  const unused = new Set(model.unused);
+  $("row").replaceChildren(
+    ...numeric.map((column) => {
+      const { min, max, mean } = model.training.numeric[column.name];
+      const whole = Number.isInteger(min) && Number.isInteger(max);
+      const step = whole ? 1 : (max - min) / 200;
+      const value = whole ? Math.round(mean) : mean;
+      const slider = make("input", { type: "range", min, max, step, value, "aria-label": `${column.meaning}, slider` });
+      const number = make("input", { type: "number", id: column.name, min: column.low, max: column.high, step: "any", value });
+      slider.addEventListener("input", () => { number.value = slider.value; changed(); });
+      number.addEventListener("input", () => { slider.value = number.value; changed(); });
+      const note = unused.has(column.name) ? " (not used)" : "";
+      return make("div", { class: "field" },
+        make("label", { for: column.name }, `${column.meaning}, ${column.unit}${note}`), slider, number);
+    }),
+    ...groups.map((group) => {
+      const shares = model.training.groups[group.name];
+      const likeliest = Object.keys(shares).reduce((a, b) => (shares[a] >= shares[b] ? a : b));
+      const options = Object.entries(group.columns).map(([name, meaning]) => {
+        const option = make("option", { value: name }, meaning);
+        option.selected = name === likeliest;
+        return option;
+      });
+      const select = make("select", { id: group.name }, ...options);
+      select.addEventListener("change", changed);
+      return make("div", { class: "field" }, make("label", { for: group.name }, group.meaning), select);
+    }));
+}
+
+/** Read the row that the controls show. */
+function readRow() {
+  const row = {};
+  for (const column of model.table.numeric) row[column.name] = $(column.name).valueAsNumber;
+  for (const group of model.table.groups) row[group.name] = $(group.name).value;
+  return row;
+}
+
+let waiting = null;
+function changed() {
+  clearTimeout(waiting);
+  waiting = setTimeout(explain, 60);
+}
+
+/** Predict the row and show what came of it; an answer that was overtaken is left alone. */
+async function explain() {
+  const number = ++asked;
+  for (const column of model.table.numeric) {
+    $(column.name).classList.toggle("outside", !$(column.name).checkValidity());
+  }
+  try {
+    const told = await (await ask("explain", JSON.stringify({ rows: [readRow()] }))).json();
+    if (number !== asked) return;
+    $("error").textContent = "";
+    const best = told.probabilities[told.class];
+    $("verdict").textContent = `${told.class}, ${percent(best)}`;
+    $("probabilities").replaceChildren(...Object.entries(told.probabilities).map(([name, share]) =>
+      bar(name, share, percent(share), { best: name === told.class })));
+    const largest = Math.max(...told.contributions.map((item) => Math.abs(item.contribution)), 0.1);
+    $("contributions").replaceChildren(...told.contributions.map((item) =>
+      bar(readable(item.feature), Math.abs(item.contribution) / largest,
+        `× ${Math.exp(item.contribution).toPrecision(2)}`, { against: item.contribution < 0 })));
+  } catch (error) {
+    if (number !== asked) return;
+    $("verdict").textContent = "";
+    $("error").textContent = error.message;
+  }
+}
+
+/** Predict a file and offer the answer for download. */
+async function predictFile(file) {
+  $("batch-state").textContent = `Predicting ${file.name} …`;
+  $("batch-counts").replaceChildren();
+  $("download").hidden = true;
+  try {
+    const text = await (await ask("predict/csv", await file.text(), "text/csv")).text();
+    const labels = text.trimEnd().split("\n").slice(1).map((line) => line.slice(0, line.indexOf(",")));
+    const names = model.table.classes;
+    $("batch-state").textContent = `${labels.length.toLocaleString("en")} rows of ${file.name}`;
+    $("batch-counts").replaceChildren(...Object.entries(names).map(([value, name]) => {
+      const share = labels.filter((label) => label === value).length / labels.length;
+      return bar(name, share, percent(share));
+    }));
+    URL.revokeObjectURL($("download").href);
+    $("download").href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    $("download").hidden = false;
+  } catch (error) {
+    $("batch-state").textContent = error.message;
+  }
+}
+
+/** Draw how often each bin is met: grey on the training rows, in colour since the server started. */
+async function showDrift() {
+  const report = await (await ask("drift")).json();
+  const enough = report.n_rows >= report.min_rows;
+  $("drift-state").textContent = `${report.n_rows.toLocaleString("en")} rows predicted since the server started` +
+    (enough ? "; the index is the population stability index: up to 0.1 no change, from 0.25 on a large one."
+      : `; from ${report.min_rows} on, each column gets an index. Grey: the training rows.`);
+  $("drift-columns").replaceChildren(...report.columns.map((column) => {
+    const height = Math.max(...column.expected, ...column.found, 0.01);
+    const width = 100 / column.bins.length;
+    const bars = column.bins.flatMap((name, index) => ["expected", "found"].map((kind, place) => {
+      const share = column[kind][index];
+      const rect = make("rect", {
+        class: kind, x: index * width + place * width * 0.44 + width * 0.06, width: width * 0.44,
+        y: 50 - (48 * share) / height, height: (48 * share) / height,
+      }, make("title", {}, `${name}: ${percent(share)} ${kind === "found" ? "now" : "in training"}`));
+      return rect;
+    }));
+    const told = column.index === null ? "" : `: ${column.index.toFixed(3)}, change ${column.change}`;
+    return make("figure", { class: column.change ?? "" },
+      make("figcaption", {}, readable(column.name) + told),
+      make("svg", { viewBox: "0 0 100 50", preserveAspectRatio: "none", role: "img", "aria-label": `Shares of ${column.name}${told}` }, ...bars));
+  }));
+}
+
+function showCard() {
+  const { test } = model.metrics;
+  const facts = {
+    "Test accuracy": `${test.accuracy.toFixed(4)} (95 %: ${test.intervals.accuracy.map((end) => end.toFixed(4)).join(" to ")})`,
+    "Macro-F1": test.macro_f1.toFixed(4),
+    "Calibration error": `${test.calibrated.ece.toFixed(4)} with the temperature ${model.temperature.toFixed(3)}`,
+    "Test rows": test.n_rows.toLocaleString("en"),
+    "Training rows": model.training.n_rows.toLocaleString("en"),
+    "Parameters": model.run.n_parameters.toLocaleString("en"),
+    "Run": model.run.id,
+    "Commit": model.run.git_commit ?? "none",
+    "Graph": `SHA-256 ${model.files["model.onnx"]}`,
+    "Not used": model.unused.map(readable).join(", ") || "nothing",
+  };
+  $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) =>
+    [make("dt", {}, name), make("dd", {}, value)]));
+  const head = make("tr", {}, ...["Class", "Precision", "Recall", "F1", "Test rows"].map((name) => make("th", { scope: "col" }, name)));
+  const rows = Object.entries(test.per_class).map(([name, scores]) => make("tr", {}, make("td", {}, name),
+    ...[scores.precision, scores.recall, scores.f1].map((value) => make("td", {}, value.toFixed(4))),
+    make("td", {}, scores.support.toLocaleString("en"))));
+  $("scores").replaceChildren(make("thead", {}, head), make("tbody", {}, ...rows));
+}
+
+async function start() {
+  try {
+    model = await (await ask("model")).json();
+  } catch (error) {
+    $("title").textContent = "Canopy";
+    $("error").textContent = error.message;
+    return;
+  }
+  $("key-form").hidden = true;
+  document.title = `${model.title} · Canopy`;
+  $("title").textContent = model.title;
+  $("about").textContent = model.about;
+  $("n-features").textContent = model.table.numeric.length +
+    model.table.groups.reduce((sum, group) => sum + Object.keys(group.columns).length, 0);
+  buildForm();
+  showCard();
+  await Promise.all([explain(), showDrift()]);
+}
+
+$("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem("key", $("key").value);
+  start();
+});
+$("reset").addEventListener("click", () => { buildForm(); explain(); });
+$("refresh").addEventListener("click", showDrift);
+$("file").addEventListener("change", () => { if ($("file").files[0]) predictFile($("file").files[0]); });
+for (const kind of ["dragover", "dragleave", "drop"]) {
+  $("drop").addEventListener(kind, (event) => {
+    event.preventDefault();
+    $("drop").classList.toggle("over", kind === "dragover");
+    if (kind === "drop" && event.dataTransfer.files[0]) predictFile(event.dataTransfer.files[0]);
+  });
+}
+start();

@@ -1,0 +1,278 @@
+"""Turn what a client sends into raw rows, or say what is wrong with it: field, requirement, value."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from canopy.table.spec import TableSpec, nearest
+
+# Of one request: more would only repeat what is wrong.
+MAX_PROBLEMS = 20
+# Of a value that is shown again: a client may send megabytes.
+MAX_SHOWN = 80
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value.
+
+    Attributes:
+        row: Place of the row in the request, from 0.
+        field: Column or group; empty where the row as a whole is wrong.
+        requirement: What it must be.
+        found: What was sent.
+    """
+
+    row: int
+    field: str
+    requirement: str
+    found: str
+
+
+class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
+    """The rows of a request cannot be predicted.
+
+    Args:
+        problems: What is wrong, at least one, the first `MAX_PROBLEMS`.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(f"row {first.row}: {first.field} must be {first.requirement}; found {first.found}")
+        self.problems = list(problems)
+
+
+class RowReader:
+    """Read rows as mappings from column to value, and check them against a table's description.
+
+    A row names each feature once. A one-hot group may be given by its name and the column that is set,
+    `{"Soil_Type": "Soil_Type29"}`, in place of its columns.
+
+    Args:
+        table: The raw table; each range has two ends.
+    """
+
+    def __init__(self, table: TableSpec) -> None:
+        self.table = table
+        self.features = table.features
+        n_numeric, n_features = len(table.numeric), len(self.features)
+        self._low = np.zeros(n_features)
+        self._high = np.ones(n_features)
+        self._low[:n_numeric] = [column.low for column in table.numeric]
+        self._high[:n_numeric] = [column.high for column in table.numeric]
+        self._n_numeric = n_numeric
+        self._members = np.zeros((n_features - n_numeric, len(table.groups)))
+        self._groups: dict[str, dict[str, list[int]]] = {}
+        start = 0
+        for index, group in enumerate(table.groups):
+            self._members[start : start + len(group.columns), index] = 1
+            identity = np.eye(len(group.columns), dtype=int).tolist()
+            self._groups[group.name] = dict(zip(group.columns, identity, strict=True))
+            start += len(group.columns)
+        self._requirements = {column.name: column.range for column in table.numeric}
+
+    def from_mappings(self, rows: Sequence[Any]) -> NDArray[np.float64]:
+        """Read rows that came as JSON objects.
+
+        Args:
+            rows: The rows, B of them.
+
+        Returns:
+            Checked raw rows, shape (B, F).
+
+        Raises:
+            RowsRefused: If there is none, or one is wrong.
+        """
+        if not rows:
+            raise RowsRefused([Problem(0, "rows", "a list of at least one row", "an empty list")])
+        features, n_features = self.features, len(self.features)
+        values: list[list[Any]] = []
+        problems: list[Problem] = []
+        for index, row in enumerate(rows):
+            if type(row) is dict and len(row) != n_features:
+                row = self._spread_groups(row, index, problems)
+            try:
+                found = [row[name] for name in features]
+            except (KeyError, TypeError):
+                problems += self._missing(row, index)
+                found = []
+            if len(problems) >= MAX_PROBLEMS:
+                break
+            if found and (len(row) != n_features or not {*map(type, found)} <= {int, float}):
+                problems += self._unreadable(row, index)
+            values.append(found)
+        if problems:
+            raise RowsRefused(problems[:MAX_PROBLEMS])
+        return self.check(np.array(values, dtype=np.float64))
+
+    def from_csv(self, text: str) -> NDArray[np.float64]:
+        """Read rows that came as CSV with a header line; the target may be among its columns and is not read.
+
+        Args:
+            text: The CSV.
+
+        Returns:
+            Checked raw rows, shape (B, F).
+
+        Raises:
+            RowsRefused: If a column is missing, unknown or named twice, a line is no row of numbers, or a
+                value is wrong.
+        """
+        file = io.StringIO(text.removeprefix("\ufeff"))
+        try:
+            header = next(csv.reader([file.readline()]), [])
+        except csv.Error as error:
+            raise RowsRefused([Problem(0, "", "CSV with a header line", shown(str(error)))]) from error
+        problems = [
+            Problem(0, name, "a column of the header", "no such column")
+            for name in self.features
+            if name not in header
+        ]
+        known = {*self.features, self.table.target}
+        problems += [
+            Problem(0, shown(name)[1:-1], f"a column of the table{nearest(name, known)}", "an unknown column")
+            for name in header
+            if name not in known
+        ]
+        problems += [
+            Problem(0, name, "named once in the header", "it twice")
+            for name in {*header}
+            if header.count(name) > 1 and name in known
+        ]
+        if problems:
+            raise RowsRefused(problems[:MAX_PROBLEMS])
+        lines = file.readlines()
+        if not any(line.strip() for line in lines):
+            raise RowsRefused([Problem(0, "rows", "below the header, at least one", "none")])
+        places = [header.index(name) for name in self.features]
+        try:
+            rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
+        except ValueError as error:
+            raise RowsRefused([self._unreadable_line(lines, header, error)]) from error
+        return self.check(rows)
+
+    def check(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Check raw rows.
+
+        Args:
+            rows: Shape (B, F); a missing value is NaN.
+
+        Returns:
+            The same.
+
+        Raises:
+            RowsRefused: If a value is missing or out of its range, or a row does not set exactly one column
+                of each group.
+        """
+        one_hot = rows[:, self._n_numeric :]
+        # NaN is in no range.
+        in_range = (rows >= self._low) & (rows <= self._high)
+        in_range[:, self._n_numeric :] &= (one_hot == 0) | (one_hot == 1)
+        if in_range.all():
+            n_set = one_hot @ self._members
+            if (n_set == 1).all():
+                return rows
+            raise RowsRefused(self._not_one_set(n_set))
+        raise RowsRefused(self._out_of_range(rows, in_range))
+
+    def _spread_groups(
+        self, row: Mapping[str, Any], index: int, problems: list[Problem]
+    ) -> Mapping[str, Any]:
+        """Put the columns of each group that is given by its name in the place of that name."""
+        spread = dict(row)
+        for name, columns in self._groups.items():
+            if name not in row:
+                continue
+            chosen = row[name]
+            if not isinstance(chosen, str) or chosen not in columns:
+                hint = nearest(chosen, columns) if isinstance(chosen, str) else ""
+                problems.append(
+                    Problem(index, name, f"one of the columns of {name}", f"{shown(chosen)}{hint}")
+                )
+                chosen = next(iter(columns))
+            del spread[name]
+            for column, value in zip(columns, columns[chosen], strict=True):
+                if column in row:
+                    problems.append(
+                        Problem(index, column, f"left out where {name} is given", shown(row[column]))
+                    )
+                spread[column] = value
+        return spread
+
+    def _unreadable_line(self, lines: Sequence[str], header: Sequence[str], error: Exception) -> Problem:
+        """Find the value that is no number, or the line that has too few."""
+        unreadable = Problem(0, "", "lines of numbers", shown(str(error)))
+        try:
+            return self._find_unreadable(lines, header) or unreadable
+        except csv.Error:
+            return unreadable
+
+    def _find_unreadable(self, lines: Sequence[str], header: Sequence[str]) -> Problem | None:
+        for index, fields in enumerate(csv.reader(lines)):
+            if fields and len(fields) != len(header):
+                return Problem(index, "", f"a line of {len(header)} values", f"{len(fields)} values")
+            for name, value in zip(header, fields, strict=False):
+                try:
+                    float(value if name != self.table.target else 0)
+                except ValueError:
+                    return Problem(index, name, "a number", shown(value))
+        return None
+
+    def _missing(self, row: Any, index: int) -> list[Problem]:
+        if not isinstance(row, dict):
+            return [Problem(index, "", "an object with a value for each column", shown(row))]
+        absent = [name for name in self.features if name not in row]
+        problems = []
+        for name, columns in self._groups.items():
+            if {*columns} <= {*absent}:
+                absent = [column for column in absent if column not in columns]
+                requirement = (
+                    f"given in each row, by the name of one of its {len(columns)} columns or by all of them"
+                )
+                problems.append(Problem(index, name, requirement, "none of them"))
+        single = [Problem(index, name, "given in each row", "no such field") for name in absent]
+        return single + problems + self._unknown(row, index)
+
+    def _unreadable(self, row: Mapping[str, Any], index: int) -> list[Problem]:
+        wrong = [
+            Problem(index, name, "a number", shown(row[name]))
+            for name in self.features
+            if type(row[name]) not in (int, float)
+        ]
+        return wrong + self._unknown(row, index)
+
+    def _unknown(self, row: Mapping[str, Any], index: int) -> list[Problem]:
+        known = {*self.features, *self._groups}
+        return [
+            Problem(
+                index, shown(name)[1:-1], f"a column of the table{nearest(name, known)}", "an unknown field"
+            )
+            for name in row
+            if name not in known
+        ]
+
+    def _out_of_range(self, rows: NDArray[np.float64], in_range: NDArray[np.bool_]) -> list[Problem]:
+        problems = []
+        for row, column in np.argwhere(~in_range)[:MAX_PROBLEMS].tolist():
+            name, value = self.features[column], rows[row, column]
+            requirement = self._requirements.get(name, "0 or 1")
+            problems.append(Problem(row, name, requirement, "no number" if np.isnan(value) else f"{value:g}"))
+        return problems
+
+    def _not_one_set(self, n_set: NDArray[np.float64]) -> list[Problem]:
+        problems = []
+        for row, group in np.argwhere(n_set != 1)[:MAX_PROBLEMS].tolist():
+            name = self.table.groups[group].name
+            requirement = f"exactly one column of {name} that is 1"
+            problems.append(Problem(row, name, requirement, f"{int(n_set[row, group])} that are 1"))
+        return problems
+
+
+def shown(value: Any) -> str:
+    """Write a value as a client would, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,0 +1,54 @@
+"""What a server is told: passed on to its worker processes through their environment."""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+
+ENVIRONMENT = "CANOPY_SERVE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """Settings of a server.
+
+    Attributes:
+        bundle: Folder of the bundle.
+        host: Address to listen on.
+        port: Port to listen on; 0 for any that is free.
+        workers: Processes that answer.
+        n_threads: Threads of a prediction in each process.
+        max_body_bytes: Largest request body that is read.
+        max_rows: Most rows of a request.
+        stop_seconds: Time that requests in flight get when the server stops.
+        api_key: What the header `X-API-Key` must hold to be answered; None to answer all.
+        shared_folder: Where several processes share counts; None for one process.
+    """
+
+    bundle: str
+    host: str
+    port: int
+    workers: int
+    n_threads: int
+    max_body_bytes: int
+    max_rows: int
+    stop_seconds: int
+    api_key: str | None = None
+    shared_folder: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "n_threads", "max_body_bytes", "max_rows", "stop_seconds"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1; found {getattr(self, name)}")
+        if not 0 <= self.port < 2**16:
+            raise ValueError(f"port must be from 0 to 65535; found {self.port}")
+        if self.api_key == "":
+            raise ValueError("CANOPY_API_KEY must not be empty; found '': unset it to answer all")
+
+    def export(self) -> None:
+        """Let processes that this one starts read the settings."""
+        os.environ[ENVIRONMENT] = json.dumps(asdict(self))
+
+    @classmethod
+    def from_environment(cls) -> "Settings":
+        """Read what `export` wrote."""
+        return cls(**json.loads(os.environ[ENVIRONMENT]))

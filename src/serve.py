@@ -1,0 +1,28 @@
+"""Serve a bundle over HTTP.
+
+python src/serve.py bundle=models/canopy
+python src/serve.py bundle=models/canopy workers=2 port=9000 host=0.0.0.0
+CANOPY_API_KEY=secret python src/serve.py
+"""
+
+import os
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+
+
+# What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
+@entry_point("serve")
+def main(cfg: DictConfig) -> None:
+    # Here, so that help does not wait for them.
+    from canopy.serve.server import serve
+    from canopy.serve.settings import Settings
+
+    # From the environment alone: what is given on a command line is written into logs.
+    options = {str(name): value for name, value in cfg.items()}
+    serve(Settings(**options, api_key=os.environ.get("CANOPY_API_KEY")))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.csv
+import pytest
+from omegaconf import DictConfig
+
+from canopy.bundle.export import compare
+from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
+from canopy.bundle.scorer import Scorer
+from canopy.data.encoding import encode
+from canopy.evaluation.inference import Predictor
+from canopy.evaluation.predict import as_matrix
+from canopy.files import read_json, write_json
+from canopy.prepare.normalization import load_normalization
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
+from canopy.table.spec import TableSpec
+from canopy.training.run_folder import METRICS, RunFolder
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+Export = Callable[..., Path]
+
+# Scores a CSV file of raw test rows, target last, with numpy and ONNX Runtime alone.
+SCORE = """
+import json, sys
+import numpy, onnxruntime
+
+assert not {"torch", "canopy", "hydra"} & {*sys.modules}
+bundle, table = sys.argv[1:]
+about = json.load(open(f"{bundle}/model.json"))
+with open(table) as file:
+    header = file.readline().strip().split(",")
+    columns = dict(zip(header, numpy.loadtxt(file, delimiter=",").T))
+groups = [name for group in about["table"]["groups"] for name in group["columns"]]
+features = [column["name"] for column in about["table"]["numeric"]] + groups
+session = onnxruntime.InferenceSession(f"{bundle}/model.onnx")
+(probabilities,) = session.run(None, {"rows": numpy.stack([columns[name] for name in features], axis=1)})
+values = numpy.array([int(value) for value in about["table"]["classes"]])
+labels, predicted = columns[about["table"]["target"]], values[probabilities.argmax(axis=1)]
+recalls = {
+    name: float((predicted[labels == value] == value).mean())
+    for value, name in zip(values, about["table"]["classes"].values())
+}
+truth = probabilities[labels[:, None] == values]
+print(json.dumps({"accuracy": float((predicted == labels).mean()), "recalls": recalls, "n_rows": len(labels),
+                  "nll": float(-numpy.log(truth.astype(float)).mean())}))
+"""
+
+
+@pytest.fixture
+def test_rows(raw_table: Path, small_params: DictConfig, tmp_path: Path) -> Path:
+    """The raw test rows as a CSV file, their columns in the raw table's order."""
+    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pylist()
+    header, *lines = raw_table.read_text().splitlines()
+    rows = [line for line, name in zip(lines, splits, strict=True) if name == "test"]
+    path = tmp_path / "test_rows.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_bundle_says_what_its_run_says(
+    export_run: Export, evaluated_run: RunFolder, test_rows: Path, small_params: DictConfig
+) -> None:
+    bundle = export_run()
+    manifest = Manifest.load(bundle)
+    assert manifest.parity["n_rows"] == 60
+    assert manifest.parity["max_difference"] < 1e-5
+    assert manifest.metrics == read_json(evaluated_run.path / METRICS)
+    assert manifest.unused == ("colour2",)
+    assert manifest.run["id"] == evaluated_run.path.name
+    scorer = Scorer(bundle)
+    matrix = as_matrix(read_table(test_rows, TableSpec.from_config(small_params.table)), manifest.table)
+    predictor = Predictor(evaluated_run, batch_size=64, accelerator="cpu")
+    rows = encode(
+        read_table(test_rows, TableSpec.from_config(small_params.table)),
+        kept_table(small_params),
+        scalings=load_normalization(evaluated_run.path / "normalization.json"),
+    )
+    logits = np.log(predictor.predict(rows)) / manifest.temperature
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(scorer.predict(matrix), expected, atol=1e-5)
+    assert scorer.predict(matrix[:0]).shape == (0, 3)
+
+
+def test_the_training_rows_are_described_as_they_are_in_nature(
+    export_run: Export, raw_table: Path, small_params: DictConfig
+) -> None:
+    manifest = Manifest.load(export_run())
+    table = pyarrow.csv.read_csv(raw_table).to_pandas()
+    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pandas()
+    trained = table[splits == "train"]
+    assert manifest.training.n_rows == len(trained) == 192
+    assert manifest.training.numeric["weight"]["max"] == trained["weight"].max()
+    assert sum(manifest.training.numeric["weight"]["shares"]) == pytest.approx(1)
+    assert manifest.training.groups["colour"]["colour2"] == pytest.approx(trained["colour2"].mean())
+    assert manifest.training.classes == {"Apple": 1 / 3, "Pear": 1 / 3, "Plum": 1 / 3}
+    weight = next(column for column in manifest.table.numeric if column.name == "weight")
+    spread = trained["weight"].max() - trained["weight"].min()
+    assert weight.low == pytest.approx(trained["weight"].min() - spread)
+
+
+def test_a_machine_without_the_repository_gives_the_same_scores(
+    export_run: Export, evaluated_run: RunFolder, test_rows: Path, root: Path, tmp_path: Path
+) -> None:
+    """In an environment of its own that has numpy and ONNX Runtime alone, from a copied folder."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(export_run(), elsewhere / "bundle")
+    shutil.copy(test_rows, elsewhere / "rows.csv")
+    python = elsewhere / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", elsewhere / "venv"], check=True)
+    packages = ["numpy", "onnxruntime", "--constraint", root / "requirements.lock"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *packages], check=True)
+    command = [python, "-c", SCORE, "bundle", "rows.csv"]
+    done = subprocess.run(command, cwd=elsewhere, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    expected = read_json(evaluated_run.path / METRICS)["test"]
+    assert found["accuracy"] == expected["accuracy"]
+    assert found["n_rows"] == expected["n_rows"]
+    assert found["recalls"] == {name: scores["recall"] for name, scores in expected["per_class"].items()}
+    assert found["nll"] == pytest.approx(expected["calibrated"]["nll"], abs=1e-6)
+
+
+def test_nothing_in_a_bundle_is_pickled(export_run: Export) -> None:
+    bundle = export_run()
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, *FILES}
+    with zipfile.ZipFile(bundle / "model.pt2") as archive:
+        for name in archive.namelist():
+            # As each pickle of protocol 2 or later begins.
+            assert not archive.read(name).startswith(b"\x80"), name
+
+
+@pytest.mark.parametrize("name", [MANIFEST_FILE, *FILES])
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
+def test_a_damaged_bundle_is_refused_by_the_name_of_the_file(
+    export_run: Export, tmp_path: Path, name: str, harm: str
+) -> None:
+    path = export_run() / name
+    content = bytearray(path.read_bytes())
+    if harm == "missing":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        # A digit, so that the manifest stays JSON.
+        place = next(
+            place for place in range(len(content) // 2, len(content)) if chr(content[place]).isdigit()
+        )
+        content[place] ^= 1
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{name} must"):
+        Manifest.load(path.parent).check_files(path.parent)
+
+
+def test_scores_of_another_run_are_refused(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path
+) -> None:
+    metrics: dict[str, Any] = read_json(evaluated_run.path / METRICS)
+    metrics["test"]["accuracy"] -= 0.1
+    write_json(tmp_path / "other.json", metrics)
+    with pytest.raises(
+        ValueError, match="other.json must hold the scores of this run, whose test accuracy is"
+    ):
+        export_run(metrics=tmp_path / "other.json")
+    del metrics["val"]
+    write_json(tmp_path / "other.json", metrics)
+    with pytest.raises(
+        ValueError, match=r"must hold scores of both splits and a temperature; found \['test'\]"
+    ):
+        export_run(metrics=tmp_path / "other.json")
+    with pytest.raises(FileNotFoundError, match=r"none.json must exist; .*python src/evaluate.py run="):
+        export_run(metrics=tmp_path / "none.json")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_raw_table_is_refused(export_run: Export, evaluated_run: RunFolder, tmp_path: Path) -> None:
+    config = evaluated_run.config
+    raw = Path(config.pipeline.paths.raw)
+    other = tmp_path / "other.csv"
+    header, *lines = raw.read_text().splitlines()
+    other.write_text("\n".join([header, *reversed(lines)]))
+    config.pipeline.paths.raw = str(other)
+    evaluated_run.save_config(config)
+    with pytest.raises(ValueError, match="raw test rows must be those that the run is tested on"):
+        export_run()
+    other.write_text("\n".join([header, *lines[:-1]]))
+    with pytest.raises(ValueError, match=r"split.csv must have the 299 rows of .*other.csv; found 300"):
+        export_run()
+
+
+def test_predictions_that_differ_are_refused() -> None:
+    expected = np.array([[0.7, 0.3], [0.5, 0.5]])
+    near = np.array([[0.699995, 0.300005], [0.499999, 0.500001]], dtype=np.float32)
+    assert compare(expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
+    far = np.array([[0.7, 0.3], [0.49, 0.51]], dtype=np.float32)
+    with pytest.raises(
+        ValueError, match=r"model.onnx must give .* within 1e-05; found .* 0.01 in test row 1"
+    ):
+        compare(expected, far, name="model.onnx")
+    with pytest.raises(ValueError, match="found a difference of nan in test row 0"):
+        compare(expected, np.array([[np.nan, 0.3], [0.5, 0.5]], dtype=np.float32), name="model.onnx")

@@ -1,0 +1,123 @@
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parents[2]
+
+
+class Server:
+    """A server in a process of its own.
+
+    Args:
+        bundle: What it serves.
+        options: Overrides of `configs/serve.yaml`.
+        environment: Further variables of its environment.
+    """
+
+    def __init__(self, bundle: Path, log: Path, *options: str, environment: dict[str, str]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        folder = log.with_suffix("")
+        command = [sys.executable, "src/serve.py", f"bundle={bundle}", f"port={self.port}", *options]
+        with log.open("w") as output:
+            self.process = subprocess.Popen(
+                [*command, f"hydra.run.dir={folder}"],
+                cwd=ROOT,
+                env={**os.environ, **environment},
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        for _ in range(300):
+            assert self.process.poll() is None, self.log.read_text()
+            try:
+                assert requests.get(f"{self.url}/ready", timeout=5).status_code == 200
+            except requests.ConnectionError:
+                time.sleep(0.1)
+            else:
+                return
+        raise AssertionError(self.log.read_text())
+
+    def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
+        data = body if isinstance(body, bytes | str) else json.dumps(body)
+        return requests.post(f"{self.url}{path}", data=data, timeout=60, **options)
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return requests.get(f"{self.url}{path}", timeout=60, **options)
+
+    def access_log(self) -> list[dict[str, Any]]:
+        """Read the lines that tell of requests."""
+        return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]
+
+    def stop(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def kept_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the first test of a module leaves its bundle for the others."""
+    return tmp_path_factory.mktemp("kept") / "bundle"
+
+
+@pytest.fixture
+def bundle(kept_bundle: Path, request: pytest.FixtureRequest) -> Path:
+    if not kept_bundle.is_dir():
+        request.getfixturevalue("trusted_targets")
+        request.getfixturevalue("export_run")().rename(kept_bundle)
+    return kept_bundle
+
+
+@pytest.fixture
+def start(bundle: Path, tmp_path: Path) -> Start:
+    """Run a server with options of its own for the length of a block."""
+
+    @contextmanager
+    def call(*options: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
+        server = Server(bundle, tmp_path / "server.log", *options, environment=environment or {})
+        try:
+            server.wait()
+            yield server
+        finally:
+            server.stop()
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def kept_server() -> Iterator[list[Server]]:
+    """The server that the tests of a module share, once there is one."""
+    servers: list[Server] = []
+    yield servers
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def server(bundle: Path, kept_server: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
+    """A server that is only asked."""
+    if not kept_server:
+        log = tmp_path_factory.mktemp("server") / "server.log"
+        options = ("max_body_bytes=20000", "max_rows=50")
+        kept_server.append(Server(bundle, log, *options, environment={}))
+        kept_server[0].wait()
+    return kept_server[0]

@@ -1,0 +1,223 @@
+"""What the server answers, asked over a socket."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from canopy.bundle.scorer import Scorer
+
+ROW: dict[str, Any] = {"weight": 120.5, "size": 9, "colour1": 0, "colour2": 1, "colour3": 0}
+SHORT = {"weight": 120.5, "size": 9, "colour": "colour2"}
+HEADER = "size,weight,colour1,colour2,colour3"
+
+
+def rows(*found: object) -> dict[str, Any]:
+    return {"rows": [*found]}
+
+
+def without(name: str) -> dict[str, Any]:
+    return {key: value for key, value in ROW.items() if key != name}
+
+
+def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
+    values = [[float(ROW[name]) for name in ("weight", "size", "colour1", "colour2", "colour3")]]
+    (expected,) = Scorer(bundle).predict(np.array(values)).tolist()
+    answer = server.post("/predict", rows(ROW, SHORT)).json()
+    first, second = answer["predictions"]
+    assert first == second
+    assert [*first["probabilities"]] == ["Apple", "Pear", "Plum"]
+    assert [*first["probabilities"].values()] == pytest.approx(expected, abs=1e-6)
+    best = int(np.argmax(expected))
+    assert (first["label"], first["class"]) == (best + 1, ["Apple", "Pear", "Plum"][best])
+    text = f"{HEADER},kind\n9,120.5,0,1,0,1\n"
+    table = server.post("/predict/csv", text)
+    assert table.headers["content-type"].startswith("text/csv")
+    (line,) = csv.DictReader(io.StringIO(table.text))
+    assert (int(line["label"]), line["class"]) == (first["label"], first["class"])
+    assert float(line["probability_Plum"]) == pytest.approx(expected[2], abs=1e-6)
+
+
+def test_contributions_name_each_feature(server: Any) -> None:
+    answer = server.post("/explain", rows(SHORT)).json()
+    assert {item["feature"] for item in answer["contributions"]} == {"weight", "size", "colour"}
+    sizes = [abs(item["contribution"]) for item in answer["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert answer["probabilities"][answer["class"]] == max(answer["probabilities"].values())
+
+
+def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
+    assert server.get("/health").json() == {"status": "alive"}
+    assert server.get("/ready").json()["status"] == "ready"
+    about = json.loads((bundle / "model.json").read_text())
+    told = server.get("/model").json()
+    assert told["table"] == about["table"]
+    assert told["metrics"] == about["metrics"]
+
+
+def test_the_openapi_document_describes_a_row(server: Any) -> None:
+    document = server.get("/openapi.json").json()
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    short, whole = body["schema"]["properties"]["rows"]["items"]["oneOf"]
+    assert whole["required"] == ["weight", "size", "colour1", "colour2", "colour3"]
+    assert short["properties"]["colour"]["enum"] == ["colour1", "colour2", "colour3"]
+    assert server.post("/predict", body["example"]).status_code == 200
+
+
+# What is sent, status, field, requirement, what was found.
+BAD_ROWS: list[tuple[object, str, str, str]] = [
+    ({**ROW, "height": 3}, "height", "a column of the table", "an unknown field"),
+    ({**ROW, "wieght": 3}, "wieght", "did you mean 'weight'", "an unknown field"),
+    ({**SHORT, "height": 3}, "height", "a column of the table", "an unknown field"),
+    (without("size"), "size", "given in each row", "no such field"),
+    (without("colour3"), "colour3", "given in each row", "no such field"),
+    ({"weight": 120.5, "size": 9}, "colour", "one of its 3 columns or by all", "none of them"),
+    ({}, "weight", "given in each row", "no such field"),
+    ({**ROW, "size": "9"}, "size", "a number", '"9"'),
+    ({**ROW, "size": None}, "size", "a number", "null"),
+    ({**ROW, "size": True}, "size", "a number", "true"),
+    ({**ROW, "colour2": True}, "colour2", "a number", "true"),
+    ({**ROW, "size": [9]}, "size", "a number", "[9]"),
+    ({**ROW, "size": {"cm": 9}}, "size", "a number", '{"cm": 9}'),
+    ({**ROW, "size": "x" * 500}, "size", "a number", "xxx..."),
+    ({**ROW, "size": "NaN"}, "size", "a number", '"NaN"'),
+    ({**ROW, "size": 1e6}, "size", "from", "1e+06"),
+    ({**ROW, "size": -1e6}, "size", "from", "-1e+06"),
+    ({**ROW, "size": 1e300}, "size", "from", "1e+300"),
+    ({**ROW, "size": 2**63}, "size", "from", "9.22337e+18"),
+    ({**ROW, "colour2": 2}, "colour2", "0 or 1", "2"),
+    ({**ROW, "colour2": 0.5}, "colour2", "0 or 1", "0.5"),
+    ({**ROW, "colour2": -1}, "colour2", "0 or 1", "-1"),
+    ({**ROW, "colour1": 1}, "colour", "exactly one column of colour that is 1", "2 that are 1"),
+    ({**ROW, "colour2": 0}, "colour", "exactly one column of colour that is 1", "0 that are 1"),
+    ({**SHORT, "colour": "colour4"}, "colour", "one of the columns of colour", "did you mean"),
+    ({**SHORT, "colour": 2}, "colour", "one of the columns of colour", "2"),
+    ({**SHORT, "colour": None}, "colour", "one of the columns of colour", "null"),
+    ({**SHORT, "colour1": 1}, "colour1", "left out where colour is given", "1"),
+    ([1, 2], "", "an object with a value for each column", "[1, 2]"),
+    ("row", "", "an object with a value for each column", '"row"'),
+    (None, "", "an object with a value for each column", "null"),
+    (7, "", "an object with a value for each column", "7"),
+]
+
+
+@pytest.mark.parametrize(("row", "field", "requirement", "found"), BAD_ROWS, ids=str)
+def test_a_wrong_row_is_named(server: Any, row: object, field: str, requirement: str, found: str) -> None:
+    answer = server.post("/predict", rows(ROW, row))
+    assert answer.status_code == 422
+    problem = answer.json()["problems"][0]
+    assert problem["row"] == 1
+    assert problem["field"] == field
+    assert requirement in problem["requirement"] + problem["found"]
+    assert found in problem["found"]
+    assert server.post("/explain", rows(row)).status_code == 422
+    assert server.get("/health").status_code == 200
+
+
+# Path, body, status, message.
+BAD_BODIES: list[tuple[str, object, int, str]] = [
+    ("/predict", b"", 400, "must be JSON"),
+    ("/predict", b"{", 400, "must be JSON"),
+    ("/predict", b'{"rows": [{"size": NaN}]}', 400, "must be JSON"),
+    ("/predict", b'{"rows": [{"size": Infinity}]}', 400, "must be JSON"),
+    ("/predict", b'{"rows": [{"size": 1' + b"0" * 400 + b"}]}", 400, "must be JSON"),
+    ("/predict", b"\xff\xfe", 400, "must be JSON"),
+    ("/predict", b"[" * 2000, 400, "must be JSON"),
+    ("/predict", [ROW], 422, "an object with a list of rows"),
+    ("/predict", ROW, 422, "an object with a list of rows"),
+    ("/predict", {"rows": ROW}, 422, "an object with a list of rows"),
+    ("/predict", {"rows": "x"}, 422, "an object with a list of rows"),
+    ("/predict", {"rows": [ROW], "more": 1}, 422, "an object with a list of rows"),
+    ("/predict", rows(), 422, "rows must be a list of at least one row; found an empty list"),
+    ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; found 51"),
+    ("/predict", b" " * 20_001, 413, "at most 20,000 bytes"),
+    ("/explain", rows(ROW, ROW), 422, "must be one row to explain; found 2"),
+    ("/explain", rows(), 422, "must be one row to explain; found 0"),
+    ("/predict/csv", b"", 422, "weight must be a column of the header"),
+    ("/predict/csv", f"{HEADER}\n", 422, "below the header, at least one; found none"),
+    ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "CSV in UTF-8"),
+    ("/predict/csv", f"{HEADER},height\n9,120,0,1,0,1\n", 422, "height must be a column of the table"),
+    ("/predict/csv", f"{HEADER},size\n9,120,0,1,0,1\n", 422, "size must be named once in the header"),
+    ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be a column of the header"),
+    ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "a line of 5 values; found 4 values"),
+    ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, 'weight must be a number; found ""'),
+    ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, 'weight must be a number; found "heavy"'),
+    ("/predict/csv", f"{HEADER}\n9,nan,0,1,0\n", 422, "found no number"),
+    ("/predict/csv", f"{HEADER}\n9,inf,0,1,0\n", 422, "found inf"),
+    ("/predict/csv", f"{HEADER}\n9,1e999,0,1,0\n", 422, "found inf"),
+    ("/predict/csv", f"{HEADER}\n9,120,0,1,1\n", 422, "exactly one column of colour"),
+    ("/predict/csv", f"{HEADER}\n" + "9,120,0,1,0\n" * 51, 413, "at most 50 rows; found 51"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "status", "message"), BAD_BODIES, ids=lambda value: str(value)[:60])
+def test_a_wrong_body_is_told(server: Any, path: str, body: object, status: int, message: str) -> None:
+    answer = server.post(path, body)
+    assert answer.status_code == status
+    assert message in answer.json()["error"]
+    assert "Traceback" not in answer.text
+    assert server.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/nothing", 404),
+        ("GET", "/predict", 405),
+        ("DELETE", "/model", 405),
+        ("GET", "/../params.yaml", 404),
+    ],
+)
+def test_what_is_not_there_is_told(server: Any, method: str, path: str, status: int) -> None:
+    answer = requests.request(method, f"{server.url}{path}", timeout=10)
+    assert answer.status_code == status
+    assert f"must be one that /openapi.json describes; found {method}" in answer.json()["error"]
+
+
+def test_a_body_without_a_length_is_not_read_beyond_the_limit(server: Any) -> None:
+    answer = requests.post(f"{server.url}/predict", data=(b" " * 1000 for _ in range(100)), timeout=10)
+    assert answer.status_code == 413
+    assert "at most 20,000 bytes" in answer.json()["error"]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+ROWS = st.fixed_dictionaries(
+    {}, optional={name: JSON | st.just(value) for name, value in {**ROW, **SHORT}.items()}
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    content=JSON | st.builds(rows, ROWS, ROWS) | st.fixed_dictionaries({"rows": JSON}),
+    path=st.sampled_from(["/predict", "/explain"]),
+)
+def test_nothing_that_is_sent_is_an_error_of_the_server(server: Any, content: Any, path: str) -> None:
+    answer = server.post(path, json.dumps(content).encode("utf-8", "replace"))
+    assert answer.status_code in (200, 400, 413, 422)
+    assert "Traceback" not in answer.text
+    if answer.status_code == 200:
+        told = answer.json()
+        probabilities = (
+            told["predictions"][0]["probabilities"] if path == "/predict" else told["probabilities"]
+        )
+        assert math.isclose(sum(probabilities.values()), 1, abs_tol=1e-5)
+    else:
+        assert answer.json()["error"]
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=st.binary() | st.text().map(lambda text: f"{HEADER}\n{text}".encode("utf-8", "replace")))
+def test_no_csv_is_an_error_of_the_server(server: Any, body: bytes) -> None:
+    assert server.post("/predict/csv", body).status_code in (200, 400, 413, 422)

@@ -1,0 +1,155 @@
+"""How the server runs: keys, logs, counters, several processes, its end."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
+Start = Callable[..., Any]
+
+
+def test_a_key_is_asked_for(start: Start) -> None:
+    with start(environment={"CANOPY_API_KEY": "geheim"}) as server:
+        assert server.get("/health").status_code == 200
+        for headers in ({}, {"X-API-Key": "other"}, {"X-API-Key": ""}):
+            answer = server.post("/predict", {"rows": [ROW]}, headers=headers)
+            assert answer.status_code == 401
+            assert "X-API-Key must hold this server's key" in answer.json()["error"]
+            assert server.get("/drift", headers=headers).status_code == 401
+        assert server.post("/predict", {"rows": [ROW]}, headers={"X-API-Key": "geheim"}).status_code == 200
+        folder = server.log.with_suffix("")
+    written = [path.read_text() for path in (server.log, *folder.rglob("*")) if path.is_file()]
+    assert len(written) > 2
+    assert not any("geheim" in text for text in written)
+
+
+def test_each_request_is_logged_and_counted(start: Start) -> None:
+    with start() as server:
+        named = server.post("/predict", {"rows": [ROW] * 3}, headers={"X-Request-ID": "mine"})
+        assert named.headers["x-request-id"] == "mine"
+        other = server.post("/predict", {"rows": [{}]}, headers={"X-Request-ID": "x" * 1000})
+        assert len(other.headers["x-request-id"]) == 32
+        server.get("/nothing")
+        text = server.get("/metrics").text
+        assert 'canopy_requests_total{path="/predict",status="200"} 1.0' in text
+        assert 'canopy_requests_total{path="/predict",status="422"} 1.0' in text
+        assert 'canopy_requests_total{path="other",status="404"} 1.0' in text
+        assert "canopy_batch_rows_sum 3.0" in text
+        assert "canopy_request_seconds_bucket" in text
+        predicted = named.json()["predictions"][0]["class"]
+        assert f'canopy_predicted_total{{predicted_class="{predicted}"}} 3.0' in text
+        model = server.get("/ready").json()["model"]
+    lines = [line for line in server.access_log() if line["path"] == "/predict"]
+    assert [(line["status"], line["rows"], line["model"]) for line in lines] == [
+        (200, 3, model),
+        (422, 0, model),
+    ]
+    assert lines[0]["request_id"] == "mine"
+    assert lines[0]["ms"] > 0
+
+
+def test_drift_is_told_by_column(start: Start) -> None:
+    with start() as server:
+        early = server.get("/drift").json()
+        assert early["n_rows"] == 0
+        assert all(column["index"] is None for column in early["columns"])
+        assert "canopy_drift_index{" not in server.get("/metrics").text
+        server.post("/predict", {"rows": [ROW] * 300})
+        report = server.get("/drift").json()
+        assert report["n_rows"] == 300
+        columns = {column["name"]: column for column in report["columns"]}
+        assert [*columns] == ["weight", "size", "colour", "kind"]
+        # All rows have one colour, of three that were equally frequent.
+        assert columns["colour"]["change"] == "large"
+        assert sum(columns["size"]["found"]) == pytest.approx(1)
+        assert 'canopy_drift_index{column="colour"}' in server.get("/metrics").text
+
+
+def children(server: Any) -> list[int]:
+    """Find the processes that answer."""
+    found = psutil.Process(server.process.pid).children()
+    return [child.pid for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+
+
+def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
+    with start("workers=2") as server:
+        before = children(server)
+        assert len(before) == 2
+        for _ in range(40):
+            assert requests.post(f"{server.url}/predict", json={"rows": [ROW] * 10}, timeout=10).ok
+        os.kill(before[0], signal.SIGKILL)
+        n_failed = 0
+        for _ in range(100):
+            try:
+                n_failed += not requests.post(f"{server.url}/predict", json={"rows": [ROW]}, timeout=10).ok
+            except requests.ConnectionError:
+                # What the dead process had accepted.
+                n_failed += 1
+            time.sleep(0.02)
+        assert n_failed <= 2
+        for _ in range(200):
+            after = children(server)
+            if len(after) == 2 and before[0] not in after:
+                break
+            time.sleep(0.1)
+        assert len(after) == 2
+        # The counts of the dead process stay.
+        assert server.get("/drift").json()["n_rows"] == 400 + 100 - n_failed
+        assert "canopy_batch_rows_count 1" in server.get("/metrics").text
+
+
+def test_what_is_in_flight_is_finished(start: Start) -> None:
+    n_rows = 60_000
+    text = "size,weight,colour1,colour2,colour3\n" + "9,120.5,0,1,0\n" * n_rows
+    answers: list[requests.Response] = []
+    with start() as server:
+        thread = threading.Thread(target=lambda: answers.append(server.post("/predict/csv", text)))
+        thread.start()
+        time.sleep(0.15)
+        server.process.send_signal(signal.SIGTERM)
+        thread.join(60)
+        # uvicorn finishes, then ends by the signal that it was sent.
+        assert server.process.wait(60) in (0, -signal.SIGTERM)
+    assert answers[0].status_code == 200
+    assert answers[0].text.count("\n") == n_rows + 1
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.json"])
+def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    content = (copy / name).read_bytes()
+    (copy / name).write_bytes(content[:-10])
+    command = [sys.executable, "src/serve.py", f"bundle={copy}", f"hydra.run.dir={tmp_path}/log"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"{name} must" in done.stderr
+    assert "Traceback (most" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("workers=0", "workers must be at least 1; found 0"),
+        ("port=99999", "port must be from 0 to 65535; found 99999"),
+        ("bundle=absent", "absent/model.json must exist; found no such file"),
+    ],
+)
+def test_wrong_options_are_told(tmp_path: Path, option: str, message: str) -> None:
+    command = [sys.executable, "src/serve.py", option, f"hydra.run.dir={tmp_path}/log"]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert message in done.stderr
