@@ -9,7 +9,7 @@ ARGS ?=
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train sweep runs test lint format benchmark readme tensorboard clean
+.PHONY: help install lock repro train sweep runs serve test lint format benchmark readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.swee
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@$(BIN)/python src/runs.py $(ARGS)
 
+serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
+	@$(BIN)/python src/serve.py $(ARGS)
+
 test: $(INSTALLED) ## Run the tests
 	@# Two processes side by side: with threads of their own they would wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal $(ARGS)
@@ -58,7 +61,7 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff format .
 
 # Each of them can also be run alone: python benchmarks/loading.py
-BENCHMARKS := startup loading training peers preparation
+BENCHMARKS := startup loading training peers preparation serving
 BENCHMARK_OPTIONS := $(if $(QUICK),--quick --out logs/benchmarks/quick)
 
 benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark/ (QUICK=1: three minutes)

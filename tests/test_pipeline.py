@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -212,6 +213,38 @@ def test_the_bundle_gives_the_scores_of_the_report(project: Project) -> None:
     assert about["metrics"] == project.json("reports/metrics.json")
     assert about["table"]["numeric"][1]["low"] == 0
     (project.folder / "predicted.csv").unlink()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_examples_of_the_docs_work(project: Project) -> None:
+    blocks = {
+        name: re.findall(r"```(bash|python)\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
+        for name in ("bundle", "serving")
+    }
+    ((_, score),) = [block for block in blocks["bundle"] if block[0] == "python"]
+    assert re.search(
+        r"^Lodgepole Pine +[01]\.\d{3}$", project.run("python", "-c", score).stdout, re.MULTILINE
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [sys.executable, "src/serve.py", f"port={port}"]
+    environment = {**os.environ, "PYTHONPATH": "src"}
+    with (project.folder / "logs/serve.txt").open("w") as log:
+        server = subprocess.Popen(command, cwd=project.folder, env=environment, stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            if project.run("curl", "-sf", f"http://127.0.0.1:{port}/ready", check=False).returncode == 0:
+                break
+            time.sleep(0.1)
+        (curl,) = [text for kind, text in blocks["serving"] if kind == "bash" and text.startswith("curl")]
+        (asked,) = [text for kind, text in blocks["serving"] if kind == "python"]
+        answer = json.loads(project.run("bash", "-c", curl.replace("8000", port)).stdout)
+        told = project.run("python", "-c", asked.replace("8000", port)).stdout.strip()
+        assert answer["predictions"][0]["class"] == told
+    finally:
+        server.terminate()
+        server.wait(30)
 
 
 def test_every_stage_logs_to_a_file(project: Project) -> None:

@@ -15,7 +15,7 @@ from canopy.data.encoding import Encoded, describe, encode
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
 from canopy.evaluation.predictions import check_target, open_predictions, tabulate
 from canopy.prepare.normalization import Scaling, load_normalization
-from canopy.table.blocks import BLOCK_BYTES, check_source, read_blocks
+from canopy.table.blocks import BLOCK_BYTES, check_source, read_ahead, read_blocks
 from canopy.table.checks import FIRST_LINE
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
@@ -64,7 +64,8 @@ def predict(cfg: DictConfig, *, block_bytes: int = BLOCK_BYTES) -> int:
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
     with open_predictions(target, model.table.classes) as write:
-        for block in read_blocks(source, model.table, description="predict", block_bytes=block_bytes):
+        blocks = read_blocks(source, model.table, description="predict", block_bytes=block_bytes)
+        for block in read_ahead(blocks):
             write(tabulate(probabilities_of(block, n_rows + FIRST_LINE), model.table.classes))
             n_rows += block.num_rows
     seconds = time.perf_counter() - started

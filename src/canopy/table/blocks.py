@@ -1,6 +1,7 @@
 """Read a CSV file of any length block by block, each value checked."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pyarrow as pa
@@ -61,6 +62,22 @@ def read_blocks(
         raise ValueError(_describe_error(path, spec, block_bytes, error)) from error
     if n_rows == 0:
         raise ValueError(f"{path} must hold rows below its header; found none")
+
+
+def read_ahead(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """Let a thread read the next block while the one before is worked on.
+
+    Args:
+        blocks: The blocks.
+
+    Yields:
+        The same.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        pending = pool.submit(next, blocks, None)
+        while (block := pending.result()) is not None:
+            pending = pool.submit(next, blocks, None)
+            yield block
 
 
 def _open(path: Path, spec: TableSpec, kind: pa.DataType, block_bytes: int) -> Iterator[tuple[pa.Table, int]]:
