@@ -12,8 +12,8 @@ import pyarrow.csv
 import pytest
 from omegaconf import DictConfig
 
-from canopy.bundle.export import compare
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
+from canopy.bundle.parity import compare
 from canopy.bundle.scorer import Scorer
 from canopy.data.encoding import encode
 from canopy.evaluation.inference import Predictor

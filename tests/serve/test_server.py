@@ -88,6 +88,7 @@ def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
         assert len(before) == 2
         for _ in range(40):
             assert requests.post(f"{server.url}/predict", json={"rows": [ROW] * 10}, timeout=10).ok
+        time.sleep(0.5)
         os.kill(before[0], signal.SIGKILL)
         n_failed = 0
         for _ in range(100):
@@ -104,7 +105,8 @@ def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
                 break
             time.sleep(0.1)
         assert len(after) == 2
-        # The counts of the dead process stay.
+        # The counts of the dead process stay; those of the living come a moment later.
+        time.sleep(0.5)
         assert server.get("/drift").json()["n_rows"] == 400 + 100 - n_failed
         assert "canopy_batch_rows_count 1" in server.get("/metrics").text
 

@@ -39,13 +39,14 @@ class ResumeCheckpoint(Checkpoint):
     """Keep one checkpoint of everything that decides how training goes on.
 
     Besides what Lightning saves it holds the random state of each process, so that a run that goes on from
-    it ends with the weights of one that never stopped. It is saved after each validation, between batches
-    from time to time, and when a process is asked to stop (SIGINT, SIGTERM): after the batch at hand,
-    training then ends with `TrainingStopped`. A second signal ends it at once.
+    it ends with the weights of one that never stopped. It is saved from time to time, between batches and
+    after validations, after the first and the last validation always, and when a process is asked to stop
+    (SIGINT, SIGTERM): after the batch at hand, training then ends with `TrainingStopped`. A second signal
+    ends it at once.
 
     Args:
         path: The file, replaced each time.
-        every_n_seconds: Time from one saving inside an epoch to the next.
+        every_n_seconds: Time from one saving to the next.
 
     Raises:
         ValueError: If `every_n_seconds` is negative.
@@ -57,6 +58,7 @@ class ResumeCheckpoint(Checkpoint):
         self.path = Path(path)
         self.every_n_seconds = every_n_seconds
         self._saved_at = 0.0
+        self._is_saved = False
         self._signal: int | None = None
         self._loaded: dict[str, Any] | None = None
         self._previous_handlers: dict[int, Any] = {}
@@ -82,8 +84,7 @@ class ResumeCheckpoint(Checkpoint):
         # Before the first batch nothing has changed since the validation.
         if batch_idx == 0 or (trainer.world_size > 1 and batch_idx % AGREE_EVERY_N_BATCHES):
             return
-        due = time.monotonic() - self._saved_at >= self.every_n_seconds
-        due, stop = self._agree_on(trainer, due=due)
+        due, stop = self._agree_on(trainer, due=self._is_time())
         if due or stop is not None:
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left
             # to the run that goes on.
@@ -95,8 +96,11 @@ class ResumeCheckpoint(Checkpoint):
                 counts.ready += 1
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn == "fit" and not trainer.sanity_checking:
-            _, stop = self._agree_on(trainer, due=True)
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        due = not self._is_saved or self._is_time() or is_last_epoch(trainer)
+        due, stop = self._agree_on(trainer, due=due)
+        if due or stop is not None:
             self._save(trainer, stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -129,12 +133,16 @@ class ResumeCheckpoint(Checkpoint):
         assert isinstance(agreed, torch.Tensor)
         return bool(agreed[0]), int(agreed[1]) or None
 
+    def _is_time(self) -> bool:
+        return time.monotonic() - self._saved_at >= self.every_n_seconds
+
     def _save(self, trainer: Trainer, stop: int | None) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             # What has been logged so far is not logged again by a run that goes on from here.
             for logger in trainer.loggers:
                 logger.save()
             trainer.save_checkpoint(self.path, weights_only=False)
+            self._is_saved = True
         self._saved_at = time.monotonic()
         if stop is not None:
             raise TrainingStopped(stop)
@@ -148,6 +156,12 @@ class ResumeCheckpoint(Checkpoint):
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         self._previous_handlers = {}
+
+
+def is_last_epoch(trainer: Trainer) -> bool:
+    """Tell whether training ends with the epoch at hand."""
+    limit = trainer.max_epochs
+    return trainer.should_stop or (limit not in (None, -1) and trainer.current_epoch + 1 >= limit)
 
 
 def gather_random_states() -> list[dict[str, Any]]:

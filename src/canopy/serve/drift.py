@@ -14,6 +14,9 @@ from canopy.bundle.statistics import count_bins
 # Below, an index means nothing: with so few rows chance alone gives as much.
 MIN_ROWS = 200
 
+# Rows that are counted at once: one by one, each would cost as much as its prediction.
+MAX_WAITING = 512
+
 # The usual reading of the population stability index: below 0.1 no change, from 0.25 on a large one.
 MODERATE, LARGE = 0.1, 0.25
 
@@ -81,6 +84,8 @@ class DriftMonitor:
             add(group.name, "categories", [*group.columns.values()], [*training.groups[group.name].values()])
         add(table.target, "predicted classes", [*training.classes], [*training.classes.values()])
         self._n_classes = len(training.classes)
+        self._waiting: list[tuple[NDArray[np.float64], NDArray[np.int64]]] = []
+        self._n_waiting = 0
         self._folder = folder
         if folder is None:
             self._counts = np.zeros(start, dtype=np.int64)
@@ -88,13 +93,28 @@ class DriftMonitor:
             folder.mkdir(parents=True, exist_ok=True)
             self._counts = np.memmap(folder / f"{process}.counts", np.int64, "w+", shape=(start,))
 
-    def add(self, rows: NDArray[np.float64], probabilities: NDArray[np.float32]) -> None:
-        """Count some rows.
+    def add(self, rows: NDArray[np.float64], predicted: NDArray[np.int64]) -> bool:
+        """Take in some rows, which are counted together with others.
 
         Args:
             rows: Checked raw rows, shape (B, F).
-            probabilities: What was answered, shape (B, K).
+            predicted: Place of the class of each, shape (B,).
+
+        Returns:
+            Whether they are the first since `count`, which is to be called before long.
         """
+        self._waiting.append((rows, predicted))
+        self._n_waiting += len(rows)
+        if self._n_waiting >= MAX_WAITING:
+            self.count()
+        return len(self._waiting) == 1
+
+    def count(self) -> None:
+        """Count the rows that wait."""
+        if not self._waiting:
+            return
+        rows, predicted = (np.concatenate(parts) for parts in zip(*self._waiting, strict=True))
+        self._waiting, self._n_waiting = [], 0
         counts = self._counts
         for index, edges in enumerate(self._edges):
             part = self._parts[index]
@@ -102,16 +122,17 @@ class DriftMonitor:
         first = self._parts[self._n_numeric].counts.start
         last = self._parts[-1].counts
         counts[first : last.start] += rows[:, self._n_numeric :].sum(axis=0).astype(np.int64)
-        counts[last] += np.bincount(probabilities.argmax(axis=1), minlength=self._n_classes)
+        counts[last] += np.bincount(predicted, minlength=self._n_classes)
 
     def report(self) -> dict[str, Any]:
         """Tell of all rows so far, in all processes.
 
         Returns:
-            `n_rows`, and for each column, group and the predicted classes (`columns`): its bins with their
-            shares on the training rows and on these, the index and what it says; None while there are fewer
-            than `MIN_ROWS`.
+            `n_rows` (those of other processes up to the last fraction of a second), and for each column,
+            group and the predicted classes (`columns`): its bins with their shares on the training rows and
+            on these, the index and what it says; None while there are fewer than `MIN_ROWS`.
         """
+        self.count()
         counts = self._all_counts()
         n_rows = int(counts[self._parts[-1].counts].sum())
         columns = []

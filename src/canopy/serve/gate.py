@@ -1,6 +1,7 @@
 """What every request passes through: its number, the key, the limit of its body, the log, the counters."""
 
 import hmac
+import io
 import sys
 import time
 import uuid
@@ -56,6 +57,9 @@ class Gate:
     ) -> None:
         self._app, self._counters, self._model, self._paths = app, counters, model, paths
         self._limit = settings.max_body_bytes
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            # What led to a crash shall be in the log.
+            sys.stdout.reconfigure(line_buffering=True)
         self._key = None if settings.api_key is None else settings.api_key.encode()
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

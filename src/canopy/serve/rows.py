@@ -1,49 +1,13 @@
 """Turn what a client sends into raw rows, or say what is wrong with it: field, requirement, value."""
 
-import csv
-import io
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, shown
 from canopy.table.spec import TableSpec, nearest
-
-# Of one request: more would only repeat what is wrong.
-MAX_PROBLEMS = 20
-# Of a value that is shown again: a client may send megabytes.
-MAX_SHOWN = 80
-
-
-class Problem(NamedTuple):
-    """What is wrong with a value.
-
-    Attributes:
-        row: Place of the row in the request, from 0.
-        field: Column or group; empty where the row as a whole is wrong.
-        requirement: What it must be.
-        found: What was sent.
-    """
-
-    row: int
-    field: str
-    requirement: str
-    found: str
-
-
-class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
-    """The rows of a request cannot be predicted.
-
-    Args:
-        problems: What is wrong, at least one, the first `MAX_PROBLEMS`.
-    """
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        first = problems[0]
-        super().__init__(f"row {first.row}: {first.field} must be {first.requirement}; found {first.found}")
-        self.problems = list(problems)
 
 
 class RowReader:
@@ -109,52 +73,6 @@ class RowReader:
             raise RowsRefused(problems[:MAX_PROBLEMS])
         return self.check(np.array(values, dtype=np.float64))
 
-    def from_csv(self, text: str) -> NDArray[np.float64]:
-        """Read rows that came as CSV with a header line; the target may be among its columns and is not read.
-
-        Args:
-            text: The CSV.
-
-        Returns:
-            Checked raw rows, shape (B, F).
-
-        Raises:
-            RowsRefused: If a column is missing, unknown or named twice, a line is no row of numbers, or a
-                value is wrong.
-        """
-        file = io.StringIO(text.removeprefix("\ufeff"))
-        try:
-            header = next(csv.reader([file.readline()]), [])
-        except csv.Error as error:
-            raise RowsRefused([Problem(0, "", "CSV with a header line", shown(str(error)))]) from error
-        problems = [
-            Problem(0, name, "a column of the header", "no such column")
-            for name in self.features
-            if name not in header
-        ]
-        known = {*self.features, self.table.target}
-        problems += [
-            Problem(0, shown(name)[1:-1], f"a column of the table{nearest(name, known)}", "an unknown column")
-            for name in header
-            if name not in known
-        ]
-        problems += [
-            Problem(0, name, "named once in the header", "it twice")
-            for name in {*header}
-            if header.count(name) > 1 and name in known
-        ]
-        if problems:
-            raise RowsRefused(problems[:MAX_PROBLEMS])
-        lines = file.readlines()
-        if not any(line.strip() for line in lines):
-            raise RowsRefused([Problem(0, "rows", "below the header, at least one", "none")])
-        places = [header.index(name) for name in self.features]
-        try:
-            rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
-        except ValueError as error:
-            raise RowsRefused([self._unreadable_line(lines, header, error)]) from error
-        return self.check(rows)
-
     def check(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
         """Check raw rows.
 
@@ -202,25 +120,6 @@ class RowReader:
                     )
                 spread[column] = value
         return spread
-
-    def _unreadable_line(self, lines: Sequence[str], header: Sequence[str], error: Exception) -> Problem:
-        """Find the value that is no number, or the line that has too few."""
-        unreadable = Problem(0, "", "lines of numbers", shown(str(error)))
-        try:
-            return self._find_unreadable(lines, header) or unreadable
-        except csv.Error:
-            return unreadable
-
-    def _find_unreadable(self, lines: Sequence[str], header: Sequence[str]) -> Problem | None:
-        for index, fields in enumerate(csv.reader(lines)):
-            if fields and len(fields) != len(header):
-                return Problem(index, "", f"a line of {len(header)} values", f"{len(fields)} values")
-            for name, value in zip(header, fields, strict=False):
-                try:
-                    float(value if name != self.table.target else 0)
-                except ValueError:
-                    return Problem(index, name, "a number", shown(value))
-        return None
 
     def _missing(self, row: Any, index: int) -> list[Problem]:
         if not isinstance(row, dict):
@@ -270,9 +169,3 @@ class RowReader:
             requirement = f"exactly one column of {name} that is 1"
             problems.append(Problem(row, name, requirement, f"{int(n_set[row, group])} that are 1"))
         return problems
-
-
-def shown(value: Any) -> str:
-    """Write a value as a client would, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

@@ -1,0 +1,107 @@
+"""Prove that a bundle says what its run says, on the rows that the run is tested on."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+
+from canopy.data.dataset import Batch
+from canopy.data.encoding import encode
+from canopy.prepare.normalization import Scaling
+from canopy.table.spec import TableSpec
+
+log = logging.getLogger(__name__)
+
+# How far a probability of the bundle may be from the run's, and how close two classes may be for their
+# order not to count.
+TOLERANCE = 1e-5
+
+# A score on another device may differ by a few rows.
+SCORE_TOLERANCE = 1e-4
+
+
+def check_same_rows(table: pa.Table, rows: Batch, spec: TableSpec, scalings: dict[str, Scaling]) -> None:
+    """Refuse raw test rows that are not the ones in the tensors.
+
+    Raises:
+        ValueError: If a feature of one differs.
+    """
+    same = table.num_rows == len(rows.labels)
+    if same:
+        found = encode(table, spec, scalings=scalings)
+        same = np.array_equal(found.numeric, rows.numeric.numpy()) and np.array_equal(
+            found.categorical, rows.categorical.numpy()
+        )
+    if not same:
+        raise ValueError(
+            f"The raw test rows must be those that the run is tested on; found {table.num_rows:,} rows that "
+            f'differ from the {len(rows.labels):,} of the tensors: run "make repro", or restore the data '
+            "of the run"
+        )
+
+
+def check_same_scores(
+    probabilities: NDArray[np.float64], labels: NDArray[np.int64], metrics: dict[str, Any], *, path: Path
+) -> None:
+    """Refuse scores of another model.
+
+    Raises:
+        ValueError: If the accuracy on the test rows is another.
+    """
+    found = float((probabilities.argmax(axis=1) == labels).mean())
+    if abs(found - metrics["test"]["accuracy"]) > SCORE_TOLERANCE:
+        raise ValueError(
+            f"{path} must hold the scores of this run, whose test accuracy is {found:.6f}; found "
+            f"{metrics['test']['accuracy']:.6f}: evaluate the run again"
+        )
+
+
+def predict_pt2(path: Path, rows: NDArray[np.float64], *, batch_size: int) -> NDArray[np.float32]:
+    """Predict rows with the file in torch's format."""
+    module = torch.export.load(path).module()
+    with torch.inference_mode():
+        parts = [
+            module(torch.from_numpy(part)) for part in np.array_split(rows, max(1, len(rows) // batch_size))
+        ]
+    return torch.cat(parts).numpy()
+
+
+def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: str) -> float:
+    """Refuse predictions that differ from the run's.
+
+    Args:
+        expected: Probabilities that the run gives, shape (n_rows, K).
+        found: Probabilities that a file of the bundle gives, shape (n_rows, K).
+        name: The file.
+
+    Returns:
+        The largest difference.
+
+    Raises:
+        ValueError: If a probability differs by more than `TOLERANCE`, or another class is the likeliest where
+            the two likeliest differ by more than that.
+    """
+    difference = np.abs(expected - found)
+    worst = float(difference.max())
+    if not worst <= TOLERANCE:
+        row = int(np.nan_to_num(difference, nan=np.inf).max(axis=1).argmax())
+        raise ValueError(
+            f"{name} must give the probabilities of the run within {TOLERANCE:g}; found a difference of "
+            f"{worst:.2g} in test row {row}: nothing was exported"
+        )
+    first_two = np.sort(expected, axis=1)[:, -2:]
+    clear = first_two[:, 1] - first_two[:, 0] > TOLERANCE
+    n_wrong = int((expected.argmax(axis=1) != found.argmax(axis=1))[clear].sum())
+    if n_wrong:
+        raise ValueError(
+            f"{name} must give the classes of the run; found {n_wrong} test rows with another: nothing was "
+            "exported"
+        )
+    log.info(
+        "%s: the run's probabilities on all %s test rows, within %.1g", name, f"{len(expected):,}", worst
+    )
+    return worst

@@ -1,0 +1,45 @@
+"""What is wrong with the rows of a request: field, requirement, value."""
+
+import json
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+# Of one request: more would only repeat what is wrong.
+MAX_PROBLEMS = 20
+# Of a value that is shown again: a client may send megabytes.
+MAX_SHOWN = 80
+
+
+class Problem(NamedTuple):
+    """What is wrong with a value.
+
+    Attributes:
+        row: Place of the row in the request, from 0.
+        field: Column or group; empty where the row as a whole is wrong.
+        requirement: What it must be.
+        found: What was sent.
+    """
+
+    row: int
+    field: str
+    requirement: str
+    found: str
+
+
+class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
+    """The rows of a request cannot be predicted.
+
+    Args:
+        problems: What is wrong, at least one, the first `MAX_PROBLEMS`.
+    """
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        first = problems[0]
+        super().__init__(f"row {first.row}: {first.field} must be {first.requirement}; found {first.found}")
+        self.problems = list(problems)
+
+
+def shown(value: Any) -> str:
+    """Write a value as a client would, shortened."""
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."

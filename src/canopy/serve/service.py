@@ -1,0 +1,169 @@
+"""What answers requests: predictions, what moved them, what the model is, how it fares."""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+from fastapi import Request
+from fastapi.responses import Response
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+
+from canopy.bundle.manifest import ONNX_FILE
+from canopy.bundle.scorer import Scorer
+from canopy.serve.csv_rows import rows_from_csv
+from canopy.serve.drift import DriftMonitor
+from canopy.serve.explain import Explainer
+from canopy.serve.metrics import Metrics
+from canopy.serve.rows import RowReader
+from canopy.serve.settings import Settings
+
+# More rows than these take longer than a request should keep others waiting: a thread predicts them.
+MAX_ROWS_IN_LOOP = 256
+
+# The longest that a predicted row waits to be counted.
+DRIFT_SECONDS = 0.25
+
+
+class Service:
+    """What answers requests, one method for each path.
+
+    Args:
+        settings: The server's.
+
+    Attributes:
+        manifest: What the served bundle is.
+        name: Beginning of the hash of its graph.
+        counters: What is counted for Prometheus.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._scorer = Scorer(settings.bundle, n_threads=settings.n_threads)
+        self.manifest = manifest = self._scorer.manifest
+        self.name = manifest.files[ONNX_FILE][:12]
+        self._values, self._classes = [*manifest.table.classes], [*manifest.table.classes.values()]
+        self.counters = Metrics(self._classes)
+        self._max_rows = settings.max_rows
+        self._reader, self._explainer = RowReader(manifest.table), Explainer(self._scorer)
+        shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
+        self._drift = DriftMonitor(manifest, folder=shared, process=str(os.getpid()))
+        self._described = orjson.dumps(asdict(manifest), option=orjson.OPT_NON_STR_KEYS)
+
+    async def predict(self, request: Request) -> Response:
+        """Predict the classes of one row or of many."""
+        rows = rows_of(await request.body())
+        self._limit(len(rows))
+        probabilities = await self._score(request, self._reader.from_mappings(rows))
+        return as_json({"model": self.name, "predictions": [*self._tell(probabilities)]})
+
+    async def predict_csv(self, request: Request) -> Response:
+        """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
+        try:
+            text = (await request.body()).decode()
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
+        self._limit(text.count("\n") - 1)
+        rows = await run_in_threadpool(rows_from_csv, text, self._reader)
+        probabilities = await self._score(request, rows)
+        return Response(
+            write_csv(probabilities, self._values, self._classes), media_type="text/csv; charset=utf-8"
+        )
+
+    async def explain(self, request: Request) -> Response:
+        """Tell what moved the prediction of one row."""
+        rows = rows_of(await request.body())
+        if len(rows) != 1:
+            raise HTTPException(422, f"rows must be one row to explain; found {len(rows)}")
+        probabilities, contributions = self._explainer.explain(self._reader.from_mappings(rows)[0])
+        (told,) = self._tell(probabilities[None, :])
+        return as_json({"model": self.name, **told, "contributions": contributions})
+
+    async def model(self) -> Response:
+        """Describe the model: its columns with units and ranges, its classes, its scores, its run."""
+        return Response(self._described, media_type="application/json")
+
+    async def drift(self) -> Response:
+        """Compare the rows that were predicted with the training rows."""
+        return as_json(self._drift.report())
+
+    async def health(self) -> Response:
+        """Tell that the process lives."""
+        return as_json({"status": "alive"})
+
+    async def ready(self) -> Response:
+        """Tell that the model is loaded."""
+        return as_json({"status": "ready", "model": self.name})
+
+    async def metrics(self) -> Response:
+        """Give the counters to Prometheus."""
+        text = self.counters.exposition(self._drift.report())
+        return Response(text, media_type="text/plain; version=0.0.4")
+
+    def _limit(self, n_rows: int) -> None:
+        if n_rows > self._max_rows:
+            raise HTTPException(
+                413,
+                f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
+            )
+
+    async def _score(self, request: Request, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+        if len(rows) > MAX_ROWS_IN_LOOP:
+            probabilities = await run_in_threadpool(self._scorer.predict, rows)
+        else:
+            probabilities = self._scorer.predict(rows)
+        request.state.n_rows = len(rows)
+        predicted = probabilities.argmax(axis=1)
+        self.counters.count_rows(predicted)
+        if self._drift.add(rows, predicted):
+            # Other processes shall tell of them too.
+            asyncio.get_running_loop().call_later(DRIFT_SECONDS, self._drift.count)
+        return probabilities
+
+    def _tell(self, probabilities: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+        """Give each row's likeliest class, as value and name, and the probabilities by name."""
+        best = probabilities.argmax(axis=1).tolist()
+        for index, row in zip(best, probabilities.tolist(), strict=True):
+            yield {
+                "label": self._values[index],
+                "class": self._classes[index],
+                "probabilities": dict(zip(self._classes, row, strict=True)),
+            }
+
+
+def rows_of(body: bytes) -> list[Any]:
+    """Find the rows in the body of a request.
+
+    Raises:
+        HTTPException: If it is no JSON object with a list of rows.
+    """
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"The body must be JSON; found {error}") from error
+    if type(content) is not dict or type(content.get("rows")) is not list or len(content) != 1:
+        raise HTTPException(
+            422, 'The body must be an object with a list of rows: {"rows": [{"column": value, ...}]}'
+        )
+    rows: list[Any] = content["rows"]
+    return rows
+
+
+def as_json(content: Any) -> Response:
+    return Response(orjson.dumps(content), media_type="application/json")
+
+
+def write_csv(probabilities: NDArray[np.float32], values: list[int], names: list[str]) -> str:
+    """Write predictions as `src/predict.py` does: label, class, probability of each class."""
+    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    header = ",".join(["label", "class", *(f'"probability_{name[1:]}' for name in quoted)])
+    lines = [
+        f"{values[index]},{quoted[index]}," + ",".join(f"{value:.7g}" for value in row)
+        for index, row in zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True)
+    ]
+    return "\n".join([header, *lines]) + "\n"

@@ -1,0 +1,93 @@
+"""What docker/Dockerfile puts into an image is enough to serve: its files and packages, without Docker."""
+
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from canopy.serve.__main__ import read_settings
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+REQUIREMENTS = [
+    line for line in (ROOT / "docker/requirements.txt").read_text().splitlines() if not line.startswith("#")
+]
+
+
+def test_the_versions_are_those_of_the_lock() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    for requirement in REQUIREMENTS:
+        pin = re.sub(r"\[.*\]", "", requirement)
+        assert re.search(rf"^{re.escape(pin)}\s", lock, re.MULTILINE), requirement
+    assert not any(name in line for line in REQUIREMENTS for name in ("torch", "lightning", "hydra"))
+
+
+def test_the_image_runs_as_no_one_in_particular_and_tells_its_health() -> None:
+    assert "USER canopy" in DOCKERFILE
+    assert "HEALTHCHECK" in DOCKERFILE
+
+
+def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "image"
+    for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):
+        *sources, target = line.split()
+        for source in sources:
+            path = bundle if source == "${BUNDLE}" else ROOT / source
+            into_folder = target.endswith("/")
+            place = folder / target / path.name if into_folder else folder / target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, place)
+    python = folder / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", folder / "docker/requirements.txt"], check=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (command,) = re.findall(r"^CMD \[(.+)\]$", DOCKERFILE, re.MULTILINE)
+    _, *arguments = [
+        part.strip(' "').replace("host=0.0.0.0", "host=127.0.0.1") for part in command.split(",")
+    ]
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(
+            [python, *arguments, f"port={port}"],
+            cwd=folder,
+            env={"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        for _ in range(200):
+            try:
+                if requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok:
+                    break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        row = {"weight": 120.5, "size": 9, "colour": "colour2"}
+        answer = requests.post(f"http://127.0.0.1:{port}/predict", json={"rows": [row]}, timeout=10)
+        assert answer.status_code == 200, (tmp_path / "log").read_text()
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("bundl=a", "must be one of .* found 'bundl=a'"),
+        ("api_key=a", "must be one of"),
+        ("port=many", "port must be of the kind of 8000; found 'many'"),
+        ("workers=0", "workers must be at least 1; found 0"),
+    ],
+)
+def test_a_wrong_argument_is_told(monkeypatch: pytest.MonkeyPatch, argument: str, message: str) -> None:
+    monkeypatch.chdir(ROOT)
+    assert read_settings(["port=9000"]).port == 9000
+    with pytest.raises(ValueError, match=message):
+        read_settings([argument])
