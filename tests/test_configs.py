@@ -25,7 +25,11 @@ PLACES = {
 }
 
 # What has no default.
-REQUIRED = {"evaluate": ["run=a/run"], "predict": ["run=a/run", "input=a.csv", "output=b.csv"]}
+REQUIRED = {
+    "evaluate": ["run=a/run"],
+    "export": ["run=a/run"],
+    "predict": ["run=a/run", "input=a.csv", "output=b.csv"],
+}
 
 
 def composed(name: str, overrides: list[str]) -> DictConfig:
