@@ -41,3 +41,8 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
 def test_a_metric_that_chooses_is_required() -> None:
     with pytest.raises(ValueError, match="monitor must name the metric that chooses; found None"):
         BestCheckpoint()
+
+
+def test_an_option_that_saves_between_validations_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"saved after its validation; found \['every_n_train_steps'\]"):
+        BestCheckpoint(monitor="val/accuracy", every_n_train_steps=3)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
@@ -90,6 +91,20 @@ def test_a_run_without_a_best_checkpoint_is_refused_before_it_trains(train_confi
     with pytest.raises(ValueError, match="found no callback that does: keep callbacks.best_checkpoint"):
         fit(train_config)
     assert not (Path(train_config.run_folder) / "csv").exists()
+
+
+@pytest.mark.parametrize("key", ["limit_val_batches", "max_epochs"])
+def test_a_run_without_validation_is_refused_before_it_trains(train_config: DictConfig, key: str) -> None:
+    train_config.trainer[key] = 0
+    with pytest.raises(ValueError, match=rf"chosen by validation; found none of it.*trainer.{key}=0"):
+        fit(train_config)
+
+
+def test_a_profiler_is_asked_for_by_name(train_config: DictConfig) -> None:
+    with build_run(train_config).trainer.profiler.profile("anything") as nothing:
+        assert nothing is None
+    train_config.trainer.profiler = "simple"
+    assert isinstance(build_run(train_config).trainer.profiler, SimpleProfiler)
 
 
 SCHEDULES = [

@@ -25,8 +25,13 @@ def find_best_callback(trainer: Trainer) -> BestCheckpoint:
     """Find the callback that keeps the best checkpoint.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or no validation that it could choose by.
     """
+    if 0 in (trainer.limit_val_batches, trainer.max_epochs):
+        raise ValueError(
+            "The best epoch is chosen by validation; found none of it with trainer.limit_val_batches="
+            f"{trainer.limit_val_batches} and trainer.max_epochs={trainer.max_epochs}: both must be above 0"
+        )
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestCheckpoint):
             return callback
