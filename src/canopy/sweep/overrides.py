@@ -99,7 +99,7 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
         is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
         if key == "sweep" and override.value() is not None:
             sweep = str(override.value())
-        if root in _LEFT_OUT or key == "callbacks.progress_bar" or (root == "trainer" and rest in SHOWN):
+        if root in _LEFT_OUT or key == "callbacks.progress_bar" or _is_shown(key):
             continue
         if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in MACHINE)):
             choice.command.append(text)
@@ -139,7 +139,13 @@ def training_values(config: DictConfig) -> dict[str, Any]:
     content = OmegaConf.to_container(config)
     assert isinstance(content, dict)
     found = flatten({section: content[section] for section in _COMPARED if section in content})
-    return {key: value for key, value in found.items() if key.removeprefix("trainer.") not in SHOWN}
+    return {key: value for key, value in found.items() if not _is_shown(key)}
+
+
+def _is_shown(key: str) -> bool:
+    """Tell whether a value is one of the Trainer's that change nothing but what is shown."""
+    section, _, rest = key.partition(".")
+    return section == "trainer" and rest.partition(".")[0] in SHOWN
 
 
 def _choose_group(choice: Choice, override: Override) -> None:
