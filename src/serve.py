@@ -1,6 +1,6 @@
 """Serve a bundle over HTTP.
 
-python src/serve.py bundle=models/canopy
+python src/serve.py bundle=models/compressed
 python src/serve.py bundle=models/canopy workers=2 port=9000 host=0.0.0.0
 CANOPY_API_KEY=secret python src/serve.py
 """

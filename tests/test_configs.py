@@ -28,6 +28,7 @@ PLACES = {
 REQUIRED = {
     "evaluate": ["run=a/run"],
     "export": ["run=a/run"],
+    "compress": ["run=a/run"],
     "predict": ["run=a/run", "input=a.csv", "output=b.csv"],
 }
 

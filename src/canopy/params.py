@@ -144,6 +144,13 @@ class Train:
 
 
 @dataclass
+class Compress:
+    """What a smaller model may cost: the validation accuracy that it may lose."""
+
+    max_accuracy_drop: float = MISSING
+
+
+@dataclass
 class Params:
     """All of `params.yaml`."""
 
@@ -157,6 +164,7 @@ class Params:
     normalize: Normalize = field(default_factory=Normalize)
     cap_classes: CapClasses = field(default_factory=CapClasses)
     train: Train = field(default_factory=Train)
+    compress: Compress = field(default_factory=Compress)
 
 
 def mount_params(folder: str | Path = ".") -> None:

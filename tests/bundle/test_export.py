@@ -158,7 +158,7 @@ def test_a_damaged_bundle_is_refused_by_the_name_of_the_file(
         content[place] ^= 1
         path.write_bytes(content)
     with pytest.raises((ValueError, FileNotFoundError), match=f"{name} must"):
-        Manifest.load(path.parent).check_files(path.parent)
+        Manifest.load(path.parent).check_files(path.parent, FILES)
 
 
 def test_scores_of_another_run_are_refused(

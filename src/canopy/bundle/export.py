@@ -27,7 +27,7 @@ from canopy.files import atomic_folder, read_json, readable, sha256
 from canopy.prepare.normalization import load_normalization
 from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, TableSpec
+from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
@@ -41,10 +41,12 @@ class RawSplits:
 
     Attributes:
         train: Training rows, before any class was cut.
+        val: Validation rows.
         test: Test rows.
     """
 
     train: pa.Table
+    val: pa.Table
     test: pa.Table
 
 
@@ -151,9 +153,7 @@ def read_raw(pipeline: DictConfig, spec: TableSpec) -> RawSplits:
             f"{path} must have the {table.num_rows:,} rows of {pipeline.paths.raw}; found {len(splits):,}: "
             'run "make repro"'
         )
-    return RawSplits(
-        train=table.filter(pc.equal(splits, "train")), test=table.filter(pc.equal(splits, "test"))
-    )
+    return RawSplits(**{name: table.filter(pc.equal(splits, name)) for name in SPLITS})
 
 
 def describe_run(run: RunFolder) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,7 @@ class Manifest:
         data: SHA-256 of each file of the data that it was trained on.
         versions: What wrote the bundle.
         files: SHA-256 of each file of the bundle but this one.
+        compression: How the model was made smaller than its run's, and what that cost; None if it was not.
     """
 
     title: str
@@ -53,6 +55,7 @@ class Manifest:
     data: dict[str, str]
     versions: dict[str, Any]
     files: dict[str, str]
+    compression: dict[str, Any] | None = None
 
     def save(self, folder: str | Path) -> None:
         """Write the manifest as JSON, with a hash of its own content."""
@@ -94,7 +97,7 @@ class Manifest:
         fields["training"] = TrainingStatistics(**fields["training"])
         return cls(**fields)
 
-    def check_files(self, folder: str | Path, names: tuple[str, ...] = FILES) -> None:
+    def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
         """Refuse files that are not the ones that were exported.
 
         Args:

@@ -30,14 +30,8 @@ class Scorer:
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
         self.manifest.check_files(folder, (ONNX_FILE,))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = n_threads
-        # Between batches the threads would keep their cores busy with waiting.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         path = Path(folder) / ONNX_FILE
-        self._session = onnxruntime.InferenceSession(
-            path.read_bytes(), options, providers=["CPUExecutionProvider"]
-        )
+        self._session = open_session(path, n_threads=n_threads)
         (graph_input,) = self._session.get_inputs()
         if graph_input.name != INPUT or graph_input.shape[1] != len(self.manifest.table.features):
             raise ValueError(
@@ -54,10 +48,29 @@ class Scorer:
         Returns:
             Probabilities, shape (B, K).
         """
-        parts = [
-            self._session.run([OUTPUT], {INPUT: rows[start : start + BATCH_SIZE]})[0]
-            for start in range(0, len(rows), BATCH_SIZE)
-        ]
-        if len(parts) == 1:
-            return parts[0]  # type: ignore[no-any-return]
-        return np.concatenate(parts) if parts else np.empty((0, len(self.manifest.table.classes)), np.float32)
+        if not len(rows):
+            return np.empty((0, len(self.manifest.table.classes)), np.float32)
+        return run_batches(self._session, rows)
+
+
+def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
+    """Load a graph for the processor.
+
+    Args:
+        path: The ONNX file.
+        n_threads: Threads of one call; 0 for one on each core.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = n_threads
+    # Between batches the threads would keep their cores busy with waiting.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+
+def run_batches(session: onnxruntime.InferenceSession, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Give the probabilities of one row or more, shape (B, K), for raw rows of shape (B, F)."""
+    parts = [
+        session.run([OUTPUT], {INPUT: rows[start : start + BATCH_SIZE]})[0]
+        for start in range(0, len(rows), BATCH_SIZE)
+    ]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -54,16 +54,30 @@ class Predictor:
         model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
         self.model = model.eval().to(self.device)
 
-    @torch.inference_mode()
     def predict(self, rows: Encoded) -> NDArray[np.float32]:
         """Predict rows.
 
         Returns:
             Probability of each class, shape (B, K).
         """
-        numeric, categorical = (torch.from_numpy(array).to(self.device) for array in rows)
-        starts = range(0, len(numeric), self.batch_size)
-        batches = [slice(start, start + self.batch_size) for start in starts]
-        logits = [self.model(numeric[batch], categorical[batch]) for batch in batches]
-        probabilities: NDArray[np.float32] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
-        return probabilities
+        return predict_rows(self.model, rows, batch_size=self.batch_size)
+
+
+@torch.inference_mode()
+def predict_rows(model: Classifier, rows: Encoded, *, batch_size: int) -> NDArray[np.float32]:
+    """Predict rows with a model, on the device that it is on.
+
+    Args:
+        model: The model.
+        rows: Encoded rows, B of them.
+        batch_size: Rows that go through the net at once.
+
+    Returns:
+        Probability of each class, shape (B, K).
+    """
+    numeric, categorical = (torch.from_numpy(array).to(model.device) for array in rows)
+    starts = range(0, len(numeric), batch_size)
+    batches = [slice(start, start + batch_size) for start in starts]
+    logits = [model(numeric[batch], categorical[batch]) for batch in batches]
+    probabilities: NDArray[np.float32] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
+    return probabilities

@@ -163,7 +163,10 @@ function showCard() {
     "Calibration error": `${test.calibrated.ece.toFixed(4)} with the temperature ${model.temperature.toFixed(3)}`,
     "Test rows": test.n_rows.toLocaleString("en"),
     "Training rows": model.training.n_rows.toLocaleString("en"),
-    "Parameters": model.run.n_parameters.toLocaleString("en"),
+    ...(model.compression ? {
+      "Variant": `${model.compression.variant}: ${model.compression.how}`,
+      "Accuracy lost": `${model.compression.accuracy_drop.toFixed(4)} of the whole model's`,
+    } : { "Parameters": model.run.n_parameters.toLocaleString("en") }),
     "Run": model.run.id,
     "Commit": model.run.git_commit ?? "none",
     "Graph": `SHA-256 ${model.files["model.onnx"]}`,

@@ -1,0 +1,1 @@
+"""Make a frozen model smaller and faster, and measure what that costs."""

@@ -1,0 +1,199 @@
+"""Make smaller models of a run, measure them all, and write the bundle of the one that is to be served."""
+
+import logging
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.bundle.export import read_raw
+from canopy.bundle.manifest import ONNX_FILE, Manifest
+from canopy.callbacks.confusion_matrix import save_figure
+from canopy.compress.graphs import Graph, make_graphs
+from canopy.compress.measure import BATCH, predict, score, time_graphs
+from canopy.compress.plot import draw_variants
+from canopy.compress.variants import Variant, choose, compare, pareto_front
+from canopy.evaluation.predict import as_matrix
+from canopy.evaluation.scores import Scores
+from canopy.files import atomic_folder, readable, sha256, write_json
+from canopy.params import check_params
+from canopy.table.spec import TableSpec
+from canopy.training.console import say_once
+from canopy.training.environment import describe_machine
+from canopy.training.run_folder import RunFolder, check_same_data
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """Raw rows of a split: features (B, F), the index of each one's class (B,)."""
+
+    features: NDArray[np.float64]
+    labels: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, table: pa.Table, spec: TableSpec) -> "Rows":
+        """Take the columns of a raw table."""
+        labels = pc.index_in(table[spec.target], value_set=pa.array([*spec.classes]))
+        return cls(features=as_matrix(table, spec), labels=labels.to_numpy().astype(np.int64))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A variant, and the scores that its bundle would tell."""
+
+    variant: Variant
+    scores: dict[str, Scores]
+    predictions: NDArray[np.float32]
+
+
+def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
+    """Write the report on a run's smaller models, its plot, and the bundle of the one that is chosen.
+
+    Args:
+        run: The run.
+        cfg: The composed config of `configs/compress.yaml`.
+
+    Returns:
+        What the report holds.
+
+    Raises:
+        FileNotFoundError: If the run's bundle or its data is not there.
+        ValueError: If the bundle or the data is not the run's, or an option is out of its range.
+    """
+    say_once()
+    if cfg.n_calibration_rows < 1:
+        raise ValueError(f"n_calibration_rows must be at least 1; found {cfg.n_calibration_rows}")
+    found = OmegaConf.to_container(cfg.compress, resolve=True)
+    budget = check_params({"seed": cfg.pipeline.seed, "compress": found}).compress.max_accuracy_drop
+    if budget < 0:
+        raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
+    manifest = read_bundle(Path(cfg.bundle), run)
+    check_same_data(run, Path(run.config.data.folder), splits=("train", "val"))
+    splits = read_raw(run.config.pipeline, manifest.table)
+    rows = {name: Rows.of(getattr(splits, name), manifest.table) for name in ("val", "test")}
+    few = np.linspace(0, splits.train.num_rows - 1, cfg.n_calibration_rows).astype(np.int64)
+    calibration = as_matrix(splits.train.take(few), manifest.table)
+    with TemporaryDirectory() as scratch:
+        graphs = make_graphs(run, cfg, manifest, calibration, folder=Path(scratch))
+        measured = measure(graphs, rows, manifest)
+        variants = [item.variant for item in measured]
+        chosen = choose(variants, max_accuracy_drop=budget)
+        report = {
+            "max_accuracy_drop": budget,
+            "chosen": chosen.name,
+            "pareto_front": pareto_front(variants),
+            "variants": compare(variants),
+            "run": manifest.run["id"],
+            "batch": BATCH,
+            "machine": describe_machine(),
+            "versions": {name: version(name) for name in ("onnxruntime", "torch")},
+        }
+        found = next(item for item in measured if item.variant is chosen)
+        with atomic_folder(cfg.output) as folder:
+            graph = graphs[chosen.name]
+            (folder / ONNX_FILE).write_bytes(graph.path.read_bytes())
+            describe(manifest, found, graph, whole=measured[0]).save(folder)
+        write_json(cfg.report, report)
+        least = variants[0].val_accuracy - budget
+        save_figure(draw_variants(variants, chosen=chosen, least=least), Path(cfg.plot))
+    tell(variants, chosen, Path(cfg.output))
+    return report
+
+
+def read_bundle(folder: Path, run: RunFolder) -> Manifest:
+    """Read what the bundle of a run is, and refuse another's."""
+    manifest = Manifest.load(folder)
+    manifest.check_files(folder, (ONNX_FILE,))
+    found, name = manifest.run["id"], run.record["name"]
+    if found != name or manifest.data != run.schema.sha256:
+        raise ValueError(
+            f"{folder} must be the bundle of the run {name}; found that of {found}: make it with "
+            f'"python src/export.py run={readable(run.path)} output={folder}"'
+        )
+    if manifest.compression is not None:
+        raise ValueError(
+            f"{folder} must be a whole model; found one that is compressed: {manifest.compression['variant']}"
+        )
+    return manifest
+
+
+def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest) -> list[Measured]:
+    """Score all graphs on validation and test rows, and time them.
+
+    Args:
+        graphs: By name.
+        rows: Raw rows of `val` and `test`.
+        manifest: The bundle that the graphs are variants of.
+    """
+    names = tuple(manifest.table.classes.values())
+    shares = manifest.training.classes
+    rarest = names.index(min(shares, key=lambda name: shares[name]))
+    speeds = time_graphs({name: graph.path for name, graph in graphs.items()}, rows["test"].features[:BATCH])
+    measured = []
+    for name, graph in graphs.items():
+        predictions = {split: predict(graph.path, found.features) for split, found in rows.items()}
+        scores = {split: score(predictions[split], found.labels, names) for split, found in rows.items()}
+        variant = Variant(
+            name=name,
+            how=graph.how,
+            n_bytes=graph.path.stat().st_size,
+            val_accuracy=scores["val"].accuracy,
+            accuracy=scores["test"].accuracy,
+            macro_f1=scores["test"].macro_f1,
+            rarest_recall=float(scores["test"].recall[rarest]),
+            nll=scores["test"].nll,
+            speeds=speeds[name],
+        )
+        measured.append(Measured(variant=variant, scores=scores, predictions=predictions["test"]))
+    return measured
+
+
+def describe(manifest: Manifest, found: Measured, graph: Graph, *, whole: Measured) -> Manifest:
+    """Describe the bundle of a variant: its own scores, the rest as the whole model's bundle has it."""
+    metrics = {}
+    for split, scores in found.scores.items():
+        report = scores.report()
+        calibrated = {"temperature": graph.temperature, "nll": report["nll"], "ece": report["ece"]}
+        metrics[split] = {**report, "calibrated": calibrated}
+    difference = np.abs(found.predictions - whole.predictions).max()
+    return replace(
+        manifest,
+        temperature=graph.temperature,
+        metrics=metrics,
+        parity={"n_rows": len(found.predictions), "max_difference": float(difference)},
+        versions={**manifest.versions, "onnxruntime": version("onnxruntime")},
+        files={ONNX_FILE: sha256(graph.path)},
+        compression={
+            "variant": found.variant.name,
+            "how": graph.how,
+            "whole": manifest.files[ONNX_FILE],
+            "accuracy_drop": whole.variant.accuracy - found.variant.accuracy,
+        },
+    )
+
+
+def tell(variants: list[Variant], chosen: Variant, output: Path) -> None:
+    """Say what was measured, a line for each variant, and what is served."""
+    width = max(len(variant.name) for variant in variants)
+    for item in compare(variants):
+        one, *_ = item["speeds"]
+        log.info(
+            "%-*s  test accuracy %.4f, %6.1f kB, %7.1f us a row, %6.2f ms for %s rows",
+            width,
+            item["name"],
+            item["accuracy"],
+            item["n_bytes"] / 1e3,
+            one["one_row_us"],
+            one["batch_ms"],
+            f"{BATCH:,}",
+        )
+    log.info("Served is the smallest within the budget: %s, in %s", chosen.name, output)

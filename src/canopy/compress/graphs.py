@@ -1,0 +1,106 @@
+"""Make the graphs of a run's smaller models: pruned, distilled, and each of them quantised."""
+
+import logging
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from hydra.utils import instantiate
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from canopy.bundle.graph import RawClassifier, save_onnx, trace
+from canopy.bundle.manifest import ONNX_FILE, Manifest
+from canopy.compress.prune import narrow
+from canopy.compress.quantize import quantize_as_they_come, quantize_with_rows
+from canopy.compress.teach import BATCH_SIZE, Teacher
+from canopy.data.dataset import load_rows
+from canopy.data.encoding import Encoded
+from canopy.data.schema import NORMALIZATION_FILE
+from canopy.evaluation.calibration import fit_temperature
+from canopy.evaluation.inference import Predictor, predict_rows
+from canopy.nets.mlp import MLP
+from canopy.prepare.normalization import load_normalization
+from canopy.table.kept import kept_table
+from canopy.training.classifier import Classifier
+from canopy.training.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """A graph that was made: its file, how it was made, and the temperature inside."""
+
+    path: Path
+    how: str
+    temperature: float
+
+
+def make_graphs(
+    run: RunFolder, cfg: DictConfig, manifest: Manifest, calibration: NDArray[np.float64], *, folder: Path
+) -> dict[str, Graph]:
+    """Make all variants of a run's model.
+
+    Args:
+        run: The run.
+        cfg: The composed config of `configs/compress.yaml`.
+        manifest: Its bundle.
+        calibration: Raw training rows to measure ranges on, shape (n_rows, F).
+        folder: Where the files go.
+
+    Returns:
+        Graphs by name, that of the bundle first.
+    """
+    predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
+    whole = Path(cfg.bundle) / ONNX_FILE
+    made = {"whole": Graph(path=whole, how="as exported", temperature=manifest.temperature)}
+    teacher = Teacher(run, predictor.model, weight=cfg.teacher_weight)
+    net = predictor.model.net
+    if isinstance(net, MLP):
+        log.info("Pruning to %g of each hidden layer's neurons", cfg.prune.keep)
+        narrower = narrow(net, keep=cfg.prune.keep)
+        model = teacher.teach(
+            lambda **_: narrower,
+            trainer=cfg.trainer,
+            epochs=cfg.prune.epochs,
+            lr_factor=cfg.prune.lr_factor,
+        )
+        how = f"{cfg.prune.keep:g} of the neurons, trained for {cfg.prune.epochs} more epochs"
+        made["pruned"] = freeze(model, run, manifest, folder / "pruned.onnx", how=how)
+    log.info("Teaching a small net")
+    model = teacher.teach(instantiate(cfg.distil.net), trainer=cfg.trainer, epochs=cfg.distil.epochs)
+    how = f"a small net, taught for {cfg.distil.epochs} epochs"
+    made["distilled"] = freeze(model, run, manifest, folder / "distilled.onnx", how=how)
+    graphs: dict[str, Graph] = {}
+    for name, graph in made.items():
+        static, dynamic = folder / f"{name}-int8.onnx", folder / f"{name}-int8-dynamic.onnx"
+        quantize_with_rows(graph.path, static, calibration)
+        quantize_as_they_come(graph.path, dynamic)
+        graphs |= {
+            name: graph,
+            f"{name}, int8": replace(graph, path=static, how=f"{graph.how}; int8, ranges from training rows"),
+            f"{name}, int8 dynamic": replace(
+                graph, path=dynamic, how=f"{graph.how}; int8, ranges of each batch"
+            ),
+        }
+    return graphs
+
+
+def freeze(model: Classifier, run: RunFolder, manifest: Manifest, path: Path, *, how: str) -> Graph:
+    """Write the graph of a model that was made of a run's, with a temperature of its own."""
+    pipeline = run.config.pipeline
+    valid = load_rows(run.config.data.folder, "val", run.schema).rows
+    encoded = Encoded(valid.numeric.numpy(), valid.categorical.numpy())
+    predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
+    temperature = fit_temperature(predicted.astype(float), valid.labels.numpy())
+    features = manifest.table.features
+    graph = RawClassifier(
+        model,
+        features=features,
+        kept=kept_table(pipeline),
+        scalings=load_normalization(run.path / NORMALIZATION_FILE),
+        temperature=temperature,
+    )
+    save_onnx(trace(graph, n_features=len(features)), path)
+    return Graph(path=path, how=how, temperature=temperature)

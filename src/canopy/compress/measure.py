@@ -1,0 +1,91 @@
+"""Measure graphs: what they get right, and how fast they are."""
+
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from onnxruntime import InferenceSession
+
+from canopy.bundle.manifest import INPUT, OUTPUT
+from canopy.bundle.scorer import open_session, run_batches
+from canopy.compress.variants import Speed
+from canopy.evaluation.scores import Scores, build_metrics
+
+BATCH = 1024
+# Of each kind of call, spread over as many rounds, in which all graphs take turns.
+N_CALLS = {1: 200, BATCH: 10}
+N_ROUNDS = 10
+
+
+def predict(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Give the probabilities of raw rows (B, F) with all cores, shape (B, K)."""
+    return run_batches(open_session(path, n_threads=0), rows)
+
+
+def score(
+    probabilities: NDArray[np.float32], labels: NDArray[np.int64], class_names: tuple[str, ...]
+) -> Scores:
+    """Score predictions as an evaluation does.
+
+    Args:
+        probabilities: Shape (n_rows, K).
+        labels: Index of each row's class, shape (n_rows,).
+        class_names: K names.
+    """
+    metrics = build_metrics(len(class_names))
+    metrics.update(torch.from_numpy(probabilities).double(), torch.from_numpy(labels))
+    return Scores.from_metrics(metrics.compute(), class_names)
+
+
+def time_graphs(paths: Mapping[str, Path], rows: NDArray[np.float64]) -> dict[str, tuple[Speed, ...]]:
+    """Measure how fast graphs answer, in one thread and with one on each core.
+
+    Args:
+        paths: An ONNX file by name.
+        rows: Raw rows to ask about, again and again if they are few, shape (n_rows, F).
+
+    Returns:
+        Speeds of each, by name.
+    """
+    threads = sorted({1, os.cpu_count() or 1})
+    rows = np.resize(rows, (BATCH, rows.shape[1]))
+    return {
+        name: tuple(speeds)
+        for name, speeds in zip(
+            paths, zip(*(_time_all(paths, rows, n_threads=n) for n in threads), strict=True), strict=True
+        )
+    }
+
+
+def _time_all(paths: Mapping[str, Path], rows: NDArray[np.float64], *, n_threads: int) -> list[Speed]:
+    sessions = [open_session(path, n_threads=n_threads) for path in paths.values()]
+    found: list[dict[int, list[float]]] = [{size: [] for size in N_CALLS} for _ in sessions]
+    # The first round warms up, and does not count.
+    for number in range(N_ROUNDS + 1):
+        for session, seconds in zip(sessions, found, strict=True):
+            for size, n_calls in N_CALLS.items():
+                times = [_time_call(session, rows[:size]) for _ in range(n_calls)]
+                seconds[size] += times if number else []
+    return [_speed(seconds, n_threads=n_threads) for seconds in found]
+
+
+def _time_call(session: InferenceSession, rows: NDArray[np.float64]) -> float:
+    started = time.perf_counter()
+    session.run([OUTPUT], {INPUT: rows})
+    return time.perf_counter() - started
+
+
+def _speed(seconds: Mapping[int, list[float]], **options: Any) -> Speed:
+    one, batch = (statistics.median(seconds[size]) for size in (1, BATCH))
+    return Speed(
+        one_row_us=round(1e6 * one, 1),
+        batch_ms=round(1e3 * batch, 3),
+        rows_per_second=round(BATCH / batch),
+        **options,
+    )

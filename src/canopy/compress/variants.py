@@ -1,0 +1,99 @@
+"""What is known of each way to make a model smaller, and which of them is served."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """How fast a graph answers on the processor.
+
+    Attributes:
+        n_threads: Threads of a call.
+        one_row_us: Median time of a call with one row, in microseconds.
+        batch_ms: Median time of a call with 1,024 rows, in milliseconds.
+        rows_per_second: Rows in calls of 1,024.
+    """
+
+    n_threads: int
+    one_row_us: float
+    batch_ms: float
+    rows_per_second: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A model and what it costs.
+
+    Attributes:
+        name: Short name.
+        how: How it was made.
+        n_bytes: Size of its graph's file.
+        val_accuracy: Share of validation rows that are classified right; it decides.
+        accuracy: The same of test rows.
+        macro_f1: On test rows.
+        rarest_recall: On test rows, of the class with the fewest training rows.
+        nll: On test rows, in nats.
+        speeds: With one thread, and with one on each core.
+    """
+
+    name: str
+    how: str
+    n_bytes: int
+    val_accuracy: float
+    accuracy: float
+    macro_f1: float
+    rarest_recall: float
+    nll: float
+    speeds: tuple[Speed, ...]
+
+
+def choose(variants: Sequence[Variant], *, max_accuracy_drop: float) -> Variant:
+    """Choose the smallest graph that loses little; the more accurate one of two that are equal.
+
+    The size decides, not the speed: it is the same on each machine and in each run.
+
+    Args:
+        variants: The first is the model itself, which none of the others need beat.
+        max_accuracy_drop: How much lower a variant's validation accuracy may be.
+    """
+    least = variants[0].val_accuracy - max_accuracy_drop
+    fitting = [variant for variant in variants if variant.val_accuracy >= least]
+    return min(fitting, key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
+
+
+def pareto_front(variants: Sequence[Variant]) -> list[str]:
+    """Name the variants that no other beats: as accurate, as small and as fast, and better in one of these.
+
+    Accuracy is that of the test rows, speed that of 1,024 rows in one thread.
+    """
+
+    def gains(variant: Variant) -> tuple[float, float, float]:
+        return (variant.accuracy, -variant.n_bytes, -variant.speeds[0].batch_ms)
+
+    def beats(a: Variant, b: Variant) -> bool:
+        pairs = list(zip(gains(a), gains(b), strict=True))
+        return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+
+    return [one.name for one in variants if not any(beats(other, one) for other in variants)]
+
+
+def compare(variants: Sequence[Variant]) -> list[dict[str, Any]]:
+    """Put each variant beside the first.
+
+    Returns:
+        Its attributes, and `accuracy_drop` on test rows, `times_smaller`, `times_faster` (1,024 rows, one
+        thread).
+    """
+    first = variants[0]
+    return [
+        {
+            **asdict(variant),
+            "speeds": [asdict(speed) for speed in variant.speeds],
+            "accuracy_drop": round(first.accuracy - variant.accuracy, 6),
+            "times_smaller": round(first.n_bytes / variant.n_bytes, 2),
+            "times_faster": round(first.speeds[0].batch_ms / variant.speeds[0].batch_ms, 2),
+        }
+        for variant in variants
+    ]

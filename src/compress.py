@@ -1,0 +1,24 @@
+"""Make a run's model smaller: prune, quantise and distil it, measure all, bundle the best within the budget.
+
+python src/compress.py run=models/trained bundle=models/canopy
+python src/compress.py run=models/trained bundle=models/canopy compress.max_accuracy_drop=0.005
+"""
+
+from omegaconf import DictConfig
+
+from canopy.entry import entry_point
+from canopy.training.run_folder import RunFolder
+
+
+# What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
+@entry_point("compress")
+def main(cfg: DictConfig) -> None:
+    run = RunFolder(cfg.run)
+    # Here, so that a mistake is told without waiting for torch.
+    from canopy.compress.compress import compress
+
+    compress(run, cfg)
+
+
+if __name__ == "__main__":
+    main()

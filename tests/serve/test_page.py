@@ -1,0 +1,197 @@
+"""The page for people, in a real browser."""
+
+import csv
+import io
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="needs the browser Chromium, which is not installed: apt-get install chromium"
+)
+
+ROW = {"weight": 120.5, "size": 9, "colour1": 0, "colour2": 1, "colour3": 0}
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+Start = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        # In a container, as root, Chromium has no sandbox of its own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """A page that is open, and all that went wrong on it or was asked of other hosts.
+
+    Args:
+        browser: The browser.
+        url: Where the server is.
+        size: Of the window.
+    """
+
+    def __init__(self, browser: Browser, url: str, size: dict[str, int]) -> None:
+        self.page: Page = browser.new_context(viewport=size, accept_downloads=True).new_page()  # type: ignore[arg-type]
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._listen)
+        self.page.on("request", lambda request: self._check(request.url, url))
+        self.page.goto(url)
+
+    def _listen(self, message: Any) -> None:
+        # The browser itself reports answers such as 422.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def _check(self, asked: str, url: str) -> None:
+        if not asked.startswith((url, "data:", f"blob:{url}")):
+            self.complaints.append(f"asked {asked}")
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open the page of a server; whatever it complains of fails the test."""
+    visits: list[Visit] = []
+
+    def call(url: str, size: dict[str, int] = DESKTOP) -> Page:
+        visits.append(Visit(browser, url, size))
+        return visits[-1].page
+
+    yield call
+    for found in visits:
+        assert found.complaints == []
+        found.page.context.close()
+
+
+def test_a_row_is_predicted_as_it_is_changed(server: Any, visit: Callable[..., Page]) -> None:
+    page = visit(server.url)
+    bars = page.locator("#probabilities li")
+    expect(bars).to_have_count(3)
+    shares = [
+        float(text.removesuffix(" %")) for text in page.locator("#probabilities .value").all_inner_texts()
+    ]
+    assert sum(shares) == pytest.approx(100, abs=0.2)
+    found = set()
+    for weight in (60, 200, 320):
+        page.get_by_label("weight", exact=False).nth(1).fill(str(weight))
+        row = {**ROW, "weight": weight, "size": page.locator("#size").input_value()}
+        row["size"] = float(row["size"])
+        chosen = page.locator("#colour").input_value()
+        row |= {name: int(name == chosen) for name in ("colour1", "colour2", "colour3")}
+        (told,) = server.post("/predict", {"rows": [row]}).json()["predictions"]
+        share = 100 * max(told["probabilities"].values())
+        expect(page.locator("#verdict")).to_have_text(f"{told['class']}, {share:.1f} %")
+        expect(page.locator("#probabilities li.best .name")).to_have_text(told["class"])
+        found.add(page.locator("#verdict").inner_text())
+    assert len(found) > 1
+    # Each of the features has had its part.
+    expect(page.locator("#contributions li")).to_have_count(3)
+
+
+def test_the_slider_and_the_number_are_one(server: Any, visit: Callable[..., Page]) -> None:
+    page = visit(server.url)
+    slider = page.locator("input[type=range]").first
+    expect(page.locator("#verdict")).not_to_be_empty()
+    before = page.locator("#weight").input_value()
+    slider.focus()
+    for _ in range(5):
+        slider.press("ArrowRight")
+    after = page.locator("#weight").input_value()
+    assert float(after) > float(before)
+    page.locator("#reset").click()
+    expect(page.locator("#weight")).to_have_value(before)
+
+
+def test_a_value_out_of_range_is_told_with_its_requirement(server: Any, visit: Callable[..., Page]) -> None:
+    page = visit(server.url)
+    expect(page.locator("#verdict")).not_to_be_empty()
+    page.locator("#size").fill("1000000")
+    expect(page.get_by_role("alert")).to_contain_text("size")
+    expect(page.get_by_role("alert")).to_contain_text("found 1e+06")
+    expect(page.locator("#verdict")).to_be_empty()
+    page.locator("#size").fill("9")
+    expect(page.get_by_role("alert")).to_be_empty()
+
+
+def test_a_file_is_predicted_and_the_answer_can_be_kept(
+    server: Any, visit: Callable[..., Page], tmp_path: Path
+) -> None:
+    page = visit(server.url)
+    rows = [{**ROW, "weight": weight} for weight in (60, 110, 200, 290, 330)]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*ROW])
+    writer.writeheader()
+    writer.writerows(rows)
+    path = tmp_path / "rows.csv"
+    path.write_text(text.getvalue())
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#batch-state")).to_have_text("5 rows of rows.csv")
+    with page.expect_download() as download:
+        page.get_by_text("Download the predictions").click()
+    assert download.value.suggested_filename == "predictions.csv"
+    kept = Path(download.value.path()).read_text()
+    assert kept == server.post("/predict/csv", text.getvalue()).text
+    shares = page.locator("#batch-counts .value").all_inner_texts()
+    assert sum(float(share.removesuffix(" %")) for share in shares) == pytest.approx(100, abs=0.2)
+
+
+def test_a_file_that_is_wrong_is_told_so(server: Any, visit: Callable[..., Page], tmp_path: Path) -> None:
+    page = visit(server.url)
+    path = tmp_path / "rows.csv"
+    path.write_text("weight,size\n1,2\n")
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#batch-state")).to_contain_text("colour")
+    expect(page.locator("#download")).to_be_hidden()
+
+
+def test_drift_and_the_model_card_are_shown(start: Start, visit: Callable[..., Page]) -> None:
+    with start() as server:
+        page = visit(server.url)
+        figures = page.locator("#drift-columns figure")
+        expect(figures).to_have_count(4)
+        expect(page.locator("#drift-state")).to_contain_text("from 200 on")
+        server.post("/predict", {"rows": [ROW] * 300})
+        page.locator("#refresh").click()
+        expect(figures.filter(has_text="colour")).to_contain_text("change large")
+        model = server.get("/model").json()
+        facts = page.locator("#facts").inner_text()
+        assert f"{model['metrics']['test']['accuracy']:.4f}" in facts
+        assert model["files"]["model.onnx"] in facts
+        expect(page.locator("#scores tbody tr")).to_have_count(3)
+
+
+def test_a_server_with_a_key_asks_for_it(start: Start, visit: Callable[..., Page]) -> None:
+    with start(environment={"CANOPY_API_KEY": "geheim"}) as server:
+        page = visit(server.url)
+        page.get_by_label("This server asks for a key").fill("geheim")
+        page.get_by_role("button", name="Use it").click()
+        expect(page.locator("#verdict")).not_to_be_empty()
+        expect(page.locator("#key-form")).to_be_hidden()
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_all_of_the_page_fits_and_has_a_name(
+    server: Any, visit: Callable[..., Page], size: dict[str, int]
+) -> None:
+    page = visit(server.url, size)
+    expect(page.locator("#verdict")).not_to_be_empty()
+    assert page.evaluate("document.documentElement.scrollWidth") <= size["width"]
+    for control in page.locator("input:visible, select:visible, button:visible, a:visible").all():
+        name = control.evaluate("e => e.ariaLabel || e.labels?.[0]?.innerText || e.innerText || e.title")
+        assert name.strip(), control.evaluate("e => e.outerHTML")
+    # One way through the page by keyboard alone, in the order in which it is read.
+    tops = page.locator("a:visible, input:visible, select:visible, button:visible").evaluate_all(
+        "all => all.map(e => e.tabIndex)"
+    )
+    assert set(tops) == {0}
+    assert page.evaluate("document.documentElement.lang") == "en"
+    assert [*page.locator("h1, h2").all_inner_texts()][1:] == ["One row", "Many rows", "Drift", "Model card"]
