@@ -63,7 +63,10 @@ def test_variants_are_compared_with_the_first() -> None:
 def test_the_picture_shows_each_variant_and_which_is_served() -> None:
     figure = draw_variants(ALL, chosen=PRUNED, least=0.948)
     for axes in figure.axes:
-        assert {"whole", "int8", "pruned", "tiny"} <= {text.get_text() for text in axes.texts}
-        (bound,) = {line.get_ydata()[0] for line in axes.lines if len(line.get_ydata()) == 2}
-        assert bound == pytest.approx(0.938)
+        lines = {line.get_label(): line for line in axes.lines}
+        for item in ALL:
+            assert lines[item.name].get_ydata() == [item.accuracy]
+        assert lines["budget"].get_ydata()[0] == pytest.approx(0.938)
+        (ring,) = (line for line in axes.lines if line.get_markersize() > 10)
+        assert ring.get_ydata() == [PRUNED.accuracy]
     assert figure.get_suptitle() == "Smaller and faster models; served: pruned"

@@ -1,12 +1,11 @@
 """What a server counts, in the form that Prometheus reads."""
 
 import os
+from collections import Counter as Counts
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -56,16 +55,11 @@ class Metrics:
         children[0].inc()
         children[1].observe(seconds)
 
-    def count_rows(self, predicted: NDArray[np.int64]) -> None:
-        """Count the rows of a prediction.
-
-        Args:
-            predicted: Place of each row's class, shape (B,).
-        """
+    def count_rows(self, predicted: list[int]) -> None:
+        """Count the rows of a prediction, by the place of each one's class."""
         self.batch.observe(len(predicted))
-        for index, count in enumerate(np.bincount(predicted, minlength=len(self.predicted)).tolist()):
-            if count:
-                self.predicted[index].inc(count)
+        for index, count in Counts(predicted).items():
+            self.predicted[index].inc(count)
 
     def exposition(self, drift: dict[str, Any]) -> bytes:
         """Write all that was counted, in all processes.

@@ -89,11 +89,13 @@ class RowReader:
         one_hot = rows[:, self._n_numeric :]
         # NaN is in no range.
         in_range = (rows >= self._low) & (rows <= self._high)
+        n_set = one_hot @ self._members
+        # Of numbers from 0 to 1 with the sum 1, the squares have that sum too if one of them is 1.
+        one_set = (n_set == 1) & ((one_hot * one_hot) @ self._members == 1)
+        if np.count_nonzero(in_range) == in_range.size and np.count_nonzero(one_set) == one_set.size:
+            return rows
         in_range[:, self._n_numeric :] &= (one_hot == 0) | (one_hot == 1)
         if in_range.all():
-            n_set = one_hot @ self._members
-            if (n_set == 1).all():
-                return rows
             raise RowsRefused(self._not_one_set(n_set))
         raise RowsRefused(self._out_of_range(rows, in_range))
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,8 +58,8 @@ class Service:
         """Predict the classes of one row or of many."""
         rows = rows_of(await request.body())
         self._limit(len(rows))
-        probabilities = await self._score(request, self._reader.from_mappings(rows))
-        return as_json({"model": self.name, "predictions": [*self._tell(probabilities)]})
+        probabilities, best = await self._score(request, self._reader.from_mappings(rows))
+        return as_json({"model": self.name, "predictions": self._tell(probabilities, best)})
 
     async def predict_csv(self, request: Request) -> Response:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
@@ -70,9 +69,9 @@ class Service:
             raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
         self._limit(text.count("\n") - 1)
         rows = await run_in_threadpool(rows_from_csv, text, self._reader)
-        probabilities = await self._score(request, rows)
+        probabilities, best = await self._score(request, rows)
         return Response(
-            write_csv(probabilities, self._values, self._classes), media_type="text/csv; charset=utf-8"
+            write_csv(probabilities, best, self._values, self._classes), media_type="text/csv; charset=utf-8"
         )
 
     async def explain(self, request: Request) -> Response:
@@ -81,7 +80,7 @@ class Service:
         if len(rows) != 1:
             raise HTTPException(422, f"rows must be one row to explain; found {len(rows)}")
         probabilities, contributions = self._explainer.explain(self._reader.from_mappings(rows)[0])
-        (told,) = self._tell(probabilities[None, :])
+        (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
         return as_json({"model": self.name, **told, "contributions": contributions})
 
     async def model(self) -> Response:
@@ -112,28 +111,30 @@ class Service:
                 f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
             )
 
-    async def _score(self, request: Request, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    async def _score(
+        self, request: Request, rows: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float32], list[int]]:
+        """Predict and count rows; give the probabilities, and the place of each row's likeliest class."""
         if len(rows) > MAX_ROWS_IN_LOOP:
             probabilities = await run_in_threadpool(self._scorer.predict, rows)
         else:
             probabilities = self._scorer.predict(rows)
         request.state.n_rows = len(rows)
         predicted = probabilities.argmax(axis=1)
-        self.counters.count_rows(predicted)
+        best: list[int] = predicted.tolist()
+        self.counters.count_rows(best)
         if self._drift.add(rows, predicted):
             # Other processes shall tell of them too.
             asyncio.get_running_loop().call_later(DRIFT_SECONDS, self._drift.count)
-        return probabilities
+        return probabilities, best
 
-    def _tell(self, probabilities: NDArray[np.float32]) -> Iterator[dict[str, Any]]:
+    def _tell(self, probabilities: NDArray[np.float32], best: list[int]) -> list[dict[str, Any]]:
         """Give each row's likeliest class, as value and name, and the probabilities by name."""
-        best = probabilities.argmax(axis=1).tolist()
-        for index, row in zip(best, probabilities.tolist(), strict=True):
-            yield {
-                "label": self._values[index],
-                "class": self._classes[index],
-                "probabilities": dict(zip(self._classes, row, strict=True)),
-            }
+        values, classes = self._values, self._classes
+        return [
+            {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
+            for index, row in zip(best, probabilities.tolist(), strict=True)
+        ]
 
 
 def rows_of(body: bytes) -> list[Any]:
@@ -158,12 +159,14 @@ def as_json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
 
 
-def write_csv(probabilities: NDArray[np.float32], values: list[int], names: list[str]) -> str:
+def write_csv(
+    probabilities: NDArray[np.float32], best: list[int], values: list[int], names: list[str]
+) -> str:
     """Write predictions as `src/predict.py` does: label, class, probability of each class."""
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
     header = ",".join(["label", "class", *(f'"probability_{name[1:]}' for name in quoted)])
     lines = [
         f"{values[index]},{quoted[index]}," + ",".join(f"{value:.7g}" for value in row)
-        for index, row in zip(probabilities.argmax(axis=1).tolist(), probabilities.tolist(), strict=True)
+        for index, row in zip(best, probabilities.tolist(), strict=True)
     ]
     return "\n".join([header, *lines]) + "\n"
