@@ -9,7 +9,15 @@ import pandas as pd
 import pytest
 
 from canopy.compare.experiments import compose_experiments, read_experiments
-from canopy.evaluation.summary import EXPERIMENTS, RESULTS, Results, fill_readme, insert_table, marks
+from canopy.evaluation.summary import (
+    COMPRESSION,
+    EXPERIMENTS,
+    RESULTS,
+    Results,
+    fill_readme,
+    insert_table,
+    marks,
+)
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -43,7 +51,13 @@ def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
 
     (tmp_path / "benchmark").mkdir()
-    for name in ("metrics.json", "train.json", "benchmark/peers.json", "experiments.json"):
+    for name in (
+        "metrics.json",
+        "train.json",
+        "benchmark/peers.json",
+        "experiments.json",
+        "compression.json",
+    ):
         (tmp_path / name).write_text(committed(f"reports/{name}"))
     text = committed("README.md")
     assert fill_readme(text, tmp_path) == text, 'run "make readme"'
@@ -56,7 +70,7 @@ def test_the_experiments_told_are_those_of_the_configs() -> None:
         assert experiment.recipe == recipes[experiment.name], f"measure {experiment.name} again"
 
 
-@pytest.mark.parametrize("name", [RESULTS, EXPERIMENTS])
+@pytest.mark.parametrize("name", [RESULTS, COMPRESSION, EXPERIMENTS])
 def test_a_readme_without_marks_is_refused(name: str) -> None:
     begin, end = marks(name)
     with pytest.raises(ValueError, match="must hold the marks"):

@@ -7,7 +7,7 @@ from canopy.compare.experiments import REPORT, as_markdown, read_experiments
 from canopy.files import read_json
 
 # What `make readme` writes.
-RESULTS, EXPERIMENTS = "results", "experiments"
+RESULTS, COMPRESSION, EXPERIMENTS = "results", "compression", "experiments"
 
 
 class Results:
@@ -104,6 +104,37 @@ class Results:
         ]
 
 
+def compression_table(report: dict[str, Any]) -> str:
+    """Give what smaller models cost as a Markdown table.
+
+    Args:
+        report: What `compression.json` holds.
+    """
+    machine = report["machine"]
+    rows = []
+    for item in report["variants"]:
+        one, *_, all_cores = item["speeds"]
+        name = f"**{item['name']}**" if item["name"] == report["chosen"] else item["name"]
+        rows.append(
+            f"| {name} | {item['accuracy']:.4f} | {item['macro_f1']:.4f} | {item['rarest_recall']:.4f} "
+            f"| {item['n_bytes'] / 1e3:.0f} | {one['one_row_us']:.0f} | {one['batch_ms']:.2f} "
+            f"| {all_cores['rows_per_second']:,} | {item['times_smaller']:.1f} | {item['times_faster']:.1f} |"
+        )
+    threads = report["variants"][0]["speeds"][-1]["n_threads"]
+    return "\n".join(
+        [
+            "| variant | accuracy | macro-F1 | recall of the rarest class | kB | microseconds a row "
+            f"| ms for 1,024 rows | rows/s, {threads} threads | times smaller | times faster |",
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+            *rows,
+            "",
+            f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless told "
+            f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses no more "
+            f"than {report['max_accuracy_drop']:g} of validation accuracy is **{report['chosen']}**.",
+        ]
+    )
+
+
 def _interval(scores: dict[str, Any], name: str) -> str:
     low, high = scores["intervals"][name]
     return f"{low:.4f} to {high:.4f}"
@@ -149,5 +180,7 @@ def fill_readme(readme: str, reports: Path) -> str:
         reports: Folder of the reports, perhaps also with those of the experiments.
     """
     readme = insert_table(readme, RESULTS, Results(reports).table())
+    if (reports / "compression.json").is_file():
+        readme = insert_table(readme, COMPRESSION, compression_table(read_json(reports / "compression.json")))
     experiments = read_experiments(reports / REPORT)
     return insert_table(readme, EXPERIMENTS, as_markdown(experiments)) if experiments else readme
