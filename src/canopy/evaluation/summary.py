@@ -110,11 +110,11 @@ def compression_table(report: dict[str, Any]) -> str:
     Args:
         report: What `compression.json` holds.
     """
-    machine = report["machine"]
+    machine, chosen = report["machine"], report["chosen"]
     rows = []
     for item in report["variants"]:
         one, *_, all_cores = item["speeds"]
-        name = f"**{item['name']}**" if item["name"] == report["chosen"] else item["name"]
+        name = f"**{item['name']}**" if item["name"] == chosen else item["name"]
         rows.append(
             f"| {name} | {item['accuracy']:.4f} | {item['macro_f1']:.4f} | {item['rarest_recall']:.4f} "
             f"| {item['n_bytes'] / 1e3:.0f} | {one['one_row_us']:.0f} | {one['batch_ms']:.2f} "
@@ -129,8 +129,8 @@ def compression_table(report: dict[str, Any]) -> str:
             *rows,
             "",
             f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless told "
-            f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses no more "
-            f"than {report['max_accuracy_drop']:g} of validation accuracy is **{report['chosen']}**.",
+            f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses at "
+            f"most {report['max_accuracy_drop']:g} of validation accuracy is **{chosen}**.",
         ]
     )
 

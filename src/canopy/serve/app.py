@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import orjson
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Security
 from fastapi.responses import Response
+from fastapi.security import APIKeyHeader
+from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
@@ -47,18 +49,21 @@ def create_app(settings: Settings | None = None) -> Gate:
         version=manifest.versions["canopy"],
         docs_url=None,
         redoc_url=None,
+        swagger_ui_oauth2_redirect_url=None,
     )
-    errors = describe_errors()
-    json_rows: dict[str, Any] = {"openapi_extra": body_of(manifest), "responses": errors, "tags": ["predict"]}
-    csv_rows: dict[str, Any] = {"openapi_extra": csv_body(manifest), "responses": errors, "tags": ["predict"]}
-    app.post("/predict", **json_rows)(service.predict)
-    app.post("/predict/csv", **csv_rows)(service.predict_csv)
-    app.post("/explain", **json_rows)(service.explain)
-    app.get("/model", tags=["model"])(service.model)
-    app.get("/drift", tags=["model"])(service.drift)
+    # The gate looks at the key; this describes it.
+    key = [] if settings.api_key is None else [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
+    rows: dict[str, Any] = {"responses": describe_errors(), "tags": ["predict"], "dependencies": key}
+    app.post("/predict", openapi_extra=body_of(manifest), **rows)(service.predict)
+    app.post("/predict/csv", openapi_extra=csv_body(manifest), **rows)(service.predict_csv)
+    app.post("/explain", openapi_extra=body_of(manifest), **rows)(service.explain)
+    app.get("/model", tags=["model"], dependencies=key)(service.model)
+    app.get("/drift", tags=["model"], dependencies=key)(service.drift)
     app.get("/health", tags=["state"])(service.health)
     app.get("/ready", tags=["state"])(service.ready)
-    app.get("/metrics", tags=["state"])(service.metrics)
+    app.get("/metrics", tags=["state"], dependencies=key)(service.metrics)
+    # Swagger UI, which FastAPI by itself would load from another host.
+    patch_fastapi(app, redirect_from_root_to_docs=False, title=f"{manifest.title}: API")
     for path, (name, kind) in PAGE.items():
         app.get(path, include_in_schema=False)(page_part(name, kind))
     app.add_exception_handler(RowsRefused, refuse_rows)

@@ -21,7 +21,12 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 # What anybody may ask: they tell nothing of the rows that were sent.
-OPEN_PATHS = frozenset({"/health", "/ready", "/", "/page.css", "/page.js"})
+OPEN_PATHS = frozenset(
+    {
+        *("/health", "/ready", "/", "/page.css", "/page.js", "/openapi.json", "/docs"),
+        *("/swagger/swagger-ui-bundle.js", "/swagger/swagger-ui.css", "/swagger/favicon-32x32.png"),
+    }
+)
 REQUEST_ID = b"x-request-id"
 
 # Of a text that a client chose, in the log.
