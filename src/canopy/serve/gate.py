@@ -50,7 +50,7 @@ class Clock:
     """The time as text, whose date and second are written once a second."""
 
     def __init__(self) -> None:
-        self._second, self._text = 0, ""
+        self._second, self._text = -1, ""
 
     def now(self) -> str:
         """Give the time in UTC, to the millisecond."""
