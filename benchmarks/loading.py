@@ -10,7 +10,7 @@ import torch
 from common import ROOT, median, parse, take_turns, write
 from torch.utils.data import DataLoader, TensorDataset
 
-from canopy.data.dataset import TensorRows, load_rows
+from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.data.loader import make_loader
 from canopy.data.schema import SCHEMA_FILE, Schema
 
@@ -67,12 +67,12 @@ def ours(rows: TensorRows, batch_size: int) -> Iterator[int]:
 
 
 def indexing(rows: TensorRows, batch_size: int) -> Iterator[int]:
-    """What one writes without a loader."""
+    """What one writes without a loader; as in a training loop, a batch lives until the next one is there."""
     order = torch.randperm(len(rows))
     for start in range(0, len(rows), batch_size):
         index = order[start : start + batch_size]
-        _, _, labels = (tensor[index] for tensor in rows.rows)
-        yield len(labels)
+        batch = Batch(*(tensor[index] for tensor in rows.rows))
+        yield len(batch.labels)
 
 
 def index_select(rows: TensorRows, batch_size: int) -> Iterator[int]:
@@ -80,8 +80,8 @@ def index_select(rows: TensorRows, batch_size: int) -> Iterator[int]:
     order = torch.randperm(len(rows))
     for start in range(0, len(rows), batch_size):
         index = order[start : start + batch_size]
-        _, _, labels = (tensor.index_select(0, index) for tensor in rows.rows)
-        yield len(labels)
+        batch = Batch(*(tensor.index_select(0, index) for tensor in rows.rows))
+        yield len(batch.labels)
 
 
 def stock(rows: TensorRows, batch_size: int, *, n_workers: int) -> Iterator[int]:
