@@ -46,7 +46,7 @@ N_STEPS = 160
 # Of one measurement. An epoch of the smallest net takes half a second, less than a run's beginning and end.
 N_EPOCHS = {"mlp 2x64": 9}
 # Of a few seconds each, in which a busy machine hits one contender more than another.
-N_REPEATS = {"mlp 2x64": 15}
+N_REPEATS = {"mlp 2x64": 11}
 
 
 def main() -> None:

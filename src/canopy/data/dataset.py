@@ -52,7 +52,12 @@ class TensorRows(Dataset[Batch]):
         return len(self.rows.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        return Batch(*(tensor.index_select(0, indices) for tensor in self.rows))
+        numeric, categorical, labels = self.rows
+        return Batch(
+            numeric.index_select(0, indices),
+            categorical.index_select(0, indices),
+            labels.index_select(0, indices),
+        )
 
 
 def save_rows(rows: Batch, path: str | Path) -> None:
