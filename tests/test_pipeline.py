@@ -242,7 +242,15 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
         answer = json.loads(project.run("bash", "-c", curl.replace("8000", port)).stdout)
         told = project.run("python", "-c", asked.replace("8000", port)).stdout.strip()
         assert answer["predictions"][0]["class"] == told
+        new = pd.read_csv(project.folder / "data/raw/covtype.csv", nrows=5).drop(columns="Cover_Type")
+        new.to_csv(project.folder / "new.csv", index=False)
+        readme = re.findall(r"^(curl .*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
+        model, predicted = (project.run("bash", "-c", line.replace("8000", port)).stdout for line in readme)
+        assert json.loads(model)["table"]["target"] == "Cover_Type"
+        assert predicted.startswith("label,class,")
+        assert predicted.count("\n") == 6
     finally:
+        (project.folder / "new.csv").unlink(missing_ok=True)
         server.terminate()
         server.wait(30)
 
