@@ -11,15 +11,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 import requests
-
-from canopy.serve.gate import Clock
 
 ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
 Start = Callable[..., Any]
@@ -63,14 +60,6 @@ def test_each_request_is_logged_and_counted(start: Start) -> None:
     ]
     assert lines[0]["request_id"] == "mine"
     assert lines[0]["ms"] > 0
-
-
-def test_the_clock_tells_each_second_and_what_is_beyond(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = Clock()
-    for now in (0.25, 0.9999, 1.0, 1764000000.0015):
-        monkeypatch.setattr("time.time", lambda now=now: now)
-        expected = datetime.fromtimestamp(int(now * 1000) / 1000, UTC).isoformat(timespec="milliseconds")
-        assert clock.now() == expected
 
 
 def test_drift_is_told_by_column(start: Start) -> None:

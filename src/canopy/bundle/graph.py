@@ -125,7 +125,7 @@ class Columns(nn.Module):
     """Some columns of the rows: (B, F) to (B, len(places)).
 
     Args:
-        places: Where they stand. Neighbours are cut out at once, a tenth of the time of picking each.
+        places: Where they stand. Neighbours are cut out at once, which takes less time than picking each.
     """
 
     places: Tensor

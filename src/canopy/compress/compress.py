@@ -15,9 +15,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.bundle.export import read_raw
 from canopy.bundle.manifest import ONNX_FILE, Manifest
+from canopy.bundle.scorer import BATCH_SIZE
 from canopy.callbacks.confusion_matrix import save_figure
 from canopy.compress.graphs import Graph, make_graphs
-from canopy.compress.measure import BATCH, predict, score, time_graphs
+from canopy.compress.measure import predict, score, time_graphs
 from canopy.compress.plot import draw_variants
 from canopy.compress.variants import Variant, choose, compare, pareto_front
 from canopy.evaluation.predict import as_matrix
@@ -72,8 +73,8 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     say_once()
     if cfg.n_calibration_rows < 1:
         raise ValueError(f"n_calibration_rows must be at least 1; found {cfg.n_calibration_rows}")
-    found = OmegaConf.to_container(cfg.compress, resolve=True)
-    budget = check_params({"seed": cfg.pipeline.seed, "compress": found}).compress.max_accuracy_drop
+    given = OmegaConf.to_container(cfg.compress, resolve=True)
+    budget = check_params({"seed": cfg.pipeline.seed, "compress": given}).compress.max_accuracy_drop
     if budget < 0:
         raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
     manifest = read_bundle(Path(cfg.bundle), run)
@@ -93,7 +94,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             "pareto_front": pareto_front(variants),
             "variants": compare(variants),
             "run": manifest.run["id"],
-            "batch": BATCH,
+            "batch": BATCH_SIZE,
             "machine": describe_machine(),
             "versions": {name: version(name) for name in ("onnxruntime", "torch")},
         }
@@ -137,7 +138,9 @@ def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest)
     names = tuple(manifest.table.classes.values())
     shares = manifest.training.classes
     rarest = names.index(min(shares, key=lambda name: shares[name]))
-    speeds = time_graphs({name: graph.path for name, graph in graphs.items()}, rows["test"].features[:BATCH])
+    speeds = time_graphs(
+        {name: graph.path for name, graph in graphs.items()}, rows["test"].features[:BATCH_SIZE]
+    )
     measured = []
     for name, graph in graphs.items():
         predictions = {split: predict(graph.path, found.features) for split, found in rows.items()}
@@ -194,6 +197,6 @@ def tell(variants: list[Variant], chosen: Variant, output: Path) -> None:
             item["n_bytes"] / 1e3,
             one["one_row_us"],
             one["batch_ms"],
-            f"{BATCH:,}",
+            f"{BATCH_SIZE:,}",
         )
     log.info("Served is the smallest within the budget: %s, in %s", chosen.name, output)

@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
 from canopy.bundle.manifest import INPUT, OUTPUT
-from canopy.bundle.scorer import open_session, run_batches
+from canopy.bundle.scorer import BATCH_SIZE, open_session, run_batches
 from canopy.compress.variants import Speed
 from canopy.evaluation.scores import Scores, build_metrics
 
-BATCH = 1024
 # Of each kind of call, spread over as many rounds, in which all graphs take turns.
-N_CALLS = {1: 200, BATCH: 10}
+N_CALLS = {1: 200, BATCH_SIZE: 10}
 N_ROUNDS = 10
 
 
@@ -54,25 +53,21 @@ def time_graphs(paths: Mapping[str, Path], rows: NDArray[np.float64]) -> dict[st
         Speeds of each, by name.
     """
     threads = sorted({1, os.cpu_count() or 1})
-    rows = np.resize(rows, (BATCH, rows.shape[1]))
-    return {
-        name: tuple(speeds)
-        for name, speeds in zip(
-            paths, zip(*(_time_all(paths, rows, n_threads=n) for n in threads), strict=True), strict=True
-        )
-    }
+    rows = np.resize(rows, (BATCH_SIZE, rows.shape[1]))
+    found = [_time_all(paths, rows, n_threads=n_threads) for n_threads in threads]
+    return {name: tuple(speeds[name] for speeds in found) for name in paths}
 
 
-def _time_all(paths: Mapping[str, Path], rows: NDArray[np.float64], *, n_threads: int) -> list[Speed]:
-    sessions = [open_session(path, n_threads=n_threads) for path in paths.values()]
-    found: list[dict[int, list[float]]] = [{size: [] for size in N_CALLS} for _ in sessions]
+def _time_all(paths: Mapping[str, Path], rows: NDArray[np.float64], *, n_threads: int) -> dict[str, Speed]:
+    sessions = {name: open_session(path, n_threads=n_threads) for name, path in paths.items()}
+    found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in N_CALLS} for name in paths}
     # The first round warms up, and does not count.
     for number in range(N_ROUNDS + 1):
-        for session, seconds in zip(sessions, found, strict=True):
+        for name, session in sessions.items():
             for size, n_calls in N_CALLS.items():
                 times = [_time_call(session, rows[:size]) for _ in range(n_calls)]
-                seconds[size] += times if number else []
-    return [_speed(seconds, n_threads=n_threads) for seconds in found]
+                found[name][size] += times if number else []
+    return {name: _speed(seconds, n_threads=n_threads) for name, seconds in found.items()}
 
 
 def _time_call(session: InferenceSession, rows: NDArray[np.float64]) -> float:
@@ -82,10 +77,10 @@ def _time_call(session: InferenceSession, rows: NDArray[np.float64]) -> float:
 
 
 def _speed(seconds: Mapping[int, list[float]], **options: Any) -> Speed:
-    one, batch = (statistics.median(seconds[size]) for size in (1, BATCH))
+    one, batch = (statistics.median(seconds[size]) for size in (1, BATCH_SIZE))
     return Speed(
         one_row_us=round(1e6 * one, 1),
         batch_ms=round(1e3 * batch, 3),
-        rows_per_second=round(BATCH / batch),
+        rows_per_second=round(BATCH_SIZE / batch),
         **options,
     )

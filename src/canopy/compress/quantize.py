@@ -18,10 +18,10 @@ from onnxruntime.quantization import (
 
 from canopy.bundle.graph import quiet
 from canopy.bundle.manifest import INPUT
+from canopy.bundle.scorer import BATCH_SIZE
 
 # The products with learnt matrices, of which layers consist; all else stays in single precision.
 OPERATORS = ["Gemm", "MatMul"]
-BATCH_SIZE = 1024
 
 
 class Rows(CalibrationDataReader):  # type: ignore[misc]

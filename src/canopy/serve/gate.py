@@ -46,21 +46,6 @@ class BodyTooLarge(HTTPException):
         )
 
 
-class Clock:
-    """The time as text, whose date and second are written once a second."""
-
-    def __init__(self) -> None:
-        self._second, self._text = -1, ""
-
-    def now(self) -> str:
-        """Give the time in UTC, to the millisecond."""
-        second, rest = divmod(time.time(), 1)
-        if second != self._second:
-            self._second = int(second)
-            self._text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-        return f"{self._text}.{int(rest * 1000):03d}+00:00"
-
-
 class Gate:
     """ASGI middleware around the whole application.
 
@@ -77,7 +62,6 @@ class Gate:
     ) -> None:
         self._app, self._counters, self._model, self._paths = app, counters, model, paths
         self._limit = settings.max_body_bytes
-        self._clock = Clock()
         if isinstance(sys.stdout, io.TextIOWrapper):
             # What led to a crash shall be in the log.
             sys.stdout.reconfigure(line_buffering=True)
@@ -119,7 +103,7 @@ class Gate:
             path = scope["path"] if scope["path"] in self._paths else "other"
             self._counters.count_request(path, status or 500, seconds)
             line = {
-                "time": self._clock.now(),
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "request_id": request_id.decode(),
                 "client": (scope.get("client") or ("",))[0],
                 "method": scope["method"],

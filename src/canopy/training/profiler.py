@@ -10,7 +10,7 @@ _NOTHING = nullcontext()
 class NoProfiler(PassThroughProfiler):
     """Time nothing, in no time.
 
-    Lightning wraps each hook of each callback in `profile`, about a hundred times a batch. What it makes anew
+    Lightning wraps each hook of each callback in `profile`, some seventy times a batch. What it makes anew
     each time, a generator's context, takes a tiny net a share of its speed.
     """
 
