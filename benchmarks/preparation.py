@@ -32,7 +32,7 @@ TRAIN = ["trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"]
 LAUNCH = """
 import os, subprocess, sys, time
 started = time.perf_counter()
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+process = subprocess.Popen(sys.argv[1:], stdout=subprocess.DEVNULL)
 _, status, usage = os.wait4(process.pid, 0)
 print(time.perf_counter() - started, usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def repeat(source: Path, target: Path, factor: int, spec: TableSpec) -> int:
-    """Write a table several times into one file; from the second copy on, numeric columns have noise."""
+    """Write a table several times into one file; copies from the second on have noise inside the ranges."""
     table = pacsv.read_csv(source)
     generator = np.random.default_rng(0)
     with pacsv.CSVWriter(target, table.schema) as writer:
@@ -82,6 +82,7 @@ def repeat(source: Path, target: Path, factor: int, spec: TableSpec) -> int:
             noisy = table
             for column in spec.numeric if copy else ():
                 values = table[column.name].to_numpy() + generator.integers(-2, 3, len(table))
+                values = np.clip(values, column.low, column.high).astype(np.int64)
                 noisy = noisy.set_column(
                     noisy.schema.get_field_index(column.name), column.name, pa.array(values)
                 )

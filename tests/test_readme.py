@@ -1,5 +1,6 @@
 """What the README promises is there."""
 
+import json
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from canopy.evaluation.summary import (
     EXPERIMENTS,
     RESULTS,
     Results,
+    compression_table,
     fill_readme,
     insert_table,
     marks,
@@ -114,6 +116,11 @@ def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
     states = trials["state"].value_counts()
     assert set(states.index) == {"complete", "pruned"}
     assert f"{len(trials)} trials, {states['pruned']} of them pruned" in " ".join(text.split())
+
+
+def test_the_table_of_the_large_model_is_that_of_its_report() -> None:
+    table = compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
+    assert table in (ROOT / "docs/compression.md").read_text(), f"docs/compression.md must have\n{table}"
 
 
 def test_the_page_of_benchmarks_is_that_of_their_results(tmp_path: Path) -> None:
