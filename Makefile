@@ -5,6 +5,14 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
 
+# `make repro DATA=penguins`: a data set of datasets/ instead of the one in the project's folder.
+WORK := $(if $(DATA),datasets/$(DATA),.)
+SRC := $(if $(DATA),../../src,src)
+
+ifneq ($(wildcard $(WORK)/params.yaml),$(WORK)/params.yaml)
+$(error DATA must name a folder of datasets/ ($(notdir $(patsubst %/,%,$(wildcard datasets/*/)))); found $(DATA))
+endif
+
 # Stages run by DVC, pip and git hooks find the installed commands here.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
@@ -31,21 +39,21 @@ lock: $(INSTALLED) ## Pin again what pyproject.toml asks for (ARGS=--upgrade: ne
 	@# A local build (torch's "+cpu") exists only where it was found; the lock names the release.
 	@sed -i.bak -E 's/^([A-Za-z0-9._-]+==[^+ ]+)\+[a-z0-9]+/\1/' requirements.lock && rm requirements.lock.bak
 
-repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored model
-	@$(BIN)/dvc repro $(ARGS)
-	@$(BIN)/python src/summarize.py
+repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored model (DATA=penguins: of that table)
+	@cd $(WORK) && dvc repro $(ARGS)
+	@python src/summarize.py --reports $(WORK)/reports
 
 train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
-	$(BIN)/python src/train.py $(ARGS)
+	cd $(WORK) && python $(SRC)/train.py $(ARGS)
 
 sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
-	$(BIN)/python src/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
+	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
 
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
-	@$(BIN)/python src/runs.py $(ARGS)
+	@cd $(WORK) && python $(SRC)/runs.py $(ARGS)
 
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
-	@$(BIN)/python src/serve.py $(ARGS)
+	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
 	@# Two processes side by side: with threads of their own they would wait for each other.
@@ -74,7 +82,7 @@ readme: $(INSTALLED) ## Write the results of reports/ into README.md
 	$(BIN)/python src/summarize.py --readme
 
 tensorboard: $(INSTALLED) ## Show all runs in the browser
-	$(BIN)/tensorboard --logdir logs
+	cd $(WORK) && tensorboard --logdir logs
 
 clean: ## Remove what the tools left; data, models and logs stay
 	rm -rf .mypy_cache .pytest_cache .ruff_cache build

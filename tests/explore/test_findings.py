@@ -44,13 +44,15 @@ def test_the_small_table_is_understood(frame: pd.DataFrame, exploration: Explora
     assert suggested == ["colour3", "size"]
 
 
-def test_missing_values_are_counted_and_their_rows_left_out(frame: pd.DataFrame, exploration: Exploration):
+def test_missing_numbers_are_counted_and_hide_nothing_else(frame: pd.DataFrame, exploration: Exploration):
     frame = frame.astype({"weight": float})
     frame.loc[[0, 99], "weight"] = np.nan
     findings = compute_findings(frame, exploration)
     assert findings["table"]["n_rows"] == 100
     assert findings["table"]["n_missing_values"] == findings["columns"]["weight"]["n_missing"] == 2
-    assert findings["target"]["classes"]["Plum"]["n_rows"] == 9
+    assert sum(found["n_rows"] for found in findings["target"]["classes"].values()) == 100
+    assert findings["mutual_information"]["n_sampled_rows"] == 98
+    assert findings["numeric"]["weight"]["max"] == frame["weight"].max()
 
 
 def test_a_table_without_a_complete_row_is_refused(frame: pd.DataFrame, exploration: Exploration):

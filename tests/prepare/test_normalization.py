@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, QuantileTransformer, RobustScaler, StandardScaler
 
 from canopy.prepare.normalization import (
@@ -51,6 +52,24 @@ def test_what_is_saved_scales_the_same(tmp_path: Path, method: Method) -> None:
     loaded = load_normalization(tmp_path / "normalization.json")
     assert loaded == {"a": scaling}
     np.testing.assert_array_equal(loaded["a"].apply(values), scaling.apply(values))
+
+
+@pytest.mark.parametrize("method", ["z_score", "min_max", "quantile_normal"])
+def test_missing_values_become_the_median(tmp_path: Path, method: Method) -> None:
+    values = np.random.default_rng(0).normal(3, 2, size=101)
+    values[::7] = np.nan
+    scaling = fit_scaling(values, method, column="a", fill_missing_values=True)
+    filled = SimpleImputer(strategy="median").fit_transform(values[:, None])[:, 0]
+    np.testing.assert_array_equal(
+        scaling.apply(values), fit_scaling(filled, method, column="a").apply(filled)
+    )
+    save_normalization(tmp_path / "normalization.json", {"a": scaling})
+    assert load_normalization(tmp_path / "normalization.json") == {"a": scaling}
+
+
+def test_a_column_without_a_value_has_no_median() -> None:
+    with pytest.raises(ValueError, match="must have values to take the median of; found none in 'a'"):
+        fit_scaling(np.full(5, np.nan), "z_score", column="a", fill_missing_values=True)
 
 
 def test_an_unknown_format_is_refused(tmp_path: Path) -> None:

@@ -1,7 +1,10 @@
+import re
+
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.table.spec import TableSpec, match_columns
+from canopy.table.names import match_columns
+from canopy.table.spec import TableSpec
 
 
 def test_columns_stand_in_the_tables_order(small_spec: TableSpec) -> None:
@@ -38,6 +41,32 @@ def test_without_keeps_target_and_a_feature(small_spec: TableSpec) -> None:
 )
 def test_a_repeated_name_is_refused(small_params: DictConfig, change: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
+        TableSpec.from_config(OmegaConf.merge(small_params.table, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target": {"classes": {False: "Fig"}}}, "must put the keys of table.target.classes in quotes"),
+        (
+            {"text": {"land": {"meaning": "", "categories": {False: "Norway"}}}},
+            "table.text.land.categories in",
+        ),
+        (
+            {"text": {"land": {"meaning": "", "categories": {"?": "nowhere"}}}, "missing_values": ["?"]},
+            "must give no missing value in table.text.land.categories; found '?'",
+        ),
+        (
+            {"text": {"weight": {"meaning": "", "categories": {"a": "a"}}}},
+            "column once; found 'weight' twice",
+        ),
+        ({"ignored": ["size"]}, "each column once; found 'size' twice"),
+    ],
+)
+def test_a_word_that_is_read_otherwise_is_refused(
+    small_params: DictConfig, change: dict, message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
         TableSpec.from_config(OmegaConf.merge(small_params.table, change))
 
 

@@ -29,7 +29,9 @@ def test_a_clean_tree_has_no_diff(repository: Path) -> None:
     assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
 
 
-def test_commit_and_diff_give_the_code_back(repository: Path, tmp_path: Path) -> None:
+def test_commit_and_diff_give_the_code_back(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     changes = {"src/old.py": "a = 2\n", "src/new/net.py": "b = 1\n"}
     for name, text in changes.items():
         (repository / name).parent.mkdir(exist_ok=True)
@@ -37,6 +39,8 @@ def test_commit_and_diff_give_the_code_back(repository: Path, tmp_path: Path) ->
     (repository / "src/old.pyc").write_text("not code")
     (repository / "table.csv").write_text("not code either")
     diff = git_diff()
+    monkeypatch.chdir(repository / "src")
+    assert git_diff() == diff
     assert git("status", "--short", "--untracked-files=all", folder=repository).splitlines() == [
         *(" M src/old.py", "?? src/new/net.py", "?? table.csv")
     ], "the user's index must stay as it is"

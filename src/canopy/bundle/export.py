@@ -25,8 +25,8 @@ from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix, check_run
 from canopy.files import atomic_folder, read_json, readable, sha256
 from canopy.prepare.normalization import load_normalization
-from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
+from canopy.table.raw import read_raw_table
 from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 from canopy.training.run_folder import RunFolder, check_same_data
 
@@ -84,18 +84,16 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     )
     check_same_scores(expected, tested.labels.numpy(), metrics, path=Path(cfg.metrics))
     training = measure(rows.train, raw)
-    graph = RawClassifier(
-        predictor.model, features=raw.features, kept=kept, scalings=scalings, temperature=temperature
-    )
+    graph = RawClassifier(predictor.model, table=raw, kept=kept, scalings=scalings, temperature=temperature)
     with atomic_folder(cfg.output) as folder:
-        program = trace(graph, n_features=len(raw.features))
+        program = trace(graph, n_inputs=len(raw.inputs))
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
         manifest = Manifest(
             title=pipeline.table.title,
             about=pipeline.table.about,
             table=bounded(raw, training.numeric),
-            unused=tuple(name for name in raw.features if name not in kept.features),
+            unused=tuple(name for name in raw.inputs if name not in kept.features),
             training=training,
             temperature=temperature,
             metrics=metrics,
@@ -142,7 +140,7 @@ def read_raw(pipeline: DictConfig, spec: TableSpec) -> RawSplits:
         FileNotFoundError: If one of the two files is not there.
         ValueError: If they do not have the same rows.
     """
-    table = read_table(pipeline.paths.raw, spec)
+    table = read_raw_table(pipeline.paths.raw, spec)
     path = Path(pipeline.paths.interim) / "split.csv"
     if not path.is_file():
         raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')

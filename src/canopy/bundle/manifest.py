@@ -9,7 +9,8 @@ from typing import Any
 
 from canopy.bundle.statistics import TrainingStatistics
 from canopy.files import read_json, sha256, write_json
-from canopy.table.spec import NumericColumn, OneHotGroup, TableSpec
+from canopy.table.columns import NumericColumn, OneHotGroup
+from canopy.table.spec import TableSpec, typed_classes
 
 FORMAT = 1
 MANIFEST_FILE = "model.json"
@@ -89,9 +90,11 @@ class Manifest:
         table = fields["table"]
         fields["table"] = TableSpec(
             target=table["target"],
-            classes={int(value): name for value, name in table["classes"].items()},
+            classes=typed_classes(table["classes"]),
             numeric=tuple(NumericColumn(**column) for column in table["numeric"]),
             groups=tuple(OneHotGroup(**group) for group in table["groups"]),
+            ignored=tuple(table.get("ignored", ())),
+            missing_values=tuple(table.get("missing_values", ("",))),
         )
         fields["unused"] = tuple(fields["unused"])
         fields["training"] = TrainingStatistics(**fields["training"])

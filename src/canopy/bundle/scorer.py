@@ -30,12 +30,12 @@ class Scorer:
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
         self.manifest.check_files(folder, (ONNX_FILE,))
-        path = Path(folder) / ONNX_FILE
+        path, n_inputs = Path(folder) / ONNX_FILE, len(self.manifest.table.inputs)
         self._session = open_session(path, n_threads=n_threads)
         (graph_input,) = self._session.get_inputs()
-        if graph_input.name != INPUT or graph_input.shape[1] != len(self.manifest.table.features):
+        if graph_input.name != INPUT or graph_input.shape[1] != n_inputs:
             raise ValueError(
-                f"{path} must take the {len(self.manifest.table.features)} features of {MANIFEST_FILE}; "
+                f"{path} must take the {n_inputs} inputs of {MANIFEST_FILE}; "
                 f"found {graph_input.shape[1]}: {WAY_OUT}"
             )
 
@@ -43,7 +43,7 @@ class Scorer:
         """Give the probability of each class for some rows.
 
         Args:
-            rows: Raw rows, shape (B, F), the features in the order of `manifest.table.features`.
+            rows: Raw rows, shape (B, F), the inputs in the order of `manifest.table.inputs`.
 
         Returns:
             Probabilities, shape (B, K).

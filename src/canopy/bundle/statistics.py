@@ -17,7 +17,7 @@ N_BINS = 10
 
 
 class NumericStatistics(TypedDict):
-    """A numeric column on the training rows, in its unit.
+    """A numeric column on the training rows that have a value, in its unit.
 
     Attributes:
         min: Least value.
@@ -71,7 +71,7 @@ def measure(table: "pa.Table", spec: TableSpec) -> TrainingStatistics:
 
 
 def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
-    """Measure the values of a column, shape (n_rows,).
+    """Measure the values of a column, shape (n_rows,), that are not missing.
 
     Examples:
         >>> statistics = measure_numeric(np.arange(20))
@@ -79,6 +79,7 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
     """
     inner = np.arange(1, N_BINS) / N_BINS
+    values = values[~np.isnan(values)]
     edges = np.unique(np.quantile(values, inner, method="inverted_cdf"))
     # The last bin would be empty.
     edges = edges[edges < values.max()].astype(float)
@@ -92,14 +93,14 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
 
 
 def count_bins(values: NDArray[Any], edges: Sequence[float] | NDArray[Any]) -> NDArray[np.int64]:
-    """Count the values in each bin; one on an edge belongs to the bin below it.
+    """Count the values in each bin; one on an edge belongs to the bin below it, a missing one to none.
 
     Examples:
         >>> count_bins(np.array([0.0, 1.0, 1.5]), [1.0]).tolist()
         [2, 1]
     """
     counts: NDArray[np.int64] = np.bincount(
-        np.searchsorted(edges, values, side="left"), minlength=len(edges) + 1
+        np.searchsorted(edges, values[~np.isnan(values)], side="left"), minlength=len(edges) + 1
     )
     return counts
 

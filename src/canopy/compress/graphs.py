@@ -94,13 +94,12 @@ def freeze(model: Classifier, run: RunFolder, manifest: Manifest, path: Path, *,
     encoded = Encoded(valid.numeric.numpy(), valid.categorical.numpy())
     predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
     temperature = fit_temperature(predicted.astype(float), valid.labels.numpy())
-    features = manifest.table.features
     graph = RawClassifier(
         model,
-        features=features,
+        table=manifest.table,
         kept=kept_table(pipeline),
         scalings=load_normalization(run.path / NORMALIZATION_FILE),
         temperature=temperature,
     )
-    save_onnx(trace(graph, n_features=len(features)), path)
+    save_onnx(trace(graph, n_inputs=len(manifest.table.inputs)), path)
     return Graph(path=path, how=how, temperature=temperature)

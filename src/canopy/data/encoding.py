@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from canopy.data.schema import CategoricalFeature, Schema
 from canopy.prepare.normalization import Scaling
-from canopy.table.spec import OneHotGroup, TableSpec
+from canopy.table.columns import OneHotGroup
+from canopy.table.spec import TableSpec
 
 # Category of the rows that set none of a group's columns, since some were dropped.
 OTHER = "other"
@@ -31,7 +32,7 @@ def describe(spec: TableSpec) -> Schema:
     """Describe the encoded rows of a table; quantiles, counts and hashes are left empty."""
     return Schema(
         target=spec.target,
-        class_values=tuple(spec.classes),
+        class_values=spec.class_values,
         class_names=tuple(spec.classes.values()),
         numeric=tuple(column.name for column in spec.numeric),
         quantiles=(),
@@ -61,7 +62,7 @@ def encode(table: pa.Table, spec: TableSpec, *, scalings: Mapping[str, Scaling] 
         becomes infinite.
 
     Examples:
-        >>> from canopy.table.spec import NumericColumn
+        >>> from canopy.table.columns import NumericColumn
         >>> slope = NumericColumn(name="slope", unit="degrees", meaning="Slope")
         >>> wet = OneHotGroup(name="soil", meaning="Soil", columns={"dry": "Dry", "wet": "Wet"})
         >>> spec = TableSpec(target="kind", classes={1: "a", 2: "b"}, numeric=(slope,), groups=(wet,))

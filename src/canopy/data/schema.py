@@ -41,7 +41,7 @@ class Schema:
     """
 
     target: str
-    class_values: tuple[int, ...]
+    class_values: tuple[int, ...] | tuple[str, ...]
     class_names: tuple[str, ...]
     numeric: tuple[str, ...]
     quantiles: tuple[tuple[float, ...], ...]

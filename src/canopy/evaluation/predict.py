@@ -116,8 +116,8 @@ def open_bundle(folder: str) -> Model:
 
 
 def as_matrix(table: pa.Table, spec: TableSpec) -> NDArray[np.float64]:
-    """Put the features of raw rows side by side, shape (B, F), in the order of `spec`."""
-    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in spec.features])
+    """Put the inputs of raw rows side by side, shape (B, F), in the order of `spec`; missing ones are NaN."""
+    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in spec.inputs])
 
 
 def check_run(run: RunFolder, spec: TableSpec, schema: Schema, scalings: Mapping[str, Scaling]) -> None:

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from canopy.files import atomic_write
 
+# Value in the raw table and name of each class.
+Classes = Mapping[int, str] | Mapping[str, str]
+
 # What opens a writer, by the file's suffix.
 WRITERS: dict[str, Callable[[str, pa.Schema], pa.csv.CSVWriter | pa.parquet.ParquetWriter]] = {
     ".csv": pa.csv.CSVWriter,
@@ -38,7 +41,7 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
         raise ValueError(f"The output must be another file than the input; found {path} as both")
 
 
-def tabulate(probabilities: NDArray[np.float32], classes: Mapping[int, str]) -> pa.Table:
+def tabulate(probabilities: NDArray[np.float32], classes: Classes) -> pa.Table:
     """Lay out the predictions of some rows.
 
     Args:
@@ -64,7 +67,7 @@ def tabulate(probabilities: NDArray[np.float32], classes: Mapping[int, str]) -> 
 
 
 @contextmanager
-def open_predictions(path: str | Path, classes: Mapping[int, str]) -> Iterator[Callable[[pa.Table], None]]:
+def open_predictions(path: str | Path, classes: Classes) -> Iterator[Callable[[pa.Table], None]]:
     """Write predictions block by block; the file is replaced when the block of code ends without an error.
 
     Args:

@@ -7,7 +7,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from canopy.explore.rounding import significant
-from canopy.table.spec import OneHotGroup, TableSpec
+from canopy.table.columns import OneHotGroup
+from canopy.table.spec import TableSpec
 
 
 def class_codes(labels: pd.Series, spec: TableSpec) -> NDArray[np.int64]:
@@ -29,7 +30,7 @@ def class_codes(labels: pd.Series, spec: TableSpec) -> NDArray[np.int64]:
             f"{spec.target!r} must be one of {[*spec.classes]}; found {labels[codes < 0].iloc[0]}: "
             "correct table.target.classes or the table"
         )
-    return codes.astype(np.int64)
+    return np.asarray(codes, dtype=np.int64)
 
 
 def describe_target(codes: NDArray[np.int64], spec: TableSpec, *, meaning: str) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from canopy.explore.rounding import significant
@@ -37,7 +38,7 @@ def describe_columns(frame: pd.DataFrame, spec: TableSpec) -> dict[str, dict[str
         description["n_distinct"] = len(counts)
         description["most_frequent"] = counts.index[counts == most].min() if most else None
         description["most_frequent_share"] = most / n_present if most else 0.0
-        if description["most_frequent"] is not None:
+        if isinstance(description["most_frequent"], int | float | np.number):
             description["most_frequent"] = significant(description["most_frequent"])
     return descriptions
 
@@ -75,7 +76,7 @@ def summarize_numeric(frame: pd.DataFrame, names: list[str]) -> dict[str, dict[s
     """Give range, quartiles, mean and standard deviation of numeric columns.
 
     Args:
-        frame: Rows without missing values, shape (n_rows, n_columns).
+        frame: The rows, shape (n_rows, n_columns); missing values (NaN) do not count.
         names: The numeric columns.
 
     Returns:
@@ -88,7 +89,7 @@ def summarize_numeric(frame: pd.DataFrame, names: list[str]) -> dict[str, dict[s
     """
     summaries = {}
     for name in names:
-        values = frame[name].to_numpy()
+        values = frame[name].dropna().to_numpy()
         figures = dict(zip(QUANTILES, pd.Series(values).quantile([*QUANTILES.values()]), strict=True))
         figures |= {"mean": values.mean(), "standard_deviation": values.std()}
         summaries[name] = {key: significant(value) for key, value in figures.items()}

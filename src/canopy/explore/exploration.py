@@ -1,6 +1,6 @@
 """What to explore: the table's description and the limits of `params.yaml`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from omegaconf import DictConfig
 
@@ -34,8 +34,10 @@ class Exploration:
     @classmethod
     def from_config(cls, params: DictConfig) -> "Exploration":
         """Read the sections `table` and `explore` of `params.yaml`."""
+        spec = TableSpec.from_config(params.table)
         return cls(
-            spec=TableSpec.from_config(params.table),
+            # How often a number is missing is told of its own column.
+            spec=replace(spec, groups=tuple(spec.given_groups)),
             title=params.table.title,
             about=params.table.about,
             target_meaning=params.table.target.meaning,

@@ -52,7 +52,9 @@ def compute_findings(frame: pd.DataFrame, exploration: Exploration) -> dict[str,
 def find(frame: pd.DataFrame, exploration: Exploration) -> Iterator[tuple[str, Any]]:
     """Compute the findings one after the other, for a progress bar.
 
-    Missing values are counted on all rows; all that follows is computed on the rows without any.
+    Missing values are counted on all rows. Classes and categories are then counted on all rows that have
+    them, numeric columns described by the values that they have; what compares numeric columns with
+    anything is computed on the rows without a missing value.
 
     Args:
         frame: The columns of the table, shape (n_rows, n_columns); a missing value is NaN.
@@ -73,12 +75,13 @@ def find(frame: pd.DataFrame, exploration: Exploration) -> Iterator[tuple[str, A
     yield "constancy", {"nearly_constant_share": exploration.nearly_constant_share, **constant}
     yield "table", _describe_table(frame, exploration, columns)
 
-    frame = frame.dropna()
-    if frame.empty:
+    complete = frame.dropna()
+    if complete.empty:
         raise ValueError(
             "At least one row must have a value in every column; found none: leave out the columns "
             "that are empty in the section table of params.yaml"
         )
+    frame = frame.dropna(subset=[name for name in spec.columns if name not in names])
     codes = class_codes(frame[spec.target], spec)
     yield "target", describe_target(codes, spec, meaning=exploration.target_meaning)
     yield "numeric", summarize_numeric(frame, names)
@@ -97,16 +100,18 @@ def find(frame: pd.DataFrame, exploration: Exploration) -> Iterator[tuple[str, A
         },
     )
 
-    values = frame[names].to_numpy(dtype=np.float64)
+    values = complete[names].to_numpy(dtype=np.float64)
+    complete_codes = class_codes(complete[spec.target], spec)
+    complete_categories = {group.name: group_codes(complete, group)[0] for group in spec.groups}
     correlation = describe_correlation(names, values, high_correlation=exploration.high_correlation)
     yield "correlation", {"high_correlation": exploration.high_correlation, **correlation}
     yield (
         "association",
-        _associate(names, values, {name: pair[0] for name, pair in categories.items()}),
+        _associate(names, values, complete_categories),
     )
 
     n_sampled = exploration.n_mutual_information_rows
-    estimates = numeric_information(values, codes, n_rows=n_sampled, seed=exploration.seed)
+    estimates = numeric_information(values, complete_codes, n_rows=n_sampled, seed=exploration.seed)
     information = dict(zip(names, estimates.tolist(), strict=True))
     information |= {name: discrete_information(table) for name, table in counts.items()}
     of_groups = {
@@ -115,7 +120,7 @@ def find(frame: pd.DataFrame, exploration: Exploration) -> Iterator[tuple[str, A
     yield (
         "mutual_information",
         {
-            "n_sampled_rows": min(n_sampled, len(frame)),
+            "n_sampled_rows": min(n_sampled, len(complete)),
             "groups_nat": _descending(of_groups),
             "columns_nat": _descending(information),
         },

@@ -7,13 +7,15 @@ from markupsafe import Markup, escape
 MINUS = "\N{MINUS SIGN}"
 
 
-def number(value: float, digits: int = 4) -> str:
-    """Write a number with thousands separators and at most so many significant digits.
+def number(value: float | str, digits: int = 4) -> str:
+    """Write a number with thousands separators and at most so many significant digits; a text as it is.
 
     Examples:
         >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
         ('581,012', '2,959', '0.3128', '\N{MINUS SIGN}0.5')
     """
+    if isinstance(value, str):
+        return value
     if isinstance(value, int) or float(value).is_integer():
         text = f"{int(value):,}"
     else:

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
@@ -16,7 +17,7 @@ from canopy.table.spec import SPLIT_COLUMN
 log = logging.getLogger(__name__)
 
 
-def cap_classes(labels: NDArray[np.int64], *, max_per_class: int | None, seed: int) -> NDArray[np.int64]:
+def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.int64]:
     """Choose rows so that no class keeps more than `max_per_class` of them.
 
     Args:
@@ -48,7 +49,7 @@ def cap_classes(labels: NDArray[np.int64], *, max_per_class: int | None, seed: i
 
 def run(params: DictConfig) -> None:
     """Drop training rows of the classes that have too many; every other row stays."""
-    spec = kept_table(params)
+    spec = kept_table(params).filled()
     interim = Path(params.paths.interim)
     table = read_table(interim / "normalize.csv", spec, with_split=True)
     labels = table[spec.target].to_numpy()

@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from canopy.files import read_json
-from canopy.table.checks import check_ranges
-from canopy.table.csv import read_table, write_table
+from canopy.table.csv import write_table
 from canopy.table.kept import kept_table
+from canopy.table.raw import read_raw_table
 from canopy.table.spec import TableSpec
 
 log = logging.getLogger(__name__)
@@ -25,8 +25,7 @@ def run(params: DictConfig) -> None:
         ", ".join(dropped) or "none",
     )
     _compare_with_exploration(dropped, Path(params.paths.reports) / "exploration" / "findings.json")
-    table = read_table(params.paths.raw, raw)
-    check_ranges(table, raw, source=params.paths.raw)
+    table = read_raw_table(params.paths.raw, raw)
     write_table(
         table.select(kept.columns),
         Path(params.paths.interim) / "drop_columns.csv",

@@ -13,7 +13,7 @@ from canopy.explore.exploration import Exploration
 from canopy.explore.findings import SECTIONS, find
 from canopy.explore.page import render_page
 from canopy.files import write_json, write_text
-from canopy.table.csv import read_columns
+from canopy.table.raw import read_raw_columns
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ def run(params: DictConfig) -> None:
     exploration = Exploration.from_config(params)
     spec = exploration.spec
     folder = Path(params.paths.reports) / "exploration"
-    frame = read_columns(params.paths.raw, spec).to_pandas()
+    frame = read_raw_columns(params.paths.raw, spec).to_pandas()
     found: dict[str, Any] = {}
     densities = {}
     n_steps = len(SECTIONS) + len(spec.numeric)
@@ -31,10 +31,10 @@ def run(params: DictConfig) -> None:
         for section, content in find(frame, exploration):
             found[section] = content
             bar.update()
-        complete = frame.dropna()
-        codes = class_codes(complete[spec.target], spec)
         for column in spec.numeric:
-            values = complete[column.name].to_numpy(dtype=float)
+            present = frame[[column.name, spec.target]].dropna()
+            codes = class_codes(present[spec.target], spec)
+            values = present[column.name].to_numpy(dtype=float)
             densities[column.name] = class_densities(values, codes, len(spec.classes))
             bar.update()
     findings = {section: found[section] for section in SECTIONS}

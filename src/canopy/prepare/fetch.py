@@ -8,8 +8,11 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import requests
 from omegaconf import DictConfig
@@ -17,6 +20,7 @@ from tqdm import tqdm
 
 from canopy.files import atomic_write, sha256
 from canopy.table.checks import shorten
+from canopy.table.csv import header_line
 from canopy.table.spec import TableSpec
 
 log = logging.getLogger(__name__)
@@ -48,17 +52,18 @@ def run(params: DictConfig) -> None:
             log.info("%s is there, with the expected content; nothing to fetch", path)
             return
         failures.append(f"  {path}, which is there: it has the SHA-256 {found}")
-    header = ",".join(TableSpec.from_config(params.table).columns) + "\n"
+    spec = TableSpec.from_config(params.table)
     for source in params.fetch.sources:
-        name = source.url or source.package
+        name = source.url or source.package or source.installed
         log.info("Fetching %s", name)
         try:
             with (
                 tempfile.TemporaryDirectory() as folder,
                 atomic_write(path) as temporary,
             ):
-                archive = bring_archive(source, Path(folder), params.fetch.timeout_seconds)
-                unpack(archive, source.member, temporary, header="" if source.has_header else header)
+                header = "" if source.has_header else header_line(source.columns or spec.raw_columns)
+                with open_member(source, Path(folder), params.fetch.timeout_seconds) as content:
+                    write_body(content, temporary, header=header, n_skipped_lines=source.n_skipped_lines)
                 if (found := sha256(temporary)) != expected:
                     raise ValueError(f"the table must have the SHA-256 {expected}; found {found}")
         except SOURCE_FAILURES as error:
@@ -68,6 +73,16 @@ def run(params: DictConfig) -> None:
         else:
             log.info("Placed %s, %s bytes, verified", path, f"{path.stat().st_size:,}")
             return
+    if not params.fetch.sources:
+        raise FileNotFoundError(
+            "\n".join(
+                [
+                    f"{path} must be there, since params.yaml names no source to fetch it from; found none",
+                    *failures,
+                ]
+            )
+            + f'\nRun "make pull", or place the file by hand (with its header line; SHA-256 {expected}).'
+        )
     raise ConnectionError(
         f"One source must give the table; all {len(params.fetch.sources)} failed:\n"
         + "\n".join(failures)
@@ -135,25 +150,64 @@ def _download(url: str, path: Path, timeout_seconds: float) -> Path:
     return path
 
 
-def unpack(archive: Path, member: str, path: Path, *, header: str) -> None:
-    """Write one member of a ZIP archive to a file, unzipped once more if it ends in `.gz`.
+@contextmanager
+def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
+    """Open the table of a source, unzipped if its name ends in `.gz`.
 
     Args:
-        archive: The archive.
-        member: Name of the member.
-        path: File to write.
-        header: Line to write before the content.
+        source: An entry of `fetch.sources`.
+        folder: An empty folder to put an archive in.
+        timeout_seconds: Longest wait for the connection and for each piece.
 
     Raises:
-        zipfile.BadZipFile: If the file is no ZIP archive, or is damaged.
-        ValueError: If the archive has no such member.
+        requests.RequestException: If the server does not answer, or with an error.
+        subprocess.CalledProcessError: If pip fails.
+        zipfile.BadZipFile: If the archive is no ZIP file, or is damaged.
+        ValueError: If there is no such member, or the package is not installed.
     """
-    with zipfile.ZipFile(archive) as files, path.open("wb") as target:
-        if member not in files.namelist():
-            raise ValueError(f"the archive must hold {member}; found {', '.join(files.namelist()[:3])}")
+    with ExitStack() as stack:
+        if source.installed:
+            packed: Any = stack.enter_context(installed_file(source.installed, source.member).open("rb"))
+        else:
+            archive = bring_archive(source, folder, timeout_seconds)
+            files = stack.enter_context(zipfile.ZipFile(archive))
+            if source.member not in files.namelist():
+                found = ", ".join(files.namelist()[:3])
+                raise ValueError(f"the archive must hold {source.member}; found {found}")
+            packed = stack.enter_context(files.open(source.member))
+        if source.member.endswith(".gz"):
+            packed = stack.enter_context(gzip.open(packed))
+        yield packed
+
+
+def installed_file(package: str, member: str) -> Path:
+    """Find a file of an installed package.
+
+    Raises:
+        ValueError: If the package is not installed, or has no such file.
+    """
+    try:
+        files = distribution(package).files or []
+    except PackageNotFoundError as error:
+        raise ValueError(f"the package {package} must be installed; found none of that name") from error
+    # Only what the package's own list of files names.
+    for file in files:
+        if file.as_posix() == member:
+            return Path(str(file.locate()))
+    raise ValueError(f"the package {package} must hold {member}; found no such file")
+
+
+def write_body(content: BinaryIO, path: Path, *, header: str, n_skipped_lines: int = 0) -> None:
+    """Write a table to a file.
+
+    Args:
+        content: The table.
+        path: The file.
+        header: Line to write before it.
+        n_skipped_lines: Lines at its beginning that are left out.
+    """
+    with path.open("wb") as target:
         target.write(header.encode())
-        with (
-            files.open(member) as packed,
-            gzip.open(packed) if member.endswith(".gz") else nullcontext(packed) as content,
-        ):
-            shutil.copyfileobj(content, target, CHUNK_BYTES)
+        for _ in range(n_skipped_lines):
+            content.readline()
+        shutil.copyfileobj(content, target, CHUNK_BYTES)

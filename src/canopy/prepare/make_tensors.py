@@ -35,10 +35,9 @@ def to_tensors(table: pa.Table, spec: TableSpec) -> Batch:
         Features as `encode` makes them, labels as places in `spec.classes`.
     """
     rows = encode(table, spec)
-    values = np.array([*spec.classes])
-    order = np.argsort(values)
-    labels = order[np.searchsorted(values, table[spec.target].to_numpy(), sorter=order)]
-    return Batch(*(torch.from_numpy(array) for array in (*rows, labels)))
+    targets = table[spec.target]
+    labels = pc.index_in(targets, value_set=pa.array([*spec.classes]).cast(targets.type)).to_numpy()
+    return Batch(*(torch.from_numpy(array) for array in (*rows, labels.astype(np.int64))))
 
 
 def quantiles_of(numeric: torch.Tensor) -> tuple[tuple[float, ...], ...]:
@@ -57,7 +56,7 @@ def quantiles_of(numeric: torch.Tensor) -> tuple[tuple[float, ...], ...]:
 
 def run(params: DictConfig) -> None:
     """Write one tensor file for each split, then the schema that names their hashes."""
-    spec = kept_table(params)
+    spec = kept_table(params).filled()
     processed = Path(params.paths.processed)
     table = read_table(Path(params.paths.interim) / "cap_classes.csv", spec, with_split=True)
     before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]

@@ -1,7 +1,7 @@
 """Put numeric columns on a common scale, with parameters that are saved beside the model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -30,15 +30,17 @@ class Affine:
         method: What chose the two numbers.
         center: In the column's unit.
         scale: In the column's unit, above 0.
+        fill: What stands in for a missing value, in the column's unit; None if there is none.
     """
 
     method: Method
     center: float
     scale: float
+    fill: float | None = None
 
     def apply(self, values: Values) -> Values:
         """Scale values of any shape."""
-        return (values - self.center) / self.scale
+        return (fill_missing(values, self.fill) - self.center) / self.scale
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +50,25 @@ class QuantileNormal:
     Attributes:
         values: Distinct quantiles in the column's unit, ascending, shape (Q,), Q at least 2.
         normals: Normal value that each becomes, shape (Q,); in between it is interpolated.
+        fill: What stands in for a missing value, in the column's unit; None if there is none.
     """
 
     values: tuple[float, ...]
     normals: tuple[float, ...]
     method: Method = "quantile_normal"
+    fill: float | None = None
 
     def apply(self, values: Values) -> Values:
         """Scale values of any shape; beyond the fitted range the outermost normal value stands."""
-        return np.interp(values, self.values, self.normals)
+        return np.interp(fill_missing(values, self.fill), self.values, self.normals)
 
 
 Scaling = Affine | QuantileNormal
+
+
+def fill_missing(values: Values, fill: float | None) -> Values:
+    """Put a number in the place of each NaN, if there is one to put there."""
+    return values if fill is None else np.where(np.isnan(values), fill, values)
 
 
 def _z_score(values: Values) -> Scaling:
@@ -97,27 +106,40 @@ _FITS: dict[Method, Callable[[Values], Scaling]] = {
 }
 
 
-def fit_scaling(values: NDArray[Any], method: Method, *, column: str) -> Scaling:
+def fit_scaling(
+    values: NDArray[Any], method: Method, *, column: str, fill_missing_values: bool = False
+) -> Scaling:
     """Choose a column's scaling from its training rows.
 
     Args:
         values: Values of the training rows, shape (n_rows,).
         method: How to choose it.
         column: Name of the column, for messages.
+        fill_missing_values: Whether the median of the values stands in for those that are missing (NaN), here
+            and wherever the scaling is applied.
 
     Returns:
         The scaling, in double precision.
 
     Raises:
-        ValueError: If the method is unknown, or the column has no spread to divide by.
+        ValueError: If the method is unknown, or the column has no value or no spread to divide by.
 
     Examples:
         >>> fit_scaling(np.array([1.0, 2.0, 3.0]), "min_max", column="Slope")
-        Affine(method='min_max', center=1.0, scale=2.0)
+        Affine(method='min_max', center=1.0, scale=2.0, fill=None)
     """
     if method not in METHODS:
         raise ValueError(f"normalize.methods must use one of {[*METHODS]}; found {method!r}")
     values = np.asarray(values, dtype=np.float64)
+    fill = None
+    if fill_missing_values:
+        if np.isnan(values).all():
+            raise ValueError(
+                f"A column must have values to take the median of; found none in {column!r} on the training "
+                "rows: add it to drop_columns.columns"
+            )
+        fill = float(np.nanmedian(values))
+        values = fill_missing(values, fill)
     if method != "none" and values.min() == values.max():
         raise ValueError(
             f"A column must vary to be normalised; found {column!r} constant at {values[0]:g} on the "
@@ -129,12 +151,15 @@ def fit_scaling(values: NDArray[Any], method: Method, *, column: str) -> Scaling
             f"The method {method!r} must find a spread; found none between the quartiles of {column!r}: "
             "choose z_score for it in normalize.methods"
         )
-    return scaling
+    return replace(scaling, fill=fill)
 
 
 def save_normalization(path: str | Path, scalings: Mapping[str, Scaling]) -> None:
     """Write the scaling of each numeric column as JSON."""
-    columns = {name: dict(vars(scaling)) for name, scaling in scalings.items()}
+    columns = {
+        name: {key: value for key, value in vars(scaling).items() if value is not None}
+        for name, scaling in scalings.items()
+    }
     write_json(path, {"format": FORMAT, "columns": columns})
 
 
@@ -154,5 +179,6 @@ def load_normalization(path: str | Path) -> dict[str, Scaling]:
 
 def _from_json(fields: dict[str, Any]) -> Scaling:
     if fields["method"] == "quantile_normal":
-        return QuantileNormal(values=tuple(fields["values"]), normals=tuple(fields["normals"]))
+        values, normals = tuple(fields["values"]), tuple(fields["normals"])
+        return QuantileNormal(values=values, normals=normals, fill=fields.get("fill"))
     return Affine(**fields)

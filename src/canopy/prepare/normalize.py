@@ -11,7 +11,8 @@ from omegaconf import DictConfig, ListConfig
 from canopy.prepare.normalization import Method, Scaling, fit_scaling, save_normalization
 from canopy.table.csv import read_table, write_table
 from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, match_columns
+from canopy.table.names import match_columns
+from canopy.table.spec import SPLIT_COLUMN
 
 log = logging.getLogger(__name__)
 
@@ -50,10 +51,14 @@ def run(params: DictConfig) -> None:
     table = read_table(interim / "split.csv", spec, with_split=True)
     training = pc.equal(table[SPLIT_COLUMN], "train").to_numpy()
     scalings: dict[str, Scaling] = {}
-    for name, method in methods.items():
+    for column in spec.numeric:
+        name, method = column.name, methods[column.name]
         values = table[name].to_numpy()
-        scalings[name] = scaling = fit_scaling(values[training], method, column=name)
-        log.info("%s: %s", name, method)
+        scalings[name] = scaling = fit_scaling(
+            values[training], method, column=name, fill_missing_values=column.missing == "median"
+        )
+        filled = "" if scaling.fill is None else f", {scaling.fill:g} where it is missing"
+        log.info("%s: %s%s", name, method, filled)
         # The file holds what training reads: single precision.
         scaled = pa.array(scaling.apply(values).astype(np.float32))
         table = table.set_column(table.column_names.index(name), name, scaled)

@@ -2,6 +2,7 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -10,18 +11,18 @@ from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
 from canopy.params import SplitMethod
-from canopy.table.csv import read_columns, read_table, write_table
+from canopy.table.csv import read_table, write_table
 from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec, nearest
+from canopy.table.names import nearest
+from canopy.table.raw import read_raw_columns
+from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 
 log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
 
-def split_rows(
-    labels: NDArray[np.int64], *, test_size: float, val_size: float, seed: int
-) -> NDArray[np.int8]:
+def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> NDArray[np.int8]:
     """Draw test rows from all rows, then validation rows from what is left, both stratified by class.
 
     Args:
@@ -91,7 +92,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> NDArray
 
 
 def leave_out(
-    labels: NDArray[np.int64], tested: NDArray[np.bool_], *, val_size: float, seed: int
+    labels: NDArray[Any], tested: NDArray[np.bool_], *, val_size: float, seed: int
 ) -> NDArray[np.int8]:
     """Test on given rows; draw validation rows from the others, stratified by class.
 
@@ -132,13 +133,13 @@ def _check_share(name: str, size: float) -> None:
 
 
 def _stratified_draw(
-    rows: NDArray[np.int64], labels: NDArray[np.int64], *, size: float, seed: int
+    rows: NDArray[np.int64], labels: NDArray[Any], *, size: float, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     rest, drawn = train_test_split(rows, test_size=size, stratify=labels[rows], random_state=seed)
     return rest, drawn
 
 
-def _draw(params: DictConfig, labels: NDArray[np.int64]) -> NDArray[np.int8]:
+def _draw(params: DictConfig, labels: NDArray[Any]) -> NDArray[np.int8]:
     """Divide the rows as the section `split` says."""
     method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
     if method == SplitMethod.ordered:
@@ -161,7 +162,7 @@ def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
             f"split.left_out must be a one-hot column with split.method=leave_out; found {column!r}"
             f"{nearest(column or '', names)}"
         )
-    tested: NDArray[np.bool_] = read_columns(params.paths.raw, spec)[column].to_numpy() == 1
+    tested: NDArray[np.bool_] = read_raw_columns(params.paths.raw, spec)[column].to_numpy() == 1
     return tested
 
 

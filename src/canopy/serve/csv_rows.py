@@ -3,13 +3,16 @@
 import csv
 import io
 from collections.abc import Sequence
+from math import isnan
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, shown
 from canopy.serve.rows import RowReader
-from canopy.table.spec import nearest
+from canopy.table.names import nearest
+from canopy.table.spec import TableSpec
 
 
 def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
@@ -23,8 +26,8 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
         Checked raw rows, shape (B, F).
 
     Raises:
-        RowsRefused: If a column is missing, unknown or named twice, a line is no row of numbers, or a
-            value is wrong.
+        RowsRefused: If a column is missing, unknown or named twice, a line is no row of the table, or a value
+            is wrong.
     """
     file = io.StringIO(text.removeprefix("\ufeff"))
     try:
@@ -33,10 +36,10 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
         raise RowsRefused([Problem(0, "", "CSV with a header line", shown(str(error)))]) from error
     problems = [
         Problem(0, name, "a column of the header", "no such column")
-        for name in reader.features
+        for name in reader.table.raw_features
         if name not in header
     ]
-    known = {*reader.features, reader.table.target}
+    known = {*reader.table.raw_features, *reader.table.ignored, reader.table.target}
     problems += [
         Problem(0, shown(name)[1:-1], f"a column of the table{nearest(name, known)}", "an unknown column")
         for name in header
@@ -52,12 +55,49 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
     lines = file.readlines()
     if not any(line.strip() for line in lines):
         raise RowsRefused([Problem(0, "rows", "below the header, at least one", "none")])
-    places = [header.index(name) for name in reader.features]
+    if not reader.is_numeric:
+        return reader.from_mappings(_as_mappings(lines, header, reader.table))
+    places = [header.index(name) for name in reader.inputs]
     try:
         rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
     except ValueError as error:
         raise RowsRefused([unreadable_line(lines, header, error, target=reader.table.target)]) from error
     return reader.check(rows)
+
+
+def _as_mappings(lines: Sequence[str], header: Sequence[str], table: TableSpec) -> list[dict[str, Any]]:
+    """Read lines with texts or missing values as the rows of a JSON body."""
+    numeric = {column.name for column in table.numeric}
+    numeric |= {name for group in table.groups if group.made_of == "columns" for name in group.columns}
+    wanted = [(place, name) for place, name in enumerate(header) if name in table.raw_features]
+    rows: list[dict[str, Any]] = []
+    for index, fields in enumerate(csv.reader(lines)):
+        if not fields:
+            continue
+        if len(fields) != len(header):
+            raise RowsRefused(
+                [Problem(index, "", f"a line of {len(header)} values", f"{len(fields)} values")]
+            )
+        row: dict[str, Any] = {}
+        for place, name in wanted:
+            value = fields[place]
+            if value in table.missing_values:
+                row[name] = None
+            elif name in numeric:
+                row[name] = _number(value)
+            else:
+                row[name] = value
+        rows.append(row)
+    return rows
+
+
+def _number(value: str) -> float | str:
+    """Read a number, or leave a text that is none for the reader to refuse."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return value if isnan(number) else number
 
 
 def unreadable_line(lines: Sequence[str], header: Sequence[str], error: Exception, *, target: str) -> Problem:

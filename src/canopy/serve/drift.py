@@ -69,6 +69,8 @@ class DriftMonitor:
         table, training = manifest.table, manifest.training
         self._edges = [np.array(training.numeric[column.name]["edges"]) for column in table.numeric]
         self._n_numeric = len(self._edges)
+        # The columns that a group tells of whether they have a value.
+        self._gaps = [index for index, column in enumerate(table.numeric) if column.missing == "median"]
         self._parts: list[_Part] = []
         start = 0
 
@@ -121,7 +123,12 @@ class DriftMonitor:
             counts[part.counts] += count_bins(rows[:, index], edges)
         first = self._parts[self._n_numeric].counts.start
         last = self._parts[-1].counts
-        counts[first : last.start] += rows[:, self._n_numeric :].sum(axis=0).astype(np.int64)
+        one_hot = rows[:, self._n_numeric :]
+        if self._gaps:
+            missing = np.isnan(rows[:, self._gaps])
+            gaps = np.stack([~missing, missing], axis=2).reshape(len(rows), -1)
+            one_hot = np.concatenate([one_hot, gaps], axis=1)
+        counts[first : last.start] += one_hot.sum(axis=0).astype(np.int64)
         counts[last] += np.bincount(predicted, minlength=self._n_classes)
 
     def report(self) -> dict[str, Any]:
@@ -137,7 +144,8 @@ class DriftMonitor:
         n_rows = int(counts[self._parts[-1].counts].sum())
         columns = []
         for part in self._parts:
-            found = counts[part.counts] / max(n_rows, 1)
+            # Rows without a value are in no bin of a numeric column.
+            found = counts[part.counts] / max(int(counts[part.counts].sum()), 1)
             index = stability_index(part.expected, found) if n_rows >= MIN_ROWS else None
             columns.append(
                 {

@@ -32,7 +32,7 @@ class Explainer:
             self._names.append(column.name)
             self._changes.append(([index], values, np.array(found["shares"])))
         start = len(table.numeric)
-        for group in table.groups:
+        for group in table.given_groups:
             places = [*range(start, start + len(group.columns))]
             shares = np.array([training.groups[group.name][name] for name in group.columns])
             self._names.append(group.name)

@@ -11,12 +11,12 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
     properties: dict[str, Any] = {}
     for column in table.numeric:
         properties[column.name] = {
-            "type": "number",
+            "type": ["number", "null"] if column.missing == "median" else "number",
             "minimum": column.low,
             "maximum": column.high,
-            "description": f"{column.meaning}, {column.unit}",
+            "description": ", ".join(filter(None, (column.meaning, column.unit))),
         }
-    for group in table.groups:
+    for group in table.given_groups:
         for name, meaning in group.columns.items():
             properties[name] = {"type": "integer", "enum": [0, 1], "description": f"{group.name}: {meaning}"}
     whole = {
@@ -26,16 +26,17 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
         "required": [*properties],
         "additionalProperties": False,
     }
-    if not table.groups:
+    if not table.given_groups:
         return whole
     short = {name: properties[name] for name in (column.name for column in table.numeric)}
-    for group in table.groups:
-        short[group.name] = {"type": "string", "enum": [*group.columns], "description": group.meaning}
+    for group in table.given_groups:
+        choices = [choice or None for choice in group.choices]
+        short[group.name] = {"enum": choices, "description": group.meaning}
     return {
         "oneOf": [
             {
                 "type": "object",
-                "title": "The column that is set of each group",
+                "title": "One value for each group",
                 "properties": short,
                 "required": [*short],
                 "additionalProperties": False,
@@ -51,9 +52,9 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
     row: dict[str, Any] = {
         column.name: round(training.numeric[column.name]["mean"], 1) for column in manifest.table.numeric
     }
-    for group in manifest.table.groups:
-        shares = training.groups[group.name]
-        row[group.name] = max(shares, key=lambda name: shares[name])
+    for group in manifest.table.given_groups:
+        shares, choices = training.groups[group.name], group.choices
+        row[group.name] = max(choices, key=lambda choice: shares[choices[choice]]) or None
     return row
 
 
@@ -76,7 +77,7 @@ def csv_body(manifest: Manifest) -> dict[str, Any]:
         "requestBody": {
             "required": True,
             "content": {
-                "text/csv": {"schema": schema, "example": ",".join(manifest.table.features) + "\n..."}
+                "text/csv": {"schema": schema, "example": ",".join(manifest.table.raw_features) + "\n..."}
             },
         }
     }

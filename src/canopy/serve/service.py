@@ -160,13 +160,14 @@ def as_json(content: Any) -> Response:
 
 
 def write_csv(
-    probabilities: NDArray[np.float32], best: list[int], values: list[int], names: list[str]
+    probabilities: NDArray[np.float32], best: list[int], values: list[Any], names: list[str]
 ) -> str:
     """Write predictions as `src/predict.py` does: label, class, probability of each class."""
     quoted = ['"' + name.replace('"', '""') + '"' for name in names]
+    labels = ['"' + value.replace('"', '""') + '"' if isinstance(value, str) else value for value in values]
     header = ",".join(["label", "class", *(f'"probability_{name[1:]}' for name in quoted)])
     lines = [
-        f"{values[index]},{quoted[index]}," + ",".join(f"{value:.7g}" for value in row)
+        f"{labels[index]},{quoted[index]}," + ",".join(f"{value:.7g}" for value in row)
         for index, row in zip(best, probabilities.tolist(), strict=True)
     ]
     return "\n".join([header, *lines]) + "\n"

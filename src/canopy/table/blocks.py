@@ -1,8 +1,9 @@
 """Read a CSV file of any length block by block, each value checked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypedDict
 
 import pyarrow as pa
 import pyarrow.csv
@@ -10,6 +11,7 @@ from tqdm import tqdm
 
 from canopy.table.checks import FIRST_LINE, check_features, check_ranges, first_text_line, shorten
 from canopy.table.csv import check_header
+from canopy.table.raw import expand, text_types
 from canopy.table.spec import TableSpec
 
 # Some ten thousand rows: large enough for full speed, small beside the memory of any machine.
@@ -25,7 +27,7 @@ def check_source(path: str | Path, spec: TableSpec) -> None:
     """
     if not Path(path).is_file():
         raise FileNotFoundError(f"The table {path} must exist; found no such file")
-    check_header(Path(path), spec.features, optional=[spec.target])
+    check_header(Path(path), spec.raw_features, optional=[spec.target, *spec.ignored])
 
 
 def read_blocks(
@@ -40,7 +42,7 @@ def read_blocks(
         block_bytes: Size of a block in the file, at least that of a line.
 
     Yields:
-        Rows in the file's order: the features in the order of the description, as double.
+        Rows in the file's order: the features in the order of the description, numbers as double.
 
     Raises:
         ValueError: If the form of a line or a feature is wrong, or there is no row; the message names the
@@ -52,9 +54,12 @@ def read_blocks(
         with tqdm(
             total=path.stat().st_size, desc=description, unit="B", unit_scale=True, disable=None
         ) as bar:
-            for block, position in _open(path, spec, pa.float64(), block_bytes):
-                check_features(block, spec, source=str(path), first_line=n_rows + FIRST_LINE)
-                check_ranges(block, spec, source=str(path), first_line=n_rows + FIRST_LINE)
+            types = {**dict.fromkeys(spec.raw_features, pa.float64()), **text_types(spec)}
+            for raw, position in _open(path, spec, types, block_bytes):
+                place: Place = {"source": str(path), "first_line": n_rows + FIRST_LINE}
+                block = expand(raw, spec, **place)
+                check_features(block, spec, **place)
+                check_ranges(block, spec, **place)
                 n_rows += block.num_rows
                 yield block
                 bar.update(position - bar.n)
@@ -80,14 +85,24 @@ def read_ahead(blocks: Iterator[pa.Table]) -> Iterator[pa.Table]:
             yield block
 
 
-def _open(path: Path, spec: TableSpec, kind: pa.DataType, block_bytes: int) -> Iterator[tuple[pa.Table, int]]:
-    """Read the features as one type; with each block comes the number of bytes read so far."""
+class Place(TypedDict):
+    """Where a block stands: its file, for messages, and the line of its first row."""
+
+    source: str
+    first_line: int
+
+
+def _open(
+    path: Path, spec: TableSpec, types: Mapping[str, pa.DataType], block_bytes: int
+) -> Iterator[tuple[pa.Table, int]]:
+    """Read the features as these types; with each block comes the number of bytes read so far."""
     # With one thread, Arrow tells the number of a malformed line; several would not be faster.
     read = pa.csv.ReadOptions(use_threads=False, block_size=block_bytes)
     # Each type is given: inferred ones would be those of the first block alone.
     convert = pa.csv.ConvertOptions(
-        include_columns=spec.features,
-        column_types=dict.fromkeys(spec.features, kind),
+        include_columns=spec.raw_features,
+        column_types=types,
+        null_values=spec.missing_values,
         strings_can_be_null=True,
     )
     with pa.OSFile(str(path)) as file, pa.csv.open_csv(file, read, convert_options=convert) as reader:
@@ -99,9 +114,11 @@ def _describe_error(path: Path, spec: TableSpec, block_bytes: int, error: Except
     """Say which line is wrong: as bytes, what is no number can be read and told."""
     first_line = FIRST_LINE
     try:
-        for block, _ in _open(path, spec, pa.binary(), block_bytes):
+        texts = text_types(spec)
+        types = {**dict.fromkeys(spec.raw_features, pa.binary()), **texts}
+        for block, _ in _open(path, spec, types, block_bytes):
             for name in block.column_names:
-                if found := first_text_line(block[name], first_line=first_line):
+                if name not in texts and (found := first_text_line(block[name], first_line=first_line)):
                     line, value = found
                     return f"{path}: column {name!r} must hold numbers; found {value} in line {line}"
             first_line += block.num_rows

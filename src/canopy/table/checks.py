@@ -5,7 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, OneHotGroup, TableSpec
+from canopy.table.columns import OneHotGroup
+from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
 
 # Line 1 is the header.
 FIRST_LINE = 2
@@ -25,12 +26,13 @@ def check_values(table: pa.Table, spec: TableSpec, *, source: str, with_split: b
             is no class of `spec` or a split is unknown.
     """
     check_features(table, spec, source=source)
-    labels = table[spec.target].to_numpy()
-    wrong = ~np.isin(labels, list(spec.classes))
+    labels = table[spec.target]
+    wrong = ~pc.is_in(labels, pa.array([*spec.classes]).cast(labels.type)).to_numpy()
     if wrong.any():
+        value = labels[int(wrong.argmax())].as_py()
         raise ValueError(
-            f"{source}: {spec.target!r} must be one of {[*spec.classes]}; "
-            f"found {labels[wrong.argmax()]} in {_first(wrong, FIRST_LINE)}"
+            f"{source}: {spec.target!r} must be one of {shorten([*spec.classes])}; found {value!r} in "
+            f"{_first(wrong, FIRST_LINE)}"
         )
     if with_split:
         wrong = ~pc.is_in(table[SPLIT_COLUMN], pa.array(SPLITS)).to_numpy()
@@ -52,12 +54,17 @@ def check_features(table: pa.Table, spec: TableSpec, *, source: str, first_line:
         first_line: Line of the first row in the file.
 
     Raises:
-        ValueError: If a value is missing, NaN or infinite, a one-hot column holds something else than
-            0 and 1, or a row does not set exactly one column of a complete group (at most one where
-            columns were dropped).
+        ValueError: If a value is infinite, or missing (NaN) in a column that must have one, a one-hot column
+            holds something else than 0 and 1, or a row does not set exactly one column of a complete group
+            (at most one where columns were dropped).
     """
+    optional = {column.name for column in spec.numeric if column.missing == "median"}
+    numeric = {column.name for column in spec.numeric}
     for name in table.column_names:
-        _check_present(table[name], name, source, first_line)
+        if name not in optional:
+            way_out = f"; table.numeric.{name}.missing=median allows that" if name in numeric else ""
+            _check_present(table[name], name, source, first_line, way_out)
+        _check_finite(table[name], name, source, first_line)
     for group in spec.groups:
         _check_one_hot(table, group, source, first_line)
 
@@ -84,13 +91,21 @@ def check_ranges(table: pa.Table, spec: TableSpec, *, source: str, first_line: i
             )
 
 
-def _check_present(column: pa.ChunkedArray, name: str, source: str, first_line: int) -> None:
-    if column.null_count:
-        line = _first(column.is_null().to_numpy(), first_line)
-        raise ValueError(f"{source}: column {name!r} must have a value in every row; found none in {line}")
+def _check_present(column: pa.ChunkedArray, name: str, source: str, first_line: int, way_out: str) -> None:
+    if not column.null_count and not pa.types.is_floating(column.type):
+        return
+    missing = pc.is_null(column, nan_is_null=True).to_numpy()
+    if missing.any():
+        raise ValueError(
+            f"{source}: column {name!r} must have a value in every row; found none in "
+            f"{_first(missing, first_line)}{way_out}"
+        )
+
+
+def _check_finite(column: pa.ChunkedArray, name: str, source: str, first_line: int) -> None:
     if pa.types.is_floating(column.type):
         values = column.to_numpy()
-        wrong = ~np.isfinite(values)
+        wrong = np.isinf(values)
         if wrong.any():
             value = values[wrong.argmax()]
             line = _first(wrong, first_line)

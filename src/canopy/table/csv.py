@@ -1,8 +1,9 @@
 """Read a table from CSV, checked against its description, and write one, through Arrow."""
 
 import csv
+import io
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -12,14 +13,15 @@ from tqdm import tqdm
 
 from canopy.files import atomic_write
 from canopy.table.checks import check_values, first_text_line, shorten
-from canopy.table.spec import SPLIT_COLUMN, TableSpec, nearest
+from canopy.table.names import nearest
+from canopy.table.spec import SPLIT_COLUMN, TableSpec
 
 # Small enough for a lively progress bar, large enough for Arrow's writer to run at full speed.
 ROWS_PER_CHUNK = 32_768
 
 
 def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -> pa.Table:
-    """Read a CSV file and check every value against the table's description.
+    """Read what a stage wrote and check every value against the table's description.
 
     Args:
         path: CSV file with one header line.
@@ -27,60 +29,96 @@ def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -
         with_split: Whether it also has the column that the stage `split` adds.
 
     Returns:
-        The columns in the order of the description (the split last), as `read_columns` gives them.
+        The columns in the order of the description (the split last): features as Arrow infers them (int64 or
+        double), the target as its classes are (int64 or text).
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the header, the form of a line or a value is wrong; the message names the line.
     """
-    table = read_columns(path, spec, with_split=with_split)
+    columns = [*spec.columns, *([SPLIT_COLUMN] if with_split else [])]
+    check_file(path)
+    check_header(Path(path), columns)
+    types = {SPLIT_COLUMN: pa.dictionary(pa.int32(), pa.string())} if with_split else {}
+    # What a stage wrote has no text where there is no value.
+    table = read_columns(path, columns, types={**types, **target_type(spec)}, missing_values=[""])
+    check_numbers(table, spec.columns if not spec.is_text_target else spec.features, source=str(path))
     check_values(table, spec, source=str(path), with_split=with_split)
     return table
 
 
-def read_columns(path: str | Path, spec: TableSpec, *, with_split: bool = False) -> pa.Table:
-    """Read a CSV file of numbers, any of which may be missing or impossible.
+def target_type(spec: TableSpec) -> dict[str, pa.DataType]:
+    """Give the type of the target where it is not that of its numbers."""
+    return {spec.target: pa.string()} if spec.is_text_target else {}
 
-    Args:
-        path: CSV file with one header line.
-        spec: The columns that the file must have, in any order.
-        with_split: Whether it also has the column that the stage `split` adds.
 
-    Returns:
-        The columns in the order of the description (the split last), as Arrow infers them (int64 or
-        double).
+def check_file(path: str | Path) -> None:
+    """Check that a table is there.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the header or the form of a line is wrong, or a value is no number; the message
-            names the line.
     """
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise FileNotFoundError(
             f'The table {path} must exist; found no such file; run "make repro" or "dvc repro" first'
         )
-    columns = [*spec.columns, *([SPLIT_COLUMN] if with_split else [])]
-    check_header(path, columns)
+
+
+def read_columns(
+    path: str | Path,
+    columns: Sequence[str],
+    *,
+    types: Mapping[str, pa.DataType],
+    missing_values: Sequence[str],
+) -> pa.Table:
+    """Read some columns of a CSV file, any of whose values may be missing.
+
+    Args:
+        path: CSV file with one header line.
+        columns: Their names.
+        types: Type of each column that Arrow shall not infer.
+        missing_values: How the file writes that there is no value.
+
+    Returns:
+        The columns in the given order.
+
+    Raises:
+        ValueError: If the form of a line is wrong or there is no row; the message names the line.
+    """
     convert = pa.csv.ConvertOptions(
         include_columns=columns,
-        column_types={SPLIT_COLUMN: pa.dictionary(pa.int32(), pa.string())},
+        column_types=types,
+        null_values=missing_values,
+        strings_can_be_null=True,
     )
     try:
         table = pa.csv.read_csv(path, convert_options=convert)
     except pa.ArrowInvalid as error:
-        raise ValueError(_describe_parse_error(path, convert, error)) from error
+        raise ValueError(_describe_parse_error(Path(path), convert, error)) from error
     if table.num_rows == 0:
         raise ValueError(f"{path} must hold rows below its header; found none")
-    for name in spec.columns:
+    return table
+
+
+def check_numbers(table: pa.Table, columns: Sequence[str], *, source: str) -> None:
+    """Refuse a column that holds more than numbers, or nothing at all.
+
+    Args:
+        table: What was read.
+        columns: The columns that must be numbers; any value may be missing.
+        source: Name of the file, for messages.
+
+    Raises:
+        ValueError: If one is not; the message names the line.
+    """
+    for name in columns:
         if pa.types.is_null(table[name].type):
-            raise ValueError(f"{path}: column {name!r} must hold numbers; found no value in any row")
+            raise ValueError(f"{source}: column {name!r} must hold numbers; found no value in any row")
         if not _is_number(table[name].type):
             found = first_text_line(table[name])
             assert found is not None, "Arrow found more than numbers"
             line, value = found
-            raise ValueError(f"{path}: column {name!r} must hold numbers; found {value} in line {line}")
-    return table
+            raise ValueError(f"{source}: column {name!r} must hold numbers; found {value} in line {line}")
 
 
 def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
@@ -106,7 +144,7 @@ def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
         ThreadPoolExecutor(n_threads) as pool,
         tqdm(total=table.num_rows, desc=description, unit=" rows", unit_scale=True, disable=None) as bar,
     ):
-        file.write((",".join(table.column_names) + "\n").encode())
+        file.write(header_line(table.column_names).encode())
         # Rendered a few chunks at a time, so that the text of the whole table never stands in memory.
         for first in range(0, len(starts), n_threads):
             chunks = [table.slice(start, ROWS_PER_CHUNK) for start in starts[first : first + n_threads]]
@@ -115,13 +153,28 @@ def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
                 bar.update(chunk.num_rows)
 
 
-def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] = ()) -> None:
+def header_line(columns: Sequence[str]) -> str:
+    r"""Write the header line of a CSV file.
+
+    Examples:
+        >>> header_line(["a", "b, or c"])
+        'a,"b, or c"\n'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(columns)
+    return line.getvalue()
+
+
+def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] | None = ()) -> list[str]:
     """Check the names in the header line of a CSV file.
 
     Args:
         path: The file.
         columns: Names that must stand there, in any order.
-        optional: Names that may stand there as well.
+        optional: Names that may stand there as well; any if None.
+
+    Returns:
+        The names that stand there.
 
     Raises:
         ValueError: If the file is empty or no CSV, or a column is missing, unknown or named twice.
@@ -134,7 +187,7 @@ def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] 
     if not found:
         raise ValueError(f"{path} must hold a header and rows; found an empty file or line")
     missing = [name for name in columns if name not in found]
-    known = [*columns, *optional]
+    known = [*columns, *(found if optional is None else optional)]
     unknown = [name for name in found if name not in known]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -150,6 +203,7 @@ def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] 
     if len(set(found)) < len(found):
         repeated = next(name for name in found if found.count(name) > 1)
         raise ValueError(f"{path} must name each column once; found {repeated!r} twice in its header")
+    return found
 
 
 def _describe_parse_error(path: Path, convert: pa.csv.ConvertOptions, error: Exception) -> str:

@@ -1,11 +1,16 @@
-"""What the columns of a table are, as `params.yaml` describes them."""
+"""What the columns of a table are, as `params.yaml` describes them.
 
-import difflib
+Every stage after the reading of the raw table, and the model, know numeric columns, one-hot columns and the
+target. Columns of text become one-hot columns when the raw table is read (`canopy.table.raw`).
+"""
+
 import math
-from collections.abc import Collection, Iterable, Sequence
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from canopy.table.columns import NumericColumn, OneHotGroup, gap_group, text_group
 
 if TYPE_CHECKING:
     from omegaconf import DictConfig
@@ -15,73 +20,25 @@ SPLIT_COLUMN = "split"
 
 
 @dataclass(frozen=True, kw_only=True)
-class OneHotGroup:
-    """A categorical feature stored as 0/1 columns.
-
-    Attributes:
-        name: Name of the feature.
-        meaning: What it says, for people.
-        columns: Its columns in the table's order, and what each stands for.
-        complete: Whether each row sets exactly one of the columns; once columns have been dropped, at
-            most one.
-    """
-
-    name: str
-    meaning: str
-    columns: dict[str, str]
-    complete: bool = True
-
-
-@dataclass(frozen=True, kw_only=True)
-class NumericColumn:
-    """A numeric feature.
-
-    Attributes:
-        name: Its column.
-        unit: Unit of its values.
-        meaning: What it says, for people.
-        low: Least possible value in the raw table.
-        high: Greatest possible value there.
-    """
-
-    name: str
-    unit: str
-    meaning: str
-    low: float = -math.inf
-    high: float = math.inf
-
-    @property
-    def range(self) -> str:
-        """Say which values the column may have.
-
-        Examples:
-            >>> NumericColumn(name="Slope", unit="degrees", meaning="Slope", low=0, high=90).range
-            'from 0 to 90 degrees'
-            >>> NumericColumn(name="Way", unit="m", meaning="Way to the road", low=0).range
-            'at least 0 m'
-        """
-        if math.isinf(self.high):
-            return f"at least {self.low:g} {self.unit}"
-        if math.isinf(self.low):
-            return f"at most {self.high:g} {self.unit}"
-        return f"from {self.low:g} to {self.high:g} {self.unit}"
-
-
-@dataclass(frozen=True, kw_only=True)
 class TableSpec:
     """The columns of a table and their kinds.
 
     Attributes:
         target: Column with the class of each row.
-        classes: Value in that column to name of the class, in the order of the model's outputs.
+        classes: Value in that column to name of the class, in the order of the model's outputs; the values
+            are all whole numbers or all texts.
         numeric: Numeric features.
-        groups: Categorical features stored as one-hot columns.
+        groups: Categorical features.
+        ignored: Columns of the raw table that nobody reads.
+        missing_values: How the raw table writes that there is no value.
     """
 
     target: str
-    classes: dict[int, str]
+    classes: dict[int, str] | dict[str, str]
     numeric: tuple[NumericColumn, ...]
     groups: tuple[OneHotGroup, ...]
+    ignored: tuple[str, ...] = ()
+    missing_values: tuple[str, ...] = ("",)
 
     @classmethod
     def from_config(cls, table: "DictConfig") -> "TableSpec":
@@ -89,18 +46,20 @@ class TableSpec:
 
         Raises:
             ValueError: If a column is named twice, a class name is used twice, fewer than two classes are
-                given or a range is none.
+                given, a range is none, or a category or class is a word that is read as something else.
         """
+        columns = table.get("numeric", {})
+        numeric = tuple(_numeric_column(str(name), column) for name, column in columns.items())
         spec = cls(
             target=table.target.column,
-            classes={int(value): str(name) for value, name in table.target.classes.items()},
-            numeric=tuple(_numeric_column(str(name), column) for name, column in table.numeric.items()),
-            groups=tuple(
-                OneHotGroup(name=str(name), meaning=group.meaning, columns=dict(group.columns))
-                for name, group in table.one_hot.items()
-            ),
+            classes=typed_classes(_values(table.target.classes, "table.target.classes")),
+            numeric=numeric,
+            groups=_groups(table, numeric),
+            ignored=tuple(table.get("ignored", ())),
+            missing_values=tuple(table.get("missing_values", ("",))),
         )
-        for kind, names in (("column", spec.columns), ("class name", [*spec.classes.values()])):
+        names_of_columns = [*spec.columns, *(group.name for group in spec.groups), *spec.ignored]
+        for kind, names in (("column", names_of_columns), ("class name", [*spec.classes.values()])):
             if repeated := _first_repeated(names):
                 raise ValueError(
                     f"params.yaml must give each {kind} once; found {repeated!r} twice in the section table"
@@ -117,6 +76,40 @@ class TableSpec:
         """All columns but the target, in the table's order: numeric ones first."""
         one_hot = [column for group in self.groups for column in group.columns]
         return [column.name for column in self.numeric] + one_hot
+
+    @property
+    def inputs(self) -> list[str]:
+        """The features that a row must give: those that tell of missing values follow from the others."""
+        one_hot = [column for group in self.given_groups for column in group.columns]
+        return [column.name for column in self.numeric] + one_hot
+
+    @property
+    def given_groups(self) -> list[OneHotGroup]:
+        """The groups whose columns are among the inputs."""
+        return [group for group in self.groups if group.made_of != "gaps"]
+
+    @property
+    def raw_features(self) -> list[str]:
+        """The columns that the raw table has for the features."""
+        names = [column.name for column in self.numeric]
+        for group in self.given_groups:
+            names += [group.name] if group.made_of == "text" else group.columns
+        return names
+
+    @property
+    def raw_columns(self) -> list[str]:
+        """The columns that somebody reads of the raw table, the target last."""
+        return [*self.raw_features, self.target]
+
+    @property
+    def class_values(self) -> tuple[int, ...] | tuple[str, ...]:
+        """Value of each class in the raw table."""
+        return tuple(self.classes)  # type: ignore[return-value]
+
+    @property
+    def is_text_target(self) -> bool:
+        """Whether the classes are texts in the raw table."""
+        return isinstance(next(iter(self.classes)), str)
 
     @property
     def columns(self) -> list[str]:
@@ -136,6 +129,8 @@ class TableSpec:
         Raises:
             ValueError: If the target or every feature would be dropped.
         """
+        gaps = {name for group in self.groups if group.source in dropped for name in group.columns}
+        dropped = {*dropped, *gaps}
         if self.target in dropped:
             raise ValueError(f"The target must stay; found {self.target!r} among the dropped columns")
         groups = []
@@ -149,6 +144,53 @@ class TableSpec:
             raise ValueError("At least one feature must stay; found all of them dropped")
         return replace(self, numeric=numeric, groups=tuple(groups))
 
+    def filled(self) -> "TableSpec":
+        """Describe the same table once the missing numbers have been filled in."""
+        return replace(self, numeric=tuple(replace(column, missing="reject") for column in self.numeric))
+
+
+def _values(values: "DictConfig", key: str) -> dict[Any, str]:
+    """Read the values that a column may have, and their names."""
+    for value in values:
+        if isinstance(value, bool):
+            raise ValueError(
+                f"params.yaml must put the keys of {key} in quotes where they are words; found yes, no, on, "
+                f"off, true or false, which YAML reads as {value}"
+            )
+    return {value: str(name) for value, name in values.items()}
+
+
+def _groups(table: "DictConfig", numeric: tuple[NumericColumn, ...]) -> tuple[OneHotGroup, ...]:
+    """Read the categorical features: given as columns, given as text, and those that tell of gaps."""
+    groups = [
+        OneHotGroup(name=str(name), meaning=group.meaning, columns=dict(group.columns))
+        for name, group in table.get("one_hot", {}).items()
+    ]
+    missing_values = {"", *table.get("missing_values", ())}
+    for name, column in table.get("text", {}).items():
+        key = f"table.text.{name}.categories"
+        categories = {str(value): text for value, text in _values(column.categories, key).items()}
+        if found := missing_values & categories.keys():
+            raise ValueError(
+                f"params.yaml must give no missing value in {key}; found {min(found)!r}: say "
+                f"table.text.{name}.missing=category for rows without a text"
+            )
+        own_category = column.get("missing", "reject") == "category"
+        groups.append(text_group(str(name), column.meaning, categories, own_category=own_category))
+    return (*groups, *(gap_group(column) for column in numeric if column.missing == "median"))
+
+
+def typed_classes(values: Mapping[Any, str]) -> dict[int, str] | dict[str, str]:
+    """Let the values of classes be whole numbers if all are written like some, else texts.
+
+    Examples:
+        >>> typed_classes({"1": "Apple", "2": "Pear"}), typed_classes({1: "Apple", "2b": "Pear"})
+        ({1: 'Apple', 2: 'Pear'}, {'1': 'Apple', '2b': 'Pear'})
+    """
+    if all(re.fullmatch(r"0|-?[1-9]\d*", str(value)) for value in values):
+        return {int(value): name for value, name in values.items()}
+    return {str(value): name for value, name in values.items()}
+
 
 def _numeric_column(name: str, column: "DictConfig") -> NumericColumn:
     ends = column.get("range", (None, None))
@@ -159,49 +201,14 @@ def _numeric_column(name: str, column: "DictConfig") -> NumericColumn:
             f"params.yaml must give table.numeric.{name}.range as [least, greatest], either end null where "
             f"there is none; found {list(ends)}"
         )
-    return NumericColumn(name=name, unit=column.unit, meaning=column.meaning, low=low, high=high)
-
-
-def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
-    """Find the columns that names or patterns mean.
-
-    Args:
-        names: Columns to choose from.
-        patterns: Exact names, or patterns with `*`, `?` and `[...]`.
-
-    Returns:
-        The columns that match, in the order of `names`.
-
-    Raises:
-        ValueError: If a name or pattern matches no column.
-
-    Examples:
-        >>> match_columns(["Slope", "Soil_Type1", "Soil_Type2"], ["Soil_Type*"])
-        ['Soil_Type1', 'Soil_Type2']
-    """
-    chosen: set[str] = set()
-    for pattern in patterns:
-        matches = {name for name in names if fnmatchcase(name, pattern)}
-        if not matches:
-            raise ValueError(
-                f"Each name or pattern must match a column; found {pattern!r}, which matches none"
-                f"{nearest(pattern, names)}"
-            )
-        chosen |= matches
-    return [name for name in names if name in chosen]
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, as the end of an error message.
-
-    Examples:
-        >>> nearest("Elevaton", ["Elevation", "Slope"])
-        " (did you mean 'Elevation'?)"
-        >>> nearest("x", ["Elevation", "Slope"])
-        ''
-    """
-    matches = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {matches[0]!r}?)" if matches else ""
+    return NumericColumn(
+        name=name,
+        unit=column.get("unit", ""),
+        meaning=column.meaning,
+        low=low,
+        high=high,
+        missing="median" if column.get("missing") == "median" else "reject",
+    )
 
 
 def _first_repeated(names: Iterable[str]) -> str | None:

@@ -20,18 +20,19 @@ def git_diff() -> str:
 
     Changes of tracked files but reports, and new files below `CODE` that git does not ignore.
     """
+    # The command may have been started in the folder of a data set.
+    top = _git("rev-parse", "--show-toplevel").strip()
     index = _git("rev-parse", "--path-format=absolute", "--git-path", "index").strip()
     if not index or not Path(index).is_file():
         return ""
     with tempfile.TemporaryDirectory() as folder:
         # New files are shown once they are in an index, and the user's own stays as it is.
         copy = shutil.copy(index, folder)
-        folders = [name for name in CODE if Path(name).is_dir()]
+        folders = [name for name in CODE if Path(top, name).is_dir()]
         if folders:
-            _git("add", "--intent-to-add", "--", *folders, index=copy)
-        return _git(
-            "diff", "--binary", "HEAD", "--", ".", ":(exclude)reports", ":(exclude)dvc.lock", index=copy
-        )
+            _git("-C", top, "add", "--intent-to-add", "--", *folders, index=copy)
+        written = [":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock"]
+        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *written, index=copy)
 
 
 def _git(*arguments: str, index: str | None = None) -> str:

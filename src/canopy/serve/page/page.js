@@ -37,29 +37,35 @@ function bar(name, length, value, { best = false, against = false } = {}) {
     make("span", { class: "value" }, value));
 }
 
+/** The groups that a row gives; the others tell which numbers are missing. */
+const givenGroups = () => model.table.groups.filter((group) => group.made_of !== "gaps");
+
+/** What a row says to set a column: its name, or the text that it is made of. */
+const choiceOf = (group, column) => (group.made_of === "text" ? column.slice(group.name.length + 1) : column);
+
 /** Make the controls of a row, from the columns that the model describes. */
 function buildForm() {
-  const { numeric, groups } = model.table;
+  const { numeric } = model.table;
   const unused = new Set(model.unused);
   $("row").replaceChildren(
     ...numeric.map((column) => {
       const { min, max, mean } = model.training.numeric[column.name];
       const whole = Number.isInteger(min) && Number.isInteger(max);
       const step = whole ? 1 : (max - min) / 200;
-      const value = whole ? Math.round(mean) : mean;
+      const value = whole ? Math.round(mean) : Number(mean.toPrecision(4));
       const slider = make("input", { type: "range", min, max, step, value, "aria-label": `${column.meaning}, slider` });
       const number = make("input", { type: "number", id: column.name, min: column.low, max: column.high, step: "any", value });
       slider.addEventListener("input", () => { number.value = slider.value; changed(); });
       number.addEventListener("input", () => { slider.value = number.value; changed(); });
       const note = unused.has(column.name) ? " (not used)" : "";
       return make("div", { class: "field" },
-        make("label", { for: column.name }, `${column.meaning}, ${column.unit}${note}`), slider, number);
+        make("label", { for: column.name }, [column.meaning, column.unit].filter(Boolean).join(", ") + note), slider, number);
     }),
-    ...groups.map((group) => {
+    ...givenGroups().map((group) => {
       const shares = model.training.groups[group.name];
       const likeliest = Object.keys(shares).reduce((a, b) => (shares[a] >= shares[b] ? a : b));
       const options = Object.entries(group.columns).map(([name, meaning]) => {
-        const option = make("option", { value: name }, meaning);
+        const option = make("option", { value: choiceOf(group, name) }, meaning);
         option.selected = name === likeliest;
         return option;
       });
@@ -72,8 +78,8 @@ function buildForm() {
 /** Read the row that the controls show. */
 function readRow() {
   const row = {};
-  for (const column of model.table.numeric) row[column.name] = $(column.name).valueAsNumber;
-  for (const group of model.table.groups) row[group.name] = $(group.name).value;
+  for (const column of model.table.numeric) row[column.name] = $(column.name).valueAsNumber; // NaN becomes null
+  for (const group of givenGroups()) row[group.name] = $(group.name).value || null;
   return row;
 }
 
@@ -115,11 +121,12 @@ async function predictFile(file) {
   $("download").hidden = true;
   try {
     const text = await (await ask("predict/csv", await file.text(), "text/csv")).text();
-    const labels = text.trimEnd().split("\n").slice(1).map((line) => line.slice(0, line.indexOf(",")));
+    const lines = text.trimEnd().split("\n").slice(1);
     const names = model.table.classes;
-    $("batch-state").textContent = `${labels.length.toLocaleString("en")} rows of ${file.name}`;
+    $("batch-state").textContent = `${lines.length.toLocaleString("en")} rows of ${file.name}`;
     $("batch-counts").replaceChildren(...Object.entries(names).map(([value, name]) => {
-      const share = labels.filter((label) => label === value).length / labels.length;
+      const starts = [`${value},`, `"${value.replaceAll('"', '""')}",`];
+      const share = lines.filter((line) => starts.some((start) => line.startsWith(start))).length / lines.length;
       return bar(name, share, percent(share));
     }));
     URL.revokeObjectURL($("download").href);
@@ -194,7 +201,7 @@ async function start() {
   $("title").textContent = model.title;
   $("about").textContent = model.about;
   $("n-features").textContent = model.table.numeric.length +
-    model.table.groups.reduce((sum, group) => sum + Object.keys(group.columns).length, 0);
+    givenGroups().reduce((sum, group) => sum + (group.made_of === "text" ? 1 : Object.keys(group.columns).length), 0);
   buildForm();
   showCard();
   await Promise.all([explain(), showDrift()]);

@@ -1,0 +1,47 @@
+"""Names of columns: those that a pattern means, and the one that was probably meant."""
+
+import difflib
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase
+
+
+def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
+    """Find the columns that names or patterns mean.
+
+    Args:
+        names: Columns to choose from.
+        patterns: Exact names, or patterns with `*`, `?` and `[...]`.
+
+    Returns:
+        The columns that match, in the order of `names`.
+
+    Raises:
+        ValueError: If a name or pattern matches no column.
+
+    Examples:
+        >>> match_columns(["Slope", "Soil_Type1", "Soil_Type2"], ["Soil_Type*"])
+        ['Soil_Type1', 'Soil_Type2']
+    """
+    chosen: set[str] = set()
+    for pattern in patterns:
+        matches = {name for name in names if fnmatchcase(name, pattern)}
+        if not matches:
+            raise ValueError(
+                f"Each name or pattern must match a column; found {pattern!r}, which matches none"
+                f"{nearest(pattern, names)}"
+            )
+        chosen |= matches
+    return [name for name in names if name in chosen]
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was probably meant, as the end of an error message.
+
+    Examples:
+        >>> nearest("Elevaton", ["Elevation", "Slope"])
+        " (did you mean 'Elevation'?)"
+        >>> nearest("x", ["Elevation", "Slope"])
+        ''
+    """
+    matches = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {matches[0]!r}?)" if matches else ""

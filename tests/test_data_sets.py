@@ -1,0 +1,211 @@
+"""Other tables through the same pipeline: two of scikit-learn's, and one that is drafted from its file."""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import requests
+from sklearn.datasets import load_wine
+
+ROOT = Path(__file__).parents[1]
+COPIED = ("configs", "scripts", "src", "datasets", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
+MADE = ("__pycache__", "*.egg-info", "data", "logs", "models", "reports", "dvc.lock")
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which nothing has been run."""
+    folder = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            ignored = MADE if name == "datasets" else MADE[:2]
+            shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
+        else:
+            shutil.copyfile(source, folder / name)
+    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+        execute(*command, folder=folder)
+    return folder
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Let commands find the project's own sources."""
+    project = next(path for path in (folder, *folder.parents) if (path / "src/canopy").is_dir())
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(project / "src"), "DVC_NO_ANALYTICS": "true"}
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a data set's model."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{free.getsockname()[1]}"
+    command = ["python", "../../src/serve.py", f"port={url.rpartition(':')[2]}"]
+    with (folder / "serve.txt").open("w") as log:
+        server = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=log, stderr=log)
+    try:
+        for _ in range(300):
+            assert server.poll() is None, (folder / "serve.txt").read_text()
+            try:
+                requests.get(f"{url}/ready", timeout=5).raise_for_status()
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def execute(*command: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
+    )
+    assert not check or done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def shape(content: Any) -> Any:
+    """Leave the figures of a report away, and the names of the classes."""
+    if not isinstance(content, dict):
+        return type(content)
+    if "per_class" in content:
+        content = {**content, "per_class": next(iter(content["per_class"].values()))}
+    return {key: shape(value) for key, value in content.items()}
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("name", ["penguins", "titanic"])
+def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, name: str) -> None:
+    folder = project / "datasets" / name
+    execute("dvc", "repro", folder=folder)
+    done = execute("dvc", "repro", folder=folder)
+    assert "Data and pipelines are up to date" in done.stdout
+    assert not (project / "data").exists(), "everything stays in the data set's folder"
+    metrics = read(folder / "reports/metrics.json")
+    assert shape(metrics) == shape(read(ROOT / "reports/metrics.json"))
+    assert set(read(folder / "reports/train.json")) == set(read(ROOT / "reports/train.json"))
+    scores = metrics["test"]
+    largest = max(found["support"] for found in scores["per_class"].values())
+    assert scores["accuracy"] > largest / scores["n_rows"] + 0.1
+    check_predictions(folder, metrics)
+    with served(folder) as url:
+        check_server(folder, url)
+
+
+def check_predictions(folder: Path, metrics: dict[str, Any]) -> None:
+    """The bundle takes the raw table, texts and gaps included, and gives the scores of the report."""
+    raw = next((folder / "data/raw").glob("*.csv"))
+    options = ("bundle=models/canopy", f"input={raw}", "output=predicted.csv")
+    execute("python", "../../src/predict.py", *options, folder=folder)
+    target = read(folder / "data/processed/schema.json")["target"]
+    split = pd.read_csv(folder / "data/interim/split.csv")
+    tested = split["split"] == "test"
+    predicted = pd.read_csv(folder / "predicted.csv")["label"]
+    assert (predicted == split[target])[tested].mean() == metrics["test"]["accuracy"]
+    # Some rows have gaps, and a feature tells of them.
+    gaps = [column for column in split if column.endswith("_missing=yes")]
+    assert split[gaps].to_numpy().sum() > 0
+
+
+def check_server(folder: Path, url: str) -> None:
+    """The server takes texts and null, names what it wants instead, and counts what is missing."""
+    table = requests.get(f"{url}/model", timeout=60).json()["table"]
+    row = {
+        column["name"]: column["low"] if column["missing"] == "reject" else None
+        for column in table["numeric"]
+    }
+    for group in table["groups"]:
+        if group["made_of"] == "text":
+            last = [*group["columns"]][-1].removeprefix(f"{group['name']}=")
+            row[group["name"]] = last or None
+    assert None in row.values()
+    answer = requests.post(f"{url}/predict", json={"rows": [row]}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["predictions"][0]["label"] in [
+        int(value) if value.isdigit() else value for value in table["classes"]
+    ]
+    text = next(group["name"] for group in table["groups"] if group["made_of"] == "text")
+    refused = requests.post(f"{url}/predict", json={"rows": [{**row, text: "nowhere"}]}, timeout=60)
+    assert refused.status_code == 422
+    assert f"row 0: {text} must be '" in refused.json()["error"]
+    raw = next((folder / "data/raw").glob("*.csv"))
+    predicted = requests.post(f"{url}/predict/csv", data=raw.read_bytes(), timeout=60)
+    assert predicted.status_code == 200, predicted.text
+    assert predicted.text.count("\n") == len(pd.read_csv(raw)) + 1
+    found = requests.get(f"{url}/drift", timeout=60).json()["columns"]
+    gaps = [column for column in found if column["name"].endswith("_missing")]
+    assert gaps
+    for column in found:
+        assert sum(column["found"]) == pytest.approx(1)
+        assert column["index"] < 0.25, "the training rows are among these"
+
+
+@pytest.fixture(scope="module")
+def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    frame = load_wine(as_frame=True).frame
+    frame["target"] = frame["target"].map({0: "yes", 1: "no", 2: "maybe"})
+    frame["id"] = [f"bottle {index}" for index in range(len(frame))]
+    frame["strong"] = (frame["alcohol"] > 13).astype(str)
+    frame.loc[::9, "ash"] = None
+    frame.loc[::11, "strong"] = None
+    path = tmp_path_factory.mktemp("wine") / "wine.csv"
+    frame.to_csv(path, index=False)
+    return path
+
+
+def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None:
+    done = execute("python", "src/describe.py", str(wine), "--target", "target", folder=project)
+    assert "make repro DATA=wine" in done.stdout
+    folder = project / "datasets/wine"
+    for stage in ("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"):
+        execute("python", f"../../scripts/{stage}.py", folder=folder)
+    schema = read(folder / "data/processed/schema.json")
+    assert schema["class_values"] == ["maybe", "no", "yes"]
+    assert len(schema["numeric"]) == 13
+    assert [feature["name"] for feature in schema["categorical"]] == ["strong", "ash_missing"]
+    assert schema["categorical"][0]["categories"] == ["strong=False", "strong=True", "strong="]
+    execute("python", "../../src/train.py", "experiment=mlp", "trainer.max_epochs=2", folder=folder)
+    # A file that is gone is not taken for one that is there.
+    (folder / "data/raw/wine.csv").unlink()
+    done = execute("python", "../../scripts/fetch.py", folder=folder, check=False)
+    assert done.returncode == 1
+    assert 'names no source to fetch it from; found none\nRun "make pull"' in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--target", "tarjet", "--name", "new"], "found 'tarjet' (did you mean 'target'?)"),
+        (
+            ["--target", "alcohol", "--name", "new"],
+            "--target must have from 2 to 60 classes; found 126 values in 'alcohol'",
+        ),
+        (["--target", "target", "--name", "../x"], "letters, digits, - and _; found '../x': say --name"),
+        (["--target", "target", "--name", "penguins"], "datasets/penguins must be new; found it there"),
+    ],
+)
+def test_a_draft_that_cannot_be_made_is_refused(
+    project: Path, wine: Path, options: list[str], message: str
+) -> None:
+    before = sorted((project / "datasets").iterdir())
+    done = execute("python", "src/describe.py", str(wine), *options, folder=project, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert sorted((project / "datasets").iterdir()) == before
