@@ -35,7 +35,7 @@ def test_the_image_runs_as_no_one_in_particular_and_tells_its_health() -> None:
 
 def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "image"
-    for line in re.findall(r"^COPY (.+)$", DOCKERFILE, re.MULTILINE):
+    for line in re.findall(r"^COPY (.+)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE):
         *sources, target = line.split()
         for source in sources:
             path = bundle if source == "${BUNDLE}" else ROOT / source

