@@ -11,7 +11,8 @@ from torch import nn
 from canopy.bundle.graph import RawClassifier, save_onnx, save_pt2, trace
 from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
 from canopy.data.schema import Schema
-from canopy.prepare.normalization import Scaling, fit_scaling
+from canopy.nets.mlp import MLP
+from canopy.prepare.normalization import Method, Scaling, fit_scaling
 from canopy.table.columns import NumericColumn, OneHotGroup
 from canopy.table.spec import TableSpec
 
@@ -111,3 +112,35 @@ def test_each_model_can_be_frozen(model: str, tensors: Path, root: Path, tmp_pat
     for n_rows in (1, 7, 64):
         (found,) = session.run(None, {"rows": rows[:n_rows]})
         np.testing.assert_allclose(found, expected[:n_rows], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("method", "n_groups"), [("z_score", 0), ("quantile_normal", 0), ("quantile_normal", 1), (None, 1)]
+)
+def test_a_table_may_lack_a_kind_of_feature(method: Method | None, n_groups: int, tmp_path: Path) -> None:
+    names = ["x0", "x1", "x2"] if method else []
+    scalings = {
+        name: fit_scaling(VALUES[:, i], method, column=name) for i, name in enumerate(names) if method
+    }
+    group = OneHotGroup(name="colour", meaning="Colour", columns={"red": "Red", "blue": "Blue"})
+    table = TableSpec(
+        target="kind",
+        classes={1: "a", 2: "b"},
+        numeric=tuple(NumericColumn(name=name, unit="m", meaning=name) for name in names),
+        groups=(group,) * n_groups,
+    )
+    torch.manual_seed(0)
+    net = MLP(n_numeric=len(names), cardinalities=[2] * n_groups, n_classes=2, hidden=[8]).eval()
+    graph = RawClassifier(net, table=table, kept=table, scalings=scalings, temperature=1.0)
+    codes = np.arange(len(VALUES)) % 2
+    rows = np.concatenate([VALUES[:, : len(names)], np.eye(2)[codes][:, : 2 * n_groups]], axis=1)
+    program = trace(graph, n_inputs=rows.shape[1])
+    save_onnx(program, tmp_path / "model.onnx")
+    save_pt2(program, tmp_path / "model.pt2")
+    numeric = torch.from_numpy(expected_of(VALUES, [*scalings.values()])) if names else torch.zeros(500, 0)
+    with torch.inference_mode():
+        expected = net(numeric, torch.from_numpy(codes)[:, None][:, :n_groups]).softmax(dim=1).numpy()
+        found = torch.export.load(tmp_path / "model.pt2").module()(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"rows": rows})
+    np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -67,14 +67,21 @@ class ScaledColumns(nn.Module):
         self.register_buffer("order", order)
 
     def forward(self, rows: Tensor) -> Tensor:
+        # Torch cannot write constants without elements.
+        parts = [self._scale(rows)] if len(self.scale) else []
+        parts += [column(rows) for column in self.quantile_columns]
+        if len(parts) == 1:
+            return parts[0].float()
+        if not parts:
+            return rows.new_zeros(rows.shape[0], 0).float()
+        return torch.cat(parts, dim=1).index_select(1, self.order).float()
+
+    def _scale(self, rows: Tensor) -> Tensor:
         found = self.columns(rows)
         if self.has_fill:
             found = torch.where(found.isnan(), self.fill, found)
         scaled: Tensor = (found - self.center) / self.scale
-        if not self.quantile_columns:
-            return scaled.float()
-        parts = [scaled, *(column(rows) for column in self.quantile_columns)]
-        return torch.cat(parts, dim=1).index_select(1, self.order).float()
+        return scaled
 
 
 class QuantileColumn(nn.Module):

@@ -83,8 +83,12 @@ class OneHot(nn.Module):
         super().__init__()
         sizes = torch.tensor([0, *cardinalities], dtype=torch.int64)
         self.n_outputs = int(sizes.sum())
-        self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
+        if cardinalities:
+            # Torch cannot export a buffer without elements.
+            self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
         zeros = torch.zeros(codes.shape[0], self.n_outputs, device=codes.device)
+        if not self.n_outputs:
+            return zeros
         return zeros.scatter(1, codes + self.offsets, 1.0)
