@@ -1,6 +1,5 @@
 """Real storages on loopback, and people with a home and a clone of their own."""
 
-import getpass
 import hashlib
 import os
 import shutil
@@ -17,6 +16,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # sshd wants to be called by its whole path, which is seldom on a user's own.
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
+
+LINKED = ("src", "Makefile", "requirements.lock", "pyproject.toml")
+# Gives a clone the packages that the tests run with, as `make install` would.
+INSTALL = (
+    f"mkdir .venv; ln -s {sys.prefix}/bin {sys.prefix}/lib .venv; "
+    f"if [ -f {sys.prefix}/pyvenv.cfg ]; then cp {sys.prefix}/pyvenv.cfg .venv; fi; touch .venv/.installed"
+)
 
 
 def free_port() -> int:
@@ -140,22 +146,15 @@ class Person:
         with (self.home / ".ssh/known_hosts").open("a") as file:
             file.write(f"[127.0.0.1]:{port} {public(key)}\n")
 
-    def install(self) -> None:
-        """Give the clone the packages that the tests run with, as `make install` would."""
-        venv = self.folder / ".venv"
-        venv.mkdir()
-        for name in ("bin", "lib"):
-            (venv / name).symlink_to(Path(sys.prefix) / name)
-        shutil.copy(Path(sys.prefix) / "pyvenv.cfg", venv)
-        (venv / ".installed").touch()
-
     def add_project(self) -> None:
         """A DVC project with some data, and what the commands of the framework need."""
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
         self.run("dvc", "config", "core.analytics", "false")
-        (self.folder / "src").symlink_to(ROOT / "src")
-        (self.folder / ".git/info/exclude").write_text("/src\n")
+        for name in LINKED:
+            (self.folder / name).symlink_to(ROOT / name)
+        (self.folder / ".git/info/exclude").write_text("".join(f"/{name}\n" for name in (*LINKED, ".venv")))
+        self.run("bash", "-ec", INSTALL)
 
 
 @dataclass
@@ -224,10 +223,11 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.wait(10)
 
 
-@pytest.fixture
-def someone(tmp_path: Path) -> Person:
-    """A person with a small project: 3 MB and 5 kB of data under DVC."""
-    person = Person(tmp_path / "someone", tmp_path / "work")
+@pytest.fixture(scope="session")
+def small_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with 3 MB and 5 kB of data under DVC."""
+    folder = tmp_path_factory.mktemp("small_project")
+    person = Person(folder / "someone", folder / "work")
     person.add_project()
     data = person.folder / "data"
     data.mkdir()
@@ -236,7 +236,14 @@ def someone(tmp_path: Path) -> Person:
     person.run("dvc", "add", "--quiet", "data")
     person.run("git", "add", ".")
     person.run("git", "commit", "--quiet", "--message", "Some data")
-    return person
+    return person.folder
+
+
+@pytest.fixture
+def someone(tmp_path: Path, small_project: Path) -> Person:
+    """A person with a copy of the small project."""
+    shutil.copytree(small_project, tmp_path / "work", symlinks=True)
+    return Person(tmp_path / "someone", tmp_path / "work")
 
 
 @pytest.fixture
@@ -244,3 +251,20 @@ def store(tmp_path: Path) -> Path:
     folder = tmp_path / "store"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def new_person(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Person]:
+    """Make a person with an empty folder."""
+
+    def make(name: str) -> Person:
+        folder = tmp_path_factory.mktemp(name)
+        return Person(folder / name, folder / "canopy")
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def install() -> str:
+    """The shell commands that stand for `make install` in a clone."""
+    return INSTALL

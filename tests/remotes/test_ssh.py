@@ -83,14 +83,14 @@ def test_a_wrong_key_file_is_named(member: Person, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("command", [PUSH, PULL])
 def test_a_server_that_does_not_answer_is_named(member: Person, command: tuple[str, str]) -> None:
-    member.run("dvc", "remote", "modify", "storage", "url", "ssh://127.0.0.1:1/data")
+    member.run(*SET, "--url", "ssh://127.0.0.1:1/data")
     message = member.fails(*command)
     assert "127.0.0.1:1 must answer, to the end of the transfer; found: Connect call failed" in message
 
 
 def test_a_folder_that_cannot_be_is_named(member: Person, sshd: Server, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    member.run("dvc", "remote", "modify", "storage", "url", sshd.url(tmp_path / "file/store"))
+    member.run(*SET, "--url", sshd.url(tmp_path / "file/store"))
     assert "on 127.0.0.1; found:" in member.fails(*PUSH)
 
 

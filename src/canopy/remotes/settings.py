@@ -19,13 +19,14 @@ NAME = "storage"
 # Kinds of remotes whose plugin is an extra of pyproject.toml.
 EXTRAS = {"gdrive", "s3"}
 
+NONE_SET = 'A remote must be set; found none; run "make remote URL=ssh://host/folder" first'
+
 
 def set_remote(url: str | None, words: Sequence[str], *, ask: Callable[[str], str]) -> Remote:
     """Set the team's remote, or one's own options of the remote that is set.
 
     Args:
-        url: Where the data is. It replaces all that was set, so that no password goes to another host;
-            without it the options are added to what is set.
+        url: Where the data is. It replaces all that was set; without it the options are added to what is set.
         words: Options of DVC's remotes, `key=value`; an empty value is asked for.
         ask: Gives the value of an option that is not to stand on the command line.
 
@@ -37,16 +38,26 @@ def set_remote(url: str | None, words: Sequence[str], *, ask: Callable[[str], st
     """
     options = _read_options(words)
     config = project_config()
+    shared, own = (config.load_one(level)["remote"].get(NAME, {}) for level in ("repo", "local"))
+    if url is None and not shared:
+        raise ValueError(NONE_SET)
     if url is None:
-        known = current_remote(config)
         remote = split_options(options)
-        check_options({**known, **remote.shared, **remote.private})
+        # Credentials belong to the address that they were set for.
+        kept = own if _is_same(own.get("url"), shared["url"]) else {"url": shared["url"]}
+        known = Remote(shared, kept)
     else:
         remote = read_remote(url, options)
         require_place(remote.shared["url"])
+        known = Remote({}, {"url": remote.shared["url"]})
     for part in (remote.shared, remote.private):
-        part.update({key: ask(key) for key, value in part.items() if not value})
-    _write(config, remote, replace=url is not None)
+        for key in [key for key, value in part.items() if not value]:
+            part[key] = ask(key)
+            if not part[key]:
+                raise ValueError(f"{key} must not be empty; found nothing typed or piped in; run it again")
+    whole = Remote({**known.shared, **remote.shared}, {**known.private, **remote.private})
+    check_options({**whole.shared, **whole.private})
+    _write(config, whole)
     return remote
 
 
@@ -54,14 +65,20 @@ def current_remote(config: Config, name: str | None = None) -> dict[str, str]:
     """Give the options of a remote that is set, the default one if it is not named.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If there is none, or one's own options were set for another address.
     """
     name = name or config["core"].get("remote")
     if name is None:
-        raise ValueError('A remote must be set; found none; run "make remote URL=ssh://host/folder" first')
+        raise ValueError(NONE_SET)
     if name not in config["remote"]:
         known = ", ".join(config["remote"]) or "none"
         raise ValueError(f'Remote {name!r} must be one that is set; found {known}; run "dvc remote list"')
+    shared, own = (config.load_one(level)["remote"].get(name, {}) for level in ("repo", "local"))
+    if shared and "url" in own and not _is_same(own["url"], shared["url"]):
+        raise ValueError(
+            f"Your options must be for the team's remote, {shared['url']}; found them for {own['url']}; "
+            'if the data has moved there, set them again: make remote ARGS="..."'
+        )
     return dict(config["remote"][name])
 
 
@@ -107,23 +124,22 @@ def project_config() -> Config:
         ) from error
 
 
-def _write(config: Config, remote: Remote, *, replace: bool) -> None:
+def _is_same(own: str | None, shared: str) -> bool:
+    return own is not None and (
+        own == shared or urlsplit(own)._replace(query="", fragment="").geturl() == shared
+    )
+
+
+def _write(config: Config, remote: Remote) -> None:
     local = Path(config.files["local"])
     ignored = subprocess.run(["git", "check-ignore", "--quiet", str(local)], check=False, cwd=local.parent)
-    if ignored.returncode == 1 and remote.private:
-        raise ValueError(
-            f"Git must ignore {local.name}; it does not; add /{local.name} to .dvc/.gitignore first"
-        )
-    if remote.private:
-        local.touch(mode=0o600)
-        local.chmod(0o600)
+    if ignored.returncode == 1:
+        raise ValueError(f"Git must ignore {local.name}; it does not; add /{local.name} to .dvc/.gitignore")
+    local.touch(mode=0o600)
+    local.chmod(0o600)
+    # One's own part has the address too: commits from before the remote was set have none, and DVC reads
+    # no commit where a remote has options without an address.
     for level, options in (("repo", remote.shared), ("local", remote.private)):
-        if not (options or (replace and local.exists())):
-            continue
         with config.edit(level, validate=False) as content:
-            known = {} if replace else content["remote"].get(NAME, {})
-            content["remote"][NAME] = {**known, **options}
-            if not content["remote"][NAME]:
-                del content["remote"][NAME]
-            if level == "repo":
-                content["core"]["remote"] = NAME
+            content["remote"][NAME] = options
+            content["core"]["remote"] = NAME
