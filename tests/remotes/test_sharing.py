@@ -53,7 +53,7 @@ class Team:
         return person.run("bash", "-ec", command).stdout
 
 
-def write_table(person: Person, sample: str, name: str) -> None:
+def write_table(person: Person, sample: str, name: str | Path) -> None:
     """Place a table as the guide says: the file, and its hash in params.yaml."""
     path = person.folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def test_two_people_share_data_and_results(
     n_first = len(sshd.objects(team.store))
 
     # A new version of the data.
-    write_table(ada, sample_csv, "new.csv")
+    write_table(ada, sample_csv, ada.home / "new.csv")
     (renew,) = blocks("A new version of the data")
     assert hashlib.sha256(sample_csv.encode()).hexdigest() in team.do(ada, renew)
     assert len(sshd.objects(team.store)) > n_first
