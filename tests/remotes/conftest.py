@@ -1,11 +1,13 @@
 """Real storages on loopback, and people with a home and a clone of their own."""
 
+import contextlib
 import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -268,3 +270,93 @@ def new_person(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pers
 def install() -> str:
     """The shell commands that stand for `make install` in a clone."""
     return INSTALL
+
+
+class Gate:
+    """A way to a server that lets so many bytes through, then none: stalls, or breaks off.
+
+    Args:
+        port: Where the server listens.
+        n_bytes: What passes, both ways together.
+        breaks: Whether the connections end there, instead of staying silent.
+    """
+
+    def __init__(self, port: int, *, n_bytes: int, breaks: bool) -> None:
+        self.n_left, self.breaks, self.target = n_bytes, breaks, port
+        self.shut = threading.Event()
+        self.lock = threading.Lock()
+        self.sockets: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self.target))
+            self.sockets += [client, server]
+            for ends in ((client, server), (server, client)):
+                threading.Thread(target=self._forward, args=ends, daemon=True).start()
+
+    def _forward(self, source: socket.socket, target: socket.socket) -> None:
+        try:
+            while block := source.recv(65536):
+                with self.lock:
+                    self.n_left -= len(block)
+                    if self.n_left < 0:
+                        self.shut.set()
+                if self.shut.is_set():
+                    break
+                target.sendall(block)
+        except OSError:
+            pass
+        if self.breaks or not self.shut.is_set():
+            for end in (source, target):
+                with contextlib.suppress(OSError):
+                    end.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self.listener.close()
+        for end in self.sockets:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+            end.close()
+
+
+@pytest.fixture
+def gate() -> Iterator[Callable[..., Gate]]:
+    """Make gates; they are closed at the end."""
+    with contextlib.ExitStack() as stack:
+
+        def make(port: int, *, n_bytes: int, breaks: bool = False) -> Gate:
+            made = Gate(port, n_bytes=n_bytes, breaks=breaks)
+            stack.callback(made.close)
+            return made
+
+        yield make
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
+    """Put a folder onto a disk of one megabyte; the second call with the same folder makes room."""
+    mounted: list[Path] = []
+
+    def mount(folder: Path) -> None:
+        again = folder in mounted
+        options = "remount,size=50m" if again else "size=1m"
+        folder.mkdir(parents=True, exist_ok=True)
+        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        if not again:
+            mounted.append(folder)
+
+    try:
+        yield mount
+    finally:
+        for folder in mounted:
+            subprocess.run(["umount", str(folder)], check=True)

@@ -112,6 +112,16 @@ def test_an_empty_value_is_asked_for(someone: Person) -> None:
     assert "must not be empty" in someone.fails(*SET, "secret_access_key=")
 
 
+def test_a_secret_is_piped_in_as_the_guide_says(someone: Person) -> None:
+    if find_spec("dvc_s3") is None:
+        pytest.skip("dvc-s3 is not installed")
+    someone.run(*SET, "--url", "s3://bucket")
+    (piped,) = re.findall(r"`(printf .* \| make remote .*)`", (ROOT / "docs/sharing.md").read_text())
+    someone.variables["SECRET"] = SECRET
+    someone.run("bash", "-ec", piped)
+    assert written(someone, "config.local")["secret_access_key"] == SECRET
+
+
 def test_one_s_own_options_leave_the_shared_part_alone(someone: Person) -> None:
     assert "A remote must be set; found none" in someone.fails(*SET, "user=ada")
     someone.run(*SET, "--url", "ssh://host/data", "user=ada", "password=x")

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from dvc.cli import DvcParserError, parse_args
 from dvc.exceptions import CheckoutError, DvcException
+from dvc.logger import set_loggers_level
 from dvc.repo import Repo
 from dvc.ui import ui
 from dvc_data.hashfile.tree import Tree
@@ -57,7 +58,7 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
     ui.enable()
     log = _Errors(quiet=not arguments.verbose)
     command = arguments.func(arguments)
-    with _kept(log):
+    with _kept(log), set_loggers_level(logging.DEBUG if arguments.verbose else logging.INFO):
         try:
             failed = command.do_run() != 0
         except Exception as error:  # noqa: BLE001 - told as what it is, below
@@ -94,6 +95,8 @@ def _reason(
 def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) -> Reason:
     """Ask the remote for a file that did not arrive: DVC takes any failure to look for an absence."""
     absent = next(_absent(repo), None)
+    if any(out.use_cache and not out.hash_info for out in repo.index.outs):
+        return Reason("Each stage must have run at this commit", "some that have not", 'run "make repro"')
     if absent is None:
         return Reason("Each file must be taken from the cache", "some that were not", 'run "dvc checkout"')
     store = repo.cloud.get_remote(name).odb
