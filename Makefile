@@ -17,7 +17,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train sweep runs serve test lint format benchmark readme tensorboard clean
+.PHONY: help install lock repro train sweep runs remote push pull serve test lint format benchmark readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,15 @@ sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.swee
 
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@cd $(WORK) && python $(SRC)/runs.py $(ARGS)
+
+remote: $(INSTALLED) ## Say where the team's data is: make remote URL=ssh://host/folder ARGS="user=ada"
+	@$(BIN)/python src/remote.py $(if $(URL),--url "$$URL") $(ARGS)
+
+push: $(INSTALLED) ## Bring data and models of this version to the team's remote
+	@$(BIN)/python src/push.py $(ARGS)
+
+pull: $(INSTALLED) ## Bring data and models of this version from the team's remote
+	@$(BIN)/python src/pull.py $(ARGS)
 
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
 	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)

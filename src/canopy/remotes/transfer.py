@@ -1,0 +1,164 @@
+"""Push and pull with DVC, and say in one message what went wrong."""
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from dvc.cli import DvcParserError, parse_args
+from dvc.exceptions import CheckoutError, DvcException
+from dvc.logger import set_loggers_level
+from dvc.repo import Repo
+from dvc.ui import ui
+from dvc_data.hashfile.tree import Tree
+
+from canopy.remotes.explain import Reason, causes, explain, set_own
+from canopy.remotes.settings import current_remote, project_config, require_place
+from canopy.remotes.ssh import check_host_keys
+
+# What DVC warns of where a file is nowhere, as it stands in dvc-data 3.18.
+NOWHERE = "Some of the cache files do not exist neither locally nor on remote"
+
+
+Direction = Literal["push", "pull"]
+
+
+def transfer_command(direction: Direction, words: Sequence[str]) -> None:
+    """Do what the scripts `push` and `pull` do: transfer, or end with one message."""
+    try:
+        transfer(direction, words)
+    except (DvcException, OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+
+
+def transfer(direction: Direction, words: Sequence[str]) -> None:
+    """Run `dvc push` or `dvc pull` with the host's key checked.
+
+    Args:
+        direction: Which of the two.
+        words: Further options of that command, such as `--jobs 2` or a target. With `--verbose` DVC's own
+            messages and tracebacks are shown too.
+
+    Raises:
+        ValueError: If no remote is set, or its plugin is missing.
+        OSError: If the transfer failed.
+    """
+    try:
+        arguments = parse_args([direction, *words])
+    except DvcParserError as error:
+        command, found = f"dvc {direction}", " ".join(words)
+        reason = Reason(f"Options must be those of {command}", found, f'run "{command} --help"')
+        raise ValueError(reason) from error
+    remote = current_remote(project_config(), arguments.remote)
+    require_place(remote["url"])
+    _require_key(remote)
+    check_host_keys()
+    ui.enable()
+    log = _Errors(quiet=not arguments.verbose)
+    command = arguments.func(arguments)
+    with _kept(log), set_loggers_level(logging.DEBUG if arguments.verbose else logging.INFO):
+        try:
+            failed = command.do_run() != 0
+        except Exception as error:  # noqa: BLE001 - told as what it is, below
+            log.errors.append(error)
+            failed = True
+        if failed or log.nowhere:
+            raise OSError(_reason(command.repo, arguments.remote, remote, log, pushing=direction == "push"))
+
+
+def _require_key(remote: Mapping[str, Any]) -> None:
+    key = remote.get("keyfile")
+    if key is not None and not Path(key).expanduser().is_file():
+        raise FileNotFoundError(Reason("The key file must exist", f"none at {key}", set_own("keyfile=FILE")))
+
+
+def _reason(
+    repo: Repo, name: str | None, remote: Mapping[str, Any], log: "_Errors", *, pushing: bool
+) -> Reason:
+    reason = explain(remote, log.errors, pushing=pushing)
+    if reason is not None:
+        return reason
+    if pushing and log.nowhere:
+        return Reason(
+            "Each file of this version must be here or on the remote",
+            "some that are at neither",
+            'run "make repro" or "make pull", then push again',
+        )
+    if any(isinstance(error, CheckoutError | FileNotFoundError) for error in causes(log.errors)):
+        return _reason_of_absence(repo, name, remote)
+    last = str(log.errors[-1]) if log.errors else "an error"
+    return Reason("DVC must end without an error", last, "add ARGS=--verbose to see all that it says")
+
+
+def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) -> Reason:
+    """Ask the remote for a file that did not arrive: DVC takes any failure to look for an absence."""
+    absent = next(_absent(repo), None)
+    if any(out.use_cache and not out.hash_info for out in repo.index.outs):
+        return Reason("Each stage must have run at this commit", "some that have not", 'run "make repro"')
+    if absent is None:
+        return Reason("Each file must be taken from the cache", "some that were not", 'run "dvc checkout"')
+    store = repo.cloud.get_remote(name).odb
+    path = store.oid_to_path(absent)
+    try:
+        store.fs.fs.cat_file(path, start=0, end=1)
+    except FileNotFoundError:
+        return Reason(
+            "Each file of this version must be on the remote",
+            "some that are not",
+            'whoever made it runs "make push" first',
+        )
+    except Exception as error:  # noqa: BLE001 - told as what it is
+        reason = explain(remote, [error], pushing=False)
+        return reason or Reason(f"The remote must give {path}", error, "ask its owner")
+    return Reason(
+        "Each file on the remote must have the content that its name tells",
+        f"another in {path}",
+        'remove it there, then whoever has the data runs "make push"',
+    )
+
+
+def _absent(repo: Repo) -> Iterator[str]:
+    """Give the hashes of this version that the cache lacks."""
+    cache = repo.cache.local
+    for out in repo.index.outs:
+        if not (out.use_cache and out.hash_info):
+            continue
+        if not cache.exists(out.hash_info.value):
+            yield out.hash_info.value
+        elif out.hash_info.isdir:
+            files = Tree.load(cache, out.hash_info)
+            yield from (file.value for _, _, file in files if not cache.exists(file.value))
+
+
+class _Errors(logging.Filter):
+    """Keeps the errors that DVC logs and, unless all is to be seen, off the screen."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        super().__init__()
+        self.quiet = quiet
+        self.errors: list[BaseException] = []
+        self.nowhere = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        absent = record.getMessage().startswith(NOWHERE)
+        self.nowhere |= absent
+        if record.levelno < logging.ERROR:
+            return not (absent and self.quiet)
+        if record.exc_info and record.exc_info[1] is not None:
+            self.errors.append(record.exc_info[1])
+        return not self.quiet
+
+
+@contextmanager
+def _kept(errors: _Errors) -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("dvc", "dvc_objects", "dvc_data")]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    for handler in handlers:
+        handler.addFilter(errors)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(errors)
