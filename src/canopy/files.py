@@ -193,6 +193,11 @@ def sha256(path: str | Path) -> str:
 
     Returns:
         64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -230,7 +230,7 @@ def of_classes(counts: dict[int, int], text: str) -> str:
         ({4: 0}, r"Each class .* must have rows; found none of 4 \(Cottonwood/Willow\): take it out"),
         ({4: 1}, "Each class must have at least 3 rows, one for each split; found class 4 with 1"),
         ({4: 2}, "Each class must have at least 3 rows, one for each split; found class 4 with 2"),
-        ({label: 3 for label in range(1, 8)}, "Each class must have a row in every split|test_size"),
+        (dict.fromkeys(range(1, 8), 3), "Each class must have a row in every split|test_size"),
     ],
     ids=["no row", "one row", "two rows", "three rows each"],
 )

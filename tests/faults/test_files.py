@@ -160,7 +160,7 @@ def test_writers_of_one_folder_at_once(
             assert not can_exchange
             continue
         try:
-            names = set(os.listdir(handle))
+            names = set(os.listdir(handle))  # noqa: PTH208 - of the folder that was opened
             # One that has been replaced since may be half removed.
             with suppress(FileNotFoundError):
                 is_still_there = path.stat().st_ino == os.fstat(handle).st_ino

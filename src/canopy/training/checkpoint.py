@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from canopy.files import atomic_write
+from canopy.tensors import save_tensors
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -18,8 +18,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
     ) -> None:
         if storage_options is not None:
             raise TypeError(f"storage_options must be None; found {storage_options!r}")
-        with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+        save_tensors(checkpoint, path)
 
     def load_checkpoint(
         self,
