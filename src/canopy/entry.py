@@ -67,6 +67,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
             # Here, since a launcher may run the job in another process.
             warnings.showwarning = _log_warning
+            # A log file on a full disk must not drown the message that says so.
+            logging.raiseExceptions = False
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:

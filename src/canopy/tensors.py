@@ -1,5 +1,7 @@
 """Write tensors to a file, whole or not at all."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +18,20 @@ def save_tensors(content: Any, path: str | Path) -> None:
     Raises:
         OSError: If the file cannot be written; the message tells the way out.
     """
-    with atomic_write(path) as temporary:
-        try:
-            torch.save(content, temporary)
-        except RuntimeError:
-            # torch does not tell why it could not write; the file system does.
-            with temporary.open("ab") as file:
-                file.write(bytes(PROBE_BYTES))
-            raise
+    with atomic_write(path) as temporary, telling_why(temporary):
+        torch.save(content, temporary)
+
+
+@contextmanager
+def telling_why(path: Path) -> Iterator[None]:
+    """Say why torch cannot write a file in a block; by itself it tells only that it cannot.
+
+    Raises:
+        OSError: What the file system answers to a write of our own.
+    """
+    try:
+        yield
+    except RuntimeError:
+        with path.open("ab") as file:
+            file.write(bytes(PROBE_BYTES))
+        raise

@@ -13,7 +13,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,8 +58,14 @@ class Forker:
             env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
         )
 
-    def run(self, folder: Path, *argv: str, kill_after: float | None = None) -> Done:
-        """Run a script of the project in a folder; SIGKILL it after some seconds if it still runs."""
+    def run(
+        self,
+        folder: Path,
+        *argv: str,
+        kill_after: float | None = None,
+        kill_when: Callable[[], bool] = lambda: True,
+    ) -> Done:
+        """Run a script of the project in a folder; SIGKILL it some seconds after something is so."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with tempfile.TemporaryDirectory() as name:
@@ -73,11 +79,12 @@ class Forker:
             print(json.dumps(command), file=self._process.stdin, flush=True)
             process = int(self._process.stdout.readline())
             started = time.perf_counter()
-            killer = threading.Timer(kill_after or 0, _kill, args=(process,))
-            if kill_after is not None:
-                killer.start()
+            ended = threading.Event()
+            killer = threading.Thread(target=_kill, args=(process, kill_after, kill_when, ended))
+            killer.start()
             code = int(self._process.stdout.readline())
-            killer.cancel()
+            ended.set()
+            killer.join()
             seconds = time.perf_counter() - started
             return Done(code=code, output=stdout.read_text(), errors=stderr.read_text(), seconds=seconds)
 
@@ -90,11 +97,15 @@ class Forker:
         self._process.wait()
 
 
-def _kill(process: int) -> None:
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
+def _kill(process: int, after: float | None, when: Callable[[], bool], ended: threading.Event) -> None:
+    if after is None:
         return
+    while not when():
+        if ended.wait(0.01):
+            return
+    if not ended.wait(after):
+        with suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,8 +120,8 @@ class Project:
     folder: Path
     forker: Forker
 
-    def run(self, *argv: str, kill_after: float | None = None, check: bool = True) -> Done:
-        done = self.forker.run(self.folder, *argv, kill_after=kill_after)
+    def run(self, *argv: str, check: bool = True, **kill: Any) -> Done:
+        done = self.forker.run(self.folder, *argv, **kill)
         assert not check or done.code == 0, done.errors
         return done
 

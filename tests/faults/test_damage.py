@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import struct
+import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -45,6 +47,24 @@ def zero_a_page(path: Path, generator: random.Random) -> None:
     path.write_bytes(content)
 
 
+def flip_in_a_record(path: Path, generator: random.Random) -> None:
+    """Flip a bit of what an archive holds: between its records, where nobody reads, it would do no harm."""
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda info: info.file_size)
+    # The header in the file has 30 bytes, then the name and padding, of the lengths that it ends with.
+    header = content[record.header_offset : record.header_offset + 30]
+    start = record.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
+    content[start + generator.randrange(record.file_size)] ^= 1 << generator.randrange(8)
+    path.write_bytes(content)
+
+
+CHECKPOINT_DAMAGES = {
+    "cut off": cut_off,
+    "empty": empty,
+    "a bit flipped": flip_in_a_record,
+    "a page of zeros": zero_a_page,
+}
 DAMAGES = {"cut off": cut_off, "empty": empty, "a bit flipped": flip_a_bit, "a page of zeros": zero_a_page}
 
 
@@ -65,7 +85,7 @@ def test_damaged_tensors_do_not_train(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", CHECKPOINT_DAMAGES)
 @pytest.mark.parametrize("command", [EVALUATE, EXPORT, PREDICT_RUN], ids=["evaluate", "export", "predict"])
 def test_a_damaged_checkpoint_is_not_used(
     command: tuple[str, ...],
@@ -78,20 +98,20 @@ def test_a_damaged_checkpoint_is_not_used(
     whole = path.read_bytes()
     for seed in range(N_FLIPS if damage == "a bit flipped" else 1):
         path.write_bytes(whole)
-        DAMAGES[damage](path, random.Random(f"checkpoint {damage} {seed}"))
+        CHECKPOINT_DAMAGES[damage](path, random.Random(f"checkpoint {damage} {seed}"))
         refuses(trained_project, *command, message="best.ckpt must")
         count("corrupted.checkpoints")
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", CHECKPOINT_DAMAGES)
 def test_a_run_does_not_go_on_from_a_damaged_checkpoint(
     damage: str, trained_project: Any, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     project = trained_project
     (run,) = project.folder.glob("logs/train/runs/*")
     path = run / "checkpoints/last.ckpt"
-    DAMAGES[damage](path, random.Random(f"last checkpoint {damage}"))
+    CHECKPOINT_DAMAGES[damage](path, random.Random(f"last checkpoint {damage}"))
     refuses(project, "src/train.py", f"resume={run}", "trainer.max_epochs=3", message="last.ckpt must")
     count("corrupted.checkpoints")
 

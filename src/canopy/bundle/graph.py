@@ -13,6 +13,7 @@ from torch.export import Dim, ExportedProgram
 from canopy.bundle.manifest import INPUT, OUTPUT
 from canopy.prepare.normalization import Affine, QuantileNormal, Scaling
 from canopy.table.spec import OneHotGroup, TableSpec
+from canopy.tensors import telling_why
 
 OPSET = 20
 
@@ -178,7 +179,7 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
     for node in program.graph.nodes:
         # Lines of code and where the project is on this machine.
         node.meta.pop("stack_trace", None)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), telling_why(path):
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
         torch.export.save(program, path)
 
