@@ -179,6 +179,7 @@ def test_a_stage_refuses(
     count("bad_inputs.overrides of stages")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("override", "message"), BAD_RUNS)
 def test_training_refuses(
     override: str, message: str, prepared: Any, refuses: Callable[..., str], count: Callable[..., None]

@@ -68,6 +68,7 @@ CHECKPOINT_DAMAGES = {
 DAMAGES = {"cut off": cut_off, "empty": empty, "a bit flipped": flip_a_bit, "a page of zeros": zero_a_page}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["train.pt", "val.pt", "schema.json"])
 def test_damaged_tensors_do_not_train(

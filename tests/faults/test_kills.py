@@ -32,7 +32,9 @@ TRAIN = (
 )
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=() if stage == "split" else pytest.mark.long) for stage in STAGES]
+)
 def test_a_stage_killed_at_random_moments(stage: str, project: Any, count: Callable[..., None]) -> None:
     """Whatever was there before is replaced by the new whole, or stays; what the killed left goes."""
     before = project.outputs()
@@ -69,6 +71,7 @@ def whole(project: Any) -> dict[str, str]:
     return {name: found for name, found in project.outputs().items() if ".tmp/" not in name}
 
 
+@pytest.mark.long
 def test_fetch_killed_at_random_moments(
     tmp_path: Path, project: Any, sample_csv: str, count: Callable[..., None]
 ) -> None:
