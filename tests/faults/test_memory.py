@@ -21,9 +21,9 @@ BOUND = {
     **dict.fromkeys(("drop_columns", "split", "normalize", "cap_classes", "make_tensors"), 12.0),
     "explore": 16.0,
 }
-# MiB that predicting may take more for ten times the rows, whatever their number: it works block by block. The
-# blocks are small here, since Arrow reads 32 of them ahead: of the command's own of 4 MiB that would be 128 MiB,
-# more than this table has.
+# MiB that predicting may take more for ten times the rows, whatever their number: it works block by block.
+# The blocks are small here, since Arrow reads 32 of them ahead: of the command's own of 4 MiB that would be
+# 128 MiB, more than this table has.
 PREDICT_BOUND = 40.0
 PREDICT = """
 import sys
@@ -32,9 +32,9 @@ from omegaconf import OmegaConf
 from canopy.entry import TRUSTED_TARGETS
 from canopy.evaluation.predict import predict
 kind, model, source, target = sys.argv[1:]
-cfg = {"run": None, "bundle": None, "input": source, "output": target, "batch_size": 4096, "accelerator": "cpu"}
+cfg = {"run": None, "bundle": None, "batch_size": 4096, "accelerator": "cpu"}
 with execution_whitelist(TRUSTED_TARGETS):
-    predict(OmegaConf.create({**cfg, kind: model}), block_bytes=2**17)
+    predict(OmegaConf.create({**cfg, "input": source, "output": target, kind: model}), block_bytes=2**17)
 """
 
 # A process begins with the peak of the one that started it: a small one does.
