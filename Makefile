@@ -17,7 +17,8 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train sweep runs remote push pull serve test lint format benchmark readme tensorboard clean
+.PHONY: help install lock repro train sweep runs remote push pull serve test test-faults lint format benchmark readme \
+    tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,7 +67,11 @@ serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 p
 
 test: $(INSTALLED) ## Run the tests
 	@# Two processes side by side: with threads of their own they would wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m "not long" $(ARGS)
+
+test-faults: $(INSTALLED) ## Run the fault suite, the long tests too, and write reports/faults.json
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults --numprocesses 2 --dist worksteal \
+	    --faults-report reports/faults.json $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style and types
 	$(BIN)/ruff format --check .

@@ -11,9 +11,9 @@ from types import TracebackType
 from typing import Any, TextIO
 
 import hydra
-from hydra.errors import InstantiationException
+from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from canopy.files import readable
 from canopy.params import check_params, mount_params
@@ -44,7 +44,7 @@ TRUSTED_TARGETS = (
 )
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
-MISTAKES = (ValueError, OSError, OmegaConfBaseException)
+MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
 
 # The same of Lightning's, by name: importing it takes seconds that a mistake should not cost.
 LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
@@ -67,6 +67,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
             # Here, since a launcher may run the job in another process.
             warnings.showwarning = _log_warning
+            # A log file on a full disk must not drown the message that says so.
+            logging.raiseExceptions = False
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:
@@ -99,7 +101,11 @@ def _run_folder(resume: str | None, default: str) -> str:
     # Here, since it imports torch.
     from canopy.training.resume import choose_run_folder
 
-    return choose_run_folder(resume, default)
+    try:
+        return choose_run_folder(resume, default)
+    except MISTAKES as error:
+        # Where it needs the folder, Hydra would tell a person's mistake as a defect, with a traceback.
+        raise SystemExit(f"Error: {message_of(error)}") from error
 
 
 def _log_warning(
@@ -117,18 +123,47 @@ def _log_warning(
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
     cause = root_cause(error)
-    mistake = isinstance(cause, MISTAKES) or type(cause).__name__ in LIGHTNING_MISTAKES
+    mistake = isinstance(cause, MISTAKES) or _is_lightnings(cause)
     if not mistake or "HYDRA_FULL_ERROR" in os.environ:
         traceback.print_exception(kind, error, trace)
         return
-    sys.stderr.write(f"Error: {cause}\n")
+    sys.stderr.write(f"Error: {message_of(cause)}\n")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Look through Hydra's wrapper around an error that an instantiated object raised."""
-    while isinstance(error, InstantiationException) and error.__cause__ is not None:
-        error = error.__cause__
+    """Look through the wrappers around a mistake that an instantiated object or a resolver found.
+
+    Whatever else a config's object raises, a `TypeError` for an argument that it does not take, is a mistake
+    in the config all the same: the wrapper stays, which names the key.
+    """
+    while isinstance(error, InstantiationException | InterpolationResolutionError):
+        cause = error.__cause__
+        if cause is None or not (isinstance(cause, MISTAKES) or _is_lightnings(cause)):
+            return error
+        error = cause
     return error
+
+
+def message_of(error: BaseException) -> str:
+    """Put what a person needs of an error on one line; a list of choices stays one.
+
+    Examples:
+        >>> message_of(MissingMandatoryValue("Missing mandatory value: run"))
+        'Missing mandatory value: run'
+    """
+    text = str(error).strip()
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key} must be given; found no value: add {error.full_key}=... to the command"
+    if isinstance(error, OmegaConfBaseException):
+        first = text.partition("\n")[0]
+        return f"{first} (in {error.full_key})" if error.full_key else first
+    if isinstance(error, InstantiationException):
+        return " ".join(text.split())
+    return text
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    return type(error).__name__ in LIGHTNING_MISTAKES

@@ -1,21 +1,35 @@
 """Write files whole or not at all, and tell their content by hash."""
 
+import errno
+import fcntl
+import glob
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from canopy.swap import swap_in
+
+# What is being written, and the file by whose lock its writer is known to be alive.
+TEMPORARY = ".tmp"
+LOCK = "lock"
+
+# What a person can do something about.
+UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
     """Give a temporary path that takes the place of `path` when the block ends without an error.
 
-    A reader sees the old file or the complete new one, whenever the writer is stopped. Missing parent
-    folders are made; after an error the temporary file is removed and `path` is as it was.
+    A reader sees the old file or the complete new one, whenever the writer is stopped; of several writers
+    the last one wins. Missing parent folders are made; after an error the temporary file is removed and
+    `path` is as it was.
 
     Args:
         path: Where the file is to be.
@@ -23,6 +37,9 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     Yields:
         A path in the same folder (a rename across file systems would not be atomic), with the same
         suffix, for libraries that choose the format by it.
+
+    Raises:
+        OSError: If the file cannot be written; the message tells the way out.
 
     Examples:
         >>> import tempfile
@@ -33,12 +50,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.stem}-", dir=path.parent) as folder:
-        temporary = Path(folder) / path.name
+    with _folder_beside(path) as folder:
+        temporary = folder / path.name
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        _sync(temporary)
         temporary.replace(path)
 
 
@@ -46,21 +61,95 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give a temporary folder that takes the place of `path` when the block ends without an error.
 
+    As with `atomic_write`, a reader sees the old folder or the complete new one, and the last writer wins.
+
     Args:
         path: Where the folder is to be; what is there is replaced.
 
     Yields:
         An empty folder beside it.
+
+    Raises:
+        OSError: If the folder cannot be written; the message tells the way out.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
-        folder = Path(temporary) / path.name
+    with _folder_beside(path) as temporary:
+        folder = temporary / path.name
         folder.mkdir()
         yield folder
-        if path.exists():
-            path.rename(Path(temporary) / "replaced")
-        folder.rename(path)
+        for file in folder.rglob("*"):
+            if file.is_file():
+                _sync(file)
+        swap_in(folder, path)
+
+
+@contextmanager
+def _folder_beside(path: Path) -> Iterator[Path]:
+    """Give a folder beside `path`, to prepare there what is to stand at it.
+
+    Who works in one holds a lock there, which the system takes back from a process that is killed: what is
+    left of one is removed by the next command that writes the same path. Where a file system has no locks,
+    it stays.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????{TEMPORARY}"):
+            _remove_if_abandoned(left)
+        with ExitStack() as stack:
+            yield _locked_folder(path, stack)
+    except OSError as error:
+        if error.errno not in UNWRITABLE or _is_elsewhere(error.filename, path.parent):
+            raise
+        raise OSError(
+            f"{path} must be writable; found: {os.strerror(error.errno)}: free some space or give the right "
+            "to write there, or choose another place, then run the same command again"
+        ) from error
+
+
+def _locked_folder(path: Path, stack: ExitStack) -> Path:
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+        # Until it has a lock, another command may take it for an abandoned one and remove it.
+        with suppress(FileNotFoundError):
+            lock = stack.enter_context((folder / LOCK).open("x+b"))
+            stack.callback(_remove, folder)
+            with suppress(OSError):
+                fcntl.flock(lock, fcntl.LOCK_SH)
+            if (folder / LOCK).exists():
+                return folder
+
+
+def _remove_if_abandoned(folder: Path) -> None:
+    try:
+        with (folder / LOCK).open("r+b") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _remove(folder)
+    except FileNotFoundError:
+        # Killed before there was a lock, or after it was removed: there is nothing else in it.
+        with suppress(OSError):
+            folder.rmdir()
+    except OSError:
+        return
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, its lock last: what a kill leaves of it can still be told to be abandoned."""
+    with suppress(OSError):
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK:
+                entry.unlink()
+        shutil.rmtree(folder)
+
+
+def _is_elsewhere(name: object, folder: Path) -> bool:
+    return isinstance(name, str) and not Path(name).absolute().is_relative_to(folder.absolute())
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -104,6 +193,11 @@ def sha256(path: str | Path) -> str:
 
     Returns:
         64 hexadecimal digits.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
     """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

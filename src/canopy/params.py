@@ -1,5 +1,6 @@
 """Read `params.yaml`, and check it."""
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ def mount_params(folder: str | Path = ".") -> None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not YAML.
+        ValueError: If the file is not YAML, or a section is missing.
     """
     path = Path(folder) / "params.yaml"
     if not path.is_file():
@@ -31,8 +32,17 @@ def mount_params(folder: str | Path = ".") -> None:
         )
     try:
         content = OmegaConf.load(path)
-    except YAMLError as error:
-        raise ValueError(f"params.yaml must be YAML; found {' '.join(str(error).split())}") from error
+    except (YAMLError, UnicodeError) as error:
+        raise ValueError(
+            f"params.yaml must be YAML in UTF-8; found {' '.join(str(error).split())}"
+        ) from error
+    sections = [section.name for section in fields(Params)]
+    missing = [name for name in sections if not isinstance(content, DictConfig) or name not in content]
+    if missing:
+        raise ValueError(
+            f"params.yaml must have the sections {', '.join(sections)}; found none of the name {missing[0]}: "
+            'git shows it whole: "git diff params.yaml"'
+        )
     ConfigStore.instance().store(name="params", node=content, provider=str(path), replace=True)
 
 

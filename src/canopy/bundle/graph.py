@@ -14,6 +14,7 @@ from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
 from canopy.bundle.manifest import INPUT, OUTPUT
 from canopy.prepare.normalization import Scaling
 from canopy.table.spec import TableSpec
+from canopy.tensors import telling_why
 
 OPSET = 20
 
@@ -80,7 +81,7 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
     for node in program.graph.nodes:
         # Lines of code and where the project is on this machine.
         node.meta.pop("stack_trace", None)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), telling_why(path):
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
         torch.export.save(program, path)
 

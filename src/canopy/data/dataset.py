@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from canopy.data.schema import Schema
-from canopy.files import atomic_write, sha256
+from canopy.files import sha256
 from canopy.table.spec import SPLITS
+from canopy.tensors import save_tensors
 
 
 class Batch(NamedTuple):
@@ -62,8 +63,7 @@ class TensorRows(Dataset[Batch]):
 
 def save_rows(rows: Batch, path: str | Path) -> None:
     """Write the tensors of a split to one file, atomically."""
-    with atomic_write(path) as temporary:
-        torch.save(rows._asdict(), temporary)
+    save_tensors(rows._asdict(), path)
 
 
 def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:

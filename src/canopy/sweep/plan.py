@@ -108,6 +108,8 @@ class Plan:
         """Refuse what cannot be meant."""
         if self.n_jobs < 1:
             raise ValueError(f"hydra.sweeper.n_jobs must be at least 1; found {self.n_jobs}")
+        if self.n_trials < 1:
+            raise ValueError(f"hydra.sweeper.n_trials must be at least 1; found {self.n_trials}")
         if not 0 <= self.max_failure_rate <= 1:
             raise ValueError(
                 f"hydra.sweeper.max_failure_rate must be from 0 to 1; found {self.max_failure_rate}"

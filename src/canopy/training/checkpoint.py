@@ -3,11 +3,15 @@
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from canopy.files import atomic_write
+from canopy.tensors import save_tensors
+
+# What a damaged file can raise: the archive's reader, the unpickler, torch.
+DAMAGES = (BadZipFile, NotImplementedError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -18,8 +22,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
     ) -> None:
         if storage_options is not None:
             raise TypeError(f"storage_options must be None; found {storage_options!r}")
-        with atomic_write(path) as temporary:
-            torch.save(checkpoint, temporary)
+        save_tensors(checkpoint, path)
 
     def load_checkpoint(
         self,
@@ -47,10 +50,18 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     if not Path(path).is_file():
         raise FileNotFoundError(f"The checkpoint {path} must exist; found no such file; train first")
     try:
+        _check_sums(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
-    except (UnpicklingError, RuntimeError, EOFError, OSError) as error:
+    except DAMAGES as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
             f"{path} must be a whole checkpoint of tensors and plain values; found: {reason}"
         ) from error
     return checkpoint
+
+
+def _check_sums(path: str | Path) -> None:
+    """Check the sums of an archive's records, which torch writes and does not read."""
+    with ZipFile(path) as archive:
+        if (damaged := archive.testzip()) is not None:
+            raise BadZipFile(f"another content of {damaged} than was written")

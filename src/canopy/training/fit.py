@@ -20,6 +20,7 @@ from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import readable, write_json
+from canopy.training.checks import check_training_config, naming
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
 from canopy.training.objective import objective_of, report_to_sweep
@@ -60,13 +61,15 @@ def build_run(cfg: DictConfig) -> Run:
     say_once()
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = instantiate(cfg.data)
-    model: Classifier = instantiate(cfg.model)(schema=data.schema)
+    with naming("model"):
+        model: Classifier = instantiate(cfg.model)(schema=data.schema)
     loggers = instantiate_all(cfg.logger, Logger)
     callbacks = instantiate_all(cfg.callbacks, Callback)
     if not loggers:
         # It has nowhere to write, which Lightning takes for a mistake.
         callbacks = [item for item in callbacks if not isinstance(item, LearningRateMonitor)]
-    trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+    with naming("trainer"):
+        trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
     return Run(data=data, model=model, trainer=trainer)
 
 
@@ -106,6 +109,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     started = time.perf_counter()
     source = None if cfg.repeat is None else RunFolder(cfg.repeat)
     cfg, checkpoint = choose_start(cfg, overrides)
+    check_training_config(cfg)
     run = build_run(cfg)
     require_one_process_per_job(run.trainer)
     best = find_best_callback(run.trainer)

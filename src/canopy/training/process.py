@@ -1,5 +1,6 @@
 """Which process trains a run, and whether it still does."""
 
+import os
 import socket
 from typing import Any
 
@@ -28,3 +29,14 @@ def is_alive(process: dict[str, Any]) -> bool:
         return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False
+
+
+def trains_elsewhere(record: dict[str, Any]) -> bool:
+    """Say whether another process of this machine still trains the run of a record.
+
+    Of one of another machine only that machine could tell.
+    """
+    process = record.get("process")
+    if record.get("status") != "running" or process is None or process["host"] != this_host():
+        return False
+    return process["pid"] != os.getpid() and is_alive(process)

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.environment import hash_project_files
-from canopy.training.process import is_alive
+from canopy.training.process import is_alive, trains_elsewhere
 from canopy.training.run_folder import RECORD, RunFolder, check_same_data
 
 # What may change without making another run of it: how long it trains, what it shows, where copies go.
@@ -64,8 +64,14 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
         The config to go on with, and the checkpoint; None if the run had not saved one yet.
 
     Raises:
-        ValueError: If the run is finished, was trained on other data, or an override contradicts it.
+        ValueError: If the run is finished or still trains, was trained on other data, or an override
+            contradicts it.
     """
+    if trains_elsewhere(run.record):
+        raise ValueError(
+            f"A run to go on with must not be training; found that process {run.record['process']['pid']} "
+            f"still trains {run.path}: stop it first, or start a new run"
+        )
     # What the run was started with is in its config already.
     commands = run.record.get("commands", [{"overrides": []}])
     new = [text for text in overrides if text not in commands[0]["overrides"]]

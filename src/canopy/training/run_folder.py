@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
 from canopy.files import atomic_folder, read_json, write_json, write_text
@@ -22,6 +23,10 @@ DIFF = "git.diff"
 
 # Keys of the config that do not decide how a run trains.
 BOOKKEEPING = ("name", "publish", "repeat", "resume", "resume_step", "run_folder")
+
+# Without them, the file was cut off.
+SECTIONS = ("pipeline", "data", "model")
+RESTORE = 'restore it ("dvc checkout" where DVC keeps it) or train again'
 
 # All that is needed to evaluate, export or repeat the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, NORMALIZATION_FILE, RECORD, REPORT)
@@ -47,7 +52,16 @@ class RunFolder:
     @property
     def config(self) -> DictConfig:
         """The composed config of the run."""
-        config = OmegaConf.load(self.path / CONFIG)
+        path = self.path / CONFIG
+        try:
+            config = OmegaConf.load(path)
+        except (YAMLError, UnicodeError) as error:
+            raise ValueError(
+                f"{path} must be YAML; found {' '.join(str(error).split())}: {RESTORE}"
+            ) from error
+        for section in SECTIONS:
+            if not isinstance(config, DictConfig) or section not in config:
+                raise ValueError(f"{path} must have the section {section}; found none: {RESTORE}")
         assert isinstance(config, DictConfig)
         return config
 

@@ -1,0 +1,272 @@
+"""Parameters, configs and overrides that are no good: each is refused with one message."""
+
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+OUT = ("input=data/raw/covtype.csv", "output=predicted.csv")
+
+# A stage is asked for what its section of params.yaml cannot mean.
+BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
+    "scripts/cap_classes.py": [
+        ("cap_classes.max_per_class=abc", "'abc' of type 'str' could not be converted"),
+        ("cap_classes.max_per_class=300.5", r"\(in cap_classes.max_per_class\)"),
+        ("cap_classes.max_per_class=0", "must be at least 1; found 0"),
+        ("cap_classes.max_per_class=-1", "must be at least 1; found -1"),
+        ("cap_classes.max_per_class=[1]", r"\(in cap_classes.max_per_class\)"),
+        ("cap_class.max_per_class=9", "Did you mean: 'cap_classes'"),
+        ("+cap_classes.max=9", "max"),
+        ("~cap_classes.max_per_class", "max_per_class"),
+        ("cap_classes.max_per_class=[1", "no viable alternative|mismatched|extraneous"),
+        ("seed=null", r"\(in seed\)"),
+        ("seed=-1", r"seed must be from 0 to 2\*\*32 - 1; found -1"),
+        ("seed=4294967296", r"seed must be from 0 to 2\*\*32 - 1; found 4294967296"),
+        ("seed=1.5", r"\(in seed\)"),
+        ("paths.interim=absent", "absent/normalize.csv must exist"),
+        ("preparation=absent", "Could not find 'preparation/absent'"),
+    ],
+    "scripts/drop_columns.py": [
+        ("drop_columns.columns=Soil_Type7", r"\(in drop_columns.columns\)"),
+        ("drop_columns.columns=[Elevatoin]", r"did you mean 'Elevation'\?"),
+        ("drop_columns.columns=[Cover_Type]", "target must stay"),
+        ("drop_columns.columns=['*']", "target must stay"),
+        ("drop_columns.columns=[Soil_Type99*]", "which matches none"),
+        ("paths.raw=absent.csv", "table absent.csv must exist"),
+        ("paths.raw=data", "table data must exist"),
+        ("table.target.column=Covertype", r"'Covertype'; found .*did you mean 'Cover_Type'"),
+        ("table.target.classes={1: Aspen, 2: Aspen}", "'Aspen' twice|must be one of"),
+        ("table.target.classes={a: Aspen}", "table.target.classes|converted"),
+        ("table.numeric.Slope.range=[90, 0]", r"range as \[least, greatest\].*found \[90"),
+        ("table.numeric.Slope.range=[0]", r"range as \[least, greatest\]"),
+        ("table.numeric.Slope.range=[a, b]", "range"),
+        ("table.numeric.Slope=null", "Slope"),
+        ("+table.numeric.Wind={unit: m, meaning: Wind}", "must have the column 'Wind'"),
+    ],
+    "scripts/split.py": [
+        ("split.test_size=2", "split.test_size must be between 0 and 1; found 2"),
+        ("split.test_size=0", "split.test_size must be between 0 and 1; found 0"),
+        ("split.test_size=nan", "split.test_size must be between 0 and 1; found nan"),
+        ("split.val_size=1", "split.val_size must be between 0 and 1; found 1"),
+        ("split.val_size=half", r"\(in split.val_size\)"),
+        ("split.test_size=0.9999", "split.test_size or split.val_size|test_size|at least"),
+        ("split.method=random", r"\(in split.method\)"),
+        ("split.method=ordered", "number of rows with split.method=ordered; found 0.2"),
+        ("split.method=leave_out", "must be a one-hot column with split.method=leave_out; found None"),
+        ("split.method=leave_out split.left_out=Elevation", "must be a one-hot column .*'Elevation'"),
+        ("split.method=ordered split.test_size=4000 split.val_size=4000", "must leave rows to train"),
+    ],
+    "scripts/normalize.py": [
+        ("normalize.methods=[{columns: ['*'], methd: a}]", "methd"),
+        ("normalize.methods=[{columns: ['*'], method: zscore}]", "found 'zscore'"),
+        ("normalize.methods=[{columns: [Slope], method: z_score}]", "must match each numeric column"),
+        ("normalize.methods=[]", "must match each numeric column"),
+        ("normalize.methods=[{columns: [Soil_Type1], method: none}]", "matches none"),
+        ("normalize.methods=z_score", r"\(in normalize.methods\)"),
+    ],
+    "scripts/make_tensors.py": [
+        ("paths.interim=absent", "must exist"),
+        ("paths.reports=absent", "class_cap.json must exist"),
+        ("paths.processed=absent", "must exist|No such file"),
+    ],
+    "scripts/explore.py": [
+        ("explore.high_correlation=much", r"\(in explore.high_correlation\)"),
+        ("explore.n_mutual_information_rows=0", "n_mutual_information_rows"),
+        ("explore.n_mutual_information_rows=-5", "n_mutual_information_rows"),
+    ],
+    "scripts/fetch.py": [
+        ("fetch.sha256=abc fetch.sources=[]", "One source must give the table"),
+        ("fetch.timeout_seconds=long", r"\(in fetch.timeout_seconds\)"),
+    ],
+    "scripts/compose.py": [
+        ("train.experiment=absent", "Could not find 'experiment/absent'"),
+        ("train.overrides='trainer.max_epoch=3'", "max_epoch"),
+        ('train.overrides="\'"', "quotation"),
+    ],
+}
+
+BAD_RUNS: list[tuple[str, str]] = [
+    ("trainer.max_epoch=1", "Did you mean: 'max_epochs'?"),
+    ("model=mpl", "Could not find 'model/mpl'"),
+    ("experiment=absent", "Could not find 'experiment/absent'"),
+    ("trainer=gpu trainer.devices=99", "gpu"),
+    ("trainer.devices=0", "devices"),
+    ("trainer.devices=-3", "devices"),
+    ("trainer.accelerator=abacus", "abacus"),
+    ("trainer.precision=7", "7"),
+    ("trainer.max_epochs=abc", "abc"),
+    ("trainer.max_epochs=-5", "-5"),
+    ("trainer.limit_train_batches=1.5", r"1\.5"),
+    ("trainer.strategy=absent", "absent"),
+    ("trainer.gradient_clip_val=-1", "gradient_clip_val|clip"),
+    ("data.batch_size=0", "batch_size"),
+    ("data.batch_size=-1", "batch_size"),
+    ("data.batch_size=many", "batch_size|many"),
+    ("data.eval_batch_size=0", "batch_size"),
+    ("data.n_workers=-1", "workers"),
+    ("data.folder=absent", "absent/schema.json must exist"),
+    ("pipeline.paths.processed=absent", "absent/schema.json must exist"),
+    ("model.optimizer.lr=-1", "learning rate|lr"),
+    ("model.optimizer.lr=fast", "lr|fast"),
+    ("model.optimizer.weight_decay=-1", "weight_decay"),
+    ("model.net.hidden=[0]", "hidden"),
+    ("model.net.hidden=[-4]", "hidden"),
+    ("model.net.hidden=abc", "hidden"),
+    ("model.net.dropout=2", "dropout"),
+    ("model.net.dropout=-0.1", "dropout"),
+    ("model.net._target_=os.system", "os.system"),
+    ("model.net._target_=canopy.nets.mlp.Absent", "Absent"),
+    ("+model.net.colour=red", "colour"),
+    ("callbacks.early_stopping.patience=-1", "patience"),
+    ("callbacks.early_stopping.mode=up", "mode"),
+    ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be at least 0; found -1"),
+    ("objective.monitor=val/none", "val/none"),
+    ("objective.mode=up", "up"),
+    ("objective.returns=[best.nothing]", "nothing"),
+    ("seed=abc", "seed|abc"),
+    ("seed=-1", "seed|-1"),
+    ("resume=absent", "must hold config.yaml; found none in absent"),
+    ("repeat=absent", "must hold config.yaml; found none in absent"),
+    ("repeat=a resume=b", "must hold config.yaml; found none in [ab]|repeat"),
+    ("logger=absent", "Could not find 'logger/absent'"),
+    ("sweep=mlp_quick hydra.sweeper.n_trials=-1 -m", "n_trials"),
+    ("sweep=mlp_quick hydra.sweeper.n_jobs=0 -m", "n_jobs"),
+    (
+        "hydra/sweeper=optuna hydra.sweeper.direction=maximize hydra.sweeper.storage=no_url -m",
+        "storage must be",
+    ),
+]
+
+BAD_USES: list[tuple[str, str, str]] = [
+    ("src/evaluate.py", "run=absent", "must hold config.yaml; found none in absent"),
+    ("src/evaluate.py", "", "run"),
+    ("src/export.py", "run=absent", "must hold config.yaml; found none in absent"),
+    ("src/compress.py", "run=absent", "must hold config.yaml; found none in absent"),
+    ("src/predict.py", "input=a.csv output=b.csv", "One of run and bundle must say what predicts"),
+    ("src/predict.py", "run=a bundle=b input=a.csv output=b.csv", "One of run and bundle must say"),
+    ("src/predict.py", "bundle=absent input=a.csv output=b.csv", "absent/model.json must exist"),
+    ("src/predict.py", "run=absent input=a.csv output=b.csv", "must hold config.yaml; found none in absent"),
+    ("src/serve.py", "bundle=absent", "absent/model.json must exist"),
+    ("src/serve.py", "port=99999", "port"),
+    ("src/serve.py", "workers=0", "workers"),
+]
+
+
+def words(text: str) -> list[str]:
+    """Split the overrides of a case; only those of several words without blanks are split."""
+    parts = text.split(" ")
+    return parts if all("=" in part or part == "-m" for part in parts) else [text] if text else []
+
+
+STAGE_CASES = [(script, *case) for script, cases in BAD_OVERRIDES.items() for case in cases]
+
+
+@pytest.mark.parametrize(("script", "override", "message"), STAGE_CASES)
+def test_a_stage_refuses(
+    script: str,
+    override: str,
+    message: str,
+    prepared: Any,
+    refuses: Callable[..., str],
+    count: Callable[..., None],
+) -> None:
+    refuses(prepared, script, *words(override), message=message)
+    count("bad_inputs.overrides of stages")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("override", "message"), BAD_RUNS)
+def test_training_refuses(
+    override: str, message: str, prepared: Any, refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    quick = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
+    refuses(prepared, "src/train.py", *quick, *words(override), message=message)
+    count("bad_inputs.overrides of training")
+
+
+@pytest.mark.parametrize(("script", "override", "message"), BAD_USES)
+def test_what_uses_a_model_refuses(
+    script: str,
+    override: str,
+    message: str,
+    prepared: Any,
+    refuses: Callable[..., str],
+    count: Callable[..., None],
+) -> None:
+    refuses(prepared, script, *words(override), message=message)
+    count("bad_inputs.overrides of other commands")
+
+
+BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
+    "empty": (lambda text: "", "params.yaml"),
+    "a list": (lambda text: "- seed\n- 1\n", "params.yaml"),
+    "a text": (lambda text: "seed", "params.yaml"),
+    "a tab": (lambda text: text.replace("  ", "\t", 1), "params.yaml must be YAML"),
+    "a bracket that is not closed": (lambda text: text + "more: [1, 2\n", "params.yaml must be YAML"),
+    "a key twice": (
+        lambda text: text + "seed: 1\n",
+        "params.yaml must be YAML in UTF-8; found .*duplicate key seed",
+    ),
+    "marks of a conflict": (lambda text: "<<<<<<< HEAD\n" + text, "params.yaml"),
+    "bytes": (lambda text: bytes(range(256)), "params.yaml"),
+    "UTF-16": (lambda text: text.encode("utf-16"), "params.yaml|UTF"),
+    "Latin 1": (lambda text: (text + "# ä\n").encode("latin-1"), "params.yaml must be"),
+    "an unknown section": (lambda text: text + "colours: {red: 1}\n", "colours"),
+    "a section missing": (
+        lambda text: text.replace("drop_columns:", "dropped:"),
+        "none of the name drop_columns",
+    ),
+    "a word for a number": (lambda text: text.replace("seed: 42", "seed: many"), r"'many' .*\(in seed\)"),
+    "a number missing": (lambda text: text.replace("seed: 42", "seed:"), r"\(in seed\)"),
+    "an interpolation of nothing": (lambda text: text.replace("seed: 42", "seed: ${absent}"), "absent"),
+    "an object": (lambda text: text + "x: !!python/object/apply:os.getcwd []\n", "params.yaml must be YAML"),
+    "cut off in a section": (lambda text: text[: len(text) // 2].rpartition(":")[0], "params.yaml"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PARAMS)
+def test_a_params_file_is_refused(
+    name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    change, message = BAD_PARAMS[name]
+    path = project.folder / "params.yaml"
+    changed = change(path.read_text())
+    path.write_bytes(changed.encode() if isinstance(changed, str) else changed)
+    refuses(project, "scripts/split.py", message=message)
+    count("corrupted.params.yaml")
+
+
+@pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py", "src/predict.py"])
+def test_without_params_a_command_says_where_to_run(
+    script: str, tmp_path: Path, prepared: Any, count: Callable[..., None]
+) -> None:
+    done = prepared.forker.run(tmp_path, script, *(OUT if "predict" in script else ()))
+    assert done.code == 1
+    assert "must run in the project's folder, beside params.yaml; found none in" in done.errors
+    assert "Traceback" not in done.errors
+    count("vanished_inputs.params.yaml")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("scripts/split.py", "split.test_size=2"),
+        ("scripts/drop_columns.py", "paths.raw=absent.csv"),
+        ("src/predict.py", "bundle=absent", *OUT),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_process_of_its_own_says_the_same(command: tuple[str, ...], prepared: Any) -> None:
+    """The commands of this suite are forks of a process that has imported what they import."""
+    process: subprocess.Popen[str] = prepared.start(*command)
+    _, errors = process.communicate(timeout=60)
+    done = prepared.run(*command, check=False)
+    assert (process.returncode, done.code) == (1, 1)
+    shown = [[row for row in text.splitlines() if "Traceback: " not in row] for text in (errors, done.errors)]
+    assert shown[0] == shown[1]
+    assert done.code != -signal.SIGKILL

@@ -1,0 +1,201 @@
+"""A disk that is full, a folder that cannot be written, an input that is gone: told, nothing else changed."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.faults
+
+STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
+# A seed of its own, so that the outputs differ from those that are there.
+OPTIONS = ("seed=7", "drop_columns.columns=[Soil_Type1]")
+QUICK = (
+    *("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[16]", "callbacks.progress_bar=null"),
+    "trainer.enable_progress_bar=false",
+)
+INPUTS = {
+    "explore": ("data/raw/covtype.csv",),
+    "drop_columns": ("data/raw/covtype.csv",),
+    "split": ("data/interim/drop_columns.csv",),
+    "normalize": ("data/interim/split.csv",),
+    "cap_classes": ("data/interim/normalize.csv",),
+    "make_tensors": (
+        *("data/interim/cap_classes.csv", "reports/class_cap.json", "data/processed/normalization.json"),
+    ),
+}
+
+
+@pytest.fixture
+def on_small_disk(tmp_path: Path, mounted: Callable[..., Any]) -> Callable[..., Any]:
+    """Put a folder of a project on a file system with some KiB to spare, with what is in it."""
+
+    def put(project: Any, name: str, free_kib: int) -> Any:
+        folder = project.folder / name
+        kept = tmp_path / "kept"
+        shutil.copytree(folder, kept)
+        # Each file takes whole pages of 4 KiB.
+        size = sum(path.stat().st_size // 4096 + 2 for path in kept.rglob("*")) * 4 + free_kib
+        disk = mounted(folder, "-t", "tmpfs", "-o", f"size={size}k", "tmpfs")
+        disk.__enter__()
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        return disk
+
+    return put
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_on_a_full_disk(
+    stage: str,
+    project: Any,
+    on_small_disk: Callable[..., Any],
+    refuses: Callable[..., str],
+    count: Callable[..., None],
+) -> None:
+    name = "reports" if stage == "explore" else "data"
+    disk = on_small_disk(project, name, 4)
+    try:
+        refuses(
+            project, f"scripts/{stage}.py", *OPTIONS[:1], message="must be writable; found: No space left"
+        )
+        assert project.left_behind() == []
+    finally:
+        disk.__exit__(None, None, None)
+    count(f"full_disks.{stage}")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_in_a_read_only_folder(
+    stage: str,
+    project: Any,
+    read_only: Callable[..., Any],
+    refuses: Callable[..., str],
+    count: Callable[..., None],
+) -> None:
+    folder = project.folder / ("reports" if stage == "explore" else "data")
+    with read_only(folder):
+        refuses(project, f"scripts/{stage}.py", message="must be writable; found: Read-only file system")
+    count(f"read_only_folders.{stage}")
+
+
+@pytest.mark.parametrize(("stage", "name"), [(stage, name) for stage in STAGES for name in INPUTS[stage]])
+def test_an_input_of_a_stage_is_gone(
+    stage: str, name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    (project.folder / name).unlink()
+    told = refuses(project, f"scripts/{stage}.py", message=f"{name} must exist; found no such file")
+    assert "run" in told
+    count(f"vanished_inputs.{stage}")
+
+
+@pytest.mark.parametrize(
+    "name", ["schema.json", "train.pt", "val.pt", "normalization.json"], ids=lambda name: str(name)
+)
+def test_an_input_of_training_is_gone(
+    name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    (project.folder / "data/processed" / name).unlink()
+    refuses(project, "src/train.py", *QUICK, message=f"{name} must exist; found no such file")
+    count("vanished_inputs.training")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("evaluate", "models/trained/checkpoints/best.ckpt"),
+        ("evaluate", "models/trained/schema.json"),
+        ("evaluate", "data/processed/test.pt"),
+        ("evaluate", "models/trained/config.yaml"),
+        ("export", "models/trained/checkpoints/best.ckpt"),
+        ("export", "models/trained/normalization.json"),
+        ("export", "data/raw/covtype.csv"),
+        ("export", "data/interim/split.csv"),
+        ("export", "data/processed/test.pt"),
+        ("export", "reports/metrics.json"),
+        ("predict", "models/canopy/model.onnx"),
+        ("predict", "models/canopy/model.json"),
+        ("predict", "data/raw/covtype.csv"),
+    ],
+)
+def test_an_input_of_what_uses_a_model_is_gone(
+    command: str, name: str, trained_project: Any, refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    (trained_project.folder / name).unlink()
+    last = Path(name).name
+    refuses(
+        trained_project, *USES[command], message=f"{last} must exist|must hold {last}|{last}.* must exist"
+    )
+    count(f"vanished_inputs.{command}")
+
+
+USES = {
+    "evaluate": ("src/evaluate.py", "run=models/trained", "output=reports"),
+    "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
+    "predict": (
+        "src/predict.py",
+        "bundle=models/canopy",
+        "input=data/raw/covtype.csv",
+        "output=reports/p.csv",
+    ),
+}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("command", "name"), [("evaluate", "reports"), ("export", "models"), ("predict", "reports")]
+)
+@pytest.mark.parametrize("kind", ["full", "read-only"])
+def test_what_uses_a_model_cannot_write(
+    kind: str,
+    command: str,
+    name: str,
+    trained_project: Any,
+    read_only: Callable[..., Any],
+    on_small_disk: Callable[..., Any],
+    refuses: Callable[..., str],
+    count: Callable[..., None],
+) -> None:
+    project = trained_project
+    if kind == "full":
+        disk = on_small_disk(project, name, 4)
+        try:
+            refuses(project, *USES[command], message="must be writable; found: No space left")
+        finally:
+            disk.__exit__(None, None, None)
+        count(f"full_disks.{command}")
+        return
+    folder = project.folder / name
+    with read_only(folder):
+        refuses(project, *USES[command], message="must be writable; found: Read-only file system")
+    count(f"read_only_folders.{command}")
+
+
+@pytest.mark.long
+def test_training_on_a_full_disk_goes_on_when_there_is_room(
+    project: Any, mounted: Callable[..., Any], refuses: Callable[..., str], count: Callable[..., None]
+) -> None:
+    """The run keeps its last whole checkpoint; `resume` goes on from it."""
+    logs = project.folder / "logs"
+    shutil.rmtree(logs)
+    logs.mkdir()
+    options = (
+        *("src/train.py", "trainer=cpu", "trainer.max_epochs=6", "model.net.hidden=[16]"),
+        *("callbacks.progress_bar=null", "callbacks.resume_checkpoint.every_n_seconds=0"),
+        *("callbacks.early_stopping.patience=100", "trainer.enable_progress_bar=false", "name=run"),
+    )
+    expected = project.copy(project.folder.with_name("expected"))
+    expected.run(*options)
+    (made,) = expected.folder.glob("logs/train/runs/*")
+    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file()) // 1024
+    # Room for a checkpoint, not for two and the next one.
+    with mounted(logs, "-t", "tmpfs", "-o", f"size={size * 6 // 10}k", "tmpfs"):
+        refuses(project, *options, message="must be writable; found: No space left|No space left on device")
+        (run,) = logs.glob("train/runs/*")
+        assert not [*run.rglob("*.tmp")]
+        shutil.copytree(run, project.folder / "saved")
+    done = project.run("src/train.py", "resume=saved")
+    assert done.code == 0
+    count("full_disks.training")

@@ -1,0 +1,311 @@
+"""SIGKILL at random moments, then the same command again: the result is that of a command never killed."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import torch
+from optuna.trial import TrialState
+
+pytestmark = pytest.mark.faults
+
+ROOT = Path(__file__).parents[2]
+STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
+N_STAGE_KILLS = 5
+TRAIN = (
+    *("src/train.py", "trainer=cpu", "trainer.max_epochs=25", "model.net.hidden=[16]", "data.batch_size=32"),
+    *("model.net.dropout=0.2", "callbacks.early_stopping.patience=100", "callbacks.progress_bar=null"),
+    *("trainer.enable_progress_bar=false", "callbacks.resume_checkpoint.every_n_seconds=0", "resume=auto"),
+    *("publish.run=models/trained", "publish.report=reports/train.json"),
+)
+
+
+@pytest.mark.parametrize(
+    "stage", [pytest.param(stage, marks=() if stage == "split" else pytest.mark.long) for stage in STAGES]
+)
+def test_a_stage_killed_at_random_moments(stage: str, project: Any, count: Callable[..., None]) -> None:
+    """Whatever was there before is replaced by the new whole, or stays; what the killed left goes."""
+    before = project.outputs()
+    # A seed of its own, so that the outputs differ from those that are there.
+    command = (f"scripts/{stage}.py", "seed=7", "normalize.methods=[{columns: ['*'], method: min_max}]")
+    expected_in = project.copy(project.folder.with_name("expected"))
+    seconds = expected_in.run(*command).seconds
+    expected = expected_in.outputs()
+    changed = {name for name in before if expected[name] != before[name]}
+    generator = random.Random(f"kills of {stage}")
+    n_kills = 0
+    for _ in range(100):
+        if n_kills == N_STAGE_KILLS:
+            break
+        # The later half is where a stage works and writes.
+        done = project.run(*command, kill_after=generator.uniform(0.4, 1) * seconds, check=False)
+        if done.code == 0:
+            continue
+        assert done.code == -signal.SIGKILL
+        n_kills += 1
+        # Each file by itself is the old one or the new one.
+        for name, found in whole(project).items():
+            assert found in (before[name], expected[name]), name
+    assert n_kills == N_STAGE_KILLS
+    project.run(*command)
+    assert project.outputs() == expected
+    assert project.left_behind() == []
+    assert changed or stage in ("explore", "drop_columns", "cap_classes", "make_tensors")
+    count(f"kills.{stage}", n_kills)
+
+
+def whole(project: Any) -> dict[str, str]:
+    """Give the hashes of a project's outputs without what killed commands left beside them."""
+    return {name: found for name, found in project.outputs().items() if ".tmp/" not in name}
+
+
+@pytest.mark.long
+def test_fetch_killed_at_random_moments(
+    tmp_path: Path, project: Any, sample_csv: str, count: Callable[..., None]
+) -> None:
+    """Half a download is never taken for the table."""
+    raw = project.folder / "data/raw/covtype.csv"
+    expected = raw.read_bytes()
+    archive = tmp_path / "slow.py"
+    archive.write_text(SLOW_SERVER)
+    server = subprocess.Popen(
+        [sys.executable, str(archive), str(ROOT / "tests/data/covertype.zip")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert server.stdout is not None
+    try:
+        url = f"http://127.0.0.1:{server.stdout.readline().strip()}/covertype.zip"
+        source = f"fetch.sources=[{{url: '{url}', member: covtype.data.gz, has_header: false}}]"
+        raw.unlink()
+        generator = random.Random("kills of fetch")
+        for _ in range(N_STAGE_KILLS):
+            done = project.run("scripts/fetch.py", source, kill_after=generator.uniform(0.3, 1), check=False)
+            assert done.code == -signal.SIGKILL
+            assert not raw.exists()
+        project.run("scripts/fetch.py", source)
+    finally:
+        server.kill()
+        server.wait()
+        server.stdout.close()
+    assert raw.read_bytes() == expected
+    assert project.left_behind() == []
+    count("kills.fetch", N_STAGE_KILLS)
+
+
+# Sends an archive in two seconds.
+SLOW_SERVER = """
+import http.server, sys, time
+content = open(sys.argv[1], "rb").read()
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        for start in range(0, len(content), len(content) // 20 + 1):
+            self.wfile.write(content[start : start + len(content) // 20 + 1])
+            time.sleep(0.1)
+    def log_message(self, *arguments):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    loaded: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
+    return loaded
+
+
+@pytest.mark.long
+def test_training_killed_at_random_moments(prepared: Any, tmp_path: Path, count: Callable[..., None]) -> None:
+    """The pipeline's own command goes on with its run each time and ends with the same weights."""
+    reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
+    reference.run(*TRAIN)
+    generator = random.Random("kills of training")
+
+    def saved() -> set[int]:
+        return {
+            path.stat().st_mtime_ns for path in project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
+        }
+
+    n_kills = 5
+    for _ in range(n_kills):
+        before = saved()
+        done = project.run(
+            *TRAIN,
+            kill_when=lambda before=before: saved() != before,
+            kill_after=generator.uniform(0, 0.3),
+            check=False,
+        )
+        assert done.code == -signal.SIGKILL, "the run must be long enough for all kills"
+        assert not (project.folder / "models/trained").exists()
+    project.run(*TRAIN)
+    runs = [*project.folder.glob("logs/train/runs/*/run.json")]
+    finished = [path for path in runs if json.loads(path.read_text())["status"] == "finished"]
+    assert len(finished) == 1
+    assert len(json.loads(finished[0].read_text())["commands"]) == n_kills + 1
+    found, expected = (
+        weights(of.folder / "models/trained/checkpoints/best.ckpt") for of in (project, reference)
+    )
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert not list(finished[0].parent.rglob("*.tmp"))
+    assert project.left_behind() == []
+    count("kills.training", n_kills)
+
+
+@pytest.mark.long
+def test_evaluation_and_export_killed_at_random_moments(
+    trained_project: Any, count: Callable[..., None]
+) -> None:
+    """A bundle is the old one or the new one, whole, and the same command makes the new one."""
+    project = trained_project
+    bundle = project.folder / "models/canopy"
+    commands = {
+        "evaluation": ("src/evaluate.py", "run=models/trained", "output=reports"),
+        "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
+    }
+    old = json.loads((bundle / "model.json").read_text())["files"]
+    for name, command in commands.items():
+        before = whole(project)
+        seconds = project.run(*command).seconds
+        after = whole(project)
+        generator = random.Random(f"kills of {name}")
+        n_kills = 0
+        for _ in range(30):
+            if n_kills == 4:
+                break
+            done = project.run(*command, kill_after=generator.uniform(0.3, 1) * seconds, check=False)
+            if done.code == -signal.SIGKILL:
+                n_kills += 1
+                project.run(
+                    "src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=p.csv"
+                )
+        assert n_kills == 4
+        project.run(*command)
+        # Of the bundle, the graphs' files name no time and no process.
+        same = [key for key in before if before[key] == after[key]]
+        found = whole(project)
+        assert len(same) > 10
+        assert {key: found[key] for key in same} == {key: before[key] for key in same}
+        assert found.keys() == before.keys()
+        assert project.left_behind() == []
+        count(f"kills.{name}", n_kills)
+    assert json.loads((bundle / "model.json").read_text())["files"]["model.onnx"] == old["model.onnx"]
+
+
+@pytest.mark.long
+def test_a_sweep_killed_at_random_moments(prepared: Any, tmp_path: Path, count: Callable[..., None]) -> None:
+    """Each point of a grid is trained to its end once, with the value of a sweep never killed."""
+    options = [
+        *("-m", "trainer=cpu", "trainer.max_epochs=4", "model.net.hidden=[16]", "data.batch_size=64"),
+        *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
+        *(
+            "hydra/sweeper=optuna",
+            "hydra/sweeper/sampler=grid",
+            "model.optimizer.lr=choice(0.001,0.003,0.01)",
+        ),
+        *("model.net.dropout=choice(0.0,0.1)", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"),
+        "hydra.sweeper.direction=maximize",
+        *("hydra.sweeper.study_name=killed", "hydra.sweeper.storage=sqlite:///logs/sweeps.db"),
+    ]
+    reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
+    seconds = reference.run("src/train.py", *options).seconds
+    generator = random.Random("kills of sweeps")
+    n_kills = 0
+    for _ in range(10):
+        if n_kills == 5:
+            break
+        done = project.run(
+            "src/train.py", *options, kill_after=generator.uniform(0.1, 0.4) * seconds, check=False
+        )
+        if done.code == 0:
+            break
+        n_kills += 1
+    assert n_kills >= 3
+    project.run("src/train.py", *options)
+    found, expected = (points(of.folder / "logs/sweeps.db") for of in (project, reference))
+    assert len(expected) == 6
+    assert found == expected
+    with closing(sqlite3.connect(project.folder / "logs/sweeps.db")) as connection:
+        assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
+    count("kills.sweep", n_kills)
+
+
+def points(path: Path) -> list[tuple[Any, ...]]:
+    """Give parameters and value of each trial that came to its end."""
+    study = optuna.load_study(study_name="killed", storage=f"sqlite:///{path}")
+    done = study.get_trials(states=(TrialState.COMPLETE, TrialState.PRUNED))
+    return sorted((*sorted(trial.params.items()), trial.value) for trial in done)
+
+
+@pytest.mark.long
+def test_dvc_killed_at_random_moments(dvc_project: Any, count: Callable[..., None]) -> None:
+    """`dvc repro` again: the lock file says the same, and every output is there as it says."""
+    folder = dvc_project
+    dvc(folder, "repro", "make_tensors")
+    expected = (folder / "dvc.lock").read_bytes()
+    forget(folder)
+    generator = random.Random("kills of dvc")
+    n_kills = 0
+    started = time.perf_counter()
+    dvc(folder, "repro", "make_tensors")
+    seconds = time.perf_counter() - started
+    forget(folder)
+    for _ in range(4):
+        process = subprocess.Popen(
+            dvc_command("repro", "make_tensors"),
+            cwd=folder,
+            env=environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        time.sleep(generator.uniform(0.2, 0.7) * seconds)
+        assert process.poll() is None
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        n_kills += 1
+    dvc(folder, "repro", "make_tensors")
+    assert (folder / "dvc.lock").read_bytes() == expected
+    assert "up to date" in dvc(folder, "status", "make_tensors")
+    assert [*(folder / "data").rglob("*.tmp")] == []
+    count("kills.dvc repro", n_kills)
+
+
+def environment() -> dict[str, str]:
+    scripts = Path(sys.executable).parent
+    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": "src"}
+
+
+def dvc_command(*words: str) -> list[str]:
+    return [str(Path(sys.executable).parent / "dvc"), *words]
+
+
+def dvc(folder: Path, *words: str) -> str:
+    done = subprocess.run(
+        dvc_command(*words), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def forget(folder: Path) -> None:
+    """Take away what the stages made, and what DVC knows of it."""
+    for name in ("data/interim", "data/processed", ".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "dvc.lock").unlink()
