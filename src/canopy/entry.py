@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import readable
 from canopy.params import check_params, mount_params
+from canopy.passwords import refuse_passwords
 from canopy.run_name import run_name
 
 log = logging.getLogger("warnings")
@@ -82,6 +83,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
             mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             OmegaConf.register_resolver("run_name", run_name, replace=True)

@@ -18,7 +18,8 @@ def git_sha() -> str | None:
 def git_diff() -> str:
     """Give what `git apply` needs to make the working tree's code of that commit, empty if nothing.
 
-    Changes of tracked files but reports, and new files below `CODE` that git does not ignore.
+    Changes of tracked files but reports and DVC's settings, and new files below `CODE` that git does not
+    ignore.
     """
     index = _git("rev-parse", "--path-format=absolute", "--git-path", "index").strip()
     if not index or not Path(index).is_file():
@@ -30,7 +31,10 @@ def git_diff() -> str:
         if folders:
             _git("add", "--intent-to-add", "--", *folders, index=copy)
         return _git(
-            "diff", "--binary", "HEAD", "--", ".", ":(exclude)reports", ":(exclude)dvc.lock", index=copy
+            *("diff", "--binary", "HEAD", "--", "."),
+            # No code: what stages write, and addresses of data, which may have passwords in them.
+            *(":(exclude)reports", ":(exclude)dvc.lock", ":(exclude).dvc"),
+            index=copy,
         )
 
 
