@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from yaml import YAMLError
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
 from canopy.files import atomic_folder, read_json, write_json, write_text
@@ -46,9 +47,20 @@ class RunFolder:
 
     @property
     def config(self) -> DictConfig:
-        """The composed config of the run."""
-        config = OmegaConf.load(self.path / CONFIG)
-        assert isinstance(config, DictConfig)
+        """The composed config of the run.
+
+        Raises:
+            ValueError: If the file holds anything but a mapping of plain values.
+        """
+        path = self.path / CONFIG
+        try:
+            config = OmegaConf.load(path)
+        except YAMLError as error:
+            raise ValueError(
+                f"{path} must be YAML of plain values; found {' '.join(str(error).split())}"
+            ) from error
+        if not isinstance(config, DictConfig):
+            raise ValueError(f"{path} must be a mapping; found a list: take another run folder")
         return config
 
     def save_config(self, config: DictConfig) -> None:
