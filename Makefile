@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
+# requirements.hashed.lock: each package by its hash (docs/security.md).
+LOCK ?= requirements.lock
 
 # `make repro DATA=penguins`: a data set of datasets/ instead of the one in the project's folder.
 WORK := $(if $(DATA),datasets/$(DATA),.)
@@ -17,20 +19,20 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock repro train sweep runs remote push pull serve test test-faults lint format benchmark readme \
-    tensorboard clean
+.PHONY: help install lock audit repro small metrics train sweep runs remote push pull serve test test-faults lint \
+    format benchmark readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## Create .venv and install the locked packages and canopy
 
-$(INSTALLED): requirements.lock pyproject.toml
+$(INSTALLED): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] == (3, 11) else \
 	"Canopy needs Python 3.11; found %d.%d as $(PYTHON). Name another one: make PYTHON=/path/to/python3.11" % v[:2])'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages into $(VENV) (about two minutes) ..."
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(LOCK)
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	@$(BIN)/python -m pip check
 	@touch $@
@@ -39,10 +41,23 @@ lock: $(INSTALLED) ## Pin again what pyproject.toml asks for (ARGS=--upgrade: ne
 	$(BIN)/pip-compile $(ARGS) --output-file requirements.lock pyproject.toml
 	@# A local build (torch's "+cpu") exists only where it was found; the lock names the release.
 	@sed -i.bak -E 's/^([A-Za-z0-9._-]+==[^+ ]+)\+[a-z0-9]+/\1/' requirements.lock && rm requirements.lock.bak
+	@# The same versions and, for all systems at once, the libraries that torch of the package index needs.
+	$(BIN)/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --extra dev \
+	    --constraint requirements.lock --annotation-style line --output-file requirements.hashed.lock pyproject.toml
+
+audit: $(INSTALLED) ## Look for known vulnerabilities of the locked packages
+	@# Strict: a package that could not be looked up is a failure.
+	@$(BIN)/uv tool run pip-audit --strict --disable-pip --require-hashes --requirement requirements.hashed.lock $(ARGS)
 
 repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored model (DATA=penguins: of that table)
 	@cd $(WORK) && dvc repro $(ARGS)
 	@python src/summarize.py --reports $(WORK)/reports
+
+small: $(INSTALLED) ## Run the whole pipeline on a small sample of the real table, and check what it leaves
+	OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_pipeline.py
+
+metrics: $(INSTALLED) ## Compare the metrics with those of a commit, in Markdown: make metrics ARGS=HEAD~1
+	@$(BIN)/dvc metrics diff --md $(or $(ARGS),HEAD)
 
 train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
 	cd $(WORK) && python $(SRC)/train.py $(ARGS)

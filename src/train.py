@@ -10,6 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from canopy.entry import entry_point
+from canopy.run_name import as_typed
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
@@ -18,7 +19,7 @@ def main(cfg: DictConfig) -> float | tuple[float, ...]:
     # Here, so that --help and a misspelt override answer without waiting for torch.
     from canopy.training.fit import fit
 
-    return fit(cfg, overrides=HydraConfig.get().overrides.task)
+    return fit(cfg, overrides=as_typed(HydraConfig.get().overrides.task))
 
 
 if __name__ == "__main__":

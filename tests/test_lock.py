@@ -4,6 +4,7 @@ import re
 import tomllib
 from importlib.metadata import distributions
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -58,10 +59,79 @@ def test_the_lock_names_no_local_build() -> None:
     assert not [pin for pin in PINS.values() if "+" in pin]
 
 
+class Hashed(NamedTuple):
+    """An entry of `requirements.hashed.lock`."""
+
+    requirement: Requirement
+    hashes: list[str]
+    needed_by: set[str]
+
+
+def hashed_lock() -> dict[str, Hashed]:
+    text = (ROOT / "requirements.hashed.lock").read_text()
+    entries = [entry for entry in re.split(r"\n(?=\S)", text) if not entry.startswith("#")]
+    found = {}
+    for entry in entries:
+        requirement = Requirement(entry.partition("\\")[0])
+        via = re.search(r"# via (.*)", entry)
+        assert via, entry
+        names = {canonicalize_name(name) for name in via[1].replace(" (pyproject.toml)", "").split(", ")}
+        hashes = re.findall(r"--hash=(\S+)", entry)
+        found[canonicalize_name(requirement.name)] = Hashed(requirement, hashes, names)
+    return found
+
+
+HASHED = hashed_lock()
+SYSTEMS = [
+    {"sys_platform": name, "platform_system": system, "platform_machine": machine, "os_name": "posix"}
+    for name, system, machine in (
+        *(("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64")),
+        ("darwin", "Darwin", "arm64"),
+    )
+]
+
+
+@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: "-".join(system.values()))
+def test_the_hashed_lock_is_the_lock(system: dict[str, str]) -> None:
+    for name, version in PINS.items():
+        entry = HASHED[name].requirement
+        assert str(entry.specifier) == f"=={version}", 'run "make lock"'
+        assert entry.marker is None or entry.marker.evaluate({**default_environment(), **system})
+
+
+def test_what_only_the_hashed_lock_has_comes_with_torch_on_linux() -> None:
+    """The torch of the package index needs CUDA there; that of the lock, whichever is installed, may not."""
+    more = HASHED.keys() - PINS.keys()
+    assert more
+    mac = {**default_environment(), **SYSTEMS[-1]}
+    for name in more:
+        entry = HASHED[name]
+        assert entry.needed_by <= {"torch", *more}
+        assert entry.requirement.marker is not None
+        assert not entry.requirement.marker.evaluate(mac)
+
+
+def test_each_entry_has_hashes() -> None:
+    for name, entry in HASHED.items():
+        assert entry.hashes, name
+        assert all(re.fullmatch("sha256:[0-9a-f]{64}", value) for value in entry.hashes)
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"])
+def test_a_lock_names_no_host(lock: str) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert not re.search("^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
+
+
 @pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
 def test_the_malicious_releases_of_lightning_are_excluded(version: str) -> None:
     lightning = next(requirement for requirement in DIRECT if requirement.name == "lightning")
     assert not lightning.specifier.contains(version)
+    # The same code under its older name, which lightning or another package could ask for.
+    for name in ("lightning", "pytorch-lightning"):
+        assert PINS[name] != version
+        assert not HASHED[name].requirement.specifier.contains(version)
 
 
 def test_conda_installs_the_same_lock_on_the_same_python() -> None:

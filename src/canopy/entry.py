@@ -3,6 +3,7 @@
 import functools
 import logging
 import os
+import re
 import sys
 import traceback
 import warnings
@@ -17,6 +18,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 
 from canopy.files import readable
 from canopy.params import check_params, mount_params
+from canopy.passwords import refuse_passwords
 from canopy.run_name import run_name
 
 log = logging.getLogger("warnings")
@@ -84,6 +86,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
             mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             OmegaConf.register_resolver("run_name", run_name, replace=True)
@@ -123,6 +126,8 @@ def _log_warning(
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
     cause = root_cause(error)
+    if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
+        cause = PermissionError(describe_refusal(str(cause)))
     mistake = isinstance(cause, MISTAKES) or _is_lightnings(cause)
     if not mistake or "HYDRA_FULL_ERROR" in os.environ:
         traceback.print_exception(kind, error, trace)
@@ -131,6 +136,21 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
+
+
+def describe_refusal(text: str) -> str:
+    r"""Say in a line what Hydra says in many of a target that no config may call.
+
+    Examples:
+        >>> describe_refusal(
+        ...     "Target 'os.system' is not in the\nHydra execution whitelist.\nfull_key: model.net"
+        ... )
+        "A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model.net"
+    """
+    targets = re.findall(r"Target ('[^']*')", text)
+    key = re.search(r"full_key: (\S+)", text)
+    place = f" as {key[1]}" if key else ""
+    return f"A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found {targets[0]}{place}"
 
 
 def root_cause(error: BaseException) -> BaseException:

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Sequence
+from typing import Any
+
+from omegaconf import ListConfig, OmegaConf
 
 # Overrides that say nothing about the run itself: where its files go, what it goes on with or repeats.
 BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
@@ -32,12 +35,23 @@ def run_name(name: str | None, experiment: str | None, overrides: Sequence[str])
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH]
-    told = [text for text in overrides if not text.startswith((*BOOKKEEPING, "experiment="))]
+    told = [text for text in as_typed(overrides) if not text.startswith((*BOOKKEEPING, "experiment="))]
     parts = [_clean(shorten_override(text)) for text in told]
     first = _clean(experiment or "run")
     while parts and len("_".join([first, *parts])) > MAX_LENGTH:
         parts.remove(max(parts, key=len))
     return "_".join([first, *parts])[:MAX_LENGTH]
+
+
+def as_typed(overrides: Sequence[str]) -> list[str]:
+    """Give overrides with `${...}` in them as such: what the environment holds is not to be written down.
+
+    Examples:
+        >>> as_typed(OmegaConf.create(["data.folder=${oc.env:HOME}"]))
+        ['data.folder=${oc.env:HOME}']
+    """
+    typed: Any = OmegaConf.to_container(overrides) if isinstance(overrides, ListConfig) else overrides
+    return list(typed)
 
 
 def shorten_override(text: str) -> str:

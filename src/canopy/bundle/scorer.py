@@ -5,8 +5,18 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from canopy.bundle.manifest import INPUT, MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
+
+# What ONNX Runtime says of a file that is no graph, or one that reads files elsewhere.
+REFUSALS = (
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+)
 
 # As many rows as the processor's caches hold the layers of.
 BATCH_SIZE = 1024
@@ -59,12 +69,21 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
     Args:
         path: The ONNX file.
         n_threads: Threads of one call; 0 for one on each core.
+
+    Raises:
+        ValueError: If it is none.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads
     # Between batches the threads would keep their cores busy with waiting.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    except REFUSALS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f"{path} must be a graph that ONNX Runtime takes; found: {reason}: {WAY_OUT}"
+        ) from error
 
 
 def run_batches(session: onnxruntime.InferenceSession, rows: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -7,6 +7,7 @@ from typing import Any
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.resolvers import oc
 from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
@@ -83,11 +84,25 @@ def describe_config(config: DictConfig) -> str:
         >>> describe_config(OmegaConf.create({"pipeline": {"seed": 42}, "seed": "${pipeline.seed}"}))
         '    seed: 42\n    pipeline:\n      seed: 42'
     """
-    values = OmegaConf.to_container(config, resolve=True)
+    values = resolve(config)
     assert isinstance(values, dict)
     ordered = sorted(values, key=lambda name: name == "pipeline")
     text = OmegaConf.to_yaml(OmegaConf.create({name: values[name] for name in ordered}))
     return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def resolve(config: DictConfig) -> Any:
+    """Give a config's content with its interpolations resolved, but for the environment, which has secrets.
+
+    Examples:
+        >>> resolve(OmegaConf.create({"a": 1, "b": "${a}", "home": "${oc.env:HOME}"}))
+        {'a': 1, 'b': 1, 'home': '(HOME of the environment)'}
+    """
+    OmegaConf.register_resolver("oc.env", lambda name, *_: f"({name} of the environment)", replace=True)
+    try:
+        return OmegaConf.to_container(config, resolve=True)
+    finally:
+        OmegaConf.register_resolver("oc.env", oc.env, replace=True, annotation_validation="off")
 
 
 def write_session(
@@ -141,5 +156,5 @@ def flatten(config: DictConfig) -> dict[str, float | str]:
 
     for section in SECTIONS:
         value = config[section]
-        visit(section, OmegaConf.to_container(value, resolve=True) if OmegaConf.is_config(value) else value)
+        visit(section, resolve(value) if OmegaConf.is_config(value) else value)
     return flat

@@ -2,6 +2,7 @@
 
 import functools
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import NamedTuple
 
 import torch
@@ -96,4 +97,10 @@ def _load_tensors(path: Path, expected: str, _state: tuple[int, int]) -> TensorR
             f"{path} must have the SHA-256 {expected[:12]}... of its schema; found "
             f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
         )
-    return TensorRows(Batch(**torch.load(path, weights_only=True)))
+    try:
+        return TensorRows(Batch(**torch.load(path, weights_only=True)))
+    except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ValueError(
+            f'{path} must hold the tensors of a split and nothing else; found: {reason}; run "make repro"'
+        ) from error

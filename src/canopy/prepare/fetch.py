@@ -2,6 +2,7 @@
 
 import gzip
 import logging
+import re
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from canopy.files import atomic_write, sha256
+from canopy.passwords import hide_passwords
 from canopy.table.checks import shorten
 from canopy.table.csv import header_line
 from canopy.table.spec import TableSpec
@@ -26,6 +28,9 @@ from canopy.table.spec import TableSpec
 log = logging.getLogger(__name__)
 
 CHUNK_BYTES = 1 << 20
+
+# Which wheel of a package; others of pip's could execute what it brings, or write elsewhere.
+PIP_OPTIONS = ("python_version", "implementation", "platform", "abi")
 
 # What a source that is down, changed or damaged raises; the next one is tried then.
 SOURCE_FAILURES = (
@@ -54,7 +59,7 @@ def run(params: DictConfig) -> None:
         failures.append(f"  {path}, which is there: it has the SHA-256 {found}")
     spec = TableSpec.from_config(params.table)
     for source in params.fetch.sources:
-        name = source.url or source.package or source.installed
+        name = hide_passwords(source.url or source.package or source.installed)
         log.info("Fetching %s", name)
         try:
             with (
@@ -96,7 +101,7 @@ def _reason(error: Exception) -> str:
         lines = str(error.stderr).strip().splitlines()
         return lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {error.returncode}"
     wrapped = error.args[0] if error.args else error
-    return shorten(getattr(wrapped, "reason", error), length=250)
+    return hide_passwords(shorten(getattr(wrapped, "reason", error), length=250))
 
 
 def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
@@ -113,9 +118,17 @@ def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> P
     Raises:
         requests.RequestException: If the server does not answer, or with an error.
         subprocess.CalledProcessError: If pip fails.
+        ValueError: If `package` or `pip` asks for more than a wheel of an index.
     """
     if source.url:
         return _download(source.url, folder / "archive", timeout_seconds)
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!]+", source.package):
+        # pip would build, and so execute, what an address or a folder names.
+        raise ValueError(f"package must be name==version; found {source.package!r}")
+    if unknown := [name for name in source.pip if name not in PIP_OPTIONS]:
+        raise ValueError(
+            f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {', '.join(unknown)}"
+        )
     options = [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
     command = [
         sys.executable,

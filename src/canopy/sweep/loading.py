@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from canopy.compare.keys import near_matches
+from canopy.passwords import hide_passwords
 from canopy.sweep import attributes
 from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
 from canopy.sweep.storage import open_storage
@@ -165,7 +166,7 @@ def _open(url: str) -> optuna.storages.BaseStorage:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ValueError(
-            f"A storage must be a URL such as sqlite:///logs/sweeps.db; found {url!r}"
+            f"A storage must be a URL such as sqlite:///logs/sweeps.db; found {hide_passwords(url)!r}"
         ) from error
     embedded = parsed.get_backend_name() in {"sqlite", "journal"}
     if embedded and not Path(parsed.database or "").is_file():

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution
 
 from canopy.sweep.branches import Branch, branches_of
+from canopy.sweep.cmaes_state import restore_optimizer
 from canopy.sweep.constraints import constraints_of, parse_bound
 
 # What samplers and pruners may be made of; custom search spaces are the user's own code.
@@ -144,6 +145,9 @@ class Plan:
         made: Any = _instantiate(node, **objects)
         if isinstance(made, functools.partial):
             made = made(grid_of(self.space))
+        if isinstance(made, optuna.samplers.CmaEsSampler):
+            # Optuna unpickles what it finds in the study, which may be from elsewhere.
+            vars(made)["_restore_optimizer"] = functools.partial(restore_optimizer, made)
         assert isinstance(made, optuna.samplers.BaseSampler)
         return made
 

@@ -1,15 +1,22 @@
 """Where studies are kept: an embedded SQLite file, or any database that Optuna knows."""
 
 import functools
+import os
 import time
 from pathlib import Path
 from typing import Any
 
 import optuna
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
+from canopy.passwords import hide_passwords, refuse_passwords
+
 DEFAULT_STORAGE = "sqlite:///logs/sweeps.db"
+
+# Holds the password of a storage that has one; processes that a sweep starts inherit it.
+PASSWORD_VARIABLE = "CANOPY_STORAGE_PASSWORD"  # noqa: S105 - the name of the variable
+WAY_OUT = f"give it as {PASSWORD_VARIABLE} in the environment, PostgreSQL's also in ~/.pgpass"
 
 # How long a writer waits for another one; SQLite's five seconds are short for a busy disk.
 LOCK_SECONDS = 60
@@ -23,20 +30,31 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         url: As SQLAlchemy takes it: `sqlite:///logs/sweeps.db`, `postgresql+psycopg://user@host/database`.
 
     Raises:
-        ValueError: If there is no such storage, or it cannot be opened.
+        ValueError: If there is no such storage, it cannot be opened, or the URL has a password in it.
     """
     options = {}
+    refuse_passwords([url], way_out=WAY_OUT)
     try:
         parsed = make_url(url)
+        if parsed.password:
+            refuse_passwords([f"{parsed.drivername}://{parsed.username}:{parsed.password}@"], way_out=WAY_OUT)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             options = {"connect_args": {"timeout": LOCK_SECONDS}}
-        return _open(url, options)
+        return _open(_with_password(parsed), options)
     except (SQLAlchemyError, ImportError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+        reason = hide_passwords(str(error).strip().partition("\n")[0])
         raise ValueError(
             f"hydra.sweeper.storage must be the URL of a database that can be opened; found {reason}"
         ) from error
+
+
+def _with_password(url: URL) -> str:
+    """Add the password of the environment to the URL of a server."""
+    password = os.environ.get(PASSWORD_VARIABLE)
+    return (url.set(password=password) if password and url.host else url).render_as_string(
+        hide_password=False
+    )
 
 
 def _open(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:

@@ -25,7 +25,7 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path, bool]:
         The study, the folder of its runs, the same each time, and whether the study is new.
 
     Raises:
-        ValueError: If the study has other directions than the sweep.
+        ValueError: If the study has other directions than the sweep, or its runs elsewhere.
     """
     storage = open_storage(storage_url(plan, default))
     try:
@@ -57,7 +57,22 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path, bool]:
             study.enqueue_trial(point)
         study.set_user_attr(MONITOR, list(plan.monitor))
         study.set_user_attr(FOLDER, str(default))
-    return study, Path(study.user_attrs[FOLDER]), is_new
+    return study, folder_of(study, default), is_new
+
+
+def folder_of(study: optuna.Study, default: Path) -> Path:
+    """Give the folder of a study's runs.
+
+    Raises:
+        ValueError: If the study, which may be from elsewhere, names one that is not this project's.
+    """
+    folder = Path(study.user_attrs[FOLDER])
+    if not any(folder.resolve().is_relative_to(place.resolve()) for place in (Path(), default.parent)):
+        raise ValueError(
+            f"The study {study.study_name} must keep its runs in this folder or in {default.parent}; "
+            f"found {folder}: if that is meant, set hydra.sweep.dir to it"
+        )
+    return folder
 
 
 def _wait_until_set_up(study: optuna.Study) -> None:

@@ -161,7 +161,10 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     if cfg.repeat is not None:
         return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
-        return prepare_resume(RunFolder(cfg.run_folder), overrides)
+        config, checkpoint = prepare_resume(RunFolder(cfg.run_folder), overrides)
+        # Copies replace what is there: where they go is what this command says, not what the folder says.
+        config.publish = cfg.publish
+        return config, checkpoint
     return cfg, None
 
 

@@ -18,7 +18,8 @@ def git_sha() -> str | None:
 def git_diff() -> str:
     """Give what `git apply` needs to make the working tree's code of that commit, empty if nothing.
 
-    Changes of tracked files but reports, and new files below `CODE` that git does not ignore.
+    Changes of tracked files but reports and DVC's settings, and new files below `CODE` that git does not
+    ignore.
     """
     # The command may have been started in the folder of a data set.
     top = _git("rev-parse", "--show-toplevel").strip()
@@ -31,8 +32,9 @@ def git_diff() -> str:
         folders = [name for name in CODE if Path(top, name).is_dir()]
         if folders:
             _git("-C", top, "add", "--intent-to-add", "--", *folders, index=copy)
-        written = [":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock"]
-        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *written, index=copy)
+        # No code: what stages write, and addresses of data, which may have passwords in them.
+        others = [":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock", ":(exclude).dvc"]
+        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *others, index=copy)
 
 
 def _git(*arguments: str, index: str | None = None) -> str:

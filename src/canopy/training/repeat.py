@@ -13,6 +13,7 @@ from canopy.compare.runs import ListedRun
 from canopy.files import readable
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
+from canopy.training.written_paths import check_written_paths
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,11 @@ def repeated_config(source: RunFolder, composed: DictConfig, overrides: Sequence
         The new run's config.
 
     Raises:
-        ValueError: If an override names no value of the run's config, or the data is not the run's.
+        ValueError: If an override names no value of the run's config, the config would write elsewhere than
+            into the new run's folder, or the data is not the run's.
     """
     config = source.config
+    typed = []
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key = override.key_or_group
         if key in BOOKKEEPING:
@@ -45,8 +48,10 @@ def repeated_config(source: RunFolder, composed: DictConfig, overrides: Sequence
                 f"override a key of {source.path}/config.yaml, or start a new run"
             )
         OmegaConf.update(config, key, override.value())
+        typed.append(key)
     for key in BOOKKEEPING:
         config[key] = composed[key]
+    check_written_paths(config, Path(config.run_folder), typed=typed)
     check_same_data(source, Path(config.data.folder), splits=("train", "val"))
     return config
 

@@ -14,6 +14,7 @@ from canopy.training.checkpoint import load_checkpoint
 from canopy.training.environment import hash_project_files
 from canopy.training.process import is_alive, trains_elsewhere
 from canopy.training.run_folder import RECORD, RunFolder, check_same_data
+from canopy.training.written_paths import check_written_paths
 
 # What may change without making another run of it: how long it trains, what it shows, where copies go.
 CHANGEABLE = (
@@ -64,8 +65,8 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
         The config to go on with, and the checkpoint; None if the run had not saved one yet.
 
     Raises:
-        ValueError: If the run is finished or still trains, was trained on other data, or an override
-            contradicts it.
+        ValueError: If the run is finished or still trains, was trained on other data, would write elsewhere
+            than into its folder, or an override contradicts it.
     """
     if trains_elsewhere(run.record):
         raise ValueError(
@@ -79,6 +80,8 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
     kept = config.copy()
     config.run_folder = str(run.path)
+    typed = OverridesParser.create().parse_overrides(list(overrides))
+    check_written_paths(config, run.path, typed=[override.key_or_group for override in typed])
     # What a run logged before its first checkpoint is logged again.
     config.resume_step = 0
     state = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.is_file() else None

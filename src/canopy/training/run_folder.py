@@ -51,13 +51,17 @@ class RunFolder:
 
     @property
     def config(self) -> DictConfig:
-        """The composed config of the run."""
+        """The composed config of the run.
+
+        Raises:
+            ValueError: If the file holds anything but a mapping of plain values, or lacks a section.
+        """
         path = self.path / CONFIG
         try:
             config = OmegaConf.load(path)
         except (YAMLError, UnicodeError) as error:
             raise ValueError(
-                f"{path} must be YAML; found {' '.join(str(error).split())}: {RESTORE}"
+                f"{path} must be YAML of plain values; found {' '.join(str(error).split())}: {RESTORE}"
             ) from error
         for section in SECTIONS:
             if not isinstance(config, DictConfig) or section not in config:

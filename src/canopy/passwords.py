@@ -1,0 +1,39 @@
+"""Keep passwords in URLs out of all that is written: command lines, logs, messages."""
+
+import re
+from collections.abc import Iterable
+
+_PASSWORD = re.compile(r"(?<=://)([^\s/?#:@'\"]*):[^\s'\"]*@")
+_PARAMETER = re.compile(
+    r"([?&][^\s=&#'\"]*(?:password|passwd|secret|token|signature)[^\s=&#'\"]*=)[^\s&#'\"]+", re.IGNORECASE
+)
+
+
+def hide_passwords(text: str) -> str:
+    """Write `***` in the place of each password in the URLs of a text.
+
+    Examples:
+        >>> hide_passwords("storage=postgresql://ann:secret@host/db, https://host/a?token=abc&b=1")
+        'storage=postgresql://ann:***@host/db, https://host/a?token=***&b=1'
+        >>> hide_passwords("postgresql://ann@host:5432/db")
+        'postgresql://ann@host:5432/db'
+    """
+    return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+
+
+def refuse_passwords(arguments: Iterable[str], *, way_out: str) -> None:
+    """Refuse a URL with a password, before anything of it is written.
+
+    Args:
+        arguments: Arguments of a command, or values.
+        way_out: How the password is given instead.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    for argument in arguments:
+        if (hidden := hide_passwords(argument)) != argument:
+            raise ValueError(
+                "A URL must have no password in it, since logs and run folders keep command lines and "
+                f"configs; found {hidden}: {way_out}"
+            )

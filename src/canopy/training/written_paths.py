@@ -1,0 +1,55 @@
+"""Where a config lets a run write: the config of a run folder from elsewhere must not choose other places."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+# What writes, in a run's config.
+SECTIONS = ("callbacks", "logger", "trainer")
+
+# Options that name a file or folder, in our callbacks and loggers and in Lightning's; `_args_` may.
+PATHS = frozenset({"_args_", "default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "save_dir"})
+
+
+def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str] = ()) -> None:
+    """Refuse a config that would have a run write outside its folder.
+
+    Args:
+        config: The config of a run folder.
+        folder: The folder that the run writes to.
+        typed: Keys that the command line sets; what a user types is the user's choice.
+
+    Raises:
+        ValueError: If a file would be written elsewhere.
+    """
+    inside = folder.resolve()
+    for section in SECTIONS:
+        node = config.get(section)
+        content = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, value in _texts(section, content):
+            if any(key == name or key.startswith(f"{name}.") for name in typed):
+                continue
+            named = not PATHS.isdisjoint(key.split(".")[1:])
+            if (named or _leads_away(value)) and not Path(value).resolve().is_relative_to(inside):
+                raise ValueError(
+                    f"The config of a run folder must write into its run's folder, {folder}; found "
+                    f"{key}={value}: set {key} on the command line if that is meant"
+                )
+
+
+def _leads_away(text: str) -> bool:
+    return text.startswith(("/", "~")) or ".." in Path(text).parts or "://" in text
+
+
+def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    """Give each text in a config with its dotted key; entries of a list have that of the list."""
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(f"{key}.{name}", item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(key, item)
+    elif isinstance(value, str):
+        yield key, value

@@ -1,0 +1,266 @@
+"""Each door that a file from elsewhere can come in by: what is planted in it is not executed."""
+
+import hashlib
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import optuna
+import pytest
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import execution_whitelist, instantiate
+from omegaconf import DictConfig, OmegaConf
+from onnx import TensorProto, helper
+from optuna.distributions import FloatDistribution
+
+from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.bundle.scorer import Scorer
+from canopy.data.dataset import load_rows
+from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.entry import TRUSTED_TARGETS
+from canopy.files import read_json, sha256
+from canopy.params import mount_params
+from canopy.sweep.cmaes_state import restore_optimizer
+from canopy.sweep.plan import Plan
+from canopy.training.run_folder import RunFolder
+
+Refused = Callable[..., str]
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_a_checkpoint_to_predict_with(
+    trained_run: RunFolder, raw_table: Path, payload: object, refused: Refused, tmp_path: Path
+) -> None:
+    torch.save({"state_dict": payload}, trained_run.best_checkpoint)
+    said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
+    assert "best.ckpt must be a whole checkpoint of tensors and plain values; found: Weights only" in said
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_a_checkpoint_to_go_on_from(trained_run: RunFolder, payload: object, refused: Refused) -> None:
+    torch.save({"callbacks": payload, "state_dict": {}}, trained_run.last_checkpoint)
+    said = refused("train", f"resume={trained_run.path}", "trainer.max_epochs=2", own_log=False)
+    assert "last.ckpt must be a whole checkpoint of tensors and plain values; found: Weights only" in said
+
+
+def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refused) -> None:
+    torch.save({"numeric": payload}, tensors / "train.pt")
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    # Who plants a file writes its hash as well.
+    schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
+    schema.save(tensors / SCHEMA_FILE)
+    with pytest.raises(ValueError, match="must hold the tensors of a split and nothing else; found: Weights"):
+        load_rows(tensors, "train", schema)
+    assert not executed.exists()
+    said = refused("train", "trainer=cpu", f"pipeline.paths.processed={tensors}")
+    assert "train.pt must hold the tensors of a split and nothing else; found: Weights only" in said
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_the_config_of_a_run_folder(
+    trained_run: RunFolder, raw_table: Path, executed: Path, refused: Refused, tmp_path: Path
+) -> None:
+    config = trained_run.config
+    config.model = {"_target_": "os.system", "command": f"touch {executed}"}
+    trained_run.save_config(config)
+    said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
+    assert "can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model" in said
+
+
+CALLS = [
+    {"_target_": "os.system", "command": "touch {path}"},
+    {"_target_": "builtins.eval", "_args_": ["open('{path}', 'w')"]},
+    {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": ["{path}"]}]},
+    {"_target_": "subprocess.run", "args": ["touch", "{path}"]},
+    {"_target_": "shutil.copyfile", "src": "params.yaml", "dst": "{path}"},
+    # By way of what trusted modules import.
+    {"_target_": "lightning.pytorch.callbacks.model_checkpoint.os.system", "_args_": ["touch {path}"]},
+    {"_target_": "lightning.pytorch.loggers.csv_logs.os.makedirs", "name": "{path}"},
+    {"_target_": "canopy.compare.multirun_summary.write_text", "path": "{path}", "text": ""},
+    {"_target_": "canopy.callbacks.hyperparameters.Path.write_text", "_args_": ["{path}", "a"]},
+    {"_target_": "torch.nn.modules.module.torch.load", "_args_": ["{path}"]},
+    {"_target_": "torch.nn.functional.torch.hub.load_state_dict_from_url", "url": "http://127.0.0.1:1/a"},
+    # By way of a call that calls.
+    {"_target_": "functools.partial", "_args_": [{"_target_": "os.system", "_partial_": True}]},
+]
+
+
+def filled(node: object, path: Path) -> object:
+    return json.loads(json.dumps(node).replace("{path}", str(path)))
+
+
+@pytest.mark.parametrize("call", CALLS, ids=lambda call: call["_target_"])
+def test_a_config_calls_only_what_is_trusted(call: dict[str, object], executed: Path) -> None:
+    with (
+        execution_whitelist(TRUSTED_TARGETS),
+        pytest.raises(InstantiationException, match="whitelist|non-executable"),
+    ):
+        instantiate(OmegaConf.create({"made": filled(call, executed)}))
+    assert not executed.exists()
+
+
+def test_a_config_folder_from_elsewhere_sets_no_factory_of_the_log(
+    executed: Path, root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "configs/debug").mkdir(parents=True)
+    planted = {"hydra": {"job_logging": {"formatters": {"simple": {"()": "os.system"}}}}}
+    planted["hydra"]["job_logging"]["formatters"]["simple"]["command"] = f"touch {executed}"
+    text = f"# @package _global_\n{OmegaConf.to_yaml(OmegaConf.create(planted))}"
+    (tmp_path / "configs/debug/planted.yaml").write_text(text)
+    command = [sys.executable, "src/train.py", f"--config-dir={tmp_path / 'configs'}", "debug=planted"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Target 'os.system' cannot be authorized" in done.stderr
+    assert not executed.exists()
+
+
+TAG = "!!python/object/apply:os.system ['touch {}']\n"
+
+
+def test_yaml_makes_no_objects(trained_files: Path, executed: Path, tmp_path: Path) -> None:
+    (trained_files / "config.yaml").write_text(f"model: {TAG.format(executed)}")
+    with pytest.raises(ValueError, match="must be YAML of plain values; found could not determine a constr"):
+        _ = RunFolder(trained_files).config
+    (tmp_path / "params.yaml").write_text(f"seed: {TAG.format(executed)}")
+    with pytest.raises(ValueError, match="must be YAML; found could not determine a constructor"):
+        mount_params(tmp_path)
+    assert not executed.exists()
+
+
+@pytest.fixture
+def trained_files(tmp_path: Path) -> Path:
+    """A run folder as far as its config."""
+    folder = tmp_path / "somebody"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("seed: 0\n")
+    return folder
+
+
+def reads_a_file(location: str, *, n_features: int) -> bytes:
+    """Make a graph whose weights are the content of a file beside or outside its folder."""
+    weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
+    weights.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", location), ("offset", "0"), ("length", "4")):
+        weights.external_data.add(key=key, value=value)
+    graph = helper.make_graph(
+        [helper.make_node("Add", ["rows", "w"], ["probabilities"])],
+        "planted",
+        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", n_features])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", n_features])],
+        [weights],
+    )
+    return helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10
+    ).SerializeToString()
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_the_graph_of_a_bundle(
+    export_run: Callable[..., Path], payload: object, executed: Path, raw_table: Path, refused: Refused
+) -> None:
+    bundle = export_run()
+    secret = bundle.parent / "secret"
+    secret.write_bytes(np.float32(1).tobytes())
+    n_features = len(Manifest.load(bundle).table.features)
+    planted = {
+        "pickled": pickle.dumps(payload),
+        "outside": reads_a_file("../secret", n_features=n_features),
+        "absolute": reads_a_file(str(secret), n_features=n_features),
+    }
+    for content in planted.values():
+        plant_graph(bundle, content)
+        with pytest.raises(ValueError, match=r"model.onnx must be a graph that ONNX Runtime takes; found"):
+            Scorer(bundle)
+    assert not executed.exists()
+    output = bundle.parent / "a.csv"
+    said = refused("predict", f"bundle={bundle}", f"input={raw_table}", f"output={output}")
+    assert "model.onnx must be a graph that ONNX Runtime takes; found" in said
+    assert not output.exists()
+
+
+def plant_graph(bundle: Path, content: bytes) -> None:
+    """Put another graph into a bundle and make all its hashes right."""
+    (bundle / ONNX_FILE).write_bytes(content)
+    manifest = Manifest.load(bundle)
+    files = {**manifest.files, ONNX_FILE: hashlib.sha256(content).hexdigest()}
+    replace(manifest, files=files).save(bundle)
+    assert read_json(bundle / MANIFEST_FILE)["files"] == files
+
+
+def test_onnx_executes_nothing(tmp_path: Path, payload: object, executed: Path) -> None:
+    """What the stage `compress` reads graphs with."""
+    (tmp_path / "a.onnx").write_bytes(pickle.dumps(payload))
+    with pytest.raises(Exception, match="Error parsing message|DecodeError|Protobuf"):
+        onnx.load(tmp_path / "a.onnx")
+    assert not executed.exists()
+
+
+@pytest.fixture
+def planted_study(payload: object, tmp_path: Path) -> optuna.Study:
+    """A study whose newest trial holds planted code as the state of the sampler `cmaes`."""
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="planted")
+    key = optuna.samplers.CmaEsSampler()._attr_key_optimizer
+    study.add_trial(
+        optuna.create_trial(
+            params={"x": 0.5},
+            distributions={"x": FloatDistribution(0, 1)},
+            value=1.0,
+            system_attrs={f"{key}:0": pickle.dumps(payload).hex()},
+        )
+    )
+    return study
+
+
+def test_the_state_of_a_sampler_in_a_study(planted_study: optuna.Study, executed: Path) -> None:
+    plan = object.__new__(Plan)
+    sampler = OmegaConf.create({"_target_": "optuna.samplers.CmaEsSampler"})
+    for name, value in {"sampler": sampler, "constraints": {}, "space": {}}.items():
+        object.__setattr__(plan, name, value)
+    made = plan.make_sampler(first=True)
+    trials = planted_study.get_trials()
+    with pytest.raises(ValueError, match=r"state of the sampler cmaes and nothing else; found pathlib.Path"):
+        made._restore_optimizer(trials)
+    assert not executed.exists()
+    optuna.samplers.CmaEsSampler()._restore_optimizer(trials)
+    assert executed.exists(), "Optuna's own method must execute it, or this test shows nothing"
+
+
+def test_the_state_of_cmaes_is_read_as_optuna_reads_it() -> None:
+    pytest.importorskip("cmaes", reason="the sampler cmaes needs the package cmaes, which is not installed")
+    sampler = optuna.samplers.CmaEsSampler(seed=0, n_startup_trials=2)
+    study = optuna.create_study(sampler=sampler)
+    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1), n_trials=20)
+    trials = study.get_trials()
+    found, expected = restore_optimizer(sampler, trials), sampler._restore_optimizer(trials)
+    assert found.generation == expected.generation > 0
+    np.testing.assert_array_equal(found.mean, expected.mean)
+
+
+SOURCES = [
+    ({"package": "git+https://127.0.0.1/a"}, "package must be name==version"),
+    ({"package": "./planted"}, "package must be name==version"),
+    ({"package": "--index-url=http://127.0.0.1:1"}, "package must be name==version"),
+    ({"package": "a"}, "package must be name==version"),
+    ({"package": "a==1", "pip": {"no_binary": ":all:"}}, "pip must have options of python_version"),
+    ({"package": "a==1", "pip": {"log": "planted"}}, "found log"),
+]
+
+
+@pytest.mark.parametrize(("source", "message"), SOURCES, ids=lambda value: str(value)[:60])
+def test_a_source_of_the_table_builds_no_package(
+    source: dict[str, object], message: str, small_params: DictConfig
+) -> None:
+    from canopy.params import Source
+    from canopy.prepare import fetch
+
+    entry = OmegaConf.merge(OmegaConf.structured(Source), {"member": "a", "has_header": True, **source})
+    small_params.fetch = {"sha256": "0" * 64, "timeout_seconds": 1, "sources": [entry]}
+    with pytest.raises(ConnectionError, match=message):
+        fetch.run(small_params)

@@ -1,0 +1,163 @@
+"""What a file from elsewhere says about places: it does not choose where files are written."""
+
+import io
+import shutil
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import optuna
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.prepare.fetch import unpack
+from canopy.run_name import run_name
+from canopy.sweep.attributes import FOLDER
+from canopy.sweep.study import folder_of
+from canopy.training.fit import choose_start, fit
+from canopy.training.repeat import repeated_config
+from canopy.training.run_folder import RunFolder
+from canopy.training.written_paths import check_written_paths
+
+PLACES = [
+    ("callbacks.best_checkpoint.dirpath", "/planted"),
+    ("callbacks.best_checkpoint.dirpath", "src"),
+    ("callbacks.best_checkpoint.dirpath", "${run_folder}/../planted"),
+    ("callbacks.best_checkpoint.filename", "../../planted"),
+    ("callbacks.resume_checkpoint.path", "planted.ckpt"),
+    ("logger.csv.folder", "src"),
+    ("logger.tensorboard.folder", "s3://planted/bucket"),
+    ("trainer.default_root_dir", "~/planted"),
+    ("trainer.default_root_dir", "."),
+]
+
+
+@pytest.fixture
+def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
+    """The default config of a command that repeats the run."""
+    config = train_config.copy()
+    config.run_folder = str(tmp_path / "again")
+    return config
+
+
+@pytest.fixture
+def source(train_config: DictConfig, tensors: Path) -> RunFolder:
+    """A run folder as somebody could send it."""
+    folder = Path(train_config.run_folder)
+    for name in ("schema.json", "normalization.json"):
+        shutil.copyfile(tensors / name, folder / name)
+    run = RunFolder.__new__(RunFolder)
+    run.path = folder
+    run.save_config(train_config)
+    return run
+
+
+@pytest.mark.parametrize(("key", "place"), PLACES)
+def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
+    source: RunFolder, again: DictConfig, key: str, place: str
+) -> None:
+    assert repeated_config(source, again, []).run_folder == again.run_folder
+    planted = source.config
+    OmegaConf.update(planted, key, place)
+    source.save_config(planted)
+    with pytest.raises(ValueError, match=f"must write into its run's folder, .*; found {key}="):
+        repeated_config(source, again, [])
+
+
+def test_what_a_user_types_is_the_users(source: RunFolder, again: DictConfig, tmp_path: Path) -> None:
+    config = repeated_config(source, again, [f"callbacks.best_checkpoint.dirpath={tmp_path / 'large_disk'}"])
+    assert config.callbacks.best_checkpoint.dirpath == str(tmp_path / "large_disk")
+
+
+def test_an_unnamed_argument_is_a_path_as_well(tmp_path: Path) -> None:
+    logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "_args_": ["src"]}
+    with pytest.raises(ValueError, match="found logger.csv._args_=src"):
+        check_written_paths(OmegaConf.create({"logger": {"csv": logger}}), tmp_path)
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_a_run_that_goes_on_writes_into_its_folder(train_config: DictConfig, tmp_path: Path) -> None:
+    """It neither writes checkpoints nor puts copies where its config says, which replace what is there."""
+    train_config.trainer.max_epochs = 1
+    fit(train_config)
+    run = RunFolder(train_config.run_folder)
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "letter").write_text("kept")
+    planted = run.config
+    planted.publish.run = str(precious)
+    run.save_config(planted)
+    command = train_config.copy()
+    command.resume = command.run_folder
+    config, checkpoint = choose_start(command, ["trainer.max_epochs=2"])
+    assert checkpoint == run.last_checkpoint
+    assert config.publish == {"run": None, "report": None}
+    command.trainer.max_epochs = 2
+    fit(command, overrides=["trainer.max_epochs=2"])
+    assert [path.name for path in precious.iterdir()] == ["letter"]
+    planted.callbacks.best_checkpoint.dirpath = str(precious)
+    run.save_config(planted)
+    with pytest.raises(ValueError, match="found callbacks.best_checkpoint.dirpath="):
+        choose_start(command, ["trainer.max_epochs=3"])
+
+
+@pytest.mark.parametrize("member", ["../planted.csv", "/planted.csv", "a/../../planted.csv"])
+def test_a_member_of_an_archive_is_written_where_the_stage_says(tmp_path: Path, member: str) -> None:
+    archive, target = tmp_path / "in" / "a.zip", tmp_path / "in" / "deep" / "table.csv"
+    target.parent.mkdir(parents=True)
+    with zipfile.ZipFile(archive, "w") as files:
+        files.writestr(member, "1,2\n")
+    unpack(archive, member, target, header="a,b\n")
+    assert target.read_text() == "a,b\n1,2\n"
+    assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.zip", "table.csv"]
+
+
+def test_a_link_in_an_archive_is_no_link(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("secret")
+    link = zipfile.ZipInfo("table.csv")
+    link.external_attr = 0o120777 << 16
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as files:
+        files.writestr(link, str(secret))
+    (tmp_path / "a.zip").write_bytes(content.getvalue())
+    unpack(tmp_path / "a.zip", "table.csv", tmp_path / "table.csv", header="")
+    assert not (tmp_path / "table.csv").is_symlink()
+    assert (tmp_path / "table.csv").read_text() == str(secret)
+
+
+@pytest.mark.parametrize("name", ["../../planted", "/planted", "..", "a/b", "a\\b", "a\0b", "~", "a\nb"])
+def test_a_name_is_one_part_of_a_path(name: str) -> None:
+    for made in (run_name(name, None, []), run_name(None, name, []), run_name(None, "a", [f"b={name}"])):
+        folder = Path("runs") / f"2026-01-31_{made}"
+        assert folder.parent == Path("runs")
+        assert not {"/", "\\", "\0", "\n", "~"} & set(made)
+
+
+@pytest.mark.parametrize("place", ["/planted", "../planted", "logs/../../planted"])
+def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -> None:
+    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="planted")
+    study.set_user_attr(FOLDER, place)
+    default = Path("logs/train/multiruns/now")
+    with pytest.raises(ValueError, match=f"must keep its runs in this folder or in .*; found {place}: if"):
+        folder_of(study, default)
+    # Beside where the command itself would put them, and in the project.
+    study.set_user_attr(FOLDER, str(tmp_path / "earlier"))
+    assert folder_of(study, tmp_path / "now") == tmp_path / "earlier"
+    study.set_user_attr(FOLDER, "logs/train/multiruns/earlier")
+    assert folder_of(study, default) == Path("logs/train/multiruns/earlier")
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
+    """Its files have fixed names; what its description says of others is not looked for."""
+    from dataclasses import replace
+
+    from canopy.bundle.manifest import Manifest
+    from canopy.bundle.scorer import Scorer
+
+    bundle = export_run()
+    manifest = Manifest.load(bundle)
+    replace(manifest, files={**manifest.files, "../planted": "0" * 64}).save(bundle)
+    Scorer(bundle)
+    assert sorted(path.name for path in bundle.iterdir()) == ["model.json", "model.onnx", "model.pt2"]
