@@ -99,10 +99,10 @@ def require_place(url: str) -> None:
     module = known_implementations[scheme]["class"].partition(".")[0]
     if find_spec(module) is None:
         package = module.replace("_", "-")
-        what = f"--editable '.[{scheme}]'" if scheme in EXTRAS else package
-        raise ValueError(
-            f'{scheme}:// must have its package {package}; found none; run "python -m pip install {what}"'
+        out = (
+            "docs/sharing.md tells how to install it" if scheme in EXTRAS else f'run "pip install {package}"'
         )
+        raise ValueError(f"{scheme}:// must have its package {package} installed; found none; {out}")
 
 
 def _read_options(words: Sequence[str]) -> dict[str, str]:
