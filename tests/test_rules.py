@@ -44,16 +44,6 @@ def ast_docstrings(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=name)
-def test_loading_never_executes_code(path: Path) -> None:
-    for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
-        called = ast.unparse(call.func)
-        assert called not in {"pickle.load", "pickle.loads", "joblib.load", "eval", "exec"}
-        if called == "torch.load":
-            options = {option.arg: ast.unparse(option.value) for option in call.keywords}
-            assert options.get("weights_only") == "True"
-
-
-@pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_nothing_edits_the_import_path(path: Path) -> None:
     assert "sys.path" not in path.read_text()
 

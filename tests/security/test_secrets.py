@@ -297,6 +297,15 @@ def test_what_is_no_password_stays(text: str) -> None:
     assert hide_passwords(text) == text
 
 
+@pytest.mark.parametrize("password", ["planted", "pl an ted", "pl'an\"ted", "pl/an@ted"])
+def test_a_storage_with_a_password_is_refused(password: str) -> None:
+    with pytest.raises(
+        ValueError, match=r"found postgresql\S*://ann:\*\*\*@127.0.0.1:1/a: give it as"
+    ) as caught:
+        open_storage(f"postgresql+psycopg://ann:{password}@127.0.0.1:1/a")
+    assert "ted" not in str(caught.value)
+
+
 def test_the_password_of_the_environment_is_not_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "planted-storage-password")
     with pytest.raises(ValueError, match="must be the URL of a database that can be opened") as caught:

@@ -8,9 +8,9 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from canopy.sweep.export import export_trial
+from canopy.sweep.export import export_trial, write_experiment
 from canopy.sweep.loading import Sweep, load_sweep
-from canopy.sweep.overrides import choice_of_sweep, split_overrides
+from canopy.sweep.overrides import Choice, choice_of_sweep, split_overrides
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -233,3 +233,29 @@ def test_a_sweep_s_own_choices_are_those_of_its_experiments(root: Path) -> None:
     of_other_data = choice_of_sweep("blackard_dean", root / "configs")
     assert of_other_data.groups == {"preparation@pipeline": "blackard_dean"}
     assert of_other_data.values == {"data.batch_size": 256, "trainer.max_epochs": 60}
+
+
+def test_a_study_from_elsewhere_adds_nothing_to_the_config(
+    url: str, project: Path, make_study: Make, add_trial: Make
+) -> None:
+    planted = "\npublish: {run: planted}\n"
+    study = make_study(url, f"a{planted}b", monitor=(f"val/accuracy{planted}",))
+    add_trial(study, 0.5, seed=f"'{planted}'")
+    sweep = load_sweep(study.study_name, url)
+    text = write_experiment(
+        sweep, sweep.trials[0], "found", choice=Choice(command=[f"a={planted}"]), run=None
+    )
+    assert OmegaConf.create(text) == {}
+    assert all(line.startswith("#") for line in text.splitlines())
+
+
+def test_a_study_from_elsewhere_does_not_choose_where_runs_write(
+    url: str, project: Path, make_study: Make, add_trial: Make
+) -> None:
+    study = make_study(url)
+    add_trial(study, 0.5, **{"callbacks.best_checkpoint.dirpath": "/planted", "publish.run": "planted"})
+    with pytest.raises(
+        ValueError, match="must write into its run's folder.*found callbacks.best_checkpoint.dir"
+    ):
+        export_trial(load_sweep("a", url), "found", project=project)
+    assert not (project / "configs/experiment/found.yaml").exists()

@@ -15,8 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psycopg
 import pytest
 from optuna.trial import FrozenTrial, TrialState
+
+from canopy.sweep.storage import PASSWORD_VARIABLE, open_storage
 
 APP = Path(__file__).parent / "app.py"
 SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
@@ -129,3 +132,23 @@ def test_a_killed_machine_s_trial_is_tried_again(url: str, tmp_path: Path) -> No
     assert (lost.state, lost.user_attrs["killed"]) == (TrialState.FAIL, True)
     assert (again.user_attrs["retry_of"], again.params) == (0, lost.params)
     assert [trial.state for trial in (again, *others)] == [TrialState.COMPLETE] * 3
+
+
+def test_a_password_is_given_in_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute("CREATE ROLE ann LOGIN PASSWORD 'right'")
+        connection.execute("CREATE DATABASE anns OWNER ann")
+        (hba,) = connection.execute("SHOW hba_file").fetchone()
+        rule = "host all ann 127.0.0.1/32 scram-sha-256\n"
+        Path(hba).write_text(rule + Path(hba).read_text())
+        connection.execute("SELECT pg_reload_conf()")
+    anns = url.replace("postgres@", "ann@").removesuffix("/postgres") + "/anns"
+    for password, message in ((None, "no password supplied"), ("wrong", "password authentication failed")):
+        if password:
+            monkeypatch.setenv(PASSWORD_VARIABLE, password)
+        with pytest.raises(ValueError, match=f"that can be opened; found .*{message}"):
+            open_storage(anns)
+    monkeypatch.setenv(PASSWORD_VARIABLE, "right")
+    assert optuna.get_all_study_names(open_storage(anns)) == []
+    with pytest.raises(ValueError, match=r"must have no password in it.*found .*ann:\*\*\*@"):
+        open_storage(anns.replace("ann@", "ann:right@"))

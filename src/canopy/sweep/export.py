@@ -9,7 +9,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
@@ -19,6 +19,7 @@ from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
 from canopy.sweep.overrides import Choice, run_of, split_overrides, training_values, trial_overrides
 from canopy.training.run_folder import RunFolder
+from canopy.training.written_paths import check_written_paths
 
 CONFIGS = "configs"
 _N_SHOWN = 3
@@ -46,7 +47,7 @@ def export_trial(
     Raises:
         FileExistsError: If there is such an experiment.
         ValueError: If the name is none, there is no such trial, or the file would not give the config that
-            the trial was trained with.
+            the trial was trained with, or would write elsewhere than into a run's folder.
     """
     path = project / CONFIGS / "experiment" / f"{name}.yaml"
     _check_name(name)
@@ -66,6 +67,9 @@ def export_trial(
     run = run_of(trial, project=project)
     text = write_experiment(sweep, trial, name, choice=choice, run=run)
     composed = _compose(text, name, command=choice.command, configs=project / CONFIGS)
+    with open_dict(composed):
+        composed.run_folder = "run_folder"
+    check_written_paths(composed, Path(composed.run_folder))
     if run is not None:
         _check_same(composed, run)
     write_text(path, text)
@@ -108,13 +112,15 @@ def write_experiment(
     defaults: list[Any] = [*choice.experiments, "_self_"]
     defaults += [{f"override /{group}": value} for group, value in choice.groups.items()]
     content = {"defaults": defaults} if len(defaults) > 1 else {}
-    parts = [
-        "# @package _global_",
-        f"# {which} of {count_complete(sweep)} of the sweep {format_value(sweep.study_name)}: "
+    header = [
+        "@package _global_",
+        f"{which} of {count_complete(sweep)} of the sweep {format_value(sweep.study_name)}: "
         f"trial {trial.number}.",
-        f"# {command}",
-        f"# Expected: {expected(sweep, trial, run)}.",
+        command,
+        f"Expected: {expected(sweep, trial, run)}.",
     ]
+    # Each on one line: what a study says must not end the comment.
+    parts = [f"# {' '.join(line.splitlines())}" for line in header]
     for block in (content, choice.values):
         if block:
             parts += [OmegaConf.to_yaml(OmegaConf.create(block)).rstrip("\n"), ""]

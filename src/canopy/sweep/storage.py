@@ -37,7 +37,9 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     try:
         parsed = make_url(url)
         if parsed.password:
-            refuse_passwords([f"{parsed.drivername}://{parsed.username}:{parsed.password}@"], way_out=WAY_OUT)
+            # One with signs in it that no URL should have.
+            shown = parsed.set(password="hidden").render_as_string(hide_password=False)  # noqa: S106 - in its place
+            refuse_passwords([shown], way_out=WAY_OUT)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             options = {"connect_args": {"timeout": LOCK_SECONDS}}

@@ -34,7 +34,7 @@ def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str
             named = not PATHS.isdisjoint(key.split(".")[1:])
             if (named or _leads_away(value)) and not Path(value).resolve().is_relative_to(inside):
                 raise ValueError(
-                    f"The config of a run folder must write into its run's folder, {folder}; found "
+                    f"The config of a run or trial must write into its run's folder, {folder}; found "
                     f"{key}={value}: set {key} on the command line if that is meant"
                 )
 
