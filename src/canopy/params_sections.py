@@ -6,6 +6,8 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from canopy.table.spec import MISSING_VALUES
+
 
 class MissingNumber(StrEnum):
     """What becomes of a row without a value in a numeric column."""
@@ -82,7 +84,7 @@ class Table:
     one_hot: dict[str, OneHot] = field(default_factory=dict)
     text: dict[str, Text] = field(default_factory=dict)
     ignored: list[str] = field(default_factory=list)
-    missing_values: list[str] = field(default_factory=lambda: ["", "NA", "NaN", "nan", "null"])
+    missing_values: list[str] = field(default_factory=lambda: [*MISSING_VALUES])
 
 
 @dataclass

@@ -80,7 +80,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("explore.n_mutual_information_rows=-5", "n_mutual_information_rows"),
     ],
     "scripts/fetch.py": [
-        ("fetch.sha256=abc fetch.sources=[]", "One source must give the table"),
+        ("fetch.sha256=abc fetch.sources=[]", "names no source to fetch it from"),
         ("fetch.timeout_seconds=long", r"\(in fetch.timeout_seconds\)"),
     ],
     "scripts/compose.py": [

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.params import Source, check_params
+from canopy.params import check_params
+from canopy.params_sections import Source
 from canopy.prepare import fetch
 
 

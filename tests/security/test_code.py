@@ -129,7 +129,7 @@ def test_yaml_makes_no_objects(trained_files: Path, executed: Path, tmp_path: Pa
     with pytest.raises(ValueError, match="must be YAML of plain values; found could not determine a constr"):
         _ = RunFolder(trained_files).config
     (tmp_path / "params.yaml").write_text(f"seed: {TAG.format(executed)}")
-    with pytest.raises(ValueError, match="must be YAML; found could not determine a constructor"):
+    with pytest.raises(ValueError, match="must be YAML in UTF-8; found could not determine a constructor"):
         mount_params(tmp_path)
     assert not executed.exists()
 
@@ -257,7 +257,7 @@ SOURCES = [
 def test_a_source_of_the_table_builds_no_package(
     source: dict[str, object], message: str, small_params: DictConfig
 ) -> None:
-    from canopy.params import Source
+    from canopy.params_sections import Source
     from canopy.prepare import fetch
 
     entry = OmegaConf.merge(OmegaConf.structured(Source), {"member": "a", "has_header": True, **source})

@@ -10,7 +10,7 @@ import optuna
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.prepare.fetch import unpack
+from canopy.prepare.fetch import open_archived, write_body
 from canopy.run_name import run_name
 from canopy.sweep.attributes import FOLDER
 from canopy.sweep.study import folder_of
@@ -107,7 +107,8 @@ def test_a_member_of_an_archive_is_written_where_the_stage_says(tmp_path: Path, 
     target.parent.mkdir(parents=True)
     with zipfile.ZipFile(archive, "w") as files:
         files.writestr(member, "1,2\n")
-    unpack(archive, member, target, header="a,b\n")
+    with open_archived(archive, member) as content:
+        write_body(content, target, header="a,b\n")
     assert target.read_text() == "a,b\n1,2\n"
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.zip", "table.csv"]
 
@@ -121,7 +122,8 @@ def test_a_link_in_an_archive_is_no_link(tmp_path: Path) -> None:
     with zipfile.ZipFile(content, "w") as files:
         files.writestr(link, str(secret))
     (tmp_path / "a.zip").write_bytes(content.getvalue())
-    unpack(tmp_path / "a.zip", "table.csv", tmp_path / "table.csv", header="")
+    with open_archived(tmp_path / "a.zip", "table.csv") as table:
+        write_body(table, tmp_path / "table.csv", header="")
     assert not (tmp_path / "table.csv").is_symlink()
     assert (tmp_path / "table.csv").read_text() == str(secret)
 

@@ -131,7 +131,7 @@ def test_a_run_is_not_named_after_a_secret(project: Project) -> None:
 
 def test_a_run_that_fails_keeps_secrets(project: Project) -> None:
     said = project.train("name=failed", "model.optimizer.lr=-1", "+note=${oc.env:DATA_TOKEN}", fails=True)
-    assert "Learning rate should be >= 0" in said
+    assert "model.optimizer.lr must be a number from 0 on; found -1" in said
     assert_nothing_leaked(project)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from canopy.bundle.statistics import TrainingStatistics
 from canopy.files import read_json, sha256, write_json
 from canopy.table.columns import NumericColumn, OneHotGroup
-from canopy.table.spec import TableSpec, typed_classes
+from canopy.table.spec import MISSING_VALUES, TableSpec, typed_classes
 
 FORMAT = 1
 MANIFEST_FILE = "model.json"
@@ -94,7 +94,7 @@ class Manifest:
             numeric=tuple(NumericColumn(**column) for column in table["numeric"]),
             groups=tuple(OneHotGroup(**group) for group in table["groups"]),
             ignored=tuple(table.get("ignored", ())),
-            missing_values=tuple(table.get("missing_values", ("",))),
+            missing_values=tuple(table.get("missing_values", MISSING_VALUES)),
         )
         fields["unused"] = tuple(fields["unused"])
         fields["training"] = TrainingStatistics(**fields["training"])

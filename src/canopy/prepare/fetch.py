@@ -10,10 +10,10 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, BinaryIO, cast
 
 import requests
 from omegaconf import DictConfig
@@ -165,7 +165,7 @@ def _download(url: str, path: Path, timeout_seconds: float) -> Path:
 
 @contextmanager
 def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
-    """Open the table of a source, unzipped if its name ends in `.gz`.
+    """Open the table of a source.
 
     Args:
         source: An entry of `fetch.sources`.
@@ -178,19 +178,32 @@ def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Ite
         zipfile.BadZipFile: If the archive is no ZIP file, or is damaged.
         ValueError: If there is no such member, or the package is not installed.
     """
-    with ExitStack() as stack:
-        if source.installed:
-            packed: Any = stack.enter_context(installed_file(source.installed, source.member).open("rb"))
-        else:
-            archive = bring_archive(source, folder, timeout_seconds)
-            files = stack.enter_context(zipfile.ZipFile(archive))
-            if source.member not in files.namelist():
-                found = ", ".join(files.namelist()[:3])
-                raise ValueError(f"the archive must hold {source.member}; found {found}")
-            packed = stack.enter_context(files.open(source.member))
-        if source.member.endswith(".gz"):
-            packed = stack.enter_context(gzip.open(packed))
-        yield packed
+    if source.installed:
+        with installed_file(source.installed, source.member).open("rb") as packed:
+            yield _unzipped(packed, source.member)
+    else:
+        with open_archived(bring_archive(source, folder, timeout_seconds), source.member) as content:
+            yield content
+
+
+@contextmanager
+def open_archived(archive: Path, member: str) -> Iterator[BinaryIO]:
+    """Open a member of a ZIP archive; nothing is written to where its name says.
+
+    Raises:
+        zipfile.BadZipFile: If the file is no ZIP archive, or is damaged.
+        ValueError: If there is no such member.
+    """
+    with zipfile.ZipFile(archive) as files:
+        if member not in files.namelist():
+            raise ValueError(f"the archive must hold {member}; found {', '.join(files.namelist()[:3])}")
+        with files.open(member) as packed:
+            yield _unzipped(packed, member)
+
+
+def _unzipped(packed: IO[bytes], name: str) -> BinaryIO:
+    """Read through gzip what is named so."""
+    return cast(BinaryIO, gzip.open(packed) if name.endswith(".gz") else packed)
 
 
 def installed_file(package: str, member: str) -> Path:

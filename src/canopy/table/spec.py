@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 SPLITS = ("train", "val", "test")
 SPLIT_COLUMN = "split"
 
+# How tables write that there is no value, where their description tells of no other way.
+MISSING_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+
 
 @dataclass(frozen=True, kw_only=True)
 class TableSpec:
@@ -38,7 +41,7 @@ class TableSpec:
     numeric: tuple[NumericColumn, ...]
     groups: tuple[OneHotGroup, ...]
     ignored: tuple[str, ...] = ()
-    missing_values: tuple[str, ...] = ("",)
+    missing_values: tuple[str, ...] = MISSING_VALUES
 
     @classmethod
     def from_config(cls, table: "DictConfig") -> "TableSpec":
@@ -56,7 +59,7 @@ class TableSpec:
             numeric=numeric,
             groups=_groups(table, numeric),
             ignored=tuple(table.get("ignored", ())),
-            missing_values=tuple(table.get("missing_values", ("",))),
+            missing_values=tuple(table.get("missing_values", MISSING_VALUES)),
         )
         names_of_columns = [*spec.columns, *(group.name for group in spec.groups), *spec.ignored]
         for kind, names in (("column", names_of_columns), ("class name", [*spec.classes.values()])):
@@ -166,7 +169,7 @@ def _groups(table: "DictConfig", numeric: tuple[NumericColumn, ...]) -> tuple[On
         OneHotGroup(name=str(name), meaning=group.meaning, columns=dict(group.columns))
         for name, group in table.get("one_hot", {}).items()
     ]
-    missing_values = {"", *table.get("missing_values", ())}
+    missing_values = {"", *table.get("missing_values", MISSING_VALUES)}
     for name, column in table.get("text", {}).items():
         key = f"table.text.{name}.categories"
         categories = {str(value): text for value, text in _values(column.categories, key).items()}
