@@ -186,7 +186,7 @@ RUN = {
     "dvc gc --workspace",
     'printf \'%s\\n\' "$SECRET" | make remote ARGS="access_key_id=ID secret_access_key="',
 }
-# They install for minutes what the tests have or do without: tried by hand when the guide was written.
+# They install for minutes what the tests have or do without.
 NOT_RUN = {"make install", "pip install '.[s3]'", ".venv/bin/pip install --editable '.[gdrive]'"}
 
 
