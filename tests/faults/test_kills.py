@@ -276,10 +276,14 @@ def test_dvc_killed_at_random_moments(dvc_project: Any, count: Callable[..., Non
             start_new_session=True,
         )
         time.sleep(generator.uniform(0.2, 0.7) * seconds)
-        assert process.poll() is None
+        if process.poll() is not None:
+            # Done sooner than measured.
+            forget(folder)
+            continue
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         n_kills += 1
+    assert n_kills >= 2
     dvc(folder, "repro", "make_tensors")
     assert (folder / "dvc.lock").read_bytes() == expected
     assert "up to date" in dvc(folder, "status", "make_tensors")
