@@ -10,6 +10,7 @@ from typing import Any, Literal
 from dvc.cli import DvcParserError, parse_args
 from dvc.exceptions import CheckoutError, DvcException
 from dvc.logger import set_loggers_level
+from dvc.output import Output
 from dvc.repo import Repo
 from dvc.ui import ui
 from dvc_data.hashfile.tree import Tree
@@ -58,6 +59,8 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
     ui.enable()
     log = _Errors(quiet=not arguments.verbose)
     command = arguments.func(arguments)
+    if not arguments.targets:
+        arguments.targets = _pipelines_that_ran(command.repo)
     with _kept(log), set_loggers_level(logging.DEBUG if arguments.verbose else logging.INFO):
         try:
             failed = command.do_run() != 0
@@ -66,6 +69,16 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
             failed = True
         if failed or log.nowhere:
             raise OSError(_reason(command.repo, arguments.remote, remote, log, pushing=direction == "push"))
+
+
+def _pipelines_that_ran(repo: Repo) -> list[str]:
+    """Name the pipelines of this version that have a result: of the others DVC would ask for files."""
+    pipelines = {Path(stage.path) for stage in repo.index.stages}
+    return [
+        str(path)
+        for path in sorted(pipelines)
+        if path.suffix == ".dvc" or path.with_name("dvc.lock").is_file()
+    ]
 
 
 def _require_key(remote: Mapping[str, Any]) -> None:
@@ -95,7 +108,7 @@ def _reason(
 def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) -> Reason:
     """Ask the remote for a file that did not arrive: DVC takes any failure to look for an absence."""
     absent = next(_absent(repo), None)
-    if any(out.use_cache and not out.hash_info for out in repo.index.outs):
+    if any(out.use_cache and not out.hash_info for out in _outs(repo)):
         return Reason("Each stage must have run at this commit", "some that have not", 'run "make repro"')
     if absent is None:
         return Reason("Each file must be taken from the cache", "some that were not", 'run "dvc checkout"')
@@ -122,7 +135,7 @@ def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) 
 def _absent(repo: Repo) -> Iterator[str]:
     """Give the hashes of this version that the cache lacks."""
     cache = repo.cache.local
-    for out in repo.index.outs:
+    for out in _outs(repo):
         if not (out.use_cache and out.hash_info):
             continue
         if not cache.exists(out.hash_info.value):
@@ -130,6 +143,12 @@ def _absent(repo: Repo) -> Iterator[str]:
         elif out.hash_info.isdir:
             files = Tree.load(cache, out.hash_info)
             yield from (file.value for _, _, file in files if not cache.exists(file.value))
+
+
+def _outs(repo: Repo) -> list[Output]:
+    """Give the outputs of the pipelines that have a result."""
+    pipelines = _pipelines_that_ran(repo)
+    return [out for out in repo.index.outs if out.stage.path in pipelines]
 
 
 class _Errors(logging.Filter):
