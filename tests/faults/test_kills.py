@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 N_STAGE_KILLS = 5
 TRAIN = (
-    *("src/train.py", "trainer=cpu", "trainer.max_epochs=25", "model.net.hidden=[16]", "data.batch_size=32"),
+    *("src/train.py", "trainer=cpu", "trainer.max_epochs=60", "model.net.hidden=[16]", "data.batch_size=32"),
     *("model.net.dropout=0.2", "callbacks.early_stopping.patience=100", "callbacks.progress_bar=null"),
     *("trainer.enable_progress_bar=false", "callbacks.resume_checkpoint.every_n_seconds=0", "resume=auto"),
     *("publish.run=models/trained", "publish.report=reports/train.json"),

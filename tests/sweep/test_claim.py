@@ -53,6 +53,22 @@ def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
     assert points[0] == points[1] == points[2] != points[3]
 
 
+def test_a_point_of_a_grid_is_tried_again_though_it_was_never_drawn(tmp_path: Path) -> None:
+    """Killed before its parameters were known, a trial would be the end of its point."""
+    grid = {"x": [0.0, 1.0, 2.0], "y": [0, 1]}
+    study = optuna.create_study(sampler=optuna.samplers.GridSampler(grid, seed=0))
+    claims = claims_of(study, tmp_path, n_trials=6)
+    died = claims.claim()
+    assert died is not None
+    died.set_user_attr("worker", {**died.user_attrs["worker"], "host": "another"})
+    died.set_user_attr("alive", 0)
+    done = []
+    while (trial := claims.claim()) is not None:
+        done.append((trial.suggest_categorical("x", grid["x"]), trial.suggest_categorical("y", grid["y"])))
+        study.tell(trial, 0.0)
+    assert sorted(done) == [(x, y) for x in grid["x"] for y in grid["y"]]
+
+
 def test_a_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
     claims = claims_of(study, tmp_path)
     start_elsewhere(claims, seconds_ago=SILENCE_SECONDS + 1)

@@ -176,6 +176,34 @@ def test_the_command_of_a_run_goes_on_with_it(train_config: DictConfig) -> None:
     assert score == pytest.approx(record["best"]["score"])
 
 
+def test_a_run_killed_before_its_copies_are_made_only_makes_them(
+    train_config: DictConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_config.publish.run = str(tmp_path / "published")
+    train_config.publish.report = str(tmp_path / "train.json")
+    train_config.resume = "auto"
+
+    def killed(*arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("canopy.training.fit.publish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(train_config)
+    run = RunFolder(train_config.run_folder)
+    assert (run.record["status"], run.record["published"]) == ("finished", False)
+    weights = run.best_checkpoint.read_bytes()
+    monkeypatch.undo()
+    score = fit(train_config)
+    assert score == run.record["best"]["score"]
+    assert len(run.record["commands"]) == 1, "it was not trained again"
+    assert run.best_checkpoint.read_bytes() == weights
+    published = RunFolder(tmp_path / "published")
+    assert published.best_checkpoint.read_bytes() == weights
+    assert published.record == run.record
+    assert "published" not in run.record
+    assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 2
+
+
 @pytest.fixture
 def run(train_config: DictConfig) -> RunFolder:
     fit(train_config)

@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 SIGN_OF_LIFE_SECONDS = 30
 SILENCE_SECONDS = 300
 
+# Where Optuna's grid sampler keeps which point is a trial's.
+GRID_POINT = ("grid_id", "search_space")
+
 
 class Claims:
     """The trials of one study, handed out to any number of workers.
@@ -102,9 +105,17 @@ class Claims:
         except UpdateFinishedTrialError:
             return False
         n_retries = dead.user_attrs.get(N_RETRIES, 0)
-        if dead.params and n_retries < self.max_retries:
+        # A grid's point is known before its parameters are; with the trial's end Optuna takes it for done.
+        point = {key: dead.system_attrs[key] for key in GRID_POINT if key in dead.system_attrs}
+        if (dead.params or point) and n_retries < self.max_retries:
             again = {RETRY_OF: dead.number, N_RETRIES: n_retries + 1}
-            self.study.enqueue_trial(dead.params, user_attrs=again)
+            self.study.add_trial(
+                optuna.create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs=point or {"fixed_params": dead.params},
+                    user_attrs=again,
+                )
+            )
         return True
 
     def _lives(self, trial: FrozenTrial) -> bool:

@@ -30,11 +30,13 @@ from canopy.training.report import describe_best, describe_phases, describe_trai
 from canopy.training.resume import prepare_resume
 from canopy.training.run_folder import (
     CONFIG,
+    RECORD,
     REPORT,
     RunFolder,
     go_on_in_run_folder,
     publish,
     start_run_folder,
+    unpublished_record,
 )
 
 log = logging.getLogger(__name__)
@@ -108,6 +110,10 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     """
     started = time.perf_counter()
     source = None if cfg.repeat is None else RunFolder(cfg.repeat)
+    if cfg.resume is not None and (trained := unpublished_record(Path(cfg.run_folder))):
+        log.info("Trained already, and killed before its copies were made")
+        finish(cfg, trained)
+        return objective_of(trained, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
     check_training_config(cfg)
     run = build_run(cfg)
@@ -139,6 +145,8 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
             record["best"] = describe_best(best, folder)
             record["seconds"] = describe_phases(run.model, started)
             record["training"] = describe_training(run.trainer, run.model, seed=cfg.seed)
+            if any(place is not None for place in cfg.publish.values()):
+                record["published"] = False
             if report is not None:
                 record["trial"] = report.trial.describe()
                 record["status"] = "pruned" if report.pruned else "finished"
@@ -169,13 +177,18 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
 
 
 def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
-    """Write the report of a run that has ended, and the copies that were asked for; say how it ended."""
+    """Write the report of a run that has ended, and the copies that were asked for; say how it ended.
+
+    The run's record tells that this is done; after a kill before that, the next command does it again.
+    """
     folder, report, best = Path(cfg.run_folder), record["training"], record["best"]
     write_json(folder / REPORT, report)
     if cfg.publish.report is not None:
         write_json(cfg.publish.report, report)
     if cfg.publish.run is not None:
         publish(folder, Path(cfg.publish.run))
+    if record.pop("published", None) is not None:
+        write_json(folder / RECORD, record)
     log.info(
         "Trained %d epochs in %.0f s; best %s %.4f: %s",
         report["epochs"],

@@ -13,7 +13,7 @@ from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.environment import hash_project_files
 from canopy.training.process import is_alive, trains_elsewhere
-from canopy.training.run_folder import RECORD, RunFolder, check_same_data
+from canopy.training.run_folder import RECORD, RunFolder, check_same_data, unpublished_record
 from canopy.training.written_paths import check_written_paths
 
 # What may change without making another run of it: how long it trains, what it shows, where copies go.
@@ -134,13 +134,13 @@ def find_unfinished(runs: Path, arguments: Sequence[str]) -> RunFolder | None:
 
     Returns:
         The newest run that was started with the same arguments, on the files and data that are there now,
-        and is neither finished nor still running.
+        and is neither finished, with its copies made, nor still running.
     """
     for record_file in sorted(runs.glob(f"*/{RECORD}"), reverse=True):
         run = RunFolder(record_file.parent)
         record = run.record
         if (
-            record["status"] != "finished"
+            (record["status"] != "finished" or unpublished_record(run.path))
             and record["commands"][0]["argv"][1:] == list(arguments)
             and record["files"] == hash_project_files()
             and record["data"] == Schema.load(Path(run.config.data.folder) / SCHEMA_FILE).sha256

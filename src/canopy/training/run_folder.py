@@ -132,6 +132,12 @@ def check_same_data(run: RunFolder, data_folder: Path, *, splits: Sequence[str])
             )
 
 
+def unpublished_record(folder: Path) -> dict[str, Any]:
+    """Give the record of a run that has ended without the copies that were asked for; empty for any other."""
+    record: dict[str, Any] = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
+    return record if record.get("published") is False and record["status"] == "finished" else {}
+
+
 def publish(run: Path, target: Path) -> None:
     """Copy the parts of a finished run that later stages need, replacing what is there.
 
@@ -144,3 +150,6 @@ def publish(run: Path, target: Path) -> None:
         for name in (*_PUBLISHED, *([DIFF] if (run / DIFF).is_file() else [])):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, copy / name)
+        record = read_json(copy / RECORD)
+        record.pop("published", None)
+        write_json(copy / RECORD, record)
