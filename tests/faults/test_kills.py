@@ -220,6 +220,7 @@ def test_a_sweep_killed_at_random_moments(prepared: Any, tmp_path: Path, count: 
             "model.optimizer.lr=choice(0.001,0.003,0.01)",
         ),
         *("model.net.dropout=choice(0.0,0.1)", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"),
+        "hydra.sweeper.max_retries=10",
         "hydra.sweeper.direction=maximize",
         *("hydra.sweeper.study_name=killed", "hydra.sweeper.storage=sqlite:///logs/sweeps.db"),
     ]

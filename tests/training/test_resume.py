@@ -274,12 +274,12 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_failed_run_says_why(train_config: DictConfig) -> None:
-    train_config.model.optimizer.lr = -1
-    with pytest.raises(Exception, match="Learning rate.* -1"):
+    train_config.model.optimizer.weight_decay = -1
+    with pytest.raises(Exception, match="eight.decay.* -1"):
         fit(train_config)
     record = RunFolder(train_config.run_folder).record
     assert record["status"] == "failed"
-    assert "Learning rate" in record["reason"]
+    assert "decay" in record["reason"]
 
 
 def test_the_random_state_comes_back() -> None:

@@ -96,17 +96,19 @@ class Claims:
         """
         # A Trial of it would draw its point anew.
         storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
+        n_retries = dead.user_attrs.get(N_RETRIES, 0)
+        # A grid's point is known before its parameters are; with the trial's end Optuna takes it for done.
+        point = {key: dead.system_attrs[key] for key in GRID_POINT if key in dead.system_attrs}
         try:
-            storage.set_trial_user_attr(trial_id, KILLED, value=True)
+            # Given up, a point of a grid has no other in its place.
+            if not point or n_retries < self.max_retries:
+                storage.set_trial_user_attr(trial_id, KILLED, value=True)
             storage.set_trial_user_attr(trial_id, REASON, "its process died")
             # Of several machines that see it at once, the storage lets one pass.
             if not storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
                 return False
         except UpdateFinishedTrialError:
             return False
-        n_retries = dead.user_attrs.get(N_RETRIES, 0)
-        # A grid's point is known before its parameters are; with the trial's end Optuna takes it for done.
-        point = {key: dead.system_attrs[key] for key in GRID_POINT if key in dead.system_attrs}
         if (dead.params or point) and n_retries < self.max_retries:
             again = {RETRY_OF: dead.number, N_RETRIES: n_retries + 1}
             self.study.add_trial(
