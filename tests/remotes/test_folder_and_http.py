@@ -53,6 +53,21 @@ def member(someone: Person, store: Path) -> Person:
     return someone
 
 
+def test_a_pipeline_that_never_ran_is_not_asked_for(member: Person) -> None:
+    """The data sets that come with the project need not be anyone's."""
+    other = member.folder / "datasets/other"
+    other.mkdir(parents=True)
+    (other / "dvc.yaml").write_text("stages: {make: {cmd: touch made, outs: [made]}}\n")
+    before = member.data()
+    assert "Everything is up to date" in member.run(*PUSH).stdout
+    member.forget_data()
+    done = member.run(*PULL)
+    assert member.data() == before
+    assert "other" not in done.stdout + done.stderr
+    # One that was asked for by name is.
+    assert 'run "make repro"' in member.run(*PULL, "datasets/other/dvc.yaml", check=False).stderr
+
+
 def test_a_folder_gives_back_what_was_pushed(member: Person) -> None:
     before = member.data()
     member.forget_data()

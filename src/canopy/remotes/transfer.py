@@ -60,7 +60,7 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
     log = _Errors(quiet=not arguments.verbose)
     command = arguments.func(arguments)
     if not arguments.targets:
-        arguments.targets = _pipelines_that_ran(command.repo)
+        arguments.targets = _own_pipelines(command.repo)
     with _kept(log), set_loggers_level(logging.DEBUG if arguments.verbose else logging.INFO):
         try:
             failed = command.do_run() != 0
@@ -68,16 +68,19 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
             log.errors.append(error)
             failed = True
         if failed or log.nowhere:
-            raise OSError(_reason(command.repo, arguments.remote, remote, log, pushing=direction == "push"))
+            outs = _outs(command.repo, arguments.targets)
+            store = command.repo.cloud.get_remote(arguments.remote).odb
+            raise OSError(_reason(outs, store, remote, log, pushing=direction == "push"))
 
 
-def _pipelines_that_ran(repo: Repo) -> list[str]:
-    """Name the pipelines of this version that have a result: of the others DVC would ask for files."""
+def _own_pipelines(repo: Repo) -> list[str]:
+    """Name the project's pipeline and those that have run: of other data sets DVC would ask for files."""
     pipelines = {Path(stage.path) for stage in repo.index.stages}
+    root = Path(repo.root_dir)
     return [
         str(path)
         for path in sorted(pipelines)
-        if path.suffix == ".dvc" or path.with_name("dvc.lock").is_file()
+        if path.parent == root or path.suffix == ".dvc" or path.with_name("dvc.lock").is_file()
     ]
 
 
@@ -88,7 +91,7 @@ def _require_key(remote: Mapping[str, Any]) -> None:
 
 
 def _reason(
-    repo: Repo, name: str | None, remote: Mapping[str, Any], log: "_Errors", *, pushing: bool
+    outs: Sequence[Output], store: Any, remote: Mapping[str, Any], log: "_Errors", *, pushing: bool
 ) -> Reason:
     reason = explain(remote, log.errors, pushing=pushing)
     if reason is not None:
@@ -100,19 +103,18 @@ def _reason(
             'run "make repro" or "make pull", then push again',
         )
     if any(isinstance(error, CheckoutError | FileNotFoundError) for error in causes(log.errors)):
-        return _reason_of_absence(repo, name, remote)
+        return _reason_of_absence(outs, store, remote)
     last = str(log.errors[-1]) if log.errors else "an error"
     return Reason("DVC must end without an error", last, "add ARGS=--verbose to see all that it says")
 
 
-def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) -> Reason:
+def _reason_of_absence(outs: Sequence[Output], store: Any, remote: Mapping[str, Any]) -> Reason:
     """Ask the remote for a file that did not arrive: DVC takes any failure to look for an absence."""
-    absent = next(_absent(repo), None)
-    if any(out.use_cache and not out.hash_info for out in _outs(repo)):
+    absent = next(_absent(outs), None)
+    if any(out.use_cache and not out.hash_info for out in outs):
         return Reason("Each stage must have run at this commit", "some that have not", 'run "make repro"')
     if absent is None:
         return Reason("Each file must be taken from the cache", "some that were not", 'run "dvc checkout"')
-    store = repo.cloud.get_remote(name).odb
     path = store.oid_to_path(absent)
     try:
         store.fs.fs.cat_file(path, start=0, end=1)
@@ -132,10 +134,10 @@ def _reason_of_absence(repo: Repo, name: str | None, remote: Mapping[str, Any]) 
     )
 
 
-def _absent(repo: Repo) -> Iterator[str]:
+def _absent(outs: Sequence[Output]) -> Iterator[str]:
     """Give the hashes of this version that the cache lacks."""
-    cache = repo.cache.local
-    for out in _outs(repo):
+    for out in outs:
+        cache = out.repo.cache.local
         if not (out.use_cache and out.hash_info):
             continue
         if not cache.exists(out.hash_info.value):
@@ -145,10 +147,12 @@ def _absent(repo: Repo) -> Iterator[str]:
             yield from (file.value for _, _, file in files if not cache.exists(file.value))
 
 
-def _outs(repo: Repo) -> list[Output]:
-    """Give the outputs of the pipelines that have a result."""
-    pipelines = _pipelines_that_ran(repo)
-    return [out for out in repo.index.outs if out.stage.path in pipelines]
+def _outs(repo: Repo, targets: Sequence[str]) -> list[Output]:
+    """Give the outputs of the pipelines that a command asks for, else of those of a whole push or pull."""
+    asked = {str(Path(target).absolute()) for target in targets}
+    return [out for out in repo.index.outs if out.stage.path in asked] or [
+        out for out in repo.index.outs if out.stage.path in _own_pipelines(repo)
+    ]
 
 
 class _Errors(logging.Filter):
