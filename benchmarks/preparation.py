@@ -68,7 +68,7 @@ def main() -> None:
                     {"rows": n_rows, "stage": stage, **stage_cost(stage, folder, overrides, n_repeats)}
                 )
                 print(results[-1], flush=True)
-            results.append({"rows": n_rows, "stage": "epoch", **epoch_cost(folder)})
+            results.append({"rows": n_rows, "stage": "epoch", **epoch_cost(folder, n_repeats)})
             print(results[-1], flush=True)
     write("preparation", results, arguments, exponents=exponents(results))
 
@@ -129,18 +129,21 @@ def floor(source: Path, outputs: set[Path]) -> float:
         return time.perf_counter() - started
 
 
-def epoch_cost(folder: Path) -> dict[str, float]:
+def epoch_cost(folder: Path, n_repeats: int) -> dict[str, float]:
     """Train the default experiment for an epoch, validation included."""
     run_folder = folder / "run"
-    cost = run(
-        [
-            *(sys.executable, "src/train.py", *TRAIN),
-            *(f"pipeline.paths.processed={folder}/processed", f"hydra.run.dir={run_folder}"),
-        ]
-    )
-    record = json.loads((run_folder / "run.json").read_text())
-    shutil.rmtree(run_folder)
-    return {"seconds": record["training"]["train_seconds"], "peak_mib": round(cost.peak_mib)}
+    seconds, peaks = [], []
+    for _ in range(n_repeats):
+        cost = run(
+            [
+                *(sys.executable, "src/train.py", *TRAIN),
+                *(f"pipeline.paths.processed={folder}/processed", f"hydra.run.dir={run_folder}"),
+            ]
+        )
+        seconds.append(json.loads((run_folder / "run.json").read_text())["training"]["train_seconds"])
+        peaks.append(cost.peak_mib)
+        shutil.rmtree(run_folder)
+    return {"seconds": median(seconds), "peak_mib": round(max(peaks))}
 
 
 def exponents(results: list[dict[str, Any]]) -> dict[str, float]:
