@@ -11,7 +11,7 @@ LOCK ?= requirements.lock
 WORK := $(if $(DATA),datasets/$(DATA),.)
 SRC := $(if $(DATA),../../src,src)
 
-ifneq ($(wildcard $(WORK)/params.yaml),$(WORK)/params.yaml)
+ifneq ($(if $(DATA),$(wildcard $(WORK)/params.yaml)),$(if $(DATA),$(WORK)/params.yaml))
 $(error DATA must name a folder of datasets/ ($(notdir $(patsubst %/,%,$(wildcard datasets/*/)))); found $(DATA))
 endif
 
