@@ -43,7 +43,7 @@ SPLIT = [
     ("s3://bucket", {"endpointurl": "http://10.0.0.5:9000"}, {}, {"endpointurl": "http://10.0.0.5:9000"}),
     ("s3://bucket", {"endpointurl": "https://minio:9000"}, {}, {"endpointurl": "https://minio:9000"}),
     ("s3://bucket", {"endpointurl": "https://s3.example.org"}, {"endpointurl": "https://s3.example.org"}, {}),
-    ("gdrive://root/data", {"gdrive_client_secret": "x"}, {}, {"gdrive_client_secret": "x"}),
+    ("gdrive://FOLDER_ID/data", {"gdrive_client_secret": "x"}, {}, {"gdrive_client_secret": "x"}),
     ("https://ada:x@host/data", {}, {"auth": "basic"}, {"user": "ada", "password": "x"}),
     ("https://host/data?token=x", {}, {}, {"url": "https://host/data?token=x"}),
     ("https://host/data", {"ssl_verify": "false"}, {"ssl_verify": "false"}, {}),
