@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import os
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -26,6 +27,9 @@ from canopy.training.run_folder import METRICS, RunFolder
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
+
+# A new project of DVC would tell its makers of each command.
+os.environ["DVC_NO_ANALYTICS"] = "true"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -42,7 +42,7 @@ def environment(folder: Path) -> dict[str, str]:
     """Let commands find the project's own sources."""
     project = next(path for path in (folder, *folder.parents) if (path / "src/canopy").is_dir())
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "PYTHONPATH": str(project / "src"), "DVC_NO_ANALYTICS": "true"}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(project / "src")}
 
 
 @contextmanager

@@ -97,7 +97,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: s
     project = Project(folder)
     project.run("git", "init", "--quiet")
     project.run("dvc", "init", "--quiet")
-    project.run("dvc", "config", "core.analytics", "false")
     project.run("git", "config", "user.email", "test@example.com")
     project.run("git", "config", "user.name", "Test")
     done = project.run("dvc", "repro")

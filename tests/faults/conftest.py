@@ -341,7 +341,6 @@ def dvc_project(tmp_path: Path, project: Project) -> Path:
     commands = (
         ["git", "init"],
         [f"{scripts}/dvc", "init"],
-        [f"{scripts}/dvc", "config", "core.analytics", "false"],
     )
     for command in commands:
         subprocess.run([*command, "--quiet"], cwd=project.folder, check=True, capture_output=True)

@@ -89,6 +89,7 @@ class Person:
             **{name: os.environ[name] for name in kept if name in os.environ},
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(self.home),
+            "DVC_NO_ANALYTICS": "true",
             "DVC_SITE_CACHE_DIR": str(self.home / "dvc"),
             "PYTHONPATH": "src",
             **self.variables,
@@ -152,7 +153,6 @@ class Person:
         """A DVC project with some data, and what the commands of the framework need."""
         self.run("git", "init", "--quiet")
         self.run("dvc", "init", "--quiet")
-        self.run("dvc", "config", "core.analytics", "false")
         for name in LINKED:
             (self.folder / name).symlink_to(ROOT / name)
         (self.folder / ".git/info/exclude").write_text("".join(f"/{name}\n" for name in (*LINKED, ".venv")))

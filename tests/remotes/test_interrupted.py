@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -68,6 +69,25 @@ def test_what_breaks_off_goes_on(
     someone.forget_data()
     someone.run(*PULL)
     assert someone.data() == before
+
+
+@pytest.mark.parametrize("command", [PUSH, PULL], ids=["push", "pull"])
+def test_a_connection_lost_at_any_moment_is_told(
+    someone: Person, sshd: Server, store: Path, gate: Callable[..., Gate], command: tuple[str, str]
+) -> None:
+    """From the greeting (3 kB) by the channel (4) and the file (7 to 8) to its bytes: other errors each."""
+    sshd.admit(someone)
+    if command == PULL:
+        go_straight(someone, sshd, store)
+        someone.run(*PUSH)
+        someone.forget_data()
+    for n_bytes in (2_000, 4_200, 5_500, 6_500, 7_450, 8_000, 30_000):
+        way = gate(sshd.port, n_bytes=n_bytes, breaks=True)
+        go_through(someone, way, sshd, store)
+        message = someone.fails(*command)
+        required = f"127.0.0.1:{way.port} must (answer, to the end of the transfer|open an SFTP session); "
+        assert re.search(required, message), message
+        assert "then run the same command again" in message
 
 
 @pytest.mark.parametrize("kind", ["ssh", "folder"])

@@ -9,7 +9,14 @@ from urllib.parse import urlsplit
 
 import asyncssh
 from aiohttp import ClientConnectionError, ClientResponseError
-from asyncssh.sftp import SFTPFailure, SFTPNoSpaceOnFilesystem, SFTPNoSuchFile, SFTPPermissionDenied
+from asyncssh.sftp import (
+    SFTPConnectionLost,
+    SFTPFailure,
+    SFTPNoConnection,
+    SFTPNoSpaceOnFilesystem,
+    SFTPNoSuchFile,
+    SFTPPermissionDenied,
+)
 from dvc_objects.fs.errors import AuthError
 
 from canopy.files import readable
@@ -17,6 +24,11 @@ from canopy.remotes.address import is_folder
 
 RUN_AGAIN = "then run the same command again: it goes on with what is missing"
 FULL = {errno.ENOSPC, errno.EDQUOT}
+
+# How asyncssh tells of a connection that is gone: which one depends on what was under way.
+# Where the session's first channel fails, sshfs 2026.8 says no more than NO_CHANNEL.
+GONE = (asyncssh.DisconnectError, asyncssh.ChannelOpenError, SFTPConnectionLost, SFTPNoConnection)
+NO_CHANNEL = "Can't create any SFTP connections!"
 
 # What S3 answers to wrong keys, and what its client says without any.
 REFUSED = {
@@ -53,7 +65,8 @@ def explain(remote: Mapping[str, str], errors: Sequence[BaseException], *, pushi
     Returns:
         The reason, or nothing if it is none that we know.
     """
-    for error in causes(errors):
+    # A failure that SSH gives no name to tells the least: it also stands for a folder that is there already.
+    for error in sorted(causes(errors), key=lambda error: isinstance(error, SFTPFailure)):
         reason = _of_ssh(error, remote, pushing=pushing) or _of_http(error, remote, pushing=pushing)
         reason = reason or _of_s3(error, remote) or _of_disk(error, remote, pushing=pushing)
         reason = reason or _of_connection(error, remote)
@@ -163,15 +176,21 @@ def _of_disk(error: BaseException, remote: Mapping[str, str], *, pushing: bool) 
 def _of_connection(error: BaseException, remote: Mapping[str, str]) -> Reason | None:
     if isinstance(error, AuthError):
         return Reason("The storage must know you", error, set_own("KEY=VALUE"))
-    if isinstance(error, asyncssh.DisconnectError | ClientConnectionError):
+    if isinstance(error, (*GONE, ClientConnectionError)):
         return _unreachable(remote, str(error))
+    if isinstance(error, ValueError) and str(error) == NO_CHANNEL:
+        way_out = f"check that its SSH server offers SFTP, and the network, {RUN_AGAIN}"
+        return Reason(f"{_host(remote)} must open an SFTP session", "none", way_out)
     if isinstance(error, socket.gaierror | ConnectionError | TimeoutError):
         return _unreachable(remote, error.strerror or str(error) or type(error).__name__)
     return None
 
 
 def _unreachable(remote: Mapping[str, str], found: str) -> Reason:
-    place = urlsplit(remote.get("endpointurl") or remote["url"])
-    host = f"{place.hostname}:{place.port}" if place.port else place.hostname
     way_out = f"check the address and the network, {RUN_AGAIN}"
-    return Reason(f"{host} must answer, to the end of the transfer", found, way_out)
+    return Reason(f"{_host(remote)} must answer, to the end of the transfer", found, way_out)
+
+
+def _host(remote: Mapping[str, str]) -> str:
+    place = urlsplit(remote.get("endpointurl") or remote["url"])
+    return f"{place.hostname}:{place.port}" if place.port else place.hostname or ""

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -70,7 +71,9 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
         if failed or log.nowhere:
             outs = _outs(command.repo, arguments.targets)
             store = command.repo.cloud.get_remote(arguments.remote).odb
-            raise OSError(_reason(outs, store, remote, log, pushing=direction == "push"))
+            reason = _reason(outs, store, remote, log, pushing=direction == "push")
+            log.forget()
+            raise OSError(reason)
 
 
 def _own_pipelines(repo: Repo) -> list[str]:
@@ -172,6 +175,16 @@ class _Errors(logging.Filter):
         if record.exc_info and record.exc_info[1] is not None:
             self.errors.append(record.exc_info[1])
         return not self.quiet
+
+    def forget(self) -> None:
+        """Let go of what the errors hold on to.
+
+        A file of the remote that is still open would be closed when Python ends, by a thread that is gone by
+        then: the program would wait for ever (sshfs 2026.8).
+        """
+        for error in causes(self.errors):
+            traceback.clear_frames(error.__traceback__)
+        self.errors.clear()
 
 
 @contextmanager
