@@ -43,6 +43,25 @@ def root() -> Path:
 
 
 @pytest.fixture(scope="session")
+def copy_project() -> Callable[..., None]:
+    """Copy files and folders of the project, not what runs made: `copy_project(folder, "src")`."""
+    made = shutil.ignore_patterns("__pycache__", "*.egg-info")
+    of_runs = shutil.ignore_patterns("__pycache__", "data", "logs", "models", "reports", "dvc.lock")
+
+    def copy(folder: Path, *names: str) -> None:
+        for name in names:
+            source, target = ROOT / name, folder / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if source.is_dir():
+                ignored = of_runs if name == "datasets" else made
+                shutil.copytree(source, target, symlinks=True, ignore=ignored)
+            else:
+                shutil.copyfile(source, target)
+
+    return copy
+
+
+@pytest.fixture(scope="session")
 def params() -> DictConfig:
     """params.yaml of the project."""
     loaded = OmegaConf.load(ROOT / "params.yaml")

@@ -2,12 +2,11 @@
 
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,20 +18,13 @@ from sklearn.datasets import load_wine
 
 ROOT = Path(__file__).parents[1]
 COPIED = ("configs", "scripts", "src", "datasets", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
-MADE = ("__pycache__", "*.egg-info", "data", "logs", "models", "reports", "dvc.lock")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(tmp_path_factory: pytest.TempPathFactory, copy_project: Callable[..., None]) -> Path:
     """A copy of the project in which nothing has been run."""
     folder = tmp_path_factory.mktemp("project")
-    for name in COPIED:
-        source = ROOT / name
-        if source.is_dir():
-            ignored = MADE if name == "datasets" else MADE[:2]
-            shutil.copytree(source, folder / name, symlinks=True, ignore=shutil.ignore_patterns(*ignored))
-        else:
-            shutil.copyfile(source, folder / name)
+    copy_project(folder, *COPIED)
     for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
         execute(*command, folder=folder)
     return folder

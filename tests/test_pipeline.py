@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -75,16 +75,12 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: str) -> Project:
+def project(
+    tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: str, copy_project: Callable[..., None]
+) -> Project:
     """A project whose pipeline has run."""
     folder = tmp_path_factory.mktemp("project")
-    for name in COPIED:
-        source, target = ROOT / name, folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copyfile(source, target)
+    copy_project(folder, *COPIED)
     params = OmegaConf.load(folder / "params.yaml")
     params.fetch.sha256 = hashlib.sha256(sample_csv.encode()).hexdigest()
     params.fetch.sources = [

@@ -328,20 +328,12 @@ class Figures:
 
 
 @pytest.fixture
-def dvc_project(tmp_path: Path, project: Project) -> Path:
+def dvc_project(project: Project, copy_project: Callable[..., None]) -> Path:
     """A project with a pipeline of its own, nothing of it run but what is in `data/raw`."""
-    for name in ("configs", "scripts", "src"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
-        shutil.copytree(ROOT / name, project.folder / name, ignore=ignored)
-    for name in ("dvc.yaml", ".dvcignore", ".gitignore"):
-        shutil.copyfile(ROOT / name, project.folder / name)
+    copy_project(project.folder, "configs", "scripts", "src", "dvc.yaml", ".dvcignore", ".gitignore")
     for name in ("data/interim", "data/processed", "reports", "logs"):
         shutil.rmtree(project.folder / name)
     scripts = Path(sys.executable).parent
-    commands = (
-        ["git", "init"],
-        [f"{scripts}/dvc", "init"],
-    )
-    for command in commands:
+    for command in (["git", "init"], [f"{scripts}/dvc", "init"]):
         subprocess.run([*command, "--quiet"], cwd=project.folder, check=True, capture_output=True)
     return project.folder

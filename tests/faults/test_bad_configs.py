@@ -182,10 +182,12 @@ def test_a_stage_refuses(
 @pytest.mark.long
 @pytest.mark.parametrize(("override", "message"), BAD_RUNS)
 def test_training_refuses(
-    override: str, message: str, prepared: Any, refuses: Callable[..., str], count: Callable[..., None]
+    override: str, message: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
+    """Before it trains: an hour later would be late."""
     quick = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
-    refuses(prepared, "src/train.py", *quick, *words(override), message=message)
+    refuses(project, "src/train.py", *quick, *words(override), message=message)
+    assert [*project.folder.glob("logs/train/runs/*/checkpoints/*")] == []
     count("bad_inputs.overrides of training")
 
 

@@ -19,6 +19,7 @@ QUICK = (
 )
 EVALUATE = ("src/evaluate.py", "run=models/trained", "output=reports")
 EXPORT = ("src/export.py", "run=models/trained", "metrics=reports/metrics.json")
+COMPRESS = ("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed")
 PREDICT = ("src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=reports/p.csv")
 PREDICT_RUN = ("src/predict.py", "run=models/trained", "input=data/raw/covtype.csv", "output=reports/p.csv")
 N_FLIPS = 3
@@ -87,7 +88,11 @@ def test_damaged_tensors_do_not_train(
 
 @pytest.mark.long
 @pytest.mark.parametrize("damage", CHECKPOINT_DAMAGES)
-@pytest.mark.parametrize("command", [EVALUATE, EXPORT, PREDICT_RUN], ids=["evaluate", "export", "predict"])
+@pytest.mark.parametrize(
+    "command",
+    [EVALUATE, EXPORT, COMPRESS, PREDICT_RUN],
+    ids=["evaluate", "export", "compress", "predict"],
+)
 def test_a_damaged_checkpoint_is_not_used(
     command: tuple[str, ...],
     damage: str,
@@ -120,15 +125,21 @@ def test_a_run_does_not_go_on_from_a_damaged_checkpoint(
 @pytest.mark.long
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("name", ["model.onnx", "model.json"])
-def test_a_damaged_bundle_does_not_predict(
-    name: str, damage: str, trained_project: Any, refuses: Callable[..., str], count: Callable[..., None]
+@pytest.mark.parametrize("command", [COMPRESS, PREDICT], ids=["compress", "predict"])
+def test_a_damaged_bundle_is_not_used(
+    command: tuple[str, ...],
+    name: str,
+    damage: str,
+    trained_project: Any,
+    refuses: Callable[..., str],
+    count: Callable[..., None],
 ) -> None:
     path = trained_project.folder / "models/canopy" / name
     whole = path.read_bytes()
     for seed in range(N_FLIPS if damage == "a bit flipped" else 1):
         path.write_bytes(whole)
         DAMAGES[damage](path, random.Random(f"{name} {damage} {seed}"))
-        refuses(trained_project, *PREDICT, message=f"{name} must")
+        refuses(trained_project, *command, message=f"{name} must")
         count("corrupted.bundles")
 
 

@@ -115,6 +115,12 @@ def test_an_input_of_training_is_gone(
         ("export", "data/interim/split.csv"),
         ("export", "data/processed/test.pt"),
         ("export", "reports/metrics.json"),
+        ("compress", "models/trained/checkpoints/best.ckpt"),
+        ("compress", "models/canopy/model.onnx"),
+        ("compress", "data/raw/covtype.csv"),
+        ("compress", "data/interim/split.csv"),
+        ("compress", "data/processed/train.pt"),
+        ("compress", "data/processed/val.pt"),
         ("predict", "models/canopy/model.onnx"),
         ("predict", "models/canopy/model.json"),
         ("predict", "data/raw/covtype.csv"),
@@ -134,6 +140,10 @@ def test_an_input_of_what_uses_a_model_is_gone(
 USES = {
     "evaluate": ("src/evaluate.py", "run=models/trained", "output=reports"),
     "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
+    "compress": (
+        *("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed"),
+        *("prune.epochs=1", "distil.epochs=1", "distil.net.hidden=[8]", "n_calibration_rows=256"),
+    ),
     "predict": (
         "src/predict.py",
         "bundle=models/canopy",
@@ -145,7 +155,8 @@ USES = {
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    ("command", "name"), [("evaluate", "reports"), ("export", "models"), ("predict", "reports")]
+    ("command", "name"),
+    [("evaluate", "reports"), ("export", "models"), ("compress", "models"), ("predict", "reports")],
 )
 @pytest.mark.parametrize("kind", ["full", "read-only"])
 def test_what_uses_a_model_cannot_write(

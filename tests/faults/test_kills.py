@@ -30,6 +30,10 @@ TRAIN = (
     *("trainer.enable_progress_bar=false", "callbacks.resume_checkpoint.every_n_seconds=0", "resume=auto"),
     *("publish.run=models/trained", "publish.report=reports/train.json"),
 )
+COMPRESS = (
+    *("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed"),
+    *("prune.epochs=1", "distil.epochs=1", "distil.net.hidden=[8]", "n_calibration_rows=256"),
+)
 
 
 @pytest.mark.parametrize(
@@ -169,18 +173,18 @@ def test_training_killed_at_random_moments(prepared: Any, tmp_path: Path, count:
 
 
 @pytest.mark.long
-def test_evaluation_and_export_killed_at_random_moments(
-    trained_project: Any, count: Callable[..., None]
-) -> None:
+def test_what_uses_a_run_killed_at_random_moments(trained_project: Any, count: Callable[..., None]) -> None:
     """A bundle is the old one or the new one, whole, and the same command makes the new one."""
     project = trained_project
     bundle = project.folder / "models/canopy"
     commands = {
         "evaluation": ("src/evaluate.py", "run=models/trained", "output=reports"),
         "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
+        "compression": COMPRESS,
     }
     old = json.loads((bundle / "model.json").read_text())["files"]
     for name, command in commands.items():
+        project.run(*command)
         before = whole(project)
         seconds = project.run(*command).seconds
         after = whole(project)
@@ -192,12 +196,12 @@ def test_evaluation_and_export_killed_at_random_moments(
             done = project.run(*command, kill_after=generator.uniform(0.3, 1) * seconds, check=False)
             if done.code == -signal.SIGKILL:
                 n_kills += 1
-                project.run(
-                    "src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=p.csv"
-                )
+                for made in project.folder.glob("models/*/model.json"):
+                    source = f"bundle={made.parent}"
+                    project.run("src/predict.py", source, "input=data/raw/covtype.csv", "output=p.csv")
         assert n_kills == 4
         project.run(*command)
-        # Of the bundle, the graphs' files name no time and no process.
+        # The graphs' files name no time and no process.
         same = [key for key in before if before[key] == after[key]]
         found = whole(project)
         assert len(same) > 10

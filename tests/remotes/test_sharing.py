@@ -6,7 +6,6 @@ import getpass
 import hashlib
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -71,14 +70,7 @@ def leave_out(person: Person, *names: str) -> None:
     (person.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
 
 
-def copy_project(person: Person, repository: Path) -> None:
-    for name in COPIED:
-        source, target = ROOT / name, person.folder / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-        else:
-            shutil.copyfile(source, target)
+def begin_project(person: Person, repository: Path) -> None:
     leave_out(person, *LEFT_OUT, *LATER)
     params = OmegaConf.load(person.folder / "params.yaml")
     # Nobody listens there: the tables are placed by hand.
@@ -97,6 +89,7 @@ def test_two_people_share_data_and_results(
     new_person: Callable[[str], Person],
     install: str,
     sample_csv: str,
+    copy_project: Callable[..., None],
 ) -> None:
     team = Team(sshd, tmp_path, install)
     ada, grace, ci = (new_person(name) for name in ("ada", "grace", "ci"))
@@ -104,7 +97,8 @@ def test_two_people_share_data_and_results(
     older = "".join(rows[:-400])
 
     # The owner has a first version, of the data alone, and shares it.
-    copy_project(ada, team.repository)
+    copy_project(ada.folder, *COPIED)
+    begin_project(ada, team.repository)
     write_table(ada, older, "data/raw/covtype.csv")
     ada.run("bash", "-ec", f"{install}; dvc repro; git add .; git commit --quiet --message First")
     ada.run("bash", "-ec", f"git tag {OLDER}; git push --quiet --set-upstream origin main {OLDER}")

@@ -1,7 +1,6 @@
 """Secrets where a project has them are in nothing that its commands write or say."""
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -41,13 +40,6 @@ class Project:
     def __init__(self, folder: Path, tensors: Path) -> None:
         self.folder, self.tensors = folder, tensors
         self.said = ""
-        for name in COPIED:
-            source, target = ROOT / name, folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if source.is_dir():
-                shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-            else:
-                shutil.copyfile(source, target)
         for command in (
             ["git", "init", "--quiet"],
             ["git", "add", "."],
@@ -98,8 +90,11 @@ def projects() -> list[Project]:
 
 
 @pytest.fixture
-def project(projects: list[Project], tensors: Path, tmp_path: Path) -> Project:
+def project(
+    projects: list[Project], tensors: Path, tmp_path: Path, copy_project: Callable[..., None]
+) -> Project:
     if not projects:
+        copy_project(tmp_path / "project", *COPIED)
         projects.append(Project(tmp_path / "project", tensors))
     return projects[0]
 

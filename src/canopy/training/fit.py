@@ -23,7 +23,7 @@ from canopy.files import readable, write_json
 from canopy.training.checks import check_training_config, naming
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
-from canopy.training.objective import objective_of, report_to_sweep
+from canopy.training.objective import check_returns, objective_of, report_to_sweep
 from canopy.training.record import record_run
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
 from canopy.training.report import describe_best, describe_phases, describe_training, find_best_callback
@@ -105,7 +105,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
         ValueError: If a run to go on with was trained on other data, is finished, or is contradicted by
-            an override; or if no callback keeps the best checkpoint.
+            an override; if the config cannot be meant; or if no callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
     started = time.perf_counter()
@@ -116,6 +116,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
         return objective_of(trained, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
     check_training_config(cfg)
+    check_returns(cfg.objective.returns)
     run = build_run(cfg)
     require_one_process_per_job(run.trainer)
     best = find_best_callback(run.trainer)

@@ -9,6 +9,29 @@ from lightning import Trainer
 from canopy.callbacks.trial_report import TrialReport
 from canopy.compare.keys import flatten
 from canopy.sweep import TRIAL_VARIABLE
+from canopy.training.report import Best, Phases, Training
+
+
+# The parts of run.json that tell how a run went.
+PARTS = {"best": Best, "seconds": Phases, "training": Training}
+
+
+def check_returns(keys: Sequence[str] | None) -> None:
+    """Refuse keys of `run.json` that no run will have, before one is trained.
+
+    Args:
+        keys: What `objective.returns` names.
+
+    Raises:
+        ValueError: If a key is none of a run's best epoch, seconds or training.
+
+    Examples:
+        >>> check_returns(["best.score", "best.metrics.val/nll", "training.n_parameters"])
+    """
+    for key in keys or ():
+        part, _, field = key.partition(".")
+        if part not in PARTS or field.partition(".")[0] not in PARTS[part].__annotations__:
+            raise _no_number([key])
 
 
 def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | tuple[float, ...]:
@@ -30,11 +53,15 @@ def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | 
     numbers = {key: value for key, value in flatten(record).items() if isinstance(value, int | float)}
     missing = [key for key in keys if key not in numbers]
     if missing:
-        raise ValueError(
-            f"objective.returns must name numbers of run.json; found {', '.join(missing)}: such as "
-            "best.score, training.n_parameters, training.train_seconds"
-        )
+        raise _no_number(missing)
     return tuple(float(numbers[key]) for key in keys)
+
+
+def _no_number(keys: Sequence[str]) -> ValueError:
+    return ValueError(
+        f"objective.returns must name numbers of run.json; found {', '.join(keys)}: such as "
+        "best.score, training.n_parameters, training.train_seconds"
+    )
 
 
 def report_to_sweep(trainer: Trainer, monitor: str) -> TrialReport | None:

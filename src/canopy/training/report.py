@@ -1,7 +1,7 @@
 """What a run tells when it has ended: its best checkpoint, how fast and where it trained."""
 
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import torch
 from lightning import Trainer
@@ -19,6 +19,35 @@ class Best(TypedDict):
     monitor: str
     score: float
     metrics: dict[str, float]
+
+
+class Phases(TypedDict):
+    """Where the wall time of a run went, in seconds.
+
+    Building it and loading its data (of the last command, where a run was resumed), then training and
+    validation of all its epochs.
+    """
+
+    setup: float
+    training: float
+    validation: float
+
+
+class Training(TypedDict):
+    """How fast and where a run trained: what `reports/train.json` holds.
+
+    The wall time of training and validation is that of all parts of a run that was resumed, without what a
+    killed part had not saved; the rows are training rows over that time.
+    """
+
+    train_seconds: float
+    rows_per_second: int
+    epochs: int
+    n_parameters: int
+    device: str
+    n_threads: int
+    seed: int
+    git_sha: str | None
 
 
 def find_best_callback(trainer: Trainer) -> BestCheckpoint:
@@ -56,46 +85,38 @@ def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
     )
 
 
-def describe_phases(model: Classifier, started: float) -> dict[str, float]:
-    """Tell where the wall time of a run went, in seconds.
+def describe_phases(model: Classifier, started: float) -> Phases:
+    """Tell where the wall time of a run went.
 
     Args:
         model: Its model, after `fit`.
         started: When the run began to be built, by `time.perf_counter`.
-
-    Returns:
-        `setup` (building it and loading its data; of the last command, where a run was resumed), `training`
-        and `validation` of all its epochs.
     """
-    return {
-        "setup": round(model.started - started, 2),
-        "training": round(model.train_seconds - model.validation_seconds, 2),
-        "validation": round(model.validation_seconds, 2),
-    }
+    return Phases(
+        setup=round(model.started - started, 2),
+        training=round(model.train_seconds - model.validation_seconds, 2),
+        validation=round(model.validation_seconds, 2),
+    )
 
 
-def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> dict[str, Any]:
+def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> Training:
     """Tell how fast and where a run trained.
 
     Args:
         trainer: Its Trainer, after `fit`.
         model: Its model.
         seed: Its seed.
-
-    Returns:
-        What `reports/train.json` holds: the wall time of training and validation (of all parts of a run
-        that was resumed, without what a killed part had not saved), training rows over that time.
     """
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     seconds = model.train_seconds
-    return {
-        "train_seconds": round(seconds, 2),
-        "rows_per_second": round(model.n_rows_trained * trainer.world_size / seconds),
-        "epochs": trainer.current_epoch,
-        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "device": name,
-        "n_threads": torch.get_num_threads(),
-        "seed": seed,
-        "git_sha": git_sha(),
-    }
+    return Training(
+        train_seconds=round(seconds, 2),
+        rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
+        epochs=trainer.current_epoch,
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        device=name,
+        n_threads=torch.get_num_threads(),
+        seed=seed,
+        git_sha=git_sha(),
+    )
