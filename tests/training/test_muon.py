@@ -1,4 +1,5 @@
 import copy
+import time
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from canopy.nets.mlp import MLP
+from canopy.training import muon
 from canopy.training.muon import MuonAdamW
 
 
@@ -34,7 +36,9 @@ def step(net: MLP, *optimizers: torch.optim.Optimizer) -> float:
     return loss.item()
 
 
-def test_a_step_is_that_of_both_optimizers_by_themselves(net: MLP) -> None:
+def test_a_step_is_that_of_both_optimizers_by_themselves(net: MLP, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last bit, in the number type that PyTorch's takes."""
+    monkeypatch.setattr(muon, "orthogonalization_type", lambda device: torch.bfloat16)
     alone = copy.deepcopy(net)
     hidden = alone.hidden_weights()
     others = [p for p in alone.parameters() if all(p is not weight for weight in hidden)]
@@ -46,6 +50,43 @@ def test_a_step_is_that_of_both_optimizers_by_themselves(net: MLP) -> None:
     for _ in range(5):
         assert step(net, optimizer) == step(alone, *parts)
     assert all(torch.equal(a, b) for a, b in zip(net.parameters(), alone.parameters(), strict=True))
+
+
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [("DEFAULT", torch.float32), ("AVX2", torch.float32), ("AVX512", torch.bfloat16)],
+)
+def test_a_processor_orthogonalizes_in_a_type_that_it_has(
+    monkeypatch: pytest.MonkeyPatch, capability: str, expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: capability)
+    assert muon.orthogonalization_type(torch.device("cpu")) == expected
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (8, 40), (40, 8)])
+def test_both_types_give_the_same_matrix_nearly(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    matrix = torch.randn(*shape)
+    settings = {"coefficients": (3.4445, -4.775, 2.0315), "steps": 5, "eps": 1e-7}
+    exact = muon.orthogonalize(matrix, **settings, dtype=torch.float64)
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.1)):
+        found = muon.orthogonalize(matrix, **settings, dtype=dtype)
+        assert found.dtype == dtype
+        assert (found.double() - exact).norm() / exact.norm() < tolerance
+    assert torch.linalg.svdvals(exact).min() > 0.5
+    assert torch.linalg.svdvals(exact).max() < 1.5
+
+
+def test_the_default_net_steps_in_milliseconds() -> None:
+    """In a number type that the processor must emulate it would be a second."""
+    torch.manual_seed(0)
+    net = MLP(n_numeric=3, cardinalities=[2], n_classes=4, hidden=[256, 256, 256])
+    optimizer = optimizer_of(net)
+    step(net, optimizer)
+    started = time.perf_counter()
+    for _ in range(5):
+        optimizer.step()
+    assert (time.perf_counter() - started) / 5 < 0.2
 
 
 def test_muon_moves_a_matrix_by_the_same_in_each_of_its_directions(net: MLP) -> None:

@@ -29,11 +29,12 @@ def list_packages() -> dict[str, str]:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Describe Python, system, processor and GPUs."""
+    """Describe Python, system, processor and GPUs; PyTorch calculates otherwise with other instructions."""
     return {
         "python": platform.python_version(),
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "n_cores": os.cpu_count(),
         "n_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],

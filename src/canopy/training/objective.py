@@ -11,7 +11,6 @@ from canopy.compare.keys import flatten
 from canopy.sweep import TRIAL_VARIABLE
 from canopy.training.report import Best, Phases, Training
 
-
 # The parts of run.json that tell how a run went.
 PARTS = {"best": Best, "seconds": Phases, "training": Training}
 
