@@ -123,28 +123,6 @@ def test_the_table_of_the_large_model_is_that_of_its_report() -> None:
     assert table in (ROOT / "docs/compression.md").read_text(), f"docs/compression.md must have\n{table}"
 
 
-FAULTS = {
-    "kills": "SIGKILL at a random moment",
-    "full_disks": "a full disk",
-    "read_only_folders": "a read-only folder",
-    "vanished_inputs": "an input that is gone",
-    "corrupted": "a file that is cut off or has a bit flipped",
-    "bad_inputs": "a table, parameter or override that is no good",
-    "simultaneous": "processes that do the same at once",
-}
-
-
-def test_the_table_of_faults_is_that_of_the_suite() -> None:
-    report = json.loads((ROOT / "reports/faults.json").read_text())
-    rows = [
-        f"| {words} | {report['totals'][kind]} | {', '.join(report[kind])} |" for kind, words in FAULTS.items()
-    ]
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/faults.md").read_text(), f"docs/faults.md must have\n{table}"
-    assert set(report["totals"]) == set(FAULTS)
-    assert report["losses"] == 0
-
-
 def test_the_page_of_benchmarks_is_that_of_their_results(tmp_path: Path) -> None:
     source = ROOT / "reports/benchmark"
     for path in source.glob("*.json"):

@@ -36,8 +36,10 @@ def on_small_disk(tmp_path: Path, mounted: Callable[..., Any]) -> Callable[..., 
         folder = project.folder / name
         kept = tmp_path / "kept"
         shutil.copytree(folder, kept)
-        # Each file takes whole pages of 4 KiB.
-        size = sum(path.stat().st_size // 4096 + 2 for path in kept.rglob("*")) * 4 + free_kib
+        # Each file takes whole pages of 4 KiB, folders none.
+        size = (
+            sum(-(-path.stat().st_size // 4096) for path in kept.rglob("*") if path.is_file()) * 4 + free_kib
+        )
         disk = mounted(folder, "-t", "tmpfs", "-o", f"size={size}k", "tmpfs")
         disk.__enter__()
         shutil.copytree(kept, folder, dirs_exist_ok=True)

@@ -1,6 +1,7 @@
 """Make the graphs of a run's smaller models: pruned, distilled, and each of them quantised."""
 
 import logging
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -53,7 +54,8 @@ def make_graphs(
         Graphs by name, that of the bundle first.
     """
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    whole = Path(cfg.bundle) / ONNX_FILE
+    # ONNX Runtime 1.32 puts a file of its own beside what it quantises.
+    whole = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = {"whole": Graph(path=whole, how="as exported", temperature=manifest.temperature)}
     teacher = Teacher(run, predictor.model, weight=cfg.teacher_weight)
     net = predictor.model.net
