@@ -1,6 +1,7 @@
 """Push and pull with DVC, and say in one message what went wrong."""
 
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +33,11 @@ def transfer_command(direction: Direction, words: Sequence[str]) -> None:
     try:
         transfer(direction, words)
     except (DvcException, OSError, ValueError) as error:
-        sys.exit(f"Error: {error}")
+        sys.stdout.flush()
+        sys.stderr.write(f"Error: {error}\n")
+        sys.stderr.flush()
+        # Not by Python's own way out, where a lost connection's open file would be waited for: see `forget`.
+        os._exit(1)
 
 
 def transfer(direction: Direction, words: Sequence[str]) -> None:
