@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +35,8 @@ def transfer_command(direction: Direction, words: Sequence[str]) -> None:
         sys.stdout.flush()
         sys.stderr.write(f"Error: {error}\n")
         sys.stderr.flush()
-        # Not by Python's own way out, where a lost connection's open file would be waited for: see `forget`.
+        # Python's own way out would close a file of the remote that a lost connection left open, in a thread
+        # that is gone by then, and wait for ever (sshfs 2026.8).
         os._exit(1)
 
 
@@ -76,9 +76,7 @@ def transfer(direction: Direction, words: Sequence[str]) -> None:
         if failed or log.nowhere:
             outs = _outs(command.repo, arguments.targets)
             store = command.repo.cloud.get_remote(arguments.remote).odb
-            reason = _reason(outs, store, remote, log, pushing=direction == "push")
-            log.forget()
-            raise OSError(reason)
+            raise OSError(_reason(outs, store, remote, log, pushing=direction == "push"))
 
 
 def _own_pipelines(repo: Repo) -> list[str]:
@@ -180,16 +178,6 @@ class _Errors(logging.Filter):
         if record.exc_info and record.exc_info[1] is not None:
             self.errors.append(record.exc_info[1])
         return not self.quiet
-
-    def forget(self) -> None:
-        """Let go of what the errors hold on to.
-
-        A file of the remote that is still open would be closed when Python ends, by a thread that is gone by
-        then: the program would wait for ever (sshfs 2026.8).
-        """
-        for error in causes(self.errors):
-            traceback.clear_frames(error.__traceback__)
-        self.errors.clear()
 
 
 @contextmanager
