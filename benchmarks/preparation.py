@@ -3,11 +3,10 @@
 Beside each stage stands its floor: what Arrow needs to read the stage's input and to write its outputs as
 they are. The exponent says how time grows with the rows: 1 is linear.
 
-python benchmarks/preparation.py     (after `make repro`; a quarter of an hour and 12 GB of disk)
+python benchmarks/preparation.py     (after `make repro`; half an hour and 12 GB of disk)
 """
 
 import json
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,6 +24,7 @@ from canopy.table.spec import TableSpec
 
 STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 FACTORS = (1, 3, 10)
+N_ROUNDS = 3
 TRAIN = ["trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"]
 
 
@@ -49,27 +49,28 @@ class Cost(NamedTuple):
 def main() -> None:
     arguments = parse(__doc__)
     params = OmegaConf.load(ROOT / "params.yaml")
-    results: list[dict[str, Any]] = []
-    for factor in FACTORS[:1] if arguments.quick else FACTORS:
-        with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
-            folder = Path(name)
-            n_rows = repeat(
-                ROOT / params.paths.raw, folder / "raw.csv", factor, TableSpec.from_config(params.table)
-            )
-            overrides = [
-                f"paths.raw={folder}/raw.csv",
-                *(f"paths.{key}={folder}/{key}" for key in ("interim", "processed", "reports", "models")),
-                f"cap_classes.max_per_class={params.cap_classes.max_per_class * factor}",
-                f"hydra.run.dir={folder}/log",
-            ]
-            n_repeats = 1 if arguments.quick or factor > 3 else 3
-            for stage in STAGES:
-                results.append(
-                    {"rows": n_rows, "stage": stage, **stage_cost(stage, folder, overrides, n_repeats)}
-                )
-                print(results[-1], flush=True)
-            results.append({"rows": n_rows, "stage": "epoch", **epoch_cost(folder, n_repeats)})
-            print(results[-1], flush=True)
+    spec = TableSpec.from_config(params.table)
+    costs: dict[tuple[int, str], list[dict[str, float]]] = {}
+    # In rounds over the sizes: a machine that slows down for a while then slows all sizes down, not one.
+    for _ in range(1 if arguments.quick else N_ROUNDS):
+        for factor in FACTORS[:1] if arguments.quick else FACTORS:
+            with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
+                folder = Path(name)
+                n_rows = repeat(ROOT / params.paths.raw, folder / "raw.csv", factor, spec)
+                overrides = [
+                    f"paths.raw={folder}/raw.csv",
+                    *(f"paths.{key}={folder}/{key}" for key in ("interim", "processed", "reports", "models")),
+                    f"cap_classes.max_per_class={params.cap_classes.max_per_class * factor}",
+                    f"hydra.run.dir={folder}/log",
+                ]
+                for stage in STAGES:
+                    cost = stage_cost(stage, folder, overrides)
+                    print(n_rows, stage, cost, flush=True)
+                    costs.setdefault((n_rows, stage), []).append(cost)
+                cost = epoch_cost(folder)
+                print(n_rows, "epoch", cost, flush=True)
+                costs.setdefault((n_rows, "epoch"), []).append(cost)
+    results = [{"rows": n_rows, "stage": stage, **summary(found)} for (n_rows, stage), found in costs.items()]
     write("preparation", results, arguments, exponents=exponents(results))
 
 
@@ -99,15 +100,15 @@ def run(command: list[str]) -> Cost:
     return Cost(seconds, peak_kib / 1024)
 
 
-def stage_cost(stage: str, folder: Path, overrides: list[str], n_repeats: int) -> dict[str, float]:
+def stage_cost(stage: str, folder: Path, overrides: list[str]) -> dict[str, float]:
     before = files(folder)
-    costs = [run([sys.executable, f"scripts/{stage}.py", *overrides]) for _ in range(n_repeats)]
+    cost = run([sys.executable, f"scripts/{stage}.py", *overrides])
     index = STAGES.index(stage)
     source = folder / ("raw.csv" if index < 2 else f"interim/{STAGES[index - 1]}.csv")
     return {
-        "seconds": median([cost.seconds for cost in costs]),
-        "floor_seconds": median([floor(source, files(folder) - before) for _ in range(n_repeats)]),
-        "peak_mib": round(max(cost.peak_mib for cost in costs)),
+        "seconds": cost.seconds,
+        "floor_seconds": floor(source, files(folder) - before),
+        "peak_mib": cost.peak_mib,
     }
 
 
@@ -129,21 +130,26 @@ def floor(source: Path, outputs: set[Path]) -> float:
         return time.perf_counter() - started
 
 
-def epoch_cost(folder: Path, n_repeats: int) -> dict[str, float]:
+def epoch_cost(folder: Path) -> dict[str, float]:
     """Train the default experiment for an epoch, validation included."""
     run_folder = folder / "run"
-    seconds, peaks = [], []
-    for _ in range(n_repeats):
-        cost = run(
-            [
-                *(sys.executable, "src/train.py", *TRAIN),
-                *(f"pipeline.paths.processed={folder}/processed", f"hydra.run.dir={run_folder}"),
-            ]
-        )
-        seconds.append(json.loads((run_folder / "run.json").read_text())["training"]["train_seconds"])
-        peaks.append(cost.peak_mib)
-        shutil.rmtree(run_folder)
-    return {"seconds": median(seconds), "peak_mib": round(max(peaks))}
+    cost = run(
+        [
+            *(sys.executable, "src/train.py", *TRAIN),
+            *(f"pipeline.paths.processed={folder}/processed", f"hydra.run.dir={run_folder}"),
+        ]
+    )
+    report = json.loads((run_folder / "run.json").read_text())
+    return {"seconds": report["training"]["train_seconds"], "peak_mib": cost.peak_mib}
+
+
+def summary(costs: list[dict[str, float]]) -> dict[str, float]:
+    """Give the median of the rounds' times and the most that any of them held in memory."""
+    return {
+        key: round(max(values)) if key == "peak_mib" else median(values)
+        for key in costs[0]
+        for values in [[cost[key] for cost in costs]]
+    }
 
 
 def exponents(results: list[dict[str, Any]]) -> dict[str, float]:
