@@ -1,162 +1,19 @@
-"""Projects to do harm to, and the table of what they survived."""
+"""Projects to do harm to."""
 
-import hashlib
-import json
-import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-ROOT = Path(__file__).parents[2]
-STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
-TRAIN = (
-    *("trainer=cpu", "trainer.max_epochs=2", "model.net.hidden=[16]", "data.batch_size=256"),
-    *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Done:
-    """A command that has ended.
-
-    Attributes:
-        code: Its exit code; a negative one is the number of the signal that killed it.
-        output: What it wrote to stdout.
-        errors: What it wrote to stderr.
-        seconds: How long it ran.
-    """
-
-    code: int
-    output: str
-    errors: str
-    seconds: float
-
-
-class Forker:
-    """Starts commands as forks of a process that has imported what they import."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-        )
-
-    def run(
-        self,
-        folder: Path,
-        *argv: str,
-        kill_after: float | None = None,
-        kill_when: Callable[[], bool] = lambda: True,
-    ) -> Done:
-        """Run a script of the project in a folder; SIGKILL it some seconds after something is so."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with tempfile.TemporaryDirectory() as name:
-            stdout, stderr = Path(name) / "stdout", Path(name) / "stderr"
-            command = {
-                "argv": [str(ROOT / argv[0]), *argv[1:]],
-                "folder": str(folder),
-                "stdout": str(stdout),
-                "stderr": str(stderr),
-            }
-            print(json.dumps(command), file=self._process.stdin, flush=True)
-            process = int(self._process.stdout.readline())
-            started = time.perf_counter()
-            ended = threading.Event()
-            killer = threading.Thread(target=_kill, args=(process, kill_after, kill_when, ended))
-            killer.start()
-            code = int(self._process.stdout.readline())
-            ended.set()
-            killer.join()
-            seconds = time.perf_counter() - started
-            return Done(code=code, output=stdout.read_text(), errors=stderr.read_text(), seconds=seconds)
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-
-
-def _kill(process: int, after: float | None, when: Callable[[], bool], ended: threading.Event) -> None:
-    if after is None:
-        return
-    while not when():
-        if ended.wait(0.01):
-            return
-    if not ended.wait(after):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Project:
-    """A folder that commands of the project run in.
-
-    Attributes:
-        folder: The folder, with a `params.yaml`.
-        forker: What starts the commands.
-    """
-
-    folder: Path
-    forker: Forker
-
-    def run(self, *argv: str, check: bool = True, **kill: Any) -> Done:
-        done = self.forker.run(self.folder, *argv, **kill)
-        assert not check or done.code == 0, done.errors
-        return done
-
-    def start(self, *argv: str, python: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a person does."""
-        return subprocess.Popen(
-            [sys.executable, *python, str(ROOT / argv[0]), *argv[1:]],
-            cwd=self.folder,
-            env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,
-        )
-
-    def outputs(self, *folders: str) -> dict[str, str]:
-        """Give the hash of each file below some folders, hidden ones included."""
-        paths = [path for name in folders or ("data", "reports", "models") for path in self.files(name)]
-        return {str(path.relative_to(self.folder)): sha256(path) for path in sorted(paths)}
-
-    def files(self, name: str) -> list[Path]:
-        return [path for path in (self.folder / name).rglob("*") if path.is_file()]
-
-    def left_behind(self) -> list[Path]:
-        """Find what killed commands left."""
-        names = ("data", "reports", "models")
-        return [path for name in names for path in (self.folder / name).rglob(".*") if path.is_dir()]
-
-    def copy(self, folder: Path) -> "Project":
-        shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
-        return Project(folder=folder, forker=self.forker)
-
-
-def sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+from faults.figures import Figures
+from faults.project import ROOT, SMALL, STAGES, USES, Forker, Project, environment, sha256
 
 
 @pytest.fixture(scope="session")
@@ -190,9 +47,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, forker: Forker, sample_cs
 def trained(tmp_path_factory: pytest.TempPathFactory, prepared: Project) -> Project:
     """The same with a run, its scores and its bundle."""
     project = prepared.copy(tmp_path_factory.mktemp("trained"))
-    project.run("src/train.py", *TRAIN, "publish.run=models/trained", "publish.report=reports/train.json")
-    project.run("src/evaluate.py", "run=models/trained", "output=reports")
-    project.run("src/export.py", "run=models/trained", "metrics=reports/metrics.json")
+    short = ("trainer.max_epochs=2", "data.batch_size=256")
+    project.run(*SMALL, *short, "publish.run=models/trained", "publish.report=reports/train.json")
+    project.run(*USES["evaluate"])
+    project.run(*USES["export"])
     return project
 
 
@@ -287,53 +145,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(Figures(path), "faults-figures")
 
 
-class Figures:
-    """Adds up what the tests counted, as their reports come in from all processes.
-
-    Args:
-        path: JSON file to write at the end.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.counts: Counter[str] = Counter()
-        self.outcomes: Counter[str] = Counter()
-        self.skipped: set[str] = set()
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.outcomes["failed"] += 1
-        elif report.skipped:
-            self.outcomes["skipped"] += 1
-            self.skipped.add(str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.nodeid))
-        elif report.when == "call":
-            self.outcomes["passed"] += 1
-            for name, number in report.user_properties:
-                if name.startswith("faults."):
-                    self.counts[name.removeprefix("faults.")] += number
-
-    def pytest_sessionfinish(self) -> None:
-        table: dict[str, Any] = {}
-        for name, number in sorted(self.counts.items()):
-            kind, _, of = name.partition(".")
-            table.setdefault(kind, {})[of] = number
-        content = {
-            "losses": self.outcomes["failed"],
-            "tests": {kind: self.outcomes[kind] for kind in ("passed", "failed", "skipped")},
-            "not_tried": sorted(self.skipped),
-            "totals": {kind: sum(of.values()) for kind, of in table.items() if kind != "memory"},
-            **table,
-        }
-        self.path.write_text(json.dumps(content, indent=2) + "\n")
-
-
 @pytest.fixture
 def dvc_project(project: Project, copy_project: Callable[..., None]) -> Path:
     """A project with a pipeline of its own, nothing of it run but what is in `data/raw`."""
     copy_project(project.folder, "configs", "scripts", "src", "dvc.yaml", ".dvcignore", ".gitignore")
     for name in ("data/interim", "data/processed", "reports", "logs"):
         shutil.rmtree(project.folder / name)
-    scripts = Path(sys.executable).parent
-    for command in (["git", "init"], [f"{scripts}/dvc", "init"]):
-        subprocess.run([*command, "--quiet"], cwd=project.folder, check=True, capture_output=True)
+    for program in ("git", "dvc"):
+        command = [program, "init", "--quiet"]
+        subprocess.run(command, cwd=project.folder, env=environment(), check=True, capture_output=True)
     return project.folder

@@ -5,6 +5,7 @@ python forker.py    each line read is a command as JSON; written are its process
 A command is run as its script is by Python: the same code, arguments, working folder and exit code.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -12,17 +13,23 @@ import runpy
 import sys
 from typing import Any
 
+from hydra.core.plugins import Plugins
+
 IMPORTED = (
     *("canopy.prepare.explore", "canopy.prepare.fetch", "canopy.prepare.split", "canopy.prepare.compose"),
     *("canopy.prepare.make_tensors", "canopy.prepare.normalize", "canopy.prepare.cap_classes"),
     *("canopy.entry", "canopy.evaluation.predict", "canopy.training.fit", "canopy.evaluation.evaluate"),
-    "canopy.bundle.export",
+    *("canopy.bundle.export", "canopy.compress.compress"),
 )
 
 
 def main() -> None:
     for name in IMPORTED:
         importlib.import_module(name)
+    # Hydra looks for its plugins once a process.
+    Plugins.instance()
+    # What is imported stays: a fork that looked through it for garbage would take twice as long.
+    gc.freeze()
     # What commands print must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:

@@ -4,9 +4,10 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+
+from faults.project import Project
 
 pytestmark = pytest.mark.faults
 
@@ -171,7 +172,7 @@ def test_a_stage_refuses(
     script: str,
     override: str,
     message: str,
-    prepared: Any,
+    prepared: Project,
     refuses: Callable[..., str],
     count: Callable[..., None],
 ) -> None:
@@ -182,7 +183,7 @@ def test_a_stage_refuses(
 @pytest.mark.long
 @pytest.mark.parametrize(("override", "message"), BAD_RUNS)
 def test_training_refuses(
-    override: str, message: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    override: str, message: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     """Before it trains: an hour later would be late."""
     quick = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
@@ -196,7 +197,7 @@ def test_what_uses_a_model_refuses(
     script: str,
     override: str,
     message: str,
-    prepared: Any,
+    prepared: Project,
     refuses: Callable[..., str],
     count: Callable[..., None],
 ) -> None:
@@ -233,7 +234,7 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 
 @pytest.mark.parametrize("name", BAD_PARAMS)
 def test_a_params_file_is_refused(
-    name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     change, message = BAD_PARAMS[name]
     path = project.folder / "params.yaml"
@@ -245,7 +246,7 @@ def test_a_params_file_is_refused(
 
 @pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py", "src/predict.py"])
 def test_without_params_a_command_says_where_to_run(
-    script: str, tmp_path: Path, prepared: Any, count: Callable[..., None]
+    script: str, tmp_path: Path, prepared: Project, count: Callable[..., None]
 ) -> None:
     done = prepared.forker.run(tmp_path, script, *(OUT if "predict" in script else ()))
     assert done.code == 1
@@ -263,7 +264,7 @@ def test_without_params_a_command_says_where_to_run(
     ],
     ids=lambda command: command[0],
 )
-def test_a_process_of_its_own_says_the_same(command: tuple[str, ...], prepared: Any) -> None:
+def test_a_process_of_its_own_says_the_same(command: tuple[str, ...], prepared: Project) -> None:
     """The commands of this suite are forks of a process that has imported what they import."""
     process: subprocess.Popen[str] = prepared.start(*command)
     _, errors = process.communicate(timeout=60)

@@ -6,11 +6,12 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+
+from faults.project import Project
 
 pytestmark = pytest.mark.faults
 
@@ -187,7 +188,7 @@ def write(path: Path, content: str | bytes) -> Path:
 def test_a_bad_table_is_refused(
     name: str,
     few_rows: str,
-    prepared: Any,
+    prepared: Project,
     tmp_path: Path,
     refuses: Callable[..., str],
     count: Callable[..., None],
@@ -200,7 +201,7 @@ def test_a_bad_table_is_refused(
 
 
 @pytest.mark.parametrize("name", GOOD)
-def test_a_good_table_is_taken(name: str, few_rows: str, prepared: Any, tmp_path: Path) -> None:
+def test_a_good_table_is_taken(name: str, few_rows: str, prepared: Project, tmp_path: Path) -> None:
     raw = write(tmp_path / "raw.csv", GOOD[name](few_rows))
     prepared.run("scripts/drop_columns.py", f"paths.raw={raw}", f"paths.interim={tmp_path}")
     plain = write(tmp_path / "plain.csv", few_rows)
@@ -238,7 +239,7 @@ def test_classes_with_too_few_rows_are_refused(
     counts: dict[int, int],
     message: str,
     sample_csv: str,
-    prepared: Any,
+    prepared: Project,
     tmp_path: Path,
     refuses: Callable[..., str],
     count: Callable[..., None],
@@ -253,7 +254,7 @@ def test_classes_with_too_few_rows_are_refused(
 
 @pytest.mark.parametrize("stage", ["explore", "split", "normalize", "cap_classes", "make_tensors"])
 def test_each_stage_refuses_a_table_that_was_cut_off(
-    stage: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    stage: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     before = {"split": "drop_columns", "normalize": "split", "cap_classes": "normalize"}
     name = f"data/interim/{before.get(stage, 'cap_classes')}.csv"

@@ -1,21 +1,17 @@
 """A disk that is full, a folder that cannot be written, an input that is gone: told, nothing else changed."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from faults.project import SMALL, STAGES, USES, Project
+
 pytestmark = pytest.mark.faults
 
-STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
-# A seed of its own, so that the outputs differ from those that are there.
-OPTIONS = ("seed=7", "drop_columns.columns=[Soil_Type1]")
-QUICK = (
-    *("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[16]", "callbacks.progress_bar=null"),
-    "trainer.enable_progress_bar=false",
-)
 INPUTS = {
     "explore": ("data/raw/covtype.csv",),
     "drop_columns": ("data/raw/covtype.csv",),
@@ -32,7 +28,8 @@ INPUTS = {
 def on_small_disk(tmp_path: Path, mounted: Callable[..., Any]) -> Callable[..., Any]:
     """Put a folder of a project on a file system with some KiB to spare, with what is in it."""
 
-    def put(project: Any, name: str, free_kib: int) -> Any:
+    @contextmanager
+    def put(project: Project, name: str, free_kib: int) -> Iterator[None]:
         folder = project.folder / name
         kept = tmp_path / "kept"
         shutil.copytree(folder, kept)
@@ -40,10 +37,9 @@ def on_small_disk(tmp_path: Path, mounted: Callable[..., Any]) -> Callable[..., 
         size = (
             sum(-(-path.stat().st_size // 4096) for path in kept.rglob("*") if path.is_file()) * 4 + free_kib
         )
-        disk = mounted(folder, "-t", "tmpfs", "-o", f"size={size}k", "tmpfs")
-        disk.__enter__()
-        shutil.copytree(kept, folder, dirs_exist_ok=True)
-        return disk
+        with mounted(folder, "-t", "tmpfs", "-o", f"size={size}k", "tmpfs"):
+            shutil.copytree(kept, folder, dirs_exist_ok=True)
+            yield
 
     return put
 
@@ -51,27 +47,23 @@ def on_small_disk(tmp_path: Path, mounted: Callable[..., Any]) -> Callable[..., 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_on_a_full_disk(
     stage: str,
-    project: Any,
+    project: Project,
     on_small_disk: Callable[..., Any],
     refuses: Callable[..., str],
     count: Callable[..., None],
 ) -> None:
     name = "reports" if stage == "explore" else "data"
-    disk = on_small_disk(project, name, 4)
-    try:
-        refuses(
-            project, f"scripts/{stage}.py", *OPTIONS[:1], message="must be writable; found: No space left"
-        )
+    with on_small_disk(project, name, 4):
+        # A seed of its own, so that the outputs differ from those that are there.
+        refuses(project, f"scripts/{stage}.py", "seed=7", message="must be writable; found: No space left")
         assert project.left_behind() == []
-    finally:
-        disk.__exit__(None, None, None)
     count(f"full_disks.{stage}")
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_in_a_read_only_folder(
     stage: str,
-    project: Any,
+    project: Project,
     read_only: Callable[..., Any],
     refuses: Callable[..., str],
     count: Callable[..., None],
@@ -84,7 +76,7 @@ def test_a_stage_in_a_read_only_folder(
 
 @pytest.mark.parametrize(("stage", "name"), [(stage, name) for stage in STAGES for name in INPUTS[stage]])
 def test_an_input_of_a_stage_is_gone(
-    stage: str, name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    stage: str, name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     (project.folder / name).unlink()
     told = refuses(project, f"scripts/{stage}.py", message=f"{name} must exist; found no such file")
@@ -96,10 +88,10 @@ def test_an_input_of_a_stage_is_gone(
     "name", ["schema.json", "train.pt", "val.pt", "normalization.json"], ids=lambda name: str(name)
 )
 def test_an_input_of_training_is_gone(
-    name: str, project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     (project.folder / "data/processed" / name).unlink()
-    refuses(project, "src/train.py", *QUICK, message=f"{name} must exist; found no such file")
+    refuses(project, *SMALL, message=f"{name} must exist; found no such file")
     count("vanished_inputs.training")
 
 
@@ -129,7 +121,7 @@ def test_an_input_of_training_is_gone(
     ],
 )
 def test_an_input_of_what_uses_a_model_is_gone(
-    command: str, name: str, trained_project: Any, refuses: Callable[..., str], count: Callable[..., None]
+    command: str, name: str, trained_project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     (trained_project.folder / name).unlink()
     last = Path(name).name
@@ -137,22 +129,6 @@ def test_an_input_of_what_uses_a_model_is_gone(
         trained_project, *USES[command], message=f"{last} must exist|must hold {last}|{last}.* must exist"
     )
     count(f"vanished_inputs.{command}")
-
-
-USES = {
-    "evaluate": ("src/evaluate.py", "run=models/trained", "output=reports"),
-    "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
-    "compress": (
-        *("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed"),
-        *("prune.epochs=1", "distil.epochs=1", "distil.net.hidden=[8]", "n_calibration_rows=256"),
-    ),
-    "predict": (
-        "src/predict.py",
-        "bundle=models/canopy",
-        "input=data/raw/covtype.csv",
-        "output=reports/p.csv",
-    ),
-}
 
 
 @pytest.mark.long
@@ -165,7 +141,7 @@ def test_what_uses_a_model_cannot_write(
     kind: str,
     command: str,
     name: str,
-    trained_project: Any,
+    trained_project: Project,
     read_only: Callable[..., Any],
     on_small_disk: Callable[..., Any],
     refuses: Callable[..., str],
@@ -173,11 +149,8 @@ def test_what_uses_a_model_cannot_write(
 ) -> None:
     project = trained_project
     if kind == "full":
-        disk = on_small_disk(project, name, 4)
-        try:
+        with on_small_disk(project, name, 4):
             refuses(project, *USES[command], message="must be writable; found: No space left")
-        finally:
-            disk.__exit__(None, None, None)
         count(f"full_disks.{command}")
         return
     folder = project.folder / name
@@ -188,16 +161,15 @@ def test_what_uses_a_model_cannot_write(
 
 @pytest.mark.long
 def test_training_on_a_full_disk_goes_on_when_there_is_room(
-    project: Any, mounted: Callable[..., Any], refuses: Callable[..., str], count: Callable[..., None]
+    project: Project, mounted: Callable[..., Any], refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     """The run keeps its last whole checkpoint; `resume` goes on from it."""
     logs = project.folder / "logs"
     shutil.rmtree(logs)
     logs.mkdir()
     options = (
-        *("src/train.py", "trainer=cpu", "trainer.max_epochs=6", "model.net.hidden=[16]"),
-        *("callbacks.progress_bar=null", "callbacks.resume_checkpoint.every_n_seconds=0"),
-        *("callbacks.early_stopping.patience=100", "trainer.enable_progress_bar=false", "name=run"),
+        *(*SMALL, "trainer.max_epochs=6", "callbacks.resume_checkpoint.every_n_seconds=0"),
+        *("callbacks.early_stopping.patience=100", "name=run"),
     )
     expected = project.copy(project.folder.with_name("expected"))
     expected.run(*options)

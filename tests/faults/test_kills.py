@@ -19,27 +19,22 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
+
 pytestmark = pytest.mark.faults
 
-ROOT = Path(__file__).parents[2]
-STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 N_STAGE_KILLS = 5
 TRAIN = (
-    *("src/train.py", "trainer=cpu", "trainer.max_epochs=60", "model.net.hidden=[16]", "data.batch_size=32"),
-    *("model.net.dropout=0.2", "callbacks.early_stopping.patience=100", "callbacks.progress_bar=null"),
-    *("trainer.enable_progress_bar=false", "callbacks.resume_checkpoint.every_n_seconds=0", "resume=auto"),
+    *(*SMALL, "trainer.max_epochs=60", "data.batch_size=32", "model.net.dropout=0.2", "resume=auto"),
+    *("callbacks.early_stopping.patience=100", "callbacks.resume_checkpoint.every_n_seconds=0"),
     *("publish.run=models/trained", "publish.report=reports/train.json"),
-)
-COMPRESS = (
-    *("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed"),
-    *("prune.epochs=1", "distil.epochs=1", "distil.net.hidden=[8]", "n_calibration_rows=256"),
 )
 
 
 @pytest.mark.parametrize(
     "stage", [pytest.param(stage, marks=() if stage == "split" else pytest.mark.long) for stage in STAGES]
 )
-def test_a_stage_killed_at_random_moments(stage: str, project: Any, count: Callable[..., None]) -> None:
+def test_a_stage_killed_at_random_moments(stage: str, project: Project, count: Callable[..., None]) -> None:
     """Whatever was there before is replaced by the new whole, or stays; what the killed left goes."""
     before = project.outputs()
     # A seed of its own, so that the outputs differ from those that are there.
@@ -70,14 +65,14 @@ def test_a_stage_killed_at_random_moments(stage: str, project: Any, count: Calla
     count(f"kills.{stage}", n_kills)
 
 
-def whole(project: Any) -> dict[str, str]:
+def whole(project: Project) -> dict[str, str]:
     """Give the hashes of a project's outputs without what killed commands left beside them."""
     return {name: found for name, found in project.outputs().items() if ".tmp/" not in name}
 
 
 @pytest.mark.long
 def test_fetch_killed_at_random_moments(
-    tmp_path: Path, project: Any, sample_csv: str, count: Callable[..., None]
+    tmp_path: Path, project: Project, sample_csv: str, count: Callable[..., None]
 ) -> None:
     """Half a download is never taken for the table."""
     raw = project.folder / "data/raw/covtype.csv"
@@ -135,7 +130,9 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.long
-def test_training_killed_at_random_moments(prepared: Any, tmp_path: Path, count: Callable[..., None]) -> None:
+def test_training_killed_at_random_moments(
+    prepared: Project, tmp_path: Path, count: Callable[..., None]
+) -> None:
     """The pipeline's own command goes on with its run each time and ends with the same weights."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     reference.run(*TRAIN)
@@ -173,17 +170,15 @@ def test_training_killed_at_random_moments(prepared: Any, tmp_path: Path, count:
 
 
 @pytest.mark.long
-def test_what_uses_a_run_killed_at_random_moments(trained_project: Any, count: Callable[..., None]) -> None:
+def test_what_uses_a_run_killed_at_random_moments(
+    trained_project: Project, count: Callable[..., None]
+) -> None:
     """A bundle is the old one or the new one, whole, and the same command makes the new one."""
     project = trained_project
     bundle = project.folder / "models/canopy"
-    commands = {
-        "evaluation": ("src/evaluate.py", "run=models/trained", "output=reports"),
-        "export": ("src/export.py", "run=models/trained", "metrics=reports/metrics.json"),
-        "compression": COMPRESS,
-    }
     old = json.loads((bundle / "model.json").read_text())["files"]
-    for name, command in commands.items():
+    for name in ("evaluate", "export", "compress"):
+        command = USES[name]
         project.run(*command)
         before = whole(project)
         seconds = project.run(*command).seconds
@@ -213,36 +208,31 @@ def test_what_uses_a_run_killed_at_random_moments(trained_project: Any, count: C
 
 
 @pytest.mark.long
-def test_a_sweep_killed_at_random_moments(prepared: Any, tmp_path: Path, count: Callable[..., None]) -> None:
+def test_a_sweep_killed_at_random_moments(
+    prepared: Project, tmp_path: Path, count: Callable[..., None]
+) -> None:
     """Each point of a grid is trained to its end once, with the value of a sweep never killed."""
     options = [
-        *("-m", "trainer=cpu", "trainer.max_epochs=4", "model.net.hidden=[16]", "data.batch_size=64"),
-        *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
-        *(
-            "hydra/sweeper=optuna",
-            "hydra/sweeper/sampler=grid",
-            "model.optimizer.lr=choice(0.001,0.003,0.01)",
-        ),
-        *("model.net.dropout=choice(0.0,0.1)", "hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1"),
-        "hydra.sweeper.max_retries=10",
+        *(*SMALL, "-m", "trainer.max_epochs=4", "data.batch_size=64"),
+        *("hydra/sweeper=optuna", "hydra/sweeper/sampler=grid"),
+        *("model.optimizer.lr=choice(0.001,0.003,0.01)", "model.net.dropout=choice(0.0,0.1)"),
+        *("hydra.sweeper.n_trials=6", "hydra.sweeper.n_jobs=1", "hydra.sweeper.max_retries=10"),
         "hydra.sweeper.direction=maximize",
         *("hydra.sweeper.study_name=killed", "hydra.sweeper.storage=sqlite:///logs/sweeps.db"),
     ]
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
-    seconds = reference.run("src/train.py", *options).seconds
+    seconds = reference.run(*options).seconds
     generator = random.Random("kills of sweeps")
     n_kills = 0
     for _ in range(10):
         if n_kills == 5:
             break
-        done = project.run(
-            "src/train.py", *options, kill_after=generator.uniform(0.1, 0.4) * seconds, check=False
-        )
+        done = project.run(*options, kill_after=generator.uniform(0.1, 0.4) * seconds, check=False)
         if done.code == 0:
             break
         n_kills += 1
     assert n_kills >= 3
-    project.run("src/train.py", *options)
+    project.run(*options)
     found, expected = (points(of.folder / "logs/sweeps.db") for of in (project, reference))
     assert len(expected) == 6
     assert found == expected
@@ -259,7 +249,7 @@ def points(path: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.long
-def test_dvc_killed_at_random_moments(dvc_project: Any, count: Callable[..., None]) -> None:
+def test_dvc_killed_at_random_moments(dvc_project: Path, count: Callable[..., None]) -> None:
     """`dvc repro` again: the lock file says the same, and every output is there as it says."""
     folder = dvc_project
     dvc(folder, "repro", "make_tensors")
@@ -273,7 +263,7 @@ def test_dvc_killed_at_random_moments(dvc_project: Any, count: Callable[..., Non
     forget(folder)
     for _ in range(4):
         process = subprocess.Popen(
-            dvc_command("repro", "make_tensors"),
+            ["dvc", "repro", "make_tensors"],
             cwd=folder,
             env=environment(),
             stdout=subprocess.DEVNULL,
@@ -296,18 +286,9 @@ def test_dvc_killed_at_random_moments(dvc_project: Any, count: Callable[..., Non
     count("kills.dvc repro", n_kills)
 
 
-def environment() -> dict[str, str]:
-    scripts = Path(sys.executable).parent
-    return {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": "src"}
-
-
-def dvc_command(*words: str) -> list[str]:
-    return [str(Path(sys.executable).parent / "dvc"), *words]
-
-
 def dvc(folder: Path, *words: str) -> str:
     done = subprocess.run(
-        dvc_command(*words), cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        ["dvc", *words], cwd=folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -1,18 +1,16 @@
 """Memory: a table ten times as long takes no more than a stated number of bytes for each byte of it."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from faults.project import ROOT, STAGES, Project, environment
+
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
-ROOT = Path(__file__).parents[2]
-STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 # Copies of the sample: 40,080 rows and ten times as many.
 COPIES = (10, 100)
 # MiB of memory for each further MiB of the raw table. Its 130 characters a row are 55 numbers of 8 bytes as
@@ -52,7 +50,7 @@ def peak_mib(folder: Path, *argv: str) -> float:
     done = subprocess.run(
         [sys.executable, "-S", "-c", LAUNCH, sys.executable, *argv],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1"},
+        env=environment(),
         capture_output=True,
         text=True,
         check=False,
@@ -73,7 +71,7 @@ def repeat(sample: str, n_copies: int, path: Path) -> float:
 
 
 def test_the_memory_of_stages_grows_with_the_table_alone(
-    prepared: Any, sample_csv: str, tmp_path: Path, count: Callable[..., None]
+    prepared: Project, sample_csv: str, tmp_path: Path, count: Callable[..., None]
 ) -> None:
     sizes, peaks = [], {}
     for n_copies in COPIES:
@@ -85,6 +83,8 @@ def test_the_memory_of_stages_grows_with_the_table_alone(
         for stage in STAGES:
             peaks[stage, n_copies] = peak_mib(prepared.folder, str(ROOT / f"scripts/{stage}.py"), *options)
     more = sizes[1] - sizes[0]
+    told = "{split:.0f} further MiB for each further MiB of the raw table (`explore` {explore:.0f})"
+    assert told.format_map(BOUND) in " ".join((ROOT / "docs/faults.md").read_text().split())
     for stage in STAGES:
         ratio = (peaks[stage, COPIES[1]] - peaks[stage, COPIES[0]]) / more
         count(f"memory.{stage}: MiB for each MiB of the table", round(ratio, 1))
@@ -93,7 +93,7 @@ def test_the_memory_of_stages_grows_with_the_table_alone(
 
 @pytest.mark.parametrize(("kind", "model"), [("bundle", "models/canopy"), ("run", "models/trained")])
 def test_the_memory_of_predicting_does_not_grow(
-    kind: str, model: str, trained: Any, sample_csv: str, tmp_path: Path, count: Callable[..., None]
+    kind: str, model: str, trained: Project, sample_csv: str, tmp_path: Path, count: Callable[..., None]
 ) -> None:
     peaks = []
     for n_copies in COPIES:

@@ -1,25 +1,21 @@
 """Two people run the same command in the same folder at once: one waits or is told, nothing is corrupted."""
 
 import json
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from faults.project import SMALL, USES, Project, environment
+
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
-TRAIN = (
-    *("src/train.py", "trainer=cpu", "trainer.max_epochs=2", "model.net.hidden=[16]", "data.batch_size=256"),
-    *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false", "publish.run=models/trained"),
-)
+TRAIN = (*SMALL, "trainer.max_epochs=2", "data.batch_size=256", "publish.run=models/trained")
 
 
-def together(project: Any, *command: str, n: int = 2) -> list[subprocess.Popen[str]]:
+def together(project: Project, *command: str, n: int = 2) -> list[subprocess.Popen[str]]:
     """Start commands at the same time and wait for them."""
     processes = [project.start(*command) for _ in range(n)]
     for process in processes:
@@ -28,7 +24,7 @@ def together(project: Any, *command: str, n: int = 2) -> list[subprocess.Popen[s
 
 
 @pytest.mark.parametrize("stage", ["explore", "split", "normalize", "make_tensors"])
-def test_a_stage_twice(stage: str, project: Any, count: Callable[..., None]) -> None:
+def test_a_stage_twice(stage: str, project: Project, count: Callable[..., None]) -> None:
     expected = project.outputs()
     for process in together(project, f"scripts/{stage}.py"):
         assert process.returncode == 0, process.errors
@@ -37,7 +33,7 @@ def test_a_stage_twice(stage: str, project: Any, count: Callable[..., None]) -> 
     count("simultaneous.stages", 2)
 
 
-def test_training_twice(project: Any, count: Callable[..., None]) -> None:
+def test_training_twice(project: Project, count: Callable[..., None]) -> None:
     """Each has a folder of its own; what both publish is one of the two, whole."""
     for process in together(project, *TRAIN):
         assert process.returncode == 0, process.errors
@@ -52,12 +48,12 @@ def test_training_twice(project: Any, count: Callable[..., None]) -> None:
         for path in runs
     ]
     assert sorted(same) == [False, True]
-    project.run("src/evaluate.py", "run=models/trained", "output=reports")
+    project.run(*USES["evaluate"])
     assert project.left_behind() == []
     count("simultaneous.training", 2)
 
 
-def test_a_resume_twice(project: Any, count: Callable[..., None]) -> None:
+def test_a_resume_twice(project: Project, count: Callable[..., None]) -> None:
     """`resume=auto` leaves a run to the process that trains it."""
     processes = together(project, *TRAIN, "resume=auto")
     for process in processes:
@@ -67,7 +63,7 @@ def test_a_resume_twice(project: Any, count: Callable[..., None]) -> None:
     count("simultaneous.training", 2)
 
 
-def test_a_run_that_still_trains_is_not_resumed_by_name(project: Any, count: Callable[..., None]) -> None:
+def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count: Callable[..., None]) -> None:
     first = project.start(*TRAIN, "trainer.max_epochs=200", "callbacks.early_stopping.patience=200")
     try:
         deadline = time.monotonic() + 60
@@ -87,25 +83,23 @@ def test_a_run_that_still_trains_is_not_resumed_by_name(project: Any, count: Cal
     count("simultaneous.training", 2)
 
 
-def test_two_exports_into_one_folder(trained_project: Any, count: Callable[..., None]) -> None:
+def test_two_exports_into_one_folder(trained_project: Project, count: Callable[..., None]) -> None:
     project = trained_project
-    for process in together(project, "src/export.py", "run=models/trained", "metrics=reports/metrics.json"):
+    for process in together(project, *USES["export"]):
         assert process.returncode == 0, process.errors
-    project.run("src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=p.csv")
+    project.run(*USES["predict"])
     assert project.left_behind() == []
     count("simultaneous.exports", 2)
 
 
 def test_dvc_repro_twice(dvc_project: Path, count: Callable[..., None]) -> None:
     """DVC lets one of them work and tells the other one, or that one waits."""
-    scripts = Path(sys.executable).parent
-    environment = {**os.environ, "PATH": f"{scripts}:{os.environ['PATH']}", "PYTHONPATH": "src"}
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [scripts / "dvc", "repro", "make_tensors"],
+            ["dvc", "repro", "make_tensors"],
             cwd=dvc_project,
-            env=environment,
+            env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
