@@ -16,8 +16,13 @@ import pytest
 import requests
 from sklearn.datasets import load_wine
 
+from packages import INSTALL
+
 ROOT = Path(__file__).parents[1]
-COPIED = ("configs", "scripts", "src", "datasets", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore")
+COPIED = (
+    *("configs", "scripts", "src", "datasets", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore"),
+    *("Makefile", "requirements.lock", "pyproject.toml"),
+)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, copy_project: Callable[...
     """A copy of the project in which nothing has been run."""
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder, *COPIED)
-    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"]):
+    for command in (["git", "init", "--quiet"], ["dvc", "init", "--quiet"], ["sh", "-c", INSTALL]):
         execute(*command, folder=folder)
     return folder
 
@@ -84,8 +89,11 @@ def read(path: Path) -> Any:
 @pytest.mark.parametrize("name", ["penguins", "titanic"])
 def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, name: str) -> None:
     folder = project / "datasets" / name
-    execute("dvc", "repro", folder=folder)
-    done = execute("dvc", "repro", folder=folder)
+    # What a folder has of an older pipeline is brought up to date.
+    (folder / "dvc.yaml").write_text("stages: {old: {cmd: 'false'}}")
+    done = execute("make", "repro", f"DATA={name}", folder=project)
+    assert "Test accuracy" in done.stdout
+    done = execute("make", "repro", f"DATA={name}", folder=project)
     assert "Data and pipelines are up to date" in done.stdout
     assert not (project / "data").exists(), "everything stays in the data set's folder"
     metrics = read(folder / "reports/metrics.json")

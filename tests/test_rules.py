@@ -1,6 +1,7 @@
 """The rules of the house that a test can check."""
 
 import ast
+import json
 import re
 import subprocess
 import sys
@@ -85,3 +86,21 @@ def test_dvc_names_each_script_and_no_value_of_params() -> None:
         assert script in content["deps"]
     for path in yaml.safe_load((ROOT / "params.yaml").read_text())["paths"].values():
         assert not re.search(rf"- {re.escape(path)}\b", text), f"dvc.yaml must use the parameter for {path}"
+
+
+def test_dvc_reads_the_commits(tmp_path: Path) -> None:
+    """What a commit holds is compared with the files that are there: `dvc diff`, `dvc params diff`."""
+    folder = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("\nseed: 42", "\nseed: 43"))
+    found = [
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=folder, capture_output=True, text=True, check=True
+        ).stdout
+        for command in (("params", "diff", "--json"), ("diff", "--json", "HEAD"))
+    ]
+    seed = json.loads(found[0])["params.yaml"]["seed"]
+    assert seed == {"old": 42, "new": 43, "diff": 1}
+    # Nothing of the pipeline is in the clone.
+    assert json.loads(found[1])["added"] == []

@@ -15,16 +15,13 @@ from pathlib import Path
 
 import pytest
 
+from packages import INSTALL
+
 ROOT = Path(__file__).parents[2]
 # sshd wants to be called by its whole path, which is seldom on a user's own.
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 LINKED = ("src", "Makefile", "requirements.lock", "pyproject.toml")
-# Gives a clone the packages that the tests run with, as `make install` would.
-INSTALL = (
-    f"mkdir .venv; ln -s {sys.prefix}/bin {sys.prefix}/lib .venv; "
-    f"if [ -f {sys.prefix}/pyvenv.cfg ]; then cp {sys.prefix}/pyvenv.cfg .venv; fi; touch .venv/.installed"
-)
 
 
 def free_port() -> int:
@@ -264,12 +261,6 @@ def new_person(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pers
         return Person(folder / name, folder / "canopy")
 
     return make
-
-
-@pytest.fixture(scope="session")
-def install() -> str:
-    """The shell commands that stand for `make install` in a clone."""
-    return INSTALL
 
 
 class Gate:

@@ -14,12 +14,23 @@ from typing import TYPE_CHECKING
 import yaml
 from omegaconf import OmegaConf
 
+from packages import INSTALL
+
 if TYPE_CHECKING:
     from tests.remotes.conftest import Person, Server
 
 ROOT = Path(__file__).parents[2]
 COPIED = (
-    *("configs", "scripts", "src", "params.yaml", "dvc.yaml", "preparations/dvc.yaml", "Makefile"),
+    *(
+        "configs",
+        "scripts",
+        "src",
+        "params.yaml",
+        "dvc.yaml",
+        "preparations/dvc.yaml",
+        "datasets",
+        "Makefile",
+    ),
     *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "pyproject.toml", "requirements.lock"),
 )
 # What takes the longest and shares nothing that the others do not.
@@ -38,9 +49,8 @@ def blocks(heading: str) -> list[str]:
 class Team:
     """The server, the repository and the guide's commands with the names of this test in them."""
 
-    def __init__(self, server: Server, folder: Path, install: str) -> None:
+    def __init__(self, server: Server, folder: Path) -> None:
         self.server, self.repository, self.store = server, folder / "canopy.git", folder / "store"
-        self.install = install
         self.store.mkdir()
         subprocess.run(
             ["git", "init", "--quiet", "--bare", "--initial-branch=main", str(self.repository)], check=True
@@ -50,7 +60,7 @@ class Team:
         command = block.replace("ssh://data.example.org/srv/canopy", self.server.url(self.store))
         command = command.replace("git@example.org:team/canopy.git", str(self.repository))
         command = re.sub(r"user=(ada|grace|ci)\b", f"user={getpass.getuser()}", command)
-        command = command.replace("cd canopy\n", f"cd canopy\n{self.install}\n")
+        command = command.replace("cd canopy\n", f"cd canopy\n{INSTALL}\n")
         return person.run("bash", "-ec", command).stdout
 
 
@@ -87,11 +97,10 @@ def test_two_people_share_data_and_results(
     sshd: Server,
     tmp_path: Path,
     new_person: Callable[[str], Person],
-    install: str,
     sample_csv: str,
     copy_project: Callable[..., None],
 ) -> None:
-    team = Team(sshd, tmp_path, install)
+    team = Team(sshd, tmp_path)
     ada, grace, ci = (new_person(name) for name in ("ada", "grace", "ci"))
     rows = sample_csv.splitlines(keepends=True)
     older = "".join(rows[:-400])
@@ -100,7 +109,7 @@ def test_two_people_share_data_and_results(
     copy_project(ada.folder, *COPIED)
     begin_project(ada, team.repository)
     write_table(ada, older, "data/raw/covtype.csv")
-    ada.run("bash", "-ec", f"{install}; dvc repro; git add .; git commit --quiet --message First")
+    ada.run("bash", "-ec", f"{INSTALL}; dvc repro; git add .; git commit --quiet --message First")
     ada.run("bash", "-ec", f"git tag {OLDER}; git push --quiet --set-upstream origin main {OLDER}")
     sshd.admit(ada)
     (share,) = blocks("The owner")
@@ -147,7 +156,7 @@ def test_two_people_share_data_and_results(
         "SSH_KEY": (ada.home / ".ssh/id_ed25519").read_text(),
         "HOST_KEY": (ada.home / ".ssh/known_hosts").read_text().strip(),
     }
-    ci.run("bash", "-ec", f"git clone --quiet {team.repository} .; {install}")
+    ci.run("bash", "-ec", f"git clone --quiet {team.repository} .; {INSTALL}")
     (automatic,) = blocks("CI")
     assert "Data and pipelines are up to date" in team.do(ci, automatic)
     assert (ci.home / ".ssh/id_ed25519").stat().st_mode & 0o077 == 0

@@ -95,7 +95,6 @@ def draft_data_set(path: Path, *, target: str, name: str, missing_values: Sequen
     with atomic_folder(folder) as new:
         (new / "data/raw").mkdir(parents=True)
         raw = shutil.copy(path, new / f"data/raw/{name}.csv")
-        (new / "dvc.yaml").symlink_to("../../dvc.yaml")
         (new / "params.yaml").write_text(
             template.render(name=name, target=target, draft=draft, missing_values=texts, sha256=sha256(raw)),
             encoding="utf-8",
