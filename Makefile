@@ -30,6 +30,8 @@ install: $(INSTALLED) ## Create .venv and install the locked packages and canopy
 $(INSTALLED): $(LOCK) pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] == (3, 11) else \
 	"Canopy needs Python 3.11; found %d.%d as $(PYTHON). Name another one: make PYTHON=/path/to/python3.11" % v[:2])'
+	@test ! -L $(VENV) || { echo "$(VENV) must be a folder of this checkout; found a link, to which it would install \
+	itself in place of the other checkout: remove the link" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing the locked packages into $(VENV) (about two minutes) ..."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $(LOCK)

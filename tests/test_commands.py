@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,30 @@ def test_another_folder_is_told_from_the_project(tmp_path: Path) -> None:
     assert done.stderr == (
         f"Error: Commands must run in the project's folder, beside params.yaml; found none in {tmp_path}\n"
     )
+
+
+def test_the_package_of_another_checkout_is_refused(
+    tmp_path: Path, copy_project: Callable[..., None]
+) -> None:
+    """A stage would run that one's code, and DVC would take the result for this one's."""
+    copy_project(tmp_path, "scripts", "src", "configs", "params.yaml")
+    command = [sys.executable, "scripts/split.py"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"Error: The package canopy must be that of the same checkout, {tmp_path}/src/canopy; found "
+        f'{ROOT}/src/canopy; run "make install" there, or set PYTHONPATH=src\n'
+    )
+    environment["PYTHONPATH"] = "src"
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "drop_columns.csv must exist" in done.stderr
+
+
+def test_another_preparation_must_be_named() -> None:
+    done = run("scripts/prepare.py")
+    assert done.returncode == 1
+    assert "preparation must name a choice of configs/preparation/; found none" in done.stderr
 
 
 COMPLETE = """

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 ROOT = Path(__file__).parents[1]
 COPIED = (
-    *("configs", "scripts", "src", "params.yaml", "dvc.yaml", "preparations/dvc.yaml"),
+    *("configs", "scripts", "src", "params.yaml", "dvc.yaml"),
     *(".dvcignore", ".gitignore", "tests/data"),
 )
 STAGES = [
@@ -342,7 +342,8 @@ def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
     """The fourth area alone has the fourth class: no row of that class trains."""
     before = project.json("data/processed/schema.json")
     project.run("dvc", "checkout")
-    project.run("dvc", "repro", "--single-item", "preparations/dvc.yaml:prepare@new_wilderness_4")
+    left_out_4 = ("preparation=new_wilderness", "split.left_out=Wilderness_Area4")
+    project.run("python", "scripts/prepare.py", *left_out_4)
     assert project.json("data/processed/schema.json") == before
     folder = "data/preparations/new_wilderness/Wilderness_Area4"
     schema = project.json(f"{folder}/processed/schema.json")

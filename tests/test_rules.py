@@ -81,7 +81,13 @@ def test_help_answers_without_importing_torch(command: str) -> None:
 def test_dvc_names_each_script_and_no_value_of_params() -> None:
     text = (ROOT / "dvc.yaml").read_text()
     for stage, content in yaml.safe_load(text)["stages"].items():
-        script = content["cmd"].split()[1]
+        folder, script = re.fullmatch(
+            r"(PYTHONPATH=\$\{paths\.src\} )?python (\$\{paths\.\w+\}/\w+\.py)( .*)?",
+            content["cmd"],
+            re.DOTALL,
+        ).group(1, 2)
+        # Python finds the package beside the scripts of src/; those of scripts/ must be told of it.
+        assert (folder is not None) == ("paths.scripts" in script)
         assert Path(script).stem == stage
         assert script in content["deps"]
     for path in yaml.safe_load((ROOT / "params.yaml").read_text())["paths"].values():

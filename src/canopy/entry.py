@@ -8,6 +8,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
@@ -86,6 +87,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            _check_checkout(Path(sys.argv[0]).resolve())
             refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
             mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
@@ -95,6 +97,16 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         return command
 
     return decorate
+
+
+def _check_checkout(script: Path) -> None:
+    """Refuse to run a script with the package of another checkout, whose code may differ."""
+    own, found = script.parents[1] / "src/canopy", Path(__file__).resolve().parent
+    if own.is_dir() and own != found:
+        raise SystemExit(
+            f"Error: The package canopy must be that of the same checkout, {own}; found {found}; "
+            'run "make install" there, or set PYTHONPATH=src'
+        )
 
 
 def _run_folder(resume: str | None, default: str) -> str:

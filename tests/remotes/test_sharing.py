@@ -23,15 +23,16 @@ ROOT = Path(__file__).parents[2]
 COPIED = (
     *(
         "configs",
+        "datasets",
         "scripts",
         "src",
         "params.yaml",
         "dvc.yaml",
-        "preparations/dvc.yaml",
-        "datasets",
         "Makefile",
+        ".dvcignore",
+        ".gitignore",
     ),
-    *(".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore", "pyproject.toml", "requirements.lock"),
+    *(".dvc/config", ".dvc/.gitignore", "pyproject.toml", "requirements.lock"),
 )
 # What takes the longest and shares nothing that the others do not.
 LEFT_OUT = ("export", "compress")
