@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -199,3 +200,15 @@ def test_wrong_options_are_told(tmp_path: Path, option: str, message: str) -> No
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert message in done.stderr
+
+
+def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        options = [f"bundle={bundle}", f"port={port}", f"hydra.run.dir={tmp_path}/log"]
+        root = Path(__file__).parents[2]
+        command = [sys.executable, "src/serve.py", *options]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert f"is free; found 127.0.0.1:{port}: Address already in use: choose another" in done.stderr
+    assert "Serving" not in done.stdout

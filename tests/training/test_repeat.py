@@ -85,6 +85,12 @@ def test_an_override_makes_it_another_run(
     assert "to the last bit" not in caplog.text
 
 
+def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: RunFolder, again: DictConfig) -> None:
+    again.resume = str(source.path)
+    with pytest.raises(ValueError, match="One of repeat and resume must be null"):
+        fit(again)
+
+
 @pytest.mark.parametrize("override", ["trainer=gpu", "model.net.depth=3", "~callbacks.early_stopping"])
 def test_an_override_of_nothing_in_the_config_is_refused(
     source: RunFolder, again: DictConfig, override: str

@@ -20,7 +20,7 @@ FILES = (ONNX_FILE, PT2_FILE)
 # Names of the graph's input and output.
 INPUT, OUTPUT = "rows", "probabilities"
 
-WAY_OUT = 'make it with "python src/export.py run=models/trained"'
+WAY_OUT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
 
 
 @dataclass(frozen=True, kw_only=True)

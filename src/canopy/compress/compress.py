@@ -107,6 +107,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         least = variants[0].val_accuracy - budget
         save_figure(draw_variants(variants, chosen=chosen, least=least), Path(cfg.plot))
     tell(variants, chosen, Path(cfg.output))
+    log.info("The comparison: %s, %s", readable(cfg.report), readable(cfg.plot))
     return report
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from canopy.data.schema import Schema
+from canopy.data.schema import WAY_OUT, Schema
 from canopy.files import sha256
 from canopy.table.spec import SPLITS
 from canopy.tensors import save_tensors
@@ -84,7 +84,7 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
     """
     path = Path(folder) / f"{split}.pt"
     if not path.is_file():
-        raise FileNotFoundError(f'The tensors {path} must exist; found no such file; run "make repro" first')
+        raise FileNotFoundError(f"The tensors {path} must exist; found no such file; {WAY_OUT} first")
     state = path.stat()
     return _load_tensors(path.absolute(), schema.sha256[path.name], (state.st_mtime_ns, state.st_size))
 

@@ -10,6 +10,8 @@ FORMAT = 2
 SCHEMA_FILE = "schema.json"
 NORMALIZATION_FILE = "normalization.json"
 
+WAY_OUT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
+
 
 @dataclass(frozen=True, kw_only=True)
 class CategoricalFeature:
@@ -70,10 +72,10 @@ class Schema:
             FileNotFoundError: If there is no such file.
             ValueError: If it is no schema of this format.
         """
-        content = read_json(path)
+        content = read_json(path, way_out=WAY_OUT)
         if content.get("format") != FORMAT:
             raise ValueError(
-                f'{path} must have the format {FORMAT}; found {content.get("format")!r}; run "make repro"'
+                f"{path} must have the format {FORMAT}; found {content.get('format')!r}; {WAY_OUT}"
             )
         return cls._from_json(content)
 

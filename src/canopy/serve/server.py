@@ -1,6 +1,7 @@
 """Start a server: check the bundle, then let uvicorn keep its processes running."""
 
 import logging
+import os
 import signal
 import socket
 import sys
@@ -38,7 +39,6 @@ def serve(settings: Settings) -> None:
     """
     # Here, so that a mistake is told once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    log.info("Serving %s (%s) on http://%s:%d", settings.bundle, manifest.title, settings.host, settings.port)
     with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder, ended_by_signals():
         if settings.workers > 1:
             share_among_processes(Path(folder) / "metrics")
@@ -56,7 +56,10 @@ def serve(settings: Settings) -> None:
             server_header=False,
             timeout_graceful_shutdown=settings.stop_seconds,
         )
-        sockets = listen(config)
+        sockets = listen(settings.host, settings.port)
+        log.info(
+            "Serving %s (%s) on http://%s:%d", settings.bundle, manifest.title, settings.host, settings.port
+        )
         if settings.workers > 1:
             Multiprocess(config, sockets).run()
             return
@@ -66,7 +69,7 @@ def serve(settings: Settings) -> None:
             sys.exit(STARTUP_FAILURE)
 
 
-def listen(config: uvicorn.Config) -> list[socket.socket]:
+def listen(host: str, port: int) -> list[socket.socket]:
     """Bind the address, and listen on it several times.
 
     The event loop accepts one connection on each socket, then answers all requests that have come. With one
@@ -74,12 +77,25 @@ def listen(config: uvicorn.Config) -> list[socket.socket]:
 
     Returns:
         Handles of one socket.
+
+    Raises:
+        OSError: If the address is not this machine's, or somebody listens there.
     """
-    first = config.bind_socket()
-    others = [first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1)]
-    for other in others:
-        other.set_inheritable(True)
-    return [first, *others]
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        first = socket.create_server((host, port), family=family)
+    except OSError as error:
+        number = error.errno or 0
+        reason = os.strerror(number) if number > 0 else error.strerror
+        raise OSError(
+            f"host and port must be an address of this machine that is free; found {host}:{port}: {reason}: "
+            f"choose another, port={port + 1}"
+        ) from error
+    handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
+    for handle in handles:
+        # For the worker processes.
+        handle.set_inheritable(True)
+    return handles
 
 
 @contextmanager

@@ -119,7 +119,10 @@ def describe(path: Path, *, target: str, missing_values: Sequence[str]) -> Draft
         raise FileNotFoundError(f"The table {path} must exist; found no such file")
     names = check_header(path, [], optional=None)
     if target not in names:
-        raise ValueError(f"--target must be a column of {path}; found {target!r}{nearest(target, names)}")
+        near = nearest(target, names) or f"; the columns are {', '.join(names)}"
+        raise ValueError(
+            f"--target must be a column of {path}, its values separated by commas; found {target!r}{near}"
+        )
     table = read_columns(path, names, types={target: pa.string()}, missing_values=missing_values)
     words = [column.name for column in table.schema if not _is_number(column.type)]
     # What Arrow takes for a date or a truth value is text here.

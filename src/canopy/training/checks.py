@@ -11,6 +11,7 @@ from canopy.evaluation.scores import Scores
 
 # Key: kind of the number, its least value. Where a list may stand, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
+    "seed": (int, 0),
     "trainer.max_epochs": (int, -1),
     "trainer.gradient_clip_val": (float, 0),
     "data.batch_size": (int, 1),

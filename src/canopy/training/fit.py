@@ -105,11 +105,12 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
         ValueError: If a run to go on with was trained on other data, is finished, or is contradicted by
-            an override; if the config cannot be meant; or if no callback keeps the best checkpoint.
+            an override; if the config cannot be meant; if another run is to be repeated at once; or if no
+            callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
     started = time.perf_counter()
-    source = None if cfg.repeat is None else RunFolder(cfg.repeat)
+    source = repeated_run(cfg)
     if cfg.resume is not None and (trained := unpublished_record(Path(cfg.run_folder))):
         log.info("Trained already, and killed before its copies were made")
         finish(cfg, trained)
@@ -159,6 +160,22 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     if source is not None and same_config(source.config, cfg):
         tell_whether_repeated(source, RunFolder(folder))
     return objective_of(record, cfg.objective.returns)
+
+
+def repeated_run(cfg: DictConfig) -> RunFolder | None:
+    """Find the run that a command repeats.
+
+    Raises:
+        ValueError: If it is also to go on with a run, whose folder the repeated one would take.
+    """
+    if cfg.repeat is None:
+        return None
+    if cfg.resume is not None:
+        raise ValueError(
+            f"One of repeat and resume must be null; found repeat={cfg.repeat} and resume={cfg.resume}: "
+            "repeat a run into a folder of its own, or go on with one"
+        )
+    return RunFolder(cfg.repeat)
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
