@@ -42,7 +42,7 @@ def test_missing_files_name_the_way_out(tmp_path: Path, tensors: Path) -> None:
     with pytest.raises(FileNotFoundError, match='absent.json must exist.*run "make repro", for another preparation'):
         Schema.load(tmp_path / "absent.json")
     (tensors / "val.pt").unlink()
-    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro" first'):
+    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another preparation'):
         load_rows(tensors, "val", Schema.load(tensors / SCHEMA_FILE))
 
 
