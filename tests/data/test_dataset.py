@@ -39,10 +39,10 @@ def test_a_changed_file_is_refused(tensors: Path) -> None:
 
 
 def test_missing_files_name_the_way_out(tmp_path: Path, tensors: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='absent.json must exist.*run "make repro", for another preparation'):
+    with pytest.raises(FileNotFoundError, match='absent.json must exist.*run "make repro", for another'):
         Schema.load(tmp_path / "absent.json")
     (tensors / "val.pt").unlink()
-    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another preparation'):
+    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another'):
         load_rows(tensors, "val", Schema.load(tensors / SCHEMA_FILE))
 
 
