@@ -3,7 +3,7 @@
 Beside each stage stands its floor: what Arrow needs to read the stage's input and to write its outputs as
 they are. The exponent says how time grows with the rows: 1 is linear.
 
-python benchmarks/preparation.py     (after `make repro`; half an hour and 12 GB of disk)
+python benchmarks/preparation.py     (after `make repro`; 20 minutes and 12 GB of disk)
 """
 
 import json

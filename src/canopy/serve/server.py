@@ -36,6 +36,7 @@ def serve(settings: Settings) -> None:
     Raises:
         FileNotFoundError: If a file of the bundle is not there.
         ValueError: If the bundle has been damaged or changed.
+        OSError: If nobody can listen at the address.
     """
     # Here, so that a mistake is told once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
