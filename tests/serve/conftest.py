@@ -61,6 +61,9 @@ class Server:
     def get(self, path: str, **options: Any) -> requests.Response:
         return requests.get(f"{self.url}{path}", timeout=60, **options)
 
+    def head(self, path: str) -> requests.Response:
+        return requests.head(f"{self.url}{path}", timeout=60)
+
     def access_log(self) -> list[dict[str, Any]]:
         """Read the lines that tell of requests."""
         return [json.loads(line) for line in self.log.read_text().splitlines() if line.startswith("{")]

@@ -63,15 +63,6 @@ def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
     assert told["metrics"] == about["metrics"]
 
 
-def test_the_openapi_document_describes_a_row(server: Any) -> None:
-    document = server.get("/openapi.json").json()
-    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    short, whole = body["schema"]["properties"]["rows"]["items"]["oneOf"]
-    assert whole["required"] == ["weight", "size", "colour1", "colour2", "colour3"]
-    assert short["properties"]["colour"]["enum"] == ["colour1", "colour2", "colour3"]
-    assert server.post("/predict", body["example"]).status_code == 200
-
-
 # What is sent, status, field, requirement, what was found.
 BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "height": 3}, "height", "a column of the table", "an unknown field"),
@@ -147,7 +138,7 @@ BAD_BODIES: list[tuple[str, object, int, str]] = [
     ("/predict/csv", f"{HEADER},height\n9,120,0,1,0,1\n", 422, "height must be a column of the table"),
     ("/predict/csv", f"{HEADER},size\n9,120,0,1,0,1\n", 422, "size must be named once in the header"),
     ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be a column of the header"),
-    ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "a line of 5 values; found 4 values"),
+    ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "one value for each of 5 columns; found 4"),
     ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, 'weight must be a number; found ""'),
     ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, 'weight must be a number; found "heavy"'),
     ("/predict/csv", f"{HEADER}\n9,nan,0,1,0\n", 422, "found no number"),

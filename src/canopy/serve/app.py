@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from canopy.serve.gate import Gate
-from canopy.serve.openapi import body_of, csv_body, describe_errors
+from canopy.serve.openapi import answers_of, body_of, csv_body
 from canopy.serve.problems import RowsRefused
 from canopy.serve.service import Service
 from canopy.serve.settings import Settings
@@ -53,15 +53,30 @@ def create_app(settings: Settings | None = None) -> Gate:
     )
     # The gate looks at the key; this describes it.
     key = [] if settings.api_key is None else [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
-    rows: dict[str, Any] = {"responses": describe_errors(), "tags": ["predict"], "dependencies": key}
-    app.post("/predict", openapi_extra=body_of(manifest), **rows)(service.predict)
-    app.post("/predict/csv", openapi_extra=csv_body(manifest), **rows)(service.predict_csv)
-    app.post("/explain", openapi_extra=body_of(manifest), **rows)(service.explain)
-    app.get("/model", tags=["model"], dependencies=key)(service.model)
-    app.get("/drift", tags=["model"], dependencies=key)(service.drift)
-    app.get("/health", tags=["state"])(service.health)
-    app.get("/ready", tags=["state"])(service.ready)
-    app.get("/metrics", tags=["state"], dependencies=key)(service.metrics)
+    answers = answers_of(manifest)
+
+    def add(path: str, handler: Callable[..., Any], tag: str, body: dict[str, Any] | None = None) -> None:
+        app.add_api_route(
+            path,
+            handler,
+            methods=["GET" if body is None else "POST"],
+            tags=[tag],
+            openapi_extra=body,
+            # Each has an answer for a wrong key, unless anybody may ask.
+            dependencies=key if 401 in answers[path] else [],
+            responses=answers[path],
+            # FastAPI would describe the answer from its type as well.
+            response_class=Response,
+        )
+
+    add("/predict", service.predict, "predict", body_of(manifest, max_rows=settings.max_rows))
+    add("/predict/csv", service.predict_csv, "predict", csv_body(manifest))
+    add("/explain", service.explain, "predict", body_of(manifest, max_rows=1))
+    add("/model", service.model, "model")
+    add("/drift", service.drift, "model")
+    add("/health", service.health, "state")
+    add("/ready", service.ready, "state")
+    add("/metrics", service.metrics, "state")
     # Swagger UI, which FastAPI by itself would load from another host.
     patch_fastapi(app, redirect_from_root_to_docs=False, title=f"{manifest.title}: API")
     for path, (name, kind) in PAGE.items():

@@ -2,16 +2,18 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from math import isnan
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, shown
+from canopy.serve.inspector import suggestion
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown
 from canopy.serve.rows import RowReader
-from canopy.table.names import nearest
 from canopy.table.spec import TableSpec
 
 
@@ -33,62 +35,82 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
     try:
         header = next(csv.reader([file.readline()]), [])
     except csv.Error as error:
-        raise RowsRefused([Problem(0, "", "CSV with a header line", shown(str(error)))]) from error
-    problems = [
-        Problem(0, name, "a column of the header", "no such column")
-        for name in reader.table.raw_features
-        if name not in header
-    ]
-    known = {*reader.table.raw_features, *reader.table.ignored, reader.table.target}
-    problems += [
-        Problem(0, shown(name)[1:-1], f"a column of the table{nearest(name, known)}", "an unknown column")
-        for name in header
-        if name not in known
-    ]
-    problems += [
-        Problem(0, name, "named once in the header", "it twice")
-        for name in {*header}
-        if header.count(name) > 1 and name in known
-    ]
-    if problems:
-        raise RowsRefused(problems[:MAX_PROBLEMS])
+        raise RowsRefused([Problem(None, "the body", "CSV with a header line", shown(str(error)))]) from error
+    if problems := [*islice(_header_problems(header, reader.table), MAX_PROBLEMS)]:
+        raise RowsRefused(problems)
     lines = file.readlines()
     if not any(line.strip() for line in lines):
-        raise RowsRefused([Problem(0, "rows", "below the header, at least one", "none")])
-    if not reader.is_numeric:
-        return reader.from_mappings(_as_mappings(lines, header, reader.table))
-    places = [header.index(name) for name in reader.inputs]
-    try:
-        rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
-    except ValueError as error:
-        raise RowsRefused([unreadable_line(lines, header, error, target=reader.table.target)]) from error
-    return reader.check(rows)
+        raise RowsRefused([Problem(None, "rows", "below the header, at least one", "none")])
+    if reader.is_numeric:
+        places = [header.index(name) for name in reader.inputs]
+        try:
+            rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
+        except ValueError:
+            # Read value by value, each is named that is wrong.
+            return reader.from_mappings(_as_mappings(lines, header, reader.table))
+        return reader.check(rows)
+    return reader.from_mappings(_as_mappings(lines, header, reader.table))
+
+
+def _header_problems(header: Sequence[str], table: TableSpec) -> Iterator[Problem]:
+    counts = Counter(header)
+    for name in table.raw_features:
+        if name not in counts:
+            yield Problem(None, name, "a column of the header", "no such column")
+    known = {*table.raw_features, *table.ignored, table.target}
+    for name, n_found in counts.items():
+        if name not in known:
+            requirement = f"a column of the table{suggestion(name, known)}"
+            yield Problem(None, named(name), requirement, "an unknown column")
+        elif n_found > 1:
+            yield Problem(None, name, "named once in the header", f"it {n_found} times")
 
 
 def _as_mappings(lines: Sequence[str], header: Sequence[str], table: TableSpec) -> list[dict[str, Any]]:
-    """Read lines with texts or missing values as the rows of a JSON body."""
+    """Read lines value by value as the rows of a JSON body, texts that should be numbers as they are.
+
+    Raises:
+        RowsRefused: If lines have another number of values than the header has.
+    """
     numeric = {column.name for column in table.numeric}
     numeric |= {name for group in table.groups if group.made_of == "columns" for name in group.columns}
+    optional = {column.name for column in table.numeric if column.missing == "median"}
+    optional |= {group.name for group in table.given_groups if "" in group.choices}
     wanted = [(place, name) for place, name in enumerate(header) if name in table.raw_features]
     rows: list[dict[str, Any]] = []
-    for index, fields in enumerate(csv.reader(lines)):
+    problems: list[Problem] = []
+    for fields in _split(lines):
         if not fields:
             continue
         if len(fields) != len(header):
-            raise RowsRefused(
-                [Problem(index, "", f"a line of {len(header)} values", f"{len(fields)} values")]
-            )
+            requirement = f"a line with one value for each of {len(header)} columns"
+            problems.append(Problem(len(rows), "", requirement, str(len(fields))))
+            if len(problems) == MAX_PROBLEMS:
+                break
+            rows.append({})
+            continue
         row: dict[str, Any] = {}
         for place, name in wanted:
             value = fields[place]
-            if value in table.missing_values:
+            if name in optional and value in table.missing_values:
                 row[name] = None
-            elif name in numeric:
-                row[name] = _number(value)
             else:
-                row[name] = value
+                row[name] = _number(value) if name in numeric else value
         rows.append(row)
+    if problems:
+        raise RowsRefused(problems)
     return rows
+
+
+def _split(lines: Sequence[str]) -> Iterator[list[str]]:
+    """Split lines into values."""
+    n_rows = 0
+    try:
+        for fields in csv.reader(lines):
+            yield fields
+            n_rows += bool(fields)
+    except csv.Error as error:
+        raise RowsRefused([Problem(n_rows, "", "a line of CSV", shown(str(error)))]) from error
 
 
 def _number(value: str) -> float | str:
@@ -97,25 +119,5 @@ def _number(value: str) -> float | str:
         number = float(value)
     except ValueError:
         return value
-    return value if isnan(number) else number
-
-
-def unreadable_line(lines: Sequence[str], header: Sequence[str], error: Exception, *, target: str) -> Problem:
-    """Find the value that is no number, or the line that has too few."""
-    unreadable = Problem(0, "", "lines of numbers", shown(str(error)))
-    try:
-        return _find_unreadable(lines, header, target) or unreadable
-    except csv.Error:
-        return unreadable
-
-
-def _find_unreadable(lines: Sequence[str], header: Sequence[str], target: str) -> Problem | None:
-    for index, fields in enumerate(csv.reader(lines)):
-        if fields and len(fields) != len(header):
-            return Problem(index, "", f"a line of {len(header)} values", f"{len(fields)} values")
-        for name, value in zip(header, fields, strict=False):
-            try:
-                float(value if name != target else 0)
-            except ValueError:
-                return Problem(index, name, "a number", shown(value))
-    return None
+    # Python reads 1_000, as no table writes it.
+    return value if isnan(number) or "_" in value else number

@@ -14,13 +14,13 @@ class Problem(NamedTuple):
     """What is wrong with a value.
 
     Attributes:
-        row: Place of the row in the request, from 0.
+        row: Place of the row in the request, from 0; None where no one row is meant.
         field: Column or group; empty where the row as a whole is wrong.
         requirement: What it must be.
         found: What was sent.
     """
 
-    row: int
+    row: int | None
     field: str
     requirement: str
     found: str
@@ -35,7 +35,10 @@ class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         first = problems[0]
-        super().__init__(f"row {first.row}: {first.field} must be {first.requirement}; found {first.found}")
+        row = "" if first.row is None else f"row {first.row}"
+        where = ": ".join(filter(None, (row, first.field)))
+        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
+        super().__init__(f"{where} must be {first.requirement}; found {first.found}{more}")
         self.problems = list(problems)
 
 
@@ -43,3 +46,8 @@ def shown(value: Any) -> str:
     """Write a value as a client would, shortened."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
+
+
+def named(name: str) -> str:
+    """Write a name that a client chose, shortened, its control characters escaped."""
+    return shown(name)[1:-1]

@@ -4,7 +4,7 @@ import asyncio
 import os
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -23,11 +23,25 @@ from canopy.serve.metrics import Metrics
 from canopy.serve.rows import RowReader
 from canopy.serve.settings import Settings
 
-# More rows than these take longer than a request should keep others waiting: a thread predicts them.
-MAX_ROWS_IN_LOOP = 256
+# Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
+MAX_BYTES_IN_LOOP = 256 * 1024
 
 # The longest that a predicted row waits to be counted.
 DRIFT_SECONDS = 0.25
+
+
+class Predicted(NamedTuple):
+    """Rows that have been predicted.
+
+    Attributes:
+        rows: Checked raw rows, shape (B, F).
+        best: Place of the likeliest class of each, shape (B,).
+        response: What the client is answered.
+    """
+
+    rows: NDArray[np.float64]
+    best: NDArray[np.int64]
+    response: Response
 
 
 class Service:
@@ -56,23 +70,14 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """Predict the classes of one row or of many."""
-        rows = rows_of(await request.body())
-        self._limit(len(rows))
-        probabilities, best = await self._score(request, self._reader.from_mappings(rows))
-        return as_json({"model": self.name, "predictions": self._tell(probabilities, best)})
+        body = await request.body()
+        if len(body) > MAX_BYTES_IN_LOOP:
+            return self._count(request, await run_in_threadpool(self._predict_json, body))
+        return self._count(request, self._predict_json(body))
 
     async def predict_csv(self, request: Request) -> Response:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
-        try:
-            text = (await request.body()).decode()
-        except UnicodeDecodeError as error:
-            raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
-        self._limit(text.count("\n") - 1)
-        rows = await run_in_threadpool(rows_from_csv, text, self._reader)
-        probabilities, best = await self._score(request, rows)
-        return Response(
-            write_csv(probabilities, best, self._values, self._classes), media_type="text/csv; charset=utf-8"
-        )
+        return self._count(request, await run_in_threadpool(self._predict_csv, await request.body()))
 
     async def explain(self, request: Request) -> Response:
         """Tell what moved the prediction of one row."""
@@ -111,22 +116,36 @@ class Service:
                 f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
             )
 
-    async def _score(
-        self, request: Request, rows: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float32], list[int]]:
-        """Predict and count rows; give the probabilities, and the place of each row's likeliest class."""
-        if len(rows) > MAX_ROWS_IN_LOOP:
-            probabilities = await run_in_threadpool(self._scorer.predict, rows)
-        else:
-            probabilities = self._scorer.predict(rows)
+    def _predict_json(self, body: bytes) -> Predicted:
+        given = rows_of(body)
+        self._limit(len(given))
+        rows = self._reader.from_mappings(given)
+        probabilities = self._scorer.predict(rows)
+        best = probabilities.argmax(axis=1)
+        told = self._tell(probabilities, best.tolist())
+        return Predicted(rows, best, as_json({"model": self.name, "predictions": told}))
+
+    def _predict_csv(self, body: bytes) -> Predicted:
+        try:
+            text = body.decode()
+        except UnicodeDecodeError as error:
+            raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
+        self._limit(text.count("\n") - 1)
+        rows = rows_from_csv(text, self._reader)
+        probabilities = self._scorer.predict(rows)
+        best = probabilities.argmax(axis=1)
+        table = write_csv(probabilities, best.tolist(), self._values, self._classes)
+        return Predicted(rows, best, Response(table, media_type="text/csv; charset=utf-8"))
+
+    def _count(self, request: Request, predicted: Predicted) -> Response:
+        """Count rows that have been predicted, in the event loop's thread, and give the answer."""
+        rows, best, response = predicted
         request.state.n_rows = len(rows)
-        predicted = probabilities.argmax(axis=1)
-        best: list[int] = predicted.tolist()
-        self.counters.count_rows(best)
-        if self._drift.add(rows, predicted):
+        self.counters.count_rows(best.tolist())
+        if self._drift.add(rows, best):
             # Other processes shall tell of them too.
             asyncio.get_running_loop().call_later(DRIFT_SECONDS, self._drift.count)
-        return probabilities, best
+        return response
 
     def _tell(self, probabilities: NDArray[np.float32], best: list[int]) -> list[dict[str, Any]]:
         """Give each row's likeliest class, as value and name, and the probabilities by name."""

@@ -1,0 +1,51 @@
+"""The OpenAPI document is true: what it allows is answered as it says, what it forbids is refused."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+CONFIG = Path(__file__).with_name("schemathesis.toml")
+SCHEMATHESIS = Path(sys.executable).parent / "schemathesis"
+
+
+def test_what_the_document_says_is_so(server: Any, tmp_path: Path) -> None:
+    options = ["--max-examples", "60", "--generation-deterministic", "--no-color"]
+    done = subprocess.run(
+        [SCHEMATHESIS, "--config-file", CONFIG, "run", f"{server.url}/openapi.json", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Tested: 8" in done.stdout
+    assert server.get("/health").status_code == 200
+
+
+def test_the_document_s_examples_are_answered(server: Any) -> None:
+    paths = server.get("/openapi.json").json()["paths"]
+    asked = {path: operations["post"] for path, operations in paths.items() if "post" in operations}
+    assert {*asked} == {"/predict", "/predict/csv", "/explain"}
+    for path, operation in asked.items():
+        ((kind, content),) = operation["requestBody"]["content"].items()
+        answer = server.post(path, content["example"], headers={"Content-Type": kind})
+        assert answer.status_code == 200, answer.text
+
+
+def test_a_state_can_be_asked_for_without_its_body(server: Any) -> None:
+    for path in ("/health", "/ready", "/", "/metrics"):
+        asked = server.get(path)
+        head = server.head(path)
+        assert head.status_code == asked.status_code == 200
+        assert head.content == b""
+        assert head.headers["content-type"] == asked.headers["content-type"]
+    assert server.head("/predict").status_code == 405
+
+
+def test_the_openapi_document_describes_a_row(server: Any) -> None:
+    document = server.get("/openapi.json").json()
+    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
+    short, whole = body["schema"]["properties"]["rows"]["items"]["oneOf"]
+    assert whole["required"] == ["weight", "size", "colour1", "colour2", "colour3"]
+    assert short["properties"]["colour"]["enum"] == ["colour1", "colour2", "colour3"]
