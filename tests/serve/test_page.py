@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
@@ -112,15 +113,23 @@ def test_the_slider_and_the_number_are_one(server: Any, visit: Callable[..., Pag
     expect(page.locator("#weight")).to_have_value(before)
 
 
-def test_a_value_out_of_range_is_told_with_its_requirement(server: Any, visit: Callable[..., Page]) -> None:
+def test_each_value_that_is_wrong_is_told_at_its_field(server: Any, visit: Callable[..., Page]) -> None:
     page = visit(server.url)
     expect(page.locator("#verdict")).not_to_be_empty()
     page.locator("#size").fill("1000000")
-    expect(page.get_by_role("alert")).to_contain_text("size")
-    expect(page.get_by_role("alert")).to_contain_text("found 1e+06")
+    page.locator("#weight").fill("")
+    expect(page.locator("#size-note")).to_contain_text("found 1e+06")
+    expect(page.locator("#weight-note")).to_have_text("must be a number; found null")
+    expect(page.get_by_role("alert")).to_contain_text("(1 more)")
+    expect(page.locator("[aria-invalid=true]")).to_have_count(2)
+    # Nothing is left of the row before.
     expect(page.locator("#verdict")).to_be_empty()
+    expect(page.locator("#probabilities li")).to_have_count(0)
     page.locator("#size").fill("9")
+    page.locator("#weight").fill("120.5")
     expect(page.get_by_role("alert")).to_be_empty()
+    expect(page.locator("[aria-invalid=true]")).to_have_count(0)
+    expect(page.locator("#size-note")).to_be_empty()
 
 
 def test_a_file_is_predicted_and_the_answer_can_be_kept(
@@ -145,12 +154,44 @@ def test_a_file_is_predicted_and_the_answer_can_be_kept(
     assert sum(float(share.removesuffix(" %")) for share in shares) == pytest.approx(100, abs=0.2)
 
 
+def test_a_large_file_is_predicted_in_parts(start: Start, visit: Callable[..., Page], tmp_path: Path) -> None:
+    header, line = "weight,size,colour1,colour2,colour3", "{:.6f},9,0,1,0"
+    lines = [line.format(60 + 270 * index / 25_000) for index in range(25_000)]
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join([header, *lines]) + "\n")
+    size = path.stat().st_size
+    with start("max_body_bytes=300000") as server:
+        assert size > 300_000
+        page = visit(server.url)
+        page.locator("#file").set_input_files(path)
+        expect(page.locator("#batch-state")).to_have_text("25,000 rows of rows.csv", timeout=60_000)
+        with page.expect_download() as download:
+            page.get_by_text("Download the predictions").click()
+        kept = Path(download.value.path()).read_text().splitlines()
+        assert len(kept) == 25_001
+        # Order is kept over the borders of parts, and each part's header but the first is left out.
+        some = [0, 9_999, 10_000, 24_999]
+        text = "\n".join([header, *(lines[index] for index in some)])
+        expected = server.post("/predict/csv", text).text.splitlines()
+        assert [kept[0], *(kept[index + 1] for index in some)] == expected
+        # A row that is wrong is named by its place in the whole file.
+        path.write_text("\n".join([header, *lines, "120,9,0,1,5"]) + "\n")
+        page.locator("#file").set_input_files(path)
+        expect(page.locator("#batch-problems li")).to_have_text(
+            "row 25,001 below the header: colour3 must be 0 or 1; found 5", timeout=60_000
+        )
+        expect(page.locator("#download")).to_be_hidden()
+
+
 def test_a_file_that_is_wrong_is_told_so(server: Any, visit: Callable[..., Page], tmp_path: Path) -> None:
     page = visit(server.url)
     path = tmp_path / "rows.csv"
     path.write_text("weight,size\n1,2\n")
     page.locator("#file").set_input_files(path)
-    expect(page.locator("#batch-state")).to_contain_text("colour")
+    expect(page.locator("#batch-state")).to_have_text("rows.csv cannot be predicted:")
+    problems = page.locator("#batch-problems li")
+    expect(problems).to_have_count(3)
+    expect(problems.first).to_have_text("colour1 must be a column of the header; found no such column")
     expect(page.locator("#download")).to_be_hidden()
 
 
@@ -189,6 +230,22 @@ def test_the_api_can_be_tried_out(start: Start, visit: Callable[..., Page]) -> N
         page.locator("#operations-predict-predict_predict_post .opblock-summary-control").click()
         page.get_by_role("button", name="Execute").click()
         expect(page.locator(".live-responses-table .response .response-col_status").first).to_have_text("200")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
+def test_axe_finds_nothing_that_keeps_people_away(
+    server: Any, visit: Callable[..., Page], size: dict[str, int], scheme: Any
+) -> None:
+    page = visit(server.url, size)
+    page.emulate_media(color_scheme=scheme)
+    expect(page.locator("#verdict")).not_to_be_empty()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    page.locator("#size").fill("1000000")
+    expect(page.locator("#size-note")).not_to_be_empty()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])

@@ -1,8 +1,11 @@
 "use strict";
 
 const $ = (id) => document.getElementById(id);
+// Rows of a file that are predicted at once: well below what a request may have.
+const PART_ROWS = 10_000;
 let model = null;
 let asked = 0;
+let files = 0;
 
 /** Make an element with attributes, properties and children. */
 function make(tag, attributes = {}, ...children) {
@@ -13,7 +16,7 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Ask the server; an answer that is no success becomes an Error with its message. */
+/** Ask the server; an answer that is no success becomes an Error with its message and what is wrong with which row. */
 async function ask(path, body, type = "application/json") {
   const headers = { "X-API-Key": sessionStorage.getItem("key") ?? "" };
   if (body !== undefined) headers["Content-Type"] = type;
@@ -21,16 +24,16 @@ async function ask(path, body, type = "application/json") {
   if (answer.ok) return answer;
   if (answer.status === 401) $("key-form").hidden = false;
   const told = await answer.json().catch(() => ({ error: `The server answered ${answer.status}` }));
-  throw new Error(told.error);
+  throw Object.assign(new Error(told.error), { problems: told.problems ?? [] });
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const readable = (name) => name.replaceAll("_", " ");
 
-/** Draw one bar of a list: name, length from 0 to 1, what stands behind it. */
-function bar(name, length, value, { best = false, against = false } = {}) {
-  const fill = make("i", against ? { class: "against" } : {});
-  fill.style.width = `${Math.min(100, 100 * length)}%`;
+/** Draw one bar of a list: name, length from 0 to 1 (from -1 where it may point to the left), what stands behind it. */
+function bar(name, length, value, { best = false } = {}) {
+  const fill = make("i", length < 0 ? { class: "against" } : {});
+  fill.style.setProperty("--length", Math.min(1, Math.abs(length)));
   return make("li", best ? { class: "best" } : {},
     make("span", { class: "name" }, name),
     make("span", { class: "track", "aria-hidden": "true" }, fill),
@@ -43,6 +46,9 @@ const givenGroups = () => model.table.groups.filter((group) => group.made_of !==
 /** What a row says to set a column: its name, or the text that it is made of. */
 const choiceOf = (group, column) => (group.made_of === "text" ? column.slice(group.name.length + 1) : column);
 
+/** Make the place where it is said what is wrong with a field. */
+const noteOf = (field) => make("p", { id: `${field}-note`, class: "note error", "data-field": field });
+
 /** Make the controls of a row, from the columns that the model describes. */
 function buildForm() {
   const { numeric } = model.table;
@@ -54,12 +60,15 @@ function buildForm() {
       const step = whole ? 1 : (max - min) / 200;
       const value = whole ? Math.round(mean) : Number(mean.toPrecision(4));
       const slider = make("input", { type: "range", min, max, step, value, "aria-label": `${column.meaning}, slider` });
-      const number = make("input", { type: "number", id: column.name, min: column.low, max: column.high, step: "any", value });
+      const number = make("input", {
+        type: "number", id: column.name, min: column.low, max: column.high, step: "any", value, "aria-describedby": `${column.name}-note`,
+      });
       slider.addEventListener("input", () => { number.value = slider.value; changed(); });
       number.addEventListener("input", () => { slider.value = number.value; changed(); });
       const note = unused.has(column.name) ? " (not used)" : "";
       return make("div", { class: "field" },
-        make("label", { for: column.name }, [column.meaning, column.unit].filter(Boolean).join(", ") + note), slider, number);
+        make("label", { for: column.name }, [column.meaning, column.unit].filter(Boolean).join(", ") + note), slider, number,
+        noteOf(column.name));
     }),
     ...givenGroups().map((group) => {
       const shares = model.training.groups[group.name];
@@ -69,9 +78,9 @@ function buildForm() {
         option.selected = name === likeliest;
         return option;
       });
-      const select = make("select", { id: group.name }, ...options);
+      const select = make("select", { id: group.name, "aria-describedby": `${group.name}-note` }, ...options);
       select.addEventListener("change", changed);
-      return make("div", { class: "field" }, make("label", { for: group.name }, group.meaning), select);
+      return make("div", { class: "field" }, make("label", { for: group.name }, group.meaning), select, noteOf(group.name));
     }));
 }
 
@@ -92,12 +101,10 @@ function changed() {
 /** Predict the row and show what came of it; an answer that was overtaken is left alone. */
 async function explain() {
   const number = ++asked;
-  for (const column of model.table.numeric) {
-    $(column.name).classList.toggle("outside", !$(column.name).checkValidity());
-  }
   try {
     const told = await (await ask("explain", JSON.stringify({ rows: [readRow()] }))).json();
     if (number !== asked) return;
+    showProblems([]);
     $("error").textContent = "";
     const best = told.probabilities[told.class];
     $("verdict").textContent = `${told.class}, ${percent(best)}`;
@@ -105,35 +112,78 @@ async function explain() {
       bar(name, share, percent(share), { best: name === told.class })));
     const largest = Math.max(...told.contributions.map((item) => Math.abs(item.contribution)), 0.1);
     $("contributions").replaceChildren(...told.contributions.map((item) =>
-      bar(readable(item.feature), Math.abs(item.contribution) / largest,
-        `× ${Math.exp(item.contribution).toPrecision(2)}`, { against: item.contribution < 0 })));
+      bar(readable(item.feature), item.contribution / largest, `× ${Math.exp(item.contribution).toPrecision(2)}`)));
   } catch (error) {
     if (number !== asked) return;
     $("verdict").textContent = "";
+    $("probabilities").replaceChildren();
+    $("contributions").replaceChildren();
+    showProblems(error.problems ?? []);
     $("error").textContent = error.message;
   }
 }
 
-/** Predict a file and offer the answer for download. */
+/** Mark the fields that are wrong and say at each what it must be. */
+function showProblems(problems) {
+  for (const note of document.querySelectorAll("#row .note")) {
+    const problem = problems.find(({ field }) => field === note.dataset.field);
+    note.textContent = problem ? `must be ${problem.requirement}; found ${problem.found}` : "";
+    $(note.dataset.field).setAttribute("aria-invalid", problem !== undefined);
+  }
+}
+
+/** Cut a CSV text into parts that a request may have, each with the header line. */
+function* partsOf(text) {
+  const afterLine = (start) => text.indexOf("\n", start) + 1 || text.length;
+  let start = afterLine(0);
+  const header = text.slice(0, start);
+  do {
+    let end = start;
+    for (let n = 0; n < PART_ROWS && end < text.length; n += 1) end = afterLine(end);
+    yield header + text.slice(start, end);
+    start = end;
+  } while (start < text.length);
+}
+
+/** Predict a file, part by part, and offer the answer for download; a file that comes later takes its place. */
 async function predictFile(file) {
-  $("batch-state").textContent = `Predicting ${file.name} …`;
+  const number = ++files;
+  const state = (text) => { $("batch-state").textContent = text; };
+  state(`Predicting ${file.name} …`);
   $("batch-counts").replaceChildren();
+  $("batch-problems").replaceChildren();
   $("download").hidden = true;
+  const classes = Object.entries(model.table.classes);
+  const counts = classes.map(() => 0);
+  const starts = classes.map(([value]) => [`${value},`, `"${value.replaceAll('"', '""')}",`]);
+  const answers = [];
+  let nRows = 0;
   try {
-    const text = await (await ask("predict/csv", await file.text(), "text/csv")).text();
-    const lines = text.trimEnd().split("\n").slice(1);
-    const names = model.table.classes;
-    $("batch-state").textContent = `${lines.length.toLocaleString("en")} rows of ${file.name}`;
-    $("batch-counts").replaceChildren(...Object.entries(names).map(([value, name]) => {
-      const starts = [`${value},`, `"${value.replaceAll('"', '""')}",`];
-      const share = lines.filter((line) => starts.some((start) => line.startsWith(start))).length / lines.length;
-      return bar(name, share, percent(share));
-    }));
+    for (const part of partsOf(await file.text())) {
+      const answer = await (await ask("predict/csv", part, "text/csv")).text();
+      if (number !== files) return;
+      const rows = answer.slice(answer.indexOf("\n") + 1);
+      answers.push(answers.length ? rows : answer);
+      for (const line of rows.trimEnd().split("\n")) {
+        counts[starts.findIndex((either) => either.some((start) => line.startsWith(start)))] += 1;
+        nRows += 1;
+      }
+      state(`Predicting ${file.name} … ${nRows.toLocaleString("en")} rows so far`);
+    }
+    state(`${nRows.toLocaleString("en")} rows of ${file.name}`);
+    $("batch-counts").replaceChildren(...classes.map(([, name], index) =>
+      bar(name, counts[index] / nRows, percent(counts[index] / nRows))));
     URL.revokeObjectURL($("download").href);
-    $("download").href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    $("download").href = URL.createObjectURL(new Blob(answers, { type: "text/csv" }));
     $("download").hidden = false;
   } catch (error) {
-    $("batch-state").textContent = error.message;
+    if (number !== files) return;
+    const problems = error.problems ?? [];
+    state(problems.length ? `${file.name} cannot be predicted:` : error.message);
+    $("batch-problems").replaceChildren(...problems.map(({ row, field, requirement, found }) => {
+      const where = [row === null ? "" : `row ${(nRows + row + 1).toLocaleString("en")} below the header`, field];
+      return make("li", {}, `${where.filter(Boolean).join(": ")} must be ${requirement}; found ${found}`);
+    }));
   }
 }
 
@@ -143,7 +193,7 @@ async function showDrift() {
   const enough = report.n_rows >= report.min_rows;
   $("drift-state").textContent = `${report.n_rows.toLocaleString("en")} rows predicted since the server started` +
     (enough ? "; the index is the population stability index: up to 0.1 no change, from 0.25 on a large one."
-      : `; from ${report.min_rows} on, each column gets an index. Grey: the training rows.`);
+      : `; from ${report.min_rows} on, each column gets an index.`) + " Grey: the training rows, in colour: these.";
   $("drift-columns").replaceChildren(...report.columns.map((column) => {
     const height = Math.max(...column.expected, ...column.found, 0.01);
     const width = 100 / column.bins.length;
@@ -214,7 +264,12 @@ $("key-form").addEventListener("submit", (event) => {
 });
 $("reset").addEventListener("click", () => { buildForm(); explain(); });
 $("refresh").addEventListener("click", showDrift);
-$("file").addEventListener("change", () => { if ($("file").files[0]) predictFile($("file").files[0]); });
+$("file").addEventListener("change", () => {
+  const [file] = $("file").files;
+  // So that the same file, changed, can be chosen again.
+  $("file").value = "";
+  if (file) predictFile(file);
+});
 for (const kind of ["dragover", "dragleave", "drop"]) {
   $("drop").addEventListener(kind, (event) => {
     event.preventDefault();
