@@ -30,6 +30,8 @@ SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
 
 # A new project of DVC would tell its makers of each command.
 os.environ["DVC_NO_ANALYTICS"] = "true"
+# Tables and help are as wide as the terminal.
+os.environ["COLUMNS"] = "120"
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -36,6 +36,14 @@ def test_no_other_temperature_is_better() -> None:
     assert min(nll, key=nll.__getitem__) == 1.0
 
 
+def test_rows_that_are_all_right_leave_the_probabilities(caplog: pytest.LogCaptureFixture) -> None:
+    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
+    assert fit_temperature(probabilities, np.array([0, 1, 0])) == 1
+    assert "All 3 validation rows are predicted right" in caplog.text
+    # One mistake is enough to tell.
+    assert fit_temperature(np.tile(probabilities, (20, 1)), np.array([0, 1, 0] * 19 + [0, 1, 1])) != 1
+
+
 def test_reliability_equals_the_metrics_of_training() -> None:
     probabilities, labels = predictions(sharpness=2.0)
     metrics = build_metrics(3)

@@ -1,11 +1,13 @@
-"""Aligned tables of plain text, as wide as a terminal."""
+"""Aligned tables of plain text, as wide as the terminal."""
 
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+# Where the output is no terminal.
 WIDTH = 120
 _GAP = "  "
 # No column is cut below this, also if the table then becomes too wide.
@@ -23,8 +25,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
         indent: Blanks before each line.
 
     Returns:
-        Lines of at most `WIDTH` characters where cutting texts can achieve that; the first column is
-        never cut.
+        Lines no wider than the terminal where cutting texts can achieve that; the first column is never cut.
 
     Examples:
         >>> print(render(["name", "score"], [["a", 0.5], ["long", 0.97182], ["b", None]]))
@@ -36,7 +37,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
     columns = [format_column([row[i] for row in rows]) for i in range(len(headers))]
     right = [bool(column) and all(_NUMBER.fullmatch(cell) for cell in column) for column in columns]
     columns = [[header, *column] for header, column in zip(headers, columns, strict=True)]
-    widths = _fit([max(map(len, column)) for column in columns], WIDTH - indent)
+    widths = _fit([max(map(len, column)) for column in columns], terminal_width() - indent)
     lines = []
     for i, cells in enumerate(zip(*columns, strict=True)):
         # Of a long key the end says more.
@@ -47,6 +48,11 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
         ]
         lines.append((" " * indent + _GAP.join(texts)).rstrip())
     return "\n".join(lines)
+
+
+def terminal_width() -> int:
+    """Characters of a line: of the terminal, of the variable `COLUMNS`, or `WIDTH`."""
+    return shutil.get_terminal_size((WIDTH, 0)).columns
 
 
 def format_column(values: Sequence[Any]) -> list[str]:

@@ -1,5 +1,6 @@
 """Whether a model is right as often as its probabilities say."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,8 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from canopy.evaluation.scores import N_CALIBRATION_BINS
+
+log = logging.getLogger(__name__)
 
 # Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -85,8 +88,16 @@ def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         labels: Their true classes, shape (n_rows,).
 
     Returns:
-        A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`.
+        A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1 where each row's class is the likeliest,
+        since then each lower temperature is better, and none of them true.
     """
+    if (probabilities.argmax(axis=1) == labels).all():
+        log.warning(
+            "All %d validation rows are predicted right and cannot tell how sure the model should be: "
+            "its probabilities stay as they are (temperature 1)",
+            len(labels),
+        )
+        return 1.0
 
     def nll(log_temperature: float) -> float:
         return _nll(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
