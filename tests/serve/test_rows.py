@@ -63,6 +63,28 @@ def test_each_wrong_value_of_a_file_is_named() -> None:
     assert str(refused.value) == 'row 0: size must be a number; found "big" (4 more)'
 
 
+def test_a_file_may_give_a_group_by_its_name() -> None:
+    whole = rows_from_csv("size,colour1,colour2\n2,1,0\n3,0,1\n", RowReader(PLAIN))
+    short = rows_from_csv("colour,kind,size\ncolour1,1,2\ncolour2,2,3\n", RowReader(PLAIN))
+    np.testing.assert_array_equal(short, whole)
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ("size", "colour must be a column of the header, or its 2 columns; found no such column"),
+        ("size,colour1", "colour2 must be a column of the header; found no such column"),
+        ("size,colour,colour1", "colour1 must be left out where colour is given; found it in the header"),
+        ("size,colour,colour", "colour must be named once in the header; found it 2 times"),
+        ("colour", "size must be a column of the header; found no such column"),
+        ("sise,colour", r"size must be .* \(1 more\)"),
+    ],
+)
+def test_a_header_that_is_wrong_is_told(header: str, message: str) -> None:
+    with pytest.raises(RowsRefused, match=f"^{message}$"):
+        rows_from_csv(f"{header}\n1,1,1\n", RowReader(PLAIN))
+
+
 def test_lines_with_too_few_values_are_named() -> None:
     with pytest.raises(RowsRefused, match=r"row 1 must be .* each of 3 columns; found 2"):
         rows_from_csv("size,colour1,colour2\n2,1,0\n2,1\n", RowReader(PLAIN))

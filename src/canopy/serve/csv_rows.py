@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import islice
 from math import isnan
 from typing import Any
@@ -14,11 +14,14 @@ from numpy.typing import NDArray
 from canopy.serve.inspector import suggestion
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown
 from canopy.serve.rows import RowReader
+from canopy.table.columns import OneHotGroup
 from canopy.table.spec import TableSpec
 
 
 def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
     """Read rows that came as CSV with a header line; the target may be among its columns and is not read.
+
+    A group's name may stand for its columns, as in a row of JSON.
 
     Args:
         text: The CSV.
@@ -41,7 +44,7 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
     lines = file.readlines()
     if not any(line.strip() for line in lines):
         raise RowsRefused([Problem(None, "rows", "below the header, at least one", "none")])
-    if reader.is_numeric:
+    if reader.is_numeric and {*reader.inputs} <= {*header}:
         places = [header.index(name) for name in reader.inputs]
         try:
             rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
@@ -54,16 +57,38 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
 
 def _header_problems(header: Sequence[str], table: TableSpec) -> Iterator[Problem]:
     counts = Counter(header)
-    for name in table.raw_features:
-        if name not in counts:
-            yield Problem(None, name, "a column of the header", "no such column")
-    known = {*table.raw_features, *table.ignored, table.target}
+    for column in table.numeric:
+        if column.name not in counts:
+            yield Problem(None, column.name, "a column of the header", "no such column")
+    for group in table.given_groups:
+        yield from _group_problems(group, counts)
+    known = {*_read_columns(table), *table.ignored, table.target}
     for name, n_found in counts.items():
         if name not in known:
             requirement = f"a column of the table{suggestion(name, known)}"
             yield Problem(None, named(name), requirement, "an unknown column")
         elif n_found > 1:
             yield Problem(None, name, "named once in the header", f"it {n_found} times")
+
+
+def _group_problems(group: OneHotGroup, header: Collection[str]) -> Iterator[Problem]:
+    columns = [*group.columns] if group.made_of == "columns" else []
+    given = [name for name in columns if name in header]
+    if group.name in header:
+        for name in given:
+            yield Problem(None, name, f"left out where {group.name} is given", "it in the header")
+    elif given:
+        for name in columns:
+            if name not in header:
+                yield Problem(None, name, "a column of the header", "no such column")
+    else:
+        instead = f", or its {len(columns)} columns" if columns else ""
+        yield Problem(None, group.name, f"a column of the header{instead}", "no such column")
+
+
+def _read_columns(table: TableSpec) -> set[str]:
+    """The columns that a header may name for the features: a group's own name stands for its columns."""
+    return {*table.raw_features, *(group.name for group in table.given_groups)}
 
 
 def _as_mappings(lines: Sequence[str], header: Sequence[str], table: TableSpec) -> list[dict[str, Any]]:
@@ -76,7 +101,8 @@ def _as_mappings(lines: Sequence[str], header: Sequence[str], table: TableSpec) 
     numeric |= {name for group in table.groups if group.made_of == "columns" for name in group.columns}
     optional = {column.name for column in table.numeric if column.missing == "median"}
     optional |= {group.name for group in table.given_groups if "" in group.choices}
-    wanted = [(place, name) for place, name in enumerate(header) if name in table.raw_features]
+    read = _read_columns(table)
+    wanted = [(place, name) for place, name in enumerate(header) if name in read]
     rows: list[dict[str, Any]] = []
     problems: list[Problem] = []
     for fields in _split(lines):

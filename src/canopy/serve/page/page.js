@@ -46,6 +46,9 @@ const givenGroups = () => model.table.groups.filter((group) => group.made_of !==
 /** What a row says to set a column: its name, or the text that it is made of. */
 const choiceOf = (group, column) => (group.made_of === "text" ? column.slice(group.name.length + 1) : column);
 
+/** Say what is wrong with a value. */
+const describe = ({ field, requirement, found }) => `${field} must be ${requirement}; found ${found}`;
+
 /** Make the place where it is said what is wrong with a field. */
 const noteOf = (field) => make("p", { id: `${field}-note`, class: "note error", "data-field": field });
 
@@ -119,7 +122,7 @@ async function explain() {
     $("probabilities").replaceChildren();
     $("contributions").replaceChildren();
     showProblems(error.problems ?? []);
-    $("error").textContent = error.message;
+    $("error").textContent = error.problems?.map(describe).join(". ") || error.message;
   }
 }
 
@@ -127,7 +130,7 @@ async function explain() {
 function showProblems(problems) {
   for (const note of document.querySelectorAll("#row .note")) {
     const problem = problems.find(({ field }) => field === note.dataset.field);
-    note.textContent = problem ? `must be ${problem.requirement}; found ${problem.found}` : "";
+    note.textContent = problem ? describe({ ...problem, field: "" }).trim() : "";
     $(note.dataset.field).setAttribute("aria-invalid", problem !== undefined);
   }
 }
@@ -181,8 +184,8 @@ async function predictFile(file) {
     const problems = error.problems ?? [];
     state(problems.length ? `${file.name} cannot be predicted:` : error.message);
     $("batch-problems").replaceChildren(...problems.map(({ row, field, requirement, found }) => {
-      const where = [row === null ? "" : `row ${(nRows + row + 1).toLocaleString("en")} below the header`, field];
-      return make("li", {}, `${where.filter(Boolean).join(": ")} must be ${requirement}; found ${found}`);
+      const place = row === null ? "" : `row ${(nRows + row + 1).toLocaleString("en")} below the header`;
+      return make("li", {}, describe({ field: [place, field].filter(Boolean).join(": "), requirement, found }));
     }));
   }
 }
