@@ -51,6 +51,25 @@ def test_another_folder_is_told_from_the_project(tmp_path: Path) -> None:
     )
 
 
+def test_a_linked_environment_is_refused(tmp_path: Path) -> None:
+    """To install this checkout there would take it away from the other one."""
+    other = tmp_path / "other"
+    other.mkdir()
+    for name in ("Makefile", "pyproject.toml", "requirements.lock"):
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    (tmp_path / ".venv").symlink_to(other)
+    done = subprocess.run(
+        ["make", "install", f"PYTHON={sys.executable}"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert ".venv must be a folder of this checkout; found a link" in done.stderr
+    assert [*other.iterdir()] == []
+
+
 def test_the_package_of_another_checkout_is_refused(
     tmp_path: Path, copy_project: Callable[..., None]
 ) -> None:
