@@ -14,6 +14,7 @@ WHOLE = Variant(
     macro_f1=0.9,
     rarest_recall=0.8,
     nll=0.1,
+    row_difference=2e-6,
     speeds=(Speed(n_threads=1, one_row_us=50, batch_ms=4, rows_per_second=256_000),),
 )
 
@@ -41,6 +42,12 @@ ALL = (WHOLE, INT8, PRUNED, TINY)
 )
 def test_the_smallest_within_the_budget_is_chosen(budget: float, expected: Variant) -> None:
     assert choose(ALL, max_accuracy_drop=budget) is expected
+
+
+def test_what_takes_rows_together_is_not_served() -> None:
+    together = replace(TINY, name="together", n_bytes=10, val_accuracy=0.95, row_difference=0.02)
+    assert choose((*ALL, together), max_accuracy_drop=0.002) is PRUNED
+    assert "together" in pareto_front((*ALL, together))
 
 
 def test_of_two_as_small_the_more_accurate_is_chosen() -> None:

@@ -189,8 +189,8 @@ def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str)
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("workers=0", "workers must be at least 1; found 0"),
-        ("port=99999", "port must be from 0 to 65535; found 99999"),
+        ("workers=0", "workers must be a whole number from 1 to 256; found 0"),
+        ("port=99999", "port must be a whole number from 0 to 65535; found 99999"),
         ("bundle=absent", "absent/model.json must exist; found no such file"),
     ],
 )
@@ -212,3 +212,75 @@ def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
     assert done.returncode == 1
     assert f"is free; found 127.0.0.1:{port}: Address already in use: choose another" in done.stderr
     assert "Serving" not in done.stdout
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bundle_that_changes_is_served_as_it_was(
+    start: Start, bundle: Path, tmp_path: Path, workers: int
+) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(bundle, copy)
+    with start(f"bundle={copy}", f"workers={workers}") as server:
+        model = server.get("/ready").json()["model"]
+        shutil.rmtree(copy)
+        if workers > 1:
+            before = children(server)
+            os.kill(before[0], signal.SIGKILL)
+            for _ in range(200):
+                if len(after := children(server)) == 2 and before[0] not in after:
+                    break
+                time.sleep(0.1)
+            time.sleep(1)
+        for _ in range(20):
+            assert requests.get(f"{server.url}/ready", timeout=10).json()["model"] == model
+        assert requests.get(f"{server.url}/drift", timeout=10).ok
+
+
+def test_no_process_outlives_the_one_that_started_it(start: Start) -> None:
+    with start("workers=2") as server:
+        found = [psutil.Process(pid) for pid in children(server)]
+        server.process.kill()
+        _, alive = psutil.wait_procs(found, timeout=20)
+        assert alive == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_without_a_word_of_python(
+    start: Start, workers: int, number: signal.Signals
+) -> None:
+    with start(f"workers={workers}") as server:
+        server.process.send_signal(number)
+        assert server.process.wait(60) == 128 + number
+        assert "Traceback" not in server.log.read_text()
+
+
+def test_a_log_that_cannot_be_written_keeps_nobody_from_an_answer(bundle: Path, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "src/serve.py",
+        f"bundle={bundle}",
+        f"port={port}",
+        f"hydra.run.dir={tmp_path}",
+    ]
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        process = subprocess.Popen(
+            command, cwd=Path(__file__).parents[2], stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    try:
+        with requests.Session() as session:
+            for _ in range(200):
+                try:
+                    assert session.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
+                    break
+                except requests.ConnectionError:
+                    time.sleep(0.1)
+            answers = [session.get(f"http://127.0.0.1:{port}/health", timeout=5) for _ in range(20)]
+        assert all(answer.ok and answer.json() == {"status": "alive"} for answer in answers)
+    finally:
+        process.terminate()
+        _, told = process.communicate(timeout=30)
+    assert "Traceback" not in told

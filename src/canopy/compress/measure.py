@@ -27,6 +27,22 @@ def predict(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float32]:
     return run_batches(open_session(path, n_threads=0), rows)
 
 
+def row_difference(path: Path, rows: NDArray[np.float64]) -> float:
+    """Compare what is said of rows one by one with what is said of them together.
+
+    Args:
+        path: An ONNX file.
+        rows: Raw rows, shape (B, F), B at most `BATCH_SIZE`.
+
+    Returns:
+        The largest difference of a probability.
+    """
+    session = open_session(path, n_threads=1)
+    together = run_batches(session, rows)
+    alone = np.concatenate([run_batches(session, row[None, :]) for row in rows])
+    return float(np.abs(together - alone).max())
+
+
 def score(
     probabilities: NDArray[np.float32], labels: NDArray[np.int64], class_names: tuple[str, ...]
 ) -> Scores:

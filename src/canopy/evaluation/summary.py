@@ -130,7 +130,8 @@ def compression_table(report: dict[str, Any]) -> str:
             "",
             f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless told "
             f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses at "
-            f"most {report['max_accuracy_drop']:g} of validation accuracy is **{chosen}**.",
+            f"most {report['max_accuracy_drop']:g} of validation accuracy, and says of a row the same "
+            f"whatever other rows come with it, is **{chosen}**.",
         ]
     )
 

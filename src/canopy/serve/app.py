@@ -1,5 +1,9 @@
 """The application of one process: which path is answered by what, and how mistakes are told."""
 
+import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
@@ -40,6 +44,7 @@ def create_app(settings: Settings | None = None) -> Gate:
         ValueError: If the bundle has been damaged or changed.
     """
     settings = settings or Settings.from_environment()
+    end_with_parent()
     service = Service(settings)
     manifest = service.manifest
     app = FastAPI(
@@ -50,6 +55,7 @@ def create_app(settings: Settings | None = None) -> Gate:
         docs_url=None,
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
+        redirect_slashes=False,
     )
     # The gate looks at the key; this describes it.
     key = [] if settings.api_key is None else [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
@@ -88,6 +94,19 @@ def create_app(settings: Settings | None = None) -> Gate:
     app.router.routes.insert(0, Route("/predict", service.predict, methods=["POST"], include_in_schema=False))
     paths = {route.path for route in app.routes if isinstance(route, Route)}
     return Gate(app, settings=settings, counters=service.counters, model=service.name, paths=paths)
+
+
+def end_with_parent() -> None:
+    """Let a process of several end when the one that keeps them running is gone, however that came."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True, name="end with parent").start()
 
 
 def page_part(name: str, kind: str) -> Callable[[], Awaitable[Response]]:

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from math import isnan
 from typing import Any
@@ -18,7 +18,9 @@ from canopy.table.columns import OneHotGroup
 from canopy.table.spec import TableSpec
 
 
-def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
+def rows_from_csv(
+    text: str, reader: RowReader, *, check_count: Callable[[int], None] | None = None
+) -> NDArray[np.float64]:
     """Read rows that came as CSV with a header line; the target may be among its columns and is not read.
 
     A group's name may stand for its columns, as in a row of JSON.
@@ -26,6 +28,7 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
     Args:
         text: The CSV.
         reader: What checks the rows.
+        check_count: Is told how many lines there are below the header, and raises if they are too many.
 
     Returns:
         Checked raw rows, shape (B, F).
@@ -41,10 +44,14 @@ def rows_from_csv(text: str, reader: RowReader) -> NDArray[np.float64]:
         raise RowsRefused([Problem(None, "the body", "CSV with a header line", shown(str(error)))]) from error
     if problems := [*islice(_header_problems(header, reader.table), MAX_PROBLEMS)]:
         raise RowsRefused(problems)
-    lines = file.readlines()
-    if not any(line.strip() for line in lines):
+    lines = [line for line in file if line.strip()]
+    if not lines:
         raise RowsRefused([Problem(None, "rows", "below the header, at least one", "none")])
-    if reader.is_numeric and {*reader.inputs} <= {*header}:
+    if check_count is not None:
+        check_count(len(lines))
+    # What is read column by column does not tell of lines that have a value too many.
+    is_regular = {line.count(",") for line in lines} == {len(header) - 1}
+    if reader.is_numeric and is_regular and {*reader.inputs} <= {*header}:
         places = [header.index(name) for name in reader.inputs]
         try:
             rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)

@@ -1,16 +1,19 @@
 """What every request passes through: its number, the key, the limit of its body, the log, the counters."""
 
+import asyncio
 import hmac
 import io
 import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from canopy.serve.metrics import Metrics
 from canopy.serve.settings import Settings
@@ -28,6 +31,9 @@ OPEN_PATHS = frozenset(
     }
 )
 REQUEST_ID = b"x-request-id"
+
+# In log and counters where nothing was answered: the client went away, or the server had to stop.
+CLIENT_LEFT, STOPPED = 499, 503
 
 # Of a text that a client chose, in the log.
 MAX_LOGGED = 200
@@ -65,7 +71,7 @@ class Gate:
         if isinstance(sys.stdout, io.TextIOWrapper):
             # What led to a crash shall be in the log.
             sys.stdout.reconfigure(line_buffering=True)
-        self._key = None if settings.api_key is None else settings.api_key.encode()
+        self._key = None if settings.api_key is None else os.fsencode(settings.api_key)
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -100,6 +106,12 @@ class Gate:
                 await self._app(asked, counted_receive, named_send)
             else:
                 await answer(named_send, refused)
+        except ClientDisconnect:
+            # Nobody is there to be answered, and nothing has gone wrong here.
+            status = CLIENT_LEFT
+        except asyncio.CancelledError:
+            status = status or STOPPED
+            raise
         finally:
             seconds = time.perf_counter() - started
             path = scope["path"] if scope["path"] in self._paths else "other"
@@ -107,7 +119,7 @@ class Gate:
             line = {
                 "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "request_id": request_id.decode(),
-                "client": (scope.get("client") or ("",))[0],
+                "client": (scope.get("client") or ("",))[0][:MAX_LOGGED],
                 "method": scope["method"],
                 "path": scope["path"][:MAX_LOGGED],
                 "status": status or 500,
@@ -115,7 +127,9 @@ class Gate:
                 "rows": state["n_rows"],
                 "model": self._model,
             }
-            sys.stdout.write(orjson.dumps(line).decode() + "\n")
+            # Where the log cannot be written, answers are given all the same.
+            with suppress(OSError):
+                sys.stdout.write(orjson.dumps(line).decode() + "\n")
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> HTTPException | None:
         """Tell why a request is not passed on."""

@@ -44,7 +44,10 @@ class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
 
 def shown(value: Any) -> str:
     """Write a value as a client would, shortened."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except RecursionError:
+        return "lists or objects in one another, hundreds deep"
     return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
 
 

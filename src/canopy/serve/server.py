@@ -1,7 +1,9 @@
 """Start a server: check the bundle, then let uvicorn keep its processes running."""
 
+import fcntl
 import logging
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -16,8 +18,10 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.bundle.scorer import Scorer
 from canopy.serve.metrics import share_among_processes
+from canopy.serve.protocol import BoundedProtocol
 from canopy.serve.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,9 @@ log = logging.getLogger(__name__)
 FACTORY = "canopy.serve.app:create_app"
 
 N_ACCEPTED_AT_ONCE = 32
+
+# A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
+HEALTHCHECK_SECONDS = 30
 
 
 def serve(settings: Settings) -> None:
@@ -39,35 +46,92 @@ def serve(settings: Settings) -> None:
         OSError: If nobody can listen at the address.
     """
     # Here, so that a mistake is told once, and not by each process.
-    manifest = Scorer(settings.bundle).manifest
-    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder, ended_by_signals():
+    manifest = Manifest.load(settings.bundle)
+    manifest.check_files(settings.bundle, [*manifest.files])
+    with scratch_folder() as folder, ended_by_signals():
+        sockets = listen(settings.host, settings.port)
+        served = keep_bundle(Path(settings.bundle), folder / "bundle")
         if settings.workers > 1:
-            share_among_processes(Path(folder) / "metrics")
-            settings = replace(settings, shared_folder=folder)
-        settings.export()
+            share_among_processes(folder / "metrics")
+            settings = replace(settings, shared_folder=str(folder))
+        replace(settings, bundle=str(served)).export()
         config = uvicorn.Config(
             FACTORY,
             factory=True,
-            host=settings.host,
-            port=settings.port,
+            http=BoundedProtocol,
+            ws="none",
             workers=settings.workers,
+            timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
             log_config=None,
             # The gate writes one.
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.stop_seconds,
         )
-        sockets = listen(settings.host, settings.port)
-        log.info(
-            "Serving %s (%s) on http://%s:%d", settings.bundle, manifest.title, settings.host, settings.port
-        )
+        host, port, *_ = sockets[0].getsockname()
+        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        log.info("Serving %s (%s) on %s", settings.bundle, manifest.title, url)
         if settings.workers > 1:
-            Multiprocess(config, sockets).run()
-            return
+            supervisor = Supervisor(config, sockets)
+            supervisor.run()
+            sys.exit(supervisor.status)
         server = uvicorn.Server(config)
-        server.run(sockets)
+        try:
+            server.run(sockets)
+        except KeyboardInterrupt:
+            # uvicorn has finished what was in flight.
+            sys.exit(128 + signal.SIGINT)
         if not server.started:
             sys.exit(STARTUP_FAILURE)
+
+
+class Supervisor(Multiprocess):
+    """What keeps several processes running, and remembers why it ended.
+
+    Attributes:
+        status: Exit status.
+    """
+
+    status = STARTUP_FAILURE
+
+    def handle_int(self) -> None:
+        """End after Ctrl-C."""
+        self.status = 128 + signal.SIGINT
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        """End after SIGTERM."""
+        self.status = 128 + signal.SIGTERM
+        super().handle_term()
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """Make a folder for what the processes share; it is locked, which keeps cleaners of old files away."""
+    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as name:
+        handle = os.open(name, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH)
+            yield Path(name)
+        finally:
+            os.close(handle)
+
+
+def keep_bundle(bundle: Path, folder: Path) -> Path:
+    """Copy what is served of a bundle: a process that is started later has the same model as the others.
+
+    Returns:
+        The folder of the copy.
+
+    Raises:
+        FileNotFoundError: If a file of the bundle is not there.
+        ValueError: If the bundle has been damaged or changed.
+    """
+    folder.mkdir()
+    for name in (MANIFEST_FILE, ONNX_FILE):
+        shutil.copyfile(bundle / name, folder / name)
+    Scorer(folder)
+    return folder
 
 
 def listen(host: str, port: int) -> list[socket.socket]:

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import orjson
+from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from fastapi.responses import Response
 from numpy.typing import NDArray
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 
 from canopy.bundle.manifest import ONNX_FILE
@@ -25,6 +26,17 @@ from canopy.serve.settings import Settings
 
 # Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
 MAX_BYTES_IN_LOOP = 256 * 1024
+
+# Large bodies that are worked on at once: each takes many times its size in memory.
+MAX_THREADS = 2
+
+# Brackets that a body may have beside two for each row; each makes an object, and millions of them gigabytes.
+SPARE_BRACKETS = 1000
+
+# Rows that `/explain` reads to say that they are too many.
+MAX_EXPLAINED = 100
+
+T = TypeVar("T")
 
 # The longest that a predicted row waits to be counted.
 DRIFT_SECONDS = 0.25
@@ -63,6 +75,7 @@ class Service:
         self._values, self._classes = [*manifest.table.classes], [*manifest.table.classes.values()]
         self.counters = Metrics(self._classes)
         self._max_rows = settings.max_rows
+        self._threads: CapacityLimiter | None = None
         self._reader, self._explainer = RowReader(manifest.table), Explainer(self._scorer)
         shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
         self._drift = DriftMonitor(manifest, folder=shared, process=str(os.getpid()))
@@ -72,21 +85,19 @@ class Service:
         """Predict the classes of one row or of many."""
         body = await request.body()
         if len(body) > MAX_BYTES_IN_LOOP:
-            return self._count(request, await run_in_threadpool(self._predict_json, body))
+            return self._count(request, await self._in_thread(self._predict_json, body))
         return self._count(request, self._predict_json(body))
 
     async def predict_csv(self, request: Request) -> Response:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
-        return self._count(request, await run_in_threadpool(self._predict_csv, await request.body()))
+        return self._count(request, await self._in_thread(self._predict_csv, await request.body()))
 
     async def explain(self, request: Request) -> Response:
         """Tell what moved the prediction of one row."""
-        rows = rows_of(await request.body())
-        if len(rows) != 1:
-            raise HTTPException(422, f"rows must be one row to explain; found {len(rows)}")
-        probabilities, contributions = self._explainer.explain(self._reader.from_mappings(rows)[0])
-        (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
-        return as_json({"model": self.name, **told, "contributions": contributions})
+        body = await request.body()
+        if len(body) > MAX_BYTES_IN_LOOP:
+            return await self._in_thread(self._explain, body)
+        return self._explain(body)
 
     async def model(self) -> Response:
         """Describe the model: its columns with units and ranges, its classes, its scores, its run."""
@@ -116,8 +127,32 @@ class Service:
                 f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
             )
 
+    async def _in_thread(self, work: Callable[[bytes], T], body: bytes) -> T:
+        """Work on a body while others are answered; at most as many at once as there are threads for it."""
+        if self._threads is None:
+            # Of the event loop that runs now.
+            self._threads = CapacityLimiter(MAX_THREADS)
+        return await to_thread.run_sync(work, body, limiter=self._threads)
+
+    def _explain(self, body: bytes) -> Response:
+        rows = self._rows_of(body, limit=MAX_EXPLAINED)
+        if len(rows) != 1:
+            raise HTTPException(422, f"rows must be one row to explain; found {len(rows)}")
+        probabilities, contributions = self._explainer.explain(self._reader.from_mappings(rows)[0])
+        (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
+        return as_json({"model": self.name, **told, "contributions": contributions})
+
+    def _rows_of(self, body: bytes, *, limit: int) -> list[Any]:
+        """Find the rows in a body, unless it holds far more objects and lists than so many rows have."""
+        if body.count(b"{") + body.count(b"[") > 2 * limit + SPARE_BRACKETS:
+            raise HTTPException(
+                413,
+                f"A request must have at most {limit:,} rows; found more objects or lists than those have",
+            )
+        return rows_of(body)
+
     def _predict_json(self, body: bytes) -> Predicted:
-        given = rows_of(body)
+        given = self._rows_of(body, limit=self._max_rows)
         self._limit(len(given))
         rows = self._reader.from_mappings(given)
         probabilities = self._scorer.predict(rows)
@@ -130,8 +165,7 @@ class Service:
             text = body.decode()
         except UnicodeDecodeError as error:
             raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
-        self._limit(text.count("\n") - 1)
-        rows = rows_from_csv(text, self._reader)
+        rows = rows_from_csv(text, self._reader, check_count=self._limit)
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
         table = write_csv(probabilities, best.tolist(), self._values, self._classes)

@@ -6,6 +6,16 @@ from dataclasses import asdict, dataclass
 
 ENVIRONMENT = "CANOPY_SERVE"
 
+# Of each number, the least and the most.
+LIMITS = {
+    "port": (0, 65535),
+    "workers": (1, 256),
+    "n_threads": (1, 256),
+    "max_body_bytes": (1, 2**31),
+    "max_rows": (1, 10_000_000),
+    "stop_seconds": (1, 86_400),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -36,11 +46,13 @@ class Settings:
     shared_folder: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("workers", "n_threads", "max_body_bytes", "max_rows", "stop_seconds"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be at least 1; found {getattr(self, name)}")
-        if not 0 <= self.port < 2**16:
-            raise ValueError(f"port must be from 0 to 65535; found {self.port}")
+        for name in ("bundle", "host"):
+            if not isinstance(value := getattr(self, name), str) or not value:
+                raise ValueError(f"{name} must be a text, not an empty one; found {value!r}")
+        for name, (low, high) in LIMITS.items():
+            value = getattr(self, name)
+            if type(value) is not int or not low <= value <= high:
+                raise ValueError(f"{name} must be a whole number from {low} to {high}; found {value!r}")
         if self.api_key == "":
             raise ValueError("CANOPY_API_KEY must not be empty; found '': unset it to answer all")
 

@@ -1,0 +1,114 @@
+"""How much a connection may send, and how long it may be silent, before it is closed.
+
+uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
+waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
+"""
+
+import asyncio
+import logging
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = logging.getLogger(__name__)
+
+# Of a request line with its headers, of the end of a body in parts.
+MAX_HEAD_BYTES = 64 * 1024
+# Requests of a connection that wait for the answers to others.
+MAX_WAITING = 32
+# Between two pieces of a request, or before its first.
+SILENT_SECONDS = 20.0
+
+TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+    b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+)
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that is closed when it sends too much besides bodies, or does not finish a request."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Bytes since the parser last found a whole part of a request.
+        self._n_unparsed = 0
+        self._complete = False
+        self._heard = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Wait for the first request."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read a piece of a request, or several requests."""
+        self._n_unparsed += len(data)
+        self._complete = False
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if self._n_unparsed > MAX_HEAD_BYTES:
+            self._refuse()
+        elif len(self.pipeline) > MAX_WAITING:
+            log.warning("A client's connection was closed: more than %d requests at once", MAX_WAITING)
+            self.transport.abort()
+        elif self._complete:
+            self._stop_waiting()
+        else:
+            self._heard = self.loop.time()
+            self._wait()
+
+    def on_headers_complete(self) -> None:
+        """Begin to count anew."""
+        self._n_unparsed = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Begin to count anew: the body has a limit of its own."""
+        self._n_unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that nothing is missing."""
+        self._n_unparsed = 0
+        self._complete = True
+        super().on_message_complete()
+
+    def on_message_begin(self) -> None:
+        """Note that something is missing."""
+        self._complete = False
+        super().on_message_begin()
+
+    def _refuse(self) -> None:
+        log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
+        if self.cycle is None or self.cycle.response_complete:
+            text = b'{"error":"The headers must be at most %d bytes; found more"}' % MAX_HEAD_BYTES
+            self.transport.write(TOO_LARGE % (len(text), text))
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def _wait(self) -> None:
+        if self._timer is None:
+            self._heard = self._heard or self.loop.time()
+            self._timer = self.loop.call_later(SILENT_SECONDS, self._look)
+
+    def _stop_waiting(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self) -> None:
+        """Close the connection if it has been silent for long, else look again later."""
+        left = self._heard + SILENT_SECONDS - self.loop.time()
+        if left > 0.01:
+            self._timer = self.loop.call_later(left, self._look)
+            return
+        self._timer = None
+        self.transport.abort()

@@ -1,0 +1,137 @@
+"""Connections that send too much, too little, or nothing any more."""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import requests
+
+ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
+Start = Callable[..., Any]
+
+
+def connect(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), timeout=20)
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read until the server closes the connection."""
+    parts = []
+    try:
+        while part := client.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass
+    return b"".join(parts)
+
+
+def has_had_enough(client: socket.socket, start: bytes, more: bytes) -> bool:
+    """Send some hundred megabytes; whether the server closes the connection before that."""
+    try:
+        client.sendall(start)
+        for _ in range(20_000):
+            client.sendall(more)
+    except (ConnectionResetError, BrokenPipeError):
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("start", "more"),
+    [
+        (b"GET /health HTTP/1.1\r\nX-Long: ", b"x" * 10_000),
+        (b"GET /health HTTP/1.1\r\n", b"X-Many: x\r\n" * 1000),
+        (b"GET /", b"x" * 10_000),
+        (b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n", b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n" * 300),
+        (
+            b"POST /predict HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n \r\n0\r\n",
+            b"X-Trailer: x\r\n" * 1000,
+        ),
+    ],
+    ids=["one header", "many headers", "path", "pipeline", "trailers"],
+)
+def test_a_connection_that_sends_without_end_is_closed(server: Any, start: bytes, more: bytes) -> None:
+    before = psutil.Process(server.process.pid).memory_info().rss
+    with connect(server.port) as client:
+        assert has_had_enough(client, start, more)
+    assert server.get("/health").status_code == 200
+    assert psutil.Process(server.process.pid).memory_info().rss - before < 50e6
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_long_headers_are_told(server: Any) -> None:
+    with connect(server.port) as client:
+        client.sendall(b"GET /health HTTP/1.1\r\nX-Long: " + b"x" * 70_000)
+        answer = read_all(client)
+    assert answer.startswith(b"HTTP/1.1 431 ")
+    assert b"The headers must be at most 65536 bytes" in answer
+
+
+def test_requests_at_once_on_one_connection_are_answered_in_order(server: Any) -> None:
+    with connect(server.port) as client:
+        asked = [b"GET %s HTTP/1.1\r\nHost: a\r\n" % path for path in [b"/health", b"/ready"] * 10]
+        client.sendall(b"\r\n".join(asked) + b"Connection: close\r\n\r\n")
+        answers = re.findall(rb'"status":"(\w+)"', read_all(client))
+    assert answers == [b"alive", b"ready"] * 10
+
+
+def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) -> None:
+    """With two seconds in place of the usual time."""
+    program = (
+        "import sys; from canopy.serve import protocol; protocol.SILENT_SECONDS = 2.0; "
+        "from canopy.serve.server import serve; from canopy.serve.settings import Settings; "
+        "serve(Settings(bundle=sys.argv[1], host='127.0.0.1', port=int(sys.argv[2]), workers=1, n_threads=1, "
+        "max_body_bytes=10**6, max_rows=100, stop_seconds=5))"
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen([sys.executable, "-c", program, str(bundle), str(port)], cwd=tmp_path)
+    try:
+        for _ in range(200):
+            try:
+                assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
+                break
+            except requests.ConnectionError:
+                time.sleep(0.1)
+        head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+        for sent in (b"", b"GET /hea", head + b'{"rows"'):
+            with connect(port) as client:
+                client.sendall(sent)
+                started = time.monotonic()
+                assert read_all(client) == b""
+                assert 1.5 < time.monotonic() - started < 10
+        # One that goes on, if slowly, is answered.
+        body = json.dumps({"rows": [ROW]}).encode().ljust(100)
+        with connect(port) as client:
+            client.sendall(head)
+            for start in range(0, 100, 25):
+                time.sleep(0.8)
+                client.sendall(body[start : start + 25])
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_a_client_that_leaves_is_no_error(start: Start) -> None:
+    with start() as server:
+        with connect(server.port) as client:
+            client.sendall(b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n{")
+            time.sleep(0.3)
+        for _ in range(50):
+            if any(line["path"] == "/predict" for line in server.access_log()):
+                break
+            time.sleep(0.1)
+        assert 'canopy_requests_total{path="/predict",status="499"} 1.0' in server.get("/metrics").text
+    (line,) = [line for line in server.access_log() if line["path"] == "/predict"]
+    assert line["status"] == 499
+    assert "Traceback" not in server.log.read_text()
