@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -180,6 +180,35 @@ def read_json(path: str | Path, *, way_out: str = 'run "make repro"') -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} must be a JSON file; found {error}; {way_out}") from error
+
+
+def check_place(
+    path: str | Path | None, *, option: str, marker: str, reads: Sequence[str | Path] = ()
+) -> None:
+    """Refuse to put a folder in the place of one that holds something else.
+
+    Args:
+        path: Where the folder is to be.
+        option: The option that says so.
+        marker: File that the folders hold which may be replaced.
+        reads: What is read to make the new folder: it cannot be inside the one that is replaced.
+
+    Raises:
+        ValueError: If there is a file, or a folder with other things.
+    """
+    requirement = f"{option} must name a new folder, or one that holds a {marker} and may be replaced"
+    if not path or not str(path).strip():
+        raise ValueError(f"{requirement}; found {path!r}")
+    path = Path(path)
+    for source in reads:
+        if Path(source).resolve().is_relative_to(path.resolve()):
+            raise ValueError(f"{requirement}; found {path}, from which {source} is read: choose another")
+    if path.is_dir():
+        if (path / marker).is_file() or not any(path.iterdir()):
+            return
+        raise ValueError(f"{requirement}; found {path}, which holds other things: choose another")
+    if path.exists():
+        raise ValueError(f"{requirement}; found the file {path}: choose another")
 
 
 def readable(path: str | Path) -> str:

@@ -1,4 +1,7 @@
+import copy
+import functools
 import json
+import operator
 import shutil
 import subprocess
 import sys
@@ -23,7 +26,7 @@ from canopy.prepare.normalization import load_normalization
 from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
-from canopy.training.run_folder import METRICS, RunFolder
+from canopy.training.run_folder import METRICS, RECORD, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -165,18 +168,35 @@ def test_scores_of_another_run_are_refused(
     export_run: Export, evaluated_run: RunFolder, tmp_path: Path
 ) -> None:
     metrics: dict[str, Any] = read_json(evaluated_run.path / METRICS)
-    metrics["test"]["accuracy"] -= 0.1
-    write_json(tmp_path / "other.json", metrics)
-    with pytest.raises(
-        ValueError, match="other.json must hold the scores of this run, whose test accuracy is"
-    ):
+    name = next(iter(metrics["test"]["per_class"]))
+    for told, (*path, last) in {
+        "accuracy": ("test", "accuracy"),
+        "calibrated.nll": ("test", "calibrated", "nll"),
+        f"recall of {name}": ("test", "per_class", name, "recall"),
+    }.items():
+        changed = copy.deepcopy(metrics)
+        place = functools.reduce(operator.getitem, path, changed)
+        place[last] -= 0.1
+        write_json(tmp_path / "other.json", changed)
+        with pytest.raises(
+            ValueError, match=f"other.json must hold the scores of this run, whose {told} on the test rows is"
+        ):
+            export_run(metrics=tmp_path / "other.json")
+    # The bundle would be too sure of itself, or not sure enough.
+    changed = copy.deepcopy(metrics)
+    changed["val"]["calibrated"]["temperature"] *= 2
+    write_json(tmp_path / "other.json", changed)
+    with pytest.raises(ValueError, match=r"whose calibrated\.nll on the test rows is"):
         export_run(metrics=tmp_path / "other.json")
-    del metrics["val"]
-    write_json(tmp_path / "other.json", metrics)
-    with pytest.raises(
-        ValueError, match=r"must hold scores of both splits and a temperature; found \['test'\]"
+    for content, found in (
+        ({"test": metrics["test"]}, "no 'val'"),
+        ({**metrics, "val": None}, ".* is not subscriptable"),
+        ({**metrics, "test": {**metrics["test"], "accuracy": None}}, "a score of test that is no number"),
+        ([], "list indices"),
     ):
-        export_run(metrics=tmp_path / "other.json")
+        write_json(tmp_path / "other.json", content)
+        with pytest.raises(ValueError, match=f"scores of both splits and a temperature; found {found}"):
+            export_run(metrics=tmp_path / "other.json")
     with pytest.raises(FileNotFoundError, match=r"none.json must exist; .*python src/evaluate.py run="):
         export_run(metrics=tmp_path / "none.json")
     assert not (tmp_path / "bundle").exists()
@@ -190,11 +210,61 @@ def test_another_raw_table_is_refused(export_run: Export, evaluated_run: RunFold
     other.write_text("\n".join([header, *reversed(lines)]))
     config.pipeline.paths.raw = str(other)
     evaluated_run.save_config(config)
-    with pytest.raises(ValueError, match="raw test rows must be those that the run is tested on"):
+    with pytest.raises(ValueError, match="raw rows of the split test, .* must be those of its tensors"):
         export_run()
     other.write_text("\n".join([header, *lines[:-1]]))
     with pytest.raises(ValueError, match=r"split.csv must have the 299 rows of .*other.csv; found 300"):
         export_run()
+
+
+def test_rows_of_another_split_are_refused(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path
+) -> None:
+    """The bundle tells how the training rows are distributed."""
+    path = Path(evaluated_run.config.pipeline.paths.interim) / "split.csv"
+    assert path.is_relative_to(tmp_path)
+    swapped = {"train": "val", "val": "train"}
+    path.write_text("\n".join(swapped.get(line, line) for line in path.read_text().splitlines()) + "\n")
+    with pytest.raises(ValueError, match="raw rows of the split val, .* must be those of its tensors"):
+        export_run()
+
+
+@pytest.mark.parametrize("kind", ["other things", "a file", "the run", "what is above the run", "nothing"])
+def test_nothing_but_a_bundle_is_replaced(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "place"
+    if kind == "other things":
+        place.mkdir()
+        (place / "thesis.txt").write_text("years of work")
+    elif kind == "a file":
+        place.write_text("years of work")
+    elif kind != "nothing":
+        place = evaluated_run.path if kind == "the run" else evaluated_run.path.parent
+    before = {path: path.read_bytes() for path in evaluated_run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="^output must name a new folder, or one that holds a model.json"):
+        export_run(output="''" if kind == "nothing" else place)
+    assert {path: path.read_bytes() for path in before} == before
+    if kind == "other things":
+        assert (place / "thesis.txt").read_text() == "years of work"
+    assert kind != "a file" or place.read_text() == "years of work"
+
+
+def test_a_bundle_is_replaced_by_another(export_run: Export) -> None:
+    target = export_run()
+    (target / "model.pt2").unlink()
+    assert export_run() == target
+    assert (target / "model.pt2").is_file()
+
+
+def test_a_run_that_was_stopped_can_be_frozen(export_run: Export, evaluated_run: RunFolder) -> None:
+    """It has scores, and no word on how its training ended."""
+    record = evaluated_run.record
+    n_parameters = record.pop("training")["n_parameters"]
+    write_json(evaluated_run.path / RECORD, {**record, "status": "stopped"})
+    told = Manifest.load(export_run()).run
+    assert (told["n_parameters"], told["train_seconds"]) == (n_parameters, None)
+    (evaluated_run.path / RECORD).unlink()
 
 
 def test_predictions_that_differ_are_refused() -> None:

@@ -122,19 +122,23 @@ def test_the_bundle_of_another_run_is_refused(
     ("options", "message"),
     [
         ({"prune.keep": 0}, "prune.keep must be above 0"),
+        ({"prune.epochs": 1.5}, "prune.epochs must be a whole number, at least 1; found 1.5"),
         ({"teacher_weight": 2}, "teacher_weight must be from 0 to 1; found 2"),
+        ({"teacher_weight": "x"}, "teacher_weight must be a number; found 'x'"),
         ({"compress.max_accuracy_drop": -1}, "max_accuracy_drop must be at least 0"),
-        ({"n_calibration_rows": 0}, "n_calibration_rows must be at least 1; found 0"),
+        ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; found nan"),
+        ({"n_calibration_rows": 0}, "n_calibration_rows must be a whole number, at least 1; found 0"),
+        ({"distil.epochs": "abc"}, "distil.epochs must be a whole number, at least 1; found 'abc'"),
     ],
 )
 def test_a_mistake_leaves_what_was_there(
     compress_run: Compress, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     (tmp_path / "compressed").mkdir()
-    (tmp_path / "compressed/kept").touch()
+    (tmp_path / "compressed/model.json").touch()
     with pytest.raises(ValueError, match=message):
         compress_run(**options)
-    assert (tmp_path / "compressed/kept").is_file()
+    assert (tmp_path / "compressed/model.json").is_file()
     assert not (tmp_path / "compression.json").exists()
 
 

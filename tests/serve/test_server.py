@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -82,8 +83,13 @@ def test_drift_is_told_by_column(start: Start) -> None:
 
 def children(server: Any) -> list[int]:
     """Find the processes that answer."""
-    found = psutil.Process(server.process.pid).children()
-    return [child.pid for child in found if "resource_tracker" not in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(server.process.pid).children():
+        # One that has just died has no command line.
+        with suppress(psutil.Error):
+            if "resource_tracker" not in " ".join(child.cmdline()):
+                found.append(child.pid)
+    return found
 
 
 def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:

@@ -10,10 +10,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
+import torch
 from omegaconf import DictConfig
 
 from canopy.bundle.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
-from canopy.bundle.manifest import FILES, ONNX_FILE, PT2_FILE, Manifest
+from canopy.bundle.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
 from canopy.bundle.parity import check_same_rows, check_same_scores, compare, predict_pt2
 from canopy.bundle.scorer import Scorer
 from canopy.bundle.statistics import bounded, measure
@@ -23,7 +24,7 @@ from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix, check_run
-from canopy.files import atomic_folder, read_json, readable, sha256
+from canopy.files import atomic_folder, check_place, read_json, readable, sha256
 from canopy.prepare.normalization import load_normalization
 from canopy.table.kept import kept_table
 from canopy.table.raw import read_raw_table
@@ -64,6 +65,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
         FileNotFoundError: If the run has not been evaluated, or its data is not there.
         ValueError: If the data or the scores are not the run's, or the bundle does not say the same.
     """
+    check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     metrics = read_metrics(Path(cfg.metrics), run)
     temperature = float(metrics["val"]["calibrated"]["temperature"])
     pipeline = run.config.pipeline
@@ -71,10 +73,12 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     scalings = load_normalization(run.path / NORMALIZATION_FILE)
     check_run(run, kept, run.schema, scalings)
     data_folder = Path(run.config.data.folder)
-    check_same_data(run, data_folder, splits=("test",))
+    check_same_data(run, data_folder, splits=("val", "test"))
     tested = load_rows(data_folder, "test", run.schema).rows
     rows = read_raw(pipeline, raw)
-    check_same_rows(rows.test, tested, kept, scalings)
+    check_same_rows(rows.test, tested, kept, scalings, split="test")
+    # What is left are the training rows.
+    check_same_rows(rows.val, load_rows(data_folder, "val", run.schema).rows, kept, scalings, split="val")
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
     expected = np.exp(
         apply_temperature(
@@ -98,7 +102,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
             temperature=temperature,
             metrics=metrics,
             parity={},
-            run=describe_run(run),
+            run=describe_run(run, predictor.model),
             data=run.schema.sha256,
             versions={
                 "canopy": version("canopy"),
@@ -126,10 +130,18 @@ def read_metrics(path: Path, run: RunFolder) -> dict[str, Any]:
     """Read the scores of a run; the bundle needs the temperature among them."""
     way_out = f'run "python src/evaluate.py run={readable(run.path)}"'
     metrics: dict[str, Any] = read_json(path, way_out=way_out)
-    if "calibrated" not in metrics.get("val", {}) or "test" not in metrics:
+    try:
+        for split in ("val", "test"):
+            scores = metrics[split]
+            told = [scores["accuracy"], scores["calibrated"]["temperature"], scores["calibrated"]["nll"]]
+            told += [found["recall"] * found["support"] for found in scores["per_class"].values()]
+            if not np.isfinite(np.array(told, dtype=float)).all():
+                raise ValueError(f"a score of {split} that is no number")
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{path} must hold scores of both splits and a temperature; found {[*metrics]}: {way_out}"
-        )
+            f"{path} must hold scores of both splits and a temperature; found {found}: {way_out}"
+        ) from error
     return metrics
 
 
@@ -154,15 +166,16 @@ def read_raw(pipeline: DictConfig, spec: TableSpec) -> RawSplits:
     return RawSplits(**{name: table.filter(pc.equal(splits, name)) for name in SPLITS})
 
 
-def describe_run(run: RunFolder) -> dict[str, Any]:
-    """Tell which run a bundle is of."""
+def describe_run(run: RunFolder, model: torch.nn.Module) -> dict[str, Any]:
+    """Tell which run a bundle is of; None is what a run does not know that was stopped before its end."""
     record = run.record
+    git = record.get("git", {})
     return {
-        "id": record["name"],
-        "started": record["started"],
-        "seed": record["seed"],
-        "git_commit": record["git"]["commit"],
-        "git_dirty": record["git"]["dirty"],
-        "n_parameters": record["training"]["n_parameters"],
-        "train_seconds": record["training"]["train_seconds"],
+        "id": record.get("name", run.path.name),
+        "started": record.get("started"),
+        "seed": record.get("seed"),
+        "git_commit": git.get("commit"),
+        "git_dirty": git.get("dirty"),
+        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "train_seconds": record.get("training", {}).get("train_seconds"),
     }

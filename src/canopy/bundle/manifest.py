@@ -82,7 +82,12 @@ class Manifest:
                 f"{path} must have the content that its own SHA-256 is of; found another: it is damaged or "
                 f"was changed, {WAY_OUT}"
             )
-        return cls._from_json(content)
+        try:
+            return cls._from_json(content)
+        except (AttributeError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"{path} must describe a model, in the format {FORMAT}; found no {error} in it: {WAY_OUT}"
+            ) from error
 
     @classmethod
     def _from_json(cls, content: dict[str, Any]) -> "Manifest":

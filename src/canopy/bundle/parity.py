@@ -24,8 +24,10 @@ TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-4
 
 
-def check_same_rows(table: pa.Table, rows: Batch, spec: TableSpec, scalings: dict[str, Scaling]) -> None:
-    """Refuse raw test rows that are not the ones in the tensors.
+def check_same_rows(
+    table: pa.Table, rows: Batch, spec: TableSpec, scalings: dict[str, Scaling], *, split: str
+) -> None:
+    """Refuse raw rows of a split that are not the ones in the tensors.
 
     Raises:
         ValueError: If a feature of one differs.
@@ -38,26 +40,46 @@ def check_same_rows(table: pa.Table, rows: Batch, spec: TableSpec, scalings: dic
         )
     if not same:
         raise ValueError(
-            f"The raw test rows must be those that the run is tested on; found {table.num_rows:,} rows that "
-            f'differ from the {len(rows.labels):,} of the tensors: run "make repro", or restore the data '
-            "of the run"
+            f"The raw rows of the split {split}, brought to the run's scale, must be those of its tensors; "
+            f"found {table.num_rows:,} rows that differ from the {len(rows.labels):,} there: run "
+            '"make repro", or restore the data of the run'
         )
 
 
 def check_same_scores(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], metrics: dict[str, Any], *, path: Path
 ) -> None:
-    """Refuse scores of another model.
+    """Refuse scores of another model, or another temperature.
+
+    Args:
+        probabilities: What the run says with the temperature, shape (n_rows, K).
+        labels: Place of each row's class, shape (n_rows,).
+        metrics: Scores that are said to be the run's.
+        path: Their file.
 
     Raises:
-        ValueError: If the accuracy on the test rows is another.
+        ValueError: If accuracy, likelihood or a class's recall on the test rows is another.
     """
-    found = float((probabilities.argmax(axis=1) == labels).mean())
-    if abs(found - metrics["test"]["accuracy"]) > SCORE_TOLERANCE:
-        raise ValueError(
-            f"{path} must hold the scores of this run, whose test accuracy is {found:.6f}; found "
-            f"{metrics['test']['accuracy']:.6f}: evaluate the run again"
+    told = metrics["test"]
+    right = probabilities.argmax(axis=1) == labels
+    truth = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
+    pairs = [
+        ("accuracy", float(right.mean()), told["accuracy"], SCORE_TOLERANCE),
+        ("calibrated.nll", float(-np.log(truth).mean()), told["calibrated"]["nll"], SCORE_TOLERANCE),
+    ]
+    for index, (name, scores) in enumerate(told["per_class"].items()):
+        rows = right[labels == index]
+        # Of a rare class, one row is more than the tolerance.
+        allowed = SCORE_TOLERANCE + 1 / max(len(rows), 1)
+        pairs.append(
+            (f"recall of {name}", float(rows.mean()) if len(rows) else 0.0, scores["recall"], allowed)
         )
+    for name, found, said, allowed in pairs:
+        if abs(found - said) > allowed:
+            raise ValueError(
+                f"{path} must hold the scores of this run, whose {name} on the test rows is {found:.6f}; "
+                f"found {said:.6f}: evaluate the run again"
+            )
 
 
 def predict_pt2(path: Path, rows: NDArray[np.float64], *, batch_size: int) -> NDArray[np.float32]:

@@ -64,4 +64,4 @@ class ConfusionMatrixPicture(Callback):
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as a PNG file, atomically."""
     with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+        figure.savefig(temporary, dpi=110, format="png")

@@ -14,17 +14,22 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.bundle.export import read_raw
-from canopy.bundle.manifest import ONNX_FILE, Manifest
+from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.bundle.parity import check_same_rows
 from canopy.bundle.scorer import BATCH_SIZE
 from canopy.callbacks.confusion_matrix import save_figure
 from canopy.compress.graphs import Graph, make_graphs
 from canopy.compress.measure import predict, row_difference, score, time_graphs
 from canopy.compress.plot import draw_variants
 from canopy.compress.variants import Variant, choose, compare, pareto_front
+from canopy.data.dataset import load_rows
+from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.predict import as_matrix
 from canopy.evaluation.scores import Scores
-from canopy.files import atomic_folder, readable, sha256, write_json
+from canopy.files import atomic_folder, check_place, readable, sha256, write_json
 from canopy.params import check_params
+from canopy.prepare.normalization import load_normalization
+from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
 from canopy.training.console import say_once
 from canopy.training.environment import describe_machine
@@ -71,15 +76,19 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         ValueError: If the bundle or the data is not the run's, or an option is out of its range.
     """
     say_once()
-    if cfg.n_calibration_rows < 1:
-        raise ValueError(f"n_calibration_rows must be at least 1; found {cfg.n_calibration_rows}")
+    check_options(cfg, run)
     given = OmegaConf.to_container(cfg.compress, resolve=True)
     budget = check_params({"seed": cfg.pipeline.seed, "compress": given}).compress.max_accuracy_drop
-    if budget < 0:
+    if not budget >= 0:
         raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
     manifest = read_bundle(Path(cfg.bundle), run)
-    check_same_data(run, Path(run.config.data.folder), splits=("train", "val"))
+    data_folder = Path(run.config.data.folder)
+    check_same_data(run, data_folder, splits=("train", "val", "test"))
     splits = read_raw(run.config.pipeline, manifest.table)
+    kept, scalings = kept_table(run.config.pipeline), load_normalization(run.path / NORMALIZATION_FILE)
+    for split in ("val", "test"):
+        tensors = load_rows(data_folder, split, run.schema).rows
+        check_same_rows(getattr(splits, split), tensors, kept, scalings, split=split)
     rows = {name: Rows.of(getattr(splits, name), manifest.table) for name in ("val", "test")}
     few = np.linspace(0, splits.train.num_rows - 1, cfg.n_calibration_rows).astype(np.int64)
     calibration = as_matrix(splits.train.take(few), manifest.table)
@@ -98,17 +107,33 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             "machine": describe_machine(),
             "versions": {name: version(name) for name in ("onnxruntime", "torch")},
         }
+        least = variants[0].val_accuracy - budget
+        save_figure(draw_variants(variants, chosen=chosen, least=least), Path(cfg.plot))
+        write_json(cfg.report, report)
         found = next(item for item in measured if item.variant is chosen)
         with atomic_folder(cfg.output) as folder:
             graph = graphs[chosen.name]
             (folder / ONNX_FILE).write_bytes(graph.path.read_bytes())
             describe(manifest, found, graph, whole=measured[0]).save(folder)
-        write_json(cfg.report, report)
-        least = variants[0].val_accuracy - budget
-        save_figure(draw_variants(variants, chosen=chosen, least=least), Path(cfg.plot))
     tell(variants, chosen, Path(cfg.output))
     log.info("The comparison: %s, %s", readable(cfg.report), readable(cfg.plot))
     return report
+
+
+def check_options(cfg: DictConfig, run: RunFolder) -> None:
+    """Refuse what would fail only after minutes of training.
+
+    Raises:
+        ValueError: If an option is out of its range, or the result would take the place of something else.
+    """
+    check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.bundle))
+    for name in ("n_calibration_rows", "prune.epochs", "distil.epochs"):
+        if type(value := OmegaConf.select(cfg, name)) is not int or value < 1:
+            raise ValueError(f"{name} must be a whole number, at least 1; found {value!r}")
+    # Their ranges are told where they are used.
+    for name in ("teacher_weight", "prune.keep", "prune.lr_factor"):
+        if type(value := OmegaConf.select(cfg, name)) not in (int, float):
+            raise ValueError(f"{name} must be a number; found {value!r}")
 
 
 def read_bundle(folder: Path, run: RunFolder) -> Manifest:

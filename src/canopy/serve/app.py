@@ -11,6 +11,7 @@ from typing import Any
 
 import orjson
 from fastapi import FastAPI, Request, Security
+from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import Response
 from fastapi.security import APIKeyHeader
 from fastapi_swagger import patch_fastapi
@@ -31,6 +32,11 @@ PAGE = {
 }
 # It loads nothing from elsewhere.
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}
+# Swagger UI has a script and styles in the page itself.
+DOCS_HEADERS = {
+    "Content-Security-Policy": "default-src 'self' 'unsafe-inline'; img-src 'self' data:",
+    "Cache-Control": "no-cache",
+}
 
 
 def create_app(settings: Settings | None = None) -> Gate:
@@ -83,8 +89,9 @@ def create_app(settings: Settings | None = None) -> Gate:
     add("/health", service.health, "state")
     add("/ready", service.ready, "state")
     add("/metrics", service.metrics, "state")
-    # Swagger UI, which FastAPI by itself would load from another host.
-    patch_fastapi(app, redirect_from_root_to_docs=False, title=f"{manifest.title}: API")
+    # The parts of Swagger UI, which FastAPI by itself would load from another host.
+    patch_fastapi(app, docs_url="/swagger", redirect_from_root_to_docs=False)
+    app.get("/docs", include_in_schema=False)(docs_page(f"{manifest.title}: API"))
     for path, (name, kind) in PAGE.items():
         app.get(path, include_in_schema=False)(page_part(name, kind))
     app.add_exception_handler(RowsRefused, refuse_rows)
@@ -107,6 +114,24 @@ def end_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     threading.Thread(target=wait, daemon=True, name="end with parent").start()
+
+
+def docs_page(title: str) -> Callable[[], Awaitable[Response]]:
+    """Make what answers with Swagger UI; its addresses do not depend on the name this host was asked by."""
+    page = get_swagger_ui_html(
+        openapi_url="openapi.json",
+        title=title,
+        swagger_js_url="swagger/swagger-ui-bundle.js",
+        swagger_css_url="swagger/swagger-ui.css",
+        swagger_favicon_url="swagger/favicon-32x32.png",
+        swagger_ui_parameters={"tryItOutEnabled": True, "displayRequestDuration": True},
+    )
+    page.headers.update(DOCS_HEADERS)
+
+    async def docs() -> Response:
+        return page
+
+    return docs
 
 
 def page_part(name: str, kind: str) -> Callable[[], Awaitable[Response]]:

@@ -50,20 +50,21 @@ class Explainer:
             class's probability less the log of its mean over what the feature might be, above 0 where the
             feature speaks for the class. The largest come first.
         """
-        variants = [row[None, :]]
+        (found,) = self._scorer.predict(row[None, :])
+        variants = []
         for places, values, _ in self._changes:
             changed = np.repeat(row[None, :], len(values), axis=0)
             changed[:, places] = values
             variants.append(changed)
         probabilities = self._scorer.predict(np.concatenate(variants))
-        predicted = int(probabilities[0].argmax())
+        predicted = int(found.argmax())
         contributions: list[dict[str, Any]] = []
-        start = 1
+        start = 0
         for name, (_, values, shares) in zip(self._names, self._changes, strict=True):
-            found = probabilities[start : start + len(values), predicted].astype(float)
+            changed = probabilities[start : start + len(values), predicted].astype(float)
             start += len(values)
-            usual = float((found * shares).sum() / shares.sum())
-            contribution = float(np.log(max(float(probabilities[0, predicted]), TINY) / max(usual, TINY)))
+            usual = float((changed * shares).sum() / shares.sum())
+            contribution = float(np.log(max(float(found[predicted]), TINY) / max(usual, TINY)))
             contributions.append({"feature": name, "contribution": contribution})
         contributions.sort(key=lambda item: -abs(item["contribution"]))
-        return probabilities[0], contributions
+        return found, contributions

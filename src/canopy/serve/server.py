@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.bundle.manifest import MANIFEST_FILE
 from canopy.bundle.scorer import Scorer
 from canopy.serve.metrics import share_among_processes
 from canopy.serve.protocol import BoundedProtocol
@@ -46,11 +46,10 @@ def serve(settings: Settings) -> None:
         OSError: If nobody can listen at the address.
     """
     # Here, so that a mistake is told once, and not by each process.
-    manifest = Manifest.load(settings.bundle)
-    manifest.check_files(settings.bundle, [*manifest.files])
+    manifest = Scorer(settings.bundle).manifest
     with scratch_folder() as folder, ended_by_signals():
         sockets = listen(settings.host, settings.port)
-        served = keep_bundle(Path(settings.bundle), folder / "bundle")
+        served = keep_bundle(Path(settings.bundle), folder / "bundle", files=[MANIFEST_FILE, *manifest.files])
         if settings.workers > 1:
             share_among_processes(folder / "metrics")
             settings = replace(settings, shared_folder=str(folder))
@@ -117,8 +116,13 @@ def scratch_folder() -> Iterator[Path]:
             os.close(handle)
 
 
-def keep_bundle(bundle: Path, folder: Path) -> Path:
-    """Copy what is served of a bundle: a process that is started later has the same model as the others.
+def keep_bundle(bundle: Path, folder: Path, *, files: Sequence[str]) -> Path:
+    """Copy a bundle: a process that is started later has the same model as the others.
+
+    Args:
+        bundle: The bundle.
+        folder: The folder to make.
+        files: What to copy.
 
     Returns:
         The folder of the copy.
@@ -128,7 +132,7 @@ def keep_bundle(bundle: Path, folder: Path) -> Path:
         ValueError: If the bundle has been damaged or changed.
     """
     folder.mkdir()
-    for name in (MANIFEST_FILE, ONNX_FILE):
+    for name in files:
         shutil.copyfile(bundle / name, folder / name)
     Scorer(folder)
     return folder

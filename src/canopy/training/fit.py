@@ -19,7 +19,7 @@ from omegaconf import DictConfig
 from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
-from canopy.files import readable, write_json
+from canopy.files import check_place, readable, write_json
 from canopy.training.checks import check_training_config, naming
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
@@ -183,7 +183,12 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
 
     Returns:
         The config to train with, and the checkpoint to go on from if there is one.
+
+    Raises:
+        ValueError: If the copy that was asked for would take the place of something else.
     """
+    if cfg.publish.run is not None:
+        check_place(cfg.publish.run, option="publish.run", marker=RECORD, reads=(cfg.run_folder,))
     if cfg.repeat is not None:
         return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
