@@ -143,6 +143,18 @@ def test_a_config_cannot_call_any_code(train_config: DictConfig) -> None:
             build_run(train_config)
 
 
+def test_a_copy_takes_the_place_of_nothing_but_a_run(train_config: DictConfig, tmp_path: Path) -> None:
+    place = tmp_path / "models"
+    place.mkdir()
+    (place / "thesis.txt").write_text("years of work")
+    train_config.publish.run = str(place)
+    with pytest.raises(ValueError, match=r"publish\.run must name a new folder, .* which holds other things"):
+        fit(train_config)
+    assert (place / "thesis.txt").read_text() == "years of work"
+    # Before training, not after it.
+    assert not (Path(train_config.run_folder) / "checkpoints").exists()
+
+
 def test_publishing_replaces_what_is_there(train_config: DictConfig, tmp_path: Path) -> None:
     folder, target = Path(train_config.run_folder), tmp_path / "models" / "trained"
     fit(train_config)

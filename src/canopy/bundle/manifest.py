@@ -37,7 +37,7 @@ class Manifest:
         temperature: What the graph divides the net's logits by.
         metrics: Scores of the run on each split, as `metrics.json` tells them.
         parity: How far the bundle's probabilities were from the run's, at most, and on how many rows.
-        run: Name, experiment, seed and git commit of the run.
+        run: Name, start, seed, git commit, parameters and training time of the run.
         data: SHA-256 of each file of the data that it was trained on.
         versions: What wrote the bundle.
         files: SHA-256 of each file of the bundle but this one.
