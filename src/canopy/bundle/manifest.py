@@ -105,6 +105,11 @@ class Manifest:
         fields["training"] = TrainingStatistics(**fields["training"])
         return cls(**fields)
 
+    @property
+    def present(self) -> list[str]:
+        """The files that the bundle has beside this one, of those that a bundle may have."""
+        return [name for name in FILES if name in self.files or name == ONNX_FILE]
+
     def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
         """Refuse files that are not the ones that were exported.
 
@@ -120,9 +125,10 @@ class Manifest:
             path = Path(folder) / name
             if not path.is_file():
                 raise FileNotFoundError(f"{path} must exist; found no such file; {WAY_OUT} first")
-            if (found := sha256(path)) != self.files[name]:
+            expected = self.files.get(name, "none")
+            if (found := sha256(path)) != expected:
                 raise ValueError(
-                    f"{path} must have the SHA-256 {self.files[name][:12]}... of {MANIFEST_FILE}; found "
+                    f"{path} must have the SHA-256 {expected[:12]}... of {MANIFEST_FILE}; found "
                     f"{found[:12]}...: it is damaged or was changed, {WAY_OUT}"
                 )
 

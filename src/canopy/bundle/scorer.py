@@ -39,7 +39,7 @@ class Scorer:
 
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
-        self.manifest.check_files(folder, [*self.manifest.files])
+        self.manifest.check_files(folder, self.manifest.present)
         path, n_inputs = Path(folder) / ONNX_FILE, len(self.manifest.table.inputs)
         self._session = open_session(path, n_threads=n_threads)
         (graph_input,) = self._session.get_inputs()

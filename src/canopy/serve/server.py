@@ -49,7 +49,9 @@ def serve(settings: Settings) -> None:
     manifest = Scorer(settings.bundle).manifest
     with scratch_folder() as folder, ended_by_signals():
         sockets = listen(settings.host, settings.port)
-        served = keep_bundle(Path(settings.bundle), folder / "bundle", files=[MANIFEST_FILE, *manifest.files])
+        served = keep_bundle(
+            Path(settings.bundle), folder / "bundle", files=(MANIFEST_FILE, *manifest.present)
+        )
         if settings.workers > 1:
             share_among_processes(folder / "metrics")
             settings = replace(settings, shared_folder=str(folder))
