@@ -7,7 +7,6 @@ import os
 import sys
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -127,9 +126,7 @@ class Gate:
                 "rows": state["n_rows"],
                 "model": self._model,
             }
-            # Where the log cannot be written, answers are given all the same.
-            with suppress(OSError):
-                sys.stdout.write(orjson.dumps(line).decode() + "\n")
+            write_line(orjson.dumps(line).decode() + "\n")
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> HTTPException | None:
         """Tell why a request is not passed on."""
@@ -143,6 +140,14 @@ class Gate:
     def _has_key(self, headers: dict[bytes, bytes]) -> bool:
         assert self._key is not None
         return hmac.compare_digest(headers.get(b"x-api-key", b""), self._key)
+
+
+def write_line(line: str) -> None:
+    """Write a line of the log; where it cannot be written, answers are given all the same."""
+    try:  # noqa: SIM105 - a context would take longer than the writing
+        sys.stdout.write(line)
+    except OSError:
+        pass
 
 
 def name_request(headers: dict[bytes, bytes]) -> bytes:

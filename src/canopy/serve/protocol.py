@@ -30,9 +30,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        # Bytes since the parser last found a whole part of a request.
+        # Bytes since the last piece of a body, or since a request was complete.
         self._n_unparsed = 0
-        self._complete = False
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -49,41 +48,24 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read a piece of a request, or several requests."""
         self._n_unparsed += len(data)
-        self._complete = False
         super().data_received(data)
-        if self.transport.is_closing():
-            return
-        if self._n_unparsed > MAX_HEAD_BYTES:
-            self._refuse()
-        elif len(self.pipeline) > MAX_WAITING:
+        cycle = self.cycle
+        if cycle is not None and not cycle.more_body and cycle.scope is self.scope:
+            # Nothing is missing of the request that came last.
+            self._n_unparsed = 0
+            self._stop_waiting()
+        elif not self.transport.is_closing():
+            self._wait()
+            if self._n_unparsed > MAX_HEAD_BYTES:
+                self._refuse()
+        if len(self.pipeline) > MAX_WAITING:
             log.warning("A client's connection was closed: more than %d requests at once", MAX_WAITING)
             self.transport.abort()
-        elif self._complete:
-            self._stop_waiting()
-        else:
-            self._heard = self.loop.time()
-            self._wait()
-
-    def on_headers_complete(self) -> None:
-        """Begin to count anew."""
-        self._n_unparsed = 0
-        super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
         """Begin to count anew: the body has a limit of its own."""
         self._n_unparsed = 0
         super().on_body(body)
-
-    def on_message_complete(self) -> None:
-        """Note that nothing is missing."""
-        self._n_unparsed = 0
-        self._complete = True
-        super().on_message_complete()
-
-    def on_message_begin(self) -> None:
-        """Note that something is missing."""
-        self._complete = False
-        super().on_message_begin()
 
     def _refuse(self) -> None:
         log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
@@ -95,8 +77,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _wait(self) -> None:
+        self._heard = self.loop.time()
         if self._timer is None:
-            self._heard = self._heard or self.loop.time()
             self._timer = self.loop.call_later(SILENT_SECONDS, self._look)
 
     def _stop_waiting(self) -> None:
