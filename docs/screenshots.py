@@ -35,6 +35,7 @@ def main() -> None:
             [sys.executable, "src/serve.py", f"port={port}", f"hydra.run.dir={name}/log"],
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         try:
             wait(f"http://127.0.0.1:{port}/ready")

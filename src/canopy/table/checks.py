@@ -62,7 +62,11 @@ def check_features(table: pa.Table, spec: TableSpec, *, source: str, first_line:
     numeric = {column.name for column in spec.numeric}
     for name in table.column_names:
         if name not in optional:
-            way_out = f"; table.numeric.{name}.missing=median allows that" if name in numeric else ""
+            way_out = ""
+            if name in numeric:
+                way_out = (
+                    f": give one, or say table.numeric.{name}.missing: median in params.yaml before training"
+                )
             _check_present(table[name], name, source, first_line, way_out)
         _check_finite(table[name], name, source, first_line)
     for group in spec.groups:

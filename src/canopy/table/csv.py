@@ -197,8 +197,9 @@ def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] 
         )
     if unknown:
         raise ValueError(
-            f"{path} must have the columns of params.yaml and no others; found {shorten(repr(unknown[0]))}"
-            f"{nearest(unknown[0], known)}"
+            f"{path} must have the table's columns and no others; found {shorten(repr(unknown[0]))}"
+            f"{nearest(unknown[0], known)}: leave it out, or list it in table.ignored of params.yaml before "
+            "training"
         )
     if len(set(found)) < len(found):
         repeated = next(name for name in found if found.count(name) > 1)
