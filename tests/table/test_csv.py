@@ -57,7 +57,7 @@ def test_what_is_written_is_read_again(
         (HEADER, "must hold rows below its header; found none"),
         (HEADER.replace("weight", "wieght") + ROW, r"column 'weight'; found .* mean 'wieght'"),
         (HEADER.replace("weight,", "") + ROW, "must have the column 'weight'"),
-        ("extra," + HEADER + "1," + ROW, "columns of params.yaml and no others; found 'extra'"),
+        ("extra," + HEADER + "1," + ROW, "table's columns and no others; found 'extra': leave it out"),
         ("weight," + HEADER + "1," + ROW, "each column once; found 'weight' twice"),
         (HEADER + ROW + "heavy,2,1,0,0,1\n", "'weight' must hold numbers; found 'heavy' in line 3"),
         (HEADER + ROW + ",2,1,0,0,1\n", "'weight' must have a value in every row; found none in line 3"),

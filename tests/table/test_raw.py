@@ -92,8 +92,8 @@ def test_blocks_are_read_as_the_whole_table_is(text_spec: TableSpec, write: Writ
         ),
         (
             "?,2,sweet,1,,pear",
-            "column 'weight' must have a value in every row; found none in line 3; "
-            "table.numeric.weight.missing=median allows that",
+            "column 'weight' must have a value in every row; found none in line 3: give one, or say "
+            "table.numeric.weight.missing: median in params.yaml before training",
         ),
         ("1,many,sweet,1,,pear", "'size' must hold numbers; found 'many' in line 3"),
         ("1,inf,sweet,1,,pear", "'size' must be finite; found inf in line 3"),
