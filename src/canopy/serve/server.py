@@ -31,7 +31,7 @@ FACTORY = "canopy.serve.app:create_app"
 N_ACCEPTED_AT_ONCE = 32
 
 # A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
-HEALTHCHECK_SECONDS = 30
+HEALTHCHECK_SECONDS = 10
 
 
 def serve(settings: Settings) -> None:
