@@ -268,7 +268,6 @@ def test_a_run_that_was_stopped_can_be_frozen(export_run: Export, evaluated_run:
     write_json(evaluated_run.path / RECORD, {**record, "status": "stopped"})
     told = Manifest.load(export_run()).run
     assert (told["n_parameters"], told["train_seconds"]) == (n_parameters, None)
-    (evaluated_run.path / RECORD).unlink()
 
 
 def test_predictions_that_differ_are_refused() -> None:

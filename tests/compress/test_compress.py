@@ -123,8 +123,8 @@ def test_the_bundle_of_another_run_is_refused(
     [
         ({"prune.keep": 0}, "prune.keep must be above 0"),
         ({"prune.epochs": 1.5}, "prune.epochs must be a whole number, at least 1; found 1.5"),
-        ({"teacher_weight": 2}, "teacher_weight must be from 0 to 1; found 2"),
-        ({"teacher_weight": "x"}, "teacher_weight must be a number; found 'x'"),
+        ({"teacher_weight": 2}, "teacher_weight must be a number from 0 to 1; found 2"),
+        ({"teacher_weight": "x"}, "teacher_weight must be a number from 0 to 1; found 'x'"),
         ({"compress.max_accuracy_drop": -1}, "max_accuracy_drop must be at least 0"),
         ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; found nan"),
         ({"n_calibration_rows": 0}, "n_calibration_rows must be a whole number, at least 1; found 0"),

@@ -50,6 +50,11 @@ def test_what_takes_rows_together_is_not_served() -> None:
     assert "together" in pareto_front((*ALL, together))
 
 
+def test_the_whole_model_is_always_left() -> None:
+    whole = replace(WHOLE, row_difference=1e-3)
+    assert choose((whole, replace(INT8, val_accuracy=0.5)), max_accuracy_drop=0.0) is whole
+
+
 def test_of_two_as_small_the_more_accurate_is_chosen() -> None:
     better = variant("better", n_bytes=PRUNED.n_bytes, val_accuracy=0.9495)
     assert choose((*ALL, better), max_accuracy_drop=0.01) is better

@@ -83,6 +83,23 @@ def test_requests_at_once_on_one_connection_are_answered_in_order(server: Any) -
     assert answers == [b"alive", b"ready"] * 10
 
 
+@pytest.mark.parametrize("n_pieces", [1, 7])
+def test_an_offer_to_speak_http_2_is_no_reason_to_lose_the_body(server: Any, n_pieces: int) -> None:
+    """Java's client makes it with each first request."""
+    body = json.dumps({"rows": [ROW]}).encode()
+    request = (
+        b"POST /predict HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nContent-Length: %d\r\n\r\n%s"
+    ) % (len(body), body)
+    step = -(-len(request) // n_pieces)
+    with connect(server.port) as client:
+        for _ in range(2):
+            for start in range(0, len(request), step):
+                client.sendall(request[start : start + step])
+                time.sleep(0.02)
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) -> None:
     """With two seconds in place of the usual time."""
     program = (
@@ -109,6 +126,12 @@ def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) 
                 started = time.monotonic()
                 assert read_all(client) == b""
                 assert 1.5 < time.monotonic() - started < 10
+        # A line's end after an answer is no request.
+        with connect(port) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert client.recv(65536).startswith(b"HTTP/1.1 200")
+            client.sendall(b"\r\n")
+            assert read_all(client) == b""
         # One that goes on, if slowly, is answered.
         body = json.dumps({"rows": [ROW]}).encode().ljust(100)
         with connect(port) as client:

@@ -176,6 +176,10 @@ def test_a_large_file_is_predicted_in_parts(start: Start, visit: Callable[..., P
         text = "\n".join([header, *(lines[index] for index in some)])
         expected = server.post("/predict/csv", text).text.splitlines()
         assert [kept[0], *(kept[index + 1] for index in some)] == expected
+        # Blank lines after whole parts are nothing.
+        path.write_text("\n".join([header, *lines[:10_000]]) + "\n\n\n")
+        page.locator("#file").set_input_files(path)
+        expect(page.locator("#batch-state")).to_have_text("10,000 rows of rows.csv", timeout=60_000)
         # A row that is wrong is named by its place in the whole file.
         path.write_text("\n".join([header, *lines, "120,9,0,1,5"]) + "\n")
         page.locator("#file").set_input_files(path)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canopy.serve import inspector
@@ -85,6 +85,18 @@ def test_a_header_that_is_wrong_is_told(header: str, message: str) -> None:
         rows_from_csv(f"{header}\n1,1,1\n", RowReader(PLAIN))
 
 
+def test_too_many_lines_are_refused_before_they_are_read() -> None:
+    told: list[int] = []
+
+    def refuse(n_rows: int) -> None:
+        told.append(n_rows)
+        raise PermissionError
+
+    with pytest.raises(PermissionError):
+        rows_from_csv("size,colour\n2,colour1\n\n3,colour1", RowReader(PLAIN), check_count=refuse)
+    assert told == [2]
+
+
 def test_lines_with_too_few_values_are_named() -> None:
     with pytest.raises(RowsRefused, match=r"row 1 must be .* each of 3 columns; found 2"):
         rows_from_csv("size,colour1,colour2\n2,1,0\n2,1\n", RowReader(PLAIN))
@@ -133,6 +145,7 @@ ANYTHING = (
 NAMES = [*MIXED.inputs, "colour", "island", "height"]
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.dictionaries(st.sampled_from(NAMES), ANYTHING) | ANYTHING, min_size=1, max_size=4))
 def test_rows_are_read_or_something_is_wrong_with_them(rows: list[Any]) -> None:
     reader = RowReader(MIXED)

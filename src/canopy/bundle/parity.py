@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
@@ -30,13 +31,16 @@ def check_same_rows(
     """Refuse raw rows of a split that are not the ones in the tensors.
 
     Raises:
-        ValueError: If a feature of one differs.
+        ValueError: If a feature or the class of one differs.
     """
     same = table.num_rows == len(rows.labels)
     if same:
         found = encode(table, spec, scalings=scalings)
-        same = np.array_equal(found.numeric, rows.numeric.numpy()) and np.array_equal(
-            found.categorical, rows.categorical.numpy()
+        labels = pc.index_in(table[spec.target], value_set=pa.array([*spec.classes]))
+        same = (
+            np.array_equal(found.numeric, rows.numeric.numpy())
+            and np.array_equal(found.categorical, rows.categorical.numpy())
+            and np.array_equal(labels.to_numpy(), rows.labels.numpy())
         )
     if not same:
         raise ValueError(

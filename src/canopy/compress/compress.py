@@ -1,6 +1,7 @@
 """Make smaller models of a run, measure them all, and write the bundle of the one that is to be served."""
 
 import logging
+import math
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -130,10 +131,10 @@ def check_options(cfg: DictConfig, run: RunFolder) -> None:
     for name in ("n_calibration_rows", "prune.epochs", "distil.epochs"):
         if type(value := OmegaConf.select(cfg, name)) is not int or value < 1:
             raise ValueError(f"{name} must be a whole number, at least 1; found {value!r}")
-    # Their ranges are told where they are used.
-    for name in ("teacher_weight", "prune.keep", "prune.lr_factor"):
-        if type(value := OmegaConf.select(cfg, name)) not in (int, float):
-            raise ValueError(f"{name} must be a number; found {value!r}")
+    for name, most in (("teacher_weight", 1.0), ("prune.keep", 1.0), ("prune.lr_factor", math.inf)):
+        value = OmegaConf.select(cfg, name)
+        if type(value) not in (int, float) or not 0 <= value <= most:
+            raise ValueError(f"{name} must be a number from 0 to {most:g}; found {value!r}")
 
 
 def read_bundle(folder: Path, run: RunFolder) -> Manifest:
@@ -180,7 +181,7 @@ def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest)
             macro_f1=scores["test"].macro_f1,
             rarest_recall=float(scores["test"].recall[rarest]),
             nll=scores["test"].nll,
-            row_difference=row_difference(graph.path, rows["test"].features[:BATCH_SIZE]),
+            row_difference=row_difference(graph.path, rows["val"].features[:BATCH_SIZE]),
             speeds=speeds[name],
         )
         measured.append(Measured(variant=variant, scores=scores, predictions=predictions["test"]))

@@ -67,12 +67,13 @@ def choose(variants: Sequence[Variant], *, max_accuracy_drop: float) -> Variant:
         max_accuracy_drop: How much lower a variant's validation accuracy may be.
     """
     least = variants[0].val_accuracy - max_accuracy_drop
+    whole, *others = variants
     fitting = [
         variant
-        for variant in variants
+        for variant in others
         if variant.val_accuracy >= least and variant.row_difference <= MAX_ROW_DIFFERENCE
     ]
-    return min(fitting, key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
+    return min([whole, *fitting], key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
 
 
 def pareto_front(variants: Sequence[Variant]) -> list[str]:

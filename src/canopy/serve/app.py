@@ -16,6 +16,7 @@ from fastapi.responses import Response
 from fastapi.security import APIKeyHeader
 from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 
 from canopy.serve.gate import App, Gate, Receive, Send
@@ -127,6 +128,12 @@ class Direct:
             response = await refuse_rows(request, error)
         except HTTPException as error:
             response = await refuse(request, error)
+        except ClientDisconnect:
+            raise
+        except Exception:
+            await Response("Internal Server Error", 500)(scope, receive, send)
+            # The server writes down where it was.
+            raise
         await response(scope, receive, send)
 
 

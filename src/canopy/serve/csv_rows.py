@@ -44,11 +44,14 @@ def rows_from_csv(
         raise RowsRefused([Problem(None, "the body", "CSV with a header line", shown(str(error)))]) from error
     if problems := [*islice(_header_problems(header, reader.table), MAX_PROBLEMS)]:
         raise RowsRefused(problems)
-    lines = [line for line in file if line.strip()]
+    if check_count is not None:
+        # Before millions of lines are made texts of their own.
+        below = file.tell()
+        check_count(sum(not line.isspace() for line in file))
+        file.seek(below)
+    lines = [line for line in file if not line.isspace()]
     if not lines:
         raise RowsRefused([Problem(None, "rows", "below the header, at least one", "none")])
-    if check_count is not None:
-        check_count(len(lines))
     # What is read column by column does not tell of lines that have a value too many.
     is_regular = {line.count(",") for line in lines} == {len(header) - 1}
     if reader.is_numeric and is_regular and {*reader.inputs} <= {*header}:

@@ -69,7 +69,10 @@ def csv_body(manifest: Manifest) -> dict[str, Any]:
     writer = csv.writer(lines, lineterminator="\n")
     writer.writerow(table.raw_features)
     writer.writerow(["" if row[name] is None else row[name] for name in table.raw_features])
-    schema = {"type": "string", "description": "A header line with all columns, then a line for each row."}
+    schema = {
+        "type": "string",
+        "description": "A header line, then a line for each row; a group may be given as in JSON.",
+    }
     content = {"text/csv": {"schema": schema, "example": lines.getvalue()}}
     return {"requestBody": {"required": True, "content": content}}
 

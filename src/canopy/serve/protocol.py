@@ -2,13 +2,16 @@
 
 uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
 waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
+It also takes the body from a request that offers to speak HTTP/2, as Java's client does by itself.
 """
 
 import asyncio
 import logging
+import sys
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 log = logging.getLogger(__name__)
 
@@ -32,6 +35,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         # Bytes since the last piece of a body, or since a request was complete.
         self._n_unparsed = 0
+        self._data = b""
+        self._running: RequestResponseCycle | None = None
         self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
@@ -44,13 +49,20 @@ class BoundedProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._stop_waiting()
         super().connection_lost(exc)
+        if self._running is not None and not self._running.response_complete:
+            # Of several requests at once, uvicorn tells only the last.
+            self._running.disconnected = True
+            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Read a piece of a request, or several requests."""
         self._n_unparsed += len(data)
+        self._data = data
         super().data_received(data)
+        self._data = b""
         cycle = self.cycle
-        if cycle is not None and not cycle.more_body and cycle.scope is self.scope:
+        is_complete = cycle is not None and not cycle.more_body and cycle.scope is self.scope
+        if is_complete and not cycle.response_complete:
             # Nothing is missing of the request that came last.
             self._n_unparsed = 0
             self._stop_waiting()
@@ -62,10 +74,41 @@ class BoundedProtocol(HttpToolsProtocol):
             log.warning("A client's connection was closed: more than %d requests at once", MAX_WAITING)
             self.transport.abort()
 
+    def on_headers_complete(self) -> None:
+        """Begin to answer, unless the request is read anew."""
+        if not self._offers_upgrade():
+            super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that nothing is missing, unless the request is read anew."""
+        if not self._offers_upgrade():
+            super().on_message_complete()
+
     def on_body(self, body: bytes) -> None:
         """Begin to count anew: the body has a limit of its own."""
         self._n_unparsed = 0
         super().on_body(body)
+
+    def _offers_upgrade(self) -> bool:
+        return bool(self.parser.should_upgrade()) and any(name == b"upgrade" for name, _ in self.headers)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Read a request anew, without its offer to go on in another protocol."""
+        upgrade = sys.exc_info()[1]
+        if not self._offers_upgrade() or not isinstance(upgrade, httptools.HttpParserUpgrade):
+            super()._unsupported_upgrade_warning()
+            return
+        lines = [
+            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
+        ]
+        lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        rest = self._data[upgrade.args[0] :]
+        super().data_received(b"\r\n".join([*lines, b"", rest]))
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _refuse(self) -> None:
         log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
@@ -88,6 +131,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _look(self) -> None:
         """Close the connection if it has been silent for long, else look again later."""
+        if self.flow.read_paused:
+            # It is we who do not listen.
+            self._heard = self.loop.time()
         left = self._heard + SILENT_SECONDS - self.loop.time()
         if left > 0.01:
             self._timer = self.loop.call_later(left, self._look)

@@ -140,10 +140,14 @@ function* partsOf(text) {
   const afterLine = (start) => text.indexOf("\n", start) + 1 || text.length;
   let start = afterLine(0);
   const header = text.slice(0, start);
+  let nParts = 0;
   do {
     let end = start;
     for (let n = 0; n < PART_ROWS && end < text.length; n += 1) end = afterLine(end);
-    yield header + text.slice(start, end);
+    const rows = text.slice(start, end);
+    // Blank lines at the end are no part of their own.
+    if (rows.trim() || nParts === 0) yield header + rows;
+    nParts += 1;
     start = end;
   } while (start < text.length);
 }
