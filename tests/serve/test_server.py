@@ -178,53 +178,6 @@ def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
     assert firsts[-1] < 3 * n_clients
 
 
-@pytest.mark.parametrize("name", ["model.onnx", "model.pt2", "model.json"])
-def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str) -> None:
-    copy = tmp_path / "copy"
-    shutil.copytree(bundle, copy)
-    content = (copy / name).read_bytes()
-    (copy / name).write_bytes(content[:-10])
-    command = [sys.executable, "src/serve.py", f"bundle={copy}", f"hydra.run.dir={tmp_path}/log"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"{name} must" in done.stderr
-    assert "Traceback (most" not in done.stderr
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("workers=0", "workers must be a whole number from 1 to 256; found 0"),
-        ("port=99999", "port must be a whole number from 0 to 65535; found 99999"),
-        ("workers=abc", "workers must be a whole number from 1 to 256; found 'abc'"),
-        ("n_threads=100000", "n_threads must be a whole number from 1 to 256; found 100000"),
-        ("stop_seconds=null", "stop_seconds must be a whole number from 1 to 86400; found None"),
-        ("host=", "host must be a text, not an empty one; found ''"),
-        ("bundle=absent", "absent/model.json must exist; found no such file"),
-    ],
-)
-def test_wrong_options_are_told(tmp_path: Path, option: str, message: str) -> None:
-    command = [sys.executable, "src/serve.py", option, f"hydra.run.dir={tmp_path}/log"]
-    root = Path(__file__).parents[2]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert message in done.stderr
-    assert "Traceback (most" not in done.stderr
-
-
-def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        options = [f"bundle={bundle}", f"port={port}", f"hydra.run.dir={tmp_path}/log"]
-        root = Path(__file__).parents[2]
-        command = [sys.executable, "src/serve.py", *options]
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert f"is free; found 127.0.0.1:{port}: Address already in use: choose another" in done.stderr
-    assert "Serving" not in done.stdout
-
-
 def ask_until_answered(url: str) -> requests.Response:
     """Ask until a new process answers."""
     for _ in range(200):
