@@ -7,6 +7,7 @@ python src/train.py resume=logs/train/runs/NAME      go on with a run that was k
 """
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from canopy.entry import entry_point
@@ -16,6 +17,8 @@ from canopy.run_name import as_typed
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("train")
 def main(cfg: DictConfig) -> float | tuple[float, ...]:
+    if HydraConfig.get().runtime.choices.get("sweep") and HydraConfig.get().mode != RunMode.MULTIRUN:
+        raise ValueError("A sweep must be a multirun; got one plain run: add -m to the command")
     # Here, so that --help and a misspelt override answer without waiting for torch.
     from canopy.training.fit import fit
 

@@ -1,19 +1,22 @@
 """What every command shares: Hydra's entry point and the way errors reach a person."""
 
+import difflib
 import functools
+import inspect
 import logging
 import os
 import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
 
 import hydra
-from hydra.errors import HydraException, InstantiationException
+import hydra._internal.utils
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
@@ -45,6 +48,8 @@ TRUSTED_TARGETS = (
     "torch.nn.*",
     "torch.optim.*",
 )
+
+CONFIGS = Path(__file__).parents[2] / "configs"
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
 MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
@@ -78,6 +83,7 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
                 return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
+            check_keys(cfg, OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
             return task(cfg)
 
         hydra_main = hydra.main(
@@ -87,6 +93,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
         @functools.wraps(task)
         def command() -> None:
             sys.excepthook = report_error
+            # Hydra's own report of an error has many lines; this one hands errors on to `report_error`.
+            hydra._internal.utils.run_and_report = lambda func: func()  # noqa: SLF001
             _check_checkout(Path(sys.argv[0]).resolve())
             refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
             mount_params()
@@ -99,6 +107,69 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
     return decorate
 
 
+def check_keys(cfg: DictConfig, primary: Any) -> None:
+    """Refuse keys that a command does not read, as `+foo=1` adds them.
+
+    Args:
+        cfg: The composed config of a command.
+        primary: Its primary config file, whose defaults list and sections tell what it reads.
+
+    Raises:
+        ValueError: If there is another key.
+
+    Examples:
+        >>> primary = OmegaConf.create({"defaults": [{"model": "mlp"}], "seed": 1, "publish": {"run": None}})
+        >>> check_keys(OmegaConf.create({"model": {"a": 1}, "seed": 1, "sed": 2}), primary)
+        Traceback (most recent call last):
+        ...
+        ValueError: sed must be a key of this command's config; did you mean 'seed'?
+        >>> check_keys(OmegaConf.create({"publish": {"runs": "a"}}), primary)
+        Traceback (most recent call last):
+        ...
+        ValueError: publish.runs must be a key of this command's config; did you mean 'publish.run'?
+    """
+    # Unresolved: a file by itself lacks what its interpolations refer to.
+    sections: Any = OmegaConf.to_container(primary)
+    groups = [item if isinstance(item, str) else next(iter(item)) for item in sections.pop("defaults", [])]
+    # `/params@pipeline` puts its values below `pipeline`.
+    known = {*sections, *(group.rpartition("@")[2].strip("/") for group in groups)}
+    found = {str(key) for key in cfg}
+    for section, content in sections.items():
+        if (
+            isinstance(content, dict)
+            and "_target_" not in content
+            and section in cfg
+            and section not in groups
+        ):
+            known |= {f"{section}.{key}" for key in content}
+            found |= {f"{section}.{key!s}" for key in cfg[section] or ()}
+    for key in sorted(found - known):
+        beside = {name for name in known if name.count(".") == key.count(".")} - {"_self_"}
+        raise ValueError(f"{key} must be a key of this command's config; {nearest(key, beside)}")
+
+
+def nearest(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
+    """Suggest what a misspelt name was to be; where none is near, list all or give an empty text.
+
+    Examples:
+        >>> nearest("patiance", ["patience", "monitor"])
+        "did you mean 'patience'?"
+        >>> nearest("foo", ["patience", "monitor"])
+        'it has monitor, patience'
+    """
+    found = difflib.get_close_matches(name, names := sorted(names), n=1)
+    if found:
+        return f"did you mean {found[0]!r}?"
+    return f"it has {', '.join(names)}" if list_all else ""
+
+
+def option_names(target: Any) -> set[str]:
+    """Collect the options of a class or function; of a class with `**options`, those of its bases too."""
+    functions = [vars(cls).get("__init__") for cls in target.mro()] if inspect.isclass(target) else [target]
+    names = {name for function in functions if function for name in inspect.signature(function).parameters}
+    return names - {"self", "args", "kwargs", "options"}
+
+
 def _check_checkout(script: Path) -> None:
     """Refuse to run a script with the package of another checkout, whose code may differ."""
     own, found = script.parents[1] / "src/canopy", Path(__file__).resolve().parent
@@ -109,8 +180,12 @@ def _check_checkout(script: Path) -> None:
         )
 
 
+@functools.cache
 def _run_folder(resume: str | None, default: str) -> str:
-    """Give the folder of the run to go on with, or the default one."""
+    """Give the folder of the run to resume, or the default one.
+
+    Once for a process: asked again when the run trains, `auto` would find no run that was killed.
+    """
     if resume is None:
         return default
     # Here, since it imports torch.
@@ -187,6 +262,12 @@ def message_of(error: BaseException) -> str:
         'Missing mandatory value: run'
     """
     text = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        choices, hint = ", ".join(error.options), nearest(name, error.options, list_all=False)
+        return f"{group} must be one of {choices}; got {name!r}{hint and f': {hint}'}"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
     if isinstance(error, MissingMandatoryValue) and error.full_key:
         return f"{error.full_key} must be given; found no value: add {error.full_key}=... to the command"
     if isinstance(error, OmegaConfBaseException):

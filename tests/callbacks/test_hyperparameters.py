@@ -8,7 +8,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from canopy.callbacks.best_checkpoint import BestCheckpoint
-from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.training.fit import build_run, fit
 from canopy.training.run_folder import RunFolder
 
@@ -80,7 +79,6 @@ def test_the_row_has_what_a_person_compares_runs_by(train_config: DictConfig) ->
 
 def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> None:
     run = build_run(train_config)
-    run.trainer.callbacks.append(HyperparameterLog(train_config))
     run.trainer.fit(run.model, datamodule=run.data)
     best = run.trainer.checkpoint_callback
     assert isinstance(best, BestCheckpoint)

@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import psutil
 import pytest
 import torch
 from optuna.trial import TrialState
 
+from canopy.training.repeat import same_weights
 from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 
 pytestmark = pytest.mark.faults
@@ -167,6 +169,62 @@ def test_training_killed_at_random_moments(
     assert not list(finished[0].parent.rglob("*.tmp"))
     assert project.left_behind() == []
     count("kills.training", n_kills)
+
+
+@pytest.mark.parametrize("n_kills", [1, pytest.param(5, marks=pytest.mark.long)])
+def test_training_on_two_processes_killed_at_random_moments(
+    n_kills: int, prepared: Project, tmp_path: Path, count: Callable[..., None]
+) -> None:
+    """The same command, then a resume, as typed: each starts its second process itself."""
+    reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
+    command = [*TRAIN, "trainer=ddp_sim", "trainer.max_epochs=12", "name=two"]
+    end(reference.start(*command))
+    generator = random.Random("kills of two processes")
+    found = project.folder.glob
+
+    def saved() -> set[int]:
+        return {path.stat().st_mtime_ns for path in found("logs/train/runs/*/checkpoints/last.ckpt")}
+
+    for number in range(n_kills):
+        before = saved()
+        process = project.start(*command)
+        while saved() == before:
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        time.sleep(generator.uniform(0, 0.5))
+        both = [process.pid, *(child.pid for child in psutil.Process(process.pid).children())]
+        assert len(both) == 2, "the run must be long enough for all kills"
+        os.kill(both[number % 2], signal.SIGKILL)
+        process.communicate(timeout=60)
+        assert process.returncode != 0
+        psutil.wait_procs([psutil.Process(pid) for pid in both if psutil.pid_exists(pid)], timeout=60)
+    process = project.start(*command)
+    before = saved()
+    while saved() == before:
+        time.sleep(0.01)
+    process.terminate()
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGTERM, errors
+    (run,) = found("logs/train/runs/*")
+    end(project.start("src/train.py", f"resume={run}"))
+    record = json.loads((run / "run.json").read_text())
+    assert record["status"] == "finished"
+    assert len(record["commands"]) == n_kills + 2
+    (expected,) = reference.folder.glob("logs/train/runs/*")
+    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert same_weights(run / name, expected / name)
+    # On one device the rows of a step are the same, the rounding is not.
+    process = project.start("src/train.py", f"resume={run}", "trainer=cpu", "trainer.max_epochs=13")
+    assert "data.batch_size=64 on each of 1 keeps the 64 rows" in end(process)
+    assert json.loads((run / "run.json").read_text())["training"]["batch_size"] == 64
+    count("kills.training", n_kills)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    """Wait until a command has ended well; give what it wrote to stdout."""
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    return output
 
 
 @pytest.mark.long

@@ -1,21 +1,14 @@
 """Two processes on the CPU, started as a user starts them."""
 
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
-
-from canopy.training.repeat import same_weights
-from canopy.training.run_folder import RunFolder
 
 StartRanks = Callable[..., list[BaseProcess]]
 
@@ -63,57 +56,9 @@ def test_two_processes_score_as_one(tensors: Path, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(*predictions, rtol=0, atol=1e-6)
 
 
-TRAIN = """
-from canopy.training.fit import fit
-fit(config)
-"""
-
-
-def test_two_processes_that_are_killed_and_stopped_end_with_the_same_weights(
-    train_config: DictConfig, tmp_path: Path, start_ranks: StartRanks
-) -> None:
-    train_config.trainer.update(devices=2, strategy="ddp", max_epochs=16)
-    train_config.data.batch_size = 4
-    train_config.model.net.dropout = 0.2
-    train_config.callbacks.resume_checkpoint.every_n_seconds = 0
-    train_config.callbacks.early_stopping = None
-    reference, killed = train_config.copy(), train_config.copy()
-    for config, name in ((reference, "reference"), (killed, "killed")):
-        config.run_folder = str(tmp_path / name)
-        (tmp_path / name).mkdir()
-    ranks = start_ranks(TRAIN, config=reference)
-    assert [wait(rank) for rank in ranks] == [0, 0]
-    ranks = start_ranks(TRAIN, config=killed)
-    wait_for_checkpoint(tmp_path / "killed", ranks)
-    os.kill(ranks[0].pid, signal.SIGKILL)
-    assert [wait(rank) for rank in ranks] == [-signal.SIGKILL, 1], "the other process must end too"
-    killed.resume = killed.run_folder
-    ranks = start_ranks(TRAIN, config=killed)
-    wait_for_checkpoint(tmp_path / "killed", ranks)
-    os.kill(ranks[0].pid, signal.SIGTERM)
-    assert [wait(rank) for rank in ranks] == [128 + signal.SIGTERM, 0]
-    assert RunFolder(tmp_path / "killed").record["status"] == "stopped"
-    ranks = start_ranks(TRAIN, config=killed)
-    assert [wait(rank) for rank in ranks] == [0, 0]
-    for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt"):
-        assert same_weights(tmp_path / "killed" / name, tmp_path / "reference" / name)
-    steps = [command["step"] for command in RunFolder(tmp_path / "killed").record["commands"]]
-    assert 0 == steps[0] < steps[1] < steps[2]
-
-
 def wait(process: BaseProcess) -> int | None:
     process.join(timeout=60)
     return process.exitcode
-
-
-def wait_for_checkpoint(folder: Path, ranks: list[BaseProcess]) -> None:
-    """Wait until a new one is written, and a bit longer, into an epoch."""
-    last = folder / "checkpoints/last.ckpt"
-    before = last.stat().st_mtime_ns if last.exists() else 0
-    while not last.exists() or last.stat().st_mtime_ns == before:
-        assert all(rank.is_alive() for rank in ranks), "the run must be long enough"
-        time.sleep(0.01)
-    time.sleep(0.3)
 
 
 # Keeps the numbers of the rows that this process trains on, epoch by epoch.

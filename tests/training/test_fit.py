@@ -132,8 +132,8 @@ def test_entries_set_to_null_are_left_out(train_config: DictConfig) -> None:
 
 def test_an_entry_of_another_kind_is_refused() -> None:
     group = OmegaConf.create({"a": {"_target_": "torch.nn.Identity"}})
-    with pytest.raises(TypeError, match="Each entry must make a int; found Identity"):
-        instantiate_all(group, int)
+    with pytest.raises(ValueError, match=r"group\.a must make a int; got a Identity"):
+        instantiate_all("group", group, int)
 
 
 def test_a_config_cannot_call_any_code(train_config: DictConfig) -> None:

@@ -211,9 +211,9 @@ def run(train_config: DictConfig) -> RunFolder:
 
 
 def test_what_may_change_is_taken_over(run: RunFolder) -> None:
-    changed = resumed_config(run, ["trainer.max_epochs=9", "callbacks.early_stopping.patience=1"])
+    changed = resumed_config(run, run.config, ["trainer.max_epochs=9", "callbacks.early_stopping.patience=1"])
     assert (changed.trainer.max_epochs, changed.callbacks.early_stopping.patience) == (9, 1)
-    assert resumed_config(run, ["data.batch_size=32", "seed=42"]) == run.config
+    assert resumed_config(run, run.config, ["data.batch_size=32", "seed=42"]) == run.config
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_what_may_change_is_taken_over(run: RunFolder) -> None:
 )
 def test_what_contradicts_is_refused(run: RunFolder, override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        resumed_config(run, [override])
+        resumed_config(run, run.config, [override])
 
 
 def test_other_data_is_refused(run: RunFolder, train_config: DictConfig, tensors: Path) -> None:

@@ -1,10 +1,11 @@
 """Keep the weights of the best epoch by validation, and all that was measured then."""
 
+import math
 from functools import cached_property
 from typing import Any
 
 from lightning import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -38,9 +39,32 @@ class BestCheckpoint(ModelCheckpoint):
         # Lightning asks for it at each hook, some six times a batch, and would write it anew.
         return super().state_key
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        # Nothing: an epoch is the best by its validation, after which it is saved.
-        pass
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        super().setup(trainer, pl_module, stage)
+        if any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks):  # type: ignore[attr-defined]
+            # It puts the averaged weights, which were scored, into whole checkpoints alone.
+            self.save_weights_only = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_start(trainer, pl_module)
+        every = trainer.check_val_every_n_epoch
+        n_epochs = _count_epochs(trainer)
+        if every is not None and n_epochs < every:
+            raise ValueError(
+                f"The best epoch is chosen by validation; got trainer.check_val_every_n_epoch={every}, but "
+                f"training ends after {n_epochs:g} epochs: lower it, or train longer"
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        # Nothing is saved here: an epoch is the best by its validation. But Lightning ends at its limits
+        # without one, unless it is asked to stop.
+        is_end = trainer.global_step == trainer.max_steps
+        if self.best_model_score is None and trainer.fit_loop.epoch_loop.batch_progress.is_last_batch:
+            is_end = is_end or trainer.current_epoch + 1 == trainer.max_epochs
+        if is_end:
+            trainer.should_stop = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = self.best_model_score
@@ -58,3 +82,14 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.best_metrics = state_dict["best_metrics"]
+
+
+def _count_epochs(trainer: Trainer) -> float:
+    """Count the epochs that training begins, infinity if only time or a callback ends it."""
+    limits = [math.inf]
+    if trainer.max_epochs not in (None, -1):
+        limits.append(trainer.max_epochs)
+    if trainer.max_steps != -1:
+        steps = math.ceil(trainer.num_training_batches / trainer.accumulate_grad_batches)
+        limits.append(math.ceil(trainer.max_steps / steps))
+    return min(limits)

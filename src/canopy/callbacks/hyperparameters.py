@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.resolvers import oc
 from torch.utils.tensorboard import SummaryWriter
@@ -57,6 +57,8 @@ class HyperparameterLog(Callback):
             return  # a resumed run has it
         for logger in tensorboards(trainer):
             logger.experiment.add_text("config", describe_config(self.config))
+        for tracker in _trackers(trainer):
+            tracker.log_hyperparams(flatten(self.config))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics: dict[str, float] = {}
@@ -68,6 +70,8 @@ class HyperparameterLog(Callback):
             metrics["hp_metric"] = float(best.best_model_score)
         for logger in tensorboards(trainer):
             write_session(Path(logger.log_dir), flatten(self.config), metrics, step=trainer.global_step)
+        for tracker in _trackers(trainer):
+            tracker.log_metrics(metrics, step=trainer.global_step)
 
 
 def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
@@ -75,6 +79,11 @@ def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
     if not trainer.is_global_zero:
         return []
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+
+
+def _trackers(trainer: Trainer) -> list[Logger]:
+    """Find the loggers that are no files of the run's folder, where its config is anyway."""
+    return [logger for logger in trainer.loggers if not isinstance(logger, TensorBoardLogger | CSVLogger)]
 
 
 def describe_config(config: DictConfig) -> str:

@@ -59,9 +59,9 @@ class EpochLog(Callback):
         ]
         seconds = time.perf_counter() - self._started
         log.info(
-            "Epoch %d of %s in %.1f s: %s",
+            "Epoch %d%s in %.1f s: %s",
             trainer.current_epoch + 1,
-            trainer.max_epochs,
+            "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}",
             seconds,
             ", ".join(shown),
         )

@@ -1,6 +1,7 @@
 """Save the whole state of training, so that a run that was killed or stopped can go on."""
 
 import logging
+import os
 import random
 import signal
 import threading
@@ -17,7 +18,8 @@ from lightning.pytorch.callbacks import Checkpoint
 
 log = logging.getLogger(__name__)
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# Ctrl-C, a scheduler or service manager, a closed terminal or lost connection, a batch system's warning.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
 
 # Several processes must save and stop after the same batch; they agree on it this often.
 AGREE_EVERY_N_BATCHES = 10
@@ -41,7 +43,7 @@ class ResumeCheckpoint(Checkpoint):
     Besides what Lightning saves it holds the random state of each process, so that a run that goes on from
     it ends with the weights of one that never stopped. It is saved from time to time, between batches and
     after validations, after the first and the last validation always, and when a process is asked to stop
-    (SIGINT, SIGTERM): after the batch at hand, training then ends with `TrainingStopped`. A second signal
+    (`SIGNALS`): after the batch at hand, training then ends with `TrainingStopped`. A second signal
     ends it at once.
 
     Args:
@@ -68,14 +70,17 @@ class ResumeCheckpoint(Checkpoint):
         # Lightning still draws numbers after it has loaded a checkpoint, and gives no state back to a loader
         # that was made for the length of a schedule.
         if self._loaded is not None:
-            set_random_state(self._loaded["random"][trainer.global_rank])
+            states = self._loaded["random"]
+            # On more devices than before, the further ones keep the state of their seed.
+            if trainer.global_rank < len(states):
+                set_random_state(states[trainer.global_rank])
             loader = trainer.train_dataloader
             assert loader is not None
             loader.load_state_dict(self._loaded["loader"])
             self._loaded = None
         if threading.current_thread() is threading.main_thread():
             self._previous_handlers = {
-                number: signal.signal(number, self._request_stop) for number in SIGNALS
+                number: signal.signal(number, self._request_stop) for number in SIGNALS if _may_handle(number)
             }
 
     def on_train_batch_start(
@@ -150,12 +155,31 @@ class ResumeCheckpoint(Checkpoint):
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._restore_handlers()
         self._signal = number
+        if number == signal.SIGHUP:
+            _leave_terminal()
         log.warning("Stopping after this batch; once more stops at once")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         self._previous_handlers = {}
+
+
+def _may_handle(number: int) -> bool:
+    """Say whether a signal is free: `nohup` ignores SIGHUP, Lightning requeues Slurm's jobs at SIGUSR1."""
+    handler = signal.getsignal(number)
+    return handler is not signal.SIG_IGN and (number != signal.SIGUSR1 or handler is signal.SIG_DFL)
+
+
+def _leave_terminal() -> None:
+    """Discard what is written to a terminal that is gone: the error would end training before it is saved."""
+    for descriptor in (1, 2):
+        try:
+            os.write(descriptor, b"")
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, descriptor)
+            os.close(nowhere)
 
 
 def is_last_epoch(trainer: Trainer) -> bool:
@@ -181,7 +205,8 @@ def get_random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Of this process's device alone: the others belong to other processes, and may be gone on a resume.
+        "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 
 
@@ -192,5 +217,5 @@ def set_random_state(state: dict[str, Any]) -> None:
     name, keys, position, has_gauss, cached = state["numpy"]
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
-    if state["cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+    if isinstance(state["cuda"], torch.Tensor) and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"].cpu())

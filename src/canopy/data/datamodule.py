@@ -1,12 +1,16 @@
 """The LightningDataModule over the pipeline's tensors."""
 
+import logging
 from pathlib import Path
+from typing import Any
 
 from lightning import LightningDataModule
 
 from canopy.data.dataset import TensorRows, load_rows
 from canopy.data.loader import Loader, make_loader
 from canopy.data.schema import SCHEMA_FILE, Schema
+
+log = logging.getLogger(__name__)
 
 
 class TensorDataModule(LightningDataModule):
@@ -58,6 +62,27 @@ class TensorDataModule(LightningDataModule):
 
     def test_dataloader(self) -> Loader:
         return self._loader("test")
+
+    def state_dict(self) -> dict[str, Any]:
+        assert self.trainer is not None
+        return {"rows_per_step": self.batch_size * self.trainer.world_size}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the rows of a step, with which rate and schedule were chosen, on another number of devices."""
+        assert self.trainer is not None
+        rows, n_ranks = state_dict["rows_per_step"], self.trainer.world_size
+        if rows % n_ranks:
+            raise ValueError(
+                f"A resumed run must keep its {rows} rows a step; got {n_ranks} devices, which cannot share "
+                "them: set trainer.devices to a divisor of it"
+            )
+        if self.batch_size != rows // n_ranks:
+            self.batch_size = rows // n_ranks
+            log.warning(
+                "Resuming on another number of devices: data.batch_size=%d on each of %d keeps the %d rows "
+                "of a step; the weights will differ by rounding",
+                *(self.batch_size, n_ranks, rows),
+            )
 
     def _loader(self, split: str) -> Loader:
         training = split == "train"

@@ -138,12 +138,21 @@ class Loader(DataLoader[Batch]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Give the epoch and the batch that was handed out last."""
+        """Give the epoch, the batch that was handed out last and the number of batches."""
         epoch, batch = self._position
-        return {"epoch": epoch, "batch": batch}
+        return {"epoch": epoch, "batch": batch, "n_batches": len(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Start with the batch that was handed out last when the state was taken."""
+        """Start with the batch that was handed out last when the state was taken.
+
+        Raises:
+            ValueError: If an epoch had another number of batches then.
+        """
+        if state.get("n_batches", len(self)) != len(self):
+            raise ValueError(
+                f"A resumed run must have {state['n_batches']} batches an epoch as before; got {len(self)}: "
+                "resume it on as many devices as before"
+            )
         self._position = (state["epoch"], state["batch"])
         self.sampler.start_at(*self._position)
 

@@ -48,8 +48,8 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
     model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
     trainer: Trainer = instantiate(cfg.trainer)(
-        callbacks=instantiate_all(cfg.callbacks, Callback),
-        logger=instantiate_all(cfg.logger, Logger),
+        callbacks=[*instantiate_all("callbacks", cfg.callbacks, Callback).values()],
+        logger=[*instantiate_all("logger", cfg.logger, Logger).values()],
     )
     path = Path(cfg.output) / Path(METRICS).name
     own = path.resolve().is_relative_to(run.path.resolve())

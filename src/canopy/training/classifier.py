@@ -17,6 +17,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from canopy.data.dataset import Batch
 from canopy.data.schema import Schema
 from canopy.evaluation.scores import Scores, build_metrics
+from canopy.training.checks import building
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -149,7 +150,8 @@ class Classifier(LightningModule):
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
-        if (self.global_step + 1) % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+        every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
+        if every and (self.global_step + 1) % every == 0:
             self.log("train/loss", loss, prog_bar=True)
         return loss
 
@@ -174,8 +176,15 @@ class Classifier(LightningModule):
         if self._scheduler is None:
             return optimizer
         taken = [name for name in SCHEDULE_LENGTHS if name in signature(self._scheduler).parameters]
-        n_steps = int(self.trainer.estimated_stepping_batches) if taken else 0
-        scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, n_steps))
+        n_steps = self.trainer.estimated_stepping_batches if taken else 0
+        if math.isinf(n_steps):
+            raise ValueError(
+                "model.scheduler lasts as long as the run, whose length must be known; got "
+                f"trainer.max_epochs={self.trainer.max_epochs} and trainer.max_steps=-1: set one of them, or "
+                "model.scheduler=null"
+            )
+        with building("model.scheduler", None):
+            scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, int(n_steps)))
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},

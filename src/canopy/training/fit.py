@@ -1,6 +1,8 @@
 """Build a run from its config and train it."""
 
 import logging
+import os
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,17 +16,28 @@ from hydra.utils import instantiate
 from lightning import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
-from omegaconf import DictConfig
+from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
+from lightning.pytorch.utilities import rank_zero_only
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
+from canopy.entry import MISTAKES
 from canopy.files import check_place, readable, write_json
-from canopy.training.checks import check_training_config, naming
+from canopy.training.checks import (
+    building,
+    check_callback,
+    check_monitors,
+    check_options,
+    check_training_config,
+    find_part,
+    one_line,
+)
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
 from canopy.training.objective import check_returns, objective_of, report_to_sweep
-from canopy.training.record import record_run
+from canopy.training.record import record_run, tracked_runs
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
 from canopy.training.report import describe_best, describe_phases, describe_training, find_best_callback
 from canopy.training.resume import prepare_resume
@@ -41,14 +54,35 @@ from canopy.training.run_folder import (
 
 log = logging.getLogger(__name__)
 
+# Where the first of several processes names its run's folder to those that the Trainer starts.
+RUN_VARIABLE = "CANOPY_RUN_FOLDER"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """The parts of a run, as its config describes them."""
+    """The parts of a run, as its config describes them; its callbacks and loggers by their keys there."""
 
     data: TensorDataModule
     model: Classifier
     trainer: Trainer
+    callbacks: dict[str, Callback]
+    loggers: dict[str, Logger]
+
+    def fit(self, checkpoint: Path | None) -> None:
+        """Train, from a checkpoint where there is one.
+
+        Raises:
+            ValueError: If a callback or a logger fails that is not ours.
+        """
+        try:
+            self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
+        except (*MISTAKES, TrainingStopped):
+            raise
+        except Exception as error:
+            key = find_part(error, {**self.callbacks, **self.loggers})
+            if key is None:
+                raise
+            raise ValueError(f"{key} failed; got {one_line(error)}") from error
 
 
 def build_run(cfg: DictConfig) -> Run:
@@ -62,33 +96,54 @@ def build_run(cfg: DictConfig) -> Run:
     """
     say_once()
     seed_everything(cfg.seed, workers=True, verbose=False)
-    data: TensorDataModule = instantiate(cfg.data)
-    with naming("model"):
-        model: Classifier = instantiate(cfg.model)(schema=data.schema)
-    loggers = instantiate_all(cfg.logger, Logger)
-    callbacks = instantiate_all(cfg.callbacks, Callback)
+    with building("data", cfg.data):
+        data: TensorDataModule = instantiate(cfg.data)
+    check_monitors(cfg, data.schema.class_names)
+    with building("model", cfg.model):
+        make_model = instantiate(cfg.model)
+        check_options("model", cfg.model)
+        model: Classifier = make_model(schema=data.schema)
+    loggers = instantiate_all("logger", cfg.logger, Logger)
+    callbacks = instantiate_all("callbacks", cfg.callbacks, Callback)
     if not loggers:
         # It has nowhere to write, which Lightning takes for a mistake.
-        callbacks = [item for item in callbacks if not isinstance(item, LearningRateMonitor)]
-    with naming("trainer"):
-        trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
-    return Run(data=data, model=model, trainer=trainer)
+        callbacks = {
+            key: item for key, item in callbacks.items() if not isinstance(item, LearningRateMonitor)
+        }
+    with building("trainer", cfg.trainer):
+        trainer: Trainer = instantiate(cfg.trainer)(
+            callbacks=[*callbacks.values(), HyperparameterLog(cfg)], logger=[*loggers.values()]
+        )
+    return Run(data=data, model=model, trainer=trainer, callbacks=callbacks, loggers=loggers)
 
 
-def instantiate_all(group: DictConfig | None, kind: type) -> list[Any]:
+def instantiate_all(section: str, group: DictConfig | None, kind: type) -> dict[str, Any]:
     """Instantiate each entry of a config group that is a mapping of names to objects.
 
     Args:
+        section: Key of the group in the config.
         group: Name to config; an entry set to null is left out.
         kind: What each must be.
 
+    Returns:
+        The objects by their keys in the config.
+
     Raises:
-        TypeError: If an entry makes something else.
+        ValueError: If an entry makes something else, cannot be built, or must not be in a run.
     """
-    made = [instantiate(entry) for entry in (group or {}).values() if entry is not None]
-    for item in made:
+    made: dict[str, Any] = {}
+    for name, entry in (group or {}).items():
+        if entry is None:
+            continue
+        key = f"{section}.{name!s}"
+        if not OmegaConf.is_dict(entry) or "_target_" not in entry:
+            raise ValueError(f"{key} must have a _target_, the class of a {kind.__name__}; got {entry}")
+        with building(key, entry):
+            item = instantiate(entry)
         if not isinstance(item, kind):
-            raise TypeError(f"Each entry must make a {kind.__name__}; found {type(item).__name__}")
+            raise ValueError(f"{key} must make a {kind.__name__}; got a {type(item).__name__}")
+        check_callback(key, item)
+        made[key] = item
     return made
 
 
@@ -110,6 +165,8 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
         SystemExit: If training was stopped by a signal; its state is saved.
     """
     started = time.perf_counter()
+    if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
+        return fit_further_process()
     source = repeated_run(cfg)
     if cfg.resume is not None and (trained := unpublished_record(Path(cfg.run_folder))):
         log.info("Trained already, and killed before its copies were made")
@@ -119,14 +176,8 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
     run = build_run(cfg)
-    require_one_process_per_job(run.trainer)
+    check_processes(run.trainer)
     best = find_best_callback(run.trainer)
-    run.trainer.callbacks.append(HyperparameterLog(cfg))  # type: ignore[attr-defined]
-    if not run.trainer.is_global_zero:
-        # One process of several writes the run's files and tells how it ended.
-        with suppress(TrainingStopped):
-            run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
-        return float("nan") if best.best_model_score is None else float(best.best_model_score)
     report = report_to_sweep(run.trainer, cfg.objective.monitor)
     folder = Path(cfg.run_folder)
     if checkpoint is None:
@@ -134,32 +185,61 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     else:
         go_on_in_run_folder(folder)
     try:
-        with record_run(folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step) as record:
+        trackers = {} if run.trainer.fast_dev_run else tracked_runs(run.loggers)  # type: ignore[attr-defined]
+        with record_run(
+            folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
+        ) as record:
             log.info(
                 "Training in %s%s", readable(folder), "" if checkpoint is None else ", going on where it was"
             )
             if source is not None:
                 warn_of_differences(source, RunFolder(folder))
-            run.trainer.fit(run.model, datamodule=run.data, ckpt_path=checkpoint, weights_only=True)
+            os.environ[RUN_VARIABLE] = str(folder.resolve())
+            run.fit(checkpoint)
             if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 log.info("Ran a few batches without an error; nothing was saved")
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
             record["best"] = describe_best(best, folder)
             record["seconds"] = describe_phases(run.model, started)
-            record["training"] = describe_training(run.trainer, run.model, seed=cfg.seed)
+            record["training"] = describe_training(run.trainer, run.model, run.data, seed=cfg.seed)
             if any(place is not None for place in cfg.publish.values()):
                 record["published"] = False
             if report is not None:
                 record["trial"] = report.trial.describe()
                 record["status"] = "pruned" if report.pruned else "finished"
     except TrainingStopped as stop:
-        log.warning("Training was %s and its state saved; go on with:", stop)
-        log.warning("  python src/train.py resume=%s", readable(folder))
+        log.warning("Training was %s and its state saved; resume it with:", stop)
+        log.warning("  python %s resume=%s", sys.argv[0], readable(folder))
         raise SystemExit(128 + stop.signal_number) from stop
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):
         tell_whether_repeated(source, RunFolder(folder))
     return objective_of(record, cfg.objective.returns)
+
+
+def fit_further_process() -> float:
+    """Train as a further process of several: the first one has chosen the config and the checkpoint.
+
+    Returns:
+        The best epoch's score on the validation rows.
+
+    Raises:
+        ValueError: If another launcher than the Trainer's has started this process.
+    """
+    if RUN_VARIABLE not in os.environ:
+        raise ValueError(
+            "The processes of a run must be started by its Trainer; got one that another launcher started: "
+            "run python src/train.py trainer=ddp, without torchrun or srun"
+        )
+    folder = RunFolder(os.environ[RUN_VARIABLE])
+    cfg = folder.config
+    cfg.run_folder = str(folder.path)
+    checkpoint = folder.last_checkpoint if folder.last_checkpoint.is_file() else None
+    run = build_run(cfg)
+    best = find_best_callback(run.trainer)
+    with suppress(TrainingStopped):
+        run.fit(checkpoint)
+    return float("nan") if best.best_model_score is None else float(best.best_model_score)
 
 
 def repeated_run(cfg: DictConfig) -> RunFolder | None:
@@ -192,7 +272,7 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     if cfg.repeat is not None:
         return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
-        config, checkpoint = prepare_resume(RunFolder(cfg.run_folder), overrides)
+        config, checkpoint = prepare_resume(RunFolder(cfg.run_folder), cfg, overrides)
         # Copies replace what is there: where they go is what this command says, not what the folder says.
         config.publish = cfg.publish
         return config, checkpoint
@@ -222,12 +302,18 @@ def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
     )
 
 
-def require_one_process_per_job(trainer: Trainer) -> None:
-    """Refuse a multirun whose jobs would need several processes each.
+def check_processes(trainer: Trainer) -> None:
+    """Refuse a strategy that starts its processes otherwise, and a multirun whose jobs would need several.
 
     Raises:
-        ValueError: If there is one: each further process would run the whole multirun again.
+        ValueError: If there is one: processes of a multirun's job would run the whole multirun again.
     """
+    launcher = trainer.strategy.launcher
+    if launcher is not None and not isinstance(launcher, _SubprocessScriptLauncher):
+        raise ValueError(
+            "trainer.strategy must be one that starts its processes as commands; got one that forks or "
+            "spawns them: use trainer.strategy=ddp"
+        )
     if trainer.world_size > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ValueError(
             f"A run of a multirun must train in one process; found {trainer.world_size}: set "

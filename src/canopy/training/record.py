@@ -1,13 +1,16 @@
 """The record of a run, `run.json`: how it was started, on what, and how it ended."""
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from lightning.pytorch.loggers import Logger
+
 from canopy.callbacks.resume_checkpoint import TrainingStopped
+from canopy.entry import option_names
 from canopy.files import read_json, write_json, write_text
 from canopy.training.environment import (
     describe_machine,
@@ -21,10 +24,18 @@ from canopy.training.run_folder import DIFF, RECORD, RunFolder
 
 FORMAT = 1
 
+# Options of loggers that name a run to write to: MLflow's, Weights & Biases', Comet's.
+TRACKER_OPTIONS = ("run_id", "id", "experiment_key")
+
 
 @contextmanager
 def record_run(
-    folder: Path, *, overrides: Sequence[str], seed: int, step: int | None = None
+    folder: Path,
+    *,
+    overrides: Sequence[str],
+    seed: int,
+    step: int | None = None,
+    trackers: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[dict[str, Any]]:
     """Keep a run's record while a block trains it.
 
@@ -32,7 +43,8 @@ def record_run(
         folder: The run's folder.
         overrides: What the command line changed.
         seed: Seed of the run.
-        step: Step that a run goes on from; None for a new run.
+        step: Step that a run is resumed from; None for a new run.
+        trackers: What `tracked_runs` gives.
 
     Yields:
         The record; what the block adds to it is written when the block ends. The status is `running`
@@ -40,6 +52,8 @@ def record_run(
         `stopped` or `failed`.
     """
     record = start_record(folder, overrides=overrides, seed=seed, step=step)
+    if trackers:
+        record["trackers"] = trackers
     write_json(folder / RECORD, record)
     try:
         yield record
@@ -93,6 +107,23 @@ def start_record(
         "packages": list_packages(),
         "seed": seed,
     }
+
+
+def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
+    """Find the runs that loggers of tracking servers write to.
+
+    Args:
+        loggers: Loggers by their keys in the config.
+
+    Returns:
+        For each that can write to a run that exists: the option that names the run, and the run's id.
+    """
+    found = {}
+    for key, logger in loggers.items():
+        options = [name for name in TRACKER_OPTIONS if name in option_names(type(logger))]
+        if options and logger.version is not None:
+            found[key] = {options[0]: str(logger.version)}
+    return found
 
 
 def now() -> str:

@@ -7,6 +7,7 @@ import torch
 from lightning import Trainer
 
 from canopy.callbacks.best_checkpoint import BestCheckpoint
+from canopy.data.datamodule import TensorDataModule
 from canopy.training.classifier import Classifier
 from canopy.training.git import git_sha
 from canopy.training.run_folder import BEST_CHECKPOINT
@@ -37,13 +38,15 @@ class Training(TypedDict):
     """How fast and where a run trained: what `reports/train.json` holds.
 
     The wall time of training and validation is that of all parts of a run that was resumed, without what a
-    killed part had not saved; the rows are training rows over that time.
+    killed part had not saved; the rows are training rows over that time. The batch size is that of each
+    device at the end: a run that was resumed on another number of devices kept the rows of a step.
     """
 
     train_seconds: float
     rows_per_second: int
     epochs: int
     n_parameters: int
+    batch_size: int
     device: str
     n_threads: int
     seed: int
@@ -56,11 +59,12 @@ def find_best_callback(trainer: Trainer) -> BestCheckpoint:
     Raises:
         ValueError: If there is none, or no validation that it could choose by.
     """
-    if 0 in (trainer.limit_val_batches, trainer.max_epochs):
-        raise ValueError(
-            "The best epoch is chosen by validation; found none of it with trainer.limit_val_batches="
-            f"{trainer.limit_val_batches} and trainer.max_epochs={trainer.max_epochs}: both must be above 0"
-        )
+    for name in ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps"):
+        if getattr(trainer, name) == 0:
+            raise ValueError(
+                f"trainer.{name} must be above 0; got {getattr(trainer, name)}: the best epoch is chosen by "
+                "validation"
+            )
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestCheckpoint):
             return callback
@@ -75,8 +79,15 @@ def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
     Args:
         callback: The callback that kept it, after `fit`.
         folder: The run's folder.
+
+    Raises:
+        ValueError: If training ended without a validation, as a limit of time can make it.
     """
-    assert callback.best_model_score is not None
+    if callback.best_model_score is None:
+        raise ValueError(
+            "The best epoch is chosen by validation; got none before training ended: lower "
+            "trainer.check_val_every_n_epoch or trainer.val_check_interval, or train longer"
+        )
     return Best(
         path=str(Path(callback.best_model_path).relative_to(folder.resolve())),
         monitor=str(callback.monitor),
@@ -99,12 +110,13 @@ def describe_phases(model: Classifier, started: float) -> Phases:
     )
 
 
-def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> Training:
+def describe_training(trainer: Trainer, model: Classifier, data: TensorDataModule, *, seed: int) -> Training:
     """Tell how fast and where a run trained.
 
     Args:
         trainer: Its Trainer, after `fit`.
         model: Its model.
+        data: Its data module.
         seed: Its seed.
     """
     device = trainer.strategy.root_device
@@ -115,6 +127,7 @@ def describe_training(trainer: Trainer, model: Classifier, *, seed: int) -> Trai
         rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
         epochs=trainer.current_epoch,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        batch_size=data.batch_size,
         device=name,
         n_threads=torch.get_num_threads(),
         seed=seed,

@@ -16,9 +16,15 @@ from canopy.training.process import is_alive, trains_elsewhere
 from canopy.training.run_folder import RECORD, RunFolder, check_same_data, unpublished_record
 from canopy.training.written_paths import check_written_paths
 
-# What may change without making another run of it: how long it trains, what it shows, where copies go.
+# The devices of a run: on others it has the same weights but for rounding, no longer to the last bit.
+DEVICES = ("accelerator", "devices", "strategy", "precision")
+
+# What may change without making another run of it: how long and where it trains, what it shows and copies.
 CHANGEABLE = (
     "trainer.max_epochs",
+    "trainer.max_steps",
+    "trainer.max_time",
+    *(f"trainer.{name}" for name in DEVICES),
     "trainer.enable_progress_bar",
     "callbacks.early_stopping",
     "callbacks.progress_bar",
@@ -31,38 +37,46 @@ CHANGEABLE = (
 )
 
 
-def resumed_config(run: RunFolder, overrides: Sequence[str]) -> DictConfig:
+def resumed_config(run: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take a run's config, with the overrides of the command that resumes it.
 
     Args:
         run: The run.
+        composed: The config of that command, which has the values of the group `trainer` that it chose.
         overrides: Overrides as on the command line, `resume` left out.
 
     Returns:
-        The config to go on with.
+        The config to resume with.
 
     Raises:
         ValueError: If an override contradicts the run's config and is none of `CHANGEABLE`.
     """
     config = run.config
+    started_with = run.record.get("commands", [{"overrides": []}])[0]["overrides"]
     for override in OverridesParser.create().parse_overrides(list(overrides)):
         key, value = override.key_or_group, override.value()
-        if _changeable(key) and not (override.is_delete() or override.is_add()):
-            OmegaConf.update(config, key, value)
-        else:
+        if _changeable(key) and not override.is_delete():
+            OmegaConf.update(config, key, value, force_add=True)
+        elif key == "trainer" and isinstance(value, str):
+            for name in DEVICES:
+                config.trainer[name] = composed.trainer[name]
+        elif override.input_line not in started_with:
             _require_same(run, config, override)
     return config
 
 
-def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
-    """Find out how to go on with a run.
+def prepare_resume(
+    run: RunFolder, composed: DictConfig, overrides: Sequence[str]
+) -> tuple[DictConfig, Path | None]:
+    """Find out how to resume a run.
 
     Args:
         run: The run.
-        overrides: Overrides of the command that resumes it.
+        composed: The config of the command that resumes it.
+        overrides: Overrides of that command.
 
     Returns:
-        The config to go on with, and the checkpoint; None if the run had not saved one yet.
+        The config to resume with, and the checkpoint; None if the run had not saved one yet.
 
     Raises:
         ValueError: If the run is finished or still trains, was trained on other data, would write elsewhere
@@ -73,27 +87,29 @@ def prepare_resume(run: RunFolder, overrides: Sequence[str]) -> tuple[DictConfig
             f"A run to go on with must not be training; found that process {run.record['process']['pid']} "
             f"still trains {run.path}: stop it first, or start a new run"
         )
-    # What the run was started with is in its config already.
-    commands = run.record.get("commands", [{"overrides": []}])
-    new = [text for text in overrides if text not in commands[0]["overrides"]]
-    config = resumed_config(run, [text for text in new if not text.startswith("resume=")])
+    # With `auto` the command is the one that started the run: what it says is in the run's config already,
+    # or was changed by a later command.
+    new = [] if composed.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
+    config = resumed_config(run, composed, new)
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
     kept = config.copy()
     config.run_folder = str(run.path)
     typed = OverridesParser.create().parse_overrides(list(overrides))
     check_written_paths(config, run.path, typed=[override.key_or_group for override in typed])
+    for key, options in run.record.get("trackers", {}).items():
+        if OmegaConf.select(config, key) is not None:
+            OmegaConf.update(config, key, options, force_add=True)
     # What a run logged before its first checkpoint is logged again.
     config.resume_step = 0
     state = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.is_file() else None
-    if (
-        state is not None
-        and run.record.get("status") == "finished"
-        and state["epoch"] + 1 >= config.trainer.max_epochs
-    ):
-        raise ValueError(
-            f"A run to go on with must have epochs left; found all {config.trainer.max_epochs} trained in "
-            f"{run.path}: give it more with trainer.max_epochs"
-        )
+    if state is not None and run.record.get("status") == "finished":
+        for option, trained in (("max_epochs", state["epoch"] + 1), ("max_steps", state["global_step"])):
+            limit = config.trainer.get(option)
+            if limit not in (None, -1) and trained >= limit:
+                raise ValueError(
+                    f"A run to go on with must have epochs left; found trainer.{option}={limit} reached in "
+                    f"{run.path}: give it more with trainer.{option}"
+                )
     if kept != run.config:
         # So that a kill later on does not undo what this command changes.
         run.save_config(kept)

@@ -35,7 +35,7 @@ def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str
             if (named or _leads_away(value)) and not Path(value).resolve().is_relative_to(inside):
                 raise ValueError(
                     f"The config of a run or trial must write into its run's folder, {folder}; found "
-                    f"{key}={value}: set {key} on the command line if that is meant"
+                    f"{key}={value}: add '++{key}={value}' to the command if that is meant"
                 )
 
 
