@@ -1,26 +1,32 @@
 import csv
 import json
 import os
+import pty
 import random
 import signal
+import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
+from mlflow import MlflowClient
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import fit
+from canopy.training.fit import build_run, fit
 from canopy.training.resume import choose_run_folder, find_unfinished, resumed_config
 from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
+ROOT = Path(__file__).parents[2]
 N_KILLS = 10
 
 
@@ -105,7 +111,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     assert min(seconds.values()) > 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_saves_the_state_and_names_the_way_back(
     long_config: DictConfig, tmp_path: Path, number: signal.Signals, start: Callable[..., BaseProcess]
 ) -> None:
@@ -130,10 +136,44 @@ def test_a_signal_saves_the_state_and_names_the_way_back(
     assert_same_run(folder, tmp_path / "reference")
 
 
+def test_a_lost_terminal_stops_training_with_its_state_saved(tensors: Path, tmp_path: Path) -> None:
+    """The command writes to the terminal; what it writes after the loss must not end it before it saves."""
+    command = [
+        *(sys.executable, "src/train.py", "trainer=cpu", "trainer.max_epochs=5000", "data.batch_size=8"),
+        *("model.net.hidden=[16]", "callbacks.early_stopping=null", f"hydra.run.dir={tmp_path}"),
+        f"pipeline.paths.processed={tensors}",
+    ]
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(ROOT)
+        os.execv(sys.executable, command)  # noqa: S606
+    output = b""
+    while b"Epoch 2 of" not in output:
+        output += os.read(terminal, 65536)
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
+    run = RunFolder(tmp_path)
+    assert run.record["reason"] == "stopped by SIGHUP"
+    assert load_checkpoint(run.last_checkpoint)["global_step"] > 0
+
+
+def test_what_nohup_ignores_stays_ignored(train_config: DictConfig) -> None:
+    previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        run = build_run(train_config)
+        run.trainer.callbacks.append(
+            LambdaCallback(on_train_batch_end=lambda *_: os.kill(os.getpid(), signal.SIGHUP))
+        )
+        run.fit(None)
+        assert run.trainer.current_epoch == 2
+    finally:
+        signal.signal(signal.SIGHUP, previous)
+
+
 def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None:
     fit(train_config)
     train_config.resume = train_config.run_folder
-    with pytest.raises(ValueError, match="found all 2 trained in .*: give it more with trainer.max_epochs"):
+    with pytest.raises(ValueError, match="found trainer.max_epochs=2 reached in .*: give it more with trainer.max_epochs"):
         fit(train_config)
     fit(train_config, overrides=["trainer.max_epochs=5"])
     folder = Path(train_config.run_folder)
@@ -149,7 +189,7 @@ def test_what_a_resume_changes_outlives_a_kill(train_config: DictConfig) -> None
     train_config.resume = train_config.run_folder
     fit(train_config, overrides=["trainer.max_epochs=4"])
     assert RunFolder(folder).config.trainer.max_epochs == 4
-    with pytest.raises(ValueError, match="found all 4 trained"):
+    with pytest.raises(ValueError, match="found trainer.max_epochs=4 reached"):
         fit(train_config)
     assert [command["step"] for command in RunFolder(folder).record["commands"]] == [0, 20]
 
@@ -158,7 +198,7 @@ def test_a_refused_resume_changes_nothing(train_config: DictConfig) -> None:
     fit(train_config)
     before = (Path(train_config.run_folder) / "config.yaml").read_text()
     train_config.resume = train_config.run_folder
-    with pytest.raises(ValueError, match="found all 2 trained"):
+    with pytest.raises(ValueError, match="found trainer.max_epochs=2 reached"):
         fit(train_config, overrides=["callbacks.early_stopping.patience=1"])
     assert (Path(train_config.run_folder) / "config.yaml").read_text() == before
 
@@ -202,6 +242,42 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
     assert published.record == run.record
     assert "published" not in run.record
     assert json.loads((tmp_path / "train.json").read_text())["epochs"] == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*noload.*")  # MLflow itself, with SQLAlchemy 2.1
+def test_resume_writes_to_the_tracked_run(train_config: DictConfig, tmp_path: Path) -> None:
+    """MLflow, with a database of its own."""
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    logger = {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": store}
+    OmegaConf.update(train_config, "logger.mlflow", logger, force_add=True)
+    fit(train_config)
+    train_config.resume = train_config.run_folder
+    with pytest.raises(ValueError, match=r"add '\+\+logger.mlflow.tracking_uri=sqlite:.*' to the command"):
+        fit(train_config, overrides=["trainer.max_epochs=4"])
+    typed = f"++logger.mlflow.tracking_uri={store}"
+    fit(train_config, overrides=["trainer.max_epochs=4", typed])
+    client = MlflowClient(store)
+    (experiment,) = [item for item in client.search_experiments() if item.name == "lightning_logs"]
+    (tracked,) = client.search_runs([experiment.experiment_id])
+    assert tracked.data.params["model.optimizer.lr"] == str(train_config.model.optimizer.lr)
+    assert tracked.data.metrics["best/accuracy"] == RunFolder(train_config.run_folder).record["best"]["score"]
+    epochs = [item.value for item in client.get_metric_history(tracked.info.run_id, "epoch")]
+    assert sorted(set(epochs)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("n_devices", [1, 3])
+def test_resume_keeps_the_rows_of_a_step_on_other_devices(
+    train_config: DictConfig, n_devices: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = build_run(train_config).data
+    data.trainer = SimpleNamespace(world_size=n_devices)
+    if n_devices == 3:
+        with pytest.raises(ValueError, match="must keep its 64 rows a step; got 3 devices"):
+            data.load_state_dict({"rows_per_step": 64})
+        return
+    data.load_state_dict({"rows_per_step": 64})
+    assert data.batch_size == 64
+    assert "keeps the 64 rows" in caplog.text
 
 
 @pytest.fixture
