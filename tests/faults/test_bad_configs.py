@@ -30,7 +30,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("seed=4294967296", r"seed must be from 0 to 2\*\*32 - 1; found 4294967296"),
         ("seed=1.5", r"\(in seed\)"),
         ("paths.interim=absent", "absent/normalize.csv must exist"),
-        ("preparation=absent", "Could not find 'preparation/absent'"),
+        ("preparation=absent", "preparation must be one of"),
     ],
     "scripts/drop_columns.py": [
         ("drop_columns.columns=Soil_Type7", r"\(in drop_columns.columns\)"),
@@ -85,7 +85,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("fetch.timeout_seconds=long", r"\(in fetch.timeout_seconds\)"),
     ],
     "scripts/compose.py": [
-        ("train.experiment=absent", "Could not find 'experiment/absent'"),
+        ("train.experiment=absent", "experiment must be one of"),
         ("train.overrides='trainer.max_epoch=3'", "max_epoch"),
         ('train.overrides="\'"', "quotation"),
     ],
@@ -93,8 +93,15 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
 
 BAD_RUNS: list[tuple[str, str]] = [
     ("trainer.max_epoch=1", "Did you mean: 'max_epochs'?"),
-    ("model=mpl", "Could not find 'model/mpl'"),
-    ("experiment=absent", "Could not find 'experiment/absent'"),
+    ("model=mpl", "model must be one of .*did you mean 'mlp'"),
+    ("experiment=defualt", "experiment must be one of .*did you mean 'default'"),
+    ("+foo=1", "foo must be a key of this command's config; it has"),
+    ("+sed=1", "sed must be a key of this command's config; did you mean 'seed'"),
+    ("+publish.runs=a", "publish.runs must be a key of this command's config; did you mean 'publish.run'"),
+    ("sweep=mlp_quick", "A sweep must be a multirun; got one plain run: add -m"),
+    ("+callbacks.early_stopping.patiance=3", "did you mean 'patience'"),
+    ("+logger.csv.foo=1", "logger.csv.foo must be an option of"),
+    ("trainer.accelerator=tpu", "trainer cannot be built as configured; got ModuleNotFoundError"),
     ("trainer=gpu trainer.devices=99", "gpu"),
     ("trainer.devices=0", "devices"),
     ("trainer.devices=-3", "devices"),
@@ -134,7 +141,7 @@ BAD_RUNS: list[tuple[str, str]] = [
     ("resume=absent", "must hold config.yaml; found none in absent"),
     ("repeat=absent", "must hold config.yaml; found none in absent"),
     ("repeat=a resume=b", "must hold config.yaml; found none in [ab]|repeat"),
-    ("logger=absent", "Could not find 'logger/absent'"),
+    ("logger=absent", "logger must be one of"),
     ("sweep=mlp_quick hydra.sweeper.n_trials=-1 -m", "n_trials"),
     ("sweep=mlp_quick hydra.sweeper.n_jobs=0 -m", "n_jobs"),
     (

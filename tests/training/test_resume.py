@@ -173,7 +173,9 @@ def test_what_nohup_ignores_stays_ignored(train_config: DictConfig) -> None:
 def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None:
     fit(train_config)
     train_config.resume = train_config.run_folder
-    with pytest.raises(ValueError, match="found trainer.max_epochs=2 reached in .*: give it more with trainer.max_epochs"):
+    with pytest.raises(
+        ValueError, match="found trainer.max_epochs=2 reached in .*: give it more with trainer.max_epochs"
+    ):
         fit(train_config)
     fit(train_config, overrides=["trainer.max_epochs=5"])
     folder = Path(train_config.run_folder)
