@@ -13,6 +13,7 @@ import pyarrow.csv
 import torch
 from omegaconf import DictConfig
 
+from canopy import __version__
 from canopy.bundle.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
 from canopy.bundle.parity import check_same_rows, check_same_scores, compare, predict_pt2
@@ -105,7 +106,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
             run=describe_run(run, predictor.model),
             data=run.schema.sha256,
             versions={
-                "canopy": version("canopy"),
+                "canopy": __version__,
                 "torch": version("torch"),
                 "onnx_opset": OPSET,
             },
