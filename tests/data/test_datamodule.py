@@ -4,8 +4,8 @@ import pytest
 import torch
 from lightning import LightningModule, Trainer
 
-from canopy.data.datamodule import TensorDataModule
-from canopy.data.dataset import Batch
+from canopy.data.datamodule import TensorDataModule, place_rows
+from canopy.data.dataset import Batch, TensorRows
 
 
 def make(folder: Path) -> TensorDataModule:
@@ -30,8 +30,30 @@ def test_the_loaders_have_their_batch_sizes(tensors: Path) -> None:
     assert len(next(iter(data.test_dataloader())).labels) == 64
 
 
+def test_rows_larger_than_half_of_the_gpu_stay_in_main_memory(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = TensorRows(Batch(torch.zeros(2**18, 1), torch.zeros(2**18, 1).long(), torch.zeros(2**18).long()))
+    assert rows.n_bytes == 5 << 20
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (9 << 20, 16 << 20))
+    assert place_rows(rows, torch.device("cuda", 0)) is rows
+    assert "they take 5 MiB, and the GPU has 9 MiB free" in caplog.text
+
+
+def test_no_worker_processes_are_recommended(tensors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lightning warns on machines with more than two cores; warnings are errors in these tests."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
+    fit_recorder(tensors, [])
+
+
 def test_each_epoch_has_its_own_order(tensors: Path) -> None:
     seen: list[tuple[float, ...]] = []
+    fit_recorder(tensors, seen)
+    assert len(set(seen)) == 3
+
+
+def fit_recorder(tensors: Path, seen: list[tuple[float, ...]]) -> None:
+    """Train for three epochs a model that keeps the first batch of each."""
 
     class Recorder(LightningModule):
         def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -57,4 +79,3 @@ def test_each_epoch_has_its_own_order(tensors: Path) -> None:
         use_distributed_sampler=False,
     )
     trainer.fit(model, datamodule=make(tensors))
-    assert len(set(seen)) == 3

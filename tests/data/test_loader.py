@@ -74,6 +74,14 @@ def test_worker_processes_give_the_same_batches() -> None:
     assert alone == workers
 
 
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_rows_on_a_device_give_their_batches_there(shuffle: bool) -> None:
+    """The meta device stands for a GPU: copying from or to it, but for the order of an epoch, is an error."""
+    batches = list(make_loader(rows(5).to(torch.device("meta")), batch_size=2, shuffle=shuffle, seed=0))
+    assert [len(batch.labels) for batch in batches] == [2, 2, 1]
+    assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
+
+
 def test_the_three_loaders_of_a_folder(tensors: Path) -> None:
     loaders = make_loaders(tensors, batch_size=50, seed=1)
     assert [len(loader.dataset) for loader in loaders] == [300, 60, 90]

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -5,11 +6,17 @@ from pathlib import Path
 import pytest
 import torch
 from lightning import Trainer
+from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import nn
 
-from canopy.data.dataset import Batch
+from canopy.data.dataset import Batch, load_rows
+from canopy.data.loader import make_loader
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.nets.mlp import MLP
+from canopy.nets.piecewise import PiecewiseLinear
+from canopy.nets.resnet import ResNet
+from canopy.nets.tabm import TabM
+from canopy.training import muon
 from canopy.training.classifier import Classifier
 from canopy.training.muon import MuonAdamW
 
@@ -112,3 +119,38 @@ def test_nothing_but_tensors_is_saved(make: partial[Classifier]) -> None:
 def test_forward_gives_a_logit_for_each_class(make: partial[Classifier]) -> None:
     batch = Batch(torch.rand(5, 2), torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5).long())
     assert make()(batch.numeric, batch.categorical).shape == (5, 3)
+
+
+@pytest.mark.parametrize(
+    "embedding",
+    [
+        None,
+        partial(PeriodicEmbeddings, d_embedding=4, n_frequencies=4, lite=False),
+        partial(PiecewiseLinear, n_bins=4, d_embedding=4),
+    ],
+)
+@pytest.mark.parametrize(
+    "net",
+    [
+        partial(MLP, hidden=[4], dropout=0.1),
+        partial(ResNet, n_blocks=1, width=4, hidden=4, hidden_dropout=0.1),
+        partial(TabM, n_members=2, n_blocks=1, width=4),
+    ],
+)
+def test_a_training_step_never_waits_for_the_device(
+    make: partial[Classifier], tensors: Path, net: partial[nn.Module], embedding: Callable[..., nn.Module]
+) -> None:
+    """A value that is read back stalls a GPU; from the meta device it cannot be read."""
+
+    # Without AdamW, whose fused step is PyTorch's own and knows no meta device.
+    def optimizer_of(params: object, *, hidden: list[torch.Tensor]) -> torch.optim.Optimizer:
+        return muon._Muon(hidden, lr=0.1)
+
+    model = make(net=partial(net, embedding=embedding), optimizer=optimizer_of).to("meta")
+    model.trainer = Trainer(accelerator="cpu", logger=False, log_every_n_steps=1000)
+    optimizer = model.configure_optimizers()
+    rows = load_rows(tensors, "train", model.schema).to(torch.device("meta"))
+    for index, batch in enumerate(make_loader(rows, batch_size=100, shuffle=True, seed=0)):
+        optimizer.zero_grad()
+        model.training_step(batch, index).backward()
+        optimizer.step()

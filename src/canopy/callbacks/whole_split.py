@@ -89,7 +89,7 @@ def gather_rows(values: dict[str, Tensor], batches: Iterable[Tensor]) -> dict[st
     """
     n_rows = len(next(iter(values.values())))
     # A limited number of batches leaves out the last ones.
-    own = {"row": torch.cat(list(batches))[:n_rows], **values}
+    own = {"row": torch.cat(list(batches)).cpu()[:n_rows], **values}
     parts = [own]
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         parts = [{}] * torch.distributed.get_world_size()

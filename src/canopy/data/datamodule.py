@@ -1,10 +1,13 @@
 """The LightningDataModule over the pipeline's tensors."""
 
 import logging
+import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import LightningDataModule
+from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from canopy.data.dataset import TensorRows, load_rows
 from canopy.data.loader import Loader, make_loader
@@ -15,6 +18,9 @@ log = logging.getLogger(__name__)
 
 class TensorDataModule(LightningDataModule):
     """Load the splits that a run needs and build their loaders; test rows for testing alone.
+
+    On an NVIDIA GPU the rows live on the GPU, unless worker processes load them or they would take more than
+    half of its free memory: their batches are then copied from pinned memory.
 
     Args:
         folder: Folder with the tensors and their schema.
@@ -47,6 +53,9 @@ class TensorDataModule(LightningDataModule):
         self.shuffle = shuffle
         self.n_workers = n_workers
         self._rows: dict[str, TensorRows] = {}
+        if n_workers < 2:
+            # Lightning recommends workers on each machine with more than two cores; here they only copy rows.
+            warnings.filterwarnings("ignore", ".* does not have many workers", PossibleUserWarning)
 
     def setup(self, stage: str) -> None:
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]
@@ -88,13 +97,38 @@ class TensorDataModule(LightningDataModule):
         training = split == "train"
         trainer = self.trainer
         assert trainer is not None
+        device = trainer.strategy.root_device
+        rows = self._rows[split]
+        if not self.n_workers:
+            rows = place_rows(rows, device)
         return make_loader(
-            self._rows[split],
+            rows,
             batch_size=self.batch_size if training else self.eval_batch_size,
             shuffle=training and self.shuffle,
             seed=self.seed,
             rank=trainer.global_rank,
             n_ranks=trainer.world_size,
             n_workers=self.n_workers,
-            pin_memory=trainer.strategy.root_device.type == "cuda",
+            pin_memory=device.type == "cuda" and rows.device.type == "cpu",
         )
+
+
+def place_rows(rows: TensorRows, device: torch.device) -> TensorRows:
+    """Put rows on an NVIDIA GPU, unless they would take more than half of its free memory.
+
+    Args:
+        rows: The rows, in main memory.
+        device: Where training uses their batches.
+    """
+    if device.type != "cuda":
+        return rows
+    free, _ = torch.cuda.mem_get_info(device)
+    if rows.n_bytes > free / 2:
+        log.warning(
+            "The rows stay in main memory: they take %d MiB, and the GPU has %d MiB free, of which training "
+            "needs half",
+            rows.n_bytes >> 20,
+            free >> 20,
+        )
+        return rows
+    return rows.to(device)

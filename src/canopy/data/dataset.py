@@ -50,6 +50,18 @@ class TensorRows(Dataset[Batch]):
             raise ValueError(f"All tensors must have the same number of rows; found {sizes}")
         self.rows = rows
 
+    @property
+    def device(self) -> torch.device:
+        return self.rows.labels.device
+
+    @property
+    def n_bytes(self) -> int:
+        return sum(tensor.nbytes for tensor in self.rows)
+
+    def to(self, device: torch.device) -> "TensorRows":
+        """Give the same rows on a device, and these ones where they are there already."""
+        return self if device == self.device else TensorRows(Batch(*(part.to(device) for part in self.rows)))
+
     def __len__(self) -> int:
         return len(self.rows.labels)
 

@@ -23,6 +23,7 @@ class BatchIndices(Sampler[Tensor]):
         seed: Seed of the orders.
         rank: Which of the processes that share the rows this is.
         n_ranks: How many processes share the rows; all get the same number of batches.
+        device: Where the rows are, and so their indices.
 
     Raises:
         ValueError: If there is no row for each rank, or the batch size is below 1.
@@ -43,6 +44,7 @@ class BatchIndices(Sampler[Tensor]):
         seed: int,
         rank: int = 0,
         n_ranks: int = 1,
+        device: torch.device | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")
@@ -52,6 +54,7 @@ class BatchIndices(Sampler[Tensor]):
         self.shuffle = shuffle
         self.seed = seed
         self.epoch = 0
+        self._device = device
         # Where the epoch of the same number starts: behind what was trained before a run was killed.
         self._start = (0, 0)
         self._rank, self._n_ranks = rank, n_ranks
@@ -83,6 +86,8 @@ class BatchIndices(Sampler[Tensor]):
             order = torch.randperm(self.n_rows, generator=generator)
         else:
             order = torch.arange(self.n_rows)
+        # Drawn on the processor, so that every device sees the same order; copied once for all batches.
+        order = order.to(device=self._device)
         _, first = self.first_batch()
         for index in range(first, self._n_batches):
             last = index == self._n_batches - 1
@@ -183,7 +188,9 @@ def make_loader(
     Returns:
         A loader of `Batch`.
     """
-    sampler = BatchIndices(len(rows), batch_size, shuffle=shuffle, seed=seed, rank=rank, n_ranks=n_ranks)
+    sampler = BatchIndices(
+        len(rows), batch_size, shuffle=shuffle, seed=seed, rank=rank, n_ranks=n_ranks, device=rows.device
+    )
     return Loader(rows, sampler, n_workers=n_workers, pin_memory=pin_memory)
 
 
