@@ -369,6 +369,14 @@ def test_the_random_state_comes_back() -> None:
     assert first[1] == again[1]
 
 
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a machine without a GPU")
+def test_the_random_state_of_a_gpu_comes_back_without_one() -> None:
+    state = get_random_state()
+    first = torch.rand(3)
+    set_random_state({**state, "cuda": torch.zeros(16, dtype=torch.uint8)})
+    assert torch.equal(torch.rand(3), first)
+
+
 def test_a_negative_interval_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 0; found -1"):
         ResumeCheckpoint("a.ckpt", every_n_seconds=-1)

@@ -46,3 +46,9 @@ def peak_memory_mib() -> float:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     # Linux counts in KiB, macOS in bytes.
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
+
+
+def peak_gpu_memory_mib() -> float | None:
+    """Give the most memory that this process's tensors have held on one GPU, in MiB; None without a GPU."""
+    peaks = [torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())]
+    return round(max(peaks) / 2**20, 1) if peaks else None

@@ -16,6 +16,7 @@ from canopy.training.environment import (
     describe_machine,
     hash_project_files,
     list_packages,
+    peak_gpu_memory_mib,
     peak_memory_mib,
 )
 from canopy.training.git import git_diff, git_sha
@@ -70,6 +71,7 @@ def record_run(
     finally:
         record["ended"] = now()
         record["peak_memory_mib"] = peak_memory_mib()
+        record["peak_gpu_memory_mib"] = peak_gpu_memory_mib()
         write_json(folder / RECORD, record)
 
 
