@@ -30,11 +30,18 @@ PACKAGES = (
 )
 
 
-def parse(description: str | None) -> argparse.Namespace:
-    """Read a benchmark's options."""
+def parse(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
+    """Read a benchmark's options.
+
+    Args:
+        description: The benchmark's docstring.
+        **options: Further options of its own, as `argparse.ArgumentParser.add_argument` takes them.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less of everything, to see whether it works")
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the results")
+    for name, settings in options.items():
+        parser.add_argument(f"--{name}", **settings)
     return parser.parse_args()
 
 

@@ -221,6 +221,35 @@ def serving(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def gpu(content: dict[str, Any]) -> dict[str, Any]:
+    cpu, ours, *_ = content["results"]
+    work, checks = content["work"], pd.DataFrame(content["checks"])
+    memory = content["peak_gpu_memory_mib"]
+    finding = (
+        f"{ours['device']}: {ours['train seconds']:.1f} s of training, {ours['rows/s']:,} rows per second, "
+        f"{ours['rows/s'] / cpu['rows/s']:.1f} times the CPU's; test accuracy {ours['accuracy']:.4f} (CPU "
+        f"{cpu['accuracy']:.4f}). It computes {work['share']:.0%} of the "
+        f"{work['milliseconds_per_step']:.1f} ms of a step, in {work['kernels_per_step']:.0f} pieces of work."
+    )
+    if memory is not None:
+        finding += f" Peak memory of the tensors on the GPU: {memory:.0f} MiB."
+    finding += f" {checks['holds'].sum()} of {len(checks)} checks hold."
+    return {
+        "title": "GPU",
+        "about": "The default experiment on a GPU: its test scores beside those of the pipeline's run on a "
+        "CPU, the weights of a run that was killed at random moments and resumed by command beside those of "
+        "one that was not, its bundle beside its net. The time that the device computes is that of all "
+        "kernels, copies and fills in a trace of some steps; the time of a step is that of the same steps "
+        "without a trace.",
+        "finding": finding,
+        "tables": [
+            pd.DataFrame(content["results"]),
+            checks.drop(columns="is_score").assign(holds=checks["holds"].map({True: "yes", False: "no"})),
+        ],
+        "pictures": [],
+    }
+
+
 SECTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "peers": peers,
     "training": training,
@@ -228,6 +257,7 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "preparation": preparation,
     "startup": startup,
     "serving": serving,
+    "gpu": gpu,
 }
 
 

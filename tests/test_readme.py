@@ -157,3 +157,55 @@ def test_the_page_of_benchmarks_is_that_of_their_results(tmp_path: Path) -> None
         for folder in (tmp_path, source)
     )
     assert made == kept, 'run "python benchmarks/page.py"'
+
+
+def test_the_page_of_benchmarks_shows_a_gpu_once_there_is_a_result(tmp_path: Path) -> None:
+    scores = {"accuracy": 0.972}
+    content = {
+        "measured": "2026-01-01",
+        "quick": False,
+        "machine": {"processor": "P", "n_cores": 2, "system": "S", "python": "3.12"},
+        "packages": {"torch": "2.11.0"},
+        "results": [
+            {
+                "run": "default, in reports/",
+                "device": "cpu",
+                "train seconds": 40.0,
+                "rows/s": 60_000,
+                **scores,
+            },
+            {"run": "default", "device": "GPU", "train seconds": 5.0, "rows/s": 480_000, **scores},
+        ],
+        "work": {"share": 0.5, "milliseconds_per_step": 4.0, "kernels_per_step": 200.0},
+        "peak_gpu_memory_mib": 100.0,
+        "checks": [
+            {
+                "check": "a score",
+                "found": 1.0,
+                "expected": 1.0,
+                "tolerance": 0.0,
+                "is_score": False,
+                "holds": True,
+            },
+            {
+                "check": "weights",
+                "found": 3.0,
+                "expected": 0.0,
+                "tolerance": 0.0,
+                "is_score": False,
+                "holds": False,
+            },
+        ],
+    }
+    (tmp_path / "gpu.json").write_text(json.dumps(content))
+    command = [sys.executable, "benchmarks/page.py", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    page = (tmp_path / "index.html").read_text()
+    assert "480,000 rows per second, 8.0 times the CPU" in page
+    assert "It computes 50% of the 4.0 ms of a step" in page
+    assert "Peak memory of the tensors on the GPU: 100 MiB. 1 of 2 checks hold." in page
+
+
+def test_overlapping_work_of_a_gpu_counts_once() -> None:
+    command = [sys.executable, "-m", "doctest", "gpu.py"]
+    subprocess.run(command, cwd=ROOT / "benchmarks", check=True)
