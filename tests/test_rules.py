@@ -110,3 +110,24 @@ def test_dvc_reads_the_commits(tmp_path: Path) -> None:
     assert seed == {"old": 42, "new": 43, "diff": 1}
     # Nothing of the pipeline is in the clone.
     assert json.loads(found[1])["added"] == []
+
+
+def test_a_clone_with_autocrlf_has_the_line_ends_of_the_commit(tmp_path: Path) -> None:
+    """DVC would take each file for changed, shells would not run the scripts."""
+    clones = {value: tmp_path / value for value in ("false", "true")}
+    for value, folder in clones.items():
+        command = ["git", "clone", "--quiet", "--shared", "--config", f"core.autocrlf={value}", ROOT, folder]
+        subprocess.run(command, check=True)
+    converted = run_in(clones["true"], "git", "ls-files", "--eol").splitlines()
+    assert [line for line in converted if "w/crlf" in line or "w/mixed" in line] == []
+    names = run_in(clones["true"], "git", "ls-files").splitlines()
+    for name in names:
+        contents = [(folder / name).read_bytes() for folder in clones.values()]
+        assert contents[0] == contents[1], name
+    states = [run_in(folder, sys.executable, "-m", "dvc", "status", "--json") for folder in clones.values()]
+    assert states[0] == states[1]
+    run_in(clones["true"], "bash", "-n", ".ci/run")
+
+
+def run_in(folder: Path, *command: str) -> str:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
