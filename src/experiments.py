@@ -32,11 +32,11 @@ def main() -> None:
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the report")
     arguments = parser.parse_args()
     try:
-        mount_params()
+        configs = Path(mount_params().paths.configs)
         path = arguments.reports / REPORT
         experiments = collect(
             find_runs(arguments.folders, logs=Path("logs")),
-            recipes=compose_experiments(Path("configs")),
+            recipes=compose_experiments(configs),
             earlier=read_experiments(path),
         )
         if not experiments:

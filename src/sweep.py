@@ -46,8 +46,10 @@ def answer(arguments: argparse.Namespace) -> str:
         from canopy.params import mount_params
         from canopy.sweep.export import export_trial
 
-        mount_params()
-        path = export_trial(sweep, arguments.best, number=arguments.trial, force=arguments.force)
+        configs = Path(mount_params().paths.configs)
+        path = export_trial(
+            sweep, arguments.best, number=arguments.trial, force=arguments.force, configs=configs
+        )
         return f"{readable(path)}\npython src/train.py experiment={arguments.best}"
     if arguments.report:
         from canopy.sweep.report import write_report

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from collections.abc import Callable, Iterator
 from inspect import signature
 from pathlib import Path
 
@@ -10,6 +12,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from canopy.params import mount_params
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -127,3 +131,110 @@ def test_every_option_is_one_of_its_target(path: Path) -> None:
             continue
         unknown = {str(key) for key in node if not str(key).startswith("_")} - parameters.keys()
         assert not unknown, f"{node['_target_']} has no {unknown}"
+
+
+DATA_SETS = sorted(path.parent for path in [ROOT / "params.yaml", *ROOT.glob("datasets/*/params.yaml")])
+OWN = (
+    "trainer=cpu trainer.max_epochs=50 data.batch_size=32 'model.net.hidden=[64, 64]' +trainer.benchmark=true"
+)
+
+
+@pytest.fixture
+def mount_train(tmp_path: Path) -> Iterator[Callable[..., None]]:
+    """Mount a params.yaml whose section `train` is another one."""
+
+    def mount(overrides: str, experiment: str = "mlp", **paths: str) -> None:
+        params = OmegaConf.load(ROOT / "params.yaml")
+        params.train = {"experiment": experiment, "overrides": overrides}
+        params.paths = {**params.paths, "configs": str(CONFIGS), **paths}
+        OmegaConf.save(params, tmp_path / "params.yaml")
+        mount_params(tmp_path)
+
+    yield mount
+    mount_params(ROOT)
+
+
+@pytest.mark.parametrize("folder", DATA_SETS, ids=lambda path: path.name)
+def test_a_run_starts_from_what_params_yaml_says(
+    folder: Path, mount_train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    params = mount_params()
+    started = composed("train", [])
+    mount_train("")
+    overrides = [f"experiment={params.train.experiment}", *shlex.split(params.train.overrides)]
+    typed = composed("train", overrides)
+    for section in ("data", "model", "trainer", "callbacks", "logger", "objective", "seed"):
+        assert OmegaConf.select(started, section) == OmegaConf.select(typed, section), section
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], {}),
+        (["experiment=mlp"], {}),
+        # What is typed decides: a value, a choice, and all that an experiment, a sweep or debugging sets.
+        (["trainer.max_epochs=7"], {"trainer.max_epochs": 7}),
+        (["trainer=gpu"], {"trainer.accelerator": "gpu"}),
+        (["experiment=fast"], {"trainer.max_epochs": 4}),
+        (["sweep=mlp_quick"], {"trainer.max_epochs": 16}),
+        (["debug=limit"], {"trainer.max_epochs": 3}),
+    ],
+)
+def test_what_is_typed_decides_over_params_yaml(
+    mount_train: Callable[..., None], overrides: list[str], expected: dict[str, object]
+) -> None:
+    mount_train(OWN)
+    found = composed("train", overrides)
+    own = {
+        "trainer.accelerator": "cpu",
+        "trainer.max_epochs": 50,
+        "trainer.benchmark": True,
+        "data.batch_size": 32,
+        "model.net.hidden": [64, 64],
+    }
+    assert {key: OmegaConf.select(found, key) for key in own} == {**own, **expected}
+
+
+def test_params_yaml_decides_over_its_experiment_and_the_primary_config(
+    mount_train: Callable[..., None],
+) -> None:
+    mount_train("trainer.max_epochs=9 model=resnet objective.monitor=val/nll seed=3", experiment="fast")
+    found = composed("train", [])
+    assert (found.trainer.max_epochs, found.objective.monitor, found.seed) == (9, "val/nll", 3)
+    assert found.model.net._target_ == "canopy.nets.resnet.ResNet"
+    # An experiment that chooses a model keeps it.
+    assert composed("train", ["experiment=mlp"]).model.net._target_ == "canopy.nets.mlp.MLP"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ("name='abc", r"params\.yaml: train\.overrides must be .* got \"name='abc\": No closing quotation"),
+        ("trainer.max_epochs 3", "got 'trainer.max_epochs 3': 'trainer.max_epochs' is no key=value"),
+        ("seed=1; rm -r data", "'seed=1;' is no key=value"),
+        ("~callbacks.early_stopping", "must be choices and values; got '~callbacks.early_stopping'"),
+        (
+            "trainer=cup",
+            r"trainer in train\.overrides must be one of cpu, .*; got 'cup' \(did you mean 'cpu'\?\)",
+        ),
+        ("seed=1,2", "must be choices and values; got 'seed=1,2'"),
+        (
+            "experiment=mlp",
+            "must be choices and values; got 'experiment=mlp': an experiment is train.experiment",
+        ),
+    ],
+)
+def test_what_cannot_be_train_overrides_is_refused(
+    mount_train: Callable[..., None], overrides: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        mount_train(overrides)
+
+
+@pytest.mark.parametrize("path", ["my models", "models;ls", "$HOME"])
+def test_a_path_that_a_shell_would_not_read_as_one_word_is_refused(
+    mount_train: Callable[..., None], path: str
+) -> None:
+    with pytest.raises(ValueError, match=r"params\.yaml: paths\.models must be one word to a shell; got"):
+        mount_train("", models=path)

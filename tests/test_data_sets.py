@@ -14,8 +14,11 @@ from typing import Any
 import pandas as pd
 import pytest
 import requests
+from omegaconf import OmegaConf
 from sklearn.datasets import load_wine
 
+from canopy.sweep.overrides import training_values
+from canopy.training.repeat import same_weights
 from packages import INSTALL
 
 ROOT = Path(__file__).parents[1]
@@ -153,6 +156,23 @@ def check_server(folder: Path, url: str) -> None:
     for column in found:
         assert sum(column["found"]) == pytest.approx(1)
         assert column["index"] < 0.25, "the training rows are among these"
+
+
+def test_every_command_trains_a_data_set_the_same_way(project: Path) -> None:
+    folder = project / "datasets/penguins"
+    if not (folder / "models/trained").is_dir():
+        execute("make", "repro", "DATA=penguins", folder=project)
+    trained = folder / "models/trained"
+    expected = training_values(OmegaConf.load(trained / "config.yaml"))
+    execute("make", "train", "DATA=penguins", "ARGS=name=made", folder=project)
+    execute("python", "../../src/train.py", "-m", "seed=42", "name=many", folder=folder)
+    for pattern in ("logs/train/runs/*_made", "logs/train/multiruns/*/0_many"):
+        (run,) = folder.glob(pattern)
+        assert training_values(OmegaConf.load(run / "config.yaml")) == expected
+        assert same_weights(run / "checkpoints/best.ckpt", trained / "checkpoints/best.ckpt")
+        assert "experiment=" not in " ".join(read(run / "run.json")["commands"][0]["overrides"])
+    (pipelines,) = folder.glob(f"logs/train/runs/{read(trained / 'run.json')['name']}")
+    assert pipelines.name.endswith("_mlp")
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,8 @@ from typing import Any
 
 from omegaconf import ListConfig, OmegaConf
 
+from canopy.params import TRAIN_EXPERIMENT
+
 # Overrides that say nothing about the run itself: where its files go, what it goes on with or repeats.
 BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
 
@@ -13,13 +15,16 @@ BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.
 MAX_LENGTH = 80
 
 
-def run_name(name: str | None, experiment: str | None, overrides: Sequence[str]) -> str:
+def run_name(
+    name: str | None, experiment: str | None, overrides: Sequence[str], own_experiment: str | None = None
+) -> str:
     """Name a run after its experiment and what the command line changed in it.
 
     Args:
         name: A name that the user gives; it is used instead.
         experiment: The chosen experiment.
         overrides: Overrides as on the command line; of too many the longest are left out.
+        own_experiment: The experiment that `params.yaml` names; a run that chose none is named after it.
 
     Returns:
         A name for a folder: at most `MAX_LENGTH` letters, digits and signs that Hydra reads without quotes,
@@ -30,6 +35,8 @@ def run_name(name: str | None, experiment: str | None, overrides: Sequence[str])
         'mlp_lr-0.01_seed-1'
         >>> run_name(None, "mlp", ["model.net.hidden=[256, 256]"])
         'mlp_hidden-256-256'
+        >>> run_name(None, "params", ["seed=1"], "mlp")
+        'mlp_seed-1'
         >>> run_name("wide net", "mlp", ["seed=1"])
         'wide-net'
     """
@@ -37,7 +44,7 @@ def run_name(name: str | None, experiment: str | None, overrides: Sequence[str])
         return _clean(str(name))[:MAX_LENGTH]
     told = [text for text in as_typed(overrides) if not text.startswith((*BOOKKEEPING, "experiment="))]
     parts = [_clean(shorten_override(text)) for text in told]
-    first = _clean(experiment or "run")
+    first = _clean((own_experiment if experiment == TRAIN_EXPERIMENT else experiment) or "run")
     while parts and len("_".join([first, *parts])) > MAX_LENGTH:
         parts.remove(max(parts, key=len))
     return "_".join([first, *parts])[:MAX_LENGTH]

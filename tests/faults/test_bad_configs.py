@@ -85,9 +85,11 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("fetch.timeout_seconds=long", r"\(in fetch.timeout_seconds\)"),
     ],
     "scripts/compose.py": [
-        ("train.experiment=absent", "experiment must be one of"),
+        ("train.experiment=mpl", "train.experiment must be one of .*; got 'mpl' .did you mean 'mlp'"),
+        ("train.overrides='trainer=cup'", "trainer must be one of .*did you mean 'cpu'"),
         ("train.overrides='trainer.max_epoch=3'", "max_epoch"),
-        ('train.overrides="\'"', "quotation"),
+        ('train.overrides="\'"', "params.yaml: train.overrides must be .* No closing quotation"),
+        ("train.overrides='model.net.hiden=[8]'", "hiden"),
     ],
 }
 

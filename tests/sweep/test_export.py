@@ -10,7 +10,8 @@ from optuna.trial import TrialState
 
 from canopy.sweep.export import export_trial, write_experiment
 from canopy.sweep.loading import Sweep, load_sweep
-from canopy.sweep.overrides import Choice, choice_of_sweep, split_overrides
+from canopy.sweep.overrides import Choice, choice_of_sweep, split_overrides, start_overrides
+from canopy.training.run_folder import RunFolder
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -114,6 +115,23 @@ def test_what_the_sweep_s_config_sets_is_part_of_the_experiment(
         "model": {"net": {"activation": "GELU"}, "optimizer": {"lr": 0.01}},
         "trainer": {"max_epochs": 24},
     }
+
+
+def test_what_params_yaml_let_the_trial_start_from_is_part_of_the_experiment(
+    project: Path, make_run: Make
+) -> None:
+    config = OmegaConf.create({"pipeline": {"train": {"experiment": "mlp"}}, "data": {}, "model": {}})
+    config.pipeline.train.overrides = (
+        "trainer=cpu data.batch_size=32 trainer.max_epochs=50 'model.net.hidden=[64]'"
+    )
+    make_run(project / "logs/x/0", OmegaConf.to_yaml(config), overrides=[])
+    run, typed = RunFolder(project / "logs/x/0"), ["model.net.hidden=[8]", "sweep=mlp_quick"]
+    choice = split_overrides(typed, configs=project / "configs", start=start_overrides(run, typed))
+    assert (choice.experiments, choice.command) == (["mlp"], ["trainer=cpu"])
+    assert choice.values["data"] == {"batch_size": 32}
+    assert choice.values["model"] == {"net": {"hidden": [8]}}
+    assert choice.values["trainer"]["max_epochs"] == 16
+    assert start_overrides(run, ["experiment=fast"]) == []
 
 
 def test_a_trial_without_its_run_is_known_from_the_sweep(sweep: Sweep, project: Path) -> None:

@@ -5,13 +5,13 @@ whenever a choice or a value in the composed config does, whichever file it come
 """
 
 import logging
-import shlex
 from pathlib import Path
 
 from hydra import compose
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.files import write_text
+from canopy.params import mount_train, parse_train_overrides
 
 log = logging.getLogger(__name__)
 
@@ -35,10 +35,21 @@ HEADER = "# Written by the stage compose: the training config of the pipeline's 
 
 
 def run(params: DictConfig) -> None:
-    """Compose the config of `train.experiment` with `train.overrides` and write its sections."""
-    overrides = [f"experiment={params.train.experiment}", *shlex.split(params.train.overrides)]
-    # The running command's Hydra composes it, from the same folders.
-    cfg = compose("train", overrides)
+    """Compose the config of `train.experiment` with `train.overrides` and write its sections.
+
+    Raises:
+        ValueError: If `train.overrides` are no overrides.
+        HydraException: If one of them changes what no config has.
+    """
+    overrides = [str(override.input_line) for override in parse_train_overrides(params.train.overrides)]
+    # The running command's Hydra composes it, from the same folders. Overrides that are typed are checked;
+    # what a config holds, Hydra takes as it is.
+    without = params.copy()
+    without.train.overrides = ""
+    mount_train(without)
+    compose("train", [f"experiment={params.train.experiment}", *overrides])
+    mount_train(params)
+    cfg = compose("train")
     with open_dict(cfg):
         for key in DISPLAY:
             section, name = key.split(".")
@@ -46,4 +57,4 @@ def run(params: DictConfig) -> None:
     text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, list(SECTIONS)))
     path = Path(params.paths.reports) / "train_config.yaml"
     write_text(path, HEADER + text)
-    log.info("Composed %s: %s", " ".join(overrides), path)
+    log.info("Composed %s: %s", " ".join([params.train.experiment, *overrides]), path)

@@ -17,7 +17,14 @@ from canopy.compare.tables import decimals, format_value
 from canopy.files import readable, write_text
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
-from canopy.sweep.overrides import Choice, run_of, split_overrides, training_values, trial_overrides
+from canopy.sweep.overrides import (
+    Choice,
+    run_of,
+    split_overrides,
+    start_overrides,
+    training_values,
+    trial_overrides,
+)
 from canopy.training.run_folder import RunFolder
 from canopy.training.written_paths import check_written_paths
 
@@ -30,7 +37,13 @@ _SPLITS = {"val": "validation", "train": "training"}
 
 
 def export_trial(
-    sweep: Sweep, name: str, *, number: int | None = None, force: bool = False, project: Path = Path()
+    sweep: Sweep,
+    name: str,
+    *,
+    number: int | None = None,
+    force: bool = False,
+    project: Path = Path(),
+    configs: Path | None = None,
 ) -> Path:
     """Write a trial as `configs/experiment/<name>.yaml`.
 
@@ -39,7 +52,8 @@ def export_trial(
         name: Name of the experiment.
         number: Which trial; the best one if None.
         force: Replace an experiment of this name.
-        project: The project's folder.
+        project: The folder in which the sweep was started.
+        configs: Folder of the config groups, by default that in `project`.
 
     Returns:
         The file.
@@ -49,7 +63,8 @@ def export_trial(
         ValueError: If the name is none, there is no such trial, or the file would not give the config that
             the trial was trained with, or would write elsewhere than into a run's folder.
     """
-    path = project / CONFIGS / "experiment" / f"{name}.yaml"
+    configs = project / CONFIGS if configs is None else configs
+    path = configs / "experiment" / f"{name}.yaml"
     _check_name(name)
     if path.exists() and not force:
         raise FileExistsError(
@@ -61,12 +76,13 @@ def export_trial(
             f"A trial to export must be of its own sweep; found that trial {trial.number} is from {source}: "
             "export it from there"
         )
-    choice = split_overrides(trial_overrides(trial, project=project), configs=project / CONFIGS)
+    run = run_of(trial, project=project)
+    overrides = trial_overrides(trial, project=project)
+    choice = split_overrides(overrides, configs=configs, start=start_overrides(run, overrides))
     if name in choice.experiments:
         raise ValueError(f"An experiment cannot start from itself; found {name}: choose another name")
-    run = run_of(trial, project=project)
     text = write_experiment(sweep, trial, name, choice=choice, run=run)
-    composed = _compose(text, name, command=choice.command, configs=project / CONFIGS)
+    composed = _compose(text, name, command=choice.command, configs=configs)
     with open_dict(composed):
         composed.run_folder = "run_folder"
     check_written_paths(composed, Path(composed.run_folder))

@@ -1,11 +1,13 @@
 """What a trial changed in the config: the overrides of its command, and which of them are the choice made."""
 
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
@@ -13,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
 from canopy.compare.keys import flatten
+from canopy.params import parse_train_overrides
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
 from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
 
@@ -61,6 +64,20 @@ def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
     return [f"{key}={_write(value)}" for key, value in {**fixed, **trial.params}.items()]
 
 
+def start_overrides(run: RunFolder | None, overrides: Sequence[str]) -> list[str]:
+    """Write as overrides what `params.yaml` let a run start from; nothing if it chose an experiment.
+
+    Args:
+        run: The run; if None, `params.yaml` as it is mounted now.
+        overrides: Overrides of its command.
+    """
+    if any(text.startswith("experiment=") for text in overrides):
+        return []
+    train = (run.config.pipeline if run else ConfigStore.instance().load("params.yaml").node).train
+    words = [str(override.input_line) for override in parse_train_overrides(train.overrides)]
+    return [f"experiment={train.experiment}", *words]
+
+
 def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
     """Open the folder of a trial's run; None if it is not there."""
     run = trial.user_attrs.get(RUN)
@@ -74,17 +91,18 @@ def repeating_command(trial: FrozenTrial, *, project: Path = Path()) -> str:
     return shlex.join(["python", "src/train.py", *trial_overrides(trial, project=project)])
 
 
-def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
+def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str] = ()) -> Choice:
     """Tell what a trial chose from what only its command needed.
 
     Args:
         overrides: Overrides as on the command line.
         configs: Folder of the config groups.
+        start: What `params.yaml` let it start from; the sweep's config decides over it.
 
     Raises:
         ValueError: If one of them cannot be part of a config.
     """
-    choice = Choice()
+    choice = split_overrides([*start], configs=configs) if start else Choice()
     sweep = None
     values: dict[str, Any] = {}
     try:
@@ -111,7 +129,8 @@ def split_overrides(overrides: list[str], *, configs: Path) -> Choice:
             values[key] = override.value()
     if sweep is not None:
         of_sweep = choice_of_sweep(sweep, configs)
-        choice.groups = {**of_sweep.groups, **choice.groups}
+        chosen = {override.key_or_group for override in parsed}
+        choice.groups |= {group: name for group, name in of_sweep.groups.items() if group not in chosen}
         values = {**of_sweep.values, **values}
     for key, value in values.items():
         _set(choice.values, key, value)
