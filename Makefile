@@ -60,8 +60,8 @@ repro: $(INSTALLED) ## Run the whole pipeline, from the raw table to the scored 
 small: $(INSTALLED) ## Run the whole pipeline on a small sample of the real table, and check what it leaves
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/test_pipeline.py
 
-metrics: $(INSTALLED) ## Compare the metrics with those of a commit, in Markdown: make metrics ARGS=HEAD~1
-	@$(BIN)/dvc metrics diff --md $(or $(ARGS),HEAD)
+metrics: $(INSTALLED) ## Compare reports/headline.json with that of a commit, in Markdown: make metrics ARGS=HEAD~1
+	@cd $(WORK) && dvc metrics diff --md $(if $(DATA),--targets reports/headline.json -- )$(or $(ARGS),HEAD)
 
 train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
 	cd $(WORK) && python $(SRC)/train.py $(ARGS)

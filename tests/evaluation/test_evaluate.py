@@ -96,9 +96,17 @@ def test_a_split_scored_later_joins_the_run_s_scores(evaluate_config: DictConfig
         evaluate_config.split = split
         evaluate(RunFolder(run), evaluate_config)
         assert json.loads(kept.read_text()) == {name: scores[name] for name in expected}
+        headline = json.loads(kept.with_name("headline.json").read_text())
+        assert headline == {
+            **{
+                name: {score: scores[name][score] for score in ("accuracy", "macro_f1", "nll", "ece")}
+                for name in expected
+            },
+            "train_seconds": RunFolder(run).record["training"]["train_seconds"],
+        }
     assert sorted(path.name for path in kept.parent.iterdir()) == [
         *("calibration_test.png", "calibration_val.png"),
-        *("confusion_matrix_test.png", "confusion_matrix_val.png", "metrics.json"),
+        *("confusion_matrix_test.png", "confusion_matrix_val.png", "headline.json", "metrics.json"),
         *("predictions_test.parquet", "predictions_val.parquet"),
     ]
 

@@ -143,7 +143,7 @@ def test_two_people_share_data_and_results(
     told = team.do(grace, change)
     stages = ["cap_classes", "make_tensors", "compose", "train", "evaluate"]
     assert re.findall(r"Running stage '(\w+)'", told) == [stage for stage in stages if stage != "compose"]
-    assert re.search(r"reports/metrics.json +test\.accuracy", told)
+    assert re.search(r"reports/headline.json +test\.accuracy", told)
     team.do(ada, receive)
     hers, his = (json.loads((person.folder / "reports/metrics.json").read_text()) for person in (grace, ada))
     assert hers == his

@@ -23,9 +23,15 @@ log = logging.getLogger(__name__)
 
 SPLITS = ("test", "val")
 
+# What is compared from commit to commit and from experiment to experiment; all else is detail.
+HEADLINE = "headline.json"
+HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
+
 
 def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run; write `metrics.json`, pictures of confusion matrix and calibration, and the predictions.
+    """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
+
+    `headline.json` has the few of the scores that are compared first.
 
     Args:
         run: The run.
@@ -72,7 +78,9 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             report[split]["calibrated"] = found.report()
     if not trainer.is_global_zero:
         return report
-    write_json(path, {**earlier, **report})
+    whole = {**earlier, **report}
+    write_json(path, whole)
+    write_json(path.with_name(HEADLINE), headline(whole, run.record))
     for split, scores in report.items():
         log.info(
             "%s: accuracy %.4f, macro-F1 %.4f on %s rows",
@@ -82,6 +90,17 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             f"{scores['n_rows']:,}",
         )
     return report
+
+
+def headline(report: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
+    """Choose from a run's scores and its record what `headline.json` holds.
+
+    Args:
+        report: Scores of each split, as in `metrics.json`.
+        record: The run's record.
+    """
+    scores = {split: {name: found[name] for name in HEADLINE_SCORES} for split, found in report.items()}
+    return {**scores, "train_seconds": record["training"]["train_seconds"]}
 
 
 def evaluate_all(cfg: DictConfig) -> None:
