@@ -75,11 +75,11 @@ runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 remote: $(INSTALLED) ## Say where the team's data is: make remote URL=ssh://host/folder ARGS="user=ada"
 	@$(BIN)/python src/remote.py $(if $(URL),--url "$$URL") $(ARGS)
 
-push: $(INSTALLED) ## Bring data and models of this version to the team's remote
-	@$(BIN)/python src/push.py $(ARGS)
+push: $(INSTALLED) ## Bring data and models of this version to the team's remote (DATA=penguins: of that table)
+	@cd $(WORK) && python $(SRC)/push.py $(if $(DATA),dvc.yaml) $(ARGS)
 
-pull: $(INSTALLED) ## Bring data and models of this version from the team's remote
-	@$(BIN)/python src/pull.py $(ARGS)
+pull: $(INSTALLED) ## Bring data and models of this version from the team's remote (DATA=penguins: of that table)
+	@cd $(WORK) && python $(SRC)/pull.py $(if $(DATA),dvc.yaml) $(ARGS)
 
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
 	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)

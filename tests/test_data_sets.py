@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -173,6 +175,50 @@ def test_every_command_trains_a_data_set_the_same_way(project: Path) -> None:
         assert "experiment=" not in " ".join(read(run / "run.json")["commands"][0]["overrides"])
     (pipelines,) = folder.glob(f"logs/train/runs/{read(trained / 'run.json')['name']}")
     assert pipelines.name.endswith("_mlp")
+
+
+def test_a_data_set_does_without_the_data_of_the_project(project: Path, tmp_path: Path) -> None:
+    folder = project / "datasets/penguins"
+    if not (folder / "models/trained").is_dir():
+        execute("make", "repro", "DATA=penguins", folder=project)
+    # Somebody else has run the project's own pipeline.
+    shutil.copyfile(ROOT / "dvc.lock", project / "dvc.lock")
+    execute("sh", "-c", "git config user.name a; git config user.email a@b; git add .", folder=project)
+    execute("git", "commit", "--quiet", "--message=First", folder=project)
+    guide = (ROOT / "docs/data_sets.md").read_text()
+    (leave_out,) = re.findall(
+        r"^## A clone without Covertype\n.*?```bash\n(.*?)```", guide, re.DOTALL | re.MULTILINE
+    )
+    execute("make", "remote", f"URL={tmp_path}", folder=project)
+    execute("make", "push", "DATA=penguins", folder=project)
+    assert execute("dvc", "checkout", folder=folder, check=False).returncode != 0
+    # With a target, or with the line of the guide, only the folder's own files are asked for.
+    shutil.rmtree(project / ".dvc/cache")
+    shutil.rmtree(folder / "data")
+    execute("make", "pull", "DATA=penguins", folder=project)
+    assert "up to date" in execute("dvc", "status", "dvc.yaml", folder=folder).stdout
+    execute("bash", "-ec", leave_out, folder=project)
+    option = ("-S", "compress.max_accuracy_drop=0.5")
+    execute("dvc", "exp", "run", "--name", "budget", *option, folder=folder)
+    execute("sh", "-c", "git checkout --quiet . && dvc checkout", folder=folder)
+    assert "max_accuracy_drop: 0.02" in (folder / "params.yaml").read_text()
+    execute("dvc", "exp", "apply", "budget", folder=folder)
+    assert "max_accuracy_drop: 0.5" in (folder / "params.yaml").read_text()
+    shutil.rmtree(folder / "data/processed")
+    for command in ("pull", "push"):
+        execute("dvc", command, "--quiet", folder=folder)
+    assert execute("dvc", "status", folder=folder).stdout.strip() == "Data and pipelines are up to date."
+    check_columns(folder, project)
+
+
+def check_columns(folder: Path, project: Path) -> None:
+    """What DVC compares fits on a terminal: the headline, and what differs between experiments."""
+    metrics = json.loads(execute("dvc", "metrics", "show", "--json", folder=folder).stdout)[""]["data"]
+    assert list(metrics) == ["reports/headline.json"]
+    shown = execute("dvc", "exp", "show", "--csv", "--only-changed", folder=folder).stdout
+    assert len(shown.splitlines()[0].split(",")) < 16
+    compared = execute("make", "--silent", "metrics", "DATA=penguins", "ARGS=HEAD", folder=project).stdout
+    assert set(re.findall(r"[\w./]+\.json", compared)) <= {"reports/headline.json"}
 
 
 @pytest.fixture(scope="module")
