@@ -152,6 +152,26 @@ def test_two_people_share_data_and_results(
     trained = "models/trained/checkpoints/best.ckpt"
     assert (ada.folder / trained).read_bytes() == (grace.folder / trained).read_bytes()
 
+    # Both change something at once.
+    for person, before, after in (
+        (grace, "test_size: 0.2", "test_size: 0.25"),
+        (ada, "max_epochs=2", "max_epochs=3"),
+    ):
+        params = person.folder / "params.yaml"
+        params.write_text(params.read_text().replace(before, after))
+        person.run("bash", "-ec", "dvc repro; git add .; git commit --quiet --message 'A change'")
+    team.do(grace, "make push\ngit push")
+    merge, resolve = blocks("Two changes at once")
+    told = ada.run("bash", "-c", merge, check=False).stdout
+    assert "Merge conflict in dvc.lock" in told
+    told = team.do(ada, resolve)
+    assert re.findall(r"Running stage '(\w+)'", told)[0] == "split"
+    assert ada.run("dvc", "status", "dvc.yaml").stdout.strip() == "Data and pipelines are up to date."
+    both = OmegaConf.load(ada.folder / "params.yaml")
+    assert (both.split.test_size, "max_epochs=3" in both.train.overrides) == (0.25, True)
+    team.do(grace, receive)
+    assert grace.run("dvc", "status", "dvc.yaml").stdout.strip() == "Data and pipelines are up to date."
+
     # A machine that nobody sits at gets the same.
     ci.variables = {
         "SSH_KEY": (ada.home / ".ssh/id_ed25519").read_text(),
@@ -185,6 +205,8 @@ def test_two_people_share_data_and_results(
 # The commands that the guide's sentences name, beside its blocks and its table of storages.
 RUN = {
     *("make remote", "make push", "make pull", "make repro", "dvc push", "dvc pull", "dvc checkout"),
+    # tests/test_data_sets.py
+    *("make push DATA=penguins", "make pull DATA=penguins", "make repro DATA=…"),
     'make remote ARGS="…"',
     # test_interrupted.py and test_setting.py
     "dvc gc --workspace",
