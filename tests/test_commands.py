@@ -33,7 +33,7 @@ def test_help_shows_groups_choices_and_three_commands() -> None:
     [
         (
             "trainer=gpuu",
-            "trainer must be one of cpu, ddp, ddp_sim, default, gpu, mps; got 'gpuu': did you mean",
+            "trainer must be one of cpu, ddp, ddp_sim, default, gpu, mps; got 'gpuu' (did you mean 'gpu'",
         ),
         ("trainr=cpu", "Did you mean: 'trainer'?"),
         ("trainer.max_epoch=3", "Did you mean: 'max_epochs'?"),

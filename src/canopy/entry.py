@@ -1,6 +1,5 @@
 """What every command shares: Hydra's entry point and the way errors reach a person."""
 
-import difflib
 import functools
 import inspect
 import logging
@@ -24,6 +23,7 @@ from canopy.files import readable
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
 from canopy.run_name import run_name
+from canopy.table.names import nearest
 
 log = logging.getLogger("warnings")
 
@@ -122,11 +122,11 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
         >>> check_keys(OmegaConf.create({"model": {"a": 1}, "seed": 1, "sed": 2}), primary)
         Traceback (most recent call last):
         ...
-        ValueError: sed must be a key of this command's config; did you mean 'seed'?
+        ValueError: sed must be a key of this command's config (did you mean 'seed'?)
         >>> check_keys(OmegaConf.create({"publish": {"runs": "a"}}), primary)
         Traceback (most recent call last):
         ...
-        ValueError: publish.runs must be a key of this command's config; did you mean 'publish.run'?
+        ValueError: publish.runs must be a key of this command's config (did you mean 'publish.run'?)
     """
     # Unresolved: a file by itself lacks what its interpolations refer to.
     sections: Any = OmegaConf.to_container(primary)
@@ -145,22 +145,20 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
             found |= {f"{section}.{key!s}" for key in cfg[section] or ()}
     for key in sorted(found - known):
         beside = {name for name in known if name.count(".") == key.count(".")} - {"_self_"}
-        raise ValueError(f"{key} must be a key of this command's config; {nearest(key, beside)}")
+        raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, beside)}")
 
 
-def nearest(name: str, names: Iterable[str], *, list_all: bool = True) -> str:
-    """Suggest what a misspelt name was to be; where none is near, list all or give an empty text.
+def nearest_or_all(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was probably meant, or all where none is near, as the end of an error message.
 
     Examples:
-        >>> nearest("patiance", ["patience", "monitor"])
-        "did you mean 'patience'?"
-        >>> nearest("foo", ["patience", "monitor"])
-        'it has monitor, patience'
+        >>> nearest_or_all("patiance", ["patience", "monitor"])
+        " (did you mean 'patience'?)"
+        >>> nearest_or_all("foo", ["patience", "monitor"])
+        '; it has monitor, patience'
     """
-    found = difflib.get_close_matches(name, names := sorted(names), n=1)
-    if found:
-        return f"did you mean {found[0]!r}?"
-    return f"it has {', '.join(names)}" if list_all else ""
+    names = sorted(names)
+    return nearest(name, names) or f"; it has {', '.join(names)}"
 
 
 def option_names(target: Any) -> set[str]:
@@ -264,8 +262,8 @@ def message_of(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        choices, hint = ", ".join(error.options), nearest(name, error.options, list_all=False)
-        return f"{group} must be one of {choices}; got {name!r}{hint and f': {hint}'}"
+        choices, hint = ", ".join(error.options), nearest(name, error.options)
+        return f"{group} must be one of {choices}; got {name!r}{hint}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
     if isinstance(error, MissingMandatoryValue) and error.full_key:

@@ -49,7 +49,7 @@ def test_fit_validates_at_the_end_of_training(train_config: DictConfig, limits: 
         ),
         (
             {"max_epoch": 2},
-            "trainer.max_epoch must be an option of lightning.Trainer; did you mean 'max_epochs'",
+            "trainer.max_epoch must be an option of lightning.Trainer .did you mean 'max_epochs'",
         ),
     ],
 )
@@ -101,7 +101,7 @@ LIGHTNING = "lightning.pytorch.callbacks"
         ),
         ("callbacks.x", 3, "callbacks.x must have a _target_"),
         ("model.net.embedding.foo", 1, "model.net.embedding.foo must be an option of .*PeriodicEmbeddings"),
-        ("model.optimizer.lrr", 1, "model.optimizer.lrr must be an option of .*MuonAdamW; did you mean 'lr'"),
+        ("model.optimizer.lrr", 1, "model.optimizer.lrr must be an option of .*MuonAdamW .did you mean 'lr'"),
         ("model.scheduler.max_lr", "abc", "model.scheduler cannot be built as configured; got TypeError"),
         ("data.batchsize", 1, "did you mean 'batch_size'"),
     ],

@@ -20,8 +20,9 @@ from lightning.pytorch.callbacks import (
 )
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from canopy.entry import nearest, option_names
+from canopy.entry import nearest_or_all, option_names
 from canopy.evaluation.scores import Scores
+from canopy.table.names import nearest
 
 # Key: kind of the number, its least value. Where a list may stand, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
@@ -112,7 +113,7 @@ def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
     for key, monitor in {"objective.monitor": cfg.objective.monitor, **monitors}.items():
         if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:
             raise ValueError(
-                f"{key} must be a metric of validation; got {monitor!r}: {nearest(monitor, names)}"
+                f"{key} must be a metric of validation; got {monitor!r}{nearest_or_all(monitor, names)}"
             )
 
 
@@ -162,10 +163,8 @@ def building(key: str, config: Any) -> Iterator[None]:
         module, _, name = str(config["_target_"] if OmegaConf.is_dict(config) else "").rpartition(".")
         hint = ""
         if module in sys.modules and not hasattr(sys.modules[module], name):
-            hint = nearest(name, dir(sys.modules[module]), list_all=False)
-        raise ValueError(
-            f"{key} cannot be built as configured; got {one_line(cause)} {hint}".rstrip()
-        ) from error
+            hint = nearest(name, dir(sys.modules[module]))
+        raise ValueError(f"{key} cannot be built as configured; got {one_line(cause)}{hint}") from error
 
 
 def one_line(error: BaseException) -> str:
@@ -201,7 +200,9 @@ def check_options(key: str, config: Any) -> None:
 
 def _unknown_option(key: str, config: Any, option: str) -> ValueError:
     names = option_names(get_object(config["_target_"]))
-    return ValueError(f"{key}.{option} must be an option of {config['_target_']}; {nearest(option, names)}")
+    return ValueError(
+        f"{key}.{option} must be an option of {config['_target_']}{nearest_or_all(option, names)}"
+    )
 
 
 def find_part(error: BaseException, parts: Mapping[str, object]) -> str | None:
