@@ -123,10 +123,12 @@ def test_ours_stand_among_the_published_figures_by_accuracy(
     train("a", "experiment=mlp", n_right=90)
     published = tmp_path / "published.yaml"
     published.write_text(
-        "- {split: stratified, model: Better, accuracy: 0.95, time: 4 min, source: Someone}\n"
+        "- {split: stratified, model: Better, accuracy: 0.95, nll: 0.0568, time: 4 min, source: Someone}\n"
         "- {split: stratified, model: Worse, accuracy: 0.5, source: Someone}\n"
         "- {split: ordered, model: Elsewhere, accuracy: 0.99, source: Someone}\n"
     )
     table = as_markdown(gather(logs, recipes), published).splitlines()
-    assert [line.split(" | ")[0] for line in table[4:]] == ["| Better", "| **`mlp`**", "| Worse"]
-    assert "10 s (cpu, 2 threads)" in table[5]
+    assert table[4] == "| Better | | 0.9500 | | | 0.0568 | 4 min | Someone |"
+    assert table[5].startswith("| **`mlp`** | 1 | 0.9000 | 0.9000 | 0.9002 | 0.5000 | 10 s (cpu, 2 threads) |")
+    assert table[6] == "| Worse | | 0.5000 | | | | | Someone |"
+    assert len(table) == 7

@@ -26,6 +26,8 @@ _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
 _LEFT_OUT = "pipeline.split.left_out"
 _OURS = "this repository"
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
+# In the order of the table's columns.
+_SHOWN = ("accuracy", "macro_f1", "balanced_accuracy", "nll")
 _SPLIT_TITLES = {
     "stratified": "Two stratified draws, 20 % test: the split of the published results",
     "ordered": "The data set's first protocol: 11,340 rows train, 565,892 test",
@@ -175,8 +177,8 @@ def as_markdown(experiments: Sequence[Experiment], published: Path = Path(PUBLIS
         if split == "leave_out":
             lines += _means(ours)
         header = (
-            "| model | seeds | test accuracy | macro-F1 | training | from |\n"
-            "| --- | ---: | ---: | ---: | ---: | --- |"
+            "| model | seeds | test accuracy | macro-F1 | balanced accuracy | NLL | training | from |\n"
+            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |"
         )
         blocks.append("\n".join([f"{title}:", "", header, *lines]))
     return "\n\n".join(blocks)
@@ -190,14 +192,13 @@ def _row(experiment: Experiment) -> str:
     }
     time = f"{seconds:.0f} s ({'; '.join(sorted(kinds))})"
     where = f", {experiment.left_out} left out" if experiment.left_out else ""
-    return (
-        f"| **`{experiment.name}`**{where} | {len(experiment.runs)} | {_say(experiment.spread('accuracy'))} "
-        f"| {_say(experiment.spread('macro_f1'))} | {time} | {_OURS} |"
-    )
+    scores = [_say(experiment.spread(score)) for score in _SHOWN]
+    return _line(f"**`{experiment.name}`**{where}", len(experiment.runs), *scores, time, _OURS)
 
 
 def _published_row(row: dict[str, Any]) -> str:
-    return f"| {row['model']} | | {row['accuracy']:.4f} | | {row.get('time', '')} | {row['source']} |"
+    scores = [f"{row[score]:.4f}" if score in row else "" for score in _SHOWN]
+    return _line(row["model"], "", *scores, row.get("time", ""), row["source"])
 
 
 def _means(experiments: Sequence[Experiment]) -> list[str]:
@@ -206,14 +207,17 @@ def _means(experiments: Sequence[Experiment]) -> list[str]:
     for name in dict.fromkeys(experiment.name for experiment in experiments):
         own = [experiment for experiment in experiments if experiment.name == name]
         if len(own) > 1:
-            accuracy, macro_f1 = (
-                statistics.fmean(experiment.spread(key).mean for experiment in own)
-                for key in ("accuracy", "macro_f1")
-            )
+            means = [
+                statistics.fmean(experiment.spread(score).mean for experiment in own) for score in _SHOWN
+            ]
             lines.append(
-                f"| **`{name}`**, mean of {len(own)} | | {accuracy:.4f} | {macro_f1:.4f} | | {_OURS} |"
+                _line(f"**`{name}`**, mean of {len(own)}", "", *(f"{m:.4f}" for m in means), "", _OURS)
             )
     return lines
+
+
+def _line(*cells: object) -> str:
+    return "|".join(["", *(f" {cell} " if cell != "" else " " for cell in cells), ""])
 
 
 def _say(spread: Spread) -> str:
