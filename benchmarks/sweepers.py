@@ -24,6 +24,8 @@ import pandas as pd
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.cores import usable_cores
+
 ROOT = Path(__file__).parents[1]
 N_JOBS = 2
 
@@ -95,7 +97,7 @@ def measure(sweeper: str, seed: int, arguments: argparse.Namespace) -> None:
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT / "src"),
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // N_JOBS)),
+        "OMP_NUM_THREADS": str(max(1, usable_cores() // N_JOBS)),
     }
     start = time.time()
     with (arguments.folder / f"{name}.log").open("w") as log:

@@ -129,6 +129,8 @@ def test_ours_stand_among_the_published_figures_by_accuracy(
     )
     table = as_markdown(gather(logs, recipes), published).splitlines()
     assert table[4] == "| Better | | 0.9500 | | | 0.0568 | 4 min | Someone |"
-    assert table[5].startswith("| **`mlp`** | 1 | 0.9000 | 0.9000 | 0.9002 | 0.5000 | 10 s (cpu, 2 threads) |")
+    assert table[5].startswith(
+        "| **`mlp`** | 1 | 0.9000 | 0.9000 | 0.9002 | 0.5000 | 10 s (cpu, 2 threads) |"
+    )
     assert table[6] == "| Worse | | 0.5000 | | | | | Someone |"
     assert len(table) == 7

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from canopy.compress.compress import compress
 from canopy.compress.measure import predict
 from canopy.compress.quantize import quantize_as_they_come, quantize_with_rows
 from canopy.compress.teach import TaughtData, Teacher, ask
+from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix
@@ -75,7 +75,7 @@ def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
     by_itself = [item for name, item in variants.items() if not name.endswith("dynamic")]
     smallest = min(by_itself, key=lambda item: item["n_bytes"])
     assert report["chosen"] == smallest["name"]
-    assert [speed["n_threads"] for speed in smallest["speeds"]] == sorted({1, os.cpu_count()})
+    assert [speed["n_threads"] for speed in smallest["speeds"]] == sorted({1, usable_cores()})
     assert (tmp_path / "compression.png").read_bytes().startswith(b"\x89PNG")
 
     bundle = tmp_path / "compressed"

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from canopy.bundle.manifest import INPUT, MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
+from canopy.cores import usable_cores
 
 # What ONNX Runtime says of a file that is no graph, or one that reads files elsewhere.
 REFUSALS = (
@@ -27,7 +28,7 @@ class Scorer:
 
     Args:
         folder: The bundle.
-        n_threads: Threads of one call; 0 for one on each core.
+        n_threads: Threads of one call; 0 for one on each core that may be used.
 
     Attributes:
         manifest: What the bundle is.
@@ -68,13 +69,13 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
 
     Args:
         path: The ONNX file.
-        n_threads: Threads of one call; 0 for one on each core.
+        n_threads: Threads of one call; 0 for one on each core that may be used.
 
     Raises:
         ValueError: If it is none.
     """
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = n_threads
+    options.intra_op_num_threads = n_threads or usable_cores()
     # Between batches the threads would keep their cores busy with waiting.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:

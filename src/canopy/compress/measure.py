@@ -1,6 +1,5 @@
 """Measure graphs: what they get right, and how fast they are."""
 
-import os
 import statistics
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from onnxruntime import InferenceSession
 from canopy.bundle.manifest import INPUT, OUTPUT
 from canopy.bundle.scorer import BATCH_SIZE, open_session, run_batches
 from canopy.compress.variants import Speed
+from canopy.cores import usable_cores
 from canopy.evaluation.scores import Scores, build_metrics
 
 # Of each kind of call, spread over as many rounds, in which all graphs take turns.
@@ -68,7 +68,7 @@ def time_graphs(paths: Mapping[str, Path], rows: NDArray[np.float64]) -> dict[st
     Returns:
         Speeds of each, by name.
     """
-    threads = sorted({1, os.cpu_count() or 1})
+    threads = sorted({1, usable_cores()})
     rows = np.resize(rows, (BATCH_SIZE, rows.shape[1]))
     found = [_time_all(paths, rows, n_threads=n_threads) for n_threads in threads]
     return {name: tuple(speeds[name] for speeds in found) for name in paths}

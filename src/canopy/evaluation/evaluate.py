@@ -16,6 +16,7 @@ from canopy.files import read_json, write_json
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
+from canopy.training.environment import limit_threads
 from canopy.training.fit import instantiate_all
 from canopy.training.run_folder import METRICS, RunFolder, check_same_data
 
@@ -57,6 +58,7 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         callbacks=[*instantiate_all("callbacks", cfg.callbacks, Callback).values()],
         logger=[*instantiate_all("logger", cfg.logger, Logger).values()],
     )
+    limit_threads(trainer.num_devices)
     path = Path(cfg.output) / Path(METRICS).name
     own = path.resolve().is_relative_to(run.path.resolve())
     earlier: dict[str, Any] = read_json(path) if own and path.is_file() else {}

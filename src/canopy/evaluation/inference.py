@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from canopy.data.encoding import Encoded
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
+from canopy.training.environment import limit_threads
 from canopy.training.run_folder import RunFolder
 
 Accelerator = Literal["auto", "cpu", "gpu"]
@@ -48,6 +49,7 @@ class Predictor:
     def __init__(self, run: RunFolder, *, batch_size: int, accelerator: Accelerator = "auto") -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")
+        limit_threads()
         self.batch_size = batch_size
         self.device = choose_device(accelerator)
         model: Classifier = instantiate(run.config.model)(schema=run.schema)

@@ -15,6 +15,7 @@ import cloudpickle
 from hydra.core.singleton import Singleton
 from hydra.plugins.launcher import Launcher
 
+from canopy.cores import usable_cores
 from canopy.sweep.attributes import KILLED
 from canopy.sweep.worker import TooManyFailuresError, Worker
 
@@ -109,7 +110,7 @@ def _end_with(parent: int) -> None:
 @contextmanager
 def _thread_share(n_workers: int) -> Iterator[None]:
     """Give processes that are started in a block each their share of the cores."""
-    share = str(max(1, (os.cpu_count() or 1) // n_workers))
+    share = str(max(1, usable_cores() // n_workers))
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
     os.environ.update(dict.fromkeys((name for name in THREAD_VARIABLES if before[name] is None), share))
     try:

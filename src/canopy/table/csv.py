@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +10,7 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
+from canopy.cores import usable_cores
 from canopy.files import atomic_write
 from canopy.table.checks import check_values, first_text_line, shorten
 from canopy.table.names import nearest
@@ -137,7 +137,7 @@ def write_table(table: pa.Table, path: str | Path, *, description: str) -> None:
         return sink.getvalue()
 
     starts = range(0, table.num_rows, ROWS_PER_CHUNK)
-    n_threads = os.cpu_count() or 1
+    n_threads = usable_cores()
     with (
         atomic_write(path) as temporary,
         temporary.open("wb") as file,

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from canopy.cores import usable_cores
 from canopy.files import sha256
 
 # Their content decides what the pipeline trains, and on what.
@@ -35,10 +36,27 @@ def describe_machine() -> dict[str, Any]:
         "system": platform.platform(),
         "processor": platform.processor() or platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "n_cores": os.cpu_count(),
+        "n_cores": usable_cores(),
         "n_threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
     }
+
+
+def limit_threads(n_processes: int = 1) -> None:
+    """Give each of some processes its share of the cores, unless `OMP_NUM_THREADS` says how many threads.
+
+    By themselves, PyTorch and Lightning know the affinity mask but no CPU quota.
+
+    Args:
+        n_processes: Processes that train together on this machine.
+    """
+    if "OMP_NUM_THREADS" in os.environ:
+        return
+    n_threads = min(torch.get_num_threads(), max(1, usable_cores() // n_processes))
+    torch.set_num_threads(n_threads)
+    if n_processes > 1:
+        # Lightning starts the others.
+        os.environ["OMP_NUM_THREADS"] = str(n_threads)
 
 
 def peak_memory_mib() -> float:

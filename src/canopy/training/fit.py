@@ -36,6 +36,7 @@ from canopy.training.checks import (
 )
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
+from canopy.training.environment import limit_threads
 from canopy.training.objective import check_returns, objective_of, report_to_sweep
 from canopy.training.record import record_run, tracked_runs
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
@@ -114,6 +115,7 @@ def build_run(cfg: DictConfig) -> Run:
         trainer: Trainer = instantiate(cfg.trainer)(
             callbacks=[*callbacks.values(), HyperparameterLog(cfg)], logger=[*loggers.values()]
         )
+    limit_threads(trainer.num_devices)
     return Run(data=data, model=model, trainer=trainer, callbacks=callbacks, loggers=loggers)
 
 
