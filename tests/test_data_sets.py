@@ -1,8 +1,10 @@
 """Other tables through the same pipeline: two of scikit-learn's, and one that is drafted from its file."""
 
+import csv
 import json
 import os
 import re
+import shlex
 import shutil
 import socket
 import subprocess
@@ -16,11 +18,15 @@ from typing import Any
 import pandas as pd
 import pytest
 import requests
+import yaml
 from omegaconf import OmegaConf
 from sklearn.datasets import load_wine
 
+from canopy.quoting import write_command
 from canopy.sweep.overrides import training_values
+from canopy.table.spec import MISSING_VALUES
 from canopy.training.repeat import same_weights
+from odd_names import ODD_NAMES
 from packages import INSTALL
 
 ROOT = Path(__file__).parents[1]
@@ -251,6 +257,43 @@ def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None
     done = execute("python", "../../scripts/fetch.py", folder=folder, check=False)
     assert done.returncode == 1
     assert 'names no source to fetch it from; found none\nRun "make pull"' in done.stderr
+
+
+def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp_path: Path) -> None:
+    """No name of a column, a category or a class is read as something else."""
+    classes, (target, first, second, *numeric) = ["???", "${z}", "1e5", "$x^$"], ODD_NAMES
+    categories = [name for name in ODD_NAMES if name not in MISSING_VALUES]
+    with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(ODD_NAMES)
+        for row in range(3 * len(categories)):
+            texts = [categories[row % len(categories)], categories[-1 - row % len(categories)]]
+            numbers = [f"{(row * (index + 3)) % 7 + row % len(classes):.1f}" for index in range(len(numeric))]
+            writer.writerow([classes[row % len(classes)], *texts, *numbers])
+    options = ("--target", target, "--name", "1e5")
+    execute("python", "src/describe.py", str(tmp_path / "table.csv"), *options, folder=project)
+    folder = project / "datasets/1e5"
+    params = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(params.replace("max_epochs=50", "max_epochs=1"))
+    assert "Test accuracy" in execute("make", "repro", "DATA=1e5", folder=project).stdout
+    schema = read(folder / "data/processed/schema.json")
+    assert sorted(schema["class_values"]) == sorted(classes)
+    assert schema["numeric"] == numeric
+    assert [feature["name"] for feature in schema["categorical"]] == [first, second]
+    for feature in schema["categorical"]:
+        assert {*feature["categories"]} == {f"{feature['name']}={name}" for name in categories}
+    options = ("bundle=models/canopy", "input=data/raw/1e5.csv", "output=predicted.csv")
+    execute("python", "../../src/predict.py", *options, folder=folder)
+    assert {*pd.read_csv(folder / "predicted.csv")["label"]} <= {*classes}
+    # A run of an odd name, resumed by the command that its folder needs.
+    options = ("experiment=mlp", "trainer=cpu", "name=695e0514")
+    execute("python", "../../src/train.py", *options, "trainer.max_epochs=1", folder=folder)
+    (run,) = (folder / "logs/train/runs").glob("*_695e0514")
+    assert yaml.safe_load((run / "config.yaml").read_text())["name"] == "695e0514"
+    odd = run.rename(run.with_name("1e5, [x] 'y'"))
+    resume = shlex.split(write_command("train", resume=odd))[2:]
+    execute("python", "../../src/train.py", *resume, "trainer.max_epochs=2", folder=folder)
+    assert read(odd / "run.json")["training"]["epochs"] == 2
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue
 from canopy.files import readable
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
+from canopy.quoting import quote_texts
 from canopy.run_name import run_name
 from canopy.table.names import nearest
 
@@ -97,6 +98,8 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             hydra._internal.utils.run_and_report = lambda func: func()  # noqa: SLF001
             _check_checkout(Path(sys.argv[0]).resolve())
             refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
+            # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
+            sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
             mount_params()
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             OmegaConf.register_resolver("run_name", run_name, replace=True)

@@ -6,15 +6,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import yaml
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from omegaconf._yaml import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from canopy.params_sections import Params
+from canopy.quoting import escape
 from canopy.table.names import nearest
 
 # Hydra's name of the experiment that the section `train` describes, and of its overrides alone.
@@ -45,8 +47,10 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
             f"Commands must run in the project's folder, beside params.yaml; found none in {Path.cwd()}"
         )
     try:
-        content = OmegaConf.load(path)
-    except (YAMLError, UnicodeError) as error:
+        # Plain YAML, as DVC reads it: `???` and `${...}` are texts there.
+        loaded = yaml.load(path.read_text(encoding="utf-8"), get_yaml_loader())  # noqa: S506 - a safe loader
+        content = OmegaConf.create(escape(loaded)) if isinstance(loaded, dict) else None
+    except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(
             f"params.yaml must be YAML in UTF-8; found {' '.join(str(error).split())}"
         ) from error

@@ -39,9 +39,11 @@ def run_name(
         'mlp_seed-1'
         >>> run_name("wide net", "mlp", ["seed=1"])
         'wide-net'
+        >>> run_name("???", "mlp", [])
+        'run'
     """
     if name is not None:
-        return _clean(str(name))[:MAX_LENGTH]
+        return _clean(str(name))[:MAX_LENGTH] or "run"
     told = [text for text in as_typed(overrides) if not text.startswith((*BOOKKEEPING, "experiment="))]
     parts = [_clean(shorten_override(text)) for text in told]
     first = _clean((own_experiment if experiment == TRAIN_EXPERIMENT else experiment) or "run")

@@ -1,3 +1,6 @@
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,6 +8,7 @@ from sklearn import metrics as sklearn_metrics
 
 from canopy.evaluation.confusion_plot import draw_confusion
 from canopy.evaluation.scores import Scores, build_metrics
+from odd_names import ODD_NAMES
 
 NAMES = ("Apple", "Pear", "Plum/Damson")
 
@@ -119,3 +123,12 @@ def test_the_picture_shows_counts_and_shares() -> None:
     for axes in figure.axes:
         assert [label.get_text() for label in axes.get_xticklabels()] == list(NAMES)
     assert [label.get_text() for label in counts.get_yticklabels()] == list(NAMES)
+
+
+def test_confusion_plot_takes_class_names_as_they_stand(tmp_path: Path) -> None:
+    names = tuple(ODD_NAMES)
+    scores = Scores(class_names=names, confusion=np.eye(len(names), dtype=np.int64), nll=0.0, ece=0.0)
+    # In a font of ours or not: characters without a sign in it are no mistake.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        draw_confusion(scores, title="test").savefig(tmp_path / "plot.png", dpi=20)

@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 import pytest
 import yaml
+from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.sweep.claim import Claims
@@ -343,3 +344,13 @@ def test_other_directions_are_refused(tmp_path: Path) -> None:
     run(tmp_path, *options)
     output = run(tmp_path, *options, "hydra.sweeper.direction=maximize", check=False)
     assert "must have the sweep's directions ('maximize',); found ('minimize',)" in output
+
+
+def test_quoted_choices_reach_the_job_as_texts(tmp_path: Path) -> None:
+    """Optuna holds them without their quotes."""
+    choices = ("1e5", "x,y", "on", "true", "a b", "it's", "${z}")
+    written = ",".join(f'"{text}"' for text in choices).replace("$", "\\$")
+    options = ["hydra.sweeper.n_jobs=1", "hydra/sweeper/sampler=grid", f"returns=choice({written},2)"]
+    run(tmp_path, *options, "hydra.output_subdir=.hydra")
+    configs = [OmegaConf.load(path) for path in (tmp_path / "sweep").glob("*/.hydra/config.yaml")]
+    assert sorted((config.returns for config in configs), key=str) == sorted([*choices, 2], key=str)

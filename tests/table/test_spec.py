@@ -5,6 +5,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.table.names import match_columns
 from canopy.table.spec import TableSpec
+from odd_names import ODD_NAMES
 
 
 def test_columns_stand_in_the_tables_order(small_spec: TableSpec) -> None:
@@ -53,6 +54,10 @@ def test_a_repeated_name_is_refused(small_params: DictConfig, change: dict, mess
             "table.text.land.categories in",
         ),
         (
+            {"text": {"land": {"meaning": "", "categories": {1e5: "many"}}}},
+            "of table.text.land.categories in quotes where they are no integers; got 100000.0",
+        ),
+        (
             {"text": {"land": {"meaning": "", "categories": {"?": "nowhere"}}}, "missing_values": ["?"]},
             "must give no missing value in table.text.land.categories; found '?'",
         ),
@@ -80,6 +85,13 @@ def test_patterns_choose_in_the_tables_order() -> None:
     names = ["a1", "a2", "b"]
     assert match_columns(names, ["b", "a?"]) == ["a1", "a2", "b"]
     assert match_columns(names, []) == []
+
+
+@pytest.mark.parametrize("name", [name for name in ODD_NAMES if name != "*"])
+def test_match_columns_prefers_the_column_of_that_name(name: str) -> None:
+    names = [*ODD_NAMES, "abc", "x"]
+    assert match_columns(names, [name]) == [name]
+    assert match_columns(names, ["*"]) == names
 
 
 def test_a_pattern_without_a_match_names_the_nearest_column() -> None:

@@ -27,6 +27,7 @@ from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix, check_run
 from canopy.files import atomic_folder, check_place, read_json, readable, sha256
 from canopy.prepare.normalization import load_normalization
+from canopy.quoting import write_command
 from canopy.table.kept import kept_table
 from canopy.table.raw import read_raw_table
 from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
@@ -129,7 +130,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
 
 def read_metrics(path: Path, run: RunFolder) -> dict[str, Any]:
     """Read the scores of a run; the bundle needs the temperature among them."""
-    way_out = f'run "python src/evaluate.py run={readable(run.path)}"'
+    way_out = f'run "{write_command("evaluate", run=readable(run.path))}"'
     metrics: dict[str, Any] = read_json(path, way_out=way_out)
     try:
         for split in ("val", "test"):

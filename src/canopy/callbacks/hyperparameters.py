@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 from omegaconf import DictConfig, OmegaConf
@@ -96,7 +97,7 @@ def describe_config(config: DictConfig) -> str:
     values = resolve(config)
     assert isinstance(values, dict)
     ordered = sorted(values, key=lambda name: name == "pipeline")
-    text = OmegaConf.to_yaml(OmegaConf.create({name: values[name] for name in ordered}))
+    text = yaml.safe_dump({name: values[name] for name in ordered}, sort_keys=False, allow_unicode=True)
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 

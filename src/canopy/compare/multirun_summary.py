@@ -12,6 +12,7 @@ from canopy.compare.listing import summarize_runs
 from canopy.compare.runs import ListedRun, find_runs, run_folders
 from canopy.compare.spread import result_columns, varying_keys
 from canopy.files import readable, write_text
+from canopy.quoting import write_command
 
 SUMMARY = "summary.csv"
 SEED = "seed"
@@ -37,8 +38,8 @@ class MultirunSummary(Callback):
         text = summarize_runs(runs, keys=keys, columns=() if keys else columns)
         sys.stdout.write(
             f"\n{text}\n\nAll digits: {readable(folder / SUMMARY)}\nWith test scores:\n"
-            f"  python src/evaluate.py run={readable(folder)}\n"
-            f"  python src/runs.py {readable(folder)} --summary\n"
+            f"  {write_command('evaluate', run=readable(folder))}\n"
+            f"  {write_command('runs', readable(folder), '--summary')}\n"
         )
 
 

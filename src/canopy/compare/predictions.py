@@ -8,6 +8,7 @@ import pyarrow.parquet
 from numpy.typing import NDArray
 
 from canopy.compare.runs import ListedRun
+from canopy.quoting import write_command
 from canopy.training.run_folder import METRICS
 
 PREDICTIONS = "evaluation/predictions_{split}.parquet"
@@ -37,7 +38,7 @@ def load_evaluation(run: ListedRun, *, split: str) -> Evaluation:
         ValueError: If a file of the run is damaged, or the predictions are not those of the scores.
     """
     path = run.path / PREDICTIONS.format(split=split)
-    again = f'run "python src/evaluate.py run={run.path}"'
+    again = f'run "{write_command("evaluate", run=run.path)}"'
     scores = run.metrics.get(split)
     # The config is read here too, so that a comparison never leaves out what it cannot read.
     if not run.config or run.problems:

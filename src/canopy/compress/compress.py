@@ -30,6 +30,7 @@ from canopy.evaluation.scores import Scores
 from canopy.files import atomic_folder, check_place, readable, sha256, write_json
 from canopy.params import check_params
 from canopy.prepare.normalization import load_normalization
+from canopy.quoting import write_command
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
 from canopy.training.console import say_once
@@ -145,7 +146,7 @@ def read_bundle(folder: Path, run: RunFolder) -> Manifest:
     if found != name or manifest.data != run.schema.sha256:
         raise ValueError(
             f"{folder} must be the bundle of the run {name}; found that of {found}: make it with "
-            f'"python src/export.py run={readable(run.path)} output={folder}"'
+            f'"{write_command("export", run=readable(run.path), output=folder)}"'
         )
     if manifest.compression is not None:
         raise ValueError(

@@ -31,8 +31,9 @@ def draw_confusion(scores: Scores, *, title: str) -> Figure:
     left.set_ylabel("True class")
     for axes in (left, right):
         axes.set_xlabel("Predicted class")
-        axes.set_xticks(range(n_classes), scores.class_names, rotation=40, ha="right")
-        axes.set_yticks(range(n_classes), scores.class_names)
+        # A name with two dollar signs is no formula.
+        axes.set_xticks(range(n_classes), scores.class_names, rotation=40, ha="right", parse_math=False)
+        axes.set_yticks(range(n_classes), scores.class_names, parse_math=False)
     figure.suptitle(f"{title}: accuracy {scores.accuracy:.4f}, macro-F1 {scores.macro_f1:.4f}")
     return figure
 

@@ -1,6 +1,5 @@
 """What a trial changed in the config: the overrides of its command, and which of them are the choice made."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from optuna.trial import FrozenTrial
 
 from canopy.compare.keys import flatten
 from canopy.params import parse_train_overrides
+from canopy.quoting import write_choice, write_command
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
 from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
 
@@ -61,7 +61,8 @@ def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
     if commands:
         return [str(override) for override in commands[0]["overrides"]]
     fixed = {key: value for key, value in trial.user_attrs.items() if key not in TRIAL_ATTRIBUTES}
-    return [f"{key}={_write(value)}" for key, value in {**fixed, **trial.params}.items()]
+    written = [f"{key}={'null' if value is None else value}" for key, value in fixed.items()]
+    return [*written, *(write_choice(key, value) for key, value in trial.params.items())]
 
 
 def start_overrides(run: RunFolder | None, overrides: Sequence[str]) -> list[str]:
@@ -87,8 +88,8 @@ def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
 def repeating_command(trial: FrozenTrial, *, project: Path = Path()) -> str:
     """Give the command that trains a trial once more: from its run's folder if that is there."""
     if run_of(trial, project=project):
-        return f"python src/train.py repeat={shlex.quote(trial.user_attrs[RUN])}"
-    return shlex.join(["python", "src/train.py", *trial_overrides(trial, project=project)])
+        return write_command("train", repeat=trial.user_attrs[RUN])
+    return write_command("train", *trial_overrides(trial, project=project))
 
 
 def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str] = ()) -> Choice:
@@ -185,10 +186,3 @@ def _set(values: dict[str, Any], key: str, value: Any) -> None:
             child = values[part] = {}
         values = child
     values[last] = value
-
-
-def _write(value: Any) -> str:
-    """Write a value in Hydra's grammar; texts are parts of overrides already."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(value)

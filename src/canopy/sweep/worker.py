@@ -20,6 +20,7 @@ from optuna.trial import TrialState
 
 from canopy.compare.keys import flatten
 from canopy.files import read_json, readable
+from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS
 from canopy.sweep.claim import Claims, counts, signs_of_life
@@ -97,7 +98,7 @@ class Worker:
                     signs.enter_context(signs_of_life(trial))
                     # The launcher numbers its jobs itself, from the first one on.
                     subdir = re.sub(r"\$\{hydra[.:]job\.num\}", str(trial.number), template)
-                    overrides.append([*self._overrides(trial), f"hydra.sweep.subdir={_quoted(subdir)}"])
+                    overrides.append([*self._overrides(trial), f"hydra.sweep.subdir={quote_value(subdir)}"])
                 jobs = launcher.launch(overrides, initial_job_idx=batch[0].number)
             too_many = None
             for trial, job in zip(batch, jobs, strict=True):
@@ -141,11 +142,13 @@ class Worker:
             STUDY_VARIABLE: plan.study_name,
             TRIAL_VARIABLE: str(trial.number),
         }
+        written = {key: f"{key}={value}" for key, value in {**branch_values, **plan.fixed}.items()}
+        written |= {key: write_choice(key, value) for key, value in trial.params.items()}
         return [
-            *(f"{key}={value}" for key, value in {**branch_values, **trial.params, **plan.fixed}.items()),
+            *written.values(),
             *plan.fixed_overrides,
-            f"hydra.sweep.dir={_quoted(str(self.folder))}",
-            *(f"+hydra.job.env_set.{name}={_quoted(value)}" for name, value in variables.items()),
+            write_override("hydra.sweep.dir", str(self.folder)),
+            *(write_override(f"+hydra.job.env_set.{name}", value) for name, value in variables.items()),
         ]
 
     def _finish(self, trial: optuna.Trial, job: JobReturn) -> None:
@@ -233,9 +236,3 @@ def _custom_search_space(plan: Plan) -> Callable[[Mapping[str, Any], optuna.Tria
         {"_target_": plan.custom_search_space, "_partial_": True}
     )
     return made
-
-
-def _quoted(text: str) -> str:
-    """Write a text as a value of an override, whatever signs it has."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

@@ -1,6 +1,5 @@
 """Draft the `params.yaml` of a table from its file, for a person to correct."""
 
-import json
 import math
 import re
 import shutil
@@ -15,6 +14,7 @@ import pyarrow.csv
 
 from canopy.files import atomic_folder, sha256
 from canopy.params_sections import Table
+from canopy.quoting import yaml_text
 from canopy.table.checks import shorten
 from canopy.table.csv import check_header, read_columns
 from canopy.table.names import nearest
@@ -89,8 +89,7 @@ def draft_data_set(path: Path, *, target: str, name: str, missing_values: Sequen
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    # JSON's texts are YAML's texts.
-    environment.filters["text"] = lambda value: json.dumps(value, ensure_ascii=False)
+    environment.filters["text"] = yaml_text
     template = environment.get_template("params.yaml.jinja")
     with atomic_folder(folder) as new:
         (new / "data/raw").mkdir(parents=True)
@@ -145,7 +144,7 @@ def describe(path: Path, *, target: str, missing_values: Sequence[str]) -> Draft
         if not categories:
             draft.ignored[name] = "no value in any row"
         elif len(categories) > MAX_CATEGORIES:
-            example = shorten(json.dumps(categories[0], ensure_ascii=False), length=40)
+            example = shorten(yaml_text(categories[0]), length=40)
             draft.ignored[name] = f"{len(categories):,} different texts, such as {example}"
         else:
             draft.text[name] = (categories, column.null_count > 0)

@@ -10,7 +10,8 @@ def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
 
     Args:
         names: Columns to choose from.
-        patterns: Exact names, or patterns with `*`, `?` and `[...]`.
+        patterns: Exact names or, where no column has that name, patterns with `*`, `?` and `[...]`; `*` is
+            all columns.
 
     Returns:
         The columns that match, in the order of `names`.
@@ -21,10 +22,13 @@ def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
     Examples:
         >>> match_columns(["Slope", "Soil_Type1", "Soil_Type2"], ["Soil_Type*"])
         ['Soil_Type1', 'Soil_Type2']
+        >>> match_columns(["abc", "???"], ["???"])
+        ['???']
     """
     chosen: set[str] = set()
     for pattern in patterns:
-        matches = {name for name in names if fnmatchcase(name, pattern)}
+        exact = pattern in names and pattern != "*"
+        matches = {pattern} if exact else {name for name in names if fnmatchcase(name, pattern)}
         if not matches:
             raise ValueError(
                 f"Each name or pattern must match a column; found {pattern!r}, which matches none"

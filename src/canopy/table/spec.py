@@ -160,6 +160,11 @@ def _values(values: "DictConfig", key: str) -> dict[Any, str]:
                 f"params.yaml must put the keys of {key} in quotes where they are words; found yes, no, on, "
                 f"off, true or false, which YAML reads as {value}"
             )
+        if isinstance(value, float):
+            raise ValueError(
+                f"params.yaml must put the keys of {key} in quotes where they are no integers; got {value}, "
+                'which may be written otherwise in the table, as "1e5" for 100000.0'
+            )
     return {value: str(name) for value, name in values.items()}
 
 

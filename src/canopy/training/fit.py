@@ -2,7 +2,6 @@
 
 import logging
 import os
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,6 +24,7 @@ from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.entry import MISTAKES
 from canopy.files import check_place, readable, write_json
+from canopy.quoting import write_command
 from canopy.training.checks import (
     building,
     check_callback,
@@ -211,7 +211,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
                 record["status"] = "pruned" if report.pruned else "finished"
     except TrainingStopped as stop:
         log.warning("Training was %s and its state saved; resume it with:", stop)
-        log.warning("  python %s resume=%s", sys.argv[0], readable(folder))
+        log.warning("  %s", write_command("train", resume=readable(folder)))
         raise SystemExit(128 + stop.signal_number) from stop
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):

@@ -1,0 +1,156 @@
+"""Write texts so that YAML, OmegaConf, Hydra's command line and the shell read them as they stand."""
+
+import os
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
+from hydra.errors import HydraException
+
+# Options of the commands that are names or paths: what is typed for them is a text, never a number or a list.
+TEXT_OPTIONS = frozenset(
+    {
+        "bundle",
+        "hydra.run.dir",
+        "hydra.sweep.dir",
+        "hydra.sweeper.storage",
+        "hydra.sweeper.study_name",
+        "input",
+        "metrics",
+        "name",
+        "output",
+        "plot",
+        "publish.report",
+        "publish.run",
+        "repeat",
+        "report",
+        "resume",
+        "run",
+        "run_folder",
+    }
+)
+
+
+def yaml_text(text: str) -> str:
+    r"""Write a text as a YAML scalar, on one line.
+
+    Examples:
+        >>> print(yaml_text("1e5"), yaml_text("it's"), yaml_text("a\nb"))
+        "1e5" "it's" "a\nb"
+    """
+    written: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
+    return written.rstrip("\n")
+
+
+def escape(content: Any) -> Any:
+    r"""Make texts into config values that resolve to them; `???` and `${...}` have a meaning there.
+
+    Args:
+        content: A text, or lists and mappings with texts in them, whose keys OmegaConf takes as they are.
+
+    Examples:
+        >>> print(escape("???"), escape({"${z}": ["${z}", 1]}))
+        \??? {'${z}': ['\\${z}', 1]}
+    """
+    if isinstance(content, dict):
+        return {key: escape(value) for key, value in content.items()}
+    if isinstance(content, list):
+        return [escape(value) for value in content]
+    if not isinstance(content, str):
+        return content
+    if re.fullmatch(r"\\*\?\?\?", content):
+        return f"\\{content}"
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", content)
+
+
+def quote_value(value: str) -> str:
+    """Put a config value, whose `${...}` are resolved, between quotes of Hydra's grammar."""
+    return QuotedString(text=value, quote=Quote.single).with_quotes()
+
+
+def write_override(key: str, text: str) -> str:
+    r"""Write an override that gives a key a text, in Hydra's grammar.
+
+    Examples:
+        >>> print(write_override("run", "models/trained"), write_override("name", "1e5"))
+        run=models/trained name='1e5'
+    """
+    value = escape(text)
+    if not re.fullmatch(r"[\w./-]+", value, re.ASCII) or _parse(f"{key}={value}") != value:
+        value = quote_value(value)
+    return f"{key}={value}"
+
+
+def write_choice(key: str, value: Any) -> str:
+    """Write an override with a value that a sweep has drawn.
+
+    Optuna holds choices without their quotes, and lists, mappings and interpolations as texts of overrides.
+
+    Examples:
+        >>> [write_choice("a", value) for value in (0.1, True, None, "tabm", "[8, 8]", "1e5", "a,b")]
+        ['a=0.1', 'a=true', 'a=null', 'a=tabm', 'a=[8, 8]', "a='1e5'", "a='a,b'"]
+    """
+    if value is None or isinstance(value, bool):
+        return f"{key}={'null' if value is None else str(value).lower()}"
+    if isinstance(value, str) and not isinstance(_parse(f"{key}={value}"), str | list | dict):
+        return f"{key}={quote_value(value)}"
+    return f"{key}={value}"
+
+
+def write_command(script: str, *words: str, **texts: str | Path) -> str:
+    """Write a command of this checkout that works when it is pasted into a shell in the working folder.
+
+    Args:
+        script: Name of the script in `src/`, without the suffix.
+        words: Further words of the command line.
+        texts: Overrides by key.
+    """
+    path = Path(__file__).resolve().parents[1] / f"{script}.py"
+    relative = os.path.relpath(path)
+    shown = str(path) if relative.count("..") > 2 else relative
+    overrides = (write_override(key, str(text)) for key, text in texts.items())
+    return shlex.join(["python", shown, *words, *overrides])
+
+
+def quote_texts(words: Sequence[str], *, multirun: bool = False) -> list[str]:
+    r"""Quote what a command line gives for `TEXT_OPTIONS` where Hydra would read something else than it says.
+
+    Args:
+        words: Words of the command line.
+        multirun: Whether a comma separates the values of several runs.
+
+    Examples:
+        >>> quote_texts(["name=695e0514", "run=my, runs (old)", "name=null", "seed=1", "name='quoted'"])
+        ["name='695e0514'", "run='my, runs (old)'", 'name=null', 'seed=1', "name='quoted'"]
+        >>> quote_texts(["name=1e5,b", "run=choice(a,b)"], multirun=True)
+        ["name='1e5',b", 'run=choice(a,b)']
+    """
+    return [_quote(word, multirun=multirun) for word in words]
+
+
+def _quote(word: str, *, multirun: bool) -> str:
+    key, sign, value = word.partition("=")
+    if not sign or key not in TEXT_OPTIONS or value in ("", "null") or "${" in value:
+        return word
+    if multirun and ("," in value or "(" in value):
+        if re.search(r"[\"'\[\](){}]", value):
+            return word
+        pieces = [_quote(f"{key}={piece}", multirun=False) for piece in value.split(",")]
+        return f"{key}={','.join(piece.partition('=')[2] for piece in pieces)}"
+    if isinstance(_parse(word), str):
+        return word
+    return f"{key}={quote_value(value)}"
+
+
+def _parse(word: str) -> Any:
+    """Read an override's value as Hydra does; None if it cannot."""
+    try:
+        override = OverridesParser.create().parse_override(word)
+    except HydraException:
+        return None
+    return None if override.is_sweep_override() else override.value()
