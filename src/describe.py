@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.table.draft import draft_data_set
+from canopy.table.draft import DATA_SETS, draft_data_set
 
 
 def main() -> None:
@@ -28,6 +28,10 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     try:
+        if not DATA_SETS.is_dir():
+            raise FileNotFoundError(
+                f"Commands must run in the project's folder, beside {DATA_SETS}; found none in {Path.cwd()}"
+            )
         folder = draft_data_set(
             arguments.table,
             target=arguments.target,

@@ -14,7 +14,7 @@ from canopy.training.run_folder import RunFolder
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
-@entry_point("evaluate")
+@entry_point("evaluate", in_project=False)
 def main(cfg: DictConfig) -> None:
     if next(run_folders(Path(cfg.run)), None) is None:
         RunFolder(cfg.run)

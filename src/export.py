@@ -11,7 +11,7 @@ from canopy.training.run_folder import RunFolder
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
-@entry_point("export")
+@entry_point("export", in_project=False)
 def main(cfg: DictConfig) -> None:
     run = RunFolder(cfg.run)
     # Here, so that a mistake is told without waiting for torch.

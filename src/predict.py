@@ -12,7 +12,7 @@ from canopy.evaluation.predict import predict
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
-@entry_point("predict")
+@entry_point("predict", in_project=False)
 def main(cfg: DictConfig) -> None:
     predict(cfg)
 

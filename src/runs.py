@@ -13,13 +13,15 @@ import sys
 from pathlib import Path
 
 from canopy.compare.listing import Form, list_runs, summarize_runs
-from canopy.compare.runs import find_runs
+from canopy.compare.runs import check_logs, find_runs
 
 
 def main() -> None:
     arguments = parse(sys.argv[1:])
     form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
     try:
+        if not arguments.folders:
+            check_logs(arguments.logs)
         runs = find_runs(arguments.folders, logs=arguments.logs)
         if arguments.summary or arguments.group:
             text = summarize_runs(

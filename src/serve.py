@@ -13,7 +13,7 @@ from canopy.entry import entry_point
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
-@entry_point("serve")
+@entry_point("serve", in_project=False)
 def main(cfg: DictConfig) -> None:
     # Here, so that help does not wait for them.
     from canopy.serve.server import serve

@@ -48,12 +48,69 @@ def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> N
     assert "Traceback" not in done.stderr
 
 
-def test_another_folder_is_told_from_the_project(tmp_path: Path) -> None:
-    done = run(str(ROOT / "src/train.py"), folder=tmp_path)
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["src/train.py"], "run in the project's folder, beside params.yaml; found none in {}"),
+        (
+            ["src/experiments.py"],
+            "run in the project's folder, beside params.yaml; found none in {}",
+        ),
+        (
+            ["src/describe.py", "a.csv", "--target", "b"],
+            "run in the project's folder, beside datasets; found none in {}",
+        ),
+        (
+            ["src/runs.py"],
+            "Runs must be in logs/train of a project; found no such folder in {}: change to the "
+            "project's folder, train a run, or name runs or --logs",
+        ),
+        (
+            ["src/compare.py", "a", "b"],
+            "a must be a run's folder, or the name of one in {}/logs/train; found none: "
+            '"python src/runs.py" lists them',
+        ),
+    ],
+)
+def test_command_outside_a_project_is_refused(words: list[str], message: str, tmp_path: Path) -> None:
+    done = run(str(ROOT / words[0]), *words[1:], folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("Error: ")
+    assert done.stderr.endswith(f"{message.format(tmp_path)}\n")
+    assert done.stderr.count("\n") == 1
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_runs_of_a_new_project_are_none(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").touch()
+    (tmp_path / "logs").mkdir()
+    done = run(str(ROOT / "src/runs.py"), folder=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "Nothing to list: there are no runs yet\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["input=my", "file.csv"], "got 'file.csv': quote blanks, as 'input=my file.csv'"),
+        (["input", "=", "file.csv"], "got 'input': write it without blanks"),
+        (
+            ["batch_size=(8"],
+            "in Hydra's grammar; got 'batch_size=(8' (extraneous input",
+        ),
+    ],
+)
+def test_words_that_are_no_overrides_get_a_hint(words: list[str], message: str) -> None:
+    done = run("src/predict.py", "run=models/trained", *words)
     assert done.returncode == 1
-    assert done.stderr == (
-        f"Error: Commands must run in the project's folder, beside params.yaml; found none in {tmp_path}\n"
-    )
+    assert done.stderr.startswith("Error: Each argument must be key=value")
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["2024", "1e5", "on", "my (old), [run]"])
+def test_path_options_are_texts(name: str, tmp_path: Path) -> None:
+    done = run(str(ROOT / "src/predict.py"), f"run={name}", "input=a", "output=b", folder=tmp_path)
+    assert f"Error: A run folder must hold config.yaml; found none in {name}: " in done.stderr
 
 
 def test_a_linked_environment_is_refused(tmp_path: Path) -> None:

@@ -227,6 +227,26 @@ def check_columns(folder: Path, project: Path) -> None:
     assert set(re.findall(r"[\w./]+\.json", compared)) <= {"reports/headline.json"}
 
 
+def check_elsewhere(folder: Path, elsewhere: Path) -> None:
+    """Commands that take paths do the same outside the project, and leave only what they are asked for."""
+    elsewhere.mkdir()
+    project, run = folder.parents[1], f"run={folder}/models/trained"
+    table = folder / "data/raw/rows, [1].csv"
+    shutil.copy(next(table.parent.glob("*.csv")), table)
+    for script, *options in (
+        ("evaluate", run, "output=scores"),
+        ("export", run, "metrics=scores/metrics.json", "output=bundle"),
+        ("predict", run, f"input={table}", "output=by run.csv"),
+        ("predict", "bundle=bundle", f"input={table}", "output=by bundle.csv"),
+    ):
+        execute("python", f"{project}/src/{script}.py", *options, folder=elsewhere)
+    assert read(elsewhere / "scores/metrics.json") == read(folder / "reports/metrics.json")
+    names = ("by run.csv", "by bundle.csv")
+    predicted, again = (pd.read_csv(elsewhere / name)["label"].to_list() for name in names)
+    assert predicted == again
+    assert {path.name for path in elsewhere.iterdir()} == {"scores", "bundle", *names}
+
+
 @pytest.fixture(scope="module")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     frame = load_wine(as_frame=True).frame
@@ -263,11 +283,12 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     """No name of a column, a category or a class is read as something else."""
     classes, (target, first, second, *numeric) = ["???", "${z}", "1e5", "$x^$"], ODD_NAMES
     categories = [name for name in ODD_NAMES if name not in MISSING_VALUES]
+    halves = {first: categories[::2], second: categories[1::2]}
     with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(ODD_NAMES)
-        for row in range(3 * len(categories)):
-            texts = [categories[row % len(categories)], categories[-1 - row % len(categories)]]
+        for row in range(2 * len(categories)):
+            texts = [half[row % len(half)] for half in halves.values()]
             numbers = [f"{(row * (index + 3)) % 7 + row % len(classes):.1f}" for index in range(len(numeric))]
             writer.writerow([classes[row % len(classes)], *texts, *numbers])
     options = ("--target", target, "--name", "1e5")
@@ -281,10 +302,8 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     assert schema["numeric"] == numeric
     assert [feature["name"] for feature in schema["categorical"]] == [first, second]
     for feature in schema["categorical"]:
-        assert {*feature["categories"]} == {f"{feature['name']}={name}" for name in categories}
-    options = ("bundle=models/canopy", "input=data/raw/1e5.csv", "output=predicted.csv")
-    execute("python", "../../src/predict.py", *options, folder=folder)
-    assert {*pd.read_csv(folder / "predicted.csv")["label"]} <= {*classes}
+        assert {*feature["categories"]} == {f"{feature['name']}={name}" for name in halves[feature["name"]]}
+    check_elsewhere(folder, tmp_path / "my (other), folder")
     # A run of an odd name, resumed by the command that its folder needs.
     options = ("experiment=mlp", "trainer=cpu", "name=695e0514")
     execute("python", "../../src/train.py", *options, "trainer.max_epochs=1", folder=folder)

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import tempfile
 import traceback
 import warnings
 from collections.abc import Callable, Iterable
@@ -19,10 +20,10 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from canopy.files import readable
+from canopy.files import PARAMS, readable
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
-from canopy.quoting import quote_texts
+from canopy.quoting import check_words, quote_texts
 from canopy.run_name import run_name
 from canopy.table.names import nearest
 
@@ -59,11 +60,13 @@ MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
 LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
 
 
-def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
+def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task], Callable[[], None]]:
     """Make a function the command of its script: composed config in, log file and exit code out.
 
     Args:
         config_name: Primary config in `configs/`, without the suffix.
+        in_project: Whether the command needs `params.yaml` in the working folder. Those that take a run or a
+            bundle by its path do not.
 
     Returns:
         A decorator like `hydra.main`. A user's mistake ends the command with its message alone, since
@@ -100,7 +103,10 @@ def entry_point(config_name: str) -> Callable[[Task], Callable[[], None]]:
             refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
-            mount_params()
+            check_words(sys.argv[1:])
+            if in_project:
+                mount_params()
+            OmegaConf.register_resolver("log_folder", _log_folder, replace=True)
             OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
             OmegaConf.register_resolver("run_name", run_name, replace=True)
             hydra_main()
@@ -197,6 +203,12 @@ def _run_folder(resume: str | None, default: str) -> str:
     except MISTAKES as error:
         # Where it needs the folder, Hydra would tell a person's mistake as a defect, with a traceback.
         raise SystemExit(f"Error: {message_of(error)}") from error
+
+
+@functools.cache
+def _log_folder() -> str:
+    """Give the folder for logs: in a project `logs`, elsewhere a temporary one."""
+    return "logs" if Path(PARAMS).is_file() else tempfile.mkdtemp(prefix="canopy-")
 
 
 def _log_warning(

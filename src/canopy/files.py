@@ -15,6 +15,9 @@ from typing import Any
 
 from canopy.swap import swap_in
 
+# Marks the folder of a project, or of a data set.
+PARAMS = "params.yaml"
+
 # What is being written, and the file by whose lock its writer is known to be alive.
 TEMPORARY = ".tmp"
 LOCK = "lock"

@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf._yaml import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
+from canopy.files import PARAMS
 from canopy.params_sections import Params
 from canopy.quoting import escape
 from canopy.table.names import nearest
@@ -41,7 +42,23 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
         ValueError: If the file is not YAML, a section is missing, a path is not one word to a shell, or
             `train.overrides` are no overrides.
     """
-    path = Path(folder) / "params.yaml"
+    content, provider = load_params(folder), str(Path(folder) / PARAMS)
+    ConfigStore.instance().store(name="params", node=content, provider=provider, replace=True)
+    mount_train(content, folder)
+    return content
+
+
+def load_params(folder: str | Path = ".") -> DictConfig:
+    """Read `params.yaml`, unchecked but for its sections.
+
+    Args:
+        folder: The project's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is not YAML, a section is missing, or a path is not one word to a shell.
+    """
+    path = Path(folder) / PARAMS
     if not path.is_file():
         raise FileNotFoundError(
             f"Commands must run in the project's folder, beside params.yaml; found none in {Path.cwd()}"
@@ -70,8 +87,6 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
                 f"params.yaml: paths.{key} must be one word to a shell; got {value!r}: "
                 "use letters, digits, /, ., _ and -"
             )
-    ConfigStore.instance().store(name="params", node=content, provider=str(path), replace=True)
-    mount_train(content, folder)
     return content
 
 

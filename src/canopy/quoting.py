@@ -5,12 +5,12 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
-from hydra.errors import HydraException
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
 
 # Options of the commands that are names or paths: what is typed for them is a text, never a number or a list.
 TEXT_OPTIONS = frozenset(
@@ -69,8 +69,10 @@ def escape(content: Any) -> Any:
 
 
 def quote_value(value: str) -> str:
-    """Put a config value, whose `${...}` are resolved, between quotes of Hydra's grammar."""
-    return QuotedString(text=value, quote=Quote.single).with_quotes()
+    """Put a config value, whose `${...}` are resolved, in quotes of Hydra's grammar; a shell's are single."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text=value, quote=Quote.double).with_quotes()
 
 
 def write_override(key: str, text: str) -> str:
@@ -78,7 +80,7 @@ def write_override(key: str, text: str) -> str:
 
     Examples:
         >>> print(write_override("run", "models/trained"), write_override("name", "1e5"))
-        run=models/trained name='1e5'
+        run=models/trained name="1e5"
     """
     value = escape(text)
     if not re.fullmatch(r"[\w./-]+", value, re.ASCII) or _parse(f"{key}={value}") != value:
@@ -93,7 +95,7 @@ def write_choice(key: str, value: Any) -> str:
 
     Examples:
         >>> [write_choice("a", value) for value in (0.1, True, None, "tabm", "[8, 8]", "1e5", "a,b")]
-        ['a=0.1', 'a=true', 'a=null', 'a=tabm', 'a=[8, 8]', "a='1e5'", "a='a,b'"]
+        ['a=0.1', 'a=true', 'a=null', 'a=tabm', 'a=[8, 8]', 'a="1e5"', 'a="a,b"']
     """
     if value is None or isinstance(value, bool):
         return f"{key}={'null' if value is None else str(value).lower()}"
@@ -126,11 +128,42 @@ def quote_texts(words: Sequence[str], *, multirun: bool = False) -> list[str]:
 
     Examples:
         >>> quote_texts(["name=695e0514", "run=my, runs (old)", "name=null", "seed=1", "name='quoted'"])
-        ["name='695e0514'", "run='my, runs (old)'", 'name=null', 'seed=1', "name='quoted'"]
+        ['name="695e0514"', 'run="my, runs (old)"', 'name=null', 'seed=1', "name='quoted'"]
         >>> quote_texts(["name=1e5,b", "run=choice(a,b)"], multirun=True)
-        ["name='1e5',b", 'run=choice(a,b)']
+        ['name="1e5",b', 'run=choice(a,b)']
     """
     return [_quote(word, multirun=multirun) for word in words]
+
+
+def check_words(words: Sequence[str]) -> None:
+    """Refuse words of a command line that are no overrides, with the quotes that they probably lack.
+
+    Raises:
+        ValueError: If there is one.
+
+    Examples:
+        >>> check_words(["run=models/trained", "input=my", "file.csv"])
+        Traceback (most recent call last):
+        ...
+        ValueError: Each argument must be key=value; got 'file.csv': quote blanks, as 'input=my file.csv'
+    """
+    for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
+        # The value of an option of Hydra's stands by itself: --cfg job.
+        if word.startswith("-") or (before.startswith("-") and "=" not in word):
+            continue
+        if re.match(r"\+*=", word) or ("=" not in word and not word.startswith("~")):
+            is_value = "=" in before and not after.startswith("=")
+            quoted = shlex.quote(f"{before} {word}")
+            hint = f"quote blanks, as {quoted}" if is_value else "write it without blanks"
+            raise ValueError(f"Each argument must be key=value; got {word!r}: {hint}")
+        try:
+            _override(word)
+        except ValueError as error:
+            key, _, value = word.partition("=")
+            raise ValueError(
+                f"Each argument must be key=value in Hydra's grammar; got {word!r} ({error}): quote a text "
+                f"with special characters twice, as {shlex.quote(f'{key}={quote_value(value)}')}"
+            ) from error
 
 
 def _quote(word: str, *, multirun: bool) -> str:
@@ -150,7 +183,20 @@ def _quote(word: str, *, multirun: bool) -> str:
 def _parse(word: str) -> Any:
     """Read an override's value as Hydra does; None if it cannot."""
     try:
-        override = OverridesParser.create().parse_override(word)
-    except HydraException:
+        override = _override(word)
+    except ValueError:
         return None
     return None if override.is_sweep_override() else override.value()
+
+
+def _override(word: str) -> "Override":
+    # Here, since a command that only lists runs should not wait for the grammar.
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(word)
+    except HydraException as error:
+        # Other lines repeat the word and name Hydra's documentation.
+        lines = [line for line in str(error).splitlines() if not line.startswith(("Error ", "See "))]
+        raise ValueError(" ".join(lines)) from error

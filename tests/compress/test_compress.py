@@ -20,7 +20,7 @@ from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix
-from canopy.files import read_json, write_json
+from canopy.files import PARAMS, read_json, write_json
 from canopy.table.csv import read_table
 from canopy.table.spec import TableSpec
 from canopy.training.run_folder import RECORD, RunFolder
@@ -116,6 +116,15 @@ def test_the_bundle_of_another_run_is_refused(
     with pytest.raises(ValueError, match="must be the bundle of the run another; found that of run: make it"):
         compress_run()
     assert not (tmp_path / "compressed").exists()
+
+
+def test_compress_takes_the_budget_of_the_runs_project(
+    compress_run: Compress, evaluated_run: RunFolder, root: Path
+) -> None:
+    params = (root / PARAMS).read_text().replace("max_accuracy_drop: 0.002", "max_accuracy_drop: -0.5")
+    (evaluated_run.path.parent / PARAMS).write_text(params)
+    with pytest.raises(ValueError, match="max_accuracy_drop must be at least 0; found -0.5"):
+        compress_run(**{"compress.max_accuracy_drop": "null"})
 
 
 @pytest.mark.parametrize(

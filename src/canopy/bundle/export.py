@@ -70,11 +70,12 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     metrics = read_metrics(Path(cfg.metrics), run)
     temperature = float(metrics["val"]["calibrated"]["temperature"])
-    pipeline = run.config.pipeline
+    config = run.located_config
+    pipeline = config.pipeline
     raw, kept = TableSpec.from_config(pipeline.table), kept_table(pipeline)
     scalings = load_normalization(run.path / NORMALIZATION_FILE)
     check_run(run, kept, run.schema, scalings)
-    data_folder = Path(run.config.data.folder)
+    data_folder = Path(config.data.folder)
     check_same_data(run, data_folder, splits=("val", "test"))
     tested = load_rows(data_folder, "test", run.schema).rows
     rows = read_raw(pipeline, raw)

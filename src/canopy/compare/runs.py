@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from canopy.compare.keys import flatten, resolve
-from canopy.files import read_json
+from canopy.files import PARAMS, read_json
 from canopy.run_name import BOOKKEEPING
 from canopy.training.process import is_alive
 from canopy.training.run_folder import CONFIG, METRICS, RECORD
@@ -158,6 +158,21 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[ListedRun]:
     return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
 
 
+def check_logs(logs: Path) -> None:
+    """Refuse to look for runs where none can be.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or it is not that of a project.
+    """
+    if (logs / "train").is_dir() or (logs.is_dir() and Path(PARAMS).is_file()):
+        return
+    found = "a folder without train" if logs.is_dir() else "no such folder"
+    raise FileNotFoundError(
+        f"Runs must be in {logs}/train of a project; found {found} in {Path.cwd()}: change to the project's "
+        "folder, train a run, or name runs or --logs"
+    )
+
+
 def find_run(name: str, *, logs: Path) -> ListedRun:
     """Find one run by its folder, or by its name in the list.
 
@@ -168,7 +183,8 @@ def find_run(name: str, *, logs: Path) -> ListedRun:
         if _is_run(path):
             return ListedRun(path, name_of(path, logs))
     raise FileNotFoundError(
-        f'{name} must be a run\'s folder or name; found none: "python src/runs.py" lists them'
+        f"{name} must be a run's folder, or the name of one in {logs.absolute()}/train; found none: "
+        '"python src/runs.py" lists them'
     )
 
 

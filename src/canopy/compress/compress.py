@@ -28,7 +28,7 @@ from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.predict import as_matrix
 from canopy.evaluation.scores import Scores
 from canopy.files import atomic_folder, check_place, readable, sha256, write_json
-from canopy.params import check_params
+from canopy.params import check_params, load_params
 from canopy.prepare.normalization import load_normalization
 from canopy.quoting import write_command
 from canopy.table.kept import kept_table
@@ -80,13 +80,15 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     say_once()
     check_options(cfg, run)
     given = OmegaConf.to_container(cfg.compress, resolve=True)
-    budget = check_params({"seed": cfg.pipeline.seed, "compress": given}).compress.max_accuracy_drop
+    if cfg.compress.max_accuracy_drop is None:
+        given = load_params(run.project).compress
+    budget = check_params({"seed": run.config.seed, "compress": given}).compress.max_accuracy_drop
     if not budget >= 0:
         raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
     manifest = read_bundle(Path(cfg.bundle), run)
-    data_folder = Path(run.config.data.folder)
+    data_folder = Path(run.located_config.data.folder)
     check_same_data(run, data_folder, splits=("train", "val", "test"))
-    splits = read_raw(run.config.pipeline, manifest.table)
+    splits = read_raw(run.located_config.pipeline, manifest.table)
     kept, scalings = kept_table(run.config.pipeline), load_normalization(run.path / NORMALIZATION_FILE)
     for split in ("val", "test"):
         tensors = load_rows(data_folder, split, run.schema).rows

@@ -92,7 +92,7 @@ def make_graphs(
 def freeze(model: Classifier, run: RunFolder, manifest: Manifest, path: Path, *, how: str) -> Graph:
     """Write the graph of a model that was made of a run's, with a temperature of its own."""
     pipeline = run.config.pipeline
-    valid = load_rows(run.config.data.folder, "val", run.schema).rows
+    valid = load_rows(run.located_config.data.folder, "val", run.schema).rows
     encoded = Encoded(valid.numeric.numpy(), valid.categorical.numpy())
     predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
     temperature = fit_temperature(predicted.astype(float), valid.labels.numpy())

@@ -70,7 +70,7 @@ class Teacher:
     def __init__(self, run: RunFolder, model: Classifier, *, weight: float) -> None:
         if not 0 <= weight <= 1:
             raise ValueError(f"teacher_weight must be from 0 to 1; found {weight}")
-        self._config = run.config
+        self._config = run.located_config
         self._schema = run.schema
         self._weight = weight
         folder = self._config.data.folder

@@ -50,7 +50,7 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)
     say_once()
-    data: TensorDataModule = instantiate(run.config.data)
+    data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
     model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])

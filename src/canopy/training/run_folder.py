@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
-from canopy.files import atomic_folder, read_json, write_json, write_text
+from canopy.files import PARAMS, atomic_folder, read_json, write_json, write_text
+from canopy.quoting import escape
 
 CONFIG = "config.yaml"
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
@@ -67,6 +68,25 @@ class RunFolder:
             if not isinstance(config, DictConfig) or section not in config:
                 raise ValueError(f"{path} must have the section {section}; found none: {RESTORE}")
         assert isinstance(config, DictConfig)
+        return config
+
+    @property
+    def project(self) -> Path:
+        """The project that the run belongs to: the nearest folder above it with a `params.yaml`.
+
+        The working folder if there is none.
+        """
+        folders = self.path.absolute().parents
+        return next((folder for folder in folders if (folder / PARAMS).is_file()), Path.cwd())
+
+    @property
+    def located_config(self) -> DictConfig:
+        """The config with the paths of the run's data as the working folder sees them."""
+        config = self.config
+        if self.project != Path.cwd():
+            OmegaConf.update(config, "data.folder", escape(str(self.project / config.data.folder)))
+            for name, path in config.pipeline.paths.items():
+                config.pipeline.paths[name] = escape(str(self.project / path))
         return config
 
     def save_config(self, config: DictConfig) -> None:
