@@ -79,8 +79,40 @@ def test_intervals_are_those_of_a_bootstrap_over_rows(
     expected = np.quantile(draws, [0.025, 0.975], axis=0).T
     found = scores.intervals()
     assert list(found) == ["accuracy", "balanced_accuracy", "macro_f1"]
+    # Those of a large sample with many errors.
     np.testing.assert_allclose([*found.values()], expected, atol=0.006)
     assert scores.intervals() == found, "the same each time"
+
+
+def test_intervals_of_perfect_scores_have_a_width() -> None:
+    scores = Scores(class_names=NAMES, confusion=np.diag([30, 14, 25]), nll=0.0, ece=0.0)
+    for name, low in (("accuracy", 0.9473), ("balanced_accuracy", 0.9075), ("macro_f1", 0.9313)):
+        assert scores.intervals()[name] == pytest.approx([low, 1.0], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("support", "n_rows", "error"),
+    [
+        pytest.param([30, 14, 25], 69, 0.01, id="every second sample perfect"),
+        pytest.param([30, 14, 25], 20, 0.1, id="few rows"),
+        pytest.param([7, 3], 100, 0.05, id="two classes"),
+        pytest.param([1] * 10, 60, 0.05, id="many small classes"),
+        pytest.param([300, 50, 6, 4], 360, 0.05, id="rare classes"),
+    ],
+)
+def test_intervals_have_their_coverage(support: list[int], n_rows: int, error: float) -> None:
+    """Plain percentiles cover 58, 88, 90, 87 and 62 % of the balanced accuracies."""
+    k = len(support)
+    shares = (np.eye(k) * (1 - error) + (1 - np.eye(k)) * error / (k - 1)) * np.array(support)[:, None]
+    true = Scores(class_names=("",) * k, confusion=shares, nll=0.0, ece=0.0)
+    samples = np.random.default_rng(1).multinomial(n_rows, (shares / shares.sum()).ravel(), size=200)
+    covered = dict.fromkeys(("accuracy", "balanced_accuracy", "macro_f1"), 0)
+    for sample in samples.reshape(200, k, k):
+        found = Scores(class_names=("",) * k, confusion=sample, nll=0.0, ece=0.0).intervals()
+        for name in covered:
+            low, high = found[name]
+            covered[name] += low <= getattr(true, name) <= high
+    assert min(covered.values()) >= 0.92 * 200, covered
 
 
 def test_absent_classes_score_zero_and_leave_the_means() -> None:

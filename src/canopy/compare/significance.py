@@ -71,7 +71,7 @@ class JointTable:
     label: Ints
     a: Ints
     b: Ints
-    counts: Ints
+    counts: Ints | Floats
     n_classes: int
 
     @classmethod
@@ -80,6 +80,27 @@ class JointTable:
         k = int(max(labels.max(), a.max(), b.max())) + 1
         cells, counts = np.unique((labels * k + a) * k + b, return_counts=True)
         return cls(label=cells // (k * k), a=cells // k % k, b=cells % k, counts=counts, n_classes=k)
+
+    def with_pseudo_rows(self) -> "JointTable":
+        """Add one row that only A has right and one that only B has right, spread over labels and errors.
+
+        So Bonett and Price (Adjusted Wald confidence interval for a difference of binomial proportions based
+        on paired data, 2012) keep their interval from collapsing where few rows tell the two apart.
+        """
+        classes = np.unique(np.concatenate([self.label, self.a, self.b]))
+        labels = np.bincount(self.label, self.counts, self.n_classes)
+        pairs = [(k, wrong) for k in np.unique(self.label) for wrong in classes if wrong != k]
+        if not pairs:
+            return self
+        label, wrong = np.array(pairs).T
+        weight = labels[label] / labels.sum() / (len(classes) - 1)
+        return JointTable(
+            label=np.concatenate([self.label, label, label]),
+            a=np.concatenate([self.a, label, wrong]),
+            b=np.concatenate([self.b, wrong, label]),
+            counts=np.concatenate([self.counts, weight, weight]),
+            n_classes=self.n_classes,
+        )
 
     def differences(self, counts: Floats) -> tuple[Floats, Floats]:
         """Measure B minus A for other counts of the same combinations.
@@ -113,7 +134,8 @@ def compare_predictions(
 
     To draw rows with replacement is to draw the counts of the joint table from a multinomial distribution,
     so each resample costs as much as the table has cells, however many rows there are. Intervals are those
-    of the percentiles (Efron and Tibshirani, An introduction to the bootstrap, 1993, chapter 13).
+    of the percentiles (Efron and Tibshirani, An introduction to the bootstrap, 1993, chapter 13). Resamples
+    are drawn from `JointTable.with_pseudo_rows`.
 
     Args:
         labels: Class of each row, shape (n_rows,).
@@ -175,12 +197,14 @@ def mcnemar(n_only_a: int, n_only_b: int) -> float:
 
 def _bootstrap(table: JointTable, *, n_resamples: int, rng: np.random.Generator) -> tuple[Interval, Interval]:
     n_rows = int(table.counts.sum())
-    block = max(1, _BLOCK // max(len(table.counts), table.n_classes))
+    resampled = table.with_pseudo_rows()
+    shares = resampled.counts / resampled.counts.sum()
+    block = max(1, _BLOCK // max(len(shares), table.n_classes))
     parts = []
     for start in range(0, n_resamples, block):
         size = min(block, n_resamples - start)
-        drawn = rng.multinomial(n_rows, table.counts / n_rows, size=size)
-        parts.append(table.differences(drawn.astype(float)))
+        drawn = rng.multinomial(n_rows, shares, size=size)
+        parts.append(resampled.differences(drawn.astype(float)))
     observed = table.differences(table.counts[None].astype(float))
     intervals = []
     for i in range(2):

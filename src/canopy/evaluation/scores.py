@@ -10,10 +10,11 @@ from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
-# Of the bootstrap: draws of the rows, their seed, the share of draws inside an interval.
+from canopy.evaluation.intervals import LEVEL, balanced_accuracy_interval, macro_f1_interval, wilson
+
+# Of the bootstrap: draws of the rows, and their seed.
 N_DRAWS = 2000
 SEED = 0
-LEVEL = 0.95
 
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
@@ -153,21 +154,26 @@ class Scores:
     def intervals(self) -> dict[str, list[float]]:
         """Give the interval of each overall score that other rows of the same kind would leave it in.
 
+        A percentile bootstrap over rows collapses where there are few errors: of a perfect score it gives an
+        interval of no width. One that combines Wilson intervals of the classes does not, but is too narrow
+        with many small classes. The wider of the two ends has the coverage in both cases.
+
         Returns:
-            The percentile interval of `LEVEL` from a bootstrap over rows: to draw rows anew is to draw the
-            cells of the confusion matrix anew.
+            Intervals of `LEVEL`: of the accuracy by Wilson, of the others as above. To draw rows anew is to
+            draw the cells of the confusion matrix anew.
         """
         draws = np.random.default_rng(SEED).multinomial(
             self.n_rows, self.confusion.ravel() / self.n_rows, size=N_DRAWS
         )
         matrices = draws.reshape(N_DRAWS, *self.confusion.shape)
-        kinds = {
-            "accuracy": _accuracy,
-            "balanced_accuracy": _balanced_accuracy,
-            "macro_f1": _macro_f1,
-        }
-        ends = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
-        return {name: np.quantile(score(matrices), ends).tolist() for name, score in kinds.items()}
+        found = {"accuracy": [float(end) for end in wilson(self.confusion.trace(), self.n_rows)]}
+        for name, score, combined in (
+            ("balanced_accuracy", _balanced_accuracy, balanced_accuracy_interval(self.confusion)),
+            ("macro_f1", _macro_f1, macro_f1_interval(self.confusion)),
+        ):
+            low, high = np.quantile(score(matrices), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+            found[name] = [float(min(low, combined[0])), float(max(high, combined[1]))]
+        return found
 
     def summary(self) -> dict[str, float]:
         """Give the numbers that a logger follows: the overall scores and each class's recall."""

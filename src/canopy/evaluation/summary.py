@@ -60,9 +60,9 @@ class Results:
         ]
         lines += [
             "",
-            f"95 % intervals of the test scores, from a bootstrap over rows: accuracy "
-            f"{_interval(test, 'accuracy')}, macro-F1 {_interval(test, 'macro_f1')}, balanced accuracy "
-            f"{_interval(test, 'balanced_accuracy')}. With the temperature "
+            "95 % intervals of the test scores, from a bootstrap over rows and Wilson's intervals: "
+            f"accuracy {_interval(test, 'accuracy')}, macro-F1 {_interval(test, 'macro_f1')}, "
+            f"balanced accuracy {_interval(test, 'balanced_accuracy')}. With the temperature "
             f"{test['calibrated']['temperature']:.3f}, fitted on the validation rows, the test rows' NLL is "
             f"{test['calibrated']['nll']:.4f} and their ECE {test['calibrated']['ece']:.4f}.",
             "",
