@@ -250,6 +250,27 @@ def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: 
     assert sum(trial.state in DONE for trial in trials(tmp_path)) == 8
 
 
+def test_a_sweep_killed_during_its_last_trial_does_that_again(tmp_path: Path) -> None:
+    overrides = (*SPACE, *stored(tmp_path), "hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=1")
+    process = subprocess.Popen(command(tmp_path, *overrides, "sleep=60"), cwd=APP.parent)
+    while not n_with_a_point(tmp_path):
+        assert process.poll() is None
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    assert "1 of 1 trials left" in run(tmp_path, *overrides)
+    killed, again = trials(tmp_path)
+    assert (killed.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
+    assert killed.params == again.params
+
+
+def test_failures_in_all_workers_count(tmp_path: Path) -> None:
+    options = ("hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=10", "hydra.sweeper.max_failure_rate=0.1")
+    output = run(tmp_path, *SPACE, *stored(tmp_path), *options, "fails=true", "sleep=2", check=False)
+    assert "At most 1 of 10 trials may fail (hydra.sweeper.max_failure_rate=0.1); found 2" in output
+    assert sum(trial.state == TrialState.FAIL for trial in trials(tmp_path)) == 2
+
+
 def test_a_study_that_is_deleted_ends_the_sweep(tmp_path: Path) -> None:
     overrides = (*SPACE, *stored(tmp_path), "sleep=0.5", "hydra.sweeper.n_jobs=2")
     with subprocess.Popen(

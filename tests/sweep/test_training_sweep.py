@@ -1,10 +1,13 @@
 """Sweeps of training runs, started as a user starts them, on small tensors."""
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,19 +17,20 @@ import yaml
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.sweep.export import export_trial
-from canopy.sweep.loading import load_sweep
+from canopy.sweep.loading import load_sweep, state
 from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 Sweep = Callable[..., subprocess.CompletedProcess[str]]
+Command = Callable[..., list[str]]
 
 
 @pytest.fixture
-def sweep(tensors: Path, tmp_path: Path) -> Sweep:
-    """Run a sweep of trials of three epochs, one worker, over the learning rate alone."""
+def command(tensors: Path, tmp_path: Path) -> Command:
+    """Make the command of a sweep: three trials of three epochs, one worker, over the learning rate."""
 
-    def run(*overrides: str, name: str = "mlp", check: bool = True) -> subprocess.CompletedProcess[str]:
-        command = [
+    def make(*overrides: str, name: str = "mlp") -> list[str]:
+        return [
             *(sys.executable, "src/train.py", "-m", f"sweep={name}", "trainer=cpu", "trainer.max_epochs=3"),
             *("trainer.log_every_n_steps=5", "data.batch_size=32", f"hydra.sweep.dir={tmp_path}/sweep"),
             *(
@@ -35,7 +39,16 @@ def sweep(tensors: Path, tmp_path: Path) -> Sweep:
             ),
             *("hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=3", *overrides),
         ]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+    return make
+
+
+@pytest.fixture
+def sweep(command: Command) -> Sweep:
+    def run(*overrides: str, name: str = "mlp", check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            command(*overrides, name=name), cwd=ROOT, capture_output=True, text=True, check=False
+        )
         assert not check or done.returncode == 0, done.stderr
         return done
 
@@ -119,6 +132,46 @@ def test_several_objectives_and_a_bound(sweep: Sweep, tmp_path: Path) -> None:
         assert trial.values == [record["best"]["score"], record["training"]["n_parameters"]]
         assert trial.user_attrs["constraints"] == [record["training"]["n_parameters"] - 200_000]
         assert not trial.intermediate_values
+
+
+@pytest.mark.parametrize(("number", "n_jobs"), [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGKILL, 1)])
+def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
+    command: Command, sweep: Sweep, tmp_path: Path, number: signal.Signals, n_jobs: int
+) -> None:
+    options = [f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.n_trials=8"]
+    bound = "hydra.sweeper.constraints=['training.n_parameters<=1']"
+
+    def finished() -> set[int]:
+        records = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
+        return {record["trial"]["number"] for record in records if record["status"] == "finished"}
+
+    process = subprocess.Popen(
+        command(*options, bound),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    while len(finished()) < 2:
+        assert process.poll() is None
+        time.sleep(0.002)
+    # At this moment the study has not heard of it.
+    if number == signal.SIGKILL:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
+    process.wait(60)
+    expected = finished()
+    found = load_sweep("mlp", f"sqlite:///{tmp_path}/studies.db")
+    assert {trial.number for trial in found.trials if state(trial) == "complete"} == expected
+    for trial in found.trials:
+        if trial.number in expected:
+            assert trial.values == [run_of(trial).record["best"]["score"]]
+    # A command that does what is left of the sweep trains none of them again.
+    sweep(f"hydra.sweeper.n_jobs={n_jobs}", f"hydra.sweeper.n_trials={len(expected)}", bound)
+    complete = [trial for trial in trials(tmp_path) if trial.state == TrialState.COMPLETE]
+    assert {trial.number for trial in complete} == expected
+    assert all(trial.user_attrs["constraints"][0] > 0 for trial in complete)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import logging
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,13 @@ from canopy.sweep.attributes import (
     N_RETRIES,
     REASON,
     RETRY_OF,
+    RUN,
     SURPLUS,
+    VIOLATIONS,
     WORKER,
 )
+from canopy.sweep.constraints import violations_of
+from canopy.sweep.loading import result_of
 from canopy.training.process import is_alive, this_host, this_process
 
 log = logging.getLogger(__name__)
@@ -45,15 +49,24 @@ class Claims:
         max_retries: How often a trial is tried again whose process died.
         lock: File that the workers of this machine lock while they claim.
         shared: Whether other machines may have workers.
+        bounds: Upper bounds of the results of a trial's run.
     """
 
     def __init__(
-        self, study: optuna.Study, *, n_trials: int, max_retries: int, lock: Path, shared: bool
+        self,
+        study: optuna.Study,
+        *,
+        n_trials: int,
+        max_retries: int,
+        lock: Path,
+        shared: bool,
+        bounds: Mapping[str, float] | None = None,
     ) -> None:
         self.study = study
         self.n_trials = n_trials
         self.max_retries = max_retries
         self.shared = shared
+        self.bounds = bounds or {}
         lock.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(lock)
 
@@ -81,12 +94,31 @@ class Claims:
     def recover(self) -> list[int]:
         """Mark trials whose process died as failed, and queue them to be tried again.
 
+        One whose run had ended before its process did is reported to the study with the result of that run.
+
         Returns:
-            Their numbers.
+            The numbers of those that are to be tried again.
         """
-        running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-        dead = [trial for trial in running if not self._lives(trial)]
-        return [trial.number for trial in dead if self.fail_and_queue(trial)]
+        with self._lock:
+            running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
+            dead = [trial for trial in running if not self._lives(trial)]
+            return [
+                trial.number for trial in dead if not self._complete(trial) and self.fail_and_queue(trial)
+            ]
+
+    def _complete(self, dead: FrozenTrial) -> bool:
+        """Report the result of a run that had ended before its process died; False if it had not."""
+        result = result_of(dead, study=self.study.study_name)
+        if result is None:
+            return False
+        state, values = result
+        violations = violations_of(Path(dead.user_attrs[RUN]), self.bounds)
+        # Another machine may do the same at this moment.
+        with suppress(UpdateFinishedTrialError, ValueError):
+            if violations is not None:
+                self.study._storage.set_trial_user_attr(dead._trial_id, VIOLATIONS, violations)  # noqa: SLF001
+            tell_end(self.study, dead.number, state, values)
+        return True
 
     def fail_and_queue(self, dead: FrozenTrial) -> bool:
         """Mark a trial whose process died as failed, and queue it to be tried again.
@@ -132,6 +164,18 @@ class Claims:
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
+
+
+def tell_end(
+    study: optuna.Study, trial: optuna.Trial | int, state: TrialState, values: Sequence[float] | None = None
+) -> None:
+    """Tell a study how a trial ended."""
+    try:
+        study.tell(trial, values, state=state)
+    except RuntimeError as error:
+        # The grid sampler stops the study when it is through, which only Optuna's own loop allows.
+        if "Study.stop" not in str(error):
+            raise
 
 
 def counts(trial: FrozenTrial) -> bool:

@@ -1,10 +1,14 @@
 """Bounds that a sweep's results are to respect."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
+from canopy.compare.keys import flatten
+from canopy.files import read_json
 from canopy.sweep.attributes import VIOLATIONS
+from canopy.training.run_folder import RECORD
 
 
 def constraints_of(trial: FrozenTrial, n: int) -> Sequence[float]:
@@ -32,6 +36,29 @@ def parse_bound(text: str) -> tuple[str, float]:
         raise ValueError(
             f"hydra.sweeper.constraints must be bounds such as training.n_parameters<=500000; found {text!r}"
         ) from error
+
+
+def violations_of(run: Path, bounds: Mapping[str, float]) -> list[float] | None:
+    """Measure by how much a run's recorded results exceed their upper bounds.
+
+    Args:
+        run: Folder of the run.
+        bounds: Bound of each result, by its key in the record.
+
+    Returns:
+        A number for each bound; None if there is no bound, or the run has no results.
+
+    Raises:
+        ValueError: If a bounded result is not recorded.
+    """
+    if not bounds or not (run / RECORD).is_file():
+        return None
+    results = {
+        key: float(value)
+        for key, value in flatten(read_json(run / RECORD)).items()
+        if isinstance(value, int | float)
+    }
+    return measure(results, bounds) if "best.score" in results else None
 
 
 def measure(results: Mapping[str, float], bounds: Mapping[str, float]) -> list[float]:

@@ -1,13 +1,15 @@
 """A trial as the job sees it that runs it, in whichever process."""
 
 import os
+from pathlib import Path
 from typing import Any
 
 import optuna
 from hydra.core.hydra_config import HydraConfig
 
+from canopy.files import readable
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
-from canopy.sweep.attributes import PRUNED
+from canopy.sweep.attributes import PRUNED, RUN
 from canopy.sweep.plan import make_pruner
 from canopy.sweep.storage import open_storage
 
@@ -32,6 +34,10 @@ class JobTrial:
     def describe(self) -> dict[str, Any]:
         """Name the trial, for the record of its run."""
         return {"study": self.study_name, "number": self.number}
+
+    def name_run(self, folder: Path) -> None:
+        """Record where the trial's run is, so that its result is found even if its process dies."""
+        self._storage.set_trial_user_attr(self._id, RUN, readable(folder))
 
     def report(self, value: float, step: int) -> None:
         """Keep an intermediate value of the objective; a study of several has none.

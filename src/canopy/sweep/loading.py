@@ -1,5 +1,6 @@
 """Open recorded sweeps for reading; nothing is made or changed."""
 
+import copy
 import math
 from collections import Counter
 from collections.abc import Container
@@ -15,6 +16,7 @@ from canopy.compare.keys import near_matches
 from canopy.passwords import hide_passwords
 from canopy.sweep import attributes
 from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
+from canopy.sweep.overrides import run_of
 from canopy.sweep.storage import open_storage
 from canopy.training.process import is_alive
 
@@ -50,9 +52,24 @@ class Sweep(optuna.Study):
         deepcopy: bool = True,  # noqa: FBT001, FBT002 - the signature of optuna's
         states: Container[TrialState] | None = None,
     ) -> list[FrozenTrial]:
-        """Give the trials that were run or will be, in the order of their numbers."""
-        trials = super().get_trials(deepcopy=deepcopy, states=states)
-        return [trial for trial in trials if not trial.user_attrs.get(SURPLUS)]
+        """Give the trials that were run or will be, in the order of their numbers.
+
+        A trial whose process was stopped after its run had ended, before it could report to the study, has
+        the result of that run.
+        """
+        trials = [self._with_result(trial) for trial in super().get_trials(deepcopy=deepcopy)]
+        return [
+            trial
+            for trial in trials
+            if not trial.user_attrs.get(SURPLUS) and (states is None or trial.state in states)
+        ]
+
+    def _with_result(self, trial: FrozenTrial) -> FrozenTrial:
+        if (result := result_of(trial, study=self.study_name)) is None:
+            return trial
+        ended = copy.copy(trial)
+        ended.state, ended.values = result
+        return ended
 
     @property
     def metric_names(self) -> list[str]:
@@ -114,6 +131,32 @@ def state(trial: FrozenTrial) -> str:
     if trial.state is TrialState.RUNNING and isinstance(worker, dict) and {"host", "pid"} <= worker.keys():
         return RUNNING if is_alive(worker) else KILLED
     return WORDS[trial.state]
+
+
+def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float] | None] | None:
+    """Read how the run of an unfinished trial ended from the run's record.
+
+    Args:
+        trial: The trial.
+        study: Name of its study.
+
+    Returns:
+        The state of the trial and its values, none where it was pruned; None if its run has not ended.
+    """
+    if trial.state is not TrialState.RUNNING or (run := run_of(trial)) is None:
+        return None
+    record = run.record
+    if record.get("trial") != {"study": study, "number": trial.number}:
+        return None
+    if record["status"] == "pruned":
+        return TrialState.PRUNED, None
+    if record["status"] != "finished":
+        return None
+    # Here, since it imports lightning.
+    from canopy.training.objective import objective_of
+
+    found = objective_of(record, run.config.objective.returns)
+    return TrialState.COMPLETE, [found] if isinstance(found, float) else [*found]
 
 
 def is_feasible(trial: FrozenTrial) -> bool:

@@ -44,7 +44,7 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     # The command itself and what Hydra keeps for it are no modules that a new process could import.
     state = Singleton.get_state()
-    common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, launcher, state))
+    common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, worker.first, launcher, state))
 
     def start(index: int) -> BaseProcess:
         is_first = worker.is_first and index == 0
@@ -90,11 +90,11 @@ def _n_ended(worker: Worker) -> int:
 
 def _work(common: bytes, parent: int, *, is_first: bool) -> None:
     """Be a worker: the first function of a new process."""
-    plan, folder, deadline, launcher, state = cloudpickle.loads(common)
+    plan, folder, deadline, first, launcher, state = cloudpickle.loads(common)
     Singleton.set_state(state)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     try:
-        Worker(plan, folder=folder, deadline=deadline, is_first=is_first).run(launcher)
+        Worker(plan, folder=folder, deadline=deadline, is_first=is_first, first=first).run(launcher)
     except TooManyFailuresError as error:
         log.error("%s", error)
         raise SystemExit(TOO_MANY_FAILURES) from error

@@ -62,6 +62,8 @@ def run_sweep(
         config=config, hydra_context=hydra_context, task_function=task_function
     )
     worker = Worker(plan, folder=folder, deadline=_deadline(plan.timeout), is_first=is_new)
+    # A trial whose process died is among those that are left, the last one too.
+    worker.claims.recover()
     n_left = worker.claims.n_left()
     log.info(
         "Study %s in %s: %d of %d trials left%s",
@@ -114,7 +116,8 @@ def results(study: optuna.Study) -> dict[str, Any]:
     if len(study.directions) > 1:
         solutions = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
         return {"name": "optuna", "solutions": solutions}
-    if not study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+    # Empty, too, where every trial breaks a constraint.
+    if not study.best_trials:
         return {"name": "optuna", "best_params": {}, "best_value": None}
     return {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
 

@@ -18,17 +18,15 @@ from hydra.utils import instantiate
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from canopy.compare.keys import flatten
-from canopy.files import read_json, readable
+from canopy.files import readable
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS
-from canopy.sweep.claim import Claims, counts, signs_of_life
-from canopy.sweep.constraints import measure
+from canopy.sweep.claim import Claims, counts, signs_of_life, tell_end
+from canopy.sweep.constraints import violations_of
 from canopy.sweep.plan import Plan
 from canopy.sweep.storage import open_storage
 from canopy.sweep.study import storage_url
-from canopy.training.run_folder import RECORD
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +43,19 @@ class Worker:
         folder: Folder of its runs.
         deadline: Time from which no trial is started any more; None for none.
         is_first: Whether it is the first worker of a new study.
+        first: Number of the first trial whose failure counts for the command; the next one if None.
     """
 
-    def __init__(self, plan: Plan, *, folder: Path, deadline: float | None, is_first: bool) -> None:
+    def __init__(
+        self, plan: Plan, *, folder: Path, deadline: float | None, is_first: bool, first: int | None = None
+    ) -> None:
         self.plan = plan
         self.folder = folder
         self.deadline = deadline
         self.is_first = is_first
         self.url = storage_url(plan, folder)
         study = optuna.load_study(study_name=plan.study_name, storage=open_storage(self.url))
-        self.first = len(study.get_trials(deepcopy=False))
+        self.first = len(study.get_trials(deepcopy=False)) if first is None else first
         study.sampler = plan.make_sampler(first=is_first)
         study.pruner = plan.make_pruner()
         self.study = study
@@ -62,6 +63,7 @@ class Worker:
             study,
             n_trials=plan.n_trials,
             max_retries=plan.max_retries,
+            bounds=plan.constraints,
             lock=folder / "claims.lock",
             shared=not self.url.startswith("sqlite"),
         )
@@ -164,7 +166,8 @@ class Worker:
     def _tell_end(self, trial: optuna.Trial, job: JobReturn) -> None:
         if job.hydra_cfg is not None and (run := Path(job.hydra_cfg.hydra.runtime.output_dir)).is_dir():
             trial.set_user_attr(RUN, readable(run))
-            self._measure(trial, run)
+            if (violations := violations_of(run, self.plan.constraints)) is not None:
+                trial.set_user_attr(VIOLATIONS, violations)
         try:
             values = self._values(job)
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises fails the trial alone
@@ -172,12 +175,12 @@ class Worker:
             return
         # What the job itself, perhaps in another process, has said of its trial.
         if PRUNED in self.study.get_trials(deepcopy=False)[trial.number].user_attrs:
-            self._tell(trial, TrialState.PRUNED)
+            tell_end(self.study, trial, TrialState.PRUNED)
             return
         if not all(map(math.isfinite, values)):
             self._fail(trial, ValueError(f"A trial must return a finite number; found {values}"))
             return
-        self._tell(trial, TrialState.COMPLETE, values)
+        tell_end(self.study, trial, TrialState.COMPLETE, values)
 
     def _values(self, job: JobReturn) -> list[float]:
         """Read what a job returned; raises what it raised."""
@@ -192,21 +195,11 @@ class Worker:
             )
         return [float(value) for value in several]
 
-    def _measure(self, trial: optuna.Trial, run: Path) -> None:
-        if self.plan.constraints and (run / RECORD).is_file():
-            numbers = {
-                key: float(value)
-                for key, value in flatten(read_json(run / RECORD)).items()
-                if isinstance(value, int | float)
-            }
-            if "best.score" in numbers:
-                trial.set_user_attr(VIOLATIONS, measure(numbers, self.plan.constraints))
-
     def _fail(self, trial: optuna.Trial, error: Exception) -> None:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         log.warning("Trial %d failed: %s", trial.number, reason)
         trial.set_user_attr(REASON, reason)
-        self._tell(trial, TrialState.FAIL)
+        tell_end(self.study, trial, TrialState.FAIL)
         failed = [
             other
             for other in self.study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -219,14 +212,6 @@ class Worker:
                 f"(hydra.sweeper.max_failure_rate={self.plan.max_failure_rate}); found {len(failed)}, the "
                 f"last with {reason}"
             ) from error
-
-    def _tell(self, trial: optuna.Trial, state: TrialState, values: Sequence[float] | None = None) -> None:
-        try:
-            self.study.tell(trial, values, state=state)
-        except RuntimeError as error:
-            # The grid sampler stops the study when it is through, which only Optuna's own loop allows.
-            if "Study.stop" not in str(error):
-                raise
 
 
 def _custom_search_space(plan: Plan) -> Callable[[Mapping[str, Any], optuna.Trial], None] | None:

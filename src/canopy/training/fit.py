@@ -180,8 +180,8 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     run = build_run(cfg)
     check_processes(run.trainer)
     best = find_best_callback(run.trainer)
-    report = report_to_sweep(run.trainer, cfg.objective.monitor)
     folder = Path(cfg.run_folder)
+    report = report_to_sweep(run.trainer, monitor=cfg.objective.monitor, folder=folder)
     if checkpoint is None:
         start_run_folder(folder, cfg, run.data.folder)
     else:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
@@ -63,7 +64,7 @@ def _no_number(keys: Sequence[str]) -> ValueError:
     )
 
 
-def report_to_sweep(trainer: Trainer, monitor: str) -> TrialReport | None:
+def report_to_sweep(trainer: Trainer, *, monitor: str, folder: Path) -> TrialReport | None:
     """Let a run that is a sweep's trial tell it how it does; None for any other run."""
     if TRIAL_VARIABLE not in os.environ:
         return None
@@ -72,6 +73,7 @@ def report_to_sweep(trainer: Trainer, monitor: str) -> TrialReport | None:
 
     trial = current_trial()
     assert trial is not None
+    trial.name_run(folder)
     report = TrialReport(trial, monitor=monitor)
     trainer.callbacks.insert(0, report)  # type: ignore[attr-defined]
     return report
