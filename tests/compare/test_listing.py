@@ -10,7 +10,7 @@ import pytest
 from canopy.compare.columns import order
 from canopy.compare.conditions import Condition
 from canopy.compare.keys import near_matches
-from canopy.compare.listing import list_runs
+from canopy.compare.listing import list_runs, summarize_runs
 from canopy.compare.runs import find_runs
 
 Make = Callable[..., Any]
@@ -49,6 +49,16 @@ def test_columns_of_any_kind(logs: Path) -> None:
         "a     finished               0.010                  2  [8, 8]",
         "b     finished               0.100                  2  [8, 8]",
     ]
+
+
+def test_small_rates_are_shown_beside_large_ones(logs: Path, make_run: Make) -> None:
+    for name, lr in (("a", 250.5), ("b", 0.0123), ("c", 2.3e-6)):
+        make_run(name, lr=lr)
+    runs = find_runs([], logs=logs)
+    rates = [line.split()[-1] for line in list_runs(runs, columns=["model.optimizer.lr"]).splitlines()[1:]]
+    assert rates == ["2.3e-06", "0.0123", "250.5"]
+    (line,) = summarize_runs(runs[:1], columns=["model.optimizer.lr"]).splitlines()[-1:]
+    assert line.split()[:3] == ["1", "model.optimizer.lr", "0.00000230"]
 
 
 @pytest.mark.usefixtures("three_runs")

@@ -10,6 +10,8 @@ from typing import Any
 # Where the output is no terminal.
 WIDTH = 120
 _GAP = "  "
+# Of each number a table shows at least so many significant digits, where it has them.
+_SIGNIFICANT = 3
 # No column is cut below this, also if the table then becomes too wide.
 _NARROWEST = 12
 _NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?|-?")
@@ -58,15 +60,21 @@ def terminal_width() -> int:
 def format_column(values: Sequence[Any]) -> list[str]:
     """Write values so that they read well below each other.
 
+    The floats get the same number of decimals where that leaves each its significant digits; else each is
+    written with four of them.
+
     Examples:
         >>> format_column([0.5, 0.97182, None]), format_column([0.004, 0.00002])
         (['0.5000', '0.9718', '-'], ['0.004', '2e-05'])
+        >>> format_column([0.0123456, 1234.5678]), format_column([123.456, 1234.5678])
+        (['0.01235', '1235'], ['123', '1235'])
     """
     floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     n_given = max(map(_n_decimals, floats), default=0)
-    n_shown = min(decimals(max(map(abs, floats), default=0.0)), n_given)
-    # Rounding would leave less than two digits of such a value.
-    lossy = any(0 < abs(value) < 1e-3 and _n_decimals(value) > n_shown for value in floats)
+    n_shown = min(decimals(max([1.0, *map(abs, floats)])), n_given)
+    lossy = any(
+        value and n_shown < min(_n_decimals(value), _SIGNIFICANT - _magnitude(value)) for value in floats
+    )
     return [
         format_value(value) if lossy or value not in floats else f"{value:.{n_shown}f}" for value in values
     ]
@@ -79,7 +87,7 @@ def format_value(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float):
-        return f"{value:.4g}"
+        return f"{value:.0f}" if 1e3 <= abs(value) < 1e15 else f"{value:.4g}"
     text = " ".join(str(value).split())
     if match := _TIME.fullmatch(text):
         text = " ".join(match.groups())
@@ -87,7 +95,16 @@ def format_value(value: Any) -> str:
 
 
 def decimals(scale: float) -> int:
-    """Give the number of decimals for numbers of this size: 4 for scores, fewer for what is larger."""
+    """Give the number of decimals for numbers of this size.
+
+    Four for scores, fewer for what is larger, and for what is smaller those that its significant digits need.
+
+    Examples:
+        >>> [decimals(scale) for scale in (0.0, 0.0000123, 0.0123, 0.97, 34.5, 1234.5)]
+        [4, 7, 4, 4, 2, 0]
+    """
+    if 0 < scale < 0.1:
+        return max(4, _SIGNIFICANT - _magnitude(scale))
     return 4 if scale < 10 else 2 if scale < 100 else 1 if scale < 1000 else 0
 
 
@@ -109,6 +126,11 @@ def signed(value: float, *, n_decimals: int = 4) -> str:
         ('+0.0031', '+0.0000', '-0.0000')
     """
     return f"{value + 0.0:+.{n_decimals}f}"
+
+
+def _magnitude(value: float) -> int:
+    """Count the digits before the decimal point; below 0.1, minus the zeros behind it."""
+    return 1 + math.floor(math.log10(abs(value)))
 
 
 def _n_decimals(value: float) -> int:
