@@ -6,8 +6,9 @@ CANOPY_API_KEY=secret python src/serve.py
 """
 
 import os
+from typing import Any
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.entry import entry_point
 
@@ -20,7 +21,7 @@ def main(cfg: DictConfig) -> None:
     from canopy.serve.settings import Settings
 
     # From the environment alone: what is given on a command line is written into logs.
-    options = {str(name): value for name, value in cfg.items()}
+    options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     serve(Settings(**options, api_key=os.environ.get("CANOPY_API_KEY")))
 
 

@@ -4,9 +4,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +126,37 @@ def server(bundle: Path, kept_server: list[Server], tmp_path_factory: pytest.Tem
         kept_server.append(Server(bundle, log, *options, environment={}))
         kept_server[0].wait()
     return kept_server[0]
+
+
+@pytest.fixture
+def prefixed(server: Server) -> Iterator[str]:
+    """The URL below which a reverse proxy serves `server`; it strips the prefix and knows no other path."""
+    prefix = "/models/fruit"
+
+    class Proxy(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self.path.startswith(f"{prefix}/"):
+                self.send_error(404)
+                return
+            answer = requests.request(
+                self.command,
+                f"{server.url}{self.path.removeprefix(prefix)}",
+                data=self.rfile.read(int(self.headers.get("Content-Length", 0))),
+                headers=dict(self.headers),
+                timeout=60,
+            )
+            self.send_response(answer.status_code)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer.content)
+
+        do_POST = do_GET  # noqa: N815 - as the class asks for it
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Proxy) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
+        proxy.shutdown()

@@ -239,6 +239,16 @@ def test_the_api_can_be_tried_out(start: Start, visit: Callable[..., Page]) -> N
         expect(page.locator(".live-responses-table .response .response-col_status").first).to_have_text("200")
 
 
+def test_the_pages_work_below_the_prefix_of_a_proxy(prefixed: str, visit: Callable[..., Page]) -> None:
+    page = visit(f"{prefixed}/")
+    expect(page.locator("#verdict")).not_to_be_empty()
+    page.get_by_role("link", name="API").click()
+    page.locator("#operations-predict-predict_predict_post .opblock-summary-control").click()
+    page.get_by_role("button", name="Execute").click()
+    expect(page.locator(".live-responses-table .response .response-col_status").first).to_have_text("200")
+    expect(page.locator(".request-url pre")).to_have_text(f"{prefixed}/predict")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_axe_finds_nothing_that_keeps_people_away(

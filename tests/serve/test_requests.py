@@ -1,6 +1,7 @@
 """What the server answers, asked over a socket."""
 
 import csv
+import gzip
 import io
 import json
 import math
@@ -14,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canopy.bundle.scorer import Scorer
+from canopy.serve.body import refuse_repeated_keys
+from canopy.serve.problems import RowsRefused
 
 ROW: dict[str, Any] = {"weight": 120.5, "size": 9, "colour1": 0, "colour2": 1, "colour3": 0}
 SHORT = {"weight": 120.5, "size": 9, "colour": "colour2"}
@@ -115,7 +118,8 @@ def test_a_wrong_row_is_named(server: Any, row: object, field: str, requirement:
 
 # Path, body, status, message.
 BAD_BODIES: list[tuple[str, object, int, str]] = [
-    ("/predict", b"", 400, "must be JSON"),
+    ("/predict", b"", 400, 'must be JSON, {"rows": [{"column": value, ...}]}; got an empty body'),
+    ("/explain", b" \n", 400, "got an empty body"),
     ("/predict", b"{", 400, "must be JSON"),
     ("/predict", b'{"rows": [{"size": NaN}]}', 400, "must be JSON"),
     ("/predict", b'{"rows": [{"size": Infinity}]}', 400, "must be JSON"),
@@ -146,7 +150,8 @@ BAD_BODIES: list[tuple[str, object, int, str]] = [
     ),
     ("/explain", rows(ROW, ROW), 422, "must be one row to explain; found 2"),
     ("/explain", rows(), 422, "must be one row to explain; found 0"),
-    ("/predict/csv", b"", 422, "weight must be a column of the header"),
+    ("/predict/csv", b"", 400, "must be CSV in UTF-8 with a header line; got an empty body"),
+    ("/predict/csv", b"\n", 400, "got an empty body"),
     ("/predict/csv", f"{HEADER}\n", 422, "below the header, at least one; found none"),
     ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "CSV in UTF-8"),
     ("/predict/csv", f"{HEADER},height\n9,120,0,1,0,1\n", 422, "height must be a column of the table"),
@@ -170,6 +175,93 @@ def test_a_wrong_body_is_told(server: Any, path: str, body: object, status: int,
     assert message in answer.json()["error"]
     assert "Traceback" not in answer.text
     assert server.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/csv"])
+def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
+    body = f"{HEADER}\n9,120.5,0,1,0\n".encode() if path == "/predict/csv" else json.dumps(rows(ROW)).encode()
+    plain = server.post(path, body)
+    assert plain.status_code == 200
+    for encoding in ("gzip", "x-gzip", "GZIP"):
+        # Two members of one file, as tools that append leave it.
+        packed = gzip.compress(body[:20]) + gzip.compress(body[20:])
+        answer = server.post(path, packed, headers={"Content-Encoding": encoding})
+        assert (answer.status_code, answer.content) == (200, plain.content)
+
+
+PACKED = gzip.compress(json.dumps(rows(ROW)).encode())
+FORM = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\nsize,weight\r\n--a--\r\n'
+
+
+@pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/csv"])
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "message"),
+    [
+        (PACKED, {}, 415, "got gzip data: send the header Content-Encoding: gzip with it"),
+        (PACKED, {"Content-Encoding": "br"}, 415, "The Content-Encoding must be gzip, or none; got br"),
+        (PACKED, {"Content-Encoding": "gzip, gzip"}, 415, "must be gzip, or none; got gzip, gzip"),
+        (
+            b"{}",
+            {"Content-Encoding": "gzip"},
+            400,
+            "must be gzip data, as Content-Encoding says; got Not a gz",
+        ),
+        (
+            PACKED[:-9],
+            {"Content-Encoding": "gzip"},
+            400,
+            "as Content-Encoding says; got Compressed file ended",
+        ),
+        (PACKED[:20] + b"x" + PACKED[21:], {"Content-Encoding": "gzip"}, 400, "as Content-Encoding says"),
+        (b"", {"Content-Encoding": "gzip"}, 400, "got an empty body"),
+        # Far more than the server reads, in less than it does.
+        (gzip.compress(b" " * 20_001), {"Content-Encoding": "gzip"}, 413, "at most 20,000 bytes"),
+        (gzip.compress(b"[" * 15_000_000), {"Content-Encoding": "gzip"}, 413, "at most 20,000 bytes"),
+        (FORM, {"Content-Type": "multipart/form-data; boundary=a"}, 415, "got a form (multipart): send the"),
+        (FORM, {"Content-Type": "Multipart/mixed; boundary=a"}, 415, "got a form (multipart): send the"),
+    ],
+)
+def test_a_body_in_another_form_is_named(
+    server: Any, path: str, body: bytes, headers: dict[str, str], status: int, message: str
+) -> None:
+    answer = server.post(path, body, headers=headers)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/json")
+    assert message in answer.json()["error"]
+
+
+TEXT = json.dumps(ROW)[1:-1]
+
+
+@pytest.mark.parametrize(
+    ("body", "row", "field"),
+    [
+        (f'{{"rows": [{{{TEXT}, "size": 9}}]}}', 0, "size"),
+        (f'{{"rows": [{{"size": "x", {TEXT}}}]}}', 0, "size"),
+        (f'{{"rows": [{{"size": {{"a": [":"]}}, {TEXT}}}]}}', 0, "size"),
+        (f'{{"rows": [{{{TEXT}, "s\\u0069ze" : 9}}]}}', 0, "size"),
+        (f'{{"rows": [], "rows": [{{{TEXT}}}]}}', None, "rows"),
+        (f'{{"rows": [{{{TEXT}}}, {{{TEXT}, "weight"\n: 1}}]}}', 1, "weight"),
+    ],
+)
+def test_a_field_that_a_row_names_twice_is_told(server: Any, body: str, row: int | None, field: str) -> None:
+    answer = server.post("/predict", body)
+    assert answer.status_code == 422
+    assert answer.json()["problems"] == [
+        {"row": row, "field": field, "requirement": "named once", "found": "it twice"}
+    ]
+    if row != 1:
+        assert server.post("/explain", body).json() == answer.json()
+
+
+@pytest.mark.parametrize("text", ["a:b", 'a":"b', "\\:", "::", ""])
+def test_colons_in_texts_are_no_repeated_fields(text: str) -> None:
+    plain = json.dumps(text)
+    for value in (plain, plain.replace(":", r"\u003a")):
+        body = f'{{"rows": [{{"size": 1, "a:b": {value}}}, {{"size" : 2, "a:b": {value}}}]}}'
+        refuse_repeated_keys(body.encode(), json.loads(body)["rows"])
+        again = body.replace('"size" : 2', '"size": 0, "size": 2')
+        with pytest.raises(RowsRefused, match="^row 1: size must be named once; found it twice$"):
+            refuse_repeated_keys(again.encode(), json.loads(again)["rows"])
 
 
 @pytest.mark.parametrize(

@@ -39,6 +39,61 @@ def test_a_key_is_asked_for(start: Start) -> None:
     assert not any("geheim" in text for text in written)
 
 
+ORIGIN = "https://app.example.org"
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "content-encoding,content-type,x-api-key,x-request-id",
+}
+
+
+def cors_of(answer: requests.Response) -> dict[str, str]:
+    return {
+        name.lower(): value for name, value in answer.headers.items() if name.lower().startswith("access")
+    }
+
+
+def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Start) -> None:
+    options = f"cors_origins=[{ORIGIN},http://localhost:3000]"
+    with start(options, "workers=2", environment={"CANOPY_API_KEY": "geheim"}) as server:
+        # A browser asks first, without the key.
+        for path in ("/predict", "/drift"):
+            answer = requests.options(
+                f"{server.url}{path}", headers={"Origin": ORIGIN, **PREFLIGHT}, timeout=10
+            )
+            assert answer.status_code == 200
+            assert answer.headers["access-control-allow-origin"] == ORIGIN
+        for headers, status in (({}, 401), ({"X-API-Key": "geheim"}, 200)):
+            answer = server.post("/predict", {"rows": [ROW]}, headers={"Origin": ORIGIN, **headers})
+            assert answer.status_code == status
+            assert cors_of(answer) == {
+                "access-control-allow-origin": ORIGIN,
+                "access-control-expose-headers": "X-Request-ID",
+            }
+            assert answer.headers["vary"] == "Origin"
+        # From elsewhere, or no browser at all.
+        stranger = {"Origin": "https://other.example.org", "X-API-Key": "geheim"}
+        refused = requests.options(f"{server.url}/predict", headers={**stranger, **PREFLIGHT}, timeout=10)
+        assert (refused.status_code, refused.text) == (400, "Disallowed CORS origin")
+        for headers in (stranger, {"X-API-Key": "geheim"}):
+            answer = server.post("/predict", {"rows": [ROW]}, headers=headers)
+            assert answer.status_code == 200
+            assert "access-control-allow-origin" not in cors_of(answer)
+    assert ["OPTIONS", 200] in [[line["method"], line["status"]] for line in server.access_log()]
+
+
+def test_pages_of_all_origins_may_ask_if_the_option_says_so(start: Start) -> None:
+    with start("cors_origins=[*]") as server:
+        assert (
+            cors_of(server.get("/health", headers={"Origin": ORIGIN}))["access-control-allow-origin"] == "*"
+        )
+
+
+def test_pages_of_other_origins_may_not_ask_by_default(server: Any) -> None:
+    headers = {"Origin": ORIGIN, **PREFLIGHT}
+    assert requests.options(f"{server.url}/predict", headers=headers, timeout=10).status_code == 405
+    assert cors_of(server.post("/predict", {"rows": [ROW]}, headers=headers)) == {}
+
+
 def test_each_request_is_logged_and_counted(start: Start) -> None:
     with start() as server:
         named = server.post("/predict", {"rows": [ROW] * 3}, headers={"X-Request-ID": "mine"})

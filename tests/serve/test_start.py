@@ -32,6 +32,9 @@ def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str)
         ("n_threads=100000", "n_threads must be a whole number from 1 to 256; found 100000"),
         ("stop_seconds=null", "stop_seconds must be a whole number from 1 to 86400; found None"),
         ("host=", "host must be a text, not an empty one; found ''"),
+        ("cors_origins=https://a.example", r"(scheme://host:port, no path), or [*] for all; got 'https://a"),
+        ("cors_origins=[https://a.example/x]", "cors_origins must be a list of origins"),
+        ("cors_origins=[a.example]", "cors_origins must be a list of origins"),
         ("bundle=absent", "absent/model.json must exist; found no such file"),
     ],
 )

@@ -6,7 +6,8 @@ import signal
 import threading
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 import orjson
@@ -14,7 +15,6 @@ from fastapi import FastAPI, Request, Security
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.responses import Response
 from fastapi.security import APIKeyHeader
-from fastapi_swagger import patch_fastapi
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
@@ -25,11 +25,19 @@ from canopy.serve.problems import RowsRefused
 from canopy.serve.service import Service
 from canopy.serve.settings import Settings
 
-# The page for people: path to file and its type.
-PAGE = {
-    "/": ("index.html", "text/html"),
-    "/page.css": ("page.css", "text/css"),
-    "/page.js": ("page.js", "text/javascript"),
+# The web UI, and the parts of Swagger UI, which FastAPI by itself would load from another host: package of
+# the files, path to file and its type.
+PAGES = {
+    "canopy.serve.page": {
+        "/": ("index.html", "text/html"),
+        "/page.css": ("page.css", "text/css"),
+        "/page.js": ("page.js", "text/javascript"),
+    },
+    "fastapi_swagger.resources": {
+        "/swagger/swagger-ui-bundle.js": ("swagger-ui-bundle.js", "text/javascript"),
+        "/swagger/swagger-ui.css": ("swagger-ui.css", "text/css"),
+        "/swagger/favicon-32x32.png": ("favicon-32x32.png", "image/png"),
+    },
 }
 # It loads nothing from elsewhere.
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}
@@ -63,6 +71,8 @@ def create_app(settings: Settings | None = None) -> Gate:
         redoc_url=None,
         swagger_ui_oauth2_redirect_url=None,
         redirect_slashes=False,
+        # Beside the document, also where a proxy serves both below a prefix.
+        servers=[{"url": "."}],
     )
     # The gate looks at the key; this describes it.
     key = [] if settings.api_key is None else [Security(APIKeyHeader(name="X-API-Key", auto_error=False))]
@@ -90,11 +100,10 @@ def create_app(settings: Settings | None = None) -> Gate:
     add("/health", service.health, "state")
     add("/ready", service.ready, "state")
     add("/metrics", service.metrics, "state")
-    # The parts of Swagger UI, which FastAPI by itself would load from another host.
-    patch_fastapi(app, docs_url="/swagger", redirect_from_root_to_docs=False)
     app.get("/docs", include_in_schema=False)(docs_page(f"{manifest.title}: API"))
-    for path, (name, kind) in PAGE.items():
-        app.get(path, include_in_schema=False)(page_part(name, kind))
+    for package, parts in PAGES.items():
+        for path, (name, kind) in parts.items():
+            app.get(path, include_in_schema=False)(page_part(files(package) / name, kind))
     app.add_exception_handler(RowsRefused, refuse_rows)
     app.add_exception_handler(HTTPException, refuse)
     paths = {route.path for route in app.routes if isinstance(route, Route)}
@@ -168,9 +177,9 @@ def docs_page(title: str) -> Callable[[], Awaitable[Response]]:
     return docs
 
 
-def page_part(name: str, kind: str) -> Callable[[], Awaitable[Response]]:
-    """Make what answers with a file of the page."""
-    content = (Path(__file__).parent / "page" / name).read_bytes()
+def page_part(file: Traversable, kind: str) -> Callable[[], Awaitable[Response]]:
+    """Make what answers with a file of a page."""
+    content = file.read_bytes()
 
     async def part() -> Response:
         return Response(content, media_type=kind, headers=PAGE_HEADERS)

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from canopy.serve.metrics import Metrics
@@ -71,14 +72,23 @@ class Gate:
             # What led to a crash shall be in the log.
             sys.stdout.reconfigure(line_buffering=True)
         self._key = None if settings.api_key is None else os.fsencode(settings.api_key)
+        self._inner: App = self._admit
+        if settings.cors_origins:
+            # Around the key: a browser asks first without it whether a page may ask.
+            self._inner = CORSMiddleware(
+                self._admit,
+                allow_origins=settings.cors_origins,
+                allow_methods=("GET", "HEAD", "POST"),
+                allow_headers=("Content-Encoding", "Content-Type", "X-API-Key", "X-Request-ID"),
+                expose_headers=("X-Request-ID",),
+            )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        headers = dict(scope["headers"])
-        request_id = name_request(headers)
+        request_id = name_request(dict(scope["headers"]))
         state = scope.setdefault("state", {})
         state["n_rows"] = status = n_read = 0
 
@@ -98,13 +108,7 @@ class Gate:
             await send(message)
 
         try:
-            refused = self._refusal(scope["path"], headers)
-            if refused is None:
-                # The server below leaves the body out of the answer to HEAD.
-                asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
-                await self._app(asked, counted_receive, named_send)
-            else:
-                await answer(named_send, refused)
+            await self._inner(scope, counted_receive, named_send)
         except ClientDisconnect:
             # Nobody is there to be answered, and nothing has gone wrong here.
             status = CLIENT_LEFT
@@ -127,6 +131,16 @@ class Gate:
                 "model": self._model,
             }
             write_line(orjson.dumps(line).decode() + "\n")
+
+    async def _admit(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Pass a request on, or answer it where it is not to be."""
+        refused = self._refusal(scope["path"], dict(scope["headers"]))
+        if refused is None:
+            # The server below leaves the body out of the answer to HEAD.
+            asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+            await self._app(asked, receive, send)
+        else:
+            await answer(send, refused)
 
     def _refusal(self, path: str, headers: dict[bytes, bytes]) -> HTTPException | None:
         """Tell why a request is not passed on."""

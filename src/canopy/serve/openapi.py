@@ -153,9 +153,10 @@ def json_answer(schema: dict[str, Any], meaning: str = "Done.") -> dict[str, Any
 def describe_errors() -> dict[int | str, dict[str, Any]]:
     """Describe the answers to a client's mistakes."""
     meanings = {
-        400: "The body is no JSON, or no text in UTF-8.",
+        400: "The body is empty, no JSON, no text in UTF-8, or no gzip data though it should be.",
         401: "The header X-API-Key does not hold this server's key.",
         413: "The body is too large, or there are too many rows.",
+        415: "The body is compressed in another way than by gzip, or a form (multipart/form-data).",
         422: "A row is wrong: `problems` gives its place, the field, the requirement and what was found.",
     }
     problem = object_of(

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 
 from canopy.bundle.manifest import ONNX_FILE
 from canopy.bundle.scorer import Scorer
+from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_of
 from canopy.serve.csv_rows import rows_from_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
@@ -30,8 +31,8 @@ MAX_BYTES_IN_LOOP = 256 * 1024
 # Large bodies that are worked on at once: each takes many times its size in memory.
 MAX_THREADS = 2
 
-# Brackets that a body may have beside two for each row; each makes an object, and millions of them gigabytes.
-SPARE_BRACKETS = 1000
+# What a body must be.
+JSON, CSV = 'JSON, {"rows": [{"column": value, ...}]}', "CSV in UTF-8 with a header line"
 
 # Rows that `/explain` reads to say that they are too many.
 MAX_EXPLAINED = 100
@@ -74,7 +75,7 @@ class Service:
         self.name = manifest.files[ONNX_FILE][:12]
         self._values, self._classes = [*manifest.table.classes], [*manifest.table.classes.values()]
         self.counters = Metrics(self._classes)
-        self._max_rows = settings.max_rows
+        self._max_rows, self._max_body_bytes = settings.max_rows, settings.max_body_bytes
         self._threads: CapacityLimiter | None = None
         self._reader, self._explainer = RowReader(manifest.table), Explainer(self._scorer)
         shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
@@ -83,21 +84,16 @@ class Service:
 
     async def predict(self, request: Request) -> Response:
         """Predict the classes of one row or of many."""
-        body = await request.body()
-        if len(body) > MAX_BYTES_IN_LOOP:
-            return self._count(request, await self._in_thread(self._predict_json, body))
-        return self._count(request, self._predict_json(body))
+        return self._count(request, await self._work_on(request, self._predict_json))
 
     async def predict_csv(self, request: Request) -> Response:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
-        return self._count(request, await self._in_thread(self._predict_csv, await request.body()))
+        work = self._work_on(request, self._predict_csv, kind=CSV, max_bytes_in_loop=0)
+        return self._count(request, await work)
 
     async def explain(self, request: Request) -> Response:
         """Tell what moved the prediction of one row."""
-        body = await request.body()
-        if len(body) > MAX_BYTES_IN_LOOP:
-            return await self._in_thread(self._explain, body)
-        return self._explain(body)
+        return await self._work_on(request, self._explain)
 
     async def model(self) -> Response:
         """Describe the model: its columns with units and ranges, its classes, its scores, its run."""
@@ -127,34 +123,45 @@ class Service:
                 f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
             )
 
-    async def _in_thread(self, work: Callable[[bytes], T], body: bytes) -> T:
-        """Work on a body while others are answered; at most as many at once as there are threads for it."""
+    async def _work_on(
+        self,
+        request: Request,
+        work: Callable[[bytes], T],
+        *,
+        kind: str = JSON,
+        max_bytes_in_loop: int = MAX_BYTES_IN_LOOP,
+    ) -> T:
+        """Work on the body of a request, on a large or compressed one while others are answered.
+
+        At most as many are worked on at once as there are threads for it.
+        """
+        body, is_compressed = await read_body(request, kind=kind)
+        if not is_compressed and len(body) <= max_bytes_in_loop:
+            return work(body)
         if self._threads is None:
             # Of the event loop that runs now.
             self._threads = CapacityLimiter(MAX_THREADS)
-        return await to_thread.run_sync(work, body, limiter=self._threads)
+
+        def call() -> T:
+            return work(decompress(body, limit=self._max_body_bytes) if is_compressed else body)
+
+        return await to_thread.run_sync(call, limiter=self._threads)
 
     def _explain(self, body: bytes) -> Response:
-        rows = self._rows_of(body, limit=MAX_EXPLAINED)
-        if len(rows) != 1:
-            raise HTTPException(422, f"rows must be one row to explain; found {len(rows)}")
-        probabilities, contributions = self._explainer.explain(self._reader.from_mappings(rows)[0])
+        given = rows_of(body, limit=MAX_EXPLAINED)
+        if len(given) != 1:
+            raise HTTPException(422, f"rows must be one row to explain; found {len(given)}")
+        (row,) = self._reader.from_mappings(given)
+        refuse_repeated_keys(body, given)
+        probabilities, contributions = self._explainer.explain(row)
         (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
         return as_json({"model": self.name, **told, "contributions": contributions})
 
-    def _rows_of(self, body: bytes, *, limit: int) -> list[Any]:
-        """Find the rows in a body, unless it holds far more objects and lists than so many rows have."""
-        if body.count(b"{") + body.count(b"[") > 2 * limit + SPARE_BRACKETS:
-            raise HTTPException(
-                413,
-                f"A request must have at most {limit:,} rows; found more objects or lists than those have",
-            )
-        return rows_of(body)
-
     def _predict_json(self, body: bytes) -> Predicted:
-        given = self._rows_of(body, limit=self._max_rows)
+        given = rows_of(body, limit=self._max_rows)
         self._limit(len(given))
         rows = self._reader.from_mappings(given)
+        refuse_repeated_keys(body, given)
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
         told = self._tell(probabilities, best.tolist())
@@ -188,24 +195,6 @@ class Service:
             {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
             for index, row in zip(best, probabilities.tolist(), strict=True)
         ]
-
-
-def rows_of(body: bytes) -> list[Any]:
-    """Find the rows in the body of a request.
-
-    Raises:
-        HTTPException: If it is no JSON object with a list of rows.
-    """
-    try:
-        content = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        raise HTTPException(400, f"The body must be JSON; found {error}") from error
-    if type(content) is not dict or type(content.get("rows")) is not list or len(content) != 1:
-        raise HTTPException(
-            422, 'The body must be an object with a list of rows: {"rows": [{"column": value, ...}]}'
-        )
-    rows: list[Any] = content["rows"]
-    return rows
 
 
 def as_json(content: Any) -> Response:

@@ -2,7 +2,8 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass
+import re
+from dataclasses import asdict, dataclass, field
 
 ENVIRONMENT = "CANOPY_SERVE"
 
@@ -15,6 +16,9 @@ LIMITS = {
     "max_rows": (1, 10_000_000),
     "stop_seconds": (1, 86_400),
 }
+
+# What a browser names a page's server by.
+ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +34,7 @@ class Settings:
         max_body_bytes: Largest request body that is read.
         max_rows: Most rows of a request.
         stop_seconds: Time that requests in flight get when the server stops.
+        cors_origins: Origins whose pages may use the server from a browser; `*` for all.
         api_key: What the header `X-API-Key` must hold to be answered; None to answer all.
         shared_folder: Where several processes share counts; None for one process.
     """
@@ -42,6 +47,7 @@ class Settings:
     max_body_bytes: int
     max_rows: int
     stop_seconds: int
+    cors_origins: list[str] = field(default_factory=list)
     api_key: str | None = None
     shared_folder: str | None = None
 
@@ -53,6 +59,12 @@ class Settings:
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
                 raise ValueError(f"{name} must be a whole number from {low} to {high}; found {value!r}")
+        origins = self.cors_origins
+        if not isinstance(origins, list) or not all(map(ORIGIN.fullmatch, map(str, origins))):
+            raise ValueError(
+                "cors_origins must be a list of origins (scheme://host:port, no path), or [*] for all; "
+                f"got {origins!r}"
+            )
         if self.api_key == "":
             raise ValueError("CANOPY_API_KEY must not be empty; found '': unset it to answer all")
 
