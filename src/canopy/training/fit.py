@@ -24,7 +24,7 @@ from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.entry import MISTAKES
 from canopy.files import check_place, readable, write_json
-from canopy.quoting import write_command
+from canopy.quoting import write_command, write_override
 from canopy.training.checks import (
     building,
     check_callback,
@@ -52,6 +52,7 @@ from canopy.training.run_folder import (
     start_run_folder,
     unpublished_record,
 )
+from canopy.training.written_paths import places_outside
 
 log = logging.getLogger(__name__)
 
@@ -211,7 +212,9 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
                 record["status"] = "pruned" if report.pruned else "finished"
     except TrainingStopped as stop:
         log.warning("Training was %s and its state saved; resume it with:", stop)
-        log.warning("  %s", write_command("train", resume=readable(folder)))
+        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
+        outside = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
+        log.warning("  %s", write_command("train", *outside, resume=readable(folder)))
         raise SystemExit(128 + stop.signal_number) from stop
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):

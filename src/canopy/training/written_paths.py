@@ -1,10 +1,13 @@
 """Where a config lets a run write: the config of a run folder from elsewhere must not choose other places."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+
+from canopy.quoting import write_override
 
 # What writes, in a run's config.
 SECTIONS = ("callbacks", "logger", "trainer")
@@ -24,19 +27,25 @@ def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str
     Raises:
         ValueError: If a file would be written elsewhere.
     """
+    for key, value in places_outside(config, folder):
+        if not any(key == name or key.startswith(f"{name}.") for name in typed):
+            hint = shlex.quote(write_override(f"++{key}", value))
+            raise ValueError(
+                f"The config of a run or trial must write into its run's folder, {folder}; found "
+                f"{key}={value}: add {hint} to the command if that is meant"
+            )
+
+
+def places_outside(config: DictConfig, folder: Path) -> Iterator[tuple[str, str]]:
+    """Give each value in a run's config that names a place outside the run's folder, with its key."""
     inside = folder.resolve()
     for section in SECTIONS:
         node = config.get(section)
         content = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, value in _texts(section, content):
-            if any(key == name or key.startswith(f"{name}.") for name in typed):
-                continue
             named = not PATHS.isdisjoint(key.split(".")[1:])
             if (named or _leads_away(value)) and not Path(value).resolve().is_relative_to(inside):
-                raise ValueError(
-                    f"The config of a run or trial must write into its run's folder, {folder}; found "
-                    f"{key}={value}: add '++{key}={value}' to the command if that is meant"
-                )
+                yield key, value
 
 
 def _leads_away(text: str) -> bool:
