@@ -189,7 +189,7 @@ def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
         assert (answer.status_code, answer.content) == (200, plain.content)
 
 
-PACKED = gzip.compress(json.dumps(rows(ROW)).encode())
+PACKED = gzip.compress(json.dumps(rows(ROW)).encode(), mtime=0)
 FORM = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\nsize,weight\r\n--a--\r\n'
 
 
