@@ -6,7 +6,9 @@ import glob
 import hashlib
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -21,6 +23,23 @@ PARAMS = "params.yaml"
 # What is being written, and the file by whose lock its writer is known to be alive.
 TEMPORARY = ".tmp"
 LOCK = "lock"
+
+# What may be at a path, and what to do where a file must be read.
+KINDS = {
+    stat.S_IFREG: "a file",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+HINTS = {
+    "a folder": "name a file in it",
+    **dict.fromkeys(("a pipe", "a socket", "a device"), "write what comes from it to a file first"),
+    "a URL": "download it first",
+}
+# A path drops all but one of its slashes.
+URL = re.compile(r"^([a-z][a-z0-9+.-]+:)/+")
 
 # What a person can do something about.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -42,6 +61,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         suffix, for libraries that choose the format by it.
 
     Raises:
+        ValueError: If `path` is or lies below something else than a file or folder.
         OSError: If the file cannot be written; the message tells the way out.
 
     Examples:
@@ -53,6 +73,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         'whole'
     """
     path = Path(path)
+    check_writable(path, option="A file to write")
     with _folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
@@ -177,8 +198,7 @@ def read_json(path: str | Path, *, way_out: str = 'run "make repro"') -> Any:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not JSON.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} must exist; found no such file; {way_out} first")
+    require_file(path, hint=f"{way_out} first")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
@@ -210,8 +230,86 @@ def check_place(
         if (path / marker).is_file() or not any(path.iterdir()):
             return
         raise ValueError(f"{requirement}; found {path}, which holds other things: choose another")
-    if path.exists():
-        raise ValueError(f"{requirement}; found the file {path}: choose another")
+    if (found := describe_place(path)) is not None:
+        raise ValueError(f"{requirement}; got {found}, {as_typed(path)}: choose another")
+
+
+def describe_place(path: str | Path) -> str | None:
+    """Say what is at a path.
+
+    Returns:
+        Such as `a file`, `a folder`, `a pipe`, `a URL`; None if nothing is there and a file could be.
+
+    Examples:
+        >>> (
+        ...     describe_place("/dev/null"),
+        ...     describe_place("/dev/null/a.csv"),
+        ...     describe_place("s3://bucket/a.csv"),
+        ... )
+        ('a device', 'a path below a device', 'a URL')
+        >>> describe_place("/nowhere/a.csv") is None
+        True
+    """
+    path = Path(path)
+    try:
+        return KINDS[stat.S_IFMT(path.stat().st_mode)]
+    except PermissionError:
+        # Whoever reads or writes it says so.
+        return None
+    except (FileNotFoundError, NotADirectoryError):
+        if URL.match(str(path)):
+            return "a URL"
+        parent = next(parent for parent in path.absolute().parents if parent.exists())
+        return None if parent.is_dir() else f"a path below {describe_place(parent)}"
+
+
+def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -> None:
+    """Refuse a path at which there is no file to read.
+
+    Args:
+        path: The path.
+        name: What the file is, for the message, with a blank behind it.
+        hint: What to do if there is nothing at the path.
+
+    Raises:
+        FileNotFoundError: If there is nothing.
+        ValueError: If there is something else than a file.
+    """
+    if Path(path).is_file():
+        return
+    found = describe_place(path)
+    if found is None:
+        missing = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
+        told = f"{name}{path} must exist; found {missing}"
+        raise FileNotFoundError(told if hint is None else f"{told}; {hint}")
+    told = f"{name}{as_typed(path)} must be a file; got {found}"
+    raise ValueError(f"{told}: {HINTS[found]}" if found in HINTS else told)
+
+
+def check_writable(path: str | Path, *, option: str) -> None:
+    """Refuse a path at which no file can be put, or where one would take the place of something else.
+
+    Args:
+        path: Where a file is to be written.
+        option: What says so, for the message.
+
+    Raises:
+        ValueError: If something else than a file is there.
+    """
+    if (found := describe_place(path)) not in (None, "a file"):
+        raise ValueError(
+            f"{option} must be a file, or a new one; got {found}, {as_typed(path)}: choose another"
+        )
+
+
+def as_typed(path: str | Path) -> str:
+    """Write a path as it was typed: of the slashes of a URL, it has lost one.
+
+    Examples:
+        >>> as_typed(Path("https://example.org/a.csv")), as_typed(Path("a/b.csv"))
+        ('https://example.org/a.csv', 'a/b.csv')
+    """
+    return URL.sub(r"\1//", str(path))
 
 
 def readable(path: str | Path) -> str:
@@ -229,7 +327,6 @@ def sha256(path: str | Path) -> str:
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
+    require_file(path, hint='run "make repro" first')
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

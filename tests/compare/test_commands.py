@@ -67,6 +67,7 @@ def test_two_runs_are_compared_by_name(logs: Path) -> None:
             "Error: A key must be one of a run's config, record or scores; found 'sed'",
         ),
         (["runs", "nowhere"], "Error: nowhere must be a run or hold runs; found no such folder"),
+        (["runs", "params.yaml"], "Error: params.yaml must be a run or hold runs; found a file"),
         (["compare", "a", "c"], "Error: c must be a run's folder or name; found none"),
         (
             ["compare", "a", "b", "--split", "val"],

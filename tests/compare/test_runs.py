@@ -43,6 +43,16 @@ def test_a_run_is_found_by_folder_and_by_name(make_run: Make, logs: Path) -> Non
         find_run("c", logs=logs)
 
 
+def test_a_file_is_no_run(make_run: Make, logs: Path) -> None:
+    file = make_run("a") / "config.yaml"
+    with pytest.raises(FileNotFoundError, match=f"{file} must be a run's folder.*; found a file: "):
+        find_run(str(file), logs=logs)
+    with pytest.raises(
+        FileNotFoundError, match="https://a.org/b must be a run or hold runs; found a URL: see"
+    ):
+        find_runs([Path("https://a.org/b")], logs=logs)
+
+
 def test_values_come_from_config_record_and_scores(make_listed: Make, evaluate: Make) -> None:
     run = make_listed("a", lr=0.02, seed=7, score=0.625)
     assert run.value("model.net.hidden") == [8, 8]

@@ -1,3 +1,6 @@
+import gzip
+import io
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,7 +24,7 @@ from canopy.prepare.normalization import load_normalization
 from canopy.table.csv import read_table
 from canopy.table.kept import kept_table
 from canopy.table.spec import TableSpec
-from canopy.training.run_folder import RunFolder
+from canopy.training.run_folder import CONFIG, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -162,24 +165,94 @@ def test_a_wrong_table_leaves_no_output(
     assert not (tmp_path / "output.csv").exists()
 
 
-def test_a_missing_table_is_named(tmp_path: Path, predict_csv: Predict) -> None:
-    with pytest.raises(FileNotFoundError, match="absent.csv must exist; found no such file"):
-        predict_csv(tmp_path / "absent.csv")
+PACKED = gzip.compress(f"{HEADER}\n{ROW}\n".encode())
+PARQUET = io.BytesIO()
+pyarrow.parquet.write_table(pa.table({"weight": [1.5]}), PARQUET)
+
+
+def place(path: Path, content: bytes | str) -> None:
+    """Put a file there, or what the text names."""
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content == "pipe":
+        os.mkfifo(path)
+    elif content == "folder":
+        path.mkdir()
+    elif content == "link":
+        path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.csv", "", "The table .*/absent.csv must exist; found no such file$"),
+        ("link.csv", "link", "link.csv must exist; found a link whose target does not exist$"),
+        ("a.csv", "folder", "The table .*/a.csv must be a file; got a folder: name a file in it$"),
+        ("a.csv", "pipe", "must be a file; got a pipe: write what comes from it to a file first$"),
+        ("a.csv.gz", PACKED, "a.csv.gz must be a CSV file in UTF-8; got a file compressed by gzip: convert"),
+        ("a.csv", PACKED, "must be a CSV file in UTF-8; got a file compressed by gzip"),
+        (
+            "a.parquet",
+            PARQUET.getvalue(),
+            "must be a CSV file in UTF-8; got a Parquet file: convert it to CSV",
+        ),
+        ("a.xlsx", b"PK\x03\x04...", "got a ZIP archive or an Excel workbook: convert it to CSV first"),
+        ("a.json", b'[{"weight": 1.5}]', "must be a CSV file in UTF-8; got JSON"),
+        ("a.csv", f"{HEADER}\n".encode("utf-16"), "must be a CSV file in UTF-8; got text in UTF-16"),
+        (
+            "a.csv",
+            f"{HEADER}\n{ROW}\n".replace(",", ";").encode(),
+            "must have its values separated by commas; got semicolons between 6 names in its header",
+        ),
+        ("a.csv", f"{HEADER}\n".replace(",", "\t").encode(), "separated by commas; got tabs between 6 names"),
+        # One column more than the table has, with and without a name.
+        (
+            "a.csv",
+            f"id,{HEADER}\n7,{ROW}\n".encode(),
+            "the table's columns and no others; found 'id': leave it",
+        ),
+        ("a.csv", f",{HEADER}\n7,{ROW}\n".encode(), "the table's columns and no others; found '': leave it"),
+    ],
+)
+def test_an_input_that_is_no_such_table_is_named(
+    tmp_path: Path, predict_csv: Predict, name: str, content: bytes | str, message: str
+) -> None:
+    (tmp_path / "output.csv").write_text("old")
+    place(tmp_path / name, content)
+    with pytest.raises((FileNotFoundError, ValueError), match=message):
+        predict_csv(tmp_path / name)
+    assert (tmp_path / "output.csv").read_text() == "old"
+
+
+def test_a_file_of_a_run_is_not_its_folder(trained_run: RunFolder) -> None:
+    for file in (trained_run.best_checkpoint, trained_run.path / CONFIG):
+        with pytest.raises(FileNotFoundError, match=f"found a file, {file}: name {trained_run.path}$"):
+            RunFolder(file)
+
+
+@pytest.mark.parametrize("url", ["https://example.org/a.csv", "s3://bucket/a.csv"])
+def test_a_url_is_no_file(predict_csv: Predict, url: str) -> None:
+    with pytest.raises(ValueError, match=f"The table {url} must be a file; got a URL: download it first"):
+        predict_csv(Path(url))
 
 
 @pytest.mark.parametrize(
     ("output", "message"),
     [
         ("output.xlsx", r"must end in one of \['.csv', '.parquet'\]; found .*output.xlsx"),
-        ("folder.csv", "must be a file; found the folder"),
+        ("folder.csv", "output must be a file, or a new one; got a folder, .*/folder.csv: choose another"),
+        ("pipe.csv", "output must be a file, or a new one; got a pipe, .*/pipe.csv"),
+        ("input.csv/output.csv", "output must be a file, or a new one; got a path below a file"),
         ("input.csv", "must be another file than the input"),
     ],
 )
 def test_a_wrong_output_is_refused(tmp_path: Path, predict_csv: Predict, output: str, message: str) -> None:
-    (tmp_path / "folder.csv").mkdir()
+    place(tmp_path / "folder.csv", "folder")
+    place(tmp_path / "pipe.csv", "pipe")
     with pytest.raises(ValueError, match=message):
         predict_csv(f"{HEADER}\n{ROW}\n", output)
     assert (tmp_path / "input.csv").read_text() == f"{HEADER}\n{ROW}\n"
+    assert (tmp_path / "pipe.csv").is_fifo()
 
 
 @pytest.mark.parametrize("output", ["output.csv", "output.parquet"])

@@ -54,6 +54,10 @@ def test_no_storage_is_a_mistake_and_none_is_made(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("Error: A storage of sweeps must exist; found no")
     assert not (tmp_path / "none").exists()
+    done = run("--storage", f"sqlite:///{tmp_path}")
+    assert done.stderr.startswith(
+        f"Error: A storage of sweeps must exist; found a folder at {tmp_path}: name"
+    )
 
 
 def test_options_that_need_others_are_refused() -> None:

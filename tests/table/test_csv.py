@@ -6,6 +6,7 @@ import pytest
 
 from canopy.table import csv
 from canopy.table.csv import read_table, write_table
+from canopy.table.draft import describe
 from canopy.table.spec import TableSpec
 
 HEADER = "weight,size,colour1,colour2,colour3,kind\n"
@@ -69,12 +70,20 @@ def test_what_is_written_is_read_again(
         (HEADER + ROW + "1,2,0,0,0,1\n", "exactly one column of 'colour'; found 0 set in line 3"),
         (HEADER + ROW + "1,2,1,0,0,4\n", r"'kind' must be one of \[1, 2, 3\]; found 4 in line 3"),
         (HEADER + ROW + "1,2,1,0,0\n", "well-formed CSV file; found: .*Row #3: Expected 6 columns, got 5"),
-        (HEADER.replace(",", ";") + ROW, "must have the column 'weight' and 5 more"),
+        (HEADER.replace(",", ";") + ROW, "separated by commas; got semicolons between 6 names in its header"),
     ],
 )
 def test_bad_input_is_refused(tmp_path: Path, small_spec: TableSpec, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_table(write(tmp_path / "a.csv", text), small_spec)
+
+
+def test_a_table_to_describe_has_commas_too(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.csv", HEADER.replace(",", "|") + ROW)
+    with pytest.raises(
+        ValueError, match="separated by commas; got vertical bars between 6 names in its header"
+    ):
+        describe(path, target="kind", missing_values=[])
 
 
 def test_an_unknown_split_is_refused(tmp_path: Path, small_spec: TableSpec) -> None:

@@ -25,7 +25,7 @@ from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix, check_run
-from canopy.files import atomic_folder, check_place, read_json, readable, sha256
+from canopy.files import atomic_folder, check_place, read_json, readable, require_file, sha256
 from canopy.prepare.normalization import load_normalization
 from canopy.quoting import write_command
 from canopy.table.kept import kept_table
@@ -157,8 +157,7 @@ def read_raw(pipeline: DictConfig, spec: TableSpec) -> RawSplits:
     """
     table = read_raw_table(pipeline.paths.raw, spec)
     path = Path(pipeline.paths.interim) / "split.csv"
-    if not path.is_file():
-        raise FileNotFoundError(f'{path} must exist; found no such file; run "make repro" first')
+    require_file(path, hint='run "make repro" first')
     options = pa.csv.ConvertOptions(include_columns=[SPLIT_COLUMN])
     splits = pa.csv.read_csv(path, convert_options=options)[SPLIT_COLUMN]
     if len(splits) != table.num_rows:

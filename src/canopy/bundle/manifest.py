@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from canopy.bundle.statistics import TrainingStatistics
-from canopy.files import read_json, sha256, write_json
+from canopy.files import read_json, require_file, sha256, write_json
 from canopy.table.columns import NumericColumn, OneHotGroup
 from canopy.table.spec import MISSING_VALUES, TableSpec, typed_classes
 
@@ -123,8 +123,7 @@ class Manifest:
         """
         for name in names:
             path = Path(folder) / name
-            if not path.is_file():
-                raise FileNotFoundError(f"{path} must exist; found no such file; {WAY_OUT} first")
+            require_file(path, hint=f"{WAY_OUT} first")
             expected = self.files.get(name, "none")
             if (found := sha256(path)) != expected:
                 raise ValueError(

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from canopy.compare.keys import flatten, resolve
-from canopy.files import PARAMS, read_json
+from canopy.files import PARAMS, as_typed, describe_place, read_json
 from canopy.run_name import BOOKKEEPING
 from canopy.training.process import is_alive
 from canopy.training.run_folder import CONFIG, METRICS, RECORD
@@ -149,9 +149,9 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[ListedRun]:
     for folder in folders or [logs / "train"]:
         below = {path.resolve(): path for path in run_folders(folder)}
         if folders and not below:
-            state = "none below it" if folder.is_dir() else "no such folder"
+            state = "none below it" if folder.is_dir() else describe_place(folder) or "no such folder"
             raise FileNotFoundError(
-                f"{folder} must be a run or hold runs; found {state}: see {logs}/train/runs"
+                f"{as_typed(folder)} must be a run or hold runs; found {state}: see {logs}/train/runs"
             )
         found = {**below, **found}
     runs = [ListedRun(path, name_of(path, logs)) for path in found.values()]
@@ -183,8 +183,8 @@ def find_run(name: str, *, logs: Path) -> ListedRun:
         if _is_run(path):
             return ListedRun(path, name_of(path, logs))
     raise FileNotFoundError(
-        f"{name} must be a run's folder, or the name of one in {logs.absolute()}/train; found none: "
-        '"python src/runs.py" lists them'
+        f"{name} must be a run's folder, or the name of one in {logs.absolute()}/train; found "
+        f'{describe_place(name) or "none"}: "python src/runs.py" lists them'
     )
 
 

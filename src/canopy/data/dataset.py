@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from canopy.data.schema import WAY_OUT, Schema
-from canopy.files import sha256
+from canopy.files import require_file, sha256
 from canopy.table.spec import SPLITS
 from canopy.tensors import save_tensors
 
@@ -95,8 +95,7 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
         ValueError: If the file's content is not the one that the schema tells of.
     """
     path = Path(folder) / f"{split}.pt"
-    if not path.is_file():
-        raise FileNotFoundError(f"The tensors {path} must exist; found no such file; {WAY_OUT} first")
+    require_file(path, name="The tensors ", hint=f"{WAY_OUT} first")
     state = path.stat()
     return _load_tensors(path.absolute(), schema.sha256[path.name], (state.st_mtime_ns, state.st_size))
 

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.files import atomic_write
+from canopy.files import atomic_write, check_writable
 
 # Value in the raw table and name of each class.
 Classes = Mapping[int, str] | Mapping[str, str]
@@ -30,13 +30,12 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
         source: The file that is predicted, which has to stay.
 
     Raises:
-        ValueError: If the suffix is none of `WRITERS`, or the place is a folder or that of the source.
+        ValueError: If the suffix is none of `WRITERS`, or the place is no file's, or the source's.
     """
     path = Path(path)
     if path.suffix not in WRITERS:
         raise ValueError(f"The output must end in one of {[*WRITERS]}; found {str(path)!r}")
-    if path.is_dir():
-        raise ValueError(f"The output must be a file; found the folder {path}")
+    check_writable(path, option="output")
     if path.exists() and path.samefile(source):
         raise ValueError(f"The output must be another file than the input; found {path} as both")
 

@@ -11,6 +11,7 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 from dvc_objects.fs import known_implementations
 
+from canopy.files import describe_place
 from canopy.remotes.address import Remote, check_options, is_folder, read_remote, split_options
 
 # The name that DVC knows the team's remote by.
@@ -92,7 +93,8 @@ def require_place(url: str) -> None:
     if is_folder(url):
         if not Path(url).is_dir():
             raise FileNotFoundError(
-                f"The shared folder must exist; found none at {url}; mount it, or make it first"
+                f"The shared folder must exist; found {describe_place(url) or 'none'} at {url}; mount it, or "
+                "make it first"
             )
         return
     scheme = urlsplit(url).scheme

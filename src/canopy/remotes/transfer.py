@@ -16,6 +16,7 @@ from dvc.repo import Repo
 from dvc.ui import ui
 from dvc_data.hashfile.tree import Tree
 
+from canopy.files import describe_place
 from canopy.remotes.explain import Reason, causes, explain, set_own
 from canopy.remotes.settings import current_remote, project_config, require_place
 from canopy.remotes.ssh import check_host_keys
@@ -92,8 +93,9 @@ def _own_pipelines(repo: Repo) -> list[str]:
 
 def _require_key(remote: Mapping[str, Any]) -> None:
     key = remote.get("keyfile")
-    if key is not None and not Path(key).expanduser().is_file():
-        raise FileNotFoundError(Reason("The key file must exist", f"none at {key}", set_own("keyfile=FILE")))
+    if key is not None and not (path := Path(key).expanduser()).is_file():
+        found = f"{describe_place(path) or 'none'} at {key}"
+        raise FileNotFoundError(Reason("The key file must exist", found, set_own("keyfile=FILE")))
 
 
 def _reason(

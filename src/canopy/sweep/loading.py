@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from canopy.compare.keys import near_matches
+from canopy.files import describe_place
 from canopy.passwords import hide_passwords
 from canopy.sweep import attributes
 from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
@@ -212,9 +213,10 @@ def _open(url: str) -> optuna.storages.BaseStorage:
             f"A storage must be a URL such as sqlite:///logs/sweeps.db; found {hide_passwords(url)!r}"
         ) from error
     embedded = parsed.get_backend_name() in {"sqlite", "journal"}
-    if embedded and not Path(parsed.database or "").is_file():
+    if embedded and not Path(file := parsed.database or "").is_file():
+        found = f"{kind} at" if (kind := describe_place(file)) else "no"
         raise FileNotFoundError(
-            f"A storage of sweeps must exist; found no {parsed.database}: name another one with --storage, "
+            f"A storage of sweeps must exist; found {found} {file}: name another one with --storage, "
             'or start a sweep with "python src/train.py -m hydra/sweeper=optuna"'
         )
     try:

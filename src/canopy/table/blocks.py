@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
+from canopy.files import require_file
 from canopy.table.checks import FIRST_LINE, check_features, check_ranges, first_text_line, shorten
 from canopy.table.csv import check_header
 from canopy.table.raw import expand, text_types
@@ -25,8 +26,7 @@ def check_source(path: str | Path, spec: TableSpec) -> None:
         FileNotFoundError: If there is no such file.
         ValueError: If it is no CSV file, or a column is missing, unknown or named twice.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"The table {path} must exist; found no such file")
+    require_file(path, name="The table ")
     check_header(Path(path), spec.raw_features, optional=[spec.target, *spec.ignored])
 
 

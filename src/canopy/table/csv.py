@@ -11,13 +11,31 @@ import pyarrow.csv
 from tqdm import tqdm
 
 from canopy.cores import usable_cores
-from canopy.files import atomic_write
+from canopy.files import atomic_write, require_file
 from canopy.table.checks import check_values, first_text_line, shorten
 from canopy.table.names import nearest
 from canopy.table.spec import SPLIT_COLUMN, TableSpec
 
 # Small enough for a lively progress bar, large enough for Arrow's writer to run at full speed.
 ROWS_PER_CHUNK = 32_768
+
+# How files of other formats begin.
+OTHER_FORMATS = {
+    b"\x1f\x8b": "a file compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "a file compressed by Zstandard",
+    b"BZh": "a file compressed by bzip2",
+    b"\xfd7zXZ": "a file compressed by xz",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"PAR1": "a Parquet file",
+    b"ARROW1": "an Arrow file",
+    b"SQLite format 3": "an SQLite database",
+    b'{"': "JSON",
+    b"[{": "JSON",
+    b"\xff\xfe": "text in UTF-16",
+    b"\xfe\xff": "text in UTF-16",
+}
+OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 
 
 def read_table(path: str | Path, spec: TableSpec, *, with_split: bool = False) -> pa.Table:
@@ -58,10 +76,7 @@ def check_file(path: str | Path) -> None:
     Raises:
         FileNotFoundError: If there is no such file.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'The table {path} must exist; found no such file; run "make repro" or "dvc repro" first'
-        )
+    require_file(path, name="The table ", hint='run "make repro" or "dvc repro" first')
 
 
 def read_columns(
@@ -179,11 +194,23 @@ def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] 
     Raises:
         ValueError: If the file is empty or no CSV, or a column is missing, unknown or named twice.
     """
+    with path.open("rb") as binary:
+        start = binary.read(max(map(len, OTHER_FORMATS)))
+    if kinds := [kind for magic, kind in OTHER_FORMATS.items() if start.startswith(magic)]:
+        raise ValueError(f"{path} must be a CSV file in UTF-8; got {kinds[0]}: convert it to CSV first")
     with path.open(encoding="utf-8-sig", newline="") as file:
         try:
-            found = next(csv.reader([file.readline(1_000_000)]), [])
+            line = file.readline(1_000_000)
+            found = next(csv.reader([line]), [])
         except (UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"{path} must be a CSV file in UTF-8; found {shorten(error)}") from error
+    for separator, name in OTHER_SEPARATORS.items():
+        names = next(csv.reader([line], delimiter=separator), [])
+        if len(found) == 1 < len(names) and (not columns or {*names} & {*columns}):
+            raise ValueError(
+                f"{path} must have its values separated by commas; got {name} between {len(names)} names in "
+                "its header: convert it first"
+            )
     if not found:
         raise ValueError(f"{path} must hold a header and rows; found an empty file or line")
     missing = [name for name in columns if name not in found]
@@ -196,10 +223,10 @@ def check_header(path: Path, columns: Sequence[str], *, optional: Sequence[str] 
             f"{nearest(missing[0], unknown)}"
         )
     if unknown:
+        near = nearest(unknown[0], [name for name in known if name not in found])
         raise ValueError(
-            f"{path} must have the table's columns and no others; found {shorten(repr(unknown[0]))}"
-            f"{nearest(unknown[0], known)}: leave it out, or list it in table.ignored of params.yaml before "
-            "training"
+            f"{path} must have the table's columns and no others; found {shorten(repr(unknown[0]))}{near}: "
+            "leave it out, or list it in table.ignored of params.yaml before training"
         )
     if len(set(found)) < len(found):
         repeated = next(name for name in found if found.count(name) > 1)

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from canopy.files import atomic_folder, sha256
+from canopy.files import atomic_folder, require_file, sha256
 from canopy.params_sections import Table
 from canopy.quoting import yaml_text
 from canopy.table.checks import shorten
@@ -114,8 +114,7 @@ def describe(path: Path, *, target: str, missing_values: Sequence[str]) -> Draft
         ValueError: If the file is no CSV, the target is no column of it or has no classes, or no feature is
             found.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"The table {path} must exist; found no such file")
+    require_file(path, name="The table ")
     names = check_header(path, [], optional=None)
     if target not in names:
         near = nearest(target, names) or f"; the columns are {', '.join(names)}"

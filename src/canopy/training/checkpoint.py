@@ -8,6 +8,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
+from canopy.files import require_file
 from canopy.tensors import save_tensors
 
 # What a damaged file can raise: the archive's reader, the unpickler, torch.
@@ -47,8 +48,7 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         FileNotFoundError: If there is no such file.
         ValueError: If the file is damaged or holds objects that loading would have to execute.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"The checkpoint {path} must exist; found no such file; train first")
+    require_file(path, name="The checkpoint ", hint="train first")
     try:
         _check_sums(path)
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)

@@ -23,7 +23,7 @@ from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.entry import MISTAKES
-from canopy.files import check_place, readable, write_json
+from canopy.files import check_place, check_writable, readable, write_json
 from canopy.quoting import write_command, write_override
 from canopy.training.checks import (
     building,
@@ -274,6 +274,8 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     """
     if cfg.publish.run is not None:
         check_place(cfg.publish.run, option="publish.run", marker=RECORD, reads=(cfg.run_folder,))
+    if cfg.publish.report is not None:
+        check_writable(cfg.publish.report, option="publish.report")
     if cfg.repeat is not None:
         return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
-from canopy.files import PARAMS, atomic_folder, read_json, write_json, write_text
+from canopy.files import PARAMS, as_typed, atomic_folder, describe_place, read_json, write_json, write_text
 from canopy.quoting import escape
 
 CONFIG = "config.yaml"
@@ -46,8 +46,12 @@ class RunFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         if not (self.path / CONFIG).is_file():
+            place = describe_place(self.path) or "a folder"
+            found = "none in" if place == "a folder" else f"{place},"
+            around = [str(parent) for parent in self.path.parents if (parent / CONFIG).is_file()]
             raise FileNotFoundError(
-                f"A run folder must hold {CONFIG}; found none in {self.path}: name one of logs/train/runs"
+                f"A run folder must hold {CONFIG}; found {found} {as_typed(self.path)}: name "
+                f"{around[0] if around else 'one of logs/train/runs'}"
             )
 
     @property
