@@ -67,7 +67,7 @@ def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> N
         ),
         (
             ["src/compare.py", "a", "b"],
-            "a must be a run's folder, or the name of one in {}/logs/train; found none: "
+            "a must be a run's folder or name; found none of that name in {}/logs/train: "
             '"python src/runs.py" lists them',
         ),
     ],

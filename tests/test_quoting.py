@@ -23,7 +23,7 @@ def test_yaml_text_is_read_as_the_text(text: str) -> None:
 
 @given(names)
 def test_escaped_text_is_resolved_to_itself(text: str) -> None:
-    config = OmegaConf.create(escape({"value": text, "values": [text], text: {text: text}}))
+    config = OmegaConf.create({"value": escape(text), "values": [escape(text)], text: {text: escape(text)}})
     for _ in range(2):
         assert config.value == config["values"][0] == config[text][text] == text
         assert OmegaConf.to_container(config, resolve=True)["value"] == text

@@ -1,5 +1,6 @@
 """Read `params.yaml`, and check it."""
 
+import io
 import shlex
 from dataclasses import fields
 from functools import partial
@@ -12,12 +13,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf._yaml import get_yaml_loader
 from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import PARAMS
 from canopy.params_sections import Params
-from canopy.quoting import escape
+from canopy.quoting import escape_yaml
 from canopy.table.names import nearest
 
 # Hydra's name of the experiment that the section `train` describes, and of its overrides alone.
@@ -65,8 +65,7 @@ def load_params(folder: str | Path = ".") -> DictConfig:
         )
     try:
         # Plain YAML, as DVC reads it: `???` and `${...}` are texts there.
-        loaded = yaml.load(path.read_text(encoding="utf-8"), get_yaml_loader())  # noqa: S506 - a safe loader
-        content = OmegaConf.create(escape(loaded)) if isinstance(loaded, dict) else None
+        content = OmegaConf.load(io.StringIO(escape_yaml(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(
             f"params.yaml must be YAML in UTF-8; found {' '.join(str(error).split())}"

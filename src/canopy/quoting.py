@@ -47,25 +47,44 @@ def yaml_text(text: str) -> str:
     return written.rstrip("\n")
 
 
-def escape(content: Any) -> Any:
-    r"""Make texts into config values that resolve to them; `???` and `${...}` have a meaning there.
-
-    Args:
-        content: A text, or lists and mappings with texts in them, whose keys OmegaConf takes as they are.
+def escape(text: str) -> str:
+    r"""Make a text into a config value that resolves to it; `???` and `${...}` have a meaning to OmegaConf.
 
     Examples:
-        >>> print(escape("???"), escape({"${z}": ["${z}", 1]}))
-        \??? {'${z}': ['\\${z}', 1]}
+        >>> print(escape("???"), escape("${z}"), escape("z"))
+        \??? \${z} z
     """
-    if isinstance(content, dict):
-        return {key: escape(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [escape(value) for value in content]
-    if not isinstance(content, str):
-        return content
-    if re.fullmatch(r"\\*\?\?\?", content):
-        return f"\\{content}"
-    return re.sub(r"(\\*)\$\{", r"\1\1\\${", content)
+    if re.fullmatch(r"\\*\?\?\?", text):
+        return f"\\{text}"
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
+
+
+def escape_yaml(text: str) -> str:
+    r"""Make plain YAML into such that OmegaConf resolves to the same texts; it takes keys as they are.
+
+    Raises:
+        yaml.YAMLError: If it is none.
+
+    Examples:
+        >>> print(escape_yaml('${z}: ["${z}", "1e5", 1e5]'), end="")
+        ${z}: ["\\${z}", "1e5", 1e5]
+    """
+    root = yaml.compose(text, yaml.CSafeLoader)
+    waiting, seen = [root], set()
+    while waiting:
+        node = waiting.pop()
+        # What an alias stands for is the node itself.
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.MappingNode):
+            waiting += [value for _, value in node.value]
+        elif isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        elif isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str":
+            node.value = escape(node.value)
+    written: str = yaml.serialize(root, Dumper=yaml.CSafeDumper, allow_unicode=True) if root else ""
+    return written
 
 
 def quote_value(value: str) -> str:
