@@ -183,8 +183,9 @@ def find_run(name: str, *, logs: Path) -> ListedRun:
         if _is_run(path):
             return ListedRun(path, name_of(path, logs))
     raise FileNotFoundError(
-        f"{name} must be a run's folder, or the name of one in {logs.absolute()}/train; found "
-        f'{describe_place(name) or "none"}: "python src/runs.py" lists them'
+        f"{name} must be a run's folder or name; found "
+        f"{describe_place(name) or f'none of that name in {logs.absolute()}/train'}: "
+        '"python src/runs.py" lists them'
     )
 
 
