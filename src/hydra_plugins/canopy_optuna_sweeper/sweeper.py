@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from hydra.errors import CompactHydraException
 from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
@@ -31,8 +30,4 @@ class CanopyOptunaSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> None:
         from canopy.sweep.sweep import run_sweep
 
-        try:
-            run_sweep(arguments, options=self.options, **self._given)
-        except (ValueError, OSError) as error:
-            # Hydra shows its message alone, as for other mistakes on the command line.
-            raise CompactHydraException(f"Error: {error}") from error
+        run_sweep(arguments, options=self.options, **self._given)
