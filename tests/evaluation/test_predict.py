@@ -165,7 +165,7 @@ def test_a_wrong_table_leaves_no_output(
     assert not (tmp_path / "output.csv").exists()
 
 
-PACKED = gzip.compress(f"{HEADER}\n{ROW}\n".encode())
+PACKED = gzip.compress(f"{HEADER}\n{ROW}\n".encode(), mtime=0)
 PARQUET = io.BytesIO()
 pyarrow.parquet.write_table(pa.table({"weight": [1.5]}), PARQUET)
 
