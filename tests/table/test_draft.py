@@ -2,12 +2,11 @@ import csv
 from pathlib import Path
 
 import pytest
-from hydra.core.config_store import ConfigStore
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from canopy.params import check_params, mount_params
+from canopy.params import check_params, load_params
 from canopy.table.draft import draft_data_set
 from canopy.table.spec import MISSING_VALUES, TableSpec
 from odd_names import printable_names
@@ -39,10 +38,10 @@ def test_drafted_description_has_the_names_of_the_table(
     with Path("table.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([columns, *rows])
     name = f"n{len(list(tmp_path.glob('datasets/*')))}"
-    mount_params(draft_data_set(Path("table.csv"), target=target, name=name, missing_values=["-", "${none}"]))
-    mounted = ConfigStore.instance().load("params.yaml").node
+    folder = draft_data_set(Path("table.csv"), target=target, name=name, missing_values=["-", "${none}"])
+    loaded = load_params(folder)
     # As a run's config.yaml keeps it.
-    for params in (mounted, OmegaConf.create(OmegaConf.to_yaml(mounted))):
+    for params in (loaded, OmegaConf.create(OmegaConf.to_yaml(loaded))):
         spec = TableSpec.from_config(check_params(params).table)
         assert spec.target == target
         assert {*spec.classes.items()} == {(value, value) for value in classes}
