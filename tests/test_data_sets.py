@@ -239,7 +239,11 @@ def check_elsewhere(folder: Path, elsewhere: Path) -> None:
         ("predict", run, f"input={table}", "output=by run.csv"),
         ("predict", "bundle=bundle", f"input={table}", "output=by bundle.csv"),
     ):
-        execute("python", f"{project}/src/{script}.py", *options, folder=elsewhere)
+        command = ["python", f"{project}/src/{script}.py", *options]
+        done = subprocess.run(
+            command, cwd=elsewhere, env=environment(folder), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
     assert read(elsewhere / "scores/metrics.json") == read(folder / "reports/metrics.json")
     names = ("by run.csv", "by bundle.csv")
     predicted, again = (pd.read_csv(elsewhere / name)["label"].to_list() for name in names)
