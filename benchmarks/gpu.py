@@ -375,7 +375,7 @@ def measure_work(arguments: argparse.Namespace) -> Found:
 
     from canopy.entry import TRUSTED_TARGETS
     from canopy.params import mount_params
-    from canopy.training.fit import build_run
+    from canopy.training.build import build_run
 
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")

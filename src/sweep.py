@@ -42,8 +42,8 @@ def answer(arguments: argparse.Namespace) -> str:
         return list_sweeps(load_sweeps(url), form=form)
     sweep = load_sweep(arguments.name, url)
     if arguments.best:
-        from canopy.files import readable
         from canopy.params import mount_params
+        from canopy.places import readable
         from canopy.sweep.export import export_trial
 
         configs = Path(mount_params().paths.configs)

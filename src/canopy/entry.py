@@ -1,31 +1,24 @@
 """What every command shares: Hydra's entry point and the way errors reach a person."""
 
 import functools
-import inspect
 import logging
-import os
-import re
 import sys
 import tempfile
-import traceback
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, TextIO
 
 import hydra
 import hydra._internal.utils
-from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
-from canopy.files import PARAMS, readable
+from canopy.errors import MISTAKES, message_of, nearest_or_all, report_error
+from canopy.files import PARAMS
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
 from canopy.quoting import check_words, quote_texts
 from canopy.run_name import run_name
-from canopy.table.names import nearest
 
 log = logging.getLogger("warnings")
 
@@ -52,12 +45,6 @@ TRUSTED_TARGETS = (
 )
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-
-# What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
-MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
-
-# The same of Lightning's, by name: importing it takes seconds that a mistake should not cost.
-LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
 
 
 def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task], Callable[[], None]]:
@@ -157,26 +144,6 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
         raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, beside)}")
 
 
-def nearest_or_all(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, or all where none is near, as the end of an error message.
-
-    Examples:
-        >>> nearest_or_all("patiance", ["patience", "monitor"])
-        " (did you mean 'patience'?)"
-        >>> nearest_or_all("foo", ["patience", "monitor"])
-        '; it has monitor, patience'
-    """
-    names = sorted(names)
-    return nearest(name, names) or f"; it has {', '.join(names)}"
-
-
-def option_names(target: Any) -> set[str]:
-    """Collect the options of a class or function; of a class with `**options`, those of its bases too."""
-    functions = [vars(cls).get("__init__") for cls in target.mro()] if inspect.isclass(target) else [target]
-    names = {name for function in functions if function for name in inspect.signature(function).parameters}
-    return names - {"self", "args", "kwargs", "options"}
-
-
 def _check_checkout(script: Path) -> None:
     """Refuse to run a script with the package of another checkout, whose code may differ."""
     own, found = script.parents[1] / "src/canopy", Path(__file__).resolve().parent
@@ -221,75 +188,3 @@ def _log_warning(
 ) -> None:
     """Let Python's warnings go where the log goes, each on a line."""
     log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), filename, lineno)
-
-
-def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
-    cause = root_cause(error)
-    if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
-        cause = PermissionError(describe_refusal(str(cause)))
-    mistake = isinstance(cause, MISTAKES) or _is_lightnings(cause)
-    if not mistake or "HYDRA_FULL_ERROR" in os.environ:
-        traceback.print_exception(kind, error, trace)
-        return
-    sys.stderr.write(f"Error: {message_of(cause)}\n")
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, logging.FileHandler):
-            sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
-
-
-def describe_refusal(text: str) -> str:
-    r"""Say in a line what Hydra says in many of a target that no config may call.
-
-    Examples:
-        >>> describe_refusal(
-        ...     "Target 'os.system' is not in the\nHydra execution whitelist.\nfull_key: model.net"
-        ... )
-        "A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model.net"
-    """
-    targets = re.findall(r"Target ('[^']*')", text)
-    key = re.search(r"full_key: (\S+)", text)
-    place = f" as {key[1]}" if key else ""
-    return f"A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found {targets[0]}{place}"
-
-
-def root_cause(error: BaseException) -> BaseException:
-    """Look through the wrappers around a mistake that an instantiated object or a resolver found.
-
-    Whatever else a config's object raises, a `TypeError` for an argument that it does not take, is a mistake
-    in the config all the same: the wrapper stays, which names the key.
-    """
-    while isinstance(error, InstantiationException | InterpolationResolutionError):
-        cause = error.__cause__
-        if cause is None or not (isinstance(cause, MISTAKES) or _is_lightnings(cause)):
-            return error
-        error = cause
-    return error
-
-
-def message_of(error: BaseException) -> str:
-    """Put what a person needs of an error on one line; a list of choices stays one.
-
-    Examples:
-        >>> message_of(MissingMandatoryValue("Missing mandatory value: run"))
-        'Missing mandatory value: run'
-    """
-    text = str(error).strip()
-    if isinstance(error, MissingConfigException) and error.options:
-        group, _, name = str(error.missing_cfg_file).rpartition("/")
-        choices, hint = ", ".join(error.options), nearest(name, error.options)
-        return f"{group} must be one of {choices}; got {name!r}{hint}"
-    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
-        return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
-    if isinstance(error, MissingMandatoryValue) and error.full_key:
-        return f"{error.full_key} must be given; found no value: add {error.full_key}=... to the command"
-    if isinstance(error, OmegaConfBaseException):
-        first = text.partition("\n")[0]
-        return f"{first} (in {error.full_key})" if error.full_key else first
-    if isinstance(error, InstantiationException):
-        return " ".join(text.split())
-    return text
-
-
-def _is_lightnings(error: BaseException) -> bool:
-    return type(error).__name__ in LIGHTNING_MISTAKES

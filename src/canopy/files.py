@@ -6,15 +6,14 @@ import glob
 import hashlib
 import json
 import os
-import re
 import shutil
-import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from canopy.places import check_writable, require_file
 from canopy.swap import swap_in
 
 # Marks the folder of a project, or of a data set.
@@ -23,23 +22,6 @@ PARAMS = "params.yaml"
 # What is being written, and the file by whose lock its writer is known to be alive.
 TEMPORARY = ".tmp"
 LOCK = "lock"
-
-# What may be at a path, and what to do where a file must be read.
-KINDS = {
-    stat.S_IFREG: "a file",
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-HINTS = {
-    "a folder": "name a file in it",
-    **dict.fromkeys(("a pipe", "a socket", "a device"), "write what comes from it to a file first"),
-    "a URL": "download it first",
-}
-# A path drops all but one of its slashes.
-URL = re.compile(r"^([a-z][a-z0-9+.-]+:)/+")
 
 # What a person can do something about.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -203,119 +185,6 @@ def read_json(path: str | Path, *, way_out: str = 'run "make repro"') -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} must be a JSON file; found {error}; {way_out}") from error
-
-
-def check_place(
-    path: str | Path | None, *, option: str, marker: str, reads: Sequence[str | Path] = ()
-) -> None:
-    """Refuse to put a folder in the place of one that holds something else.
-
-    Args:
-        path: Where the folder is to be.
-        option: The option that says so.
-        marker: File that the folders hold which may be replaced.
-        reads: What is read to make the new folder: it cannot be inside the one that is replaced.
-
-    Raises:
-        ValueError: If there is a file, or a folder with other things.
-    """
-    requirement = f"{option} must name a new folder, or one that holds a {marker} and may be replaced"
-    if not path or not str(path).strip():
-        raise ValueError(f"{requirement}; found {path!r}")
-    path = Path(path)
-    for source in reads:
-        if Path(source).resolve().is_relative_to(path.resolve()):
-            raise ValueError(f"{requirement}; found {path}, from which {source} is read: choose another")
-    if path.is_dir():
-        if (path / marker).is_file() or not any(path.iterdir()):
-            return
-        raise ValueError(f"{requirement}; found {path}, which holds other things: choose another")
-    if (found := describe_place(path)) is not None:
-        raise ValueError(f"{requirement}; got {found}, {as_typed(path)}: choose another")
-
-
-def describe_place(path: str | Path) -> str | None:
-    """Say what is at a path.
-
-    Returns:
-        Such as `a file`, `a folder`, `a pipe`, `a URL`; None if nothing is there and a file could be.
-
-    Examples:
-        >>> (
-        ...     describe_place("/dev/null"),
-        ...     describe_place("/dev/null/a.csv"),
-        ...     describe_place("s3://bucket/a.csv"),
-        ... )
-        ('a device', 'a path below a device', 'a URL')
-        >>> describe_place("/nowhere/a.csv") is None
-        True
-    """
-    path = Path(path)
-    try:
-        return KINDS[stat.S_IFMT(path.stat().st_mode)]
-    except PermissionError:
-        # Whoever reads or writes it says so.
-        return None
-    except (FileNotFoundError, NotADirectoryError):
-        if URL.match(str(path)):
-            return "a URL"
-        parent = next(parent for parent in path.absolute().parents if parent.exists())
-        return None if parent.is_dir() else f"a path below {describe_place(parent)}"
-
-
-def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -> None:
-    """Refuse a path at which there is no file to read.
-
-    Args:
-        path: The path.
-        name: What the file is, for the message, with a blank behind it.
-        hint: What to do if there is nothing at the path.
-
-    Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If there is something else than a file.
-    """
-    if Path(path).is_file():
-        return
-    found = describe_place(path)
-    if found is None:
-        missing = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
-        told = f"{name}{path} must exist; found {missing}"
-        raise FileNotFoundError(told if hint is None else f"{told}; {hint}")
-    told = f"{name}{as_typed(path)} must be a file; got {found}"
-    raise ValueError(f"{told}: {HINTS[found]}" if found in HINTS else told)
-
-
-def check_writable(path: str | Path, *, option: str) -> None:
-    """Refuse a path at which no file can be put, or where one would take the place of something else.
-
-    Args:
-        path: Where a file is to be written.
-        option: What says so, for the message.
-
-    Raises:
-        ValueError: If something else than a file is there.
-    """
-    if (found := describe_place(path)) not in (None, "a file"):
-        raise ValueError(
-            f"{option} must be a file, or a new one; got {found}, {as_typed(path)}: choose another"
-        )
-
-
-def as_typed(path: str | Path) -> str:
-    """Write a path as it was typed: of the slashes of a URL, it has lost one.
-
-    Examples:
-        >>> as_typed(Path("https://example.org/a.csv")), as_typed(Path("a/b.csv"))
-        ('https://example.org/a.csv', 'a/b.csv')
-    """
-    return URL.sub(r"\1//", str(path))
-
-
-def readable(path: str | Path) -> str:
-    """Write a path as a person would type it: relative where it is below the working folder."""
-    absolute = Path(path).absolute()
-    return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)
 
 
 def sha256(path: str | Path) -> str:

@@ -6,7 +6,8 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.callbacks.confusion_matrix import ConfusionMatrixPicture
-from canopy.training.fit import build_run, fit
+from canopy.training.build import build_run
+from canopy.training.fit import fit
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

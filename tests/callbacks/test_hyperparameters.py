@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from canopy.callbacks.best_checkpoint import BestCheckpoint
-from canopy.training.fit import build_run, fit
+from canopy.training.build import build_run
+from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

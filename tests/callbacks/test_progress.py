@@ -6,7 +6,7 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.callbacks.progress import EpochLog, TerminalProgressBar
-from canopy.training.fit import build_run
+from canopy.training.build import build_run
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

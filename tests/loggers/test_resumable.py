@@ -8,7 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar import layout_pb2
 
-from canopy.training.fit import build_run, fit
+from canopy.training.build import build_run
+from canopy.training.fit import fit
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

@@ -9,8 +9,9 @@ from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
+from canopy.training.build import build_run, instantiate_all
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import build_run, fit, instantiate_all
+from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder, publish
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

@@ -21,8 +21,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
+from canopy.training.build import build_run
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import build_run, fit
+from canopy.training.fit import fit
 from canopy.training.resume import choose_run_folder, find_unfinished, resumed_config
 from canopy.training.run_folder import RunFolder
 

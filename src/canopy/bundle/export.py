@@ -25,7 +25,8 @@ from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix, check_run
-from canopy.files import atomic_folder, check_place, read_json, readable, require_file, sha256
+from canopy.files import atomic_folder, read_json, sha256
+from canopy.places import check_place, readable, require_file
 from canopy.prepare.normalization import load_normalization
 from canopy.quoting import write_command
 from canopy.table.kept import kept_table

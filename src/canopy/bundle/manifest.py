@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from canopy.bundle.statistics import TrainingStatistics
-from canopy.files import read_json, require_file, sha256, write_json
+from canopy.files import read_json, sha256, write_json
+from canopy.places import require_file
 from canopy.table.columns import NumericColumn, OneHotGroup
 from canopy.table.spec import MISSING_VALUES, TableSpec, typed_classes
 

@@ -10,7 +10,8 @@ from typing import Any
 import yaml
 
 from canopy.compare.keys import flatten, resolve
-from canopy.files import PARAMS, as_typed, describe_place, read_json
+from canopy.files import PARAMS, read_json
+from canopy.places import as_typed, describe_place
 from canopy.run_name import BOOKKEEPING
 from canopy.training.process import is_alive
 from canopy.training.run_folder import CONFIG, METRICS, RECORD

@@ -27,8 +27,9 @@ from canopy.data.dataset import load_rows
 from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.predict import as_matrix
 from canopy.evaluation.scores import Scores
-from canopy.files import atomic_folder, check_place, readable, sha256, write_json
+from canopy.files import atomic_folder, sha256, write_json
 from canopy.params import check_params, load_params
+from canopy.places import check_place, readable
 from canopy.prepare.normalization import load_normalization
 from canopy.quoting import write_command
 from canopy.table.kept import kept_table

@@ -13,11 +13,11 @@ from canopy.callbacks.calibration import CalibrationReport
 from canopy.compare.runs import run_folders
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
+from canopy.training.build import instantiate_all
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
 from canopy.training.environment import limit_threads
-from canopy.training.fit import instantiate_all
 from canopy.training.run_folder import METRICS, RunFolder, check_same_data
 
 log = logging.getLogger(__name__)

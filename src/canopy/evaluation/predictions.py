@@ -10,7 +10,8 @@ import pyarrow.csv
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.files import atomic_write, check_writable
+from canopy.files import atomic_write
+from canopy.places import check_writable
 
 # Value in the raw table and name of each class.
 Classes = Mapping[int, str] | Mapping[str, str]

@@ -19,7 +19,7 @@ from asyncssh.sftp import (
 )
 from dvc_objects.fs.errors import AuthError
 
-from canopy.files import readable
+from canopy.places import readable
 from canopy.remotes.address import is_folder
 
 RUN_AGAIN = "then run the same command again: it goes on with what is missing"

@@ -11,7 +11,7 @@ from dvc.exceptions import NotDvcRepoError
 from dvc.repo import Repo
 from dvc_objects.fs import known_implementations
 
-from canopy.files import describe_place
+from canopy.places import describe_place
 from canopy.remotes.address import Remote, check_options, is_folder, read_remote, split_options
 
 # The name that DVC knows the team's remote by.

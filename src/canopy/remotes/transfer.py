@@ -16,7 +16,7 @@ from dvc.repo import Repo
 from dvc.ui import ui
 from dvc_data.hashfile.tree import Tree
 
-from canopy.files import describe_place
+from canopy.places import describe_place
 from canopy.remotes.explain import Reason, causes, explain, set_own
 from canopy.remotes.settings import current_remote, project_config, require_place
 from canopy.remotes.ssh import check_host_keys

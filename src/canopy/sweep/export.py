@@ -14,7 +14,8 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.compare.tables import decimals, format_value
-from canopy.files import readable, write_text
+from canopy.files import write_text
+from canopy.places import readable
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
 from canopy.sweep.overrides import (

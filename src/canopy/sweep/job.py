@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from hydra.core.hydra_config import HydraConfig
 
-from canopy.files import readable
+from canopy.places import readable
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, RUN
 from canopy.sweep.plan import make_pruner

@@ -13,8 +13,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from canopy.compare.keys import near_matches
-from canopy.files import describe_place
 from canopy.passwords import hide_passwords
+from canopy.places import describe_place
 from canopy.sweep import attributes
 from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
 from canopy.sweep.overrides import run_of

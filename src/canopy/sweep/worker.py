@@ -18,7 +18,7 @@ from hydra.utils import instantiate
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from canopy.files import readable
+from canopy.places import readable
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS

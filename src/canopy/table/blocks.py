@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.csv
 from tqdm import tqdm
 
-from canopy.files import require_file
+from canopy.places import require_file
 from canopy.table.checks import FIRST_LINE, check_features, check_ranges, first_text_line, shorten
 from canopy.table.csv import check_header
 from canopy.table.raw import expand, text_types

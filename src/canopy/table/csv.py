@@ -11,7 +11,8 @@ import pyarrow.csv
 from tqdm import tqdm
 
 from canopy.cores import usable_cores
-from canopy.files import atomic_write, require_file
+from canopy.files import atomic_write
+from canopy.places import require_file
 from canopy.table.checks import check_values, first_text_line, shorten
 from canopy.table.names import nearest
 from canopy.table.spec import SPLIT_COLUMN, TableSpec

@@ -12,8 +12,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 
-from canopy.files import atomic_folder, require_file, sha256
+from canopy.files import atomic_folder, sha256
 from canopy.params_sections import Table
+from canopy.places import require_file
 from canopy.quoting import yaml_text
 from canopy.table.checks import shorten
 from canopy.table.csv import check_header, read_columns

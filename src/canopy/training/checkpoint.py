@@ -8,7 +8,7 @@ from zipfile import BadZipFile, ZipFile
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 
-from canopy.files import require_file
+from canopy.places import require_file
 from canopy.tensors import save_tensors
 
 # What a damaged file can raise: the archive's reader, the unpickler, torch.

@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from canopy.entry import nearest_or_all, option_names
+from canopy.errors import nearest_or_all, option_names
 from canopy.evaluation.scores import Scores
 from canopy.table.names import nearest
 

@@ -10,7 +10,7 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from canopy.callbacks.resume_checkpoint import TrainingStopped
-from canopy.entry import option_names
+from canopy.errors import option_names
 from canopy.files import read_json, write_json, write_text
 from canopy.training.environment import (
     describe_machine,

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.compare.differences import find_differences
 from canopy.compare.runs import ListedRun
-from canopy.files import readable
+from canopy.places import readable
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
 from canopy.training.written_paths import check_written_paths

@@ -10,7 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
-from canopy.files import PARAMS, as_typed, atomic_folder, describe_place, read_json, write_json, write_text
+from canopy.files import PARAMS, atomic_folder, read_json, write_json, write_text
+from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
 
 CONFIG = "config.yaml"

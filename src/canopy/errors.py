@@ -1,0 +1,115 @@
+"""How errors reach a person: a message of a line or two for a mistake, the traceback for a defect."""
+
+import inspect
+import logging
+import os
+import re
+import sys
+import traceback
+from collections.abc import Iterable
+from types import TracebackType
+from typing import Any
+
+from hydra.errors import HydraException, InstantiationException, MissingConfigException
+from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+
+from canopy.places import readable
+from canopy.table.names import nearest
+
+# What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
+MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
+
+# The same of Lightning's, by name: importing it takes seconds that a mistake should not cost.
+LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
+
+
+def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
+    cause = root_cause(error)
+    if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
+        cause = PermissionError(describe_refusal(str(cause)))
+    mistake = isinstance(cause, MISTAKES) or _is_lightnings(cause)
+    if not mistake or "HYDRA_FULL_ERROR" in os.environ:
+        traceback.print_exception(kind, error, trace)
+        return
+    sys.stderr.write(f"Error: {message_of(cause)}\n")
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
+
+
+def describe_refusal(text: str) -> str:
+    r"""Say in a line what Hydra says in many of a target that no config may call.
+
+    Examples:
+        >>> describe_refusal(
+        ...     "Target 'os.system' is not in the\nHydra execution whitelist.\nfull_key: model.net"
+        ... )
+        "A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model.net"
+    """
+    targets = re.findall(r"Target ('[^']*')", text)
+    key = re.search(r"full_key: (\S+)", text)
+    place = f" as {key[1]}" if key else ""
+    return f"A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found {targets[0]}{place}"
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """Look through the wrappers around a mistake that an instantiated object or a resolver found.
+
+    Whatever else a config's object raises, a `TypeError` for an argument that it does not take, is a mistake
+    in the config all the same: the wrapper stays, which names the key.
+    """
+    while isinstance(error, InstantiationException | InterpolationResolutionError):
+        cause = error.__cause__
+        if cause is None or not (isinstance(cause, MISTAKES) or _is_lightnings(cause)):
+            return error
+        error = cause
+    return error
+
+
+def message_of(error: BaseException) -> str:
+    """Put what a person needs of an error on one line; a list of choices stays one.
+
+    Examples:
+        >>> message_of(MissingMandatoryValue("Missing mandatory value: run"))
+        'Missing mandatory value: run'
+    """
+    text = str(error).strip()
+    if isinstance(error, MissingConfigException) and error.options:
+        group, _, name = str(error.missing_cfg_file).rpartition("/")
+        choices, hint = ", ".join(error.options), nearest(name, error.options)
+        return f"{group} must be one of {choices}; got {name!r}{hint}"
+    if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
+        return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
+    if isinstance(error, MissingMandatoryValue) and error.full_key:
+        return f"{error.full_key} must be given; found no value: add {error.full_key}=... to the command"
+    if isinstance(error, OmegaConfBaseException):
+        first = text.partition("\n")[0]
+        return f"{first} (in {error.full_key})" if error.full_key else first
+    if isinstance(error, InstantiationException):
+        return " ".join(text.split())
+    return text
+
+
+def _is_lightnings(error: BaseException) -> bool:
+    return type(error).__name__ in LIGHTNING_MISTAKES
+
+
+def nearest_or_all(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was probably meant, or all where none is near, as the end of an error message.
+
+    Examples:
+        >>> nearest_or_all("patiance", ["patience", "monitor"])
+        " (did you mean 'patience'?)"
+        >>> nearest_or_all("foo", ["patience", "monitor"])
+        '; it has monitor, patience'
+    """
+    names = sorted(names)
+    return nearest(name, names) or f"; it has {', '.join(names)}"
+
+
+def option_names(target: Any) -> set[str]:
+    """Collect the options of a class or function; of a class with `**options`, those of its bases too."""
+    functions = [vars(cls).get("__init__") for cls in target.mro()] if inspect.isclass(target) else [target]
+    names = {name for function in functions if function for name in inspect.signature(function).parameters}
+    return names - {"self", "args", "kwargs", "options"}
