@@ -263,11 +263,11 @@ def test_a_params_file_is_refused(
     count("corrupted.params.yaml")
 
 
-@pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py", "src/predict.py"])
+@pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py"])
 def test_without_params_a_command_says_where_to_run(
     script: str, tmp_path: Path, prepared: Project, count: Callable[..., None]
 ) -> None:
-    done = prepared.forker.run(tmp_path, script, *(OUT if "predict" in script else ()))
+    done = prepared.forker.run(tmp_path, script)
     assert done.code == 1
     assert "must run in the project's folder, beside params.yaml; found none in" in done.errors
     assert "Traceback" not in done.errors

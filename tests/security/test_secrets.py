@@ -106,7 +106,7 @@ def assert_nothing_leaked(project: Project) -> None:
 
 
 def test_training_keeps_secrets(project: Project) -> None:
-    project.train("name=run", "+note=${oc.env:AWS_SECRET_ACCESS_KEY}", "seed=1")
+    project.train("name=run", "pipeline.table.about=${oc.env:AWS_SECRET_ACCESS_KEY}", "seed=1")
     (run,) = project.folder.glob("logs/train/runs/*_run")
     assert "+# changed" in (run / "git.diff").read_text()
     assert "${oc.env:AWS_SECRET_ACCESS_KEY}" in (run / "config.yaml").read_text()
@@ -117,15 +117,22 @@ def test_training_keeps_secrets(project: Project) -> None:
 
 def test_a_run_is_not_named_after_a_secret(project: Project) -> None:
     """Its folder has its overrides in its name."""
-    command = (sys.executable, "src/train.py", "+a=${oc.env:DATA_TOKEN}", f"data.folder={project.tensors}")
+    command = (
+        sys.executable,
+        "src/train.py",
+        "pipeline.table.about=${oc.env:DATA_TOKEN}",
+        f"data.folder={project.tensors}",
+    )
     project.run(*command, "debug=fdr", "trainer.accelerator=cpu")
-    assert list(project.folder.glob("logs/train/runs/*+a-*oc.env*DATA_TOKEN*"))
+    assert list(project.folder.glob("logs/train/runs/*about-*oc.env*DATA_TOKEN*"))
     assert not list(project.folder.glob("logs/train/runs/*planted*"))
     assert_nothing_leaked(project)
 
 
 def test_a_run_that_fails_keeps_secrets(project: Project) -> None:
-    said = project.train("name=failed", "model.optimizer.lr=-1", "+note=${oc.env:DATA_TOKEN}", fails=True)
+    said = project.train(
+        "name=failed", "model.optimizer.lr=-1", "pipeline.table.about=${oc.env:DATA_TOKEN}", fails=True
+    )
     assert "model.optimizer.lr must be a number from 0 on; found -1" in said
     assert_nothing_leaked(project)
 
@@ -139,7 +146,7 @@ def test_a_sweep_keeps_secrets(project: Project) -> None:
         "hydra.sweeper.storage=sqlite:///logs/sweeps.db",
         "hydra.sweeper.direction=maximize",
     )
-    project.train(*sweep, "model.optimizer.lr=choice(0.01,0.02)", "+note=${oc.env:DATA_TOKEN}")
+    project.train(*sweep, "model.optimizer.lr=choice(0.01,0.02)", "pipeline.table.about=${oc.env:DATA_TOKEN}")
     assert list(project.folder.glob("logs/train/multiruns/*/multirun.yaml"))
     project.run(sys.executable, "src/sweep.py", "a", "--report")
     project.run(sys.executable, "src/sweep.py", "a", "--best", "tuned")

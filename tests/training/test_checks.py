@@ -37,6 +37,7 @@ def test_fit_validates_at_the_end_of_training(train_config: DictConfig, limits: 
     [
         ({"check_val_every_n_epoch": 3}, "got trainer.check_val_every_n_epoch=3, but training ends after 2"),
         ({"max_steps": 5, "check_val_every_n_epoch": 2}, "but training ends after 1 epochs"),
+        ({"max_epochs": 0}, "trainer.max_epochs must be above 0; got 0"),
         ({"limit_val_batches": 0}, "trainer.limit_val_batches must be above 0; got 0"),
         ({"limit_train_batches": 0.0}, "trainer.limit_train_batches must be above 0; got 0.0"),
         ({"max_epochs": -1}, "whose length must be known; got trainer.max_epochs=-1"),

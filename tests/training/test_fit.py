@@ -94,13 +94,6 @@ def test_a_run_without_a_best_checkpoint_is_refused_before_it_trains(train_confi
     assert not (Path(train_config.run_folder) / "csv").exists()
 
 
-@pytest.mark.parametrize("key", ["limit_val_batches", "max_epochs"])
-def test_a_run_without_validation_is_refused_before_it_trains(train_config: DictConfig, key: str) -> None:
-    train_config.trainer[key] = 0
-    with pytest.raises(ValueError, match=rf"chosen by validation; found none of it.*trainer.{key}=0"):
-        fit(train_config)
-
-
 def test_a_profiler_is_asked_for_by_name(train_config: DictConfig) -> None:
     with build_run(train_config).trainer.profiler.profile("anything") as nothing:
         assert nothing is None
