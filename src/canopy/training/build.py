@@ -51,7 +51,10 @@ class Run:
         except (*MISTAKES, TrainingStopped):
             raise
         except Exception as error:
-            key = find_part(error, {**self.callbacks, **self.loggers})
+            parts = {**self.callbacks, **self.loggers}.items()
+            # An error in ours is a defect of ours.
+            foreign = {key: part for key, part in parts if not type(part).__module__.startswith("canopy.")}
+            key = find_part(error, foreign)
             if key is None:
                 raise
             raise ValueError(f"{key} failed; got {one_line(error)}") from error
