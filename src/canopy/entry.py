@@ -108,7 +108,7 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
 
     Args:
         cfg: The composed config of a command.
-        primary: Its primary config file, whose defaults list and sections tell what it reads.
+        primary: Its primary config file, whose defaults list and sections are all that it reads.
 
     Raises:
         ValueError: If there is another key.

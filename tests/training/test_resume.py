@@ -179,7 +179,7 @@ def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None
     fit(train_config)
     train_config.resume = train_config.run_folder
     with pytest.raises(
-        ValueError, match="found trainer.max_epochs=2 reached in .*: give it more with trainer.max_epochs"
+        ValueError, match="got trainer.max_epochs=2 reached in .*: give it more with trainer.max_epochs"
     ):
         fit(train_config)
     fit(train_config, overrides=["trainer.max_epochs=5"])
@@ -196,7 +196,7 @@ def test_what_a_resume_changes_outlives_a_kill(train_config: DictConfig) -> None
     train_config.resume = train_config.run_folder
     fit(train_config, overrides=["trainer.max_epochs=4"])
     assert RunFolder(folder).config.trainer.max_epochs == 4
-    with pytest.raises(ValueError, match="found trainer.max_epochs=4 reached"):
+    with pytest.raises(ValueError, match="got trainer.max_epochs=4 reached"):
         fit(train_config)
     assert [command["step"] for command in RunFolder(folder).record["commands"]] == [0, 20]
 
@@ -205,7 +205,7 @@ def test_a_refused_resume_changes_nothing(train_config: DictConfig) -> None:
     fit(train_config)
     before = (Path(train_config.run_folder) / "config.yaml").read_text()
     train_config.resume = train_config.run_folder
-    with pytest.raises(ValueError, match="found trainer.max_epochs=2 reached"):
+    with pytest.raises(ValueError, match="got trainer.max_epochs=2 reached"):
         fit(train_config, overrides=["callbacks.early_stopping.patience=1"])
     assert (Path(train_config.run_folder) / "config.yaml").read_text() == before
 

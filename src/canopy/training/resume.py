@@ -107,7 +107,7 @@ def prepare_resume(
             limit = config.trainer.get(option)
             if limit not in (None, -1) and trained >= limit:
                 raise ValueError(
-                    f"A run to go on with must have epochs left; found trainer.{option}={limit} reached in "
+                    f"A resumed run must have epochs left; got trainer.{option}={limit} reached in "
                     f"{run.path}: give it more with trainer.{option}"
                 )
     if kept != run.config:
