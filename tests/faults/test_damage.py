@@ -162,7 +162,7 @@ def test_a_damaged_raw_table_is_fetched_again_or_told(
     path = project.folder / "data/raw/covtype.csv"
     DAMAGES[damage](path, random.Random(f"raw {damage}"))
     refuses(
-        project, "scripts/fetch.py", message="(?s)which is there: it has the SHA-256 .*Place the file by hand"
+        project, "scripts/fetch.py", message="(?s)is there with the SHA-256 .*Place the file by hand"
     )
     count("corrupted.raw tables")
 

@@ -48,7 +48,7 @@ def run(params: DictConfig) -> None:
     """Put the raw table in place, unless it is there already.
 
     Raises:
-        ConnectionError: If every source fails; the message lists each with its reason.
+        ConnectionError: If every source fails; the message names each with its reason.
     """
     path, expected = Path(params.paths.raw), params.fetch.sha256
     failures = []
@@ -56,7 +56,7 @@ def run(params: DictConfig) -> None:
         if (found := sha256(path)) == expected:
             log.info("%s is there, with the expected content; nothing to fetch", path)
             return
-        failures.append(f"  {path}, which is there: it has the SHA-256 {found}")
+        failures.append(f"{path} is there with the SHA-256 {found}")
     spec = TableSpec.from_config(params.table)
     for source in params.fetch.sources:
         name = hide_passwords(source.url or source.package or source.installed)
@@ -74,7 +74,7 @@ def run(params: DictConfig) -> None:
         except SOURCE_FAILURES as error:
             reason = _reason(error)
             log.warning("%s failed: %s", name, reason)
-            failures.append(f"  {name}: {reason}")
+            failures.append(f"{name}: {reason}")
         else:
             log.info("Placed %s, %s bytes, verified", path, f"{path.stat().st_size:,}")
             return
@@ -89,9 +89,9 @@ def run(params: DictConfig) -> None:
             + f'\nRun "make pull", or place the file by hand (with its header line; SHA-256 {expected}).'
         )
     raise ConnectionError(
-        f"One source must give the table; all {len(params.fetch.sources)} failed:\n"
-        + "\n".join(failures)
-        + f"\nPlace the file by hand as {path} (with its header line; SHA-256 {expected}) and run again."
+        "The table must come from the file or one of the sources; all failed:\n"
+        + "; ".join(failures)
+        + f".\nPlace the file by hand as {path} (with its header line; SHA-256 {expected}) and run again."
     )
 
 
