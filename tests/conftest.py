@@ -30,6 +30,9 @@ SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
 
 # A new project of DVC would tell its makers of each command.
 os.environ["DVC_NO_ANALYTICS"] = "true"
+# What `make test` was given is not for the makes that tests run.
+for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"):
+    os.environ.pop(name, None)
 # Tables and help are as wide as the terminal.
 os.environ["COLUMNS"] = "120"
 

@@ -93,7 +93,7 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "a zero byte in a value": (cell("Slope", "1\x000"), "'Slope' must hold numbers; found .* in line 6"),
     # Separators and quotes.
-    "semicolons": (separated(";"), "separated by commas; got semicolons between 55 names in its header"),
+    "semicolons": (separated(";"), "separated by commas; got semicolons between 55 names"),
     "tabs": (separated("\t"), "separated by commas; got tabs between 55 names"),
     "spaces between values": (separated(" "), "must have the column 'Elevation' and 54 more"),
     "bars": (separated("|"), "separated by commas; got vertical bars between 55 names"),
