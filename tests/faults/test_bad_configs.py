@@ -104,6 +104,10 @@ BAD_RUNS: list[tuple[str, str]] = [
     ("+callbacks.early_stopping.patiance=3", "did you mean 'patience'"),
     ("+logger.csv.foo=1", "logger.csv.foo must be an option of"),
     ("trainer.accelerator=tpu", "trainer cannot be built as configured; got ModuleNotFoundError"),
+    (
+        "+logger.mlflow._target_=lightning.pytorch.loggers.MLFlowLogger",
+        "logger.mlflow cannot be built as configured; got MlflowException: .*sqlite:///",
+    ),
     ("trainer=gpu trainer.devices=99", "gpu"),
     ("trainer.devices=0", "devices"),
     ("trainer.devices=-3", "devices"),

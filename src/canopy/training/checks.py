@@ -20,7 +20,7 @@ from lightning.pytorch.callbacks import (
 )
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
-from canopy.errors import nearest_or_all, option_names
+from canopy.errors import MISTAKES, nearest_or_all, option_names
 from canopy.evaluation.scores import Scores
 from canopy.table.names import nearest
 
@@ -150,7 +150,12 @@ def building(key: str, config: Any) -> Iterator[None]:
     """
     try:
         yield
-    except BUILD_ERRORS as error:
+    except Exception as error:
+        # What a library's own class raises, of whatever type, is told as a mistake of the config; what one of
+        # ours raises may be a defect.
+        is_foreign = not _target(config).startswith("canopy.") and not isinstance(error, MISTAKES)
+        if not isinstance(error, BUILD_ERRORS) and not is_foreign:
+            raise
         if isinstance(error, InstantiationException) and "whitelist" in str(error):
             raise
         cause = error.__cause__ or error if isinstance(error, InstantiationException) else error
@@ -160,11 +165,16 @@ def building(key: str, config: Any) -> Iterator[None]:
             config, key = OmegaConf.select(config, match[1].removeprefix(f"{key}.")), match[1]
         if match := re.search(r"unexpected keyword argument '(\w+)'", text):
             raise _unknown_option(key, config, match[1]) from error
-        module, _, name = str(config["_target_"] if OmegaConf.is_dict(config) else "").rpartition(".")
+        module, _, name = _target(config).rpartition(".")
         hint = ""
         if module in sys.modules and not hasattr(sys.modules[module], name):
             hint = nearest(name, dir(sys.modules[module]))
         raise ValueError(f"{key} cannot be built as configured; got {one_line(cause)}{hint}") from error
+
+
+def _target(config: Any) -> str:
+    """Name what a config calls; of none it may be ours."""
+    return str(config.get("_target_", "canopy.")) if OmegaConf.is_dict(config) else "canopy."
 
 
 def one_line(error: BaseException) -> str:
