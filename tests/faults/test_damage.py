@@ -161,9 +161,7 @@ def test_a_damaged_raw_table_is_fetched_again_or_told(
     """A flipped bit gives another number, which only the hash can tell."""
     path = project.folder / "data/raw/covtype.csv"
     DAMAGES[damage](path, random.Random(f"raw {damage}"))
-    refuses(
-        project, "scripts/fetch.py", message="(?s)is there with the SHA-256 .*Place the file by hand"
-    )
+    refuses(project, "scripts/fetch.py", message="(?s)is there with the SHA-256 .*Place the file by hand")
     count("corrupted.raw tables")
 
 

@@ -1,0 +1,239 @@
+"""The kinds of column, as `params.yaml` declares them, each with its policies.
+
+A policy that a column leaves out is that of `table.defaults` for its kind.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+DATETIME_PARTS = ("year", "month", "day_of_week", "hour", "time")
+
+
+def as_text(value: Any) -> Any:
+    """Read a category or class that YAML parsed as an integer as the text in the file.
+
+    Raises:
+        ValueError: If YAML parsed it as something whose text in the file is not known.
+    """
+    if isinstance(value, bool):
+        raise ValueError(f"this word in quotes, got {value}, as YAML reads yes, no, on, off, true and false")
+    if isinstance(value, float):
+        raise ValueError(
+            f"this text in quotes, got the number {value}, which the file may write in another way"
+        )
+    return str(value) if isinstance(value, int) else value
+
+
+Text = Annotated[str, BeforeValidator(as_text)]
+
+
+class Model(BaseModel):
+    """A part of the schema: unknown keys are errors, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NumericPolicies(Model):
+    """What happens to values of numeric columns.
+
+    Attributes:
+        missing: `reject` the row; or fill in the `median` or `mean` of the training rows, or the `constant`
+            in `fill_value`, with a missing-value indicator as a further feature.
+        out_of_range: `reject` the row, `clip` the value to the range, or treat it as `missing`.
+    """
+
+    missing: Literal["reject", "median", "mean", "constant"] | None = None
+    out_of_range: Literal["reject", "clip", "missing"] | None = None
+
+
+class CategoricalPolicies(Model):
+    """What happens to values of categorical columns.
+
+    Attributes:
+        missing: `reject` the row, or make missing values a `category`.
+        unseen: What a category that the training rows do not have becomes: `other`, or the row is rejected.
+        min_count: A category with fewer training rows becomes `other`.
+        max_categories: Only the most frequent categories keep a code; the rest becomes `other`.
+    """
+
+    missing: Literal["reject", "category"] | None = None
+    unseen: Literal["reject", "other"] | None = None
+    min_count: int | None = Field(default=None, ge=1)
+    max_categories: int | None = Field(default=None, ge=1)
+
+
+class DatetimePolicies(Model):
+    """What happens to values of datetime columns.
+
+    Attributes:
+        missing: `reject` the row, or fill in the `median` of the training rows, with a missing-value
+            indicator.
+    """
+
+    missing: Literal["reject", "median"] | None = None
+
+
+class Column(Model):
+    """What all kinds have.
+
+    Attributes:
+        meaning: What the column says, for people.
+        null_values: Texts that mean "no value" in this column; those of `table.file` if None.
+    """
+
+    meaning: str = ""
+    null_values: tuple[Text, ...] | None = None
+
+
+class Numeric(Column, NumericPolicies):
+    """A number.
+
+    Attributes:
+        unit: Unit of the values, for people.
+        range: Least and greatest possible value; null where there is none.
+        fill_value: The constant of `missing: constant`.
+        marks: Texts around a number that are not part of it, such as `$` or `%`.
+    """
+
+    kind: Literal["numeric"] = "numeric"
+    unit: str = ""
+    range: tuple[float | None, float | None] = (None, None)
+    fill_value: float = 0.0
+    marks: tuple[Text, ...] = ()
+
+    @field_validator("range")
+    @classmethod
+    def _check_range(cls, ends: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
+        low, high = ends
+        if low is not None and high is not None and not low < high:
+            raise ValueError(f"[least, greatest], null where there is none, got {[low, high]}")
+        return ends
+
+    @property
+    def low(self) -> float:
+        return -math.inf if self.range[0] is None else self.range[0]
+
+    @property
+    def high(self) -> float:
+        return math.inf if self.range[1] is None else self.range[1]
+
+    @property
+    def requirement(self) -> str:
+        """Name the values that the column may have.
+
+        Examples:
+            >>> (
+            ...     Numeric(unit="degrees", range=(0, 90)).requirement,
+            ...     Numeric(unit="m", range=(0, None)).requirement,
+            ... )
+            ('from 0 to 90 degrees', 'at least 0 m')
+        """
+        if math.isinf(self.high):
+            text = "a finite number" if math.isinf(self.low) else f"at least {self.low:g}"
+        else:
+            text = f"at most {self.high:g}" if math.isinf(self.low) else f"from {self.low:g} to {self.high:g}"
+        return f"{text} {self.unit}".rstrip()
+
+
+class Categorical(Column, CategoricalPolicies):
+    """One of several values.
+
+    Attributes:
+        categories: Each value in the file and its name for people; or `auto`, learnt from the training rows.
+        one_hot: The columns of 0 and 1 that the file has in place of this one, and the name of the category
+            that each stands for. A category's value is then the name of its column.
+    """
+
+    kind: Literal["categorical"] = "categorical"
+    categories: Literal["auto"] | dict[Text, str] = "auto"
+    one_hot: dict[Text, str] | None = None
+
+    @model_validator(mode="after")
+    def _check_form(self) -> "Categorical":
+        if self.one_hot is not None and self.categories != "auto":
+            raise ValueError("categories or one_hot, got both")
+        if self.one_hot is not None and len(self.one_hot) < 2:
+            raise ValueError(f"at least two columns in one_hot, got {len(self.one_hot)}")
+        return self
+
+    @property
+    def listed(self) -> dict[str, str] | None:
+        """Value to name of each category, or None where they are learnt."""
+        if self.one_hot is not None:
+            return self.one_hot
+        return None if self.categories == "auto" else self.categories
+
+
+class Datetime(Column, DatetimePolicies):
+    """A date or time.
+
+    Attributes:
+        format: `iso` (ISO 8601), `epoch` (seconds since 1970), or a format of `strptime`.
+        parts: The features: `year`, `month`, `day_of_week` and `hour` (the last three as sine and cosine),
+            and `time` itself as a number; or `auto`, those that vary on the training rows.
+    """
+
+    kind: Literal["datetime"] = "datetime"
+    format: str = "iso"
+    parts: Literal["auto"] | tuple[Literal["year", "month", "day_of_week", "hour", "time"], ...] = "auto"
+
+
+class Key(Column):
+    """Names a row: carried into predictions, never a feature."""
+
+    kind: Literal["key"] = "key"
+
+
+class Ignored(Column):
+    """Not read; the file may lack it."""
+
+    kind: Literal["ignored"] = "ignored"
+
+
+AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(discriminator="kind")]
+
+# Kinds with a meaning in later versions; until then no column may have them.
+RESERVED_KINDS = ("weight", "group", "time")
+
+
+class Target(Column):
+    """The column that is predicted.
+
+    Attributes:
+        column: Its name.
+        classes: Each value in the file and its name for people, in the order of the model's outputs; or
+            `auto`: those of the file, in ascending order.
+        missing: `reject` rows without a label, or `drop` them.
+        rare: What happens to a class with fewer than `min_count` rows: it is rejected, its rows are dropped
+            (`drop`), or all such classes become one of the name `merged_name` (`merge`).
+        min_count: The default is one row for each split.
+    """
+
+    column: str
+    classes: Literal["auto"] | dict[Text, str] = "auto"
+    missing: Literal["reject", "drop"] = "reject"
+    rare: Literal["reject", "drop", "merge"] = "reject"
+    min_count: int = Field(default=3, ge=1)
+    merged_name: str = "other"
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: Any) -> Any:
+        if classes != "auto" and len(classes) < 2:
+            raise ValueError(f"at least two classes, got {len(classes)}")
+        if classes != "auto" and (name := first_repeated([*classes.values()])) is not None:
+            raise ValueError(f"each class name once, got {name!r} twice")
+        return classes
+
+
+def first_repeated(names: Sequence[str]) -> str | None:
+    """Find the first name that occurs twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

@@ -1,0 +1,46 @@
+"""How a table is written in its file."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from canopy.schema.columns import Model, Text
+
+NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+
+# Suffixes of file names, the compression left out, to formats.
+FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv", ".parquet": "parquet"}
+FORMATS |= dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl")
+COMPRESSIONS = (".gz", ".zst")
+
+
+class FileFormat(Model):
+    """The format of a table, and the dialect of CSV.
+
+    Attributes:
+        format: `csv`, `parquet` or `jsonl` (one JSON object per line).
+        delimiter: Character between two values.
+        quote: Character around values that hold the delimiter or a line break; empty if there is none.
+        decimal: Decimal mark of numbers.
+        thousands: Marks between groups of three digits; none if empty.
+        encoding: Encoding of the text, by Python's name.
+        trim: Whether blanks around names and values are dropped.
+        null_values: Texts that mean that there is no value.
+        ragged: What happens to lines with too few or too many values.
+    """
+
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    delimiter: str = Field(default=",", min_length=1, max_length=4)
+    quote: str = Field(default='"', max_length=1)
+    decimal: str = Field(default=".", min_length=1, max_length=1)
+    thousands: str = ""
+    encoding: str = "utf-8"
+    trim: bool = False
+    null_values: tuple[Text, ...] = NULL_VALUES
+    ragged: Literal["reject", "drop"] = "reject"
+
+    @model_validator(mode="after")
+    def _check_marks(self) -> "FileFormat":
+        if self.decimal in self.thousands:
+            raise ValueError(f"different decimal and thousands marks, got {self.decimal!r} for both")
+        return self

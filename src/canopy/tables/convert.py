@@ -1,0 +1,141 @@
+"""Turn the values of a column into numbers, texts or times, and find those that are none."""
+
+import re
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from canopy.schema.columns import Column, Datetime, Numeric
+from canopy.schema.file_format import FileFormat
+
+Bools = NDArray[np.bool_]
+
+
+class Converted(NamedTuple):
+    """The values of a column.
+
+    Attributes:
+        values: The converted values; null where there is none, or the value is invalid.
+        invalid: Whether a value is there but cannot be converted, shape (n_rows,).
+    """
+
+    values: pa.Array
+    invalid: Bools
+
+
+def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Array:
+    """Convert values to text: numbers without a fraction as integers, null markers to null.
+
+    Examples:
+        >>> to_texts(pa.array([1.0, 2.5, None]), Column(), FileFormat()).to_pylist()
+        ['1', '2.5', None]
+        >>> to_texts(pa.array(["a", "NA"]), Column(), FileFormat()).to_pylist()
+        ['a', None]
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_floating(kind):
+        texts = pc.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
+        return pc.if_else(pc.is_nan(values).fill_null(True), None, texts)  # noqa: FBT003
+    if not _is_string(kind):
+        return values.cast(pa.string())
+    if file_format.trim:
+        values = pc.utf8_trim_whitespace(values)
+    markers = file_format.null_values if column.null_values is None else column.null_values
+    return pc.if_else(pc.is_in(values, pa.array(markers, values.type)), None, values).cast(pa.string())
+
+
+def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Converted:
+    """Convert values to double precision.
+
+    Examples:
+        >>> german = FileFormat(decimal=",", thousands=".")
+        >>> to_numbers(pa.array(["1.234,5", "x", ""]), Numeric(), german)[0].to_pylist()
+        [1234.5, None, None]
+        >>> to_numbers(pa.array(["$1,234", "12.3%"]), Numeric(marks=("$", "%")), FileFormat(thousands=","))[
+        ...     0
+        ... ].to_pylist()
+        [1234.0, 12.3]
+    """
+    if not (_is_string(values.type) or pa.types.is_dictionary(values.type)):
+        numbers = pc.cast(
+            values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
+        )
+        return Converted(pc.if_else(pc.is_nan(numbers), None, numbers), np.zeros(len(values), bool))
+    texts = to_texts(values, column, file_format)
+    plain = file_format.decimal == "." and not file_format.thousands and not column.marks
+    if plain:
+        try:
+            return Converted(texts.cast(pa.float64()), np.zeros(len(texts), bool))
+        except pa.ArrowInvalid:
+            pass
+    texts = pc.utf8_trim_whitespace(texts)
+    for mark in column.marks:
+        texts = pc.replace_substring(texts, mark, "")
+    texts = pc.replace_substring(pc.utf8_trim_whitespace(texts), "\u2212", "-")
+    matches = pc.match_substring_regex(texts, _number_pattern(file_format))
+    valid = pc.fill_null(matches, False)  # noqa: FBT003
+    invalid = pc.and_(pc.is_valid(texts), pc.invert(valid)).to_numpy(zero_copy_only=False)
+    texts = pc.if_else(valid, texts, None)
+    for mark in file_format.thousands:
+        texts = pc.replace_substring(texts, mark, "")
+    if file_format.decimal != ".":
+        texts = pc.replace_substring(texts, file_format.decimal, ".")
+    return Converted(texts.cast(pa.float64()), invalid)
+
+
+def _number_pattern(file_format: FileFormat) -> str:
+    """A number in this format; marks between thousands only in groups of three digits."""
+    decimal = re.escape(file_format.decimal)
+    digits = r"\d+"
+    if file_format.thousands:
+        marks = "".join(re.escape(mark) for mark in file_format.thousands)
+        digits = rf"(\d{{1,3}}([{marks}]\d{{3}})+|\d+)"
+    return rf"^[+-]?(({digits}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
+
+
+def to_times(values: pa.Array, column: Datetime, file_format: FileFormat) -> Converted:
+    """Convert values to times in microseconds, those with an offset to UTC.
+
+    Examples:
+        >>> times = to_times(
+        ...     pa.array(["2024-01-31", "2024-01-31T12:00:00+02:00", "x"]), Datetime(), FileFormat()
+        ... )
+        >>> [str(time) for time in times.values.to_pylist()]
+        ['2024-01-31 00:00:00', '2024-01-31 10:00:00', 'None']
+    """
+    if pa.types.is_temporal(values.type):
+        times = values.cast(pa.timestamp("us", getattr(values.type, "tz", None))).cast(pa.timestamp("us"))
+        return Converted(times, np.zeros(len(values), bool))
+    if column.format == "epoch":
+        numbers, invalid = to_numbers(values, Numeric(null_values=column.null_values), file_format)
+        seconds = numbers.to_numpy(zero_copy_only=False)
+        # Beyond these seconds there is no year of four digits.
+        outside = np.abs(np.nan_to_num(seconds)) > 1e11
+        microseconds = np.where(np.isnan(seconds) | outside, np.nan, seconds * 1e6)
+        times = pa.array(microseconds, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.timestamp("us"))
+        return Converted(times, invalid | outside)
+    texts = to_texts(values, column, file_format)
+    form = "ISO8601" if column.format == "iso" else column.format
+    parsed = pd.to_datetime(pd.Series(texts.to_pandas()), format=form, errors="coerce", utc=True)
+    times = pa.array(parsed.dt.tz_localize(None), pa.timestamp("us"), from_pandas=True, safe=False)
+    return Converted(times, pc.and_(pc.is_valid(texts), pc.is_null(times)).to_numpy(zero_copy_only=False))
+
+
+def as_written(values: pa.Array, rows: Sequence[int]) -> list[str]:
+    """Show values for a message, shortened."""
+    return [_shorten(repr(value)) for value in values.take(pa.array(rows, pa.int64())).to_pylist()]
+
+
+def _shorten(text: str, length: int = 60) -> str:
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _is_string(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind))

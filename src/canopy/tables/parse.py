@@ -1,0 +1,191 @@
+"""Check rows against a schema: the one validator of stages, predictions and the server."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from canopy.schema.columns import Categorical, Column, Datetime, Numeric
+from canopy.schema.table import TableSchema
+from canopy.tables.convert import Bools, as_written, to_numbers, to_texts, to_times
+
+# Of each kind of violation, so many are shown.
+N_SHOWN = 10
+
+
+class Violation(NamedTuple):
+    """Rows whose value in a column is not allowed.
+
+    Attributes:
+        column: The column of the file.
+        requirement: What it must be or have, such as `be a number`.
+        rows: Numbers of the rows in the batch, ascending.
+        values: The value of each row, for messages; of the first rows only if there are many.
+    """
+
+    column: str
+    requirement: str
+    rows: NDArray[np.int64]
+    values: Sequence[str]
+
+
+@dataclass
+class Parsed:
+    """Checked rows.
+
+    Attributes:
+        rows: Features in the order of the schema (numeric: double; categorical: text; datetime: timestamp),
+            then keys and, where it was read, the target as text. Values may be null where a policy allows it.
+        violations: What is wrong; the values there are null.
+    """
+
+    rows: pa.RecordBatch
+    violations: list[Violation] = field(default_factory=list)
+
+    @property
+    def valid(self) -> Bools:
+        """Whether a row has no violation, shape (n_rows,)."""
+        valid = np.ones(self.rows.num_rows, bool)
+        for violation in self.violations:
+            valid[violation.rows] = False
+        return valid
+
+    def valid_rows(self) -> pa.RecordBatch:
+        return self.rows.filter(pa.array(self.valid)) if self.violations else self.rows
+
+
+def parse(batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool) -> Parsed:
+    """Check rows and convert them to the types of their columns.
+
+    Args:
+        batch: The columns of the file that the schema reads (`TableSchema.file_columns`), as text or typed.
+        schema: What they are.
+        with_target: Whether the target is among them.
+
+    Returns:
+        The rows, and what is wrong with them.
+    """
+    check = _Check(batch, schema)
+    columns: dict[str, pa.Array] = {}
+    for name, column in schema.columns.items():
+        match column:
+            case Numeric():
+                columns[name] = check.numeric(name, column)
+            case Categorical():
+                columns[name] = check.categorical(name, column)
+            case Datetime():
+                columns[name] = check.datetime(name, column)
+    for name in schema.keys:
+        columns[name] = to_texts(batch[name], schema.columns[name], schema.file)
+    if with_target:
+        columns[schema.target.column] = check.target()
+    return Parsed(pa.RecordBatch.from_pydict(columns), check.violations)
+
+
+class _Check:
+    """The columns of a batch, and what is wrong with them so far."""
+
+    def __init__(self, batch: pa.RecordBatch, schema: TableSchema) -> None:
+        self.batch, self.schema, self.file = batch, schema, schema.file
+        self.violations: list[Violation] = []
+
+    def numeric(self, name: str, column: Numeric) -> pa.Array:
+        values, invalid = to_numbers(self.batch[name], column, self.file)
+        numbers = values.to_numpy(zero_copy_only=False)
+        self._report(name, "be a number", invalid)
+        infinite = np.isinf(numbers)
+        self._report(name, "be a finite number", infinite)
+        outside = (numbers < column.low) | (numbers > column.high)
+        outside &= ~infinite
+        invalid |= infinite
+        if outside.any():
+            match column.out_of_range:
+                case "clip":
+                    values = pa.array(np.clip(numbers, column.low, column.high), from_pandas=True)
+                case "missing":
+                    values = _without(values, outside)
+                case _:
+                    self._report(name, f"be {column.requirement}", outside)
+                    invalid |= outside
+        return self._without_missing(name, _without(values, invalid), column, invalid)
+
+    def categorical(self, name: str, column: Categorical) -> pa.Array:
+        if column.one_hot is not None:
+            return self._one_hot(name, column, [*column.one_hot])
+        texts = to_texts(self.batch[name], column, self.file)
+        invalid = np.zeros(len(texts), bool)
+        if column.listed is not None and column.unseen == "reject":
+            texts, invalid = self._listed(name, texts, [*column.listed])
+        return self._without_missing(name, texts, column, invalid)
+
+    def datetime(self, name: str, column: Datetime) -> pa.Array:
+        values, invalid = to_times(self.batch[name], column, self.file)
+        form = {"iso": "be a date or time by ISO 8601", "epoch": "be seconds since 1970"}
+        self._report(name, form.get(column.format, f"be a time in the format {column.format}"), invalid)
+        return self._without_missing(name, values, column, invalid)
+
+    def target(self) -> pa.Array:
+        target = self.schema.target
+        texts = to_texts(self.batch[target.column], target, self.file)
+        invalid = np.zeros(len(texts), bool)
+        if target.classes != "auto":
+            texts, invalid = self._listed(target.column, texts, [*target.classes])
+        if target.missing == "drop":
+            return texts
+        return self._without_missing(target.column, texts, target, invalid)
+
+    def _listed(self, name: str, texts: pa.Array, values: list[str]) -> tuple[pa.Array, Bools]:
+        """Keep the listed values; 2.0 is the value 2."""
+        codes = pc.index_in(texts, pa.array(values, pa.string()))
+        unlisted = pc.and_(pc.is_null(codes), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+        if unlisted.any():
+            texts = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
+            codes = pc.index_in(texts, pa.array(values, pa.string()))
+            unlisted = pc.and_(pc.is_null(codes), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+            shown = ", ".join(map(repr, values[:N_SHOWN])) + (", ..." if len(values) > N_SHOWN else "")
+            self._report(name, f"be one of {shown}", unlisted)
+        return _without(texts, unlisted), unlisted
+
+    def _one_hot(self, name: str, column: Categorical, names: list[str]) -> pa.Array:
+        n_set = np.zeros(self.batch.num_rows, np.int32)
+        codes = np.zeros(self.batch.num_rows, np.int32)
+        invalid = np.zeros(self.batch.num_rows, bool)
+        for code, part in enumerate(names):
+            values, wrong = to_numbers(self.batch[part], Numeric(null_values=column.null_values), self.file)
+            numbers = values.to_numpy(zero_copy_only=False)
+            is_set = numbers == 1
+            wrong |= ~is_set & (numbers != 0)
+            self._report(part, "be 0 or 1", wrong)
+            invalid |= wrong
+            codes[is_set] = code
+            n_set += is_set
+        several = (n_set > 1) & ~invalid
+        self._report(
+            name, "have exactly one column that is 1", several, [f"{n}" for n in n_set[several][:N_SHOWN]]
+        )
+        invalid |= several
+        texts = pa.array(names).take(pa.array(codes, mask=(n_set != 1) | invalid))
+        return self._without_missing(name, texts, column, invalid)
+
+    def _without_missing(self, name: str, values: pa.Array, column: Column, invalid: Bools) -> pa.Array:
+        """Report missing values where the policy is to reject them."""
+        if values.null_count and getattr(column, "missing", None) == "reject":
+            missing = values.is_null().to_numpy(zero_copy_only=False) & ~invalid
+            self._report(name, "have a value in every row", missing, ["none"] * N_SHOWN)
+        return values
+
+    def _report(self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None) -> None:
+        if not wrong.any():
+            return
+        rows = np.flatnonzero(wrong)
+        if values is None:
+            values = as_written(self.batch[name], rows[:N_SHOWN].tolist())
+        self.violations.append(Violation(name, requirement, rows, values))
+
+
+def _without(values: pa.Array, wrong: Bools) -> pa.Array:
+    return pc.if_else(pa.array(wrong), None, values) if wrong.any() else values

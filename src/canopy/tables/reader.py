@@ -1,0 +1,239 @@
+"""Read a table of any size with DuckDB: CSV of any dialect, Parquet, JSON lines; one file or several."""
+
+import csv
+import itertools
+import json
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from canopy.cores import usable_cores
+from canopy.places import require_file
+from canopy.schema.columns import first_repeated
+from canopy.schema.file_format import FileFormat
+from canopy.tables.text import is_utf8, open_text, record_starts, records
+
+BATCH_ROWS = 65_536
+N_SAMPLED_OBJECTS = 1000
+MEMORY_LIMIT = "512MB"
+
+# DuckDB's names of what is wrong with a line, in plain words.
+LINE_ERRORS = {
+    "TOO MANY COLUMNS": "have as many values as the header has names",
+    "MISSING COLUMNS": "have as many values as the header has names",
+    "UNQUOTED VALUE": "have a delimiter after a closing quote",
+    "INVALID ENCODING": "be text in the encoding of table.file",
+    "LINE SIZE OVER MAXIMUM": "have at most 2 MB",
+}
+
+
+@dataclass(frozen=True)
+class LineError:
+    """A line that does not have the form of the table.
+
+    Attributes:
+        line: Its number in the file, from 1.
+        requirement: What a line must be or have.
+        text: The line, shortened.
+    """
+
+    line: int
+    requirement: str
+    text: str
+
+
+@dataclass
+class TableFile:
+    """One file of a table.
+
+    Args:
+        path: The file; `.gz` and `.zst` are decompressed.
+        file_format: How it is written.
+
+    Attributes:
+        line_errors: Lines that were left out, complete once `batches` has been exhausted.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is empty, or its header is not one of a table.
+    """
+
+    path: Path
+    file_format: FileFormat
+    line_errors: list[LineError] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        require_file(self.path, name="The table ")
+        names = self.names
+        if (name := first_repeated(names)) is not None:
+            raise ValueError(f"{self.path} must name each column once; got {name!r} twice in its header")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Names of the columns, in the order of the file; `unnamed_1` for the first one if it has none."""
+        match self.file_format.format:
+            case "csv":
+                names = self._header()
+            case "parquet":
+                names = self._parquet().schema_arrow.names
+            case "jsonl":
+                names = self._keys()
+        return [name or f"unnamed_{index}" for index, name in enumerate(names, 1)]
+
+    def batches(self, columns: Sequence[str], *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Read some columns, in the order of the rows.
+
+        Args:
+            columns: Their names.
+            n_rows: Rows of a batch, about.
+
+        Yields:
+            The columns in the given order: of CSV all as text, of the other formats in their types.
+
+        Raises:
+            ValueError: If the file cannot be read as its format says.
+        """
+        self.line_errors.clear()
+        if self.file_format.format == "parquet":
+            for batch in self._parquet().iter_batches(n_rows, columns=[*columns]):
+                yield batch.select([*columns])
+            return
+        with _connection() as connection, self._utf8() as path, self._errors():
+            relation = self._relation(connection, path, columns)
+            for batch in relation.to_arrow_reader(n_rows):
+                if batch.num_rows:
+                    yield batch.rename_columns([*columns])
+            if self.file_format.format == "csv":
+                self.line_errors += _line_errors(connection)
+
+    def lines(self, rows: Sequence[int]) -> list[int]:
+        """Find the lines of rows, by going through the file up to the last of them.
+
+        Args:
+            rows: Numbers of rows, from 0, in ascending order, as `batches` gives them.
+
+        Returns:
+            Numbers of the lines where they start, from 1; of Parquet, numbers of the rows, from 1.
+        """
+        if self.file_format.format == "parquet":
+            return [row + 1 for row in rows]
+        left_out = {error.line for error in self.line_errors}
+        with open_text(self.path, self.file_format) as text:
+            starts: Iterator[int] = (
+                record_starts(text, self.file_format)
+                if self.file_format.format == "csv"
+                else (line for line, content in enumerate(text, 1) if content.strip())
+            )
+            kept = (start for start in starts if start not in left_out)
+            wanted, found = set(rows), []
+            for row, start in enumerate(itertools.islice(kept, max(rows) + 1)):
+                if row in wanted:
+                    found.append(start)
+        return found
+
+    def _relation(
+        self, connection: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]
+    ) -> duckdb.DuckDBPyRelation:
+        if self.file_format.format == "jsonl":
+            paths = [
+                f'$."{name.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
+                for name in columns
+            ]
+            values = ", ".join(f"json ->> ${index}" for index in range(2, len(paths) + 2))
+            scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
+            return connection.sql(scan, params=[str(path), *paths])
+        # By position: DuckDB compares names without case, and changes some.
+        chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
+        types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
+        params = {
+            "path": str(path),
+            "delimiter": self.file_format.delimiter,
+            "quote": self.file_format.quote,
+        }
+        return connection.sql(_CSV.format(chosen=chosen, types=types), params=params)
+
+    def _parquet(self) -> pq.ParquetFile:
+        try:
+            return pq.ParquetFile(self.path)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f"{self.path} must be a Parquet file; got: {error}") from error
+
+    def _keys(self) -> list[str]:
+        """Collect the keys of the first objects, since an object may leave out what it has no value for."""
+        names: dict[str, None] = {}
+        with open_text(self.path, self.file_format) as text:
+            for number, line in enumerate(itertools.islice(text, N_SAMPLED_OBJECTS), 1):
+                try:
+                    names |= dict.fromkeys(json.loads(line) if line.strip() else {})
+                except (ValueError, TypeError) as error:
+                    raise ValueError(
+                        f"{self.path} must have one JSON object per line; got: {error} in line {number}"
+                    ) from error
+        return [*names]
+
+    def _header(self) -> list[str]:
+        with open_text(self.path, self.file_format) as text:
+            try:
+                names = next(records(text, self.file_format), None)
+            except csv.Error as error:
+                raise ValueError(f"{self.path} must start with a header line; got: {error}") from error
+        if not names:
+            raise ValueError(f"{self.path} must hold a header and rows; got an empty file or line")
+        return [name.strip() for name in names] if self.file_format.trim else names
+
+    @contextmanager
+    def _utf8(self) -> Iterator[Path]:
+        """Give a path that DuckDB can read: of text in another encoding, that of a copy in UTF-8."""
+        if self.file_format.format != "csv" or is_utf8(self.file_format.encoding):
+            yield self.path
+            return
+        with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as copy:
+            with open_text(self.path, self.file_format) as text:
+                while part := text.read(2**20):
+                    copy.write(part)
+            copy.flush()
+            yield Path(copy.name)
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except duckdb.Error as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"{self.path} must be a well-formed {self.file_format.format} file, line ends of one kind; "
+                f"got: {reason}"
+            ) from error
+
+
+# No `auto_detect`, which guesses from the first rows.
+_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter, quote=$quote,
+    escape=$quote, columns={{{types}}}, store_rejects=true, rejects_table='line_errors',
+    rejects_scan='line_error_scans', rejects_limit=0)"""
+
+
+@contextmanager
+def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+    with tempfile.TemporaryDirectory(prefix="canopy-") as folder:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": folder,
+            "threads": usable_cores(),
+        }
+        with duckdb.connect(config=settings) as connection:
+            yield connection
+
+
+def _line_errors(connection: duckdb.DuckDBPyConnection) -> list[LineError]:
+    found = connection.sql("SELECT line, error_type, csv_line FROM line_errors ORDER BY line").fetchall()
+    return [
+        LineError(line, LINE_ERRORS.get(str(kind), str(kind).lower()), text or "")
+        for line, kind, text in found
+    ]

@@ -1,0 +1,177 @@
+"""Read the rows of a table, each value checked, and collect what is wrong with them."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from canopy.schema.table import TableSchema
+from canopy.table.names import nearest
+from canopy.tables.parse import N_SHOWN, parse
+from canopy.tables.reader import BATCH_ROWS, TableFile
+from canopy.tables.text import find_files
+
+log = logging.getLogger(__name__)
+
+
+class Problem(NamedTuple):
+    """A value, or a line, that is not allowed.
+
+    Attributes:
+        file: The file.
+        line: Its line, from 1; of Parquet the row.
+        column: The column; empty where the form of the whole line is wrong.
+        requirement: What it must be or have.
+        value: What it is, shortened.
+    """
+
+    file: str
+    line: int
+    column: str
+    requirement: str
+    value: str
+
+
+@dataclass
+class Problems:
+    """What is wrong with the rows of a table: how many of each kind, the first ones with their lines.
+
+    Attributes:
+        counts: Number of rows by column and requirement.
+        shown: The first `N_SHOWN` of each.
+    """
+
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    shown: list[Problem] = field(default_factory=list)
+
+    def raise_error(self) -> None:
+        """Refuse the table if anything is wrong with it.
+
+        Raises:
+            ValueError: With the first kind of problem, its lines and values, and how many others there are.
+        """
+        if not self.counts:
+            return
+        (column, requirement), count = next(iter(self.counts.items()))
+        shown = [found for found in self.shown if (found.column, found.requirement) == (column, requirement)]
+        values = ", ".join(f"{found.value} in line {found.line}" for found in shown)
+        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+        what = f"column {column!r}" if column else "each line"
+        lines = [f"{shown[0].file}: {what} must {requirement}; got {values}{more}"]
+        others = [
+            f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in [*self.counts.items()][1:]
+        ]
+        if others:
+            lines.append(
+                f"Further problems in {', '.join(others[:N_SHOWN])}{', ...' if len(others) > N_SHOWN else ''}"
+            )
+        raise ValueError("\n".join(lines))
+
+
+class TableReader:
+    """The rows of a table, in one file or several.
+
+    Args:
+        pattern: A file, a folder, or a pattern.
+        schema: What the columns are.
+        with_target: Whether the target is read; it must then be there.
+
+    Attributes:
+        problems: What is wrong with the rows that have been read; their lines are known at the end of a file.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If a file lacks a column or cannot be read.
+    """
+
+    def __init__(self, pattern: str | Path, schema: TableSchema, *, with_target: bool) -> None:
+        self.schema, self.with_target = schema, with_target
+        self.files = [TableFile(path, schema.file) for path in find_files(pattern)]
+        read = [*schema.features, *schema.keys, *([schema.target.column] if with_target else [])]
+        self.columns = [column for name in read for column in schema.file_columns(name)]
+        for file in self.files:
+            self._check_columns(file)
+        self.problems = Problems()
+
+    def _check_columns(self, file: TableFile) -> None:
+        unknown = [name for name in file.names if name not in self._known]
+        if missing := [name for name in self.columns if name not in file.names]:
+            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+            raise ValueError(
+                f"{file.path} must have the column {missing[0]!r}{more}; got {len(file.names)} columns "
+                f"without it{nearest(missing[0], unknown)}"
+            )
+        if unknown:
+            log.warning(
+                "%s: columns that table.columns does not list are ignored: %s",
+                *(file.path, ", ".join(map(repr, unknown[:N_SHOWN]))),
+            )
+
+    @property
+    def _known(self) -> set[str]:
+        return {*self.columns, *self.schema.ignored, self.schema.target.column}
+
+    def valid_batches(self, *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
+        """Read the rows that nothing is wrong with, in order; `problems` collects the others.
+
+        Args:
+            n_rows: Rows of a batch, about.
+
+        Yields:
+            Rows as `canopy.tables.parse.Parsed` has them.
+        """
+        for file in self.files:
+            first_row = 0
+            found: list[tuple[int, str, str, str]] = []
+            counts = self.problems.counts
+            for batch in file.batches(self.columns, n_rows=n_rows):
+                parsed = parse(batch, self.schema, with_target=self.with_target)
+                for name, requirement, rows, values in parsed.violations:
+                    n_before = counts.get((name, requirement), 0)
+                    counts[name, requirement] = n_before + len(rows)
+                    n_free = max(0, N_SHOWN - n_before)
+                    for row, value in zip(rows[:n_free].tolist(), values, strict=False):
+                        found.append((first_row + row, name, requirement, value))
+                first_row += batch.num_rows
+                yield parsed.valid_rows()
+            self._locate(file, found)
+
+    def _locate(self, file: TableFile, found: list[tuple[int, str, str, str]]) -> None:
+        problems = self.problems
+        rows = sorted({row for row, *_ in found})
+        lines = dict(zip(rows, file.lines(rows), strict=True)) if rows else {}
+        problems.shown += [Problem(str(file.path), lines[row], *rest) for row, *rest in found]
+        if self.schema.file.ragged == "drop" and file.line_errors:
+            log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
+            return
+        for error in file.line_errors:
+            n_before = problems.counts.get(("", error.requirement), 0)
+            problems.counts["", error.requirement] = n_before + 1
+            if n_before < N_SHOWN:
+                problems.shown.append(
+                    Problem(str(file.path), error.line, "", error.requirement, repr(error.text[:60]))
+                )
+
+
+def read_table(
+    pattern: str | Path, schema: TableSchema, *, with_target: bool = True
+) -> Iterator[pa.RecordBatch]:
+    """Read a table in which nothing may be wrong.
+
+    Yields:
+        Rows as `canopy.tables.parse.Parsed` has them.
+
+    Raises:
+        ValueError: At the end, if anything was wrong, or there was no row.
+    """
+    reader = TableReader(pattern, schema, with_target=with_target)
+    n_rows = 0
+    for batch in reader.valid_batches():
+        n_rows += batch.num_rows
+        yield batch
+    reader.problems.raise_error()
+    if not n_rows:
+        raise ValueError(f"{pattern} must hold rows below its header; got none")

@@ -1,0 +1,98 @@
+"""Open a table's file as text: decompressed, decoded, one record after the other."""
+
+import csv
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from canopy.places import require_file
+from canopy.schema.file_format import FileFormat
+
+# How files start that are not text.
+BINARY = {
+    b"PAR1": "a Parquet file",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
+    b"\xd0\xcf\x11\xe0": "an Excel workbook",
+    b"SQLite format 3": "an SQLite database",
+    b"BZh": "a file compressed by bzip2",
+    b"\xfd7zXZ": "a file compressed by xz",
+    b"ARROW1": "an Arrow file",
+}
+
+
+@contextmanager
+def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
+    """Open a file as text; `.gz` and `.zst` are decompressed, a byte-order mark is skipped.
+
+    Raises:
+        ValueError: If it is not text, or not in the encoding of `file_format`.
+    """
+    with pa.input_stream(str(path)) as stream:
+        start = stream.read(16)
+    if kinds := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
+        raise ValueError(f"{path} must be text; got {kinds[0]}: set table.file.format")
+    encoding = file_format.encoding
+    with pa.input_stream(str(path)) as stream:
+        text = io.TextIOWrapper(stream, encoding="utf-8-sig" if is_utf8(encoding) else encoding, newline="")
+        try:
+            yield text
+        except UnicodeError as error:
+            raise ValueError(
+                f"{path} must be text in {encoding}; got {error}: set table.file.encoding"
+            ) from error
+
+
+def is_utf8(encoding: str) -> bool:
+    return encoding.lower().replace("_", "-") in {"utf-8", "utf8", "utf-8-sig", "ascii", "us-ascii"}
+
+
+def records(text: IO[str], file_format: FileFormat) -> Iterator[list[str]]:
+    """Split text into the values of each record, the header first."""
+    csv.field_size_limit(2**31 - 1)
+    quote = file_format.quote
+    return csv.reader(
+        text,
+        delimiter=file_format.delimiter,
+        quotechar=quote or None,
+        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
+        skipinitialspace=file_format.trim,
+    )
+
+
+def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
+    """Give the line where each record below the header starts, from 1; empty lines are not records."""
+    found = records(text, file_format)
+    next(found, None)
+    start = found.line_num + 1  # type: ignore[attr-defined]
+    for record in found:
+        if record:
+            yield start
+        start = found.line_num + 1  # type: ignore[attr-defined]
+
+
+def find_files(pattern: str | Path) -> list[Path]:
+    """Find the files of a table.
+
+    Args:
+        pattern: A file, a folder, or a pattern with `*`, `?` and `[...]`.
+
+    Returns:
+        The files, in the order of their names; hidden ones and those that start with `_` are left out.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    path = Path(pattern)
+    if path.is_file():
+        return [path]
+    root = Path(path.anchor)
+    found = path.iterdir() if path.is_dir() else root.glob(str(path.relative_to(root)))
+    files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
+    if not files:
+        # Names the file, or what is in its place.
+        require_file(path, name="The table ")
+    return files
