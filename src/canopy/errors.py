@@ -25,6 +25,9 @@ LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
 
 def report_error(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """Tell a person why the command failed: one message for a mistake, the traceback for a defect."""
+    if isinstance(error, KeyboardInterrupt):
+        sys.stderr.write("Interrupted\n")
+        return
     cause = root_cause(error)
     if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
         cause = PermissionError(describe_refusal(str(cause)))

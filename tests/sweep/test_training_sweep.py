@@ -145,13 +145,14 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
         records = [json.loads(path.read_text()) for path in (tmp_path / "sweep").glob("*/run.json")]
         return {record["trial"]["number"] for record in records if record["status"] == "finished"}
 
-    process = subprocess.Popen(
-        command(*options, bound),
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    with (tmp_path / "errors.txt").open("w") as errors:
+        process = subprocess.Popen(
+            command(*options, bound),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            start_new_session=True,
+        )
     while len(finished()) < 2:
         assert process.poll() is None
         time.sleep(0.002)
@@ -161,6 +162,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     else:
         process.send_signal(number)
     process.wait(60)
+    assert "Traceback" not in (tmp_path / "errors.txt").read_text()
     expected = finished()
     found = load_sweep("mlp", f"sqlite:///{tmp_path}/studies.db")
     assert {trial.number for trial in found.trials if state(trial) == "complete"} == expected
