@@ -1,0 +1,209 @@
+"""Learn a preprocessor from batches of training rows."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from scipy.special import ndtri
+
+from canopy.prepare.preprocessor import (
+    MICROSECONDS_PER_DAY,
+    OTHER,
+    Preprocessor,
+    Vocabulary,
+    as_floats,
+    datetime_parts,
+)
+from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.scaling import (
+    MAX_NORMAL,
+    METHODS,
+    N_QUANTILES,
+    Affine,
+    Cycle,
+    Method,
+    QuantileNormal,
+    Scaling,
+)
+from canopy.schema import TableSchema
+from canopy.schema.columns import Categorical
+
+Floats = NDArray[np.float64]
+
+CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
+
+
+class Fit:
+    """Collects what a preprocessor needs to know of the training rows.
+
+    Args:
+        schema: The table, without dropped columns.
+        methods: Scaling method of each numeric column.
+        classes: Value of each class, in the order of the model's outputs.
+        seed: Seed of the sample that quantiles are taken from.
+
+    Raises:
+        ValueError: If a method is unknown.
+    """
+
+    def __init__(
+        self, schema: TableSchema, *, methods: Mapping[str, Method], classes: Sequence[str], seed: int
+    ) -> None:
+        if unknown := [method for method in methods.values() if method not in METHODS]:
+            raise ValueError(f"normalize.methods must use one of {[*METHODS]}; got {unknown[0]!r}")
+        self._schema, self._methods, self._classes = schema, methods, tuple(classes)
+        self._moments: dict[str, Moments] = {}
+        self._counts = {name: Counter[str | None]() for name in schema.categorical}
+        self._sample = Sample(seed)
+        self._sampled = {
+            name
+            for name, column in schema.numeric.items()
+            if methods[name] in ("robust", "quantile_normal") or column.missing == "median"
+        }
+
+    def update(self, rows: pa.RecordBatch) -> None:
+        """Add training rows (`canopy.tables.parse.Parsed`)."""
+        found = {name: as_floats(rows[name]) for name in self._schema.numeric}
+        for name in self._schema.datetime:
+            found |= {f"{name}.{part}": values for part, values in datetime_parts(rows[name]).items()}
+        for name, values in found.items():
+            self._moments.setdefault(name, Moments()).update(values)
+        times = {
+            f"{name}.time" for name, column in self._schema.datetime.items() if column.missing == "median"
+        }
+        self._sample.update({name: found[name] for name in sorted(self._sampled | times)}, rows.num_rows)
+        for name, counts in self._counts.items():
+            for item in pc.value_counts(rows[name]).to_pylist():
+                counts[item["values"]] += item["counts"]
+
+    def preprocessor(self) -> Preprocessor:
+        """Conclude.
+
+        Raises:
+            ValueError: If a column has no values, or no spread to divide by.
+        """
+        numeric = {name: self._fit_numeric(name) for name in self._schema.numeric}
+        may_miss = [name for name, column in self._schema.numeric.items() if column.missing != "reject"]
+        may_miss += [name for name, column in self._schema.datetime.items() if column.missing != "reject"]
+        return Preprocessor(
+            numeric=numeric,
+            datetime={name: self._fit_datetime(name) for name in self._schema.datetime},
+            categorical={
+                name: vocabulary(self._counts[name], column)
+                for name, column in self._schema.categorical.items()
+            },
+            indicators=tuple(may_miss),
+            classes=self._classes,
+        )
+
+    def _fit_numeric(self, name: str) -> Scaling:
+        method, moments = self._methods[name], self._moments[name]
+        if not moments.n:
+            raise ValueError(
+                f"Column {name!r} must have values on the training rows; got none: list it in drop_columns"
+            )
+        if method != "none" and moments.low == moments.high:
+            raise ValueError(
+                f"Column {name!r} must vary on the training rows to be normalised; got {moments.low:g} in "
+                "each: list it in drop_columns"
+            )
+        fill = self._fill(name)
+        if method == "quantile_normal":
+            return _quantile_normal(self._sample.values(name), fill)
+        center, scale = moments.mean, moments.deviation
+        if method == "min_max":
+            center, scale = moments.low, moments.high - moments.low
+        elif method == "robust":
+            low, center, high = np.quantile(self._sample.values(name), [0.25, 0.5, 0.75]).tolist()
+            scale = high - low
+            if not scale:
+                raise ValueError(
+                    f"The method robust must find different quartiles; got {low:g} twice for {name!r}: "
+                    "choose z_score for it in normalize.methods"
+                )
+        elif method == "none":
+            center, scale = 0.0, 1.0
+        return Affine(method=method, center=center, scale=scale, fill=fill)
+
+    def _fill(self, name: str) -> float | None:
+        """Choose the value that replaces missing ones."""
+        column = self._schema.numeric[name]
+        match column.missing:
+            case "median":
+                return float(np.median(self._sample.values(name)))
+            case "mean":
+                return self._moments[name].mean
+            case "constant":
+                return column.fill_value
+        return None
+
+    def _fit_datetime(self, name: str) -> dict[str, Scaling]:
+        column = self._schema.datetime[name]
+        fills: Mapping[str, float | None] = {}
+        if column.missing == "median":
+            days = float(np.median(self._sample.values(f"{name}.time")))
+            time = pa.array([int(days * MICROSECONDS_PER_DAY)], pa.timestamp("us"))
+            fills = {part: float(values[0]) for part, values in datetime_parts(time).items()}
+        found: dict[str, Scaling] = {}
+        for part in ("year", "month", "day_of_week", "hour", "time"):
+            moments = self._moments[f"{name}.{part}"]
+            varies = moments.n > 0 and moments.low < moments.high
+            if not (varies if column.parts == "auto" else part in column.parts):
+                continue
+            fill = fills.get(part)
+            if part in CYCLES:
+                found[part] = Cycle(period=CYCLES[part], fill=fill)
+            else:
+                scale = moments.deviation or 1.0
+                found[part] = Affine(method="z_score", center=moments.mean, scale=scale, fill=fill)
+        return found
+
+
+def vocabulary(counts: Mapping[str | None, int], column: Categorical) -> Vocabulary:
+    """Choose the categories of a column.
+
+    Args:
+        counts: Training rows with each value; None is a missing one.
+        column: Its policies.
+
+    Examples:
+        >>> vocabulary({"b": 5, "a": 4, "c": 1, None: 2}, Categorical(missing="category", min_count=2))
+        Vocabulary(values=('a', 'b', 'other'), has_missing=True)
+    """
+    merged: Counter[str] = Counter()
+    for value, count in counts.items():
+        if value is not None:
+            merged[_as_integer(value)] += count
+    frequent = [value for value, count in merged.most_common() if count >= (column.min_count or 1)]
+    kept = {*frequent[: column.max_categories]}
+    listed = column.listed
+    values = sorted(kept, key=_order) if listed is None else [value for value in listed if value in kept]
+    if len(values) < len(merged) and OTHER not in values:
+        values.append(OTHER)
+    return Vocabulary(values=tuple(values), has_missing=column.missing == "category")
+
+
+def _as_integer(value: str) -> str:
+    """Write 2.0 as 2, as `Vocabulary.encode` reads it."""
+    whole, _, fraction = value.partition(".")
+    return whole if fraction and not fraction.strip("0") and whole.lstrip("+-").isdigit() else value
+
+
+def _order(value: str) -> tuple[float, str]:
+    """Sort numbers by size, then texts."""
+    try:
+        return float(value), value
+    except ValueError:
+        return np.inf, value
+
+
+def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:
+    shares = np.linspace(0, 1, min(N_QUANTILES, len(values)))
+    quantiles, first, counts = np.unique(np.quantile(values, shares), return_index=True, return_counts=True)
+    # A value that covers several quantiles gets the middle of them.
+    middle = (shares[first] + shares[first + counts - 1]) / 2
+    normals = np.clip(ndtri(middle), -MAX_NORMAL, MAX_NORMAL)
+    return QuantileNormal(values=tuple(quantiles.tolist()), normals=tuple(normals.tolist()), fill=fill)

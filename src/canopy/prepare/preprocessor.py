@@ -1,0 +1,225 @@
+"""From checked rows to what a net takes: the one preprocessor of stages, predictions, export and server.
+
+`Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from canopy.files import read_json, write_json
+from canopy.prepare.scaling import Scaling
+from canopy.schema.columns import Model
+
+FORMAT = 2
+PREPROCESSOR_FILE = "preprocessor.json"
+
+# The category of values that were rare or absent on the training rows.
+OTHER = "other"
+MISSING = "missing"
+MICROSECONDS_PER_DAY = 86_400_000_000
+
+Floats = NDArray[np.float64]
+
+
+class Vocabulary(Model):
+    """The categories of a column; the code of each is its place.
+
+    Attributes:
+        values: Values in the file; `OTHER` among them if training rows had rare values.
+        has_missing: Whether missing values are a category, with the last code.
+    """
+
+    values: tuple[str, ...]
+    has_missing: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return (*self.values, MISSING) if self.has_missing else self.values
+
+    def encode(self, texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+        """Find the code of each value.
+
+        Args:
+            texts: Values; null where there is none.
+
+        Returns:
+            Codes, and whether a value is unseen, both of shape (n_rows,). An unseen value has the code of
+            `OTHER` if there is one, otherwise `len(names)`, for which nets have no parameters.
+
+        Examples:
+            >>> Vocabulary(values=("1", "2"), has_missing=True).encode(pa.array(["2", "2.0", "3", None]))[0]
+            array([1, 1, 3, 2])
+        """
+        values = pa.array(self.values, pa.string())
+        codes = pc.index_in(texts, values)
+        present = pc.is_valid(texts)
+        if pc.any(pc.and_(pc.is_null(codes), present)).as_py():
+            integers = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
+            codes = pc.coalesce(codes, pc.index_in(integers, values))
+        unseen = pc.and_(pc.is_null(codes), present).to_numpy(zero_copy_only=False)
+        known = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        n_codes = len(self.names)
+        known[unseen] = self.values.index(OTHER) if OTHER in self.values else n_codes
+        missing = n_codes - 1 if self.has_missing else n_codes
+        known[pc.is_null(texts).to_numpy(zero_copy_only=False)] = missing
+        return known, unseen
+
+
+class Encoded(NamedTuple):
+    """The features of some rows.
+
+    Attributes:
+        numeric: Numeric features, shape (B, N).
+        categorical: Codes of the categorical features, shape (B, C).
+    """
+
+    numeric: NDArray[np.float32]
+    categorical: NDArray[np.int64]
+
+
+class Preprocessor(Model):
+    """What was learnt from the training rows.
+
+    Attributes:
+        numeric: Scaling of each numeric column.
+        datetime: Scaling of each part of each datetime column, by part.
+        categorical: Categories of each categorical column.
+        indicators: Columns with a missing-value indicator, a categorical feature of its own.
+        classes: Value of each class in the file, in the order of the model's outputs.
+
+    Shape:
+        - N numeric features: the numeric columns, then the parts of the datetime columns (`feature_names`).
+        - C categorical features: the categorical columns, then the missing-value indicators.
+    """
+
+    numeric: dict[str, Scaling]
+    datetime: dict[str, dict[str, Scaling]]
+    categorical: dict[str, Vocabulary]
+    indicators: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    @property
+    def scalings(self) -> dict[str, Scaling]:
+        """Scaling of each numeric input: numeric columns, then `column.part` of datetime columns."""
+        parts = {
+            f"{name}.{part}": scaling
+            for name, found in self.datetime.items()
+            for part, scaling in found.items()
+        }
+        return {**self.numeric, **parts}
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Names of the N numeric features; a cyclic part gives two."""
+        return [feature for name, scaling in self.scalings.items() for feature in scaling.feature_names(name)]
+
+    @property
+    def categories(self) -> dict[str, tuple[str, ...]]:
+        """Names of the categories of each of the C categorical features."""
+        indicators = {f"{name}_missing": ("no", "yes") for name in self.indicators}
+        return {name: vocabulary.names for name, vocabulary in self.categorical.items()} | indicators
+
+    def inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
+        """Give each numeric input in its unit, NaN where it is missing: what the graph of a bundle reads."""
+        found = {name: as_floats(rows[name]) for name in self.numeric}
+        for name, parts in self.datetime.items():
+            values = datetime_parts(rows[name])
+            found |= {f"{name}.{part}": values[part] for part in parts}
+        return found
+
+    def scale(self, rows: pa.RecordBatch) -> pa.RecordBatch:
+        """Scale the numeric features; categories stay text.
+
+        Args:
+            rows: Checked rows (`canopy.tables.parse.Parsed`).
+
+        Returns:
+            Numeric features in single precision, categories as text, missing-value indicators as 0 and 1;
+            then the other columns of `rows`.
+        """
+        inputs = self.inputs(rows)
+        columns: dict[str, pa.Array] = {}
+        for name, scaling in self.scalings.items():
+            scaled = scaling.apply(inputs[name])
+            with np.errstate(over="ignore"):
+                for feature, values in zip(scaling.feature_names(name), scaled, strict=True):
+                    columns[feature] = pa.array(values.astype(np.float32))
+        columns |= {name: rows[name] for name in self.categorical}
+        columns |= {f"{name}_missing": pc.is_null(rows[name]).cast(pa.int8()) for name in self.indicators}
+        read = {*self.numeric, *self.datetime}
+        columns |= {
+            name: rows[name] for name in rows.schema.names if name not in read and name not in columns
+        }
+        return pa.RecordBatch.from_pydict(columns)
+
+    def encode(self, scaled: pa.RecordBatch) -> Encoded:
+        """Turn scaled rows into arrays.
+
+        Args:
+            scaled: What `scale` returns.
+        """
+        numeric = np.empty((scaled.num_rows, len(self.feature_names)), np.float32)
+        for index, name in enumerate(self.feature_names):
+            numeric[:, index] = scaled[name].to_numpy(zero_copy_only=False)
+        categorical = np.empty((scaled.num_rows, len(self.categories)), np.int64)
+        for index, (name, vocabulary) in enumerate(self.categorical.items()):
+            categorical[:, index], _ = vocabulary.encode(scaled[name])
+        for index, name in enumerate(self.indicators, start=len(self.categorical)):
+            categorical[:, index] = scaled[f"{name}_missing"].to_numpy(zero_copy_only=False)
+        return Encoded(numeric, categorical)
+
+    def transform(self, rows: pa.RecordBatch) -> Encoded:
+        """Turn checked rows into arrays; the bits are those of the tensors that the stages make."""
+        return self.encode(self.scale(rows))
+
+    def save(self, path: str | Path) -> None:
+        write_json(path, {"format": FORMAT, **self.model_dump(exclude_none=True)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Preprocessor":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it has another format.
+        """
+        content = read_json(path)
+        if content.pop("format", None) != FORMAT:
+            raise ValueError(f'{path} must have the format {FORMAT}; run "make repro"')
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
+            raise ValueError(f'{path} is damaged: {place}: {first["msg"]}; run "make repro"') from error
+
+
+def as_floats(values: pa.Array) -> Floats:
+    """Give numbers with NaN for null, shape (n_rows,)."""
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def datetime_parts(times: pa.Array) -> Mapping[str, Floats]:
+    """Split times into numbers: year, month (1 to 12), day of the week (0 is Monday), hour, days since 1970.
+
+    Examples:
+        >>> import datetime
+        >>> parts = datetime_parts(pa.array([datetime.datetime(2024, 2, 3, 6, 30), None]))
+        >>> {name: values.tolist() for name, values in parts.items()}["hour"]
+        [6.5, nan]
+    """
+    microseconds = as_floats(pc.cast(times, pa.int64()))
+    return {
+        "year": as_floats(pc.year(times)),
+        "month": as_floats(pc.month(times)),
+        "day_of_week": as_floats(pc.day_of_week(times)),
+        "hour": microseconds % MICROSECONDS_PER_DAY * (24 / MICROSECONDS_PER_DAY),
+        "time": microseconds / MICROSECONDS_PER_DAY,
+    }

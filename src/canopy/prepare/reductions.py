@@ -1,0 +1,91 @@
+"""Reductions over batches of rows, with memory that does not depend on their number."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+# Rows that quantiles are taken from; all of them where there are no more.
+SAMPLE_ROWS = 200_000
+
+
+@dataclass
+class Moments:
+    """Count, mean, spread and ends of a quantity, over batches.
+
+    Source: Chan, Golub and LeVeque, 1979, for the update of mean and squared deviations.
+    """
+
+    n: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    low: float = np.inf
+    high: float = -np.inf
+
+    def update(self, values: Floats) -> None:
+        """Add values, missing ones (NaN) left out."""
+        values = values[~np.isnan(values)]
+        if not len(values):
+            return
+        mean = float(values.mean())
+        n, delta = self.n + len(values), mean - self.mean
+        self.squares += float(((values - mean) ** 2).sum()) + delta**2 * self.n * len(values) / n
+        self.mean += delta * len(values) / n
+        self.n = n
+        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+
+    @property
+    def deviation(self) -> float:
+        return float(np.sqrt(self.squares / self.n))
+
+
+@dataclass
+class Sample:
+    """Rows drawn evenly from all rows, whatever batches they came in.
+
+    A row is drawn by a hash of its number: those with the smallest are kept.
+    """
+
+    seed: int
+    columns: dict[str, list[Floats]] = field(default_factory=dict)
+    hashes: list[NDArray[np.uint64]] = field(default_factory=list)
+    n_rows: int = 0
+
+    def update(self, values: Mapping[str, Floats], n_rows: int) -> None:
+        hashes = _hash(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
+        self.n_rows += n_rows
+        self.hashes.append(hashes)
+        for name, found in values.items():
+            self.columns.setdefault(name, []).append(found)
+        if sum(map(len, self.hashes)) > 2 * SAMPLE_ROWS:
+            self._reduce()
+
+    def _reduce(self) -> None:
+        hashes = np.concatenate(self.hashes)
+        kept = (
+            np.sort(np.argpartition(hashes, SAMPLE_ROWS - 1)[:SAMPLE_ROWS])
+            if len(hashes) > SAMPLE_ROWS
+            else None
+        )
+        self.hashes = [hashes if kept is None else hashes[kept]]
+        for name, parts in self.columns.items():
+            values = np.concatenate(parts)
+            self.columns[name] = [values if kept is None else values[kept]]
+
+    def values(self, name: str) -> Floats:
+        """Give the drawn values of a column that are not missing."""
+        self._reduce()
+        values = self.columns[name][0]
+        return values[~np.isnan(values)]
+
+
+def _hash(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Mix numbers. Source: SplitMix64, Steele, Lea and Flood, 2014."""
+    with np.errstate(over="ignore"):
+        mixed = (numbers + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return mixed ^ (mixed >> np.uint64(31))

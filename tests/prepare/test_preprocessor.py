@@ -1,0 +1,196 @@
+"""The preprocessor: what it learns from training rows, and what it makes of rows."""
+
+from pathlib import Path
+from typing import Any
+
+import hypothesis.strategies as st
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+
+from canopy.prepare import reductions
+from canopy.prepare.fitting import Fit, vocabulary
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
+from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.scaling import METHODS, Affine, Method
+from canopy.schema import TableSchema
+from canopy.schema.columns import Categorical
+
+TIMES = pa.array(np.array(["2024-01-31T06:00", "2024-06-01T18:00", "2025-01-31"], "datetime64[us]"))
+
+
+def schema(columns: dict[str, Any]) -> TableSchema:
+    return TableSchema.parse({"target": {"column": "y"}, "columns": columns})
+
+
+def fit(declared: TableSchema, *batches: pa.RecordBatch, method: Method = "z_score") -> Preprocessor:
+    methods = dict.fromkeys(declared.numeric, method)
+    learner = Fit(declared, methods=methods, classes=("u", "v"), seed=0)
+    for batch in batches:
+        learner.update(batch)
+    return learner.preprocessor()
+
+
+def batch(**columns: Any) -> pa.RecordBatch:
+    return pa.RecordBatch.from_pydict(columns)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    [
+        ("z_score", lambda x: (x - x.mean()) / x.std()),
+        ("min_max", lambda x: (x - x.min()) / np.ptp(x)),
+        ("robust", lambda x: (x - np.median(x)) / np.subtract(*np.quantile(x, [0.75, 0.25]))),
+        ("none", lambda x: x),
+    ],
+)
+def test_scaling_is_that_of_the_training_rows(method: Method, expected: Any) -> None:
+    values = np.random.default_rng(0).normal(5, 3, 1000)
+    declared = schema({"a": {"kind": "numeric"}})
+    rows = batch(a=values)
+    found = fit(declared, rows.slice(0, 300), rows.slice(300), method=method).transform(rows).numeric[:, 0]
+    np.testing.assert_allclose(found, expected(values), rtol=1e-5, atol=1e-6)
+
+
+def test_quantile_normal_is_standard_normal() -> None:
+    values = np.random.default_rng(0).exponential(size=5000)
+    rows = batch(a=values)
+    found = fit(schema({"a": {"kind": "numeric"}}), rows, method="quantile_normal").transform(rows).numeric
+    assert abs(found.mean()) < 0.01
+    assert found.std() == pytest.approx(1, abs=0.02)
+
+
+def test_the_sample_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reductions, "SAMPLE_ROWS", 100)
+    values = np.random.default_rng(0).normal(size=1000)
+    drawn = []
+    for size in (1000, 7, 300):
+        sample = Sample(seed=1)
+        for start in range(0, 1000, size):
+            part = values[start : start + size]
+            sample.update({"a": part}, len(part))
+        drawn.append(sample.values("a").tolist())
+    assert len(drawn[0]) == 100
+    assert drawn[0] == drawn[1] == drawn[2]
+
+
+@given(st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), min_size=1, max_size=50), st.integers(1, 50))
+def test_moments_over_batches_are_those_of_all_values(values: list[float], size: int) -> None:
+    moments = Moments()
+    for start in range(0, len(values), size):
+        moments.update(np.array(values[start : start + size]))
+    present = np.array([value for value in values if not np.isnan(value)])
+    assert moments.n == len(present)
+    if len(present):
+        assert moments.mean == pytest.approx(present.mean(), rel=1e-9, abs=1e-6)
+        assert moments.deviation == pytest.approx(present.std(), rel=1e-6, abs=1e-3)
+        assert (moments.low, moments.high) == (present.min(), present.max())
+
+
+@pytest.mark.parametrize(("policy", "fill"), [("median", 2.0), ("mean", 4.0), ("constant", -1.0)])
+def test_missing_numbers_are_filled_in_with_an_indicator(policy: str, fill: float) -> None:
+    declared = schema({"a": {"kind": "numeric", "missing": policy, "fill_value": -1}})
+    learnt = fit(declared, batch(a=[1.0, 2.0, None, 9.0]))
+    assert isinstance(scaling := learnt.numeric["a"], Affine)
+    assert scaling.fill == fill
+    found = learnt.transform(batch(a=pa.array([None, 1.0], pa.float64())))
+    assert found.numeric[0, 0] == pytest.approx((fill - scaling.center) / scaling.scale)
+    assert found.categorical.tolist() == [[1], [0]]
+    assert learnt.categories == {"a_missing": ("no", "yes")}
+
+
+def test_rare_and_unseen_categories_are_other() -> None:
+    counts = {"b": 3, "a": 3, "c": 1, "2.0": 2, "2": 2, None: 1}
+    found = vocabulary(counts, Categorical(min_count=2, max_categories=3))
+    assert found.names == ("2", "a", "b", "other")
+    codes, unseen = found.encode(pa.array(["a", "2.0", "c", "new"]))
+    assert codes.tolist() == [1, 0, 3, 3]
+    assert unseen.tolist() == [False, False, True, True]
+
+
+def test_an_unseen_category_without_other_has_a_code_of_its_own() -> None:
+    codes, unseen = Vocabulary(values=("a", "b")).encode(pa.array(["b", "new", None]))
+    assert codes.tolist() == [1, 2, 2]
+    assert unseen.tolist() == [False, True, False]
+
+
+def test_listed_categories_keep_their_order() -> None:
+    column = Categorical(categories={"low": "Low", "high": "High"})
+    assert vocabulary({"high": 1, "low": 1}, column).values == ("low", "high")
+
+
+def test_dates_become_the_parts_that_vary() -> None:
+    learnt = fit(schema({"when": {"kind": "datetime"}}), batch(when=TIMES))
+    assert [*learnt.datetime["when"]] == ["year", "month", "day_of_week", "hour", "time"]
+    found = learnt.transform(batch(when=TIMES))
+    columns = dict(zip(learnt.feature_names, found.numeric.T, strict=True))
+    np.testing.assert_allclose(columns["when.hour_sin"], [1, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(columns["when.month_sin"], [0.5, 0, 0.5], atol=1e-6)
+    assert columns["when.year"][0] == columns["when.year"][1] < columns["when.year"][2]
+    days = fit(
+        schema({"when": {"kind": "datetime"}}),
+        batch(when=TIMES.cast(pa.date32(), safe=False).cast(TIMES.type)),
+    )
+    assert "hour" not in days.datetime["when"]
+
+
+def test_what_was_learnt_is_saved_and_loaded(tmp_path: Path) -> None:
+    declared = schema(
+        {
+            "a": {"kind": "numeric", "missing": "mean"},
+            "when": {"kind": "datetime", "missing": "median"},
+            "c": {"kind": "categorical", "missing": "category"},
+        }
+    )
+    rows = batch(a=[1.0, None, 3.0], when=TIMES, c=["x", None, "y"])
+    for method in METHODS:
+        learnt = fit(declared, rows, method=method)
+        learnt.save(tmp_path / "p.json")
+        assert Preprocessor.load(tmp_path / "p.json") == learnt
+    (tmp_path / "p.json").write_text('{"format": 2, "numeric": {"a": {"kind": "affine"}}}')
+    with pytest.raises(ValueError, match=r"p.json is damaged: numeric.a.affine.method: .*make repro"):
+        Preprocessor.load(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    ("values", "method", "message"),
+    [
+        ([None, None], "z_score", "'a' must have values on the training rows; got none: list it"),
+        ([3.0, 3.0], "z_score", "'a' must vary on the training rows to be normalised; got 3 in each"),
+        ([1.0, 1.0, 1.0, 1.0, 2.0], "robust", "must find different quartiles; got 1 twice for 'a'"),
+        ([1.0, 2.0], "zscore", r"must use one of \[.*\]; got 'zscore'"),
+    ],
+)
+def test_a_column_that_cannot_be_scaled_is_refused(values: list[Any], method: Any, message: str) -> None:
+    declared = schema({"a": {"kind": "numeric"}})
+    with pytest.raises(ValueError, match=message):
+        fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.data())
+def test_rows_are_transformed_alike_in_any_batches(data: st.DataObject) -> None:
+    n_rows = data.draw(st.integers(2, 30))
+    numbers = st.floats(-1e3, 1e3) | st.none()
+    texts = st.sampled_from(["a", "b", "2", "2.0", "", "é"]) | st.none()
+    columns = {
+        "n": pa.array(
+            [0.0, 1.0, *data.draw(st.lists(numbers, min_size=n_rows, max_size=n_rows))], pa.float64()
+        ),
+        "c": pa.array(
+            [None, "a", *data.draw(st.lists(texts, min_size=n_rows, max_size=n_rows))], pa.string()
+        ),
+    }
+    rows = batch(**columns)
+    declared = schema(
+        {"n": {"kind": "numeric", "missing": "median"}, "c": {"kind": "categorical", "missing": "category"}}
+    )
+    learnt = fit(declared, rows)
+    whole = learnt.transform(rows)
+    assert not np.isnan(whole.numeric).any()
+    assert (whole.categorical < [len(names) for names in learnt.categories.values()]).all()
+    size = data.draw(st.integers(1, n_rows))
+    parts = [learnt.transform(rows.slice(start, size)) for start in range(0, rows.num_rows, size)]
+    np.testing.assert_array_equal(np.concatenate([part.numeric for part in parts]), whole.numeric)
+    np.testing.assert_array_equal(np.concatenate([part.categorical for part in parts]), whole.categorical)
