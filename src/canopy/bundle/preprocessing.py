@@ -1,0 +1,138 @@
+"""The preprocessor as a layer of a bundle's graph."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from canopy.bundle.layers import Columns
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.scaling import Affine, Cycle, QuantileNormal
+
+
+class Preprocessing(nn.Module):
+    """What `Preprocessor.transform` does with numeric inputs and codes, in double precision.
+
+    Args:
+        preprocessor: What was learnt from the training rows.
+
+    Shape:
+        - numeric: (B, I), double: the inputs `preprocessor.scalings`, NaN where a value is missing
+        - categorical: (B, C), int64 codes of the columns `preprocessor.categorical`
+        - output: (B, N), float, and (B, C + M), int64: with M missing-value indicators
+    """
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        super().__init__()
+        names, scalings = [*preprocessor.scalings], [*preprocessor.scalings.values()]
+        affine = {i: scaling for i, scaling in enumerate(scalings) if isinstance(scaling, Affine)}
+        cycles = {i: scaling for i, scaling in enumerate(scalings) if isinstance(scaling, Cycle)}
+        quantiles = {i: scaling for i, scaling in enumerate(scalings) if isinstance(scaling, QuantileNormal)}
+        layers: list[nn.Module] = []
+        if affine:
+            layers.append(AffineColumns([*affine], [*affine.values()]))
+        layers += [QuantileColumn(place, scaling) for place, scaling in quantiles.items()]
+        if cycles:
+            layers.append(CycleColumns([*cycles], [*cycles.values()]))
+        self.layers = nn.ModuleList(layers)
+        # Where each feature stands once they are grouped by layer.
+        grouped = [scalings[i].feature_names(names[i]) for i in (*affine, *quantiles)]
+        found = [name for features in grouped for name in features]
+        pairs = [scalings[i].feature_names(names[i]) for i in cycles]
+        found += [sine for sine, _ in pairs] + [cosine for _, cosine in pairs]
+        order = [found.index(name) for name in preprocessor.feature_names]
+        self.order = None if order == [*range(len(order))] else Columns(order)
+        # Of a datetime column, its first part tells whether it is missing.
+        inputs = [
+            name if name in names else f"{name}.{next(iter(preprocessor.datetime[name]))}"
+            for name in preprocessor.indicators
+        ]
+        self.indicators = Columns([names.index(name) for name in inputs]) if inputs else None
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [layer(numeric) for layer in self.layers]
+        scaled = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0] if parts else numeric[:, :0]
+        if self.order is not None:
+            scaled = self.order(scaled)
+        if self.indicators is not None:
+            missing = self.indicators(numeric).isnan().long()
+            categorical = torch.cat([categorical, missing], dim=1)
+        return scaled.float(), categorical
+
+
+class Filled(nn.Module):
+    """Some columns with their fills: (B, I) to (B, len(places)).
+
+    All numbers are tensors in double precision: the exporter would round others to single.
+    """
+
+    fill: Tensor
+
+    def __init__(self, places: list[int], fills: list[float | None]) -> None:
+        super().__init__()
+        self.columns = Columns(places)
+        self.is_filled = any(fill is not None for fill in fills)
+        self.register_buffer(
+            "fill", torch.tensor([math.nan if fill is None else fill for fill in fills]).double()
+        )
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        found: Tensor = self.columns(numeric)
+        return torch.where(found.isnan(), self.fill, found) if self.is_filled else found
+
+
+class AffineColumns(nn.Module):
+    """`Affine.apply` for several columns."""
+
+    center: Tensor
+    scale: Tensor
+
+    def __init__(self, places: list[int], scalings: list[Affine]) -> None:
+        super().__init__()
+        self.filled = Filled(places, [scaling.fill for scaling in scalings])
+        for name in ("center", "scale"):
+            values = [getattr(scaling, name) for scaling in scalings]
+            self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        scaled: Tensor = (self.filled(numeric) - self.center) / self.scale
+        return scaled
+
+
+class CycleColumns(nn.Module):
+    """`Cycle.apply` for several columns: all sines, then all cosines."""
+
+    frequency: Tensor
+    quarter: Tensor
+
+    def __init__(self, places: list[int], scalings: list[Cycle]) -> None:
+        super().__init__()
+        self.filled = Filled(places, [scaling.fill for scaling in scalings])
+        frequencies = [2 * math.pi / scaling.period for scaling in scalings]
+        self.register_buffer("frequency", torch.tensor(frequencies, dtype=torch.float64))
+        self.register_buffer("quarter", torch.tensor(math.pi / 2, dtype=torch.float64))
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        angle = self.filled(numeric) * self.frequency
+        # ONNX Runtime has no cosine in double precision.
+        return torch.cat([angle, angle + self.quarter], dim=1).sin()
+
+
+class QuantileColumn(nn.Module):
+    """`QuantileNormal.apply` for one column: (B, I) to (B, 1)."""
+
+    values: Tensor
+    normals: Tensor
+
+    def __init__(self, place: int, scaling: QuantileNormal) -> None:
+        super().__init__()
+        self.filled = Filled([place], [scaling.fill])
+        self.register_buffer("values", torch.tensor(scaling.values, dtype=torch.float64))
+        self.register_buffer("normals", torch.tensor(scaling.normals, dtype=torch.float64))
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        found = self.filled(numeric)[:, 0].clamp(self.values[0], self.values[-1])
+        n_below = (found[:, None] >= self.values).sum(dim=1)
+        left = (n_below - 1).clamp(0, self.values.shape[0] - 2)
+        slope = (self.normals[left + 1] - self.normals[left]) / (self.values[left + 1] - self.values[left])
+        return (slope * (found - self.values[left]) + self.normals[left])[:, None]
