@@ -135,4 +135,5 @@ class QuantileColumn(nn.Module):
         n_below = (found[:, None] >= self.values).sum(dim=1)
         left = (n_below - 1).clamp(0, self.values.shape[0] - 2)
         slope = (self.normals[left + 1] - self.normals[left]) / (self.values[left + 1] - self.values[left])
-        return (slope * (found - self.values[left]) + self.normals[left])[:, None]
+        normal: Tensor = slope * (found - self.values[left]) + self.normals[left]
+        return normal[:, None]
