@@ -1,0 +1,52 @@
+"""Write a table batch by batch, as CSV or Parquet by the suffix of the file."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from canopy.files import atomic_write
+
+SUFFIXES = (".csv", ".parquet")
+
+
+@contextmanager
+def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Open a table for writing; the file appears, whole, when the block ends without an error.
+
+    Args:
+        path: The file; its suffix is one of `SUFFIXES`.
+        schema: Names and types of its columns.
+
+    Yields:
+        A function that writes the rows of a batch.
+
+    Raises:
+        ValueError: If the suffix is another one.
+        OSError: If the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> rows = pa.RecordBatch.from_pydict({"a": [1.5, None], "b": ["x", "y,z"]})
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_writer(Path(folder) / "t.csv", rows.schema) as write:
+        ...         write(rows)
+        ...     print((Path(folder) / "t.csv").read_text().strip())
+        "a","b"
+        1.5,"x"
+        ,"y,z"
+    """
+    path = Path(path)
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"A table must be written as {' or '.join(SUFFIXES)}; got {path.name!r}")
+    with atomic_write(path) as temporary, ExitStack() as stack:
+        writer: Any
+        if path.suffix == ".csv":
+            writer = stack.enter_context(pa.csv.CSVWriter(temporary, schema))
+        else:
+            writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
+        yield writer.write

@@ -1,0 +1,63 @@
+"""Writing tables: what is read back is what was written, and nothing half-written is left."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import hypothesis.strategies as st
+import pyarrow as pa
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from canopy.schema import TableSchema
+from canopy.tables.rows import read_table
+from canopy.tables.writer import open_writer
+
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=5)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    numbers=st.lists(st.floats(allow_nan=False, allow_infinity=False) | st.none(), min_size=1, max_size=5),
+    data=st.data(),
+)
+def test_what_is_read_back_is_what_was_written(
+    tmp_path: Path, suffix: str, numbers: list[float | None], data: st.DataObject
+) -> None:
+    texts = data.draw(st.lists(TEXTS, min_size=len(numbers), max_size=len(numbers)))
+    rows = pa.RecordBatch.from_pydict({"a": pa.array(numbers, pa.float64()), "b": texts, "y": texts})
+    path = tmp_path / f"t.{suffix}"
+    with open_writer(path, rows.schema) as write:
+        write(rows.slice(0, 1))
+        write(rows.slice(1))
+    columns = {"a": {"kind": "numeric", "missing": "median"}, "b": {"kind": "categorical"}}
+    declared = {
+        "target": {"column": "y"},
+        "columns": columns,
+        "file": {"format": suffix, "null_values": [""]},
+    }
+    found = pa.Table.from_batches([*read_table(path, TableSchema.parse(declared))])
+    assert found.to_pylist() == rows.to_pylist()
+
+
+def interrupt(write: Callable[[pa.RecordBatch], None], rows: pa.RecordBatch) -> None:
+    write(rows)
+    raise RuntimeError
+
+
+def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("old")
+    rows = pa.RecordBatch.from_pydict({"a": [1]})
+    with pytest.raises(RuntimeError), open_writer(path, rows.schema) as write:
+        interrupt(write, rows)
+    assert path.read_text() == "old"
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_another_suffix_is_refused(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ValueError, match=r"as \.csv or \.parquet; got 't\.xlsx'"),
+        open_writer(tmp_path / "t.xlsx", pa.schema([])),
+    ):
+        pass
