@@ -176,7 +176,7 @@ def bare(cfg: DictConfig) -> float:
         for step in range(n_steps):
             index = order[step * size : (step + 1) * size]
             numeric, categorical, labels = (tensor.index_select(0, index) for tensor in rows)
-            loss = F.cross_entropy(net(numeric, categorical) + prior, labels)
+            loss = F.cross_entropy(net(numeric, categorical.long()) + prior, labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -141,7 +141,7 @@ def tensors(tmp_path: Path) -> Path:
         labels = torch.arange(n_rows) % 3
         rows = Batch(
             torch.randn(n_rows, 2, generator=generator) + labels[:, None],
-            torch.randint(3, (n_rows, 1), generator=generator),
+            torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8),
             labels,
         )
         save_rows(rows, folder / f"{name}.pt")
@@ -168,7 +168,7 @@ def replace_rows() -> Callable[[Path, str, int], None]:
     def replace(folder: Path, split: str, n_rows: int) -> None:
         labels = torch.arange(n_rows) % 3
         numeric = torch.stack([torch.arange(n_rows).float(), torch.zeros(n_rows)], dim=1)
-        save_rows(Batch(numeric, torch.zeros(n_rows, 1).long(), labels), folder / f"{split}.pt")
+        save_rows(Batch(numeric, torch.zeros(n_rows, 1, dtype=torch.uint8), labels), folder / f"{split}.pt")
         schema = Schema.load(folder / SCHEMA_FILE)
         hashes = {**schema.sha256, f"{split}.pt": sha256(folder / f"{split}.pt")}
         dataclasses.replace(schema, sha256=hashes).save(folder / SCHEMA_FILE)

@@ -13,6 +13,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from canopy.nets.features import MAX_ONE_HOT
 from canopy.params import mount_params
 
 ROOT = Path(__file__).parents[1]
@@ -23,6 +24,7 @@ CHOICES = [path for path in FILES if len(path.parts) > 1 and path.parts[0] != "h
 
 # Groups that enter a config elsewhere than under their own name.
 PLACES = {
+    "model/categories": "model.net",
     "preparation": "pipeline",
     "model/embedding": "model.net.embedding",
     "model/training": "model",
@@ -78,6 +80,12 @@ def test_a_choice_composes(path: Path) -> None:
     assert "???" not in OmegaConf.to_yaml(cfg)
     for target in targets(cfg):
         get_object(target)
+
+
+@pytest.mark.parametrize("model", [path.stem for path in FILES if path.parent == Path("model")])
+def test_one_key_bounds_the_one_hot_columns_of_any_net(model: str) -> None:
+    assert composed("train", [f"model={model}"]).model.net.max_one_hot == MAX_ONE_HOT
+    assert composed("train", [f"model={model}", "model.net.max_one_hot=5"]).model.net.max_one_hot == 5
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)

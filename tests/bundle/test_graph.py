@@ -81,11 +81,14 @@ def test_onnx_scales_as_the_pipeline_does(scalings: list[Scaling], tmp_path: Pat
 
 
 @pytest.mark.usefixtures("trusted_targets")
+@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
 @pytest.mark.parametrize("model", MODELS)
-def test_each_model_can_be_frozen(model: str, tensors: Path, root: Path, tmp_path: Path) -> None:
+def test_each_model_can_be_frozen(
+    model: str, max_one_hot: int, tensors: Path, root: Path, tmp_path: Path
+) -> None:
     schema = Schema.load(tensors / "schema.json")
     with initialize_config_dir(str(root / "configs"), job_name="train"):
-        cfg = compose("train", [f"model={model}", "run_folder=x"])
+        cfg = compose("train", [f"model={model}", f"model.net.max_one_hot={max_one_hot}", "run_folder=x"])
     torch.manual_seed(0)
     classifier = instantiate(cfg.model)(schema=schema).eval()
     names = ["a", "b", *schema.categorical[0].categories]
@@ -112,6 +115,29 @@ def test_each_model_can_be_frozen(model: str, tensors: Path, root: Path, tmp_pat
     for n_rows in (1, 7, 64):
         (found,) = session.run(None, {"rows": rows[:n_rows]})
         np.testing.assert_allclose(found, expected[:n_rows], atol=1e-5)
+
+
+def test_one_hot_columns_and_embeddings_are_frozen_together(tmp_path: Path) -> None:
+    sizes = {"many": 150, "few": 3, "more": 120}
+    groups = tuple(
+        OneHotGroup(name=name, meaning=name, columns={f"{name}{code}": "" for code in range(size)})
+        for name, size in sizes.items()
+    )
+    table = TableSpec(target="kind", classes={1: "a", 2: "b"}, numeric=(), groups=groups)
+    torch.manual_seed(0)
+    net = MLP(n_numeric=0, cardinalities=[*sizes.values()], n_classes=2, hidden=[8]).eval()
+    graph = RawClassifier(net, table=table, kept=table, scalings={}, temperature=1.0)
+    codes = np.random.default_rng(0).integers([*sizes.values()], size=(64, 3))
+    rows = np.concatenate([np.eye(size)[codes[:, i]] for i, size in enumerate(sizes.values())], axis=1)
+    program = trace(graph, n_inputs=rows.shape[1])
+    save_onnx(program, tmp_path / "model.onnx")
+    save_pt2(program, tmp_path / "model.pt2")
+    with torch.inference_mode():
+        expected = net(torch.zeros(64, 0), torch.from_numpy(codes)).softmax(dim=1).numpy()
+        found = torch.export.load(tmp_path / "model.pt2").module()(torch.from_numpy(rows)).numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    (found,) = onnxruntime.InferenceSession(tmp_path / "model.onnx").run(None, {"rows": rows})
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(

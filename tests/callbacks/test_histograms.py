@@ -26,7 +26,9 @@ def histogram_config(train_config: DictConfig) -> DictConfig:
     return train_config
 
 
-def test_each_parameter_has_its_weights_and_gradients(histogram_config: DictConfig) -> None:
+@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
+def test_each_parameter_has_its_weights_and_gradients(histogram_config: DictConfig, max_one_hot: int) -> None:
+    histogram_config.model.net.max_one_hot = max_one_hot
     run = build_run(histogram_config)
     start = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     run.trainer.fit(run.model, datamodule=run.data)

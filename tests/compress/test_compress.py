@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 
 from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE
 from canopy.bundle.scorer import Scorer
-from canopy.compress.compress import compress
 from canopy.compress.measure import predict
 from canopy.compress.quantize import quantize_as_they_come, quantize_with_rows
 from canopy.compress.teach import TaughtData, Teacher, ask
@@ -28,38 +27,6 @@ from canopy.training.run_folder import RECORD, RunFolder
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 Compress = Callable[..., dict[str, Any]]
-
-
-@pytest.fixture
-def compress_run(
-    export_run: Callable[..., Path],
-    evaluated_run: RunFolder,
-    small_params: DictConfig,
-    root: Path,
-    tmp_path: Path,
-) -> Compress:
-    """Compress the small run; gives the report."""
-    bundle = export_run()
-
-    def call(**options: object) -> dict[str, Any]:
-        changes = {
-            "run": evaluated_run.path,
-            "bundle": bundle,
-            "output": tmp_path / "compressed",
-            "report": tmp_path / "compression.json",
-            "plot": tmp_path / "compression.png",
-            "run_folder": tmp_path,
-            "distil.net.hidden": "[8]",
-            "distil.epochs": 1,
-            "prune.epochs": 1,
-            "compress.max_accuracy_drop": 1,
-            **options,
-        }
-        with initialize_config_dir(str(root / "configs"), job_name="compress"):
-            cfg = compose("compress", [f"{key}={value}" for key, value in changes.items()])
-        return compress(evaluated_run, cfg)
-
-    return call
 
 
 def test_all_variants_are_measured_and_the_chosen_one_is_bundled(

@@ -6,10 +6,11 @@ from canopy.compress.prune import narrow
 from canopy.nets.mlp import MLP
 
 
-@pytest.fixture
-def net() -> MLP:
+@pytest.fixture(params=[100, 2], ids=["one-hot", "embedded"])
+def net(request: pytest.FixtureRequest) -> MLP:
+    """Three categories enter as three columns, or as an embedding of three numbers."""
     torch.manual_seed(0)
-    return MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6])
+    return MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6], max_one_hot=request.param)
 
 
 @pytest.fixture

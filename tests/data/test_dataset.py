@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
-from canopy.data.dataset import load_rows
+from canopy.data.dataset import Batch, load_rows, save_rows
 from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.files import sha256
 
@@ -36,6 +37,28 @@ def test_a_changed_file_is_refused(tensors: Path) -> None:
     (tensors / "train.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"train.pt must have the SHA-256 .*; found .*make repro"):
         load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE))
+
+
+def test_loaded_rows_stay_when_a_new_file_takes_the_place_of_theirs(
+    tensors: Path, replace_rows: Callable[[Path, str, int], None]
+) -> None:
+    """They are mapped, not read: the file on disk is the memory."""
+    rows = load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE)).rows
+    before = [tensor.clone() for tensor in rows]
+    replace_rows(tensors, "train", 300)
+    assert all(torch.equal(tensor, old) for tensor, old in zip(rows, before, strict=True))
+    replaced = load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE)).rows
+    assert not torch.equal(replaced.numeric, rows.numeric)
+
+
+def test_rows_without_a_kind_of_feature_are_loaded(tensors: Path) -> None:
+    rows = Batch(torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.uint8), torch.tensor([0, 2]))
+    save_rows(rows, tensors / "val.pt")
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    schema = replace(schema, sha256={**schema.sha256, "val.pt": sha256(tensors / "val.pt")})
+    found = load_rows(tensors, "val", schema).rows
+    assert [tensor.shape for tensor in found] == [(2, 0), (2, 0), (2,)]
+    assert found.labels.tolist() == [0, 2]
 
 
 def test_missing_files_name_the_way_out(tmp_path: Path, tensors: Path) -> None:

@@ -41,6 +41,16 @@ def test_the_graph_shows_the_net_on_demand(train_config: DictConfig, compiled: b
     } <= modules
 
 
+def test_the_graph_shows_the_embeddings_of_categories(train_config: DictConfig) -> None:
+    train_config.logger.tensorboard.log_graph = True
+    train_config.model.net.max_one_hot = 2
+    run = build_run(train_config)
+    run.trainer.logger.log_graph(run.model)
+    run.trainer.logger.save()
+    graph = GraphDef.FromString(read(train_config).Graph().SerializeToString())
+    assert any("category_embeddings" in node.name for node in graph.node)
+
+
 def test_a_run_with_a_graph_has_the_weights_of_one_without(train_config: DictConfig, tmp_path: Path) -> None:
     train_config.model.net.dropout = 0.2
     without = build_run(train_config)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from rtdl_num_embeddings import PiecewiseLinearEncoding
 
-from canopy.nets.features import Features, OneHot
+from canopy.nets.features import MAX_ONE_HOT, Features, OneHot
 from canopy.nets.piecewise import PiecewiseLinear
 
 QUANTILES = [[0.0, 1.0, 2.0, 4.0, 8.0], [-1.0, 0.0, 0.0, 0.0, 1.0]]
@@ -24,6 +24,46 @@ def test_without_embeddings_numbers_enter_as_they_are() -> None:
 def test_a_code_beyond_its_feature_is_refused(code: int) -> None:
     with pytest.raises(RuntimeError, match=f"index {code} is out of bounds"):
         OneHot([3])(torch.tensor([[code]]))
+    with pytest.raises(IndexError, match="index out of range"):
+        Features(n_numeric=0, cardinalities=[3], max_one_hot=0)(torch.zeros(1, 0), torch.tensor([[code]]))
+
+
+def test_a_feature_of_more_categories_than_the_bound_is_embedded() -> None:
+    features = Features(n_numeric=1, cardinalities=[4, 3, 5, 2], max_one_hot=3, d_category=2)
+    first, second = features.category_embeddings
+    assert (first.weight.shape, second.weight.shape) == ((4, 2), (5, 2))
+    found = features(torch.tensor([[0.5]]), torch.tensor([[3, 2, 4, 0]]))
+    assert found.tolist() == [[0.5, 0, 0, 1, 1, 0, *first.weight[3].tolist(), *second.weight[4].tolist()]]
+    assert features.widths == [1, 3, 2, 2, 2]
+    assert features.n_outputs == 10
+
+
+def test_an_embedding_starts_uniform_as_wide_as_its_number_of_categories_asks() -> None:
+    torch.manual_seed(0)
+    (embed,) = Features(n_numeric=0, cardinalities=[1000]).category_embeddings
+    assert embed.weight.shape == (1000, 50)
+    bound = 50**-0.5
+    assert 0.99 * bound < embed.weight.max() <= bound
+    assert -bound <= embed.weight.min() < -0.99 * bound
+
+
+def test_one_hot_columns_draw_nothing_and_have_no_state() -> None:
+    state = torch.get_rng_state()
+    features = Features(n_numeric=2, cardinalities=[4, MAX_ONE_HOT])
+    assert torch.equal(torch.get_rng_state(), state)
+    assert features.state_dict() == {}
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"max_one_hot": -1}, "max_one_hot must be at least 0, .*; got -1"),
+        ({"d_category": 0}, "d_category must be at least 1, or null .*; got 0"),
+    ],
+)
+def test_bounds_and_widths_out_of_range_are_refused(option: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Features(n_numeric=1, cardinalities=[3], **option)
 
 
 def test_bins_are_between_the_quantiles() -> None:

@@ -33,13 +33,21 @@ NETS = {
 ENSEMBLES = ("ensemble", "tabm", "tabm_mini")
 
 
-def make(net: str, *, n_numeric: int = 3, cardinalities: tuple[int, ...] = (2, 5), embedding: Any = None):
+def make(
+    net: str,
+    *,
+    n_numeric: int = 3,
+    cardinalities: tuple[int, ...] = (2, 5),
+    embedding: Any = None,
+    max_one_hot: int = 100,
+):
     return NETS[net](
         n_numeric=n_numeric,
         cardinalities=cardinalities,
         n_classes=7,
         quantiles=QUANTILES[:n_numeric],
         embedding=EMBEDDINGS[embedding or "none"],
+        max_one_hot=max_one_hot,
     )
 
 
@@ -55,29 +63,38 @@ def inputs(
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize("max_one_hot", [100, 2, 0])
 @pytest.mark.parametrize(("n_numeric", "cardinalities"), [(3, (2, 5)), (0, (3,)), (3, ())])
 def test_any_features_give_logits(
-    net: str, embedding: str, n_numeric: int, cardinalities: tuple[int, ...]
+    net: str, embedding: str, max_one_hot: int, n_numeric: int, cardinalities: tuple[int, ...]
 ) -> None:
-    made = make(net, n_numeric=n_numeric, cardinalities=cardinalities, embedding=embedding)
+    made = make(
+        net,
+        n_numeric=n_numeric,
+        cardinalities=cardinalities,
+        embedding=embedding,
+        max_one_hot=max_one_hot,
+    )
     logits = made(*inputs(4, n_numeric=n_numeric, cardinalities=cardinalities))
     assert logits.shape == ((4, 3, 7) if net in ENSEMBLES else (4, 7))
 
 
+@pytest.mark.parametrize("max_one_hot", [100, 2])
 @pytest.mark.parametrize("net", NETS)
-def test_each_row_is_predicted_by_itself(net: str) -> None:
+def test_each_row_is_predicted_by_itself(net: str, max_one_hot: int) -> None:
     torch.manual_seed(0)
-    made = make(net, embedding="periodic").eval()
+    made = make(net, embedding="periodic", max_one_hot=max_one_hot).eval()
     numeric, codes = inputs(5)
     alone = torch.cat([made(numeric[i : i + 1], codes[i : i + 1]) for i in range(5)])
     torch.testing.assert_close(made(numeric, codes), alone)
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
+@pytest.mark.parametrize("max_one_hot", [100, 2])
 @pytest.mark.parametrize("net", NETS)
-def test_every_weight_learns(net: str, embedding: str) -> None:
+def test_every_weight_learns(net: str, embedding: str, max_one_hot: int) -> None:
     torch.manual_seed(0)
-    made = make(net, embedding=embedding)
+    made = make(net, embedding=embedding, max_one_hot=max_one_hot)
     optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
     rows = inputs(64)
     for _ in range(2):  # some weights are zero at the start, and hold others back for a step
@@ -117,6 +134,8 @@ def test_members_differ(net: str) -> None:
     assert not torch.allclose(logits[:, 0], logits[:, 1])
 
 
+# Five categories enter as five columns, or as an embedding of four numbers, which is no hidden matrix.
+@pytest.mark.parametrize(("max_one_hot", "n_categorical"), [(100, 2 + 5), (2, 2 + 4)])
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize(
     ("net", "shapes"),
@@ -130,10 +149,10 @@ def test_members_differ(net: str) -> None:
     ],
 )
 def test_a_net_names_the_matrices_of_its_hidden_layers(
-    net: str, embedding: str, shapes: list[tuple[Any, ...]]
+    net: str, embedding: str, max_one_hot: int, n_categorical: int, shapes: list[tuple[Any, ...]]
 ) -> None:
-    made = make(net, embedding=embedding)
-    n_inputs = 7 + 3 * (1 if embedding == "none" else 4)
+    made = make(net, embedding=embedding, max_one_hot=max_one_hot)
+    n_inputs = n_categorical + 3 * (1 if embedding == "none" else 4)
     expected = [tuple(n_inputs if n is ... else n for n in shape) for shape in shapes]
     assert [tuple(weight.shape) for weight in made.hidden_weights()] == expected
     own = {id(parameter) for parameter in made.parameters()}

@@ -26,6 +26,7 @@ def test_rows_become_tensors(table: pa.Table, small_spec: TableSpec) -> None:
     assert torch.equal(rows.numeric, torch.tensor([[0.5, 1], [-1.5, 2], [2, 3]]))
     assert rows.numeric.dtype == torch.float32
     assert rows.categorical.tolist() == [[1], [0], [2]]
+    assert rows.categorical.dtype == torch.uint8
     assert rows.labels.tolist() == [2, 0, 1]
 
 

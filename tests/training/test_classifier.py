@@ -94,8 +94,11 @@ def test_only_the_net_is_optimised(make: partial[Classifier]) -> None:
     assert optimised == {id(p) for p in model.net.parameters()}
 
 
-def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(make: partial[Classifier]) -> None:
-    model = make(optimizer=partial(MuonAdamW, lr=0.1))
+@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
+def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(
+    make: partial[Classifier], max_one_hot: int
+) -> None:
+    model = make(net=partial(MLP, hidden=[4], max_one_hot=max_one_hot), optimizer=partial(MuonAdamW, lr=0.1))
     muon, adamw = model.configure_optimizers().param_groups
     assert [id(weight) for weight in muon["params"]] == [id(model.net.layers[0].weight)]
     assert len(adamw["params"]) == len(list(model.net.parameters())) - 1
@@ -116,6 +119,17 @@ def test_nothing_but_tensors_is_saved(make: partial[Classifier]) -> None:
     assert all(isinstance(value, torch.Tensor) for value in make().state_dict().values())
 
 
+@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
+def test_codes_of_any_integer_type_say_the_same(make: partial[Classifier], max_one_hot: int) -> None:
+    model = make(net=partial(MLP, hidden=[4], max_one_hot=max_one_hot))
+    model.trainer = Trainer(logger=False, log_every_n_steps=1000)
+    numeric, codes, labels = torch.rand(3, 2), torch.tensor([[0], [1], [2]]), torch.arange(3)
+    expected = model.training_step(Batch(numeric, codes, labels), 0)
+    for kind in (torch.uint8, torch.int16, torch.int32):
+        assert torch.equal(model(numeric, codes.to(kind)), model(numeric, codes))
+        assert torch.equal(model.training_step(Batch(numeric, codes.to(kind), labels), 0), expected)
+
+
 def test_forward_gives_a_logit_for_each_class(make: partial[Classifier]) -> None:
     batch = Batch(torch.rand(5, 2), torch.zeros(5, 1, dtype=torch.int64), torch.zeros(5).long())
     assert make()(batch.numeric, batch.categorical).shape == (5, 3)
@@ -133,6 +147,7 @@ def test_forward_gives_a_logit_for_each_class(make: partial[Classifier]) -> None
     "net",
     [
         partial(MLP, hidden=[4], dropout=0.1),
+        partial(MLP, hidden=[4], max_one_hot=2),
         partial(ResNet, n_blocks=1, width=4, hidden=4, hidden_dropout=0.1),
         partial(TabM, n_members=2, n_blocks=1, width=4),
     ],

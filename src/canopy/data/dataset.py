@@ -21,7 +21,9 @@ class Batch(NamedTuple):
 
     Attributes:
         numeric: Numeric features, shape (B, N), float32.
-        categorical: Codes of the categorical features, shape (B, C), int64.
+        categorical: Codes of the categorical features, shape (B, C). In files, in memory and in a loader's
+            batches they are of the smallest of uint8, int16 and int32 that holds all of them (`code_type`);
+            `Classifier` makes int64 of a batch, on its device, which is what nets take.
         labels: Index of each row's class, shape (B,), int64.
     """
 
@@ -89,7 +91,7 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
         schema: The schema beside the file.
 
     Returns:
-        The rows, in memory.
+        The rows, mapped into memory: processes that load the same file share it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -110,7 +112,7 @@ def _load_tensors(path: Path, expected: str, _state: tuple[int, int]) -> TensorR
             f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
         )
     try:
-        return TensorRows(Batch(**torch.load(path, weights_only=True)))
+        return TensorRows(Batch(**torch.load(path, weights_only=True, mmap=True)))
     except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(

@@ -1,6 +1,7 @@
 """Several nets of one kind, trained side by side, whose predictions are averaged."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,7 @@ class Ensemble(nn.Module):
         quantiles: Quantiles of each numeric feature on the training rows.
         n_members: Nets M.
         member: Makes one of them, called as this class is; it returns logits of shape (B, K).
+        options: Options that all members take, such as `max_one_hot`.
 
     Shape:
         - numeric: (B, N), float
@@ -45,10 +47,17 @@ class Ensemble(nn.Module):
         quantiles: Quantiles = (),
         n_members: int,
         member: Callable[..., nn.Module],
+        **options: Any,
     ) -> None:
         super().__init__()
         self.members = nn.ModuleList(
-            member(n_numeric=n_numeric, cardinalities=cardinalities, n_classes=n_classes, quantiles=quantiles)
+            member(
+                n_numeric=n_numeric,
+                cardinalities=cardinalities,
+                n_classes=n_classes,
+                quantiles=quantiles,
+                **options,
+            )
             for _ in range(n_members)
         )
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from canopy.nets.features import Features, Quantiles
+from canopy.nets.features import MAX_ONE_HOT, Features, Quantiles
 
 Activation = Literal["ReLU", "SiLU", "GELU"]
 
@@ -23,6 +23,8 @@ class MLP(nn.Module):
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
         embedding: Makes the embeddings of the numeric features; see `Features`.
+        max_one_hot: Most categories of a feature that enters as one-hot columns; one of more is embedded.
+        d_category: Width of the embedding of a category; see `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -47,10 +49,17 @@ class MLP(nn.Module):
         activation: Activation = "SiLU",
         dropout: float = 0.0,
         embedding: Callable[..., nn.Module] | None = None,
+        max_one_hot: int = MAX_ONE_HOT,
+        d_category: int | None = None,
     ) -> None:
         super().__init__()
         self.features = Features(
-            n_numeric=n_numeric, cardinalities=cardinalities, quantiles=quantiles, embedding=embedding
+            n_numeric=n_numeric,
+            cardinalities=cardinalities,
+            quantiles=quantiles,
+            embedding=embedding,
+            max_one_hot=max_one_hot,
+            d_category=d_category,
         )
         widths = [self.features.n_outputs, *hidden]
         layers: list[nn.Module] = []

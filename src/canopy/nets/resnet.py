@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import rtdl_revisiting_models
 from torch import Tensor, nn
 
-from canopy.nets.features import Features, Quantiles
+from canopy.nets.features import MAX_ONE_HOT, Features, Quantiles
 
 
 class ResNet(nn.Module):
@@ -25,6 +25,8 @@ class ResNet(nn.Module):
         hidden_dropout: Share of the hidden layer's outputs that is left out in training.
         residual_dropout: Share of a block's outputs that is left out in training.
         embedding: Makes the embeddings of the numeric features; see `Features`.
+        max_one_hot: Most categories of a feature that enters as one-hot columns; one of more is embedded.
+        d_category: Width of the embedding of a category; see `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -45,10 +47,17 @@ class ResNet(nn.Module):
         hidden_dropout: float = 0.0,
         residual_dropout: float = 0.0,
         embedding: Callable[..., nn.Module] | None = None,
+        max_one_hot: int = MAX_ONE_HOT,
+        d_category: int | None = None,
     ) -> None:
         super().__init__()
         self.features = Features(
-            n_numeric=n_numeric, cardinalities=cardinalities, quantiles=quantiles, embedding=embedding
+            n_numeric=n_numeric,
+            cardinalities=cardinalities,
+            quantiles=quantiles,
+            embedding=embedding,
+            max_one_hot=max_one_hot,
+            d_category=d_category,
         )
         self.layers = rtdl_revisiting_models.ResNet(
             d_in=self.features.n_outputs,

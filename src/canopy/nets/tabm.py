@@ -6,7 +6,7 @@ from typing import Literal
 import tabm
 from torch import Tensor, nn
 
-from canopy.nets.features import Features, Quantiles
+from canopy.nets.features import MAX_ONE_HOT, Features, Quantiles
 
 
 class TabM(nn.Module):
@@ -28,6 +28,8 @@ class TabM(nn.Module):
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
         embedding: Makes the embeddings of the numeric features; see `Features`.
+        max_one_hot: Most categories of a feature that enters as one-hot columns; one of more is embedded.
+        d_category: Width of the embedding of a category; see `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -55,10 +57,17 @@ class TabM(nn.Module):
         activation: str = "ReLU",
         dropout: float = 0.0,
         embedding: Callable[..., nn.Module] | None = None,
+        max_one_hot: int = MAX_ONE_HOT,
+        d_category: int | None = None,
     ) -> None:
         super().__init__()
         self.features = Features(
-            n_numeric=n_numeric, cardinalities=cardinalities, quantiles=quantiles, embedding=embedding
+            n_numeric=n_numeric,
+            cardinalities=cardinalities,
+            quantiles=quantiles,
+            embedding=embedding,
+            max_one_hot=max_one_hot,
+            d_category=d_category,
         )
         self.view = tabm.EnsembleView(k=n_members)
         # Members scale all numbers that stand for one feature by the same factor; the authors' defaults.

@@ -104,12 +104,12 @@ class Classifier(LightningModule):
 
         Args:
             numeric: Normalised numeric features, shape (B, N).
-            categorical: Codes of the categorical features, shape (B, C).
+            categorical: Codes of the categorical features, shape (B, C), of any integer type.
 
         Returns:
             Logits, shape (B, K).
         """
-        logits: Tensor = self.net(numeric, categorical)
+        logits: Tensor = self.net(numeric, categorical.long())
         if logits.ndim == 2:
             return logits
         # Their softmax is the mean of the members' probabilities.
@@ -142,7 +142,7 @@ class Classifier(LightningModule):
                 state.pop(key, None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.net(batch.numeric, batch.categorical) + self.log_prior_ratio
+        logits = self.net(batch.numeric, batch.categorical.long()) + self.log_prior_ratio
         labels = batch.labels
         if logits.ndim == 3:
             labels = labels.repeat_interleave(logits.shape[1])

@@ -16,6 +16,9 @@ class MuonAdamW(Optimizer):
     average, so that no few directions rule a step. It does not suit embeddings, biases and the weights that
     give the logits: those are AdamW's. Muon's steps are as large as AdamW's, so that both share a rate.
 
+    Weights decay in both parts, embeddings of categories too: that of a category without training rows comes
+    near to zero, which predicts better than its first weights do.
+
     Sources: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Gorishniy et al.,
     Benchmarking optimizers for MLPs in tabular deep learning, 2026.
 
