@@ -25,7 +25,7 @@ def test_all_variants_are_made_and_say_of_a_row_the_same_whatever_comes_with_it(
     compress_run: Callable[..., dict[str, Any]], evaluated_run: RunFolder, tmp_path: Path
 ) -> None:
     net = Predictor(evaluated_run, batch_size=64).model.net
-    assert [tuple(embed.weight.shape) for embed in net.features.category_embeddings] == [(3, 3)]
+    assert [tuple(embed.weight.shape) for embed in net.features.category_embeddings] == [(4, 3)]
     # Nothing is exported that differs from the run by more than 1e-5 on any test row, in either format.
     report = compress_run(**{"distil.net.max_one_hot": 2, "compress.max_accuracy_drop": 0})
     variants = {item["name"]: item for item in report["variants"]}
@@ -37,4 +37,4 @@ def test_all_variants_are_made_and_say_of_a_row_the_same_whatever_comes_with_it(
     graph = onnx.load(tmp_path / "compressed" / ONNX_FILE).graph
     (table,) = [item for item in graph.initializer if "category_embeddings" in item.name]
     # Quantised or not, the embeddings stay in single precision.
-    assert (table.data_type, [*table.dims]) == (onnx.TensorProto.FLOAT, [3, 3])
+    assert (table.data_type, [*table.dims]) == (onnx.TensorProto.FLOAT, [4, 3])

@@ -17,21 +17,30 @@ def test_without_embeddings_numbers_enter_as_they_are() -> None:
     assert features.n_outputs == 5
 
 
-@pytest.mark.parametrize(
-    "code",
-    [3, -1],
-)
-def test_a_code_beyond_its_feature_is_refused(code: int) -> None:
-    with pytest.raises(RuntimeError, match=f"index {code} is out of bounds"):
-        OneHot([3])(torch.tensor([[code]]))
-    with pytest.raises(IndexError, match="index out of range"):
-        Features(n_numeric=0, cardinalities=[3], max_one_hot=0)(torch.zeros(1, 0), torch.tensor([[code]]))
+def test_an_unseen_category_adds_nothing() -> None:
+    features = Features(n_numeric=0, cardinalities=[3, 9, 2], max_one_hot=3, d_category=2)
+    seen = features(torch.zeros(1, 0), torch.tensor([[1, 4, 1]]))[0].tolist()
+    assert seen == [0, 1, 0, 0, 1, *features.category_embeddings[0].weight[4].tolist()]
+    unseen = features(torch.zeros(1, 0), torch.tensor([[3, 9, 2]]))
+    assert unseen[0].tolist() == [0] * 7
+    (weight,) = features.parameters()
+    features(torch.zeros(2, 0), torch.tensor([[0, 9, 0], [0, 1, 0]])).sum().backward()
+    assert weight.grad is not None
+    assert weight.grad[[1, 9]].tolist() == [[1, 1], [0, 0]]
+
+
+def test_a_code_that_is_no_category_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="index -1 is out of bounds"):
+        OneHot([3])(torch.tensor([[-1]]))
+    for code in (-1, 4):
+        with pytest.raises(IndexError, match="index out of range"):
+            Features(n_numeric=0, cardinalities=[3], max_one_hot=0)(torch.zeros(1, 0), torch.tensor([[code]]))
 
 
 def test_a_feature_of_more_categories_than_the_bound_is_embedded() -> None:
     features = Features(n_numeric=1, cardinalities=[4, 3, 5, 2], max_one_hot=3, d_category=2)
     first, second = features.category_embeddings
-    assert (first.weight.shape, second.weight.shape) == ((4, 2), (5, 2))
+    assert (first.weight.shape, second.weight.shape) == ((5, 2), (6, 2))
     found = features(torch.tensor([[0.5]]), torch.tensor([[3, 2, 4, 0]]))
     assert found.tolist() == [[0.5, 0, 0, 1, 1, 0, *first.weight[3].tolist(), *second.weight[4].tolist()]]
     assert features.widths == [1, 3, 2, 2, 2]
@@ -41,7 +50,8 @@ def test_a_feature_of_more_categories_than_the_bound_is_embedded() -> None:
 def test_an_embedding_starts_uniform_as_wide_as_its_number_of_categories_asks() -> None:
     torch.manual_seed(0)
     (embed,) = Features(n_numeric=0, cardinalities=[1000]).category_embeddings
-    assert embed.weight.shape == (1000, 50)
+    assert embed.weight.shape == (1001, 50)
+    assert not embed.weight[-1].any()
     bound = 50**-0.5
     assert 0.99 * bound < embed.weight.max() <= bound
     assert -bound <= embed.weight.min() < -0.99 * bound

@@ -35,7 +35,7 @@ class Features(nn.Module):
 
     Shape:
         - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
+        - categorical: (B, C), int64 codes; the number of a feature's categories is the code of unseen ones
         - output: (B, W): numeric features, then one-hot columns, then embeddings of categories
 
     Raises:
@@ -113,9 +113,11 @@ def make_category_embedding(n_categories: int, width: int) -> nn.Embedding:
     Its first weights are uniform in ±1/√width, as those of `rtdl_revisiting_models.CategoricalEmbeddings`
     (source: Gorishniy et al., Revisiting deep learning models for tabular data, 2021).
     """
-    embed = nn.Embedding(n_categories, width)
+    # The last row is that of unseen categories: zeros, which no gradient reaches.
+    embed = nn.Embedding(n_categories + 1, width, padding_idx=n_categories)
     bound = 1 / math.sqrt(width)
-    nn.init.uniform_(embed.weight, -bound, bound)
+    with torch.no_grad():
+        embed.weight[:-1].uniform_(-bound, bound)
     return embed
 
 
@@ -137,14 +139,16 @@ class OneHot(nn.Module):
         cardinalities: Number of categories of each feature, C of them.
 
     Shape:
-        - codes: (B, C), int64, each below its feature's number of categories
+        - codes: (B, C), int64; one that is its feature's number of categories is an unseen one, all zeros
         - output: (B, sum(cardinalities)), float32
 
     Examples:
-        >>> OneHot([2, 3])(torch.tensor([[1, 0]]))
-        tensor([[0., 1., 1., 0., 0.]])
+        >>> OneHot([2, 3])(torch.tensor([[1, 0], [2, 0]]))
+        tensor([[0., 1., 1., 0., 0.],
+                [0., 0., 1., 0., 0.]])
     """
 
+    sizes: Tensor
     offsets: Tensor
 
     def __init__(self, cardinalities: Sequence[int]) -> None:
@@ -154,9 +158,11 @@ class OneHot(nn.Module):
         if cardinalities:
             # Torch cannot export a buffer without elements.
             self.register_buffer("offsets", sizes.cumsum(0)[:-1], persistent=False)
+            self.register_buffer("sizes", sizes[1:], persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
         zeros = torch.zeros(codes.shape[0], self.n_outputs, device=codes.device)
         if not self.n_outputs:
             return zeros
-        return zeros.scatter(1, codes + self.offsets, 1.0)
+        seen = codes < self.sizes
+        return zeros.scatter(1, codes * seen + self.offsets, seen.float())
