@@ -166,7 +166,7 @@ def building(key: str, config: Any) -> Iterator[None]:
         if match := re.search(r"unexpected keyword argument '(\w+)'", text):
             raise _unknown_option(key, config, match[1]) from error
         module, _, name = _target(config).rpartition(".")
-        hint = ""
+        hint = "; trainer=cpu trains without one" if "No supported gpu" in text else ""
         if module in sys.modules and not hasattr(sys.modules[module], name):
             hint = nearest(name, dir(sys.modules[module]))
         raise ValueError(f"{key} cannot be built as configured; got {one_line(cause)}{hint}") from error
