@@ -35,6 +35,7 @@ class Paths:
     processed: str = MISSING
     reports: str = MISSING
     models: str = MISSING
+    format: str = "csv"
 
 
 @dataclass
@@ -187,7 +188,7 @@ class Params:
 
     seed: int = MISSING
     paths: Paths = field(default_factory=Paths)
-    table: Table = field(default_factory=Table)
+    table: dict[str, Any] = MISSING
     fetch: Fetch = field(default_factory=Fetch)
     explore: Explore = field(default_factory=Explore)
     drop_columns: DropColumns = field(default_factory=DropColumns)

@@ -1,11 +1,14 @@
 """Write tensors to a file, whole or not at all."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from canopy.files import atomic_write
 
@@ -35,3 +38,49 @@ def telling_why(path: Path) -> Iterator[None]:
         with path.open("ab") as file:
             file.write(bytes(PROBE_BYTES))
         raise
+
+
+@contextmanager
+def open_tensors(
+    path: str | Path, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]
+) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], None]]:
+    """Open a file of tensors that are written part by part; it appears, whole, when the block ends.
+
+    Args:
+        path: The file, as `torch.save` writes it.
+        shapes: Shape of each tensor; the first dimension is that of the rows.
+        kinds: Type of each.
+
+    Yields:
+        A function that appends rows to each tensor.
+
+    Raises:
+        OSError: If the file cannot be written.
+
+    Examples:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with open_tensors(Path(folder) / "a.pt", {"x": (3,)}, {"x": np.int64}) as write:
+        ...         write({"x": np.array([1, 2])})
+        ...         write({"x": np.array([3])})
+        ...     torch.load(Path(folder) / "a.pt")
+        {'x': tensor([1, 2, 3])}
+    """
+    with atomic_write(path) as temporary, telling_why(temporary):
+        # Memory that is not touched takes no room; the file gets room for it.
+        tensors = {name: torch.from_numpy(np.empty(shape, kinds[name])) for name, shape in shapes.items()}
+        with torch.serialization.skip_data():
+            torch.save(tensors, temporary)
+        with FakeTensorMode():
+            found = torch.load(temporary, weights_only=True)
+        places = {name: found[name].untyped_storage()._checkpoint_offset for name in shapes}  # noqa: SLF001
+        with temporary.open("r+b") as file:
+
+            def write(parts: Mapping[str, NDArray[Any]]) -> None:
+                for name, values in parts.items():
+                    content = np.ascontiguousarray(values, kinds[name]).data.cast("B")
+                    file.seek(places[name])
+                    file.write(content)
+                    places[name] += len(content)
+
+            yield write

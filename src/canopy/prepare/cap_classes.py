@@ -5,14 +5,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.files import write_json
-from canopy.table.csv import read_table, write_table
-from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN
+from canopy.prepare.interim import (
+    SPLIT_COLUMN,
+    class_values,
+    interim_path,
+    kept_schema,
+    read_column,
+    read_interim,
+    scaled_types,
+)
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
 
@@ -49,23 +58,29 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
 
 def run(params: DictConfig) -> None:
     """Drop training rows of the classes that have too many; every other row stays."""
-    spec = kept_table(params).filled()
-    interim = Path(params.paths.interim)
-    table = read_table(interim / "normalize.csv", spec, with_split=True)
-    labels = table[spec.target].to_numpy()
-    training = np.flatnonzero(pc.equal(table[SPLIT_COLUMN], "train").to_numpy())
+    schema = kept_schema(params)
+    preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
+    path, target = interim_path(params, "normalize"), schema.target.column
+    names = class_values(preprocessor.classes, schema)
+    labels = pc.index_in(read_column(path, target), pa.array([*names])).to_numpy(zero_copy_only=False)
+    training = np.flatnonzero(pc.equal(read_column(path, SPLIT_COLUMN), "train").to_numpy(zero_copy_only=False))
     kept = training[
         cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     ]
     counts = {
-        when: {name: int((labels[rows] == value).sum()) for value, name in spec.classes.items()}
+        when: dict(zip(names.values(), np.bincount(labels[rows], minlength=len(names)).tolist(), strict=True))
         for when, rows in (("before", training), ("after", kept))
     }
     log.info("Training rows of each class:\n%s", class_table(counts))
     stays = np.ones(len(labels), dtype=bool)
     stays[training] = False
     stays[kept] = True
-    write_table(table.filter(stays), interim / "cap_classes.csv", description="cap_classes")
+    types = scaled_types(preprocessor, target)
+    start = 0
+    with open_writer(interim_path(params, "cap_classes"), pa.schema([*types.items()])) as write:
+        for batch in read_interim(path, types):
+            write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
+            start += batch.num_rows
     write_json(Path(params.paths.reports) / "class_cap.json", counts)
 
 

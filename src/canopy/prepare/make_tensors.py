@@ -1,7 +1,7 @@
-"""Stage `make_tensors`: turn the prepared table into tensors and say what they hold."""
+"""Stage `make_tensors`: turn the prepared table into tensors and describe what they hold."""
 
 import logging
-from dataclasses import replace
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +10,22 @@ import pyarrow.compute as pc
 import torch
 from omegaconf import DictConfig
 
-from canopy.data.dataset import Batch, save_rows
-from canopy.data.encoding import describe, encode
-from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE
+from canopy.data.dataset import Batch
+from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import read_json, sha256
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
+from canopy.prepare.interim import (
+    SPLIT_COLUMN,
+    SPLITS,
+    class_values,
+    interim_path,
+    kept_schema,
+    read_column,
+    read_interim,
+    scaled_types,
+)
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, code_type
+from canopy.prepare.reductions import Sample
+from canopy.tensors import open_tensors
 
 log = logging.getLogger(__name__)
 
@@ -24,51 +33,57 @@ log = logging.getLogger(__name__)
 N_QUANTILE_STEPS = 128
 
 
-def to_tensors(table: pa.Table, spec: TableSpec) -> Batch:
-    """Turn checked rows into tensors.
-
-    Args:
-        table: The columns of `spec`, normalised.
-        spec: What they are.
-
-    Returns:
-        Features as `encode` makes them, labels as places in `spec.classes`.
-    """
-    rows = encode(table, spec)
-    targets = table[spec.target]
-    labels = pc.index_in(targets, value_set=pa.array([*spec.classes]).cast(targets.type)).to_numpy()
-    return Batch(*(torch.from_numpy(array) for array in (*rows, labels.astype(np.int64))))
-
-
-def quantiles_of(numeric: torch.Tensor) -> tuple[tuple[float, ...], ...]:
+def quantiles_of(sample: Sample, names: list[str]) -> tuple[tuple[float, ...], ...]:
     """Give quantiles of each feature in equal steps, from the smallest value to the largest.
 
-    Args:
-        numeric: Shape (n_rows, N).
-
     Returns:
-        N times `N_QUANTILE_STEPS` + 1 values that stand in the rows, ascending.
+        For each feature `N_QUANTILE_STEPS` + 1 values that occur in rows, ascending.
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
-    found = np.quantile(numeric.numpy(), shares, axis=0, method="nearest")
-    return tuple(tuple(column) for column in found.T.tolist())
+    return tuple(tuple(np.quantile(sample.values(name), shares, method="nearest").tolist()) for name in names)
 
 
 def run(params: DictConfig) -> None:
     """Write one tensor file for each split, then the schema that names their hashes."""
-    spec = kept_table(params).filled()
-    processed = Path(params.paths.processed)
-    table = read_table(Path(params.paths.interim) / "cap_classes.csv", spec, with_split=True)
+    schema, processed = kept_schema(params), Path(params.paths.processed)
+    preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
+    path, target = interim_path(params, "cap_classes"), schema.target.column
+    names = class_values(preprocessor.classes, schema)
+    values, splits = pa.array([*names]), read_column(path, SPLIT_COLUMN)
+    features, categories = preprocessor.feature_names, preprocessor.categories
+    kinds = {"numeric": np.float32, "categorical": code_type(map(len, categories.values())), "labels": np.int64}
+    widths = {"numeric": len(features), "categorical": len(categories), "labels": None}
     before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]
-    counts = {"train_before_cap": tuple(before_cap[name] for name in spec.classes.values())}
-    hashes = {NORMALIZATION_FILE: sha256(processed / NORMALIZATION_FILE)}
+    counts = {"train_before_cap": tuple(before_cap[name] for name in names.values())}
+    counts |= {split: (0,) * len(names) for split in SPLITS}
+    sample = Sample(seed=params.seed)
+    with ExitStack() as stack:
+        writers = {}
+        for split in SPLITS:
+            n_rows = pc.sum(pc.equal(splits, split)).as_py() or 0
+            shapes = {name: (n_rows,) if width is None else (n_rows, width) for name, width in widths.items()}
+            writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
+        for batch in read_interim(path, scaled_types(preprocessor, target)):
+            encoded = preprocessor.encode(batch)
+            labels = pc.index_in(batch[target], values).to_numpy(zero_copy_only=False).astype(np.int64)
+            for split, write in writers.items():
+                rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
+                part = Batch(encoded.numeric[rows], encoded.categorical[rows], labels[rows])
+                write(part._asdict())
+                found = np.bincount(part.labels, minlength=len(names)).tolist()
+                counts[split] = tuple(a + b for a, b in zip(counts[split], found, strict=True))
+                if split == "train":
+                    sample.update(dict(zip(features, part.numeric.T, strict=True)), len(rows))
     for split in SPLITS:
-        rows = to_tensors(table.filter(pc.equal(table[SPLIT_COLUMN], split)), spec)
-        counts[split] = tuple(torch.bincount(rows.labels, minlength=len(spec.classes)).tolist())
-        if split == "train":
-            quantiles = quantiles_of(rows.numeric)
-        save_rows(rows, processed / f"{split}.pt")
-        hashes[f"{split}.pt"] = sha256(processed / f"{split}.pt")
-        log.info("%s: %s rows", split, f"{len(rows.labels):,}")
-    schema = replace(describe(spec), quantiles=quantiles, class_counts=counts, sha256=hashes)
-    schema.save(processed / SCHEMA_FILE)
+        log.info("%s: %s rows", split, f"{sum(counts[split]):,}")
+    files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
+    Schema(
+        target=target,
+        class_values=tuple(names),
+        class_names=tuple(names.values()),
+        numeric=tuple(features),
+        quantiles=quantiles_of(sample, features),
+        categorical=tuple(CategoricalFeature(name=name, categories=found) for name, found in categories.items()),
+        class_counts=counts,
+        sha256={name: sha256(processed / name) for name in files},
+    ).save(processed / SCHEMA_FILE)

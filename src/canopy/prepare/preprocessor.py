@@ -3,9 +3,9 @@
 `Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -70,6 +70,17 @@ class Vocabulary(Model):
         missing = n_codes - 1 if self.has_missing else n_codes
         known[pc.is_null(texts).to_numpy(zero_copy_only=False)] = missing
         return known, unseen
+
+
+def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
+    """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
+
+    Examples:
+        >>> [code_type([3, n]).name for n in (256, 257, 100_000)]
+        ['uint8', 'int16', 'int32']
+    """
+    largest = max(cardinalities, default=1) - 1
+    return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
 class Encoded(NamedTuple):

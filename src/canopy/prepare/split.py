@@ -6,16 +6,24 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
 from canopy.params_sections import SplitMethod
-from canopy.table.csv import read_table, write_table
-from canopy.table.kept import kept_table
+from canopy.prepare.interim import (
+    SPLIT_COLUMN,
+    SPLITS,
+    class_values,
+    interim_path,
+    kept_schema,
+    read_column,
+    table_schema,
+)
 from canopy.table.names import nearest
-from canopy.table.raw import read_raw_columns
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
+from canopy.tables.rows import read_table
+from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
 
@@ -151,41 +159,45 @@ def _draw(params: DictConfig, labels: NDArray[Any]) -> NDArray[np.int8]:
 
 
 def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
-    """Read a one-hot column of the raw table, whether or not it is dropped.
+    """Read a 0/1 column of the raw table, whether or not it is dropped.
 
     What a model is tested on without having seen it is of no use to it as a feature.
     """
-    spec = TableSpec.from_config(params.table)
-    names = [name for group in spec.groups for name in group.columns]
-    if column not in names:
+    schema = table_schema(params)
+    groups = {part: name for name, found in schema.categorical.items() for part in found.one_hot or ()}
+    if column not in groups:
         raise ValueError(
-            f"split.left_out must be a one-hot column with split.method=leave_out; found {column!r}"
-            f"{nearest(column or '', names)}"
+            f"split.left_out must be a 0/1 column with split.method=leave_out; got {column!r}"
+            f"{nearest(column or '', groups)}"
         )
-    tested: NDArray[np.bool_] = read_raw_columns(params.paths.raw, spec)[column].to_numpy() == 1
+    group = groups[column]
+    only = schema.model_copy(update={"columns": {group: schema.columns[group]}})
+    found = [batch.filter(batch[schema.target.column].is_valid())[group] for batch in read_table(params.paths.raw, only)]
+    tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested
 
 
 def run(params: DictConfig) -> None:
-    """Add a column that names the split of each row."""
-    spec = kept_table(params)
-    interim = Path(params.paths.interim)
-    table = read_table(interim / "drop_columns.csv", spec)
-    labels = table[spec.target].to_numpy()
+    """Write one column that names the split of each row."""
+    schema = kept_schema(params)
+    texts = read_column(interim_path(params, "drop_columns"), schema.target.column)
+    names = class_values(pc.unique(texts).to_pylist(), schema)
+    labels = pc.index_in(texts, pa.array([*names])).to_numpy(zero_copy_only=False)
     present = {*np.unique(labels).tolist()}
-    for value, name in spec.classes.items():
-        if value not in present:
+    for code, (value, name) in enumerate(names.items()):
+        if code not in present:
             raise ValueError(
-                f"Each class of table.target.classes must have rows; found none of {value} ({name}): "
+                f"Each class of table.target.classes must have rows; got none of {value} ({name}): "
                 "take it out of params.yaml"
             )
     codes = _draw(params, labels)
     sizes = np.bincount(codes, minlength=len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
-    for value, name in spec.classes.items():
-        absent = [split for code, split in enumerate(SPLITS) if not (labels[codes == code] == value).any()]
+    for code, name in enumerate(names.values()):
+        absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    names = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS))
-    table = table.append_column(SPLIT_COLUMN, names.cast(pa.string()))
-    write_table(table, interim / "split.csv", description="split")
+    column = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS)).cast(pa.string())
+    rows = pa.RecordBatch.from_pydict({SPLIT_COLUMN: column})
+    with open_writer(interim_path(params, "split"), rows.schema) as write:
+        write(rows)

@@ -1,0 +1,154 @@
+"""The tables that one stage hands to the next, and what their columns are."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.schema import TableSchema
+from canopy.schema.columns import Categorical
+from canopy.schema.file_format import FileFormat
+from canopy.table.names import match_columns
+from canopy.tables.reader import BATCH_ROWS, TableFile
+
+SPLITS = ("train", "val", "test")
+SPLIT_COLUMN = "split"
+
+
+def table_schema(params: DictConfig) -> TableSchema:
+    """Read the schema of the raw table."""
+    return TableSchema.parse(OmegaConf.to_container(params.table))  # type: ignore[arg-type]
+
+
+def dropped_columns(params: DictConfig, schema: TableSchema) -> set[str]:
+    """Find what `drop_columns.columns` names: columns, or 0/1 columns of one.
+
+    Raises:
+        ValueError: If a name or pattern matches none.
+    """
+    parts = [part for name in schema.categorical for part in schema.file_columns(name) if part != name]
+    names = [*schema.columns, *parts, schema.target.column]
+    dropped = {*match_columns(names, params.drop_columns.columns)}
+    # A column of which every part is dropped is dropped.
+    for name in schema.categorical:
+        found = schema.file_columns(name)
+        if found != [name] and dropped.issuperset(found):
+            dropped.add(name)
+    return dropped
+
+
+def kept_schema(params: DictConfig) -> TableSchema:
+    """Describe the table that is left when columns are dropped; dropped 0/1 columns are no categories of it.
+
+    Raises:
+        ValueError: If the target or every feature is dropped.
+    """
+    schema = table_schema(params)
+    dropped = dropped_columns(params, schema)
+    kept = schema.without(dropped)
+    columns = dict(kept.columns)
+    for name, column in kept.categorical.items():
+        if column.one_hot is not None and not dropped.isdisjoint(column.one_hot):
+            parts = {part: text for part, text in column.one_hot.items() if part not in dropped}
+            columns[name] = Categorical.model_construct(**{**dict(column), "one_hot": parts})
+    return kept.model_copy(update={"columns": columns})
+
+
+def interim_path(params: DictConfig, stage: str) -> Path:
+    """Name the table that a stage writes."""
+    return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
+
+
+def read_interim(
+    path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Read columns of a table that a stage wrote.
+
+    Args:
+        path: The table.
+        columns: Type of each column.
+        n_rows: Rows of a batch, about.
+
+    Raises:
+        FileNotFoundError: If the stage has not run.
+        ValueError: If the file is damaged.
+    """
+    file = TableFile(path, FileFormat(format="parquet" if path.suffix == ".parquet" else "csv", null_values=("",)))
+    if missing := [name for name in columns if name not in file.names]:
+        raise ValueError(f'{path} must have the column {missing[0]!r}; got none: run "make repro"')
+    schema = pa.schema([*columns.items()])
+    for batch in file.batches([*columns], n_rows=n_rows):
+        try:
+            yield batch.cast(schema)
+        except pa.ArrowInvalid as error:
+            raise ValueError(f'{path} is damaged: {error}; run "make repro"') from error
+    if file.line_errors:
+        found = file.line_errors[0]
+        raise ValueError(f'{path} is damaged: line {found.line} must {found.requirement}; run "make repro"')
+
+
+def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:
+    """Type of each column in the table of `drop_columns`: features, then the target."""
+    types: dict[str, pa.DataType] = dict.fromkeys(schema.numeric, pa.float64())
+    types |= dict.fromkeys(schema.categorical, pa.string())
+    types |= dict.fromkeys(schema.datetime, pa.timestamp("us"))
+    return {**types, schema.target.column: pa.string()}
+
+
+def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataType]:
+    """Type of each column in the table of `normalize`: features, the target, the split."""
+    types: dict[str, pa.DataType] = dict.fromkeys(preprocessor.feature_names, pa.float32())
+    types |= dict.fromkeys(preprocessor.categorical, pa.string())
+    types |= {f"{name}_missing": pa.int8() for name in preprocessor.indicators}
+    return {**types, target: pa.string(), SPLIT_COLUMN: pa.string()}
+
+
+def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+    """Append a column, or replace it."""
+    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
+    return pa.RecordBatch.from_pydict({**columns, name: values})
+
+
+def zip_rows(
+    left: Iterator[pa.RecordBatch], values: pa.Array, name: str
+) -> Iterator[pa.RecordBatch]:
+    """Append a column that is in memory to batches of as many rows.
+
+    Raises:
+        ValueError: If there are more or fewer rows.
+    """
+    start = 0
+    for batch in left:
+        part = values.slice(start, batch.num_rows)
+        start += batch.num_rows
+        if len(part) == batch.num_rows:
+            yield with_column(batch, name, part)
+    if start != len(values):
+        raise ValueError(f"There must be a {name} for each of {start:,} rows; got {len(values):,}: run \"make repro\"")
+
+
+def read_column(path: Path, name: str, kind: pa.DataType | None = None) -> pa.Array:
+    """Read one column, whole."""
+    batches = [*read_interim(path, {name: kind or pa.string()}, n_rows=1 << 20)]
+    return pa.concat_arrays([batch[name] for batch in batches]) if batches else pa.array([], kind or pa.string())
+
+
+def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
+    """Give value and name of each class, in the order of the model's outputs.
+
+    Args:
+        labels: The values in the table.
+        schema: The table.
+    """
+    if schema.target.classes != "auto":
+        return schema.target.classes
+    return {value: value for value in sorted({*labels}, key=_order)}
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value
