@@ -1,8 +1,8 @@
-"""Predict the classes of new rows, given as a table in the form of the raw one."""
+"""Predict the rows of a table of any size, with a run or a bundle."""
 
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,17 +11,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.data.encoding import Encoded, describe, encode
-from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
-from canopy.evaluation.predictions import check_target, open_predictions, tabulate
-from canopy.prepare.normalization import Scaling, load_normalization
-from canopy.table.blocks import BLOCK_BYTES, check_source, read_ahead, read_blocks
-from canopy.table.checks import FIRST_LINE
-from canopy.table.kept import kept_table
-from canopy.table.spec import TableSpec
-from canopy.training.run_folder import CONFIG, RunFolder
+from canopy.evaluation.predictions import check_target, prediction_columns
+from canopy.prepare.interim import table_schema
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.schema import TableSchema
+from canopy.tables.rows import Problems, TableReader
+from canopy.tables.writer import open_writer
+from canopy.training.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
+
+Predict = Callable[[pa.RecordBatch], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,137 +29,82 @@ class Model:
     """What predicts rows of a raw table.
 
     Attributes:
-        table: The raw table.
-        load: Loads the model and gives what predicts a block of rows: called with the block and the line of
-            its first row in the file, it returns probabilities of shape (B, K).
+        schema: The raw table.
+        classes: Value in the file and name of each class.
+        load: Loads the model and gives what predicts checked rows: probabilities of shape (B, K).
     """
 
-    table: TableSpec
-    load: Callable[[], Callable[[pa.Table, int], NDArray[np.float32]]]
+    schema: TableSchema
+    classes: dict[str, str]
+    load: Callable[[], Predict]
 
 
-def predict(cfg: DictConfig, *, block_bytes: int = BLOCK_BYTES) -> int:
-    """Predict each row of a table of any length with a run's best checkpoint, or with a bundle.
+def predict(cfg: DictConfig) -> int:
+    """Predict each row of a table with a run's best checkpoint, or with a bundle.
+
+    Rows with a value that the schema does not allow are written to `<output>.rejected.csv`, with line, column,
+    requirement and value, and the others predicted; with `on_error=reject_file` nothing is predicted then.
 
     Args:
         cfg: The composed config of `configs/predict.yaml`.
-        block_bytes: Size of the part of the table that is in memory at a time.
 
     Returns:
         Number of rows predicted.
 
     Raises:
         FileNotFoundError: If the table, the run or the bundle, or a file in it, is not there.
-        ValueError: If the table or a value in it is wrong, the output cannot be written in its format, or
-            the files of the run or of the bundle do not belong together.
+        ValueError: If the table cannot be read, or the output cannot be written in its format.
     """
     if (cfg.run is None) == (cfg.bundle is None):
-        raise ValueError(
-            f"One of run and bundle must say what predicts; found run={cfg.run} and bundle={cfg.bundle}"
-        )
+        raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
-    model = open_run(cfg, source) if cfg.bundle is None else open_bundle(cfg.bundle)
-    check_source(source, model.table)
+    model = open_run(cfg) if cfg.bundle is None else open_bundle(cfg.bundle)
+    reader = TableReader(source, model.schema.with_keys(cfg.keys), with_target=False, n_shown=None)
     check_target(target, source=source)
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
-    with open_predictions(target, model.table.classes) as write:
-        blocks = read_blocks(source, model.table, description="predict", block_bytes=block_bytes)
-        for block in read_ahead(blocks):
-            write(tabulate(probabilities_of(block, n_rows + FIRST_LINE), model.table.classes))
-            n_rows += block.num_rows
-    seconds = time.perf_counter() - started
-    log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", seconds, target)
+    columns = prediction_columns(model.schema.keys, model.classes)
+    with open_writer(target, columns.schema) as write:
+        for batch in reader.valid_batches():
+            write(columns(batch, probabilities_of(batch)))
+            n_rows += batch.num_rows
+        if cfg.on_error == "reject_file":
+            reader.problems.raise_error()
+    write_rejected(reader.problems, target.with_name(f"{target.name}.rejected.csv"))
+    log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", time.perf_counter() - started, target)
     return n_rows
 
 
-def open_run(cfg: DictConfig, source: Path) -> Model:
-    """Let a run's best checkpoint predict; its own config and scalings prepare the rows.
+def write_rejected(problems: Problems, path: Path) -> None:
+    """Write what is wrong with the rows that were not predicted; without any, remove an earlier file."""
+    if not problems.counts:
+        path.unlink(missing_ok=True)
+        return
+    found = problems.shown
+    fields = ("file", "line", "column", "requirement", "value")
+    rows = pa.RecordBatch.from_pydict({name: [getattr(item, name) for item in found] for name in fields})
+    with open_writer(path, rows.schema) as write:
+        write(rows)
+    log.warning("%d values are not allowed; their rows are not predicted: %s", len(found), path)
 
-    Args:
-        cfg: The composed config of `configs/predict.yaml`.
-        source: The file with the rows, for messages.
-    """
+
+def open_run(cfg: DictConfig) -> Model:
+    """Let a run's best checkpoint predict, behind the run's own preprocessor."""
     run = RunFolder(cfg.run)
-    pipeline = run.config.pipeline
-    kept = kept_table(pipeline)
-    scalings = load_normalization(run.path / NORMALIZATION_FILE)
-    check_run(run, kept, run.schema, scalings)
+    preprocessor = Preprocessor.load(run.path / PREPROCESSOR_FILE)
 
-    def load() -> Callable[[pa.Table, int], NDArray[np.float32]]:
-        # Here, so that a mistake is told without waiting for torch.
+    def load() -> Predict:
+        # Here, so that a mistake is reported without waiting for torch.
         from canopy.evaluation.inference import Predictor
 
         predictor = Predictor(run, batch_size=cfg.batch_size, accelerator=cfg.accelerator)
+        return lambda rows: predictor.predict(preprocessor.transform(rows))
 
-        def probabilities_of(block: pa.Table, first_line: int) -> NDArray[np.float32]:
-            rows = encode(block, kept, scalings=scalings)
-            probabilities = predictor.predict(rows)
-            check_probabilities(probabilities, rows, source=source, first_line=first_line)
-            return probabilities
-
-        return probabilities_of
-
-    return Model(table=TableSpec.from_config(pipeline.table), load=load)
+    schema = run.schema
+    classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
+    return Model(schema=table_schema(run.config.pipeline), classes=classes, load=load)
 
 
 def open_bundle(folder: str) -> Model:
     """Let a bundle predict."""
-    from canopy.bundle.scorer import Scorer
-
-    scorer = Scorer(folder)
-
-    def probabilities_of(block: pa.Table, first_line: int) -> NDArray[np.float32]:  # noqa: ARG001
-        return scorer.predict(as_matrix(block, scorer.manifest.table))
-
-    return Model(table=scorer.manifest.table, load=lambda: probabilities_of)
-
-
-def as_matrix(table: pa.Table, spec: TableSpec) -> NDArray[np.float64]:
-    """Put the inputs of raw rows side by side, shape (B, F), in the order of `spec`; missing ones are NaN."""
-    return np.column_stack([table[name].to_numpy().astype(np.float64) for name in spec.inputs])
-
-
-def check_run(run: RunFolder, spec: TableSpec, schema: Schema, scalings: Mapping[str, Scaling]) -> None:
-    """Refuse a run whose config does not describe the data it was trained on.
-
-    Args:
-        run: The run.
-        spec: The table that its config describes, without the dropped columns.
-        schema: What its data was.
-        scalings: Scaling of each numeric column.
-
-    Raises:
-        ValueError: If the features, their categories or the classes differ.
-    """
-    described = describe(spec)
-    for part in ("target", "class_values", "class_names", "numeric", "categorical"):
-        if getattr(described, part) != getattr(schema, part):
-            raise ValueError(
-                f"{run.path} must have been trained on the table of its {CONFIG}; found another `{part}` in "
-                f'{SCHEMA_FILE}: params.yaml changed before training; run "make repro"'
-            )
-    if missing := [name for name in schema.numeric if name not in scalings]:
-        raise ValueError(f"{run.path / NORMALIZATION_FILE} must scale {missing[0]!r}; found no such column")
-
-
-def check_probabilities(
-    probabilities: NDArray[np.float32], rows: Encoded, *, source: Path, first_line: int
-) -> None:
-    """Refuse rows that are beyond what the net can compute.
-
-    Args:
-        probabilities: Probability of each class, shape (B, K).
-        rows: What they were computed from, B of them.
-        source: The file with the rows, for messages.
-        first_line: Line of the first row in the file.
-
-    Raises:
-        ValueError: If a scaled feature or a probability is not finite.
-    """
-    wrong = ~(np.isfinite(probabilities).all(axis=1) & np.isfinite(rows.numeric).all(axis=1))
-    if wrong.any():
-        raise ValueError(
-            f"{source}: numeric values must be small enough for single precision; found one that is not in "
-            f"line {first_line + int(wrong.argmax())}"
-        )
+    raise NotImplementedError(folder)

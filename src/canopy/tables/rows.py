@@ -78,6 +78,7 @@ class TableReader:
         pattern: A file, a folder, or a pattern.
         schema: What the columns are.
         with_target: Whether the target is read; it must then be there.
+        n_shown: How many problems of each kind are kept with their lines; all if None.
 
     Attributes:
         problems: What is wrong with the rows that have been read; their lines are known at the end of a file.
@@ -87,8 +88,15 @@ class TableReader:
         ValueError: If a file lacks a column or cannot be read.
     """
 
-    def __init__(self, pattern: str | Path, schema: TableSchema, *, with_target: bool) -> None:
-        self.schema, self.with_target = schema, with_target
+    def __init__(
+        self,
+        pattern: str | Path,
+        schema: TableSchema,
+        *,
+        with_target: bool,
+        n_shown: int | None = N_SHOWN,
+    ) -> None:
+        self.schema, self.with_target, self.n_shown = schema, with_target, n_shown
         self.files = [TableFile(path, schema.file) for path in find_files(pattern)]
         read = [*schema.features, *schema.keys, *([schema.target.column] if with_target else [])]
         self.columns = [column for name in read for column in schema.file_columns(name)]
