@@ -115,6 +115,12 @@ def test_listed_integers_may_be_written_as_floats(tmp_path: Path) -> None:
     assert [row["p"] for row in read(tmp_path / "t.csv", "p,y\n1.0,u\n2,u\n", declared)] == ["1", "2"]
 
 
+def test_a_decimal_comma_is_not_taken_for_a_thousands_mark(tmp_path: Path) -> None:
+    declared = schema({"a": NUMBER}, delimiter=";", thousands=",")
+    with pytest.raises(ValueError, match="'a' must be a number; got '0,123' in line 3"):
+        read(tmp_path / "t.csv", "a;y\n1,123;u\n0,123;u\n", declared)
+
+
 def test_one_hot_columns_become_the_name_of_the_one_that_is_set(tmp_path: Path) -> None:
     soil = {**CATEGORY, "one_hot": {"s1": "Clay", "s2": "Sand"}}
     assert read(tmp_path / "t.csv", "s1,s2,y\n0,1,u\n1.0,0,u\n", schema({"soil": soil})) == [

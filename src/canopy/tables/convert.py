@@ -91,12 +91,12 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
 
 
 def _number_pattern(file_format: FileFormat) -> str:
-    """A number in this format; marks between thousands only in groups of three digits."""
+    """A number in this format; marks between thousands only before three digits, and not after a first 0."""
     decimal = re.escape(file_format.decimal)
     digits = r"\d+"
     if file_format.thousands:
         marks = "".join(re.escape(mark) for mark in file_format.thousands)
-        digits = rf"(\d{{1,3}}([{marks}]\d{{3}})+|\d+)"
+        digits = rf"([1-9]\d{{0,2}}([{marks}]\d{{3}})+|\d+)"
     return rf"^[+-]?(({digits}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
 
 
