@@ -42,8 +42,8 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
-        f"{describe(draft)}\n\nDrafted {folder}/params.yaml: correct the columns, first those marked with !; then\n"
-        f"  make repro DATA={folder.name}\n"
+        f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those marked with "
+        f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
     )
 
 

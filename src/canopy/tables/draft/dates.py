@@ -23,6 +23,7 @@ DATES = (
     *("%b-%Y", "%b %Y", "%b-%y", "%B %Y"),
 )
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
+CLOCK = ("%H:%M", "%H:%M:%S", "%I:%M %p")
 ISO = re.compile(r"\d{4}-\d\d(-\d\d.*)?")
 SWAPPED = str.maketrans("dm", "md")
 
@@ -63,8 +64,8 @@ def _candidates(texts: list[str]) -> Iterator[str]:
     """Give the formats that one of a few texts has."""
     if any(ISO.fullmatch(text) for text in texts):
         yield "iso"
-    texts = [text for text in texts if 6 <= len(text) <= 32 and any(map(str.isdigit, text))]
-    for form in (date + time for date in DATES for time in TIMES):
+    texts = [text for text in texts if 4 <= len(text) <= 32 and any(map(str.isdigit, text))]
+    for form in (*CLOCK, *(date + time for date in DATES for time in TIMES)):
         if any(_has_format(text, form) for text in texts):
             yield form
 

@@ -154,7 +154,12 @@ def sniff_csv(path: Path, sample: str, known: dict[str, Any]) -> FileFormat:
         n_names = len(next(records(io.StringIO(sample), file_format)))
         raise ValueError(
             f"{path} must start with a header that has as many names as the lines have values; "
-            f"got {n_names} {'name' if n_names == 1 else 'names'} and mostly {fit.n_values} values"
+            f"got {n_names} {'name' if n_names == 1 else 'names'} and mostly {fit.n_values} values: "
+            + (
+                "name the first column too"
+                if n_names == fit.n_values - 1
+                else "remove lines before the header"
+            )
         )
     return FileFormat(**{**known, "delimiter": delimiter, "quote": quote})
 

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from canopy.schema.columns import Ignored, Target
+import pyarrow as pa
+
+from canopy.schema.columns import Ignored, Key, Numeric, Target
 from canopy.schema.file_format import FileFormat
 from canopy.schema.table import STRICT, TableSchema
 from canopy.table.names import nearest
+from canopy.tables.convert import to_numbers
 from canopy.tables.draft.dialect import sniff
 from canopy.tables.draft.finding import Finding
 from canopy.tables.draft.groups import find_groups, merge_group
@@ -55,6 +58,10 @@ class Draft:
         }
 
     @property
+    def n_features(self) -> int:
+        return sum(not isinstance(finding.column, Ignored | Key) for finding in self.columns)
+
+    @property
     def schema(self) -> TableSchema:
         return TableSchema.parse(self.table)
 
@@ -94,7 +101,11 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
     columns = _merge_groups(findings, groups)
     n_dropped = sum(len(file.line_errors) for file in files)
     draft = Draft(paths, store.n_rows, file_format, target_finding, columns, n_dropped)
-    draft.schema  # noqa: B018 - raises if there is no feature
+    if not draft.n_features:
+        raise ValueError(
+            f"{paths[0]} must have a feature beside {target!r}; got only keys and columns to ignore:\n"
+            + "; ".join(f"{finding.name}: {finding.why}" for finding in columns[:N_SHOWN])
+        )
     return draft
 
 
@@ -104,7 +115,14 @@ def _check_target(file: TableFile, target: str) -> None:
     near = nearest(target, file.names)
     shown = f"; the columns are {', '.join(map(repr, file.names[:N_SHOWN]))}"
     more = ", ..." if len(file.names) > N_SHOWN else ""
-    raise ValueError(f"--target must be a column of {file.path}; got {target!r}{near or shown + more}")
+    texts = pa.array(file.names)
+    n_numbers = len(texts) - int(to_numbers(texts, Numeric(), FileFormat()).invalid.sum())
+    hint = (
+        "\nThe file seems to have no header: write one as its first line."
+        if 2 * n_numbers >= len(texts)
+        else ""
+    )
+    raise ValueError(f"--target must be a column of {file.path}; got {target!r}{near or shown + more}{hint}")
 
 
 def _find_columns(

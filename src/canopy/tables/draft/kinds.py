@@ -7,7 +7,7 @@ from canopy.schema.file_format import FileFormat
 from canopy.tables.draft.categorical import N_FREQUENT, set_categorical
 from canopy.tables.draft.dates import find_dates
 from canopy.tables.draft.finding import Counts, Finding, n_rows, percent, quote_all, shorten
-from canopy.tables.draft.markers import are_codes, is_almost, means_missing, placeholders, used
+from canopy.tables.draft.markers import MARKERS, are_codes, is_almost, means_missing, placeholders, used
 from canopy.tables.draft.numbers import not_numbers
 from canopy.tables.draft.numeric import find_numeric_kind
 from canopy.tables.draft.store import ColumnStore, Value
@@ -123,5 +123,6 @@ def _set_missing(finding: Finding, counts: Counts) -> None:
         finding.set(missing="category")
     elif not isinstance(finding.column, Ignored | Key):
         finding.set(missing="median")
-    written = quote_all(sorted(finding.markers)) if finding.markers else ""
+    common = [text for text in sorted(finding.markers) if text in MARKERS or means_missing(text)]
+    written = quote_all(common) if common else ""
     finding.why += f", {percent(counts.n_missing, counts.n_rows)} missing{f' ({written})' if written else ''}"

@@ -45,7 +45,8 @@ def _dialect(draft: Draft) -> Iterator[str]:
         if file.trim:
             yield "blanks trimmed"
     if file.encoding != "utf-8":
-        yield file.encoding
+        guess = " (a guess, see --file)" if file.encoding in ("cp1252", "latin-1") else ""
+        yield f"{file.encoding}{guess}"
     if file.decimal != ".":
         yield f"decimal mark {file.decimal!r}"
     if file.thousands:

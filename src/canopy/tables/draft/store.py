@@ -77,7 +77,7 @@ class ColumnStore:
     def _load(self, file: TableFile) -> int:
         if other := set(file.names) ^ set(self.names):
             raise ValueError(
-                f"{file.path} must have the columns of {self.files[0].path}; got {sorted(other)[0]!r} "
+                f"{file.path} must have the columns of {self.files[0].path}; got {min(other)!r} "
                 "in one of them only"
             )
         first_row = self.n_rows

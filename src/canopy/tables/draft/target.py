@@ -117,7 +117,7 @@ def find_leaks(store: ColumnStore, findings: Mapping[int, Finding], target: int)
             loud = "GIVES THE TARGET AWAY: " if error <= LEAK_SHARE else ""
             share = percent(n_right, n_seen)
             finding.looks.insert(
-                0, f"{loud}alone right in {share} of the rows; {{kind: ignored}} unless known beforehand"
+                0, f"{loud}alone right in {share} of rows; {{kind: ignored}} unless known beforehand"
             )
 
 
@@ -132,9 +132,10 @@ def _n_right(store: ColumnStore, index: int, target: int, column: Column, n_samp
             source = f"(SELECT number, c{target} FROM sample JOIN numbers_{index} ON c{index} = value)"
         order = "number" if isinstance(column, Numeric) else f"c{index}"
         value = f"ntile({n_bins}) OVER (ORDER BY {order})"
+    labels = f"SELECT {value} AS value, c{target} AS label FROM {source}"
+    pairs = f"SELECT value, label, count(*) AS n FROM ({labels}) GROUP BY ALL"
+    values = f"SELECT max(n) AS most, sum(n) AS n FROM ({pairs}) GROUP BY value"
     n_right, n_seen = store.row(
-        "SELECT coalesce(sum(most), 0), coalesce(sum(n), 0) FROM (SELECT max(n) AS most, sum(n) AS n FROM ("
-        f"SELECT value, label, count(*) AS n FROM (SELECT {value} AS value, c{target} AS label FROM {source}) "
-        f"GROUP BY ALL) GROUP BY value) WHERE n >= {N_ROWS_PER_VALUE}"
+        f"SELECT coalesce(sum(most), 0), coalesce(sum(n), 0) FROM ({values}) WHERE n >= {N_ROWS_PER_VALUE}"
     )
     return n_right, n_seen
