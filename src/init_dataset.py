@@ -42,7 +42,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
-        f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those marked with "
+        f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those with "
         f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
     )
 

@@ -135,6 +135,9 @@ def _find_columns(
         index: find_kind(store, index, file_format, is_na_missing=is_na_missing, is_target=index == position)
         for index in indices
     }
+    texts = sorted({text for found in findings.values() for text in found.markers})
+    for index, found in findings.items():
+        found.kept |= store.which(index, texts)
     set_target(store, position, findings[position], file_format)
     find_leaks(store, findings, position)
     return findings, find_groups(store, findings)
@@ -165,7 +168,7 @@ def settle_markers(findings: Mapping[int, Finding]) -> tuple[str, ...]:
     for finding in findings.values():
         if isinstance(finding.column, Ignored):
             continue
-        if finding.kept:
+        if finding.kept & {*MARKERS}:
             finding.set(null_values=tuple(sorted(finding.markers)))
         elif finding.markers - common:
             finding.set(null_values=sort_markers(finding.markers))

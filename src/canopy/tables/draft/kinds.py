@@ -15,6 +15,9 @@ from canopy.tables.draft.store import ColumnStore, Value
 # Names that spreadsheets and pandas give the column of row numbers.
 UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+))|\.\.\.\d+")
 
+# A number with any marks.
+OTHER_NUMBER = r"[+-]?\d{1,3}([., ']?\d{3})*[.,]\d+"
+
 # A text of so many words is free text, unless few different ones repeat.
 N_WORDS = 3
 FREE_TEXT_SHARE = 0.2
@@ -104,6 +107,11 @@ def _find_text_kind(store: ColumnStore, index: int, finding: Finding) -> None:
     n_words, *_ = store.row(
         f"SELECT sum(n * (1 + length(value) - length(replace(value, ' ', '')))) / sum(n) FROM values_{index}"
     )
+    (are_numbers,) = store.row(
+        f"SELECT bool_and(regexp_full_match(value, ?)) FROM values_{index}", OTHER_NUMBER
+    )
+    if are_numbers:
+        finding.looks.append("numbers with other decimal or thousands marks than table.file has?")
     share = counts.n_values / counts.n_filled
     if n_words >= N_WORDS and share > FREE_TEXT_SHARE and counts.n_values > N_FREQUENT:
         finding.why = f"free text: {counts.n_values:,} different ones, {n_words:.0f} words on average"

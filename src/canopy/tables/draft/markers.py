@@ -51,10 +51,8 @@ def placeholders(store: ColumnStore, index: int) -> list[str]:
 
 def used(store: ColumnStore, index: int) -> list[str]:
     """Find the markers that a column has."""
-    found = store.connection.execute(
-        f"SELECT value FROM values_{index} WHERE value IN ({', '.join('?' * len(MARKERS))})", MARKERS
-    ).fetchall()
-    return [marker for marker in MARKERS if (marker,) in found]
+    found = store.which(index, MARKERS)
+    return [marker for marker in MARKERS if marker in found]
 
 
 def are_codes(store: ColumnStore, index: int) -> bool:

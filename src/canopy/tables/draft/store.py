@@ -119,10 +119,14 @@ class ColumnStore:
         found = self.connection.execute(f"FROM values_{index} ORDER BY {order} LIMIT {n}").fetchall()
         return [Value(*row) for row in found]
 
+    def which(self, index: int, texts: Sequence[str]) -> set[str]:
+        """Find which of some texts a column has."""
+        query = f"SELECT value FROM values_{index} WHERE list_contains(?, value)"
+        return {text for (text,) in self.connection.execute(query, [[*texts]]).fetchall()}
+
     def remove(self, index: int, texts: Sequence[str]) -> None:
         """Take texts that mean "no value" out of the values of a column."""
-        for text in texts:
-            self.connection.execute(f"DELETE FROM values_{index} WHERE value = ?", [text])
+        self.connection.execute(f"DELETE FROM values_{index} WHERE list_contains(?, value)", [[*texts]])
 
     def line(self, row: int) -> int:
         """Find the line of a row in its file, from 1."""

@@ -21,7 +21,7 @@ MERGED_SHARE = 0.01
 # suspicious.
 LEAK_SHARE, SUSPICIOUS_SHARE = 0.01, 0.05
 N_SAMPLED = 100_000
-N_BINS = 100
+N_BINS = 500
 # Values with fewer rows show nothing.
 N_ROWS_PER_VALUE = 5
 
@@ -87,8 +87,8 @@ def _classes(
             )
     if counts.n_values > min(N_CLASSES, counts.n_filled / 2) and counts.n_values > 2:
         raise ValueError(
-            f"--target must have at most {N_CLASSES:,} classes that repeat; got {counts.n_values:,} different "
-            f"values in {counts.n_filled:,} rows of {name!r}, such as {quote_all(store.first(index, 1))}"
+            f"--target must have at most {N_CLASSES:,} classes that repeat; got {counts.n_values:,} values "
+            f"in {counts.n_filled:,} rows of {name!r}, such as {quote_all(store.first(index, 1))}"
         )
     if not is_number:
         return store.first(index, counts.n_values, order="value")
@@ -117,7 +117,7 @@ def find_leaks(store: ColumnStore, findings: Mapping[int, Finding], target: int)
             loud = "GIVES THE TARGET AWAY: " if error <= LEAK_SHARE else ""
             share = percent(n_right, n_seen)
             finding.looks.insert(
-                0, f"{loud}alone right in {share} of rows; {{kind: ignored}} unless known beforehand"
+                0, f"{loud}right alone in {share} of rows; {{kind: ignored}} unless known before"
             )
 
 
@@ -127,7 +127,7 @@ def _n_right(store: ColumnStore, index: int, target: int, column: Column, n_samp
     value: Any = f"c{index}"
     source = "sample"
     if counts.n_values > n_sampled / (2 * N_ROWS_PER_VALUE) and not isinstance(column, Categorical):
-        n_bins = max(2, min(N_BINS, n_sampled // (4 * N_ROWS_PER_VALUE)))
+        n_bins = max(1, min(N_BINS, n_sampled // N_ROWS_PER_VALUE))
         if isinstance(column, Numeric):
             source = f"(SELECT number, c{target} FROM sample JOIN numbers_{index} ON c{index} = value)"
         order = "number" if isinstance(column, Numeric) else f"c{index}"
