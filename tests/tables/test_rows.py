@@ -102,6 +102,16 @@ def test_null_markers_are_those_of_the_file_or_of_the_column(tmp_path: Path) -> 
     assert rows == [{"country": "NA", "kind": None, "y": "u"}]
 
 
+def test_null_markers_are_those_of_typed_numbers_too(tmp_path: Path) -> None:
+    columns = {"a": [1.0, -999.0, float("inf")], "code": [1, -999, 2], "y": ["u", "v", "u"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    markers = ["", "-999", "inf"]
+    number = {**NUMBER, "null_values": markers, "missing": "median"}
+    category = {**CATEGORY, "null_values": markers, "missing": "category"}
+    (batch,) = read_table(tmp_path / "t.parquet", schema({"a": number, "code": category}, format="parquet"))
+    assert batch.to_pydict() == {"a": [1.0, None, None], "code": ["1", None, "2"], "y": ["u", "v", "u"]}
+
+
 def test_dates_are_read_in_their_format(tmp_path: Path) -> None:
     formats = {"iso": "iso", "zoned": "iso", "day_first": "%d/%m/%Y", "epoch": "epoch"}
     declared = schema({name: {"kind": "datetime", "format": form} for name, form in formats.items()})
