@@ -135,12 +135,16 @@ def test_marks_of_numbers_are_found(
     assert batch["x"].to_pylist() == pytest.approx(rounded, abs=0.06)
 
 
-def test_percent_and_currencies_are_marks(tmp_path: Path) -> None:
+def test_percent_currencies_and_units_are_marks(tmp_path: Path) -> None:
     drafted = draft(
         tmp_path,
         rate=[f"{number}%" for number in NUMBERS],
         price=[f"${abs(float(number)) * 1000:,.2f}" for number in NUMBERS],
+        weight=[f"{number} kg" for number in NUMBERS],
+        seat=[f"{row % 20}A" for row in range(N_ROWS)],
     )
+    assert column(drafted, "weight") == {"kind": "numeric", "marks": ("kg",)}
+    assert column(drafted, "seat") == {"kind": "categorical"}
     assert column(drafted, "rate") == {"kind": "numeric", "marks": ("%",)}
     assert column(drafted, "price") == {"kind": "numeric", "marks": ("$",)}
     assert "5% is 5" in finding(drafted, "rate").why
@@ -390,8 +394,8 @@ def test_few_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
         ("", "must hold a header and rows; got an empty file"),
         ("a,b,y\n", "must hold rows below its header; got none"),
         ("a,a,y\n1,2,u\n", "must name each column once; got 'a' twice"),
-        ("a,y\n1,u\n2,v\n", r"two classes with 3 rows each.* got in 'y' .*: u \(1\), v \(1\)$"),
-        ("a,y\n" + "1,u\n2,u\n" * 30, r"at least two classes .*: u \(60\)$"),
+        ("a,y\n1,u\n2,v\n", r"two classes with 3 rows each.* got in 'y': 'u' \(1 row\), 'v' \(1 row\)$"),
+        ("a,y\n" + "1,u\n2,u\n" * 30, r"at least two classes .*: 'u' \(60 rows\)$"),
         ("a,y\n" + "1,\n" * 30, "--target must have a value in some rows; got none in 'y'"),
         (
             "a,y\n" + "1,u\n" * 5 + "1,u,extra\n1\n",

@@ -16,11 +16,11 @@ def group_name(name: str) -> str:
     """Take the last part off a name.
 
     Examples:
-        >>> group_name("soil_12"), group_name("soil12"), group_name("colour=red"), group_name("dark")
-        ('soil', 'soil', 'colour', '')
+        >>> [group_name(name) for name in ("soil_12", "soil_type12", "colour=red", "dark")]
+        ['soil', 'soil_type', 'colour', '']
     """
-    found = re.fullmatch(r"(.+?)([\W_][^\W_]*|\d+)", name)
-    return found[1].rstrip("_. -") if found else ""
+    found = re.fullmatch(r"(.+?)[\W_]?\d+", name) or re.fullmatch(r"(.+)[\W_][^\W_]+", name)
+    return found[1] if found else ""
 
 
 def find_groups(store: ColumnStore, findings: Mapping[int, Finding]) -> dict[str, list[int]]:
@@ -48,4 +48,5 @@ def find_groups(store: ColumnStore, findings: Mapping[int, Finding]) -> dict[str
 def merge_group(name: str, members: list[Finding]) -> Finding:
     """Describe the category that a group of columns is."""
     column = Categorical(one_hot={member.name: member.name for member in members})
-    return Finding(name, column, f"{len(members)} columns of 0 and 1, of which each row sets one")
+    looks = [f"{member.name} {look}" for member in members for look in member.looks]
+    return Finding(name, column, f"{len(members)} columns of 0 and 1, of which each row sets one", looks)

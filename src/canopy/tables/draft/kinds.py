@@ -8,7 +8,7 @@ from canopy.tables.draft.categorical import N_FREQUENT, set_categorical
 from canopy.tables.draft.dates import find_dates
 from canopy.tables.draft.finding import Counts, Finding, n_rows, percent, quote_all, shorten
 from canopy.tables.draft.markers import MARKERS, are_codes, is_almost, means_missing, placeholders, used
-from canopy.tables.draft.numbers import not_numbers
+from canopy.tables.draft.numbers import find_unit, not_numbers
 from canopy.tables.draft.numeric import find_numeric_kind
 from canopy.tables.draft.store import ColumnStore, Value
 
@@ -52,6 +52,8 @@ def find_kind(
     elif is_almost(strange := not_numbers(store, index, file_format), counts.n_values, counts.n_rows):
         _remove_strange(store, index, finding, strange, "numbers")
         find_numeric_kind(store, index, finding, file_format)
+    elif unit := find_unit(store, index):
+        find_numeric_kind(store, index, finding, file_format, unit)
     elif (dates := find_dates(store, index, counts.n_values)) is not None:
         _remove_strange(store, index, finding, dates.strange, "dates")
         _set_datetime(store, index, finding, dates.format)

@@ -22,14 +22,14 @@ BLANKS = " \u00a0\u202f"
 
 
 def converted(
-    store: ColumnStore, index: int, file_format: FileFormat
+    store: ColumnStore, index: int, file_format: FileFormat, unit: str = ""
 ) -> Iterator[tuple[pa.RecordBatch, pa.Array, np.ndarray]]:
     """Convert the values of a column to numbers, as the reader does.
 
     Yields:
         Values (`value`, `n`, `row`), their numbers, and whether each is no finite number.
     """
-    column = Numeric(null_values=MARKERS, marks=MARKS)
+    column = Numeric(null_values=MARKERS, marks=(*MARKS, unit) if unit else MARKS)
     for batch in store.values(index):
         numbers, invalid = to_numbers(batch["value"], column, file_format)
         yield batch, numbers, invalid | np.isinf(numbers.to_numpy(zero_copy_only=False))
@@ -100,12 +100,22 @@ def used_characters(store: ColumnStore, index: int, characters: str) -> list[str
     return [character for character, is_used in zip(characters, found, strict=True) if is_used]
 
 
-def store_numbers(store: ColumnStore, index: int, file_format: FileFormat) -> None:
+def find_unit(store: ColumnStore, index: int) -> str:
+    """Find the word that is behind each number of a column, such as kg; empty if there is none."""
+    unit, n_units, n_values = store.row(
+        r"SELECT min(unit), count(DISTINCT unit), count(*) FROM (SELECT regexp_extract(value, "
+        r"'^[+-]?\d[\d.,]*(\s+\pL+|\pL\pL+)$', 1) AS unit "
+        f"FROM values_{index})"
+    )
+    return str(unit).strip() if n_units == 1 and n_values > 2 else ""
+
+
+def store_numbers(store: ColumnStore, index: int, file_format: FileFormat, unit: str = "") -> None:
     """Write the numbers of a column to the table `numbers_<index>`: `value`, `number`, `n`, `row`."""
     store.connection.execute(
         f"CREATE TEMP TABLE numbers_{index} (value VARCHAR, number DOUBLE, n BIGINT, row BIGINT)"
     )
-    for batch, numbers, invalid in converted(store, index, file_format):
+    for batch, numbers, invalid in converted(store, index, file_format, unit):
         finite = pc.and_(pc.is_valid(numbers), pa.array(~invalid))
         table = pa.table({"value": batch["value"], "number": numbers, "n": batch["n"], "row": batch["row"]})
         store.connection.register("batch", table.filter(finite))

@@ -43,9 +43,11 @@ class _Numbers(NamedTuple):
         ).join(ends)
 
 
-def find_numeric_kind(store: ColumnStore, index: int, finding: Finding, file_format: FileFormat) -> None:
+def find_numeric_kind(
+    store: ColumnStore, index: int, finding: Finding, file_format: FileFormat, unit: str = ""
+) -> None:
     """Find what a column is whose values are all numbers."""
-    store_numbers(store, index, file_format)
+    store_numbers(store, index, file_format, unit)
     counts = Counts.of(store, index)
     numbers = _Numbers(
         *store.row(
@@ -57,37 +59,40 @@ def find_numeric_kind(store: ColumnStore, index: int, finding: Finding, file_for
     )
     finding.why = numbers.describe(counts.n_values)
     if not numbers.are_integers:
-        _set_numeric(store, index, finding)
+        _set_numeric(store, index, finding, unit)
     elif counts.n_values == 1:
         set_categorical(store, index, finding)
     elif (why := _key_reason(store, index, finding.name, numbers, counts)) is not None:
         finding.column, finding.why = Key(), why
-    elif numbers.n_digits > N_EXACT_DIGITS or numbers.have_zeros or _is_code(finding.name, counts):
-        set_categorical(store, index, finding)
-        reason = "leading zeros" if numbers.have_zeros else f"integers of {numbers.n_digits} digits"
-        is_named = not numbers.have_zeros and numbers.n_digits <= N_EXACT_DIGITS
-        finding.why += ", codes by the name" if is_named else f", {reason}"
+    elif (why := _code_reason(finding.name, numbers, counts)) is not None:
         if counts.n_values > counts.n_filled / 2:
-            finding.column = Ignored()
-            finding.why = f"{counts.n_values:,} different codes in {counts.n_filled:,} rows"
+            finding.column, finding.why = Ignored(), f"{counts.n_values:,} different codes"
+        else:
+            set_categorical(store, index, finding)
+        finding.why += f", {why}"
     elif _is_within(numbers, YYYYMMDD) and find_dates(store, index, counts.n_values) is not None:
         finding.column, finding.why = Datetime(format="%Y%m%d"), f"{finding.why}, days as YYYYMMDD"
     elif _is_within(numbers, EPOCH):
         if TIME_NAME.search(finding.name):
             finding.column, finding.why = Datetime(format="epoch"), "seconds since 1970"
         else:
-            _set_numeric(store, index, finding)
+            _set_numeric(store, index, finding, unit)
             finding.looks.append("seconds since 1970? Then {kind: datetime, format: epoch}")
     else:
-        _set_numeric(store, index, finding)
+        _set_numeric(store, index, finding, unit)
 
 
 def _is_within(numbers: _Numbers, ends: tuple[int, int]) -> bool:
     return ends[0] <= numbers.low and numbers.high <= ends[1]
 
 
-def _is_code(name: str, counts: Counts) -> bool:
-    return counts.n_values > 2 and CODE_NAME.search(name) is not None
+def _code_reason(name: str, numbers: _Numbers, counts: Counts) -> str | None:
+    """Say why integers are no amounts; None if they may be."""
+    if numbers.have_zeros:
+        return "leading zeros"
+    if numbers.n_digits > N_EXACT_DIGITS:
+        return f"integers of {numbers.n_digits} digits"
+    return "codes by the name" if counts.n_values > 2 and CODE_NAME.search(name) else None
 
 
 def _key_reason(store: ColumnStore, index: int, name: str, numbers: _Numbers, counts: Counts) -> str | None:
@@ -110,9 +115,9 @@ def _key_reason(store: ColumnStore, index: int, name: str, numbers: _Numbers, co
     return None
 
 
-def _set_numeric(store: ColumnStore, index: int, finding: Finding) -> None:
+def _set_numeric(store: ColumnStore, index: int, finding: Finding, unit: str) -> None:
     finding.column = Numeric()
-    if marks := used_characters(store, index, "".join(MARKS)):
+    if marks := [*used_characters(store, index, "".join(MARKS)), *([unit] if unit else [])]:
         finding.set(marks=tuple(marks))
         finding.why += f", {quote_all(marks)} left out"
         if "%" in marks:

@@ -98,8 +98,8 @@ class ColumnStore:
             self.nested.add(name)
             return pa.nulls(len(values), pa.string())
         texts = to_texts(values, AS_WRITTEN, TRIMMED)
-        if not self.trimmed and pa.types.is_string(values.type):
-            self.trimmed = bool(pc.any(pc.not_equal(texts, values)).as_py())
+        if not self.trimmed and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            self.trimmed = bool(pc.any(pc.not_equal(texts, values.cast(pa.string()))).as_py())
         return texts
 
     def row(self, query: str, *params: object) -> tuple[Any, ...]:

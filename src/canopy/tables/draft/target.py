@@ -38,14 +38,14 @@ def set_target(store: ColumnStore, index: int, finding: Finding, file_format: Fi
     rare = [value for value in classes if value.n < target.min_count]
     frequent = [value for value in classes if value.n >= target.min_count]
     if len(frequent) < 2:
-        got = quote_all([f"{value.text} ({value.n:,})" for value in classes]).replace("'", "") or "none"
+        got = ", ".join(f"{quote_all([value])} ({n_rows(value.n)})" for value in classes[:4])
         raise ValueError(
             f"--target must have at least two classes with {target.min_count} rows each, one for each split; "
-            f"got in {name!r} (with the number of rows): {got}"
+            f"got in {name!r}: {got}{', ...' if len(classes) > 4 else ''}"
         )
     finding.column = target
-    shares = [f"{_short(value)} {percent(value.n, counts.n_filled)}" for value in classes]
-    finding.why = f"{len(classes)} classes: {', '.join(shares[:4])}{', ...' if len(shares) > 4 else ''}"
+    shares = [f"{quote_all([value])} {percent(value.n, counts.n_filled)}" for value in classes[:4]]
+    finding.why = f"{len(classes)} classes: {', '.join(shares)}{', ...' if len(classes) > 4 else ''}"
     if counts.n_missing:
         finding.set(missing="drop")
         finding.looks.append(f"{n_rows(counts.n_missing)} without a label: dropped")
@@ -59,10 +59,6 @@ def set_target(store: ColumnStore, index: int, finding: Finding, file_format: Fi
         )
     elif len(classes) <= N_LISTED:
         finding.set(classes={value.text: value.text for value in classes})
-
-
-def _short(value: Value) -> str:
-    return quote_all([value])
 
 
 def _classes(
