@@ -399,7 +399,7 @@ def test_few_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
         ("a,y\n" + "1,\n" * 30, "--target must have a value in some rows; got none in 'y'"),
         (
             "a,y\n" + "1,u\n" * 5 + "1,u,extra\n1\n",
-            r"each line must have as many values .* in line 7, .* in line 8",
+            r"each line must have as many values .* in line 7, .* in line 8\n.*ragged=drop",
         ),
         ("a,yy\n1,u\n", r"--target must be a column of .*t.csv; got 'y' \(did you mean 'yy'\?\)"),
         ("a,b\n1,u\n", "got 'y'; the columns are 'a', 'b'$"),

@@ -90,7 +90,10 @@ class ColumnStore:
         if file.file_format.ragged == "reject":
             problems = Problems()
             problems.add_line_errors(file)
-            problems.raise_error()
+            try:
+                problems.raise_error()
+            except ValueError as error:
+                raise ValueError(f"{error}\nCorrect them, or leave them out: --file ragged=drop") from error
         return first_row
 
     def _texts(self, name: str, values: pa.Array) -> pa.Array:
