@@ -66,6 +66,7 @@ def every(n: int, value: Any, others: Sequence[Any]) -> list[Any]:
         ("first name,b\nx y,2\nx y,2\n", {"delimiter": ","}),
         ("a,b\n'x, y',2\n'z',2\n", {"delimiter": ",", "quote": "'"}),
         ('a,b\n"x, y",2\n"z",2\n', {"delimiter": ",", "quote": '"'}),
+        ("'a|b\n1|'q'\n" + "2|x\n" * 9, {"delimiter": "|", "quote": '"'}),
         ('a,b\n5" pipe,2\n6" pipe,2\n', {"delimiter": ",", "quote": '"'}),
         # Lines of another form do not make it a table of one column.
         ("a,b\n1,2\n1,2\n1,2,3\n1\n1,2\n", {"delimiter": ","}),

@@ -170,6 +170,9 @@ def _fit(sample: str, delimiter: str, quote: str) -> _Dialect | None:
         rows = [row for row in records(io.StringIO(sample, newline=""), file_format) if row]
     except csv.Error:
         return None
+    # An apostrophe that is no quote would make one value of many lines.
+    if quote == "'" and 2 * len(rows) < sample.count("\n"):
+        return None
     # The last one of a sample is not complete.
     body = rows[1:-1] if len(sample) == SAMPLE_CHARACTERS and len(rows) > 2 else rows[1:]
     (n_values, count), *_ = Counter(map(len, body or rows)).most_common(1)

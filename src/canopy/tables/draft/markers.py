@@ -9,20 +9,10 @@ from canopy.tables.draft.store import ColumnStore, Value
 MARKERS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "(null)", "\\N", "?")
 
 # Texts that mean it where all others are numbers or dates.
-WORDS = (
-    "none",
-    "missing",
-    "unknown",
-    "unk",
-    "undefined",
-    "nil",
-    "not available",
-    "n.a.",
-    "na",
-    "n/d",
-    "nd",
-    "x",
-)
+WORDS = {
+    *("none", "missing", "unknown", "unk", "undefined", "nil", "not available"),
+    *("n.a.", "na", "n/d", "nd", "x"),
+}
 
 # An otherwise numeric column may have so many texts that are none of those, in few rows.
 N_STRANGE = 3
