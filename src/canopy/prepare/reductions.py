@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 # Rows that quantiles are taken from; all of them where there are no more.
-SAMPLE_ROWS = 200_000
+SAMPLE_ROWS = 500_000
 
 
 @dataclass

@@ -230,6 +230,8 @@ def open_duckdb(*, on_disk: bool = False) -> Iterator[duckdb.DuckDBPyConnection]
         }
         database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
         with duckdb.connect(database, config=settings) as connection:
+            # It would be printed among the lines of a command.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
 
 
