@@ -1,5 +1,6 @@
 """Write texts so that YAML, OmegaConf, Hydra's command line and the shell read them as they stand."""
 
+import json
 import os
 import re
 import shlex
@@ -45,6 +46,23 @@ def yaml_text(text: str) -> str:
     """
     written: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
     return written.rstrip("\n")
+
+
+def yaml_flow(value: Any) -> str:
+    r"""Write a value in YAML on one line, each text that is not one plain word in quotes.
+
+    Examples:
+        >>> print(yaml_flow({"kind": "categorical", "yes": ["", "a: b"], "min_count": 5}))
+        {kind: categorical, "yes": ["", "a: b"], min_count: 5}
+    """
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{yaml_flow(key)}: {yaml_flow(item)}' for key, item in value.items())}}}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(yaml_flow, value))}]"
+    if isinstance(value, str):
+        is_plain = re.fullmatch("[a-z]{2}[a-z_]*", value) and yaml.safe_load(value) == value
+        return value if is_plain else yaml_text(value)
+    return json.dumps(value)
 
 
 def escape(text: str) -> str:

@@ -58,6 +58,8 @@ def test_the_row_has_what_a_person_compares_runs_by(train_config: DictConfig) ->
         "model.net.activation": "SiLU",
         "model.net.dropout": 0,
         "model.net.embedding": "null",
+        "model.net.max_one_hot": 100,
+        "model.net.d_category": "null",
         "model.optimizer": "MuonAdamW",
         "model.optimizer.lr": 0.015,
         "model.optimizer.momentum": 0.9,

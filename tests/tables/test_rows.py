@@ -102,6 +102,16 @@ def test_null_markers_are_those_of_the_file_or_of_the_column(tmp_path: Path) -> 
     assert rows == [{"country": "NA", "kind": None, "y": "u"}]
 
 
+def test_null_markers_are_those_of_typed_numbers_too(tmp_path: Path) -> None:
+    columns = {"a": [1.0, -999.0, float("inf")], "code": [1, -999, 2], "y": ["u", "v", "u"]}
+    pq.write_table(pa.table(columns), tmp_path / "t.parquet")
+    markers = ["", "-999", "inf"]
+    number = {**NUMBER, "null_values": markers, "missing": "median"}
+    category = {**CATEGORY, "null_values": markers, "missing": "category"}
+    (batch,) = read_table(tmp_path / "t.parquet", schema({"a": number, "code": category}, format="parquet"))
+    assert batch.to_pydict() == {"a": [1.0, None, None], "code": ["1", None, "2"], "y": ["u", "v", "u"]}
+
+
 def test_dates_are_read_in_their_format(tmp_path: Path) -> None:
     formats = {"iso": "iso", "zoned": "iso", "day_first": "%d/%m/%Y", "epoch": "epoch"}
     declared = schema({name: {"kind": "datetime", "format": form} for name, form in formats.items()})
@@ -113,6 +123,12 @@ def test_dates_are_read_in_their_format(tmp_path: Path) -> None:
 def test_listed_integers_may_be_written_as_floats(tmp_path: Path) -> None:
     declared = schema({"p": {**CATEGORY, "categories": {1: "First", 2: "Second"}, "unseen": "reject"}})
     assert [row["p"] for row in read(tmp_path / "t.csv", "p,y\n1.0,u\n2,u\n", declared)] == ["1", "2"]
+
+
+def test_a_decimal_comma_is_not_taken_for_a_thousands_mark(tmp_path: Path) -> None:
+    declared = schema({"a": NUMBER}, delimiter=";", thousands=",")
+    with pytest.raises(ValueError, match="'a' must be a number; got '0,123' in line 3"):
+        read(tmp_path / "t.csv", "a;y\n1,123;u\n0,123;u\n", declared)
 
 
 def test_one_hot_columns_become_the_name_of_the_one_that_is_set(tmp_path: Path) -> None:

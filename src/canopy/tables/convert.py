@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -40,15 +41,14 @@ def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Ar
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
+    texts = values.cast(pa.string())
     if pa.types.is_floating(kind):
-        texts = pc.replace_substring_regex(values.cast(pa.string()), r"\.0$", "")
-        return pc.if_else(pc.is_nan(values).fill_null(True), None, texts)  # noqa: FBT003
-    if not _is_string(kind):
-        return values.cast(pa.string())
+        texts = pc.replace_substring_regex(texts, r"\.0$", "")
+        texts = pc.if_else(pc.is_nan(values).fill_null(True), None, texts)  # noqa: FBT003
     if file_format.trim:
-        values = pc.utf8_trim_whitespace(values)
-    markers = file_format.null_values if column.null_values is None else column.null_values
-    return pc.if_else(pc.is_in(values, pa.array(markers, values.type)), None, values).cast(pa.string())
+        texts = pc.utf8_trim_whitespace(texts)
+    markers = pa.array(_null_values(column, file_format), pa.string())
+    return pc.if_else(pc.is_in(texts, markers), None, texts)
 
 
 def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Converted:
@@ -67,7 +67,11 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
         numbers = pc.cast(
             values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
         )
-        return Converted(pc.if_else(pc.is_nan(numbers), None, numbers), np.zeros(len(values), bool))
+        is_missing = pc.is_nan(numbers)
+        for marker in _null_values(column, file_format):
+            with suppress(ValueError):
+                is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
+        return Converted(pc.if_else(is_missing, None, numbers), np.zeros(len(values), bool))
     texts = to_texts(values, column, file_format)
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
     if plain:
@@ -91,12 +95,12 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
 
 
 def _number_pattern(file_format: FileFormat) -> str:
-    """A number in this format; marks between thousands only in groups of three digits."""
+    """A number in this format; marks between thousands only before three digits, and not after a first 0."""
     decimal = re.escape(file_format.decimal)
     digits = r"\d+"
     if file_format.thousands:
         marks = "".join(re.escape(mark) for mark in file_format.thousands)
-        digits = rf"(\d{{1,3}}([{marks}]\d{{3}})+|\d+)"
+        digits = rf"([1-9]\d{{0,2}}([{marks}]\d{{3}})+|\d+)"
     return rf"^[+-]?(({digits}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
 
 
@@ -135,6 +139,10 @@ def as_written(values: pa.Array, rows: Sequence[int]) -> list[str]:
 
 def _shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
+def _null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:
+    return file_format.null_values if column.null_values is None else column.null_values
 
 
 def _is_string(kind: Any) -> bool:

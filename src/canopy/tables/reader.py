@@ -105,7 +105,7 @@ class TableFile:
             for batch in self._parquet().iter_batches(n_rows, columns=[*columns]):
                 yield batch.select([*columns])
             return
-        with _connection() as connection, self._utf8() as path, self._errors():
+        with open_duckdb() as connection, self._utf8() as path, self._errors():
             relation = self._relation(connection, path, columns)
             for batch in relation.to_arrow_reader(n_rows):
                 if batch.num_rows:
@@ -220,14 +220,18 @@ _CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, d
 
 
 @contextmanager
-def _connection() -> Iterator[duckdb.DuckDBPyConnection]:
+def open_duckdb(*, on_disk: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+    """Open an empty database with bounded memory, in a temporary folder if it is to hold a table."""
     with tempfile.TemporaryDirectory(prefix="canopy-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
             "temp_directory": folder,
             "threads": usable_cores(),
         }
-        with duckdb.connect(config=settings) as connection:
+        database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
+        with duckdb.connect(database, config=settings) as connection:
+            # It would be printed among the lines of a command.
+            connection.execute("SET enable_progress_bar = false")
             yield connection
 
 

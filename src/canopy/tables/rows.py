@@ -47,6 +47,16 @@ class Problems:
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     shown: list[Problem] = field(default_factory=list)
 
+    def add_line_errors(self, file: TableFile) -> None:
+        """Add the lines of a file that do not have the form of the table."""
+        for error in file.line_errors:
+            n_before = self.counts.get(("", error.requirement), 0)
+            self.counts["", error.requirement] = n_before + 1
+            if n_before < N_SHOWN:
+                self.shown.append(
+                    Problem(str(file.path), error.line, "", error.requirement, repr(error.text[:60]))
+                )
+
     def raise_error(self) -> None:
         """Refuse the table if anything is wrong with it.
 
@@ -155,13 +165,7 @@ class TableReader:
         if self.schema.file.ragged == "drop" and file.line_errors:
             log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
             return
-        for error in file.line_errors:
-            n_before = problems.counts.get(("", error.requirement), 0)
-            problems.counts["", error.requirement] = n_before + 1
-            if n_before < N_SHOWN:
-                problems.shown.append(
-                    Problem(str(file.path), error.line, "", error.requirement, repr(error.text[:60]))
-                )
+        problems.add_line_errors(file)
 
 
 def read_table(

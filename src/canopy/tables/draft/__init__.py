@@ -1,0 +1,1 @@
+"""Draft the schema of a table from its file."""

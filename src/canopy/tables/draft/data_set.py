@@ -1,0 +1,115 @@
+"""Make the folder of a data set: its params.yaml, and a copy of its file."""
+
+import math
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+
+from canopy.files import atomic_folder, sha256
+from canopy.quoting import yaml_flow, yaml_text
+from canopy.schema.columns import Numeric
+from canopy.schema.file_format import COMPRESSIONS
+from canopy.tables.draft.draft import Draft
+
+DATA_SETS = Path("datasets")
+
+
+def batch_size(n_rows: int) -> int:
+    """Choose the power of two that makes some 25 to 50 steps of an epoch, from 16 to 1,024.
+
+    Examples:
+        >>> [batch_size(n_rows) for n_rows in (150, 1309, 581_012)]
+        [16, 32, 1024]
+    """
+    return max(16, min(1024, 1 << int(math.log2(max(1, n_rows / 40)))))
+
+
+def default_name(pattern: str | Path) -> str:
+    """Name a data set as its file, or as the folder of its files.
+
+    Examples:
+        >>> default_name("a/wine.csv.gz"), default_name("a/b"), default_name("a/b/*.csv")
+        ('wine', 'b', 'b')
+    """
+    path = Path(pattern)
+    return (path.parent if set(path.name) & set("*?[") else path).name.split(".")[0]
+
+
+def check_name(name: str) -> Path:
+    """Give the folder of a new data set.
+
+    Raises:
+        FileExistsError: If there is a data set of that name.
+        ValueError: If the name cannot be one of a folder.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(
+            f"The name of a data set must be letters, digits, - and _; got {name!r}: give --name"
+        )
+    folder = DATA_SETS / name
+    if folder.exists():
+        raise FileExistsError(f"{folder} must be new; it exists: give another --name")
+    return folder
+
+
+def write_data_set(draft: Draft, folder: Path) -> None:
+    """Write the folder of a data set.
+
+    Args:
+        draft: What the table is.
+        folder: Where the data set is to be.
+
+    Raises:
+        ValueError: If two files have one name.
+    """
+    name = folder.name
+    with atomic_folder(folder) as new:
+        copies = _copy_files(draft.files, new / "data/raw", name)
+        text = render(
+            draft,
+            name=name,
+            raw=f"data/raw/{name}" if len(copies) > 1 else f"data/raw/{copies[0].name}",
+            sha256=yaml_flow({path.name: sha256(path) for path in copies})
+            if len(copies) > 1
+            else sha256(copies[0]),
+        )
+        (new / "params.yaml").write_text(text, encoding="utf-8")
+
+
+def _copy_files(files: Sequence[Path], raw: Path, name: str) -> list[Path]:
+    if len(files) == 1:
+        suffixes = files[0].suffixes[-2:] if files[0].suffix in COMPRESSIONS else [files[0].suffix]
+        names, folder = [name + "".join(suffixes)], raw
+    else:
+        names, folder = [path.name for path in files], raw / name
+    if len({*names}) < len(names):
+        raise ValueError(f"The files of a table must have different names; got {', '.join(names[:10])}")
+    folder.mkdir(parents=True)
+    return [Path(shutil.copy(path, folder / name)) for path, name in zip(files, names, strict=True)]
+
+
+def render(draft: Draft, *, name: str, raw: str, sha256: str) -> str:
+    """Write `params.yaml`."""
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("canopy.tables.draft", "."),
+        autoescape=False,  # noqa: S701 - YAML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"text": yaml_text, "flow": yaml_flow}
+    remarks = {finding.name: finding.remark for finding in [draft.target, *draft.columns]}
+    return environment.get_template("params.yaml.jinja").render(
+        name=name,
+        raw=raw,
+        sha256=sha256,
+        source=draft.files[0].name,
+        table=draft.table,
+        remarks=remarks,
+        has_numbers=any(isinstance(finding.column, Numeric) for finding in draft.columns),
+        batch_size=batch_size(draft.n_rows),
+    )
