@@ -1,0 +1,51 @@
+"""Draft the params.yaml of a table from its file, in a new folder of datasets/.
+
+python src/init_dataset.py wine.csv --target quality                      draft datasets/wine/
+python src/init_dataset.py "parts/*.csv" --target quality --name wine     several files, one table
+python src/init_dataset.py wine.csv --target quality --file ragged=drop   set a key of table.file
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
+from canopy.tables.draft.dialect import parse_options
+from canopy.tables.draft.draft import draft_table
+from canopy.tables.draft.printout import describe
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("table", help="CSV, Parquet or JSON lines file, a folder of them or a pattern")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="column with the class of each row")
+    parser.add_argument("--name", help="name of the data set (default: that of the file)")
+    parser.add_argument(
+        "--file",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251",
+    )
+    arguments = parser.parse_args()
+    try:
+        if not DATA_SETS.is_dir():
+            raise FileNotFoundError(
+                f"Commands must run in the project's folder, which has {DATA_SETS}/; got {Path.cwd()}"
+            )
+        folder = check_name(arguments.name or default_name(arguments.table))
+        file_options = parse_options(arguments.file)
+        draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
+        write_data_set(draft, folder)
+    except (OSError, ValueError) as error:
+        sys.exit(f"Error: {error}")
+    sys.stdout.write(
+        f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those with "
+        f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
