@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,68 +10,49 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
-from canopy.bundle.manifest import INPUT, OUTPUT
-from canopy.prepare.normalization import Scaling
-from canopy.table.spec import TableSpec
+from canopy.bundle.manifest import INPUTS, OUTPUT
+from canopy.bundle.preprocessing import Preprocessing
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.tensors import telling_why
 
 OPSET = 20
 
 
 class RawClassifier(nn.Module):
-    """A trained net behind the preparation of its data.
+    """A trained net behind the preprocessor of its data.
 
     Args:
-        model: From numeric features (B, N) and codes (B, C) to logits (B, K).
-        table: The raw table.
-        kept: The table that the net was trained on, without the dropped columns.
-        scalings: Scaling of each of its numeric columns.
+        model: From numeric features (B, N) and codes (B, C + M) to logits (B, K).
+        preprocessor: What was learnt from the training rows.
         temperature: What the logits are divided by.
 
     Shape:
-        - rows: (B, F), double: the table's inputs, a missing one as NaN. Raw rows hold whole numbers that
-          single precision would round, once they are scaled, by more than a bundle may differ from its run
+        - numeric: (B, I), double: raw inputs, NaN where a value is missing. Single precision would round
+          integers by more than a bundle may differ from its run
+        - categorical: (B, C), int64 codes
         - output: (B, K), probabilities
     """
 
-    def __init__(
-        self,
-        model: nn.Module,
-        *,
-        table: TableSpec,
-        kept: TableSpec,
-        scalings: Mapping[str, Scaling],
-        temperature: float,
-    ) -> None:
+    def __init__(self, model: nn.Module, preprocessor: Preprocessor, *, temperature: float) -> None:
         super().__init__()
-        features = table.features
-        places = [features.index(group.source) for group in table.groups if group.source is not None]
-        self.gaps = Gaps(places) if places else None
-        self.scaled = ScaledColumns(
-            [scalings[column.name] for column in kept.numeric],
-            [features.index(column.name) for column in kept.numeric],
-        )
-        self.groups = nn.ModuleList(GroupCode(group, features) for group in kept.groups)
+        self.preprocessing = Preprocessing(preprocessor)
         self.model = model
         self.register_buffer("temperature", torch.tensor(temperature))
 
-    def forward(self, rows: Tensor) -> Tensor:
-        if self.gaps is not None:
-            rows = self.gaps(rows)
-        codes = [group(rows) for group in self.groups]
-        categorical = torch.stack(codes, dim=1) if codes else rows.new_zeros(rows.shape[0], 0).long()
-        logits = self.model(self.scaled(rows), categorical)
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        logits = self.model(*self.preprocessing(numeric, categorical))
         probabilities: Tensor = (logits / self.temperature).softmax(dim=1)
         return probabilities
 
 
-def trace(graph: RawClassifier, *, n_inputs: int) -> ExportedProgram:
+def trace(graph: RawClassifier, preprocessor: Preprocessor) -> ExportedProgram:
     """Trace a graph for any number of rows."""
     # Two rows: of one alone, the trace would hold for one alone.
-    example = torch.zeros(2, n_inputs, dtype=torch.float64)
+    numeric = torch.zeros(2, len(preprocessor.scalings), dtype=torch.float64)
+    categorical = torch.zeros(2, len(preprocessor.categorical), dtype=torch.int64)
+    n_rows = {0: Dim("n_rows")}
     with torch.no_grad():
-        return torch.export.export(graph.eval(), (example,), dynamic_shapes=({0: Dim("n_rows")},))
+        return torch.export.export(graph.eval(), (numeric, categorical), dynamic_shapes=(n_rows, n_rows))
 
 
 def save_pt2(program: ExportedProgram, path: Path) -> None:
@@ -106,7 +87,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
         onnx = torch.onnx.export(
             program,
             dynamo=True,
-            input_names=[INPUT],
+            input_names=[*INPUTS],
             output_names=[OUTPUT],
             opset_version=OPSET,
             verbose=False,

@@ -3,52 +3,51 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+from pydantic import ValidationError
 
 from canopy.bundle.statistics import TrainingStatistics
 from canopy.files import read_json, sha256, write_json
 from canopy.places import require_file
-from canopy.table.columns import NumericColumn, OneHotGroup
-from canopy.table.spec import MISSING_VALUES, TableSpec, typed_classes
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.schema import TableSchema
+from canopy.schema.columns import Model
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST_FILE = "model.json"
 ONNX_FILE = "model.onnx"
 PT2_FILE = "model.pt2"
 FILES = (ONNX_FILE, PT2_FILE)
-# Names of the graph's input and output.
-INPUT, OUTPUT = "rows", "probabilities"
+# Names of the graph's inputs and output.
+INPUTS, OUTPUT = ("numeric", "categorical"), "probabilities"
 
 WAY_OUT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """All that is told of a model.
+class Manifest(Model):
+    """What a model is.
 
     Attributes:
-        title: What the table is, for people.
-        about: The same in a paragraph.
-        table: The raw table: the graph's input has its features as columns, in their order; each range has
-            two ends.
-        unused: Features that the model does not look at; they must be given all the same.
+        table: The raw table: columns with kinds, units and ranges.
+        classes: Value in the raw table and name of each class, in the order of the graph's output.
+        preprocessor: What was learnt from the training rows. The graph's input `numeric` has its inputs
+            (`Preprocessor.scalings`) as columns, `categorical` the codes of its categorical columns.
         training: How the training rows were distributed.
         temperature: What the graph divides the net's logits by.
-        metrics: Scores of the run on each split, as `metrics.json` tells them.
-        parity: How far the bundle's probabilities were from the run's, at most, and on how many rows.
+        metrics: Scores of the run on each split, as in `metrics.json`.
+        parity: Largest difference between the bundle's probabilities and the run's, and on how many rows.
         run: Name, start, seed, git commit, parameters and training time of the run.
         data: SHA-256 of each file of the data that it was trained on.
-        versions: What wrote the bundle.
-        files: SHA-256 of each file of the bundle but this one.
+        versions: Versions of the packages that wrote the bundle.
+        files: SHA-256 of each other file of the bundle.
         compression: How the model was made smaller than its run's, and what that cost; None if it was not.
     """
 
-    title: str
-    about: str
-    table: TableSpec
-    unused: tuple[str, ...]
+    table: TableSchema
+    classes: dict[str, str]
+    preprocessor: Preprocessor
     training: TrainingStatistics
     temperature: float
     metrics: dict[str, Any]
@@ -61,7 +60,7 @@ class Manifest:
 
     def save(self, folder: str | Path) -> None:
         """Write the manifest as JSON, with a hash of its own content."""
-        content = {"format": FORMAT, **asdict(self)}
+        content = {"format": FORMAT, **self.model_dump(mode="json")}
         write_json(Path(folder) / MANIFEST_FILE, {**content, "sha256": _hash(content)})
 
     @classmethod
@@ -70,41 +69,22 @@ class Manifest:
 
         Raises:
             FileNotFoundError: If there is no such file.
-            ValueError: If it is no manifest of this format, or has been changed since.
+            ValueError: If it is not a manifest of this format, or has been changed since.
         """
         path = Path(folder) / MANIFEST_FILE
         content = read_json(path, way_out=WAY_OUT)
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT}; found {found!r}: {WAY_OUT}")
+            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {WAY_OUT}")
         expected = content.pop("sha256", None)
         if _hash(content) != expected:
-            raise ValueError(
-                f"{path} must have the content that its own SHA-256 is of; found another: it is damaged or "
-                f"was changed, {WAY_OUT}"
-            )
+            raise ValueError(f"{path} must be as it was written; got other content: {WAY_OUT}")
+        del content["format"]
         try:
-            return cls._from_json(content)
-        except (AttributeError, KeyError, TypeError) as error:
-            raise ValueError(
-                f"{path} must describe a model, in the format {FORMAT}; found no {error} in it: {WAY_OUT}"
-            ) from error
-
-    @classmethod
-    def _from_json(cls, content: dict[str, Any]) -> "Manifest":
-        fields = {name: value for name, value in content.items() if name != "format"}
-        table = fields["table"]
-        fields["table"] = TableSpec(
-            target=table["target"],
-            classes=typed_classes(table["classes"]),
-            numeric=tuple(NumericColumn(**column) for column in table["numeric"]),
-            groups=tuple(OneHotGroup(**group) for group in table["groups"]),
-            ignored=tuple(table.get("ignored", ())),
-            missing_values=tuple(table.get("missing_values", MISSING_VALUES)),
-        )
-        fields["unused"] = tuple(fields["unused"])
-        fields["training"] = TrainingStatistics(**fields["training"])
-        return cls(**fields)
+            return cls.model_validate(content)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]
+            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {WAY_OUT}") from error
 
     @property
     def present(self) -> list[str]:

@@ -7,8 +7,9 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from canopy.bundle.manifest import INPUT, MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
+from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
 from canopy.cores import usable_cores
+from canopy.prepare.preprocessor import Inputs
 
 # What ONNX Runtime says of a file that is no graph, or one that reads files elsewhere.
 REFUSALS = (
@@ -41,26 +42,28 @@ class Scorer:
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
         self.manifest.check_files(folder, self.manifest.present)
-        path, n_inputs = Path(folder) / ONNX_FILE, len(self.manifest.table.inputs)
+        path = Path(folder) / ONNX_FILE
         self._session = open_session(path, n_threads=n_threads)
-        (graph_input,) = self._session.get_inputs()
-        if graph_input.name != INPUT or graph_input.shape[1] != n_inputs:
-            raise ValueError(
-                f"{path} must take the {n_inputs} inputs of {MANIFEST_FILE}; "
-                f"found {graph_input.shape[1]}: {WAY_OUT}"
-            )
+        preprocessor = self.manifest.preprocessor
+        widths = {"numeric": len(preprocessor.scalings), "categorical": len(preprocessor.categorical)}
+        for found in self._session.get_inputs():
+            if found.name not in widths or found.shape[1] != widths[found.name]:
+                raise ValueError(
+                    f"{path} must have the inputs {widths} of {MANIFEST_FILE}; got {found.name} with "
+                    f"{found.shape[1]}: {WAY_OUT}"
+                )
 
-    def predict(self, rows: NDArray[np.float64]) -> NDArray[np.float32]:
+    def predict(self, rows: Inputs) -> NDArray[np.float32]:
         """Give the probability of each class for some rows.
 
         Args:
-            rows: Raw rows, shape (B, F), the inputs in the order of `manifest.table.inputs`.
+            rows: What `Preprocessor.inputs` makes of checked rows, B of them.
 
         Returns:
             Probabilities, shape (B, K).
         """
-        if not len(rows):
-            return np.empty((0, len(self.manifest.table.classes)), np.float32)
+        if not len(rows.numeric):
+            return np.empty((0, len(self.manifest.classes)), np.float32)
         return run_batches(self._session, rows)
 
 
@@ -87,10 +90,13 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
         ) from error
 
 
-def run_batches(session: onnxruntime.InferenceSession, rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Give the probabilities of one row or more, shape (B, K), for raw rows of shape (B, F)."""
+def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:
+    """Give the probabilities of one row or more, shape (B, K)."""
+    # An input without columns is not in the graph.
+    names = [found.name for found in session.get_inputs()]
+    arrays = {name: getattr(rows, name) for name in names}
     parts = [
-        session.run([OUTPUT], {INPUT: rows[start : start + BATCH_SIZE]})[0]
-        for start in range(0, len(rows), BATCH_SIZE)
+        session.run([OUTPUT], {name: values[start : start + BATCH_SIZE] for name, values in arrays.items()})[0]
+        for start in range(0, len(rows.numeric), BATCH_SIZE)
     ]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

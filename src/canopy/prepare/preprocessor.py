@@ -95,6 +95,18 @@ class Encoded(NamedTuple):
     categorical: NDArray[np.int64]
 
 
+class Inputs(NamedTuple):
+    """What the graph of a bundle reads.
+
+    Attributes:
+        numeric: Numeric inputs in their units, NaN where a value is missing, shape (B, I).
+        categorical: Codes of the categorical columns, shape (B, C).
+    """
+
+    numeric: Floats
+    categorical: NDArray[np.int64]
+
+
 class Preprocessor(Model):
     """What was learnt from the training rows.
 
@@ -137,13 +149,22 @@ class Preprocessor(Model):
         indicators = {f"{name}_missing": ("no", "yes") for name in self.indicators}
         return {name: vocabulary.names for name, vocabulary in self.categorical.items()} | indicators
 
-    def inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
-        """Give each numeric input in its unit, NaN where it is missing: what the graph of a bundle reads."""
+    def numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
+        """Give each numeric input in its unit, NaN where it is missing."""
         found = {name: as_floats(rows[name]) for name in self.numeric}
         for name, parts in self.datetime.items():
             values = datetime_parts(rows[name])
             found |= {f"{name}.{part}": values[part] for part in parts}
         return found
+
+    def inputs(self, rows: pa.RecordBatch) -> Inputs:
+        """Give what the graph of a bundle reads of checked rows."""
+        numeric = [*self.numeric_inputs(rows).values()]
+        codes = [vocabulary.encode(rows[name])[0] for name, vocabulary in self.categorical.items()]
+        return Inputs(
+            np.column_stack(numeric) if numeric else np.empty((rows.num_rows, 0)),
+            np.column_stack(codes) if codes else np.empty((rows.num_rows, 0), np.int64),
+        )
 
     def scale(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Scale the numeric features; categories stay text.
@@ -155,7 +176,7 @@ class Preprocessor(Model):
             Numeric features in single precision, categories as text, missing-value indicators as 0 and 1;
             then the other columns of `rows`.
         """
-        inputs = self.inputs(rows)
+        inputs = self.numeric_inputs(rows)
         columns: dict[str, pa.Array] = {}
         for name, scaling in self.scalings.items():
             scaled = scaling.apply(inputs[name])
