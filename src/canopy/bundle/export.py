@@ -1,7 +1,7 @@
 """Freeze a run: write its bundle, and prove that the bundle says what the run says."""
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv
 import torch
 from omegaconf import DictConfig
 
@@ -18,20 +17,24 @@ from canopy.bundle.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
 from canopy.bundle.parity import check_same_rows, check_same_scores, compare, predict_pt2
 from canopy.bundle.scorer import Scorer
-from canopy.bundle.statistics import bounded, measure
-from canopy.data.dataset import load_rows
-from canopy.data.encoding import Encoded
-from canopy.data.schema import NORMALIZATION_FILE
+from canopy.bundle.statistics import measure
+from canopy.data.dataset import Batch, load_rows
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
-from canopy.evaluation.predict import as_matrix, check_run
 from canopy.files import atomic_folder, read_json, sha256
-from canopy.places import check_place, readable, require_file
-from canopy.prepare.normalization import load_normalization
+from canopy.places import check_place, readable
+from canopy.prepare.interim import (
+    SPLIT_COLUMN,
+    SPLITS,
+    class_values,
+    interim_path,
+    read_column,
+    table_schema,
+    zip_rows,
+)
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Encoded, Inputs, Preprocessor
 from canopy.quoting import write_command
-from canopy.table.kept import kept_table
-from canopy.table.raw import read_raw_table
-from canopy.table.spec import SPLIT_COLUMN, SPLITS, TableSpec
+from canopy.tables.rows import read_table
 from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
@@ -40,18 +43,16 @@ BATCH_SIZE = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
-class RawSplits:
-    """The raw rows that a run was trained and is tested on.
+class RawSplit:
+    """The raw rows of a split.
 
     Attributes:
-        train: Training rows, before any class was cut.
-        val: Validation rows.
-        test: Test rows.
+        inputs: What the graph reads of them.
+        rows: What they are transformed to, as arrays.
     """
 
-    train: pa.Table
-    val: pa.Table
-    test: pa.Table
+    inputs: Inputs
+    rows: Batch
 
 
 def export(run: RunFolder, cfg: DictConfig) -> Manifest:
@@ -66,66 +67,54 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
 
     Raises:
         FileNotFoundError: If the run has not been evaluated, or its data is not there.
-        ValueError: If the data or the scores are not the run's, or the bundle does not say the same.
+        ValueError: If the data or the scores are not the run's, or the bundle's predictions differ.
     """
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     metrics = read_metrics(Path(cfg.metrics), run)
     temperature = float(metrics["val"]["calibrated"]["temperature"])
     config = run.located_config
-    pipeline = config.pipeline
-    raw, kept = TableSpec.from_config(pipeline.table), kept_table(pipeline)
-    scalings = load_normalization(run.path / NORMALIZATION_FILE)
-    check_run(run, kept, run.schema, scalings)
+    preprocessor = Preprocessor.load(run.path / PREPROCESSOR_FILE)
     data_folder = Path(config.data.folder)
     check_same_data(run, data_folder, splits=("val", "test"))
-    tested = load_rows(data_folder, "test", run.schema).rows
-    rows = read_raw(pipeline, raw)
-    check_same_rows(rows.test, tested, kept, scalings, split="test")
-    # What is left are the training rows.
-    check_same_rows(rows.val, load_rows(data_folder, "val", run.schema).rows, kept, scalings, split="val")
+    raw = read_raw(config.pipeline, preprocessor)
+    for split in ("val", "test"):
+        # What is left are the training rows.
+        check_same_rows(raw[split].rows, load_rows(data_folder, split, run.schema).rows, split=split)
+    tested = raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    expected = np.exp(
-        apply_temperature(
-            predictor.predict(Encoded(tested.numeric.numpy(), tested.categorical.numpy())).astype(float),
-            temperature,
-        )
-    )
-    check_same_scores(expected, tested.labels.numpy(), metrics, path=Path(cfg.metrics))
-    training = measure(rows.train, raw)
-    graph = RawClassifier(predictor.model, table=raw, kept=kept, scalings=scalings, temperature=temperature)
+    predicted = predictor.predict(Encoded(tested.rows.numeric, tested.rows.categorical)).astype(float)
+    expected = np.exp(apply_temperature(predicted, temperature))
+    check_same_scores(expected, tested.rows.labels, metrics, path=Path(cfg.metrics))
+    schema = table_schema(config.pipeline)
+    classes = class_values(preprocessor.classes, schema)
+    graph = RawClassifier(predictor.model, preprocessor, temperature=temperature)
     with atomic_folder(cfg.output) as folder:
-        program = trace(graph, n_inputs=len(raw.inputs))
+        program = trace(graph, preprocessor)
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
         manifest = Manifest(
-            title=pipeline.table.title,
-            about=pipeline.table.about,
-            table=bounded(raw, training.numeric),
-            unused=tuple(name for name in raw.inputs if name not in kept.features),
-            training=training,
+            table=schema,
+            classes=classes,
+            preprocessor=preprocessor,
+            training=measure(
+                raw["train"].inputs, raw["train"].rows.labels, preprocessor=preprocessor, classes=classes
+            ),
             temperature=temperature,
             metrics=metrics,
             parity={},
             run=describe_run(run, predictor.model),
             data=run.schema.sha256,
-            versions={
-                "canopy": __version__,
-                "torch": version("torch"),
-                "onnx_opset": OPSET,
-            },
+            versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(folder / name) for name in FILES},
         )
         manifest.save(folder)
-        matrix = as_matrix(rows.test, raw)
-        differences = {
-            ONNX_FILE: compare(expected, Scorer(folder).predict(matrix), name=ONNX_FILE),
-            PT2_FILE: compare(
-                expected, predict_pt2(folder / PT2_FILE, matrix, batch_size=BATCH_SIZE), name=PT2_FILE
-            ),
+        found = {
+            ONNX_FILE: Scorer(folder).predict(tested.inputs),
+            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs, batch_size=BATCH_SIZE),
         }
-        manifest = replace(
-            manifest, parity={"n_rows": len(matrix), "max_difference": max(differences.values())}
-        )
+        differences = [compare(expected, values, name=name) for name, values in found.items()]
+        parity = {"n_rows": len(expected), "max_difference": max(differences)}
+        manifest = manifest.model_copy(update={"parity": parity})
         manifest.save(folder)
     return manifest
 
@@ -149,24 +138,30 @@ def read_metrics(path: Path, run: RunFolder) -> dict[str, Any]:
     return metrics
 
 
-def read_raw(pipeline: DictConfig, spec: TableSpec) -> RawSplits:
+def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawSplit]:
     """Read the raw table and the split of each of its rows.
 
     Raises:
         FileNotFoundError: If one of the two files is not there.
         ValueError: If they do not have the same rows.
     """
-    table = read_raw_table(pipeline.paths.raw, spec)
-    path = Path(pipeline.paths.interim) / "split.csv"
-    require_file(path, hint='run "make repro" first')
-    options = pa.csv.ConvertOptions(include_columns=[SPLIT_COLUMN])
-    splits = pa.csv.read_csv(path, convert_options=options)[SPLIT_COLUMN]
-    if len(splits) != table.num_rows:
-        raise ValueError(
-            f"{path} must have the {table.num_rows:,} rows of {pipeline.paths.raw}; found {len(splits):,}: "
-            'run "make repro"'
+    schema, target = table_schema(pipeline), pipeline.table.target.column
+    classes = pa.array([*preprocessor.classes])
+    splits = read_column(interim_path(pipeline, "split"), SPLIT_COLUMN)
+    parts: dict[str, list[tuple[Inputs, Batch]]] = {split: [] for split in SPLITS}
+    labelled = (batch.filter(batch[target].is_valid()) for batch in read_table(pipeline.paths.raw, schema))
+    for batch in zip_rows(labelled, splits, SPLIT_COLUMN):
+        for split, found in parts.items():
+            rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
+            labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)
+            found.append((preprocessor.inputs(rows), Batch(*preprocessor.transform(rows), labels)))
+    return {
+        split: RawSplit(
+            inputs=Inputs(*map(np.concatenate, zip(*(inputs for inputs, _ in found), strict=True))),
+            rows=Batch(*map(np.concatenate, zip(*(rows for _, rows in found), strict=True))),
         )
-    return RawSplits(**{name: table.filter(pc.equal(splits, name)) for name in SPLITS})
+        for split, found in parts.items()
+    }
 
 
 def describe_run(run: RunFolder, model: torch.nn.Module) -> dict[str, Any]:

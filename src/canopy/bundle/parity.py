@@ -5,15 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 
 from canopy.data.dataset import Batch
-from canopy.data.encoding import encode
-from canopy.prepare.normalization import Scaling
-from canopy.table.spec import TableSpec
+from canopy.prepare.preprocessor import Inputs
 
 log = logging.getLogger(__name__)
 
@@ -25,27 +21,24 @@ TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-4
 
 
-def check_same_rows(
-    table: pa.Table, rows: Batch, spec: TableSpec, scalings: dict[str, Scaling], *, split: str
-) -> None:
+def check_same_rows(found: Batch, rows: Batch, *, split: str) -> None:
     """Refuse raw rows of a split that are not the ones in the tensors.
+
+    Args:
+        found: The raw rows, transformed.
+        rows: The tensors.
+        split: Name of the split.
 
     Raises:
         ValueError: If a feature or the class of one differs.
     """
-    same = table.num_rows == len(rows.labels)
-    if same:
-        found = encode(table, spec, scalings=scalings)
-        labels = pc.index_in(table[spec.target], value_set=pa.array([*spec.classes]))
-        same = (
-            np.array_equal(found.numeric, rows.numeric.numpy())
-            and np.array_equal(found.categorical, rows.categorical.numpy())
-            and np.array_equal(labels.to_numpy(), rows.labels.numpy())
-        )
+    same = len(found.labels) == len(rows.labels) and all(
+        np.array_equal(one, other.numpy()) for one, other in zip(found, rows, strict=True)
+    )
     if not same:
         raise ValueError(
-            f"The raw rows of the split {split}, brought to the run's scale, must be those of its tensors; "
-            f"found {table.num_rows:,} rows that differ from the {len(rows.labels):,} there: run "
+            f"The raw rows of the split {split}, transformed, must be those of its tensors; got "
+            f"{len(found.labels):,} rows that differ from the {len(rows.labels):,} there: run "
             '"make repro", or restore the data of the run'
         )
 
@@ -86,12 +79,14 @@ def check_same_scores(
             )
 
 
-def predict_pt2(path: Path, rows: NDArray[np.float64], *, batch_size: int) -> NDArray[np.float32]:
+def predict_pt2(path: Path, rows: Inputs, *, batch_size: int) -> NDArray[np.float32]:
     """Predict rows with the file in torch's format."""
     module = torch.export.load(path).module()
+    numeric, categorical = (torch.from_numpy(array) for array in rows)
     with torch.inference_mode():
         parts = [
-            module(torch.from_numpy(part)) for part in np.array_split(rows, max(1, len(rows) // batch_size))
+            module(numeric[start : start + batch_size], categorical[start : start + batch_size])
+            for start in range(0, len(numeric), batch_size)
         ]
     return torch.cat(parts).numpy()
 

@@ -1,16 +1,13 @@
 """How the training rows were distributed: what new rows are compared with."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from canopy.table.spec import TableSpec
-
-if TYPE_CHECKING:
-    import pyarrow as pa
+from canopy.prepare.preprocessor import Inputs, Preprocessor
+from canopy.schema.columns import Model
 
 # Of the raw values: the usual number of the population stability index.
 N_BINS = 10
@@ -34,40 +31,57 @@ class NumericStatistics(TypedDict):
     shares: list[float]
 
 
-@dataclass(frozen=True, kw_only=True)
-class TrainingStatistics:
+class TrainingStatistics(Model):
     """The training rows, as they stand in the raw table and before any class is cut.
 
     Attributes:
         n_rows: How many.
-        numeric: Each numeric column.
-        groups: Share of the rows that set each column of each one-hot group.
+        numeric: Each numeric input.
+        categories: Share of each category of each categorical column, by name.
         classes: Share of each class, by name.
     """
 
     n_rows: int
     numeric: dict[str, NumericStatistics]
-    groups: dict[str, dict[str, float]]
+    categories: dict[str, dict[str, float]]
     classes: dict[str, float]
 
 
-def measure(table: "pa.Table", spec: TableSpec) -> TrainingStatistics:
+def measure(
+    inputs: Inputs, labels: NDArray[np.int64], *, preprocessor: Preprocessor, classes: Mapping[str, str]
+) -> TrainingStatistics:
     """Measure the training rows.
 
     Args:
-        table: Their raw values, all columns of `spec`.
-        spec: What they are.
+        inputs: What `Preprocessor.inputs` makes of them.
+        labels: Index of each row's class, shape (n_rows,).
+        preprocessor: What was learnt from them.
+        classes: Value and name of each class.
     """
-    labels = table[spec.target].to_numpy()
+    codes = inputs.categorical.T
     return TrainingStatistics(
-        n_rows=table.num_rows,
-        numeric={column.name: measure_numeric(table[column.name].to_numpy()) for column in spec.numeric},
-        groups={
-            group.name: {name: float((table[name].to_numpy() == 1).mean()) for name in group.columns}
-            for group in spec.groups
+        n_rows=len(labels),
+        numeric={
+            name: measure_numeric(values)
+            for name, values in zip(preprocessor.scalings, inputs.numeric.T, strict=True)
         },
-        classes={name: float((labels == value).mean()) for value, name in spec.classes.items()},
+        categories={
+            name: shares(found, vocabulary.names)
+            for (name, vocabulary), found in zip(preprocessor.categorical.items(), codes, strict=True)
+        },
+        classes=shares(labels, [*classes.values()]),
     )
+
+
+def shares(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+    """Give the share of each code, by name.
+
+    Examples:
+        >>> shares(np.array([0, 1, 1, 1]), ["a", "b"])
+        {'a': 0.25, 'b': 0.75}
+    """
+    counts = np.bincount(codes, minlength=len(names))[: len(names)]
+    return dict(zip(names, (counts / max(len(codes), 1)).tolist(), strict=True))
 
 
 def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
@@ -103,23 +117,3 @@ def count_bins(values: NDArray[Any], edges: Sequence[float] | NDArray[Any]) -> N
         np.searchsorted(edges, values[~np.isnan(values)], side="left"), minlength=len(edges) + 1
     )
     return counts
-
-
-def bounded(spec: TableSpec, numeric: Mapping[str, NumericStatistics]) -> TableSpec:
-    """Give each numeric column a range with two ends, beyond which a model's answer would mean nothing.
-
-    Args:
-        spec: The raw table.
-        numeric: Its columns on the training rows.
-
-    Returns:
-        The same table; an end that is not known lies as far beyond the training rows as they are spread.
-    """
-    columns = []
-    for column in spec.numeric:
-        found = numeric[column.name]
-        spread = found["max"] - found["min"]
-        low = column.low if np.isfinite(column.low) else found["min"] - spread
-        high = column.high if np.isfinite(column.high) else found["max"] + spread
-        columns.append(replace(column, low=float(low), high=float(high)))
-    return replace(spec, numeric=tuple(columns))
