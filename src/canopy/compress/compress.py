@@ -2,19 +2,17 @@
 
 import logging
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.bundle.export import read_raw
+from canopy.bundle.export import RawSplit, read_raw
 from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.bundle.parity import check_same_rows
 from canopy.bundle.scorer import BATCH_SIZE
@@ -24,35 +22,16 @@ from canopy.compress.measure import predict, row_difference, score, time_graphs
 from canopy.compress.plot import draw_variants
 from canopy.compress.variants import Variant, choose, compare, pareto_front
 from canopy.data.dataset import load_rows
-from canopy.data.schema import NORMALIZATION_FILE
-from canopy.evaluation.predict import as_matrix
 from canopy.evaluation.scores import Scores
 from canopy.files import atomic_folder, sha256, write_json
 from canopy.params import check_params, load_params
 from canopy.places import check_place, readable
-from canopy.prepare.normalization import load_normalization
 from canopy.quoting import write_command
-from canopy.table.kept import kept_table
-from canopy.table.spec import TableSpec
 from canopy.training.console import say_once
 from canopy.training.environment import describe_machine
 from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rows:
-    """Raw rows of a split: features (B, F), the index of each one's class (B,)."""
-
-    features: NDArray[np.float64]
-    labels: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, table: pa.Table, spec: TableSpec) -> "Rows":
-        """Take the columns of a raw table."""
-        labels = pc.index_in(table[spec.target], value_set=pa.array([*spec.classes]))
-        return cls(features=as_matrix(table, spec), labels=labels.to_numpy().astype(np.int64))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,14 +68,12 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     manifest = read_bundle(Path(cfg.bundle), run)
     data_folder = Path(run.located_config.data.folder)
     check_same_data(run, data_folder, splits=("train", "val", "test"))
-    splits = read_raw(run.located_config.pipeline, manifest.table)
-    kept, scalings = kept_table(run.config.pipeline), load_normalization(run.path / NORMALIZATION_FILE)
+    rows = read_raw(run.located_config.pipeline, manifest.preprocessor)
     for split in ("val", "test"):
-        tensors = load_rows(data_folder, split, run.schema).rows
-        check_same_rows(getattr(splits, split), tensors, kept, scalings, split=split)
-    rows = {name: Rows.of(getattr(splits, name), manifest.table) for name in ("val", "test")}
-    few = np.linspace(0, splits.train.num_rows - 1, cfg.n_calibration_rows).astype(np.int64)
-    calibration = as_matrix(splits.train.take(few), manifest.table)
+        check_same_rows(rows[split].rows, load_rows(data_folder, split, run.schema).rows, split=split)
+    training = rows.pop("train").inputs
+    few = np.linspace(0, len(training.numeric) - 1, cfg.n_calibration_rows).astype(np.int64)
+    calibration = training.take(few)
     with TemporaryDirectory() as scratch:
         graphs = make_graphs(run, cfg, manifest, calibration, folder=Path(scratch))
         measured = measure(graphs, rows, manifest)
@@ -158,7 +135,7 @@ def read_bundle(folder: Path, run: RunFolder) -> Manifest:
     return manifest
 
 
-def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest) -> list[Measured]:
+def measure(graphs: dict[str, Graph], rows: dict[str, RawSplit], manifest: Manifest) -> list[Measured]:
     """Score all graphs on validation and test rows, and time them.
 
     Args:
@@ -166,16 +143,16 @@ def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest)
         rows: Raw rows of `val` and `test`.
         manifest: The bundle that the graphs are variants of.
     """
-    names = tuple(manifest.table.classes.values())
+    names = tuple(manifest.classes.values())
     shares = manifest.training.classes
     rarest = names.index(min(shares, key=lambda name: shares[name]))
     speeds = time_graphs(
-        {name: graph.path for name, graph in graphs.items()}, rows["test"].features[:BATCH_SIZE]
+        {name: graph.path for name, graph in graphs.items()}, rows["test"].inputs.take(slice(BATCH_SIZE))
     )
     measured = []
     for name, graph in graphs.items():
-        predictions = {split: predict(graph.path, found.features) for split, found in rows.items()}
-        scores = {split: score(predictions[split], found.labels, names) for split, found in rows.items()}
+        predictions = {split: predict(graph.path, found.inputs) for split, found in rows.items()}
+        scores = {split: score(predictions[split], found.rows.labels, names) for split, found in rows.items()}
         variant = Variant(
             name=name,
             how=graph.how,
@@ -185,7 +162,7 @@ def measure(graphs: dict[str, Graph], rows: dict[str, Rows], manifest: Manifest)
             macro_f1=scores["test"].macro_f1,
             rarest_recall=float(scores["test"].recall[rarest]),
             nll=scores["test"].nll,
-            row_difference=row_difference(graph.path, rows["val"].features[:BATCH_SIZE]),
+            row_difference=row_difference(graph.path, rows["val"].inputs.take(slice(BATCH_SIZE))),
             speeds=speeds[name],
         )
         measured.append(Measured(variant=variant, scores=scores, predictions=predictions["test"]))
@@ -200,19 +177,21 @@ def describe(manifest: Manifest, found: Measured, graph: Graph, *, whole: Measur
         calibrated = {"temperature": graph.temperature, "nll": report["nll"], "ece": report["ece"]}
         metrics[split] = {**report, "calibrated": calibrated}
     difference = np.abs(found.predictions - whole.predictions).max()
-    return replace(
-        manifest,
-        temperature=graph.temperature,
-        metrics=metrics,
-        parity={"n_rows": len(found.predictions), "max_difference": float(difference)},
-        versions={**manifest.versions, "onnxruntime": version("onnxruntime")},
-        files={ONNX_FILE: sha256(graph.path)},
-        compression={
-            "variant": found.variant.name,
-            "how": graph.how,
-            "whole": manifest.files[ONNX_FILE],
-            "accuracy_drop": whole.variant.accuracy - found.variant.accuracy,
-        },
+    compression = {
+        "variant": found.variant.name,
+        "how": graph.how,
+        "whole": manifest.files[ONNX_FILE],
+        "accuracy_drop": whole.variant.accuracy - found.variant.accuracy,
+    }
+    return manifest.model_copy(
+        update={
+            "temperature": graph.temperature,
+            "metrics": metrics,
+            "parity": {"n_rows": len(found.predictions), "max_difference": float(difference)},
+            "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},
+            "files": {ONNX_FILE: sha256(graph.path)},
+            "compression": compression,
+        }
     )
 
 

@@ -16,13 +16,10 @@ from canopy.compress.prune import narrow
 from canopy.compress.quantize import quantize_as_they_come, quantize_with_rows
 from canopy.compress.teach import BATCH_SIZE, Teacher
 from canopy.data.dataset import load_rows
-from canopy.data.encoding import Encoded
-from canopy.data.schema import NORMALIZATION_FILE
 from canopy.evaluation.calibration import fit_temperature
 from canopy.evaluation.inference import Predictor, predict_rows
 from canopy.nets.mlp import MLP
-from canopy.prepare.normalization import load_normalization
-from canopy.table.kept import kept_table
+from canopy.prepare.preprocessor import Encoded, Inputs
 from canopy.training.classifier import Classifier
 from canopy.training.run_folder import RunFolder
 
@@ -39,7 +36,7 @@ class Graph:
 
 
 def make_graphs(
-    run: RunFolder, cfg: DictConfig, manifest: Manifest, calibration: NDArray[np.float64], *, folder: Path
+    run: RunFolder, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
 ) -> dict[str, Graph]:
     """Make all variants of a run's model.
 
@@ -47,7 +44,7 @@ def make_graphs(
         run: The run.
         cfg: The composed config of `configs/compress.yaml`.
         manifest: Its bundle.
-        calibration: Raw training rows to measure ranges on, shape (n_rows, F).
+        calibration: Raw training rows to measure ranges on.
         folder: Where the files go.
 
     Returns:
@@ -91,17 +88,10 @@ def make_graphs(
 
 def freeze(model: Classifier, run: RunFolder, manifest: Manifest, path: Path, *, how: str) -> Graph:
     """Write the graph of a model that was made of a run's, with a temperature of its own."""
-    pipeline = run.config.pipeline
     valid = load_rows(run.located_config.data.folder, "val", run.schema).rows
     encoded = Encoded(valid.numeric.numpy(), valid.categorical.numpy())
     predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
     temperature = fit_temperature(predicted.astype(float), valid.labels.numpy())
-    graph = RawClassifier(
-        model,
-        table=manifest.table,
-        kept=kept_table(pipeline),
-        scalings=load_normalization(run.path / NORMALIZATION_FILE),
-        temperature=temperature,
-    )
-    save_onnx(trace(graph, n_inputs=len(manifest.table.inputs)), path)
+    graph = RawClassifier(model, manifest.preprocessor, temperature=temperature)
+    save_onnx(trace(graph, manifest.preprocessor), path)
     return Graph(path=path, how=how, temperature=temperature)

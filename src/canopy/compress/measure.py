@@ -11,35 +11,38 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime import InferenceSession
 
-from canopy.bundle.manifest import INPUT, OUTPUT
+from canopy.bundle.manifest import OUTPUT
 from canopy.bundle.scorer import BATCH_SIZE, open_session, run_batches
 from canopy.compress.variants import Speed
 from canopy.cores import usable_cores
 from canopy.evaluation.scores import Scores, build_metrics
+from canopy.prepare.preprocessor import Inputs
 
 # Of each kind of call, spread over as many rounds, in which all graphs take turns.
 N_CALLS = {1: 200, BATCH_SIZE: 10}
 N_ROUNDS = 10
 
 
-def predict(path: Path, rows: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Give the probabilities of raw rows (B, F) with all cores, shape (B, K)."""
+def predict(path: Path, rows: Inputs) -> NDArray[np.float32]:
+    """Give the probabilities of raw rows with all cores, shape (B, K)."""
     return run_batches(open_session(path, n_threads=0), rows)
 
 
-def row_difference(path: Path, rows: NDArray[np.float64]) -> float:
+def row_difference(path: Path, rows: Inputs) -> float:
     """Compare what is said of rows one by one with what is said of them together.
 
     Args:
         path: An ONNX file.
-        rows: Raw rows, shape (B, F), B at most `BATCH_SIZE`.
+        rows: Raw rows, at most `BATCH_SIZE`.
 
     Returns:
         The largest difference of a probability.
     """
     session = open_session(path, n_threads=1)
     together = run_batches(session, rows)
-    alone = np.concatenate([run_batches(session, row[None, :]) for row in rows])
+    alone = np.concatenate(
+        [run_batches(session, rows.take(slice(row, row + 1))) for row in range(len(rows.numeric))]
+    )
     return float(np.abs(together - alone).max())
 
 
@@ -58,37 +61,39 @@ def score(
     return Scores.from_metrics(metrics.compute(), class_names)
 
 
-def time_graphs(paths: Mapping[str, Path], rows: NDArray[np.float64]) -> dict[str, tuple[Speed, ...]]:
+def time_graphs(paths: Mapping[str, Path], rows: Inputs) -> dict[str, tuple[Speed, ...]]:
     """Measure how fast graphs answer, in one thread and with one on each core.
 
     Args:
         paths: An ONNX file by name.
-        rows: Raw rows to ask about, again and again if they are few, shape (n_rows, F).
+        rows: Raw rows to predict, again and again if they are few.
 
     Returns:
         Speeds of each, by name.
     """
     threads = sorted({1, usable_cores()})
-    rows = np.resize(rows, (BATCH_SIZE, rows.shape[1]))
+    rows = rows.take(np.arange(BATCH_SIZE) % len(rows.numeric))
     found = [_time_all(paths, rows, n_threads=n_threads) for n_threads in threads]
     return {name: tuple(speeds[name] for speeds in found) for name in paths}
 
 
-def _time_all(paths: Mapping[str, Path], rows: NDArray[np.float64], *, n_threads: int) -> dict[str, Speed]:
+def _time_all(paths: Mapping[str, Path], rows: Inputs, *, n_threads: int) -> dict[str, Speed]:
     sessions = {name: open_session(path, n_threads=n_threads) for name, path in paths.items()}
     found: dict[str, dict[int, list[float]]] = {name: {size: [] for size in N_CALLS} for name in paths}
     # The first round warms up, and does not count.
     for number in range(N_ROUNDS + 1):
         for name, session in sessions.items():
             for size, n_calls in N_CALLS.items():
-                times = [_time_call(session, rows[:size]) for _ in range(n_calls)]
+                names = [item.name for item in session.get_inputs()]
+                given = {name: getattr(rows.take(slice(size)), name) for name in names}
+                times = [_time_call(session, given) for _ in range(n_calls)]
                 found[name][size] += times if number else []
     return {name: _speed(seconds, n_threads=n_threads) for name, seconds in found.items()}
 
 
-def _time_call(session: InferenceSession, rows: NDArray[np.float64]) -> float:
+def _time_call(session: InferenceSession, given: Mapping[str, NDArray[Any]]) -> float:
     started = time.perf_counter()
-    session.run([OUTPUT], {INPUT: rows})
+    session.run([OUTPUT], given)
     return time.perf_counter() - started
 
 

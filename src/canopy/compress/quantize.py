@@ -17,8 +17,8 @@ from onnxruntime.quantization import (
 )
 
 from canopy.bundle.graph import quiet
-from canopy.bundle.manifest import INPUT
 from canopy.bundle.scorer import BATCH_SIZE
+from canopy.prepare.preprocessor import Inputs
 
 # The products with learnt matrices, of which layers consist; all else stays in single precision.
 OPERATORS = ["Gemm", "MatMul"]
@@ -28,32 +28,33 @@ class Rows(CalibrationDataReader):  # type: ignore[misc]
     """Raw rows for a calibration, batch by batch.
 
     Args:
-        rows: Shape (n_rows, F).
+        rows: The rows.
+        names: The graph's inputs.
     """
 
-    def __init__(self, rows: NDArray[np.float64]) -> None:
-        self._batches: Iterator[NDArray[np.float64]] = iter(
-            np.array_split(rows, max(1, len(rows) // BATCH_SIZE))
-        )
+    def __init__(self, rows: Inputs, names: list[str]) -> None:
+        starts = range(0, len(rows.numeric), BATCH_SIZE)
+        self._batches: Iterator[Inputs] = (rows.take(slice(start, start + BATCH_SIZE)) for start in starts)
+        self._names = names
 
     def get_next(self) -> dict[str, Any] | None:
         batch = next(self._batches, None)
-        return None if batch is None else {INPUT: batch}
+        return None if batch is None else {name: getattr(batch, name) for name in self._names}
 
 
-def quantize_with_rows(source: Path, target: Path, rows: NDArray[np.float64]) -> None:
+def quantize_with_rows(source: Path, target: Path, rows: Inputs) -> None:
     """Quantise weights and what enters them, the ranges of the latter measured beforehand.
 
     Args:
         source: An ONNX file.
         target: The file to write.
-        rows: Raw rows to measure the ranges on, shape (n_rows, F).
+        rows: Raw rows to measure the ranges on.
     """
     with quiet("root"):
         quantize_static(
             source,
             target,
-            Rows(rows),
+            Rows(rows, [found.name for found in onnx.load(source).graph.input]),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=OPERATORS,
             nodes_to_exclude=stacks(source),

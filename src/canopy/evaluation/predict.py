@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.evaluation.predictions import check_target, prediction_columns
+from canopy.evaluation.predictions import PredictionColumns, check_target
 from canopy.prepare.interim import table_schema
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.schema import TableSchema
@@ -63,7 +63,7 @@ def predict(cfg: DictConfig) -> int:
     check_target(target, source=source)
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
-    columns = prediction_columns(model.schema.keys, model.classes)
+    columns = PredictionColumns(reader.schema.keys, model.classes)
     with open_writer(target, columns.schema) as write:
         for batch in reader.valid_batches():
             write(columns(batch, probabilities_of(batch)))
@@ -107,4 +107,12 @@ def open_run(cfg: DictConfig) -> Model:
 
 def open_bundle(folder: str) -> Model:
     """Let a bundle predict."""
-    raise NotImplementedError(folder)
+    from canopy.bundle.scorer import Scorer
+
+    scorer = Scorer(folder)
+    manifest = scorer.manifest
+
+    def load() -> Predict:
+        return lambda rows: scorer.predict(manifest.preprocessor.inputs(rows))
+
+    return Model(schema=manifest.table, classes=manifest.classes, load=load)

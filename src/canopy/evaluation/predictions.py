@@ -1,27 +1,17 @@
 """The file that predictions are written to: its columns, its formats, whole or not at all."""
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.files import atomic_write
 from canopy.places import check_writable
+from canopy.tables.writer import SUFFIXES
 
 # Value in the raw table and name of each class.
 Classes = Mapping[int, str] | Mapping[str, str]
-
-# What opens a writer, by the file's suffix.
-WRITERS: dict[str, Callable[[str, pa.Schema], pa.csv.CSVWriter | pa.parquet.ParquetWriter]] = {
-    ".csv": pa.csv.CSVWriter,
-    ".parquet": pa.parquet.ParquetWriter,
-}
-
 
 def check_target(path: str | Path, *, source: str | Path) -> None:
     """Check that predictions can take the place of `path`.
@@ -31,11 +21,11 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
         source: The file that is predicted, which has to stay.
 
     Raises:
-        ValueError: If the suffix is none of `WRITERS`, or the place is no file's, or the source's.
+        ValueError: If the suffix is none of `SUFFIXES`, or the place is no file's, or the source's.
     """
     path = Path(path)
-    if path.suffix not in WRITERS:
-        raise ValueError(f"The output must end in one of {[*WRITERS]}; found {str(path)!r}")
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"The output must end in {' or '.join(SUFFIXES)}; got {str(path)!r}")
     check_writable(path, option="output")
     if path.exists() and path.samefile(source):
         raise ValueError(f"The output must be another file than the input; found {path} as both")
@@ -66,20 +56,22 @@ def tabulate(probabilities: NDArray[np.float32], classes: Classes) -> pa.Table:
     return pa.table(columns)
 
 
-@contextmanager
-def open_predictions(path: str | Path, classes: Classes) -> Iterator[Callable[[pa.Table], None]]:
-    """Write predictions block by block; the file is replaced when the block of code ends without an error.
+class PredictionColumns:
+    """Lays out predictions: the keys of each row, then what `tabulate` gives.
 
     Args:
-        path: The file, in the format of its suffix.
+        keys: Columns that name a row.
         classes: Value and name of each class.
-
-    Yields:
-        A function that adds what `tabulate` laid out.
     """
-    columns = tabulate(np.empty((0, len(classes)), dtype=np.float32), classes).schema
-    with (
-        atomic_write(path) as temporary,
-        WRITERS[temporary.suffix](str(temporary), columns) as writer,
-    ):
-        yield writer.write
+
+    def __init__(self, keys: Sequence[str], classes: Classes) -> None:
+        self._keys, self._classes = keys, classes
+        empty = pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in keys})
+        self.schema = self(empty, np.empty((0, len(classes)), np.float32)).schema
+
+    def __call__(self, rows: pa.RecordBatch, probabilities: NDArray[np.float32]) -> pa.RecordBatch:
+        predicted = tabulate(probabilities, self._classes)
+        columns = {name: rows[name] for name in self._keys}
+        return pa.RecordBatch.from_pydict(
+            columns | {name: predicted[name].combine_chunks() for name in predicted.column_names}
+        )

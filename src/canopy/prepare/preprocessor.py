@@ -106,6 +106,10 @@ class Inputs(NamedTuple):
     numeric: Floats
     categorical: NDArray[np.int64]
 
+    def take(self, rows: slice | NDArray[np.int64]) -> "Inputs":
+        """Give some of the rows."""
+        return Inputs(self.numeric[rows], self.categorical[rows])
+
 
 class Preprocessor(Model):
     """What was learnt from the training rows.

@@ -1,6 +1,6 @@
 """The schema of a table: the only description of it, for stages, training, prediction, export and server."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
@@ -156,6 +156,10 @@ class TableSchema(Model):
         column = self.columns.get(name)
         one_hot = column.one_hot if isinstance(column, Categorical) else None
         return [name] if one_hot is None else [*one_hot]
+
+    def with_keys(self, names: Sequence[str]) -> Self:
+        """Let further columns of a file name its rows."""
+        return self.model_copy(update={"columns": {**self.columns, **{name: Key() for name in names}}})
 
     def without(self, names: set[str]) -> Self:
         """Leave out columns, such as those that `drop_columns` names.

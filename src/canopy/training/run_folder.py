@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, Schema
+from canopy.data.schema import PREPROCESSOR_FILE, SCHEMA_FILE, Schema
 from canopy.files import PARAMS, atomic_folder, read_json, write_json, write_text
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
@@ -31,7 +31,7 @@ SECTIONS = ("pipeline", "data", "model")
 RESTORE = 'restore it ("dvc checkout" where DVC keeps it) or train again'
 
 # All that is needed to evaluate, export or repeat the run elsewhere.
-_PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, NORMALIZATION_FILE, RECORD, REPORT)
+_PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, PREPROCESSOR_FILE, RECORD, REPORT)
 
 
 class RunFolder:
@@ -121,7 +121,7 @@ class RunFolder:
 
 def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> RunFolder:
     """Put a new run's config and the description of its data into its folder."""
-    for name in (SCHEMA_FILE, NORMALIZATION_FILE):
+    for name in (SCHEMA_FILE, PREPROCESSOR_FILE):
         write_json(folder / name, read_json(data_folder / name))
     # Last: a folder with a config is a run.
     write_text(folder / CONFIG, OmegaConf.to_yaml(config))
@@ -148,7 +148,7 @@ def check_same_data(run: RunFolder, data_folder: Path, *, splits: Sequence[str])
         ValueError: If one of them or the normalisation is another than the run's.
     """
     trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
-    for name in (NORMALIZATION_FILE, *(f"{split}.pt" for split in splits)):
+    for name in (PREPROCESSOR_FILE, *(f"{split}.pt" for split in splits)):
         expected = trained[name]
         if present.get(name) != expected:
             raise ValueError(
