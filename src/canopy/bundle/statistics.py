@@ -1,7 +1,9 @@
 """How the training rows were distributed: what new rows are compared with."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict
+from typing import Any
+
+from typing_extensions import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray

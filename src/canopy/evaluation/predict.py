@@ -59,7 +59,7 @@ def predict(cfg: DictConfig) -> int:
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
     model = open_run(cfg) if cfg.bundle is None else open_bundle(cfg.bundle)
-    reader = TableReader(source, model.schema.with_keys(cfg.keys), with_target=False, n_shown=None)
+    reader = TableReader(source, model.schema.with_keys(cfg["keys"]), with_target=False, n_shown=None)
     check_target(target, source=source)
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
