@@ -78,7 +78,7 @@ def open_tensors(
 
             def write(parts: Mapping[str, NDArray[Any]]) -> None:
                 for name, values in parts.items():
-                    content = np.ascontiguousarray(values, kinds[name]).data.cast("B")
+                    content = np.ascontiguousarray(values, kinds[name]).tobytes()
                     file.seek(places[name])
                     file.write(content)
                     places[name] += len(content)

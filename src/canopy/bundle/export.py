@@ -1,6 +1,7 @@
 """Freeze a run: write its bundle, and prove that the bundle says what the run says."""
 
 import logging
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -28,8 +29,10 @@ from canopy.prepare.interim import (
     SPLITS,
     class_values,
     interim_path,
+    known_labels,
     read_column,
     table_schema,
+    with_column,
     zip_rows,
 )
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Encoded, Inputs, Preprocessor
@@ -147,10 +150,15 @@ def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawS
     """
     schema, target = table_schema(pipeline), pipeline.table.target.column
     classes = pa.array([*preprocessor.classes])
+
+    def labelled() -> Iterator[pa.RecordBatch]:
+        for batch in read_table(pipeline.paths.raw, schema):
+            rows = with_column(batch, target, known_labels(batch[target], schema, preprocessor.classes))
+            yield rows.filter(rows[target].is_valid())
+
     splits = read_column(interim_path(pipeline, "split"), SPLIT_COLUMN)
     parts: dict[str, list[tuple[Inputs, Batch]]] = {split: [] for split in SPLITS}
-    labelled = (batch.filter(batch[target].is_valid()) for batch in read_table(pipeline.paths.raw, schema))
-    for batch in zip_rows(labelled, splits, SPLIT_COLUMN):
+    for batch in zip_rows(labelled(), splits, SPLIT_COLUMN):
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
             labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)

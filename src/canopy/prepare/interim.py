@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.prepare.preprocessor import Preprocessor
@@ -14,7 +15,8 @@ from canopy.table.names import match_columns
 from canopy.tables.reader import BATCH_ROWS, TableFile
 
 SPLITS = ("train", "val", "test")
-SPLIT_COLUMN = "split"
+# In parentheses, since a table may have a column of the name alone.
+SPLIT_COLUMN = "(split)"
 
 
 def table_schema(params: DictConfig) -> TableSchema:
@@ -145,6 +147,18 @@ def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
     if schema.target.classes != "auto":
         return schema.target.classes
     return {value: value for value in sorted({*labels}, key=_order)}
+
+
+def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
+    """Apply the policy for rare classes: their labels become the merged class, or null, as those of dropped rows.
+
+    Args:
+        labels: The values in the table.
+        schema: The table.
+        classes: The classes that are not rare.
+    """
+    merged = schema.target.merged_name if schema.target.rare == "merge" else None
+    return pc.if_else(pc.is_in(labels, pa.array(classes)), labels, pa.scalar(merged, pa.string()))
 
 
 def _order(value: str) -> tuple[float, str]:
