@@ -42,7 +42,7 @@ class Preprocessing(nn.Module):
         found += [sine for sine, _ in pairs] + [cosine for _, cosine in pairs]
         order = [found.index(name) for name in preprocessor.feature_names]
         self.order = None if order == [*range(len(order))] else Columns(order)
-        # Of a datetime column, its first part tells whether it is missing.
+        # A datetime column is missing where its first part is.
         inputs = [
             name if name in names else f"{name}.{next(iter(preprocessor.datetime[name]))}"
             for name in preprocessor.indicators

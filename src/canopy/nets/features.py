@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 Quantiles = Sequence[Sequence[float]]
 
-# From here on one-hot columns take longer than an embedding, and predict no better: a step of two layers of
-# 256 takes 25 ms either way at 100 categories, 35 ms with one-hot columns and 22 with an embedding at 400.
+# One-hot columns make the first layer wider by each category; with more categories than this, a step takes
+# longer with them than with an embedding.
 MAX_ONE_HOT = 100
 
 

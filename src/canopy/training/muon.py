@@ -17,7 +17,7 @@ class MuonAdamW(Optimizer):
     give the logits: those are AdamW's. Muon's steps are as large as AdamW's, so that both share a rate.
 
     Weights decay in both parts, embeddings of categories too: that of a category without training rows comes
-    near to zero, which predicts better than its first weights do.
+    near to zero.
 
     Sources: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Gorishniy et al.,
     Benchmarking optimizers for MLPs in tabular deep learning, 2026.

@@ -21,7 +21,7 @@ N_NUMBERS = 50
 
 
 def is_placeholder(text: str) -> bool:
-    """Tell whether a text has no letter or digit, such as `-` or `...`.
+    """Return whether a text has no letter or digit, such as `-` or `...`.
 
     Examples:
         >>> is_placeholder("--"), is_placeholder("-1"), is_placeholder("+")
@@ -46,7 +46,7 @@ def used(store: ColumnStore, index: int) -> list[str]:
 
 
 def are_codes(store: ColumnStore, index: int) -> bool:
-    """Tell whether all values are two capital letters, as codes of countries, where NA is Namibia."""
+    """Return whether all values are two capital letters, like country codes, where NA is Namibia."""
     only_codes, n_values = store.row(
         f"SELECT bool_and(regexp_full_match(value, '[A-Z]{{2}}')), count(*) FROM values_{index}"
     )
@@ -54,7 +54,7 @@ def are_codes(store: ColumnStore, index: int) -> bool:
 
 
 def is_almost(strange: Sequence[Value], n_values: int, n_rows: int) -> bool:
-    """Tell whether a column is numeric (or of dates) although a few texts are not.
+    """Return whether a column is numeric (or of dates) although a few texts are not.
 
     Args:
         strange: The texts that are none, without the markers.

@@ -55,7 +55,7 @@ def find_style(store: ColumnStore, file_format: FileFormat) -> FileFormat:
 
     @cache
     def fit(index: int, style: tuple[str, str]) -> tuple[bool, int]:
-        """Tell whether a column is numeric, and how many values are then none."""
+        """Return whether a column is numeric, and how many of its values are then invalid."""
         strange = not_numbers(store, index, with_style(file_format, style))
         numeric = is_almost(strange, n_values[index], store.n_rows)
         return numeric, -sum(any(map(str.isdigit, value.text)) for value in strange) if numeric else 0
