@@ -16,13 +16,15 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.data.dataset import Batch, save_rows
-from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.entry import TRUSTED_TARGETS
-from canopy.files import sha256
+from canopy.files import SPLITS, sha256
 from canopy.params import mount_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
-from canopy.prepare.normalization import Affine, save_normalization
-from canopy.table.spec import SPLITS, TableSpec
+from canopy.prepare.interim import table_schema
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE
+from canopy.schema import TableSchema
+from canopy.tables.writer import header_line
 from canopy.training.run_folder import METRICS, RunFolder
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +81,7 @@ def sample_csv(params: DictConfig) -> str:
     """The committed sample of the real table, with its header line."""
     with zipfile.ZipFile(SAMPLE) as archive:
         body = gzip.decompress(archive.read("covtype.data.gz")).decode()
-    return ",".join(TableSpec.from_config(params.table).columns) + "\n" + body
+    return header_line(table_schema(params).all_file_columns) + body
 
 
 @pytest.fixture
@@ -92,6 +94,7 @@ def small_params(tmp_path: Path) -> DictConfig:
                 "models": str(tmp_path / "models"),
                 "raw": str(tmp_path / "raw.csv"),
                 "interim": str(tmp_path / "interim"),
+                "format": "csv",
                 "processed": str(tmp_path / "processed"),
                 "reports": str(tmp_path / "reports"),
             },
@@ -103,15 +106,14 @@ def small_params(tmp_path: Path) -> DictConfig:
                     "meaning": "Kind of fruit",
                     "classes": {1: "Apple", 2: "Pear", 3: "Plum"},
                 },
-                "numeric": {
-                    "weight": {"unit": "g", "meaning": "Weight"},
-                    "size": {"unit": "cm", "meaning": "Diameter"},
-                },
-                "one_hot": {
+                "columns": {
+                    "weight": {"kind": "numeric", "unit": "g", "meaning": "Weight"},
+                    "size": {"kind": "numeric", "unit": "cm", "meaning": "Diameter"},
                     "colour": {
+                        "kind": "categorical",
                         "meaning": "Colour",
-                        "columns": {"colour1": "red", "colour2": "green", "colour3": "blue"},
-                    }
+                        "one_hot": {"colour1": "red", "colour2": "green", "colour3": "blue"},
+                    },
                 },
             },
             "drop_columns": {"columns": []},
@@ -125,8 +127,8 @@ def small_params(tmp_path: Path) -> DictConfig:
 
 
 @pytest.fixture
-def small_spec(small_params: DictConfig) -> TableSpec:
-    return TableSpec.from_config(small_params.table)
+def small_schema(small_params: DictConfig) -> TableSchema:
+    return table_schema(small_params)
 
 
 @pytest.fixture
@@ -135,8 +137,8 @@ def tensors(tmp_path: Path) -> Path:
     folder = tmp_path / "processed"
     generator = torch.Generator().manual_seed(0)
     counts = {}
-    save_normalization(folder / NORMALIZATION_FILE, {"a": Affine(method="none", center=0.0, scale=1.0)})
-    hashes = {NORMALIZATION_FILE: sha256(folder / NORMALIZATION_FILE)}
+    (folder / PREPROCESSOR_FILE).write_text("{}")
+    hashes = {PREPROCESSOR_FILE: sha256(folder / PREPROCESSOR_FILE)}
     for name, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
         labels = torch.arange(n_rows) % 3
         rows = Batch(

@@ -19,12 +19,12 @@ import pandas as pd
 import pytest
 import requests
 import yaml
+from canopy.table.spec import MISSING_VALUES
 from omegaconf import OmegaConf
 from sklearn.datasets import load_wine
 
 from canopy.quoting import write_command
 from canopy.sweep.overrides import training_values
-from canopy.table.spec import MISSING_VALUES
 from canopy.training.repeat import same_weights
 from odd_names import ODD_NAMES
 from packages import INSTALL

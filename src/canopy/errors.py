@@ -13,8 +13,8 @@ from typing import Any
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
+from canopy.names import nearest
 from canopy.places import readable
-from canopy.table.names import nearest
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
 MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)

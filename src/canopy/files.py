@@ -18,6 +18,8 @@ from canopy.swap import swap_in
 
 # Marks the folder of a project, or of a data set.
 PARAMS = "params.yaml"
+# Each has a file of tensors.
+SPLITS = ("train", "val", "test")
 
 # What is being written, and the file by whose lock its writer is known to be alive.
 TEMPORARY = ".tmp"

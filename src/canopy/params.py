@@ -16,9 +16,9 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import PARAMS
+from canopy.names import nearest
 from canopy.params_sections import Params
 from canopy.quoting import escape_yaml
-from canopy.table.names import nearest
 
 # Hydra's name of the experiment that the section `train` describes, and of its overrides alone.
 TRAIN_EXPERIMENT = "params"

@@ -6,22 +6,6 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from canopy.table.spec import MISSING_VALUES
-
-
-class MissingNumber(StrEnum):
-    """What becomes of a row without a value in a numeric column."""
-
-    reject = "reject"
-    median = "median"
-
-
-class MissingText(StrEnum):
-    """What becomes of a row without a value in a column of text."""
-
-    reject = "reject"
-    category = "category"
-
 
 @dataclass
 class Paths:
@@ -36,56 +20,6 @@ class Paths:
     reports: str = MISSING
     models: str = MISSING
     format: str = "csv"
-
-
-@dataclass
-class Target:
-    """The column with the class of each row, and the name of each of its values."""
-
-    column: str = MISSING
-    meaning: str = MISSING
-    classes: dict[Any, str] = MISSING
-
-
-@dataclass
-class Numeric:
-    """A numeric column; the ends of its range may be null."""
-
-    meaning: str = MISSING
-    unit: str = ""
-    range: list[float | None] = field(default_factory=lambda: [None, None])
-    missing: MissingNumber = MissingNumber.reject
-
-
-@dataclass
-class OneHot:
-    """A group of 0/1 columns, and what each stands for."""
-
-    meaning: str = MISSING
-    columns: dict[str, str] = MISSING
-
-
-@dataclass
-class Text:
-    """A column of text, and what each of its values stands for."""
-
-    meaning: str = MISSING
-    categories: dict[Any, str] = MISSING
-    missing: MissingText = MissingText.reject
-
-
-@dataclass
-class Table:
-    """The columns of the table."""
-
-    title: str = MISSING
-    about: str = MISSING
-    target: Target = field(default_factory=Target)
-    numeric: dict[str, Numeric] = field(default_factory=dict)
-    one_hot: dict[str, OneHot] = field(default_factory=dict)
-    text: dict[str, Text] = field(default_factory=dict)
-    ignored: list[str] = field(default_factory=list)
-    missing_values: list[str] = field(default_factory=lambda: [*MISSING_VALUES])
 
 
 @dataclass
@@ -188,6 +122,7 @@ class Params:
 
     seed: int = MISSING
     paths: Paths = field(default_factory=Paths)
+    # Checked by canopy.schema.TableSchema.
     table: dict[str, Any] = MISSING
     fetch: Fetch = field(default_factory=Fetch)
     explore: Explore = field(default_factory=Explore)

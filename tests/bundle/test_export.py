@@ -14,19 +14,19 @@ from typing import Any
 import numpy as np
 import pyarrow.csv
 import pytest
+from canopy.data.encoding import encode
+from canopy.prepare.normalization import load_normalization
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
+from canopy.table.spec import TableSpec
 from omegaconf import DictConfig
 
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
 from canopy.bundle.parity import compare
 from canopy.bundle.scorer import Scorer
-from canopy.data.encoding import encode
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix
 from canopy.files import read_json, write_json
-from canopy.prepare.normalization import load_normalization
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
-from canopy.table.spec import TableSpec
 from canopy.training.run_folder import METRICS, RECORD, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

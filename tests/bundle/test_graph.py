@@ -4,17 +4,17 @@ import numpy as np
 import onnxruntime
 import pytest
 import torch
+from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
+from canopy.prepare.normalization import Method, Scaling, fit_scaling
+from canopy.table.columns import NumericColumn, OneHotGroup
+from canopy.table.spec import TableSpec
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from torch import nn
 
 from canopy.bundle.graph import RawClassifier, save_onnx, save_pt2, trace
-from canopy.bundle.layers import Gaps, GroupCode, ScaledColumns
 from canopy.data.schema import Schema
 from canopy.nets.mlp import MLP
-from canopy.prepare.normalization import Method, Scaling, fit_scaling
-from canopy.table.columns import NumericColumn, OneHotGroup
-from canopy.table.spec import TableSpec
 
 VALUES = np.random.default_rng(0).normal(3000, 900, (500, 3)).round(1)
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/model").glob("*.yaml"))

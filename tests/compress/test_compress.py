@@ -6,6 +6,8 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from canopy.table.csv import read_table
+from canopy.table.spec import TableSpec
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
@@ -20,8 +22,6 @@ from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.evaluation.predict import as_matrix
 from canopy.files import PARAMS, read_json, write_json
-from canopy.table.csv import read_table
-from canopy.table.spec import TableSpec
 from canopy.training.run_folder import RECORD, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

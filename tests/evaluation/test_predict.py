@@ -10,20 +10,20 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
+from canopy.data.encoding import encode
+from canopy.prepare.normalization import load_normalization
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
+from canopy.table.spec import TableSpec
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
-from canopy.data.encoding import encode
 from canopy.data.schema import NORMALIZATION_FILE, SCHEMA_FILE
 from canopy.evaluation import predictions
 from canopy.evaluation.inference import Predictor, choose_device
 from canopy.evaluation.predict import predict
 from canopy.files import read_json, write_json
-from canopy.prepare.normalization import load_normalization
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
-from canopy.table.spec import TableSpec
 from canopy.training.run_folder import CONFIG, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

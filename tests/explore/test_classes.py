@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from canopy.table.spec import TableSpec
 
 from canopy.explore.classes import class_codes, count_classes, describe_group, describe_target, group_codes
-from canopy.table.spec import TableSpec
 
 
 def test_codes_follow_the_order_of_the_classes(small_spec: TableSpec):

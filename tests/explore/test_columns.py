@@ -1,9 +1,9 @@
 import numpy as np
 import pandas as pd
 import pytest
+from canopy.table.spec import TableSpec
 
 from canopy.explore.columns import describe_columns, find_constant, summarize_numeric
-from canopy.table.spec import TableSpec
 
 
 def test_each_column_is_described_by_kind_and_values(frame: pd.DataFrame, small_spec: TableSpec):

@@ -1,10 +1,10 @@
 import pyarrow as pa
 import pytest
 import torch
+from canopy.table.spec import TableSpec
 from omegaconf import DictConfig
 
 from canopy.prepare.make_tensors import N_QUANTILE_STEPS, describe, quantiles_of, to_tensors
-from canopy.table.spec import TableSpec
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from canopy.table.csv import read_table
+from canopy.table.kept import kept_table
 from omegaconf import DictConfig
 
 from canopy.prepare import drop_columns, split
 from canopy.prepare.split import TEST, TRAIN, VAL, leave_out, split_in_order, split_rows
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
 
 
 def test_the_published_protocol_gives_its_counts() -> None:

@@ -5,6 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from canopy.table.columns import NumericColumn, OneHotGroup, gap_group, text_group
+from canopy.table.spec import TableSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,8 +14,6 @@ from canopy.serve import inspector
 from canopy.serve.csv_rows import rows_from_csv
 from canopy.serve.problems import MAX_PROBLEMS, RowsRefused
 from canopy.serve.rows import RowReader
-from canopy.table.columns import NumericColumn, OneHotGroup, gap_group, text_group
-from canopy.table.spec import TableSpec
 
 AGE = NumericColumn(name="age", unit="years", meaning="Age", low=0, high=100, missing="median")
 SIZE = NumericColumn(name="size", unit="cm", meaning="Size", low=1, high=9)

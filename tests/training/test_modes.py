@@ -7,8 +7,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from canopy.data.dataset import load_rows
-from canopy.data.encoding import Encoded
 from canopy.evaluation.inference import Predictor
+from canopy.prepare.preprocessor import Encoded
 from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
 

@@ -22,11 +22,10 @@ from canopy.bundle.statistics import measure
 from canopy.data.dataset import Batch, load_rows
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
-from canopy.files import atomic_folder, read_json, sha256
+from canopy.files import SPLITS, atomic_folder, read_json, sha256
 from canopy.places import check_place, readable
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    SPLITS,
     class_values,
     interim_path,
     known_labels,

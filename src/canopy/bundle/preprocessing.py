@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from canopy.bundle.layers import Columns
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.scaling import Affine, Cycle, QuantileNormal
 
@@ -137,3 +136,23 @@ class QuantileColumn(nn.Module):
         slope = (self.normals[left + 1] - self.normals[left]) / (self.values[left + 1] - self.values[left])
         normal: Tensor = slope * (found - self.values[left]) + self.normals[left]
         return normal[:, None]
+
+
+class Columns(nn.Module):
+    """Some columns of the rows: (B, F) to (B, len(places)).
+
+    Args:
+        places: Where they stand. Neighbours are cut out at once, which takes less time than picking each.
+    """
+
+    places: Tensor
+
+    def __init__(self, places: list[int]) -> None:
+        super().__init__()
+        first, n_columns = (places[0], len(places)) if places else (0, 0)
+        self.slice = slice(first, first + n_columns) if places == [*range(first, first + n_columns)] else None
+        self.register_buffer("places", torch.tensor(places, dtype=torch.int64))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        found: Tensor = rows.index_select(1, self.places) if self.slice is None else rows[:, self.slice]
+        return found

@@ -94,6 +94,8 @@ def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[
     """Give the probabilities of one row or more, shape (B, K)."""
     # An input without columns is not in the graph.
     names = [found.name for found in session.get_inputs()]
-    batches = (rows.take(slice(start, start + BATCH_SIZE)) for start in range(0, len(rows.numeric), BATCH_SIZE))
+    batches = (
+        rows.take(slice(start, start + BATCH_SIZE)) for start in range(0, len(rows.numeric), BATCH_SIZE)
+    )
     parts = [session.run([OUTPUT], {name: getattr(batch, name) for name in names})[0] for batch in batches]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

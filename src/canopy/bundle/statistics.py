@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from typing_extensions import TypedDict
-
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from canopy.prepare.preprocessor import Inputs, Preprocessor
 from canopy.schema.columns import Model

@@ -5,9 +5,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from hydra.utils import instantiate
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.bundle.graph import RawClassifier, save_onnx, trace

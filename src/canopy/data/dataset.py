@@ -10,9 +10,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from canopy.data.schema import WAY_OUT, Schema
-from canopy.files import sha256
+from canopy.files import SPLITS, sha256
 from canopy.places import require_file
-from canopy.table.spec import SPLITS
 from canopy.tensors import save_tensors
 
 

@@ -7,7 +7,7 @@ import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
 
-from canopy.data.encoding import Encoded
+from canopy.prepare.preprocessor import Encoded
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.classifier import Classifier
 from canopy.training.environment import limit_threads

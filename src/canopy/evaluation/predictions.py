@@ -13,6 +13,7 @@ from canopy.tables.writer import SUFFIXES
 # Value in the raw table and name of each class.
 Classes = Mapping[int, str] | Mapping[str, str]
 
+
 def check_target(path: str | Path, *, source: str | Path) -> None:
     """Check that predictions can take the place of `path`.
 

@@ -63,7 +63,9 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "normalize"), schema.target.column
     names = class_values(preprocessor.classes, schema)
     labels = pc.index_in(read_column(path, target), pa.array([*names])).to_numpy(zero_copy_only=False)
-    training = np.flatnonzero(pc.equal(read_column(path, SPLIT_COLUMN), "train").to_numpy(zero_copy_only=False))
+    training = np.flatnonzero(
+        pc.equal(read_column(path, SPLIT_COLUMN), "train").to_numpy(zero_copy_only=False)
+    )
     kept = training[
         cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     ]

@@ -48,7 +48,9 @@ def run(params: DictConfig) -> None:
             for name, values in parts.items():
                 rows = with_column(rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name]))
             rows = rows.filter(rows[target].is_valid()) if rows[target].null_count else rows
-            counts.update({item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()})
+            counts.update(
+                {item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()}
+            )
             write(rows)
     if n_unlabelled:
         log.warning("Dropped %d of %d rows without a label", n_unlabelled, n_rows)

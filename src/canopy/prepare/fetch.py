@@ -20,10 +20,10 @@ from omegaconf import DictConfig
 from tqdm import tqdm
 
 from canopy.files import atomic_write, sha256
+from canopy.names import shorten
 from canopy.passwords import hide_passwords
-from canopy.table.checks import shorten
-from canopy.table.csv import header_line
-from canopy.table.spec import TableSpec
+from canopy.prepare.interim import table_schema
+from canopy.tables.writer import header_line
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run(params: DictConfig) -> None:
             log.info("%s is there, with the expected content; nothing to fetch", path)
             return
         failures.append(f"{path} is there with the SHA-256 {found}")
-    spec = TableSpec.from_config(params.table)
+    schema = table_schema(params)
     for source in params.fetch.sources:
         name = hide_passwords(source.url or source.package or source.installed)
         log.info("Fetching %s", name)
@@ -66,7 +66,7 @@ def run(params: DictConfig) -> None:
                 tempfile.TemporaryDirectory() as folder,
                 atomic_write(path) as temporary,
             ):
-                header = "" if source.has_header else header_line(source.columns or spec.raw_columns)
+                header = "" if source.has_header else header_line(source.columns or schema.all_file_columns)
                 with open_member(source, Path(folder), params.fetch.timeout_seconds) as content:
                     write_body(content, temporary, header=header, n_skipped_lines=source.n_skipped_lines)
                 if (found := sha256(temporary)) != expected:

@@ -7,14 +7,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.names import match_columns
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
 from canopy.schema.file_format import FileFormat
-from canopy.table.names import match_columns
 from canopy.tables.reader import BATCH_ROWS, TableFile
 
-SPLITS = ("train", "val", "test")
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
 
@@ -77,7 +76,9 @@ def read_interim(
         FileNotFoundError: If the stage has not run.
         ValueError: If the file is damaged.
     """
-    file = TableFile(path, FileFormat(format="parquet" if path.suffix == ".parquet" else "csv", null_values=("",)))
+    file = TableFile(
+        path, FileFormat(format="parquet" if path.suffix == ".parquet" else "csv", null_values=("",))
+    )
     if missing := [name for name in columns if name not in file.names]:
         raise ValueError(f'{path} must have the column {missing[0]!r}; got none: run "make repro"')
     schema = pa.schema([*columns.items()])
@@ -113,9 +114,7 @@ def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.Record
     return pa.RecordBatch.from_pydict({**columns, name: values})
 
 
-def zip_rows(
-    left: Iterator[pa.RecordBatch], values: pa.Array, name: str
-) -> Iterator[pa.RecordBatch]:
+def zip_rows(left: Iterator[pa.RecordBatch], values: pa.Array, name: str) -> Iterator[pa.RecordBatch]:
     """Append a column that is in memory to batches of as many rows.
 
     Raises:
@@ -128,13 +127,17 @@ def zip_rows(
         if len(part) == batch.num_rows:
             yield with_column(batch, name, part)
     if start != len(values):
-        raise ValueError(f"There must be a {name} for each of {start:,} rows; got {len(values):,}: run \"make repro\"")
+        raise ValueError(
+            f'There must be a {name} for each of {start:,} rows; got {len(values):,}: run "make repro"'
+        )
 
 
 def read_column(path: Path, name: str, kind: pa.DataType | None = None) -> pa.Array:
     """Read one column, whole."""
     batches = [*read_interim(path, {name: kind or pa.string()}, n_rows=1 << 20)]
-    return pa.concat_arrays([batch[name] for batch in batches]) if batches else pa.array([], kind or pa.string())
+    return (
+        pa.concat_arrays([batch[name] for batch in batches]) if batches else pa.array([], kind or pa.string())
+    )
 
 
 def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:

@@ -7,15 +7,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import torch
 from omegaconf import DictConfig
 
 from canopy.data.dataset import Batch
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
-from canopy.files import read_json, sha256
+from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    SPLITS,
     class_values,
     interim_path,
     kept_schema,
@@ -51,7 +49,11 @@ def run(params: DictConfig) -> None:
     names = class_values(preprocessor.classes, schema)
     values, splits = pa.array([*names]), read_column(path, SPLIT_COLUMN)
     features, categories = preprocessor.feature_names, preprocessor.categories
-    kinds = {"numeric": np.float32, "categorical": code_type(map(len, categories.values())), "labels": np.int64}
+    kinds = {
+        "numeric": np.float32,
+        "categorical": code_type(map(len, categories.values())),
+        "labels": np.int64,
+    }
     widths = {"numeric": len(features), "categorical": len(categories), "labels": None}
     before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]
     counts = {"train_before_cap": tuple(before_cap[name] for name in names.values())}
@@ -83,7 +85,9 @@ def run(params: DictConfig) -> None:
         class_names=tuple(names.values()),
         numeric=tuple(features),
         quantiles=quantiles_of(sample, features),
-        categorical=tuple(CategoricalFeature(name=name, categories=found) for name, found in categories.items()),
+        categorical=tuple(
+            CategoricalFeature(name=name, categories=found) for name, found in categories.items()
+        ),
         class_counts=counts,
         sha256={name: sha256(processed / name) for name in files},
     ).save(processed / SCHEMA_FILE)

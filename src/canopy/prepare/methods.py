@@ -2,8 +2,8 @@
 
 from omegaconf import ListConfig
 
+from canopy.names import match_columns
 from canopy.prepare.scaling import Method
-from canopy.table.names import match_columns
 
 
 def choose_methods(names: list[str], entries: ListConfig | list[dict[str, object]]) -> dict[str, Method]:
@@ -30,4 +30,3 @@ def choose_methods(names: list[str], entries: ListConfig | list[dict[str, object
                 'end the list with {columns: ["*"], method: z_score}'
             )
     return {name: chosen[name] for name in names}
-

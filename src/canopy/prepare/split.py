@@ -1,7 +1,6 @@
 """Stage `split`: say of each row whether it trains, validates or tests."""
 
 import logging
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +10,17 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
+from canopy.files import SPLITS
+from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    SPLITS,
     class_values,
     interim_path,
     kept_schema,
     read_column,
     table_schema,
 )
-from canopy.table.names import nearest
 from canopy.tables.rows import read_table
 from canopy.tables.writer import open_writer
 
@@ -172,7 +171,10 @@ def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
         )
     group = groups[column]
     only = schema.model_copy(update={"columns": {group: schema.columns[group]}})
-    found = [batch.filter(batch[schema.target.column].is_valid())[group] for batch in read_table(params.paths.raw, only)]
+    found = [
+        batch.filter(batch[schema.target.column].is_valid())[group]
+        for batch in read_table(params.paths.raw, only)
+    ]
     tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested
 

@@ -5,6 +5,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
 
+from canopy.names import nearest
 from canopy.schema.columns import (
     RESERVED_KINDS,
     AnyColumn,
@@ -23,7 +24,6 @@ from canopy.schema.columns import (
     first_repeated,
 )
 from canopy.schema.file_format import FileFormat
-from canopy.table.names import nearest
 
 K = TypeVar("K", bound=Column)
 
@@ -156,6 +156,11 @@ class TableSchema(Model):
         column = self.columns.get(name)
         one_hot = column.one_hot if isinstance(column, Categorical) else None
         return [name] if one_hot is None else [*one_hot]
+
+    @property
+    def all_file_columns(self) -> list[str]:
+        """The columns of a file of the table, in declared order, the target last."""
+        return [*(part for name in self.columns for part in self.file_columns(name)), self.target.column]
 
     def with_keys(self, names: Sequence[str]) -> Self:
         """Let further columns of a file name its rows."""

@@ -5,9 +5,9 @@ from itertools import islice
 from math import isnan
 from typing import Any
 
+from canopy.names import nearest
 from canopy.serve.problems import MAX_PROBLEMS, Problem, named, shown
 from canopy.table.columns import NumericColumn, OneHotGroup
-from canopy.table.names import nearest
 from canopy.table.spec import TableSpec
 
 # Categories that a message names.

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
+from canopy.names import nearest
 from canopy.schema.table import TableSchema
-from canopy.table.names import nearest
 from canopy.tables.parse import N_SHOWN, parse
 from canopy.tables.reader import BATCH_ROWS, TableFile
 from canopy.tables.text import find_files

@@ -1,6 +1,8 @@
 """Write a table batch by batch, as CSV or Parquet by the suffix of the file."""
 
-from collections.abc import Callable, Iterator
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,3 +52,15 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
         else:
             writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
         yield writer.write
+
+
+def header_line(columns: Sequence[str]) -> str:
+    r"""Write the header line of a CSV file.
+
+    Examples:
+        >>> header_line(["a", "b, or c"])
+        'a,"b, or c"\n'
+    """
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow(columns)
+    return line.getvalue()

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all, option_names
 from canopy.evaluation.scores import Scores
-from canopy.table.names import nearest
+from canopy.names import nearest
 
 # Key: kind of the number, its least value. Where a list may stand, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {

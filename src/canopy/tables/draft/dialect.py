@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 from pydantic import ValidationError
 
+from canopy.names import nearest
 from canopy.schema.file_format import COMPRESSIONS, FORMATS, FileFormat
-from canopy.table.names import nearest
 from canopy.tables.text import BINARY, open_text, records
 
 SAMPLE_CHARACTERS = 2**18

@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from canopy.names import nearest
 from canopy.schema.columns import Ignored, Key, Numeric, Target
 from canopy.schema.file_format import FileFormat
 from canopy.schema.table import STRICT, TableSchema
-from canopy.table.names import nearest
 from canopy.tables.convert import to_numbers
 from canopy.tables.draft.dialect import sniff
 from canopy.tables.draft.finding import Finding

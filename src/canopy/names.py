@@ -1,4 +1,4 @@
-"""Names of columns: those that a pattern means, and the one that was probably meant."""
+"""Names of columns, and texts that messages name: those that a pattern means, the one that was meant, a short one."""
 
 import difflib
 from collections.abc import Iterable, Sequence
@@ -49,3 +49,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
     """
     matches = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
+
+
+def shorten(text: object, *, length: int = 160) -> str:
+    """Put a text of any length on one line of a message.
+
+    Examples:
+        >>> shorten("a" * 20, length=10)
+        'aaaaaaa...'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= length else line[: length - 3] + "..."

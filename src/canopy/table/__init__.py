@@ -1,1 +1,0 @@
-"""The table: what its columns are, and reading and writing it as CSV."""
