@@ -1,4 +1,4 @@
-"""Names of columns, and texts that messages name: those that a pattern means, the one that was meant, a short one."""
+"""Names in patterns and messages: those that a pattern means, the nearest one, a short form."""
 
 import difflib
 from collections.abc import Iterable, Sequence

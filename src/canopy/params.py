@@ -19,6 +19,7 @@ from canopy.files import PARAMS
 from canopy.names import nearest
 from canopy.params_sections import Params
 from canopy.quoting import escape_yaml
+from canopy.schema import TableSchema
 
 # Hydra's name of the experiment that the section `train` describes, and of its overrides alone.
 TRAIN_EXPERIMENT = "params"
@@ -152,7 +153,7 @@ def parse_train_overrides(text: str) -> list[Override]:
 
 
 def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
-    """Check keys and types of `params.yaml`, overrides included.
+    """Check keys, types and the schema of the table in `params.yaml`, overrides included.
 
     Args:
         params: Its content.
@@ -172,6 +173,7 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
     checked = _typed(params)
     if not 0 <= checked.seed < 2**32:
         raise ValueError(f"params.yaml: seed must be from 0 to 2**32 - 1; found {checked.seed}")
+    TableSchema.parse(OmegaConf.to_container(checked.table))  # type: ignore[arg-type]
     return checked
 
 

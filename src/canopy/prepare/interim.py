@@ -153,7 +153,7 @@ def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
 
 
 def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null, as those of dropped rows.
+    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
 
     Args:
         labels: The values in the table.
