@@ -137,6 +137,7 @@ def tensors(tmp_path: Path) -> Path:
     folder = tmp_path / "processed"
     generator = torch.Generator().manual_seed(0)
     counts = {}
+    folder.mkdir()
     (folder / PREPROCESSOR_FILE).write_text("{}")
     hashes = {PREPROCESSOR_FILE: sha256(folder / PREPROCESSOR_FILE)}
     for name, n_rows in zip(SPLITS, (300, 60, 90), strict=True):

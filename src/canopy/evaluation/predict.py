@@ -43,7 +43,8 @@ def predict(cfg: DictConfig) -> int:
     """Predict each row of a table with a run's best checkpoint, or with a bundle.
 
     Rows with a value that the schema does not allow are written to `<output>.rejected.csv`, with line,
-    column, requirement and value, and the others predicted; with `on_error=reject_file` nothing is predicted then.
+    column, requirement and value, and the others predicted; with `on_error=reject_file` nothing is
+    predicted then.
 
     Args:
         cfg: The composed config of `configs/predict.yaml`.
