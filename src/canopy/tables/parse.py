@@ -24,7 +24,7 @@ class Violation(NamedTuple):
         column: The column of the file.
         requirement: What it must be or have, such as `be a number`.
         rows: Numbers of the rows in the batch, ascending.
-        values: The value of each row, for messages; of the first rows only if there are many.
+        values: The value of each row, for messages; of the first `n_shown` rows only.
     """
 
     column: str
@@ -58,18 +58,21 @@ class Parsed:
         return self.rows.filter(pa.array(self.valid)) if self.violations else self.rows
 
 
-def parse(batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool) -> Parsed:
+def parse(
+    batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool, n_shown: int | None = N_SHOWN
+) -> Parsed:
     """Check rows and convert them to the types of their columns.
 
     Args:
         batch: The columns of the file that the schema reads (`TableSchema.file_columns`), as text or typed.
         schema: What they are.
         with_target: Whether the target is among them.
+        n_shown: For how many rows of each kind of violation the value is given; for all if None.
 
     Returns:
         The rows, and what is wrong with them.
     """
-    check = _Check(batch, schema)
+    check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
     for name, column in schema.columns.items():
         match column:
@@ -89,8 +92,9 @@ def parse(batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool) -> P
 class _Check:
     """The columns of a batch, and what is wrong with them so far."""
 
-    def __init__(self, batch: pa.RecordBatch, schema: TableSchema) -> None:
+    def __init__(self, batch: pa.RecordBatch, schema: TableSchema, n_shown: int | None) -> None:
         self.batch, self.schema, self.file = batch, schema, schema.file
+        self.n_shown = n_shown
         self.violations: list[Violation] = []
 
     def numeric(self, name: str, column: Numeric) -> pa.Array:
@@ -165,7 +169,7 @@ class _Check:
             n_set += is_set
         several = (n_set > 1) & ~invalid
         self._report(
-            name, "have exactly one column that is 1", several, [f"{n}" for n in n_set[several][:N_SHOWN]]
+            name, "have exactly one column that is 1", several, [*map(str, n_set[several][: self.n_shown])]
         )
         invalid |= several
         texts = pa.array(names).take(pa.array(codes, mask=(n_set != 1) | invalid))
@@ -175,7 +179,7 @@ class _Check:
         """Report missing values where the policy is to reject them."""
         if values.null_count and getattr(column, "missing", None) == "reject":
             missing = values.is_null().to_numpy(zero_copy_only=False) & ~invalid
-            self._report(name, "have a value in every row", missing, ["none"] * N_SHOWN)
+            self._report(name, "have a value in every row", missing, ["none"] * len(missing))
         return values
 
     def _report(self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None) -> None:
@@ -183,7 +187,7 @@ class _Check:
             return
         rows = np.flatnonzero(wrong)
         if values is None:
-            values = as_written(self.batch[name], rows[:N_SHOWN].tolist())
+            values = as_written(self.batch[name], rows[: self.n_shown].tolist())
         self.violations.append(Violation(name, requirement, rows, values))
 
 

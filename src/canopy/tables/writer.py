@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ import pyarrow.parquet as pq
 from canopy.files import atomic_write
 
 SUFFIXES = (".csv", ".parquet")
+STANDARD_OUTPUT = Path("-")
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
     """Open a table for writing; the file appears, whole, when the block ends without an error.
 
     Args:
-        path: The file; its suffix is one of `SUFFIXES`.
+        path: The file; its suffix is one of `SUFFIXES`. `STANDARD_OUTPUT` for CSV there.
         schema: Names and types of its columns.
 
     Yields:
@@ -43,6 +45,10 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
         ,"y,z"
     """
     path = Path(path)
+    if path == STANDARD_OUTPUT:
+        with pa.csv.CSVWriter(sys.stdout.buffer, schema) as printer:
+            yield printer.write
+        return
     if path.suffix not in SUFFIXES:
         raise ValueError(f"A table must be written as {' or '.join(SUFFIXES)}; got {path.name!r}")
     with atomic_write(path) as temporary, ExitStack() as stack:
