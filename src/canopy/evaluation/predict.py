@@ -96,10 +96,8 @@ def predict(cfg: DictConfig) -> int:
 def write_rejected(problems: Problems, path: Path | None) -> None:
     """Write what is wrong with the rows that were not predicted; without any, remove an earlier file."""
     if path is None:
-        for found in problems.shown:
-            log.warning(
-                "Not predicted: line %d of %s: %r must %s; got %s", found.line, found.file, *found[2:]
-            )
+        for item in problems.shown:
+            log.warning("Not predicted: line %d of %s: %r must %s; got %s", item.line, item.file, *item[2:])
         return
     if not problems.counts:
         path.unlink(missing_ok=True)

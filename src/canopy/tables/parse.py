@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
-from canopy.tables.convert import Bools, as_written, to_numbers, to_texts, to_times
+from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
 
 # Of each kind of violation, so many are shown.
 N_SHOWN = 10
@@ -158,15 +158,18 @@ class _Check:
         n_set = np.zeros(self.batch.num_rows, np.int32)
         codes = np.zeros(self.batch.num_rows, np.int32)
         invalid = np.zeros(self.batch.num_rows, bool)
+        numeric = Numeric(null_values=column.null_values)
         for code, part in enumerate(names):
-            values, wrong = to_numbers(self.batch[part], Numeric(null_values=column.null_values), self.file)
-            numbers = values.to_numpy(zero_copy_only=False)
-            is_set = numbers == 1
-            wrong |= ~is_set & (numbers != 0)
-            self._report(part, "be 0 or 1", wrong)
-            invalid |= wrong
-            codes[is_set] = code
-            n_set += is_set
+            numbers = to_bits(self.batch[part])
+            if numbers is None:
+                values, wrong = to_numbers(self.batch[part], numeric, self.file)
+                numbers = values.to_numpy(zero_copy_only=False)
+                wrong |= (numbers != 1) & (numbers != 0)
+                self._report(part, "be 0 or 1", wrong)
+                invalid |= wrong
+                numbers = numbers == 1
+            codes += numbers * np.int32(code)
+            n_set += numbers
         several = (n_set > 1) & ~invalid
         self._report(
             name, "have exactly one column that is 1", several, [*map(str, n_set[several][: self.n_shown])]

@@ -4,6 +4,7 @@ import csv
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,25 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
             writer = stack.enter_context(pa.csv.CSVWriter(temporary, schema))
         else:
             writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
-        yield writer.write
+        yield stack.enter_context(_in_background(writer.write))
+
+
+@contextmanager
+def _in_background(write: Callable[[pa.RecordBatch], None]) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Let a thread write one batch while the next one is made."""
+    pending: list[Future[None]] = []
+
+    def submit(batch: pa.RecordBatch) -> None:
+        wait()
+        pending.append(pool.submit(write, batch))
+
+    def wait() -> None:
+        while pending:
+            pending.pop().result()
+
+    with ThreadPoolExecutor(1) as pool:
+        yield submit
+        wait()
 
 
 def header_line(columns: Sequence[str]) -> str:
