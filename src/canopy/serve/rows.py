@@ -51,7 +51,8 @@ class RowReader:
             for part in schema.file_columns(name)
         }
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
-        self._places = {name: place for place, name in enumerate([*self._types, *features, *self._further])}
+        names = dict.fromkeys([*self._types, *features, *self._further])
+        self._places = {name: place for place, name in enumerate(names)}
         # How the table writes true and false.
         self._words = {
             name: {WORDS[text.lower()]: text for text in vocabulary.values if text.lower() in WORDS}
