@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
@@ -120,8 +119,7 @@ class LabelScores:
             # Here, since a server, which lays out predictions too, has not all that it needs.
             from canopy.prepare.interim import known_labels
 
-            merged = known_labels(labels, self._schema, self._classes.values)
-            labels = pc.if_else(pc.is_null(labels), None, merged)
+            labels = known_labels(labels, self._schema, self._classes.values)
         codes, _ = self._classes.encode(labels)
         known = codes < n_classes
         codes, probabilities = codes[known], probabilities[known].astype(float)

@@ -15,12 +15,12 @@ from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
-    read_column,
+    read_labels,
     table_schema,
 )
+from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.rows import read_table
 from canopy.tables.writer import open_writer
 
@@ -54,7 +54,7 @@ def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed:
             f"{values[counts.argmin()]} with {counts.min()}"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    rest, test = stratified_draw(np.arange(len(labels)), labels, size=test_size, seed=seed)
+    rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
     _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
     codes[test], codes[val] = TEST, VAL
     for code, split in enumerate(SPLITS):
@@ -121,7 +121,7 @@ def leave_out(
         raise ValueError(
             f"split.left_out must leave out some rows; found {tested.sum():,} of {len(tested):,}"
         )
-    others = np.flatnonzero(~tested)
+    others = np.flatnonzero(~tested).astype(np.int32)
     values, counts = np.unique(labels[others], return_counts=True)
     if counts.min() < 2:
         raise ValueError(
@@ -140,8 +140,8 @@ def _check_share(name: str, size: float) -> None:
 
 
 def stratified_draw(
-    rows: NDArray[np.int64], labels: NDArray[Any], *, size: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rows: NDArray[np.int32], labels: NDArray[Any], *, size: float, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Draw a share of some rows, with the same share of each class.
 
     Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
@@ -160,7 +160,8 @@ def stratified_draw(
         ValueError: If there are more classes than rows to draw, or to leave.
     """
     random = np.random.RandomState(seed)
-    values, codes, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    classes = labels[rows]
+    values, counts = np.unique(classes, return_counts=True)
     n_drawn = math.ceil(size * len(rows))
     n_left = len(rows) - n_drawn
     if min(n_drawn, n_left) < len(values):
@@ -170,17 +171,17 @@ def stratified_draw(
         )
     left_counts = _apportion(n_left, counts, random)
     drawn_counts = _apportion(n_drawn, counts - left_counts, random)
-    left, drawn = [], []
-    for found, n, m in zip(
-        np.split(np.argsort(codes, kind="stable"), counts.cumsum()[:-1]),
-        left_counts,
-        drawn_counts,
-        strict=True,
-    ):
-        mixed = found[random.permutation(len(found))]
-        left.append(mixed[:n])
-        drawn.append(mixed[n : n + m])
-    return rows[random.permutation(np.concatenate(left))], rows[random.permutation(np.concatenate(drawn))]
+    left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
+    n_filled = m_filled = 0
+    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+        found = rows[classes == value]
+        random.shuffle(found)
+        left[n_filled : n_filled + n] = found[:n]
+        drawn[m_filled : m_filled + m] = found[n : n + m]
+        n_filled, m_filled = n_filled + n, m_filled + m
+    random.shuffle(left)
+    random.shuffle(drawn)
+    return left, drawn
 
 
 def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
@@ -234,9 +235,7 @@ def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = kept_schema(params)
-    texts = read_column(interim_path(params, "drop_columns"), schema.target.column)
-    names = class_values(pc.unique(texts).to_pylist(), schema)
-    labels = pc.index_in(texts, pa.array([*names])).to_numpy(zero_copy_only=False)
+    labels, names = read_labels(interim_path(params, "drop_columns"), schema)
     present = {*np.unique(labels).tolist()}
     for code, (value, name) in enumerate(names.items()):
         if code not in present:
@@ -251,7 +250,8 @@ def run(params: DictConfig) -> None:
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    column = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS)).cast(pa.string())
-    rows = pa.RecordBatch.from_pydict({SPLIT_COLUMN: column})
-    with open_writer(interim_path(params, "split"), rows.schema) as write:
-        write(rows)
+    texts = pa.array(SPLITS)
+    with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
+        for start in range(0, len(codes), BATCH_ROWS):
+            column = texts.take(pa.array(codes[start : start + BATCH_ROWS]))
+            write(pa.RecordBatch.from_pydict({SPLIT_COLUMN: column}))
