@@ -60,6 +60,14 @@ def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
     assert json.loads(more.headers["x-ignored-columns"]) == ["höhe"]
 
 
+def test_labelled_csv_rows_are_scored(server: Any) -> None:
+    (label,) = csv.DictReader(io.StringIO(server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n").text))
+    other = "1" if label["label"] == "2" else "2"
+    lines = [f"9,120,0,1,0,{value}" for value in (label["label"], f"{label['label']}.0", other, "", "fig")]
+    answer = server.post("/predict/csv", "\n".join([f"{HEADER},kind", *lines]))
+    assert (answer.headers["x-labelled-rows"], answer.headers["x-correct-rows"]) == ("3", "2")
+
+
 def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> None:
     good, wrong = "9,120,0,1,0", "9,heavy,0,1,0"
     expected = server.post("/predict/csv", f"{HEADER}\n{good}\n").text.splitlines()
@@ -187,7 +195,12 @@ BAD_BODIES: list[tuple[str, object, int, str]] = [
     ("/predict/csv", b"\n", 400, "got an empty body"),
     ("/predict/csv", f"{HEADER}\n", 422, "rows must follow the header, at least one; got none"),
     ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "must be CSV in UTF-8; got other bytes"),
-    ("/predict/csv", f"{HEADER},size\n9,120,0,1,0,1\n", 422, "size must be named once in the header; got it 2 times"),
+    (
+        "/predict/csv",
+        f"{HEADER},size\n9,120,0,1,0,1\n",
+        422,
+        "size must be named once in the header; got it 2 times",
+    ),
     ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be a column of the header"),
     ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "one value for each of 5 columns; got 4"),
     ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, "weight must have a value in every row"),
