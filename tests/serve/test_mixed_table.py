@@ -105,7 +105,7 @@ def test_the_document_holds_what_it_says(
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     short, whole = body["schema"]["properties"]["rows"]["items"]["oneOf"]
     assert short["required"] == ["colour", "shop", "sold"]
-    assert short["properties"]["ripe"]["enum"] == ["no", "yes", None]
+    assert short["properties"]["ripe"]["enum"] == ["no", "yes", False, True, None]
     assert short["properties"]["sold"] == {
         "type": ["string"],
         "anyOf": [{"format": "date-time"}, {"format": "date"}],

@@ -9,7 +9,7 @@ import numpy as np
 from canopy.bundle.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
-from canopy.serve.rows import time_text
+from canopy.serve.rows import time_text, words_among
 
 # What becomes of rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
@@ -89,8 +89,10 @@ def describe_categories(manifest: Manifest, name: str, column: Categorical) -> d
     learnt = [*manifest.preprocessor.categorical[name].values]
     if column.one_hot is not None:
         return {"enum": [*column.one_hot]}
-    if column.unseen == "reject" and len(column.listed or ()) in range(1, MAX_LISTED + 1):
-        return {"enum": [*(column.listed or ())]}
+    listed = column.listed or {}
+    if column.unseen == "reject" and 0 < len(listed) <= MAX_LISTED:
+        numbers = [int(text) for text in listed if text.isdecimal() and str(int(text)) == text]
+        return {"enum": [*listed, *numbers, *words_among([*listed])]}
     found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": learnt[:MAX_LISTED]}
     if column.missing == "reject":
         found["not"] = {"enum": [*null_values(manifest, column)]}

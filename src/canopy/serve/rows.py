@@ -54,10 +54,7 @@ class RowReader:
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
         names = dict.fromkeys([*self._types, *features, *self._further])
         self._places = {name: place for place, name in enumerate(names)}
-        self._words = {}
-        for name, vocabulary in preprocessor.categorical.items():
-            found = {text.lower(): text for text in vocabulary.values}
-            self._words[name] = {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
+        self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:
         """Read rows that came as JSON objects.
@@ -166,6 +163,17 @@ def field_of(value: Any, column: object, *, words: Mapping[bool, str] | None = N
         case Categorical() | Datetime() if kind in (int, float):
             return str(int(value)) if value == int(value) else repr(value)
     raise ValueError("be a text or a number")
+
+
+def words_among(values: Sequence[str]) -> dict[bool, str]:
+    """Find how a column writes true and false.
+
+    Examples:
+        >>> words_among(["No", "Perhaps", "Yes"])
+        {False: 'No', True: 'Yes'}
+    """
+    found = {text.lower(): text for text in values}
+    return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
 
 
 def time_text(text: str, form: str) -> str:
