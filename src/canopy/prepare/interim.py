@@ -1,5 +1,6 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,21 @@ def interim_path(params: DictConfig, stage: str) -> Path:
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
+class _Blocks(io.FileIO):
+    """A file of which no part that is read ends with CR.
+
+    Where a part ends between CR and LF inside quotes, Arrow loses the LF (apache/arrow issue 51368).
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size) or b""
+        n = len(part.rstrip(b"\r"))
+        if 0 < n < len(part):
+            self.seek(n - len(part), io.SEEK_CUR)
+            part = part[:n]
+        return part
+
+
 def read_interim(
     path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
@@ -92,7 +108,7 @@ def read_interim(
             batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
         else:
             batches = pa.csv.open_csv(
-                path,
+                _Blocks(path, "rb"),
                 pa.csv.ReadOptions(block_size=BLOCK_BYTES),
                 pa.csv.ParseOptions(newlines_in_values=True),
                 pa.csv.ConvertOptions(
