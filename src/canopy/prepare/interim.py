@@ -104,23 +104,24 @@ def read_interim(
     """
     require_file(path, name="The table ")
     try:
-        if path.suffix == ".parquet":
-            batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
-        else:
-            batches = pa.csv.open_csv(
-                _Blocks(path, "rb"),
-                pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-                pa.csv.ParseOptions(newlines_in_values=True),
-                pa.csv.ConvertOptions(
-                    column_types=columns,
-                    include_columns=[*columns],
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-        for batch in batches:
-            if batch.num_rows:
-                yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+        with _Blocks(path, "rb") as file:
+            if path.suffix == ".parquet":
+                batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+            else:
+                batches = pa.csv.open_csv(
+                    file,
+                    pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                    pa.csv.ParseOptions(newlines_in_values=True),
+                    pa.csv.ConvertOptions(
+                        column_types=columns,
+                        include_columns=[*columns],
+                        null_values=[""],
+                        strings_can_be_null=True,
+                    ),
+                )
+            for batch in batches:
+                if batch.num_rows:
+                    yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
