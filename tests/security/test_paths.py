@@ -44,7 +44,7 @@ def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
 def source(train_config: DictConfig, tensors: Path) -> RunFolder:
     """A run folder as somebody could send it."""
     folder = Path(train_config.run_folder)
-    for name in ("schema.json", "normalization.json"):
+    for name in ("schema.json", "preprocessor.json"):
         shutil.copyfile(tensors / name, folder / name)
     run = RunFolder.__new__(RunFolder)
     run.path = folder
