@@ -5,14 +5,19 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.names import match_columns
+from canopy.names import match_columns, shorten
+from canopy.places import require_file
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
-from canopy.schema.file_format import FileFormat
-from canopy.tables.reader import BATCH_ROWS, TableFile
+from canopy.tables.reader import BATCH_ROWS
+
+# Of CSV in memory at a time; no row may be longer.
+BLOCK_BYTES = 1 << 22
 
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
@@ -70,26 +75,33 @@ def read_interim(
     Args:
         path: The table.
         columns: Type of each column.
-        n_rows: Rows of a batch, about.
+        n_rows: Rows of a batch, about; of CSV as many as fit into `BLOCK_BYTES`.
 
     Raises:
         FileNotFoundError: If the stage has not run.
         ValueError: If the file is damaged.
     """
-    file = TableFile(
-        path, FileFormat(format="parquet" if path.suffix == ".parquet" else "csv", null_values=("",))
-    )
-    if missing := [name for name in columns if name not in file.names]:
-        raise ValueError(f'{path} must have the column {missing[0]!r}; got none: run "make repro"')
-    schema = pa.schema([*columns.items()])
-    for batch in file.batches([*columns], n_rows=n_rows):
-        try:
-            yield batch.cast(schema)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f'{path} is damaged: {error}; run "make repro"') from error
-    if file.line_errors:
-        found = file.line_errors[0]
-        raise ValueError(f'{path} is damaged: line {found.line} must {found.requirement}; run "make repro"')
+    require_file(path, name="The table ")
+    try:
+        if path.suffix == ".parquet":
+            batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+        else:
+            batches = pa.csv.open_csv(
+                path,
+                pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                pa.csv.ParseOptions(newlines_in_values=True),
+                pa.csv.ConvertOptions(
+                    column_types=columns,
+                    include_columns=[*columns],
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        for batch in batches:
+            if batch.num_rows:
+                yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
 
 def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:

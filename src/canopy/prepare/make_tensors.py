@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig
 
-from canopy.data.dataset import Batch
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
@@ -70,12 +69,12 @@ def run(params: DictConfig) -> None:
             labels = pc.index_in(batch[target], values).to_numpy(zero_copy_only=False).astype(np.int64)
             for split, write in writers.items():
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
-                part = Batch(encoded.numeric[rows], encoded.categorical[rows], labels[rows])
-                write(part._asdict())
-                found = np.bincount(part.labels, minlength=len(names)).tolist()
+                numeric = encoded.numeric[rows]
+                write({"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]})
+                found = np.bincount(labels[rows], minlength=len(names)).tolist()
                 counts[split] = tuple(a + b for a, b in zip(counts[split], found, strict=True))
                 if split == "train":
-                    sample.update(dict(zip(features, part.numeric.T, strict=True)), len(rows))
+                    sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
     for split in SPLITS:
         log.info("%s: %s rows", split, f"{sum(counts[split]):,}")
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
