@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.evaluation.predictions import LabelScores, PredictionColumns, check_target, rejected_path
-from canopy.prepare.interim import table_schema
+from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.schema import TableSchema
 from canopy.tables.rows import Problems, TableReader
@@ -124,7 +124,7 @@ def open_run(cfg: DictConfig) -> Model:
 
     schema = run.schema
     classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
-    table = table_schema(run.config.pipeline)
+    table = closed_schema(table_schema(run.config.pipeline), preprocessor)
     return Model(schema=table, classes=classes, preprocessor=preprocessor, load=load)
 
 

@@ -1,5 +1,6 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -11,10 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.names import match_columns, shorten
 from canopy.places import require_file
-from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.preprocessor import OTHER, Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
+from canopy.tables.duplicates import FirstRows
 from canopy.tables.reader import BATCH_ROWS
+from canopy.tables.rows import read_table
 
 # Of CSV in memory at a time; no row may be longer.
 BLOCK_BYTES = 1 << 22
@@ -60,6 +63,42 @@ def kept_schema(params: DictConfig) -> TableSchema:
             parts = {part: text for part, text in column.one_hot.items() if part not in dropped}
             columns[name] = Categorical.model_construct(**{**dict(column), "one_hot": parts})
     return kept.model_copy(update={"columns": columns})
+
+
+def labelled_rows(
+    path: str | Path,
+    schema: TableSchema,
+    *,
+    classes: Sequence[str] | None = None,
+    found: Counter[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Read the rows of the raw table that the policies of `table` keep.
+
+    Args:
+        path: The table.
+        schema: What it is.
+        classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
+        found: Is told the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
+
+    Yields:
+        Rows as `read_table` gives them; those without a label, of rare classes and, with
+        `table.duplicates: drop`, those that an earlier row equals in features and label are left out.
+    """
+    target, drops = schema.target.column, schema.duplicates == "drop"
+    is_first = FirstRows() if drops or found is not None else None
+    for batch in read_table(path, schema):
+        rows = batch.filter(batch[target].is_valid()) if batch[target].null_count else batch
+        repeated = 0
+        if is_first is not None:
+            first = is_first(rows.select([*schema.features, target]))
+            repeated = len(first) - first.sum()
+            rows = rows.filter(pa.array(first)) if drops and repeated else rows
+        if found is not None:
+            found.update(rows=batch.num_rows, unlabelled=batch[target].null_count, repeated=int(repeated))
+        if classes is not None:
+            rows = with_column(rows, target, known_labels(rows[target], schema, classes))
+            rows = rows.filter(rows[target].is_valid())
+        yield rows
 
 
 def interim_path(params: DictConfig, stage: str) -> Path:
@@ -156,12 +195,16 @@ def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
     """Give value and name of each class, in the order of the model's outputs.
 
     Args:
-        labels: The values in the table.
+        labels: The values in the table, after `labelled_rows`.
         schema: The table.
     """
-    if schema.target.classes != "auto":
-        return schema.target.classes
-    return {value: value for value in sorted({*labels}, key=_order)}
+    listed = schema.target.classes
+    if listed == "auto":
+        return {value: value for value in sorted({*labels}, key=_order)}
+    if schema.target.rare == "reject":
+        return listed
+    merged = {value: value for value in labels if value not in listed}
+    return {value: name for value, name in listed.items() if value in labels} | merged
 
 
 def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
@@ -174,6 +217,17 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
     """
     merged = schema.target.merged_name if schema.target.rare == "merge" else None
     return pc.if_else(pc.is_in(labels, pa.array(classes)), labels, pa.scalar(merged, pa.string()))
+
+
+def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
+    """List the categories that were learnt for columns that reject all others."""
+    columns = dict(schema.columns)
+    for name, column in schema.categorical.items():
+        values = preprocessor.categorical[name].values if name in preprocessor.categorical else ()
+        # Where rare categories became another one, they are not known any more.
+        if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
+            columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
+    return schema.model_copy(update={"columns": columns})
 
 
 def _order(value: str) -> tuple[float, str]:

@@ -1,7 +1,6 @@
 """Find rows that repeat an earlier one."""
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 from numpy.typing import NDArray
 
@@ -48,15 +47,25 @@ class FirstRows:
 
 
 def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
-    columns = {}
-    for name, values in zip(rows.schema.names, rows.columns, strict=True):
-        if pa.types.is_string(values.type):
-            # Each text is hashed once.
-            columns[name] = values.dictionary_encode().to_pandas()
-        elif pa.types.is_floating(values.type):
-            # 0 and -0 are equal.
-            columns[name] = values.to_numpy(zero_copy_only=False) + 0.0
-        else:
-            columns[name] = values.to_numpy(zero_copy_only=False)
-    hashes: NDArray[np.uint64] = pd.util.hash_pandas_object(pd.DataFrame(columns), index=False).to_numpy()
+    hashes = np.zeros(rows.num_rows, np.uint64)
+    for values in rows.columns:
+        hashes ^= _as_integers(values)
+        hashes *= np.uint64(0x9E3779B97F4A7C15)
+        hashes ^= hashes >> np.uint64(32)
     return hashes
+
+
+def _as_integers(values: pa.Array) -> NDArray[np.uint64]:
+    """Give the same integer for the same value, and hardly ever for two."""
+    if pa.types.is_string(values.type):
+        encoded = values.dictionary_encode()
+        # Each text is hashed once; the last one stands for null.
+        hashes = np.array([*map(hash, encoded.dictionary.to_pylist()), hash(None)], np.int64).view(np.uint64)
+        found: NDArray[np.uint64] = hashes[encoded.indices.fill_null(len(hashes) - 1).to_numpy()]
+        return found
+    if pa.types.is_floating(values.type):
+        # 0 and -0 are equal, and of NaN there is one.
+        numbers = values.to_numpy(zero_copy_only=False) + 0.0
+        return np.where(np.isnan(numbers), np.nan, numbers).view(np.uint64)
+    times = values.cast(pa.int64()).fill_null(np.iinfo(np.int64).min)
+    return np.asarray(times.to_numpy()).view(np.uint64)
