@@ -153,13 +153,12 @@ def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
     """Its files have fixed names; what its description says of others is not looked for."""
-    from dataclasses import replace
-
     from canopy.bundle.manifest import Manifest
     from canopy.bundle.scorer import Scorer
 
     bundle = export_run()
     manifest = Manifest.load(bundle)
-    replace(manifest, files={**manifest.files, "../planted": "0" * 64}).save(bundle)
+    files = {**manifest.files, "../planted": "0" * 64}
+    manifest.model_copy(update={"files": files}).save(bundle)
     Scorer(bundle)
     assert sorted(path.name for path in bundle.iterdir()) == ["model.json", "model.onnx", "model.pt2"]
