@@ -6,7 +6,7 @@ from omegaconf import DictConfig
 from sklearn.model_selection import train_test_split
 
 from canopy.prepare import drop_columns, split
-from canopy.prepare.interim import SPLIT_COLUMN, read_column
+from canopy.prepare.interim import SPLIT_COLUMN, read_codes
 from canopy.prepare.split import TEST, TRAIN, VAL, leave_out, split_in_order, split_rows
 from canopy.prepare.stratified import stratified_draw
 
@@ -110,7 +110,8 @@ def blue_plums(small_params: DictConfig) -> DictConfig:
 
 
 def splits_of(params: DictConfig) -> list[str]:
-    return read_column(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN).to_pylist()
+    codes, names = read_codes(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN)
+    return [names[code] for code in codes]
 
 
 def test_a_dropped_column_can_say_what_is_left_out(

@@ -26,14 +26,13 @@ from canopy.files import SPLITS, atomic_folder, read_json, sha256
 from canopy.places import check_place, readable
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     closed_schema,
     interim_path,
-    labelled_rows,
-    read_column,
+    read_codes,
     table_schema,
     zip_rows,
 )
+from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Encoded, Inputs, Preprocessor
 from canopy.quoting import write_command
 from canopy.training.run_folder import RunFolder, check_same_data
@@ -153,9 +152,9 @@ def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawS
     schema, target = table_schema(pipeline), pipeline.table.target.column
     classes = pa.array([*preprocessor.classes])
     labelled = labelled_rows(pipeline.paths.raw, schema, classes=preprocessor.classes)
-    splits = read_column(interim_path(pipeline, "split"), SPLIT_COLUMN)
+    splits = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
     parts: dict[str, list[RawSplit]] = {split: [] for split in SPLITS}
-    for batch in zip_rows(labelled, splits, SPLIT_COLUMN):
+    for batch in zip_rows(labelled, SPLIT_COLUMN, *splits):
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
             labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
-from canopy.prepare.interim import known_labels
+from canopy.prepare.labels import known_labels
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.tables.text import find_files
@@ -118,8 +117,7 @@ class LabelScores:
         """
         n_classes = len(self._counts)
         if self._schema.target.rare == "merge":
-            merged = known_labels(labels, self._schema, self._classes.values)
-            labels = pc.if_else(pc.is_null(labels), None, merged)
+            labels = known_labels(labels, self._schema, self._classes.values)
         codes, _ = self._classes.encode(labels)
         known = codes < n_classes
         codes, probabilities = codes[known], probabilities[known].astype(float)

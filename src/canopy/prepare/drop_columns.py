@@ -13,12 +13,11 @@ from canopy.prepare.interim import (
     interim_path,
     interim_types,
     kept_schema,
-    known_labels,
-    labelled_rows,
     read_interim,
     table_schema,
     with_column,
 )
+from canopy.prepare.labels import known_labels, labelled_rows
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema import TableSchema
 from canopy.tables.writer import open_writer
@@ -52,8 +51,7 @@ def run(params: DictConfig) -> None:
     if found["unlabelled"]:
         log.warning("Dropped %d of %d rows without a label", found["unlabelled"], found["rows"])
     if found["repeated"]:
-        what = "Dropped" if schema.duplicates == "drop" else "Kept"
-        log.warning("%s %d of %d rows that repeat an earlier one", what, found["repeated"], found["rows"])
+        log.warning("Dropped %d of %d rows that repeat an earlier one", found["repeated"], found["rows"])
     if rare:
         path, classes = interim_path(params, "drop_columns"), [value for value in counts if value not in rare]
         with open_writer(path, pa.schema([*types.items()])) as write:

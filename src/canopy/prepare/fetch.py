@@ -96,7 +96,8 @@ def run(params: DictConfig) -> None:
                     *failures,
                 ]
             )
-            + f'\nRun "make pull", or place the file by hand (with its header line; SHA-256 {shorten(expected)}).'
+            + '\nRun "make pull", or place the file by hand '
+            f"(with its header line; SHA-256 {shorten(expected)})."
         )
     raise ConnectionError(
         "The table must come from the file or one of the sources; all failed:\n"

@@ -1,13 +1,14 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.names import match_columns, shorten
@@ -15,12 +16,12 @@ from canopy.places import require_file
 from canopy.prepare.preprocessor import OTHER, Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
-from canopy.tables.duplicates import FirstRows
 from canopy.tables.reader import BATCH_ROWS
-from canopy.tables.rows import read_table
+
+Codes = NDArray[np.signedinteger[Any]]
 
 # Of CSV in memory at a time; no row may be longer.
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 20
 
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
@@ -63,42 +64,6 @@ def kept_schema(params: DictConfig) -> TableSchema:
             parts = {part: text for part, text in column.one_hot.items() if part not in dropped}
             columns[name] = Categorical.model_construct(**{**dict(column), "one_hot": parts})
     return kept.model_copy(update={"columns": columns})
-
-
-def labelled_rows(
-    path: str | Path,
-    schema: TableSchema,
-    *,
-    classes: Sequence[str] | None = None,
-    found: Counter[str] | None = None,
-) -> Iterator[pa.RecordBatch]:
-    """Read the rows of the raw table that the policies of `table` keep.
-
-    Args:
-        path: The table.
-        schema: What it is.
-        classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
-        found: Is told the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
-
-    Yields:
-        Rows as `read_table` gives them; those without a label, of rare classes and, with
-        `table.duplicates: drop`, those that an earlier row equals in features and label are left out.
-    """
-    target, drops = schema.target.column, schema.duplicates == "drop"
-    is_first = FirstRows() if drops or found is not None else None
-    for batch in read_table(path, schema):
-        rows = batch.filter(batch[target].is_valid()) if batch[target].null_count else batch
-        repeated = 0
-        if is_first is not None:
-            first = is_first(rows.select([*schema.features, target]))
-            repeated = len(first) - first.sum()
-            rows = rows.filter(pa.array(first)) if drops and repeated else rows
-        if found is not None:
-            found.update(rows=batch.num_rows, unlabelled=batch[target].null_count, repeated=int(repeated))
-        if classes is not None:
-            rows = with_column(rows, target, known_labels(rows[target], schema, classes))
-            rows = rows.filter(rows[target].is_valid())
-        yield rows
 
 
 def interim_path(params: DictConfig, stage: str) -> Path:
@@ -165,58 +130,46 @@ def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.Record
     return pa.RecordBatch.from_pydict({**columns, name: values})
 
 
-def zip_rows(left: Iterator[pa.RecordBatch], values: pa.Array, name: str) -> Iterator[pa.RecordBatch]:
-    """Append a column that is in memory to batches of as many rows.
+def zip_rows(
+    batches: Iterator[pa.RecordBatch], name: str, codes: Codes, values: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Append a column that `read_codes` read.
+
+    Args:
+        batches: Rows without the column.
+        name: Its name.
+        codes: Code of each row, shape (n_rows,).
+        values: The value that each code stands for.
 
     Raises:
         ValueError: If there are more or fewer rows.
     """
-    start = 0
-    for batch in left:
-        part = values.slice(start, batch.num_rows)
+    start, texts = 0, pa.array(values, pa.string())
+    for batch in batches:
+        part = codes[start : start + batch.num_rows]
         start += batch.num_rows
         if len(part) == batch.num_rows:
-            yield with_column(batch, name, part)
-    if start != len(values):
+            yield with_column(batch, name, texts.take(pa.array(part)))
+    if start != len(codes):
         raise ValueError(
-            f'There must be a {name} for each of {start:,} rows; got {len(values):,}: run "make repro"'
+            f'There must be a {name} for each of {start:,} rows; got {len(codes):,}: run "make repro"'
         )
 
 
-def read_column(path: Path, name: str, kind: pa.DataType | None = None) -> pa.Array:
-    """Read one column, whole."""
-    batches = [*read_interim(path, {name: kind or pa.string()}, n_rows=1 << 20)]
-    return (
-        pa.concat_arrays([batch[name] for batch in batches]) if batches else pa.array([], kind or pa.string())
-    )
+def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
+    """Read a column of few values as one small integer per row.
 
-
-def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs.
-
-    Args:
-        labels: The values in the table, after `labelled_rows`.
-        schema: The table.
+    Returns:
+        Codes, shape (n_rows,), and the value that each stands for.
     """
-    listed = schema.target.classes
-    if listed == "auto":
-        return {value: value for value in sorted({*labels}, key=_order)}
-    if schema.target.rare == "reject":
-        return listed
-    merged = {value: value for value in labels if value not in listed}
-    return {value: name for value, name in listed.items() if value in labels} | merged
-
-
-def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
-
-    Args:
-        labels: The values in the table.
-        schema: The table.
-        classes: The classes that are not rare.
-    """
-    merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    return pc.if_else(pc.is_in(labels, pa.array(classes)), labels, pa.scalar(merged, pa.string()))
+    values: dict[str, int] = {}
+    codes: list[Codes] = [np.empty(0, np.int8)]
+    for batch in read_interim(path, {name: pa.string()}):
+        found = batch[name].dictionary_encode()
+        places = [values.setdefault(value, len(values)) for value in found.dictionary.to_pylist()]
+        kind = np.min_scalar_type(-len(values))
+        codes.append(np.array(places, kind)[found.indices.to_numpy()])
+    return np.concatenate(codes), [*values]
 
 
 def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
@@ -228,10 +181,3 @@ def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchem
         if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
             columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
     return schema.model_copy(update={"columns": columns})
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value

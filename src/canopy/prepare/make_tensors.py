@@ -13,13 +13,13 @@ from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
-    read_column,
+    read_codes,
     read_interim,
     scaled_types,
 )
+from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, code_type
 from canopy.prepare.reductions import Sample
 from canopy.tensors import open_tensors
@@ -46,7 +46,9 @@ def run(params: DictConfig) -> None:
     preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names = class_values(preprocessor.classes, schema)
-    values, splits = pa.array([*names]), read_column(path, SPLIT_COLUMN)
+    values = pa.array([*names])
+    codes, splits = read_codes(path, SPLIT_COLUMN)
+    n_rows = dict(zip(splits, np.bincount(codes).tolist(), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,
@@ -61,8 +63,8 @@ def run(params: DictConfig) -> None:
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
-            n_rows = pc.sum(pc.equal(splits, split)).as_py() or 0
-            shapes = {name: (n_rows,) if width is None else (n_rows, width) for name, width in widths.items()}
+            n = n_rows.get(split, 0)
+            shapes = {name: (n,) if width is None else (n, width) for name, width in widths.items()}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in read_interim(path, scaled_types(preprocessor, target)):
             encoded = preprocessor.encode(batch)

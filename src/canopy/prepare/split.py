@@ -15,14 +15,13 @@ from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
-    labelled_rows,
-    read_column,
     table_schema,
 )
+from canopy.prepare.labels import labelled_rows, read_labels
 from canopy.prepare.stratified import stratified_draw
+from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -63,7 +62,7 @@ def split_rows(
             f"{_name(values[counts.argmin()], names)} with {counts.min()}"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    rest, test = stratified_draw(np.arange(len(labels)), labels, size=test_size, seed=seed)
+    rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
     _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
     codes[test], codes[val] = TEST, VAL
     for code, split in enumerate(SPLITS):
@@ -135,7 +134,7 @@ def leave_out(
     _check_share("val_size", val_size)
     if tested.all() or not tested.any():
         raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
-    others = np.flatnonzero(~tested)
+    others = np.flatnonzero(~tested).astype(np.int32)
     values, counts = np.unique(labels[others], return_counts=True)
     if counts.min() < 2:
         raise ValueError(
@@ -192,9 +191,7 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = kept_schema(params)
-    texts = read_column(interim_path(params, "drop_columns"), schema.target.column)
-    names = class_values(pc.unique(texts).to_pylist(), schema)
-    labels = pc.index_in(texts, pa.array([*names])).to_numpy(zero_copy_only=False)
+    labels, names = read_labels(interim_path(params, "drop_columns"), schema)
     present = {*np.unique(labels).tolist()}
     for code, (value, name) in enumerate(names.items()):
         if code not in present:
@@ -209,7 +206,8 @@ def run(params: DictConfig) -> None:
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    column = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS)).cast(pa.string())
-    rows = pa.RecordBatch.from_pydict({SPLIT_COLUMN: column})
-    with open_writer(interim_path(params, "split"), rows.schema) as write:
-        write(rows)
+    texts = pa.array(SPLITS)
+    with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
+        for start in range(0, len(codes), BATCH_ROWS):
+            column = texts.take(pa.array(codes[start : start + BATCH_ROWS]))
+            write(pa.RecordBatch.from_pydict({SPLIT_COLUMN: column}))

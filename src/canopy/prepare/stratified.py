@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 
 
 def stratified_draw(
-    rows: NDArray[np.int64], labels: NDArray[Any], *, size: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    rows: NDArray[np.int32], labels: NDArray[Any], *, size: float, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Draw a share of some rows, with the same share of each class.
 
     Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
@@ -28,7 +28,8 @@ def stratified_draw(
         ValueError: If there are more classes than rows to draw, or to leave.
     """
     random = np.random.RandomState(seed)
-    values, codes, counts = np.unique(labels[rows], return_inverse=True, return_counts=True)
+    classes = labels[rows]
+    values, counts = np.unique(classes, return_counts=True)
     n_drawn = math.ceil(size * len(rows))
     n_left = len(rows) - n_drawn
     if min(n_drawn, n_left) < len(values):
@@ -38,17 +39,17 @@ def stratified_draw(
         )
     left_counts = _apportion(n_left, counts, random)
     drawn_counts = _apportion(n_drawn, counts - left_counts, random)
-    left, drawn = [], []
-    for found, n, m in zip(
-        np.split(np.argsort(codes, kind="stable"), counts.cumsum()[:-1]),
-        left_counts,
-        drawn_counts,
-        strict=True,
-    ):
-        mixed = found[random.permutation(len(found))]
-        left.append(mixed[:n])
-        drawn.append(mixed[n : n + m])
-    return rows[random.permutation(np.concatenate(left))], rows[random.permutation(np.concatenate(drawn))]
+    left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
+    n_filled = m_filled = 0
+    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+        found = rows[classes == value]
+        random.shuffle(found)
+        left[n_filled : n_filled + n] = found[:n]
+        drawn[m_filled : m_filled + m] = found[n : n + m]
+        n_filled, m_filled = n_filled + n, m_filled + m
+    random.shuffle(left)
+    random.shuffle(drawn)
+    return left, drawn
 
 
 def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
