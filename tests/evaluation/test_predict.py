@@ -2,6 +2,7 @@ import gzip
 import io
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor, choose_device
 from canopy.evaluation.predict import predict
-from canopy.files import SPLITS, read_json, write_json
+from canopy.files import read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.schema import TableSchema
@@ -86,6 +87,7 @@ def test_predictions_are_those_of_the_evaluated_tensors(
     predict_csv: Predict,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO)
     splits = splits_of(small_params)
     header, *lines = raw_table.read_text().splitlines()
     text = "\n".join([header, *(line for line, name in zip(lines, splits, strict=True) if name == "test")])
@@ -139,6 +141,9 @@ def test_keys_are_copied_into_the_predictions(predict_csv: Predict) -> None:
     table = pyarrow.parquet.read_table(path)
     assert table.column_names == ["id", "weight", "label", "class", *PROBABILITIES]
     assert table["id"].to_pylist() == ["007", "8"]
+    assert table["weight"].to_pylist() == ["1.5", "1.5"]
+    without = pyarrow.parquet.read_table(predict_csv(f"{HEADER}\n{ROW}\n{ROW}\n", output="b.parquet"))
+    assert table.select(without.column_names).equals(without)
 
 
 BAD_ROWS = [
@@ -149,7 +154,7 @@ BAD_ROWS = [
     ("2,1,0.5,0,1.5,1", "column 'colour2' must be 0 or 1; got '0.5' in line 42"),
     ("2,1,1,0,1.5,1", "column 'colour' must have exactly one column that is 1; got 2 in line 42"),
     ("2,0,0,0,1.5,1", "column 'colour' must have a value in every row; got none in line 42"),
-    ("2,1,0,0,1e300,1", "column 'weight' must be .*; got '1e300' in line 42"),
+    ("2,1,0,0,1e300,1", "column 'weight' must fit into single precision; got '1e300' in line 42"),
     ("2,1,0,0,1.5", "each line must have as many values as the header has names; got .* in line 42"),
 ]
 
@@ -167,7 +172,9 @@ def test_a_wrong_value_is_named_by_its_line_in_the_file(
     assert pyarrow.csv.read_csv(predict_csv(text)).num_rows == 80
     (rejected,) = pyarrow.csv.read_csv(tmp_path / "output.csv.rejected.csv").to_pylist()
     assert rejected["line"] == 42
-    assert f"must {rejected['requirement']}; got " in message or "1e300" in row
+    column = f"column {rejected['column']!r}" if rejected["column"] else "each line"
+    found = f"{column} must {rejected['requirement']}; got {rejected['value']} in line 42"
+    assert re.fullmatch(message, found)
     predict_csv(f"{HEADER}\n{ROW}\n")
     assert not (tmp_path / "output.csv.rejected.csv").exists()
 
@@ -238,7 +245,11 @@ def place(path: Path, content: bytes | str) -> None:
         ("a.csv", "pipe", "must be a file; got a pipe: write what comes from it to a file first$"),
         ("a.csv", PARQUET.getvalue(), "must be text; got a Parquet file: set table.file.format$"),
         ("a.xlsx", b"PK\x03\x04...", "must be text; got a ZIP archive or an Excel workbook"),
-        ("a.json", b'[{"weight": 1.5}]', "must have the column 'weight' and 4 more; got 1 columns without it"),
+        (
+            "a.json",
+            b'[{"weight": 1.5}]',
+            "must have the column 'weight' and 4 more; got 1 columns without it",
+        ),
         ("a.csv", f"{HEADER}\n".encode("utf-16"), "must be text in utf-8; got .*: set table.file.encoding$"),
         (
             "a.csv",
@@ -288,7 +299,9 @@ def test_a_wrong_output_is_refused(tmp_path: Path, predict_csv: Predict, output:
     assert (tmp_path / "pipe.csv").is_fifo()
 
 
-@pytest.mark.parametrize(("output", "writer"), [("a.csv", "csv.CSVWriter"), ("a.parquet", "parquet.ParquetWriter")])
+@pytest.mark.parametrize(
+    ("output", "writer"), [("a.csv", "csv.CSVWriter"), ("a.parquet", "parquet.ParquetWriter")]
+)
 @pytest.mark.parametrize("stop", [OSError("No space left on device"), KeyboardInterrupt()], ids=str)
 def test_a_stopped_write_leaves_the_old_output(
     predict_csv: Predict,
@@ -312,38 +325,36 @@ def test_a_stopped_write_leaves_the_old_output(
     assert (tmp_path / output).read_text() == "old"
 
 
-def declare_colour(config: DictConfig, **options: object) -> None:
-    """Let a run's table have its colours as text."""
-    config.pipeline.table.columns.colour = {"kind": "categorical", "meaning": "Colour", **options}
-
-
+@pytest.mark.parametrize("unseen", ["other", "reject"])
 def test_unseen_categories_are_other_or_rejected(
-    trained_run: RunFolder, predict_csv: Predict, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained_run: RunFolder,
+    predict_csv: Predict,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    unseen: str,
 ) -> None:
     config = trained_run.config
-    declare_colour(config)
+    # A table of the same categories, as texts; colour2 was dropped, so that other is among them.
+    colour = {"kind": "categorical", "categories": {"colour1": "Red", "colour3": "Blue"}, "unseen": unseen}
+    config.pipeline.table.columns.colour = colour
     OmegaConf.save(config, trained_run.path / CONFIG)
-    rows = "size,colour,weight\n2,colour1,1.5\n2,violet,1.5\n2,colour2,1.5\n"
-    found = pyarrow.csv.read_csv(predict_csv(rows))
-    # The column colour2 was dropped before training, so it is other as well.
-    assert found.take([1]).equals(found.take([2]))
-    assert "'colour': 1 of 3 rows have a category unseen in training" in caplog.text
+    path = predict_csv("size,colour,weight\n2,colour1,1.5\n2,violet,1.5\n2,other,1.5\n")
+    found = pyarrow.csv.read_csv(path)
+    if unseen == "reject":
+        assert found.num_rows == 1
+        rejected = pyarrow.csv.read_csv(f"{path}.rejected.csv")
+        assert rejected["requirement"].to_pylist() == ["be one of 'colour1', 'colour3'"] * 2
+        return
+    np.testing.assert_allclose(probabilities_of(found)[1], probabilities_of(found)[2], atol=1e-6)
+    assert "'colour': 1 of 3 rows have a category that was unseen, rare or dropped in training" in caplog.text
 
 
-def test_a_run_of_another_table_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
-    config = trained_run.config
-    config.pipeline.drop_columns.columns = []
-    OmegaConf.save(config, trained_run.path / "config.yaml")
-    with pytest.raises(ValueError, match=f"found another `categorical` in {SCHEMA_FILE}"):
-        predict_csv(f"{HEADER}\n{ROW}\n")
-
-
-def test_a_missing_scaling_is_named(trained_run: RunFolder, predict_csv: Predict) -> None:
-    path = trained_run.path / NORMALIZATION_FILE
+def test_another_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+    path = trained_run.path / PREPROCESSOR_FILE
     content = read_json(path)
-    del content["columns"]["weight"]
+    content["numeric"]["weight"]["center"] += 1
     write_json(path, content)
-    with pytest.raises(ValueError, match="must scale 'weight'; found no such column"):
+    with pytest.raises(ValueError, match="must be the one that the run was trained with, of the SHA-256 "):
         predict_csv(f"{HEADER}\n{ROW}\n")
 
 

@@ -33,7 +33,7 @@ from canopy.prepare.interim import (
     zip_rows,
 )
 from canopy.prepare.labels import class_values, labelled_rows
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Encoded, Inputs, Preprocessor
+from canopy.prepare.preprocessor import Encoded, Inputs, Preprocessor
 from canopy.quoting import write_command
 from canopy.training.run_folder import RunFolder, check_same_data
 
@@ -75,7 +75,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     metrics = read_metrics(Path(cfg.metrics), run)
     temperature = float(metrics["val"]["calibrated"]["temperature"])
     config = run.located_config
-    preprocessor = Preprocessor.load(run.path / PREPROCESSOR_FILE)
+    preprocessor = run.preprocessor
     data_folder = Path(config.data.folder)
     check_same_data(run, data_folder, splits=("val", "test"))
     raw = read_raw(config.pipeline, preprocessor)

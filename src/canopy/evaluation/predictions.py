@@ -85,7 +85,8 @@ class PredictionColumns:
 
     def __call__(self, rows: pa.RecordBatch, probabilities: NDArray[np.float32]) -> pa.RecordBatch:
         predicted = tabulate(probabilities, self._classes)
-        columns = {name: rows[name] for name in self._keys}
+        # Features that are keys too are no texts.
+        columns = {name: rows[name].cast(pa.string()) for name in self._keys}
         for name in predicted.column_names:
             columns[f"{name}_predicted" if name in self._keys else name] = predicted[name].combine_chunks()
         return pa.RecordBatch.from_pydict(columns)
