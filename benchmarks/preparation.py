@@ -18,20 +18,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 from common import ROOT, median, parse, write
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
-from canopy.prepare.interim import table_schema
-from canopy.schema import TableSchema
+from canopy.table.spec import TableSpec
 
-# The table that each stage reads.
-STAGES = {
-    "explore": "raw.csv",
-    "drop_columns": "raw.csv",
-    "split": "interim/drop_columns.csv",
-    "normalize": "interim/drop_columns.csv",
-    "cap_classes": "interim/normalize.csv",
-    "make_tensors": "interim/cap_classes.csv",
-}
+STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 FACTORS = (1, 3, 10)
 N_ROUNDS = 3
 TRAIN = ["trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"]
@@ -58,15 +49,14 @@ class Cost(NamedTuple):
 def main() -> None:
     arguments = parse(__doc__)
     params = OmegaConf.load(ROOT / "params.yaml")
-    assert isinstance(params, DictConfig)
-    schema = table_schema(params)
+    spec = TableSpec.from_config(params.table)
     costs: dict[tuple[int, str], list[dict[str, float]]] = {}
     # In rounds over the sizes: a machine that slows down for a while then slows all sizes down, not one.
     for _ in range(1 if arguments.quick else N_ROUNDS):
         for factor in FACTORS[:1] if arguments.quick else FACTORS:
             with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
                 folder = Path(name)
-                n_rows = repeat(ROOT / params.paths.raw, folder / "raw.csv", factor, schema)
+                n_rows = repeat(ROOT / params.paths.raw, folder / "raw.csv", factor, spec)
                 overrides = [
                     f"paths.raw={folder}/raw.csv",
                     *(f"paths.{key}={folder}/{key}" for key in ("interim", "processed", "reports", "models")),
@@ -84,17 +74,19 @@ def main() -> None:
     write("preparation", results, arguments, exponents=exponents(results))
 
 
-def repeat(source: Path, target: Path, factor: int, schema: TableSchema) -> int:
+def repeat(source: Path, target: Path, factor: int, spec: TableSpec) -> int:
     """Write a table several times into one file; copies from the second on have noise inside the ranges."""
     table = pacsv.read_csv(source)
     generator = np.random.default_rng(0)
     with pacsv.CSVWriter(target, table.schema) as writer:
         for copy in range(factor):
             noisy = table
-            for name, column in schema.numeric.items() if copy else ():
-                values = table[name].to_numpy() + generator.integers(-2, 3, len(table))
+            for column in spec.numeric if copy else ():
+                values = table[column.name].to_numpy() + generator.integers(-2, 3, len(table))
                 values = np.clip(values, column.low, column.high).astype(np.int64)
-                noisy = noisy.set_column(noisy.schema.get_field_index(name), name, pa.array(values))
+                noisy = noisy.set_column(
+                    noisy.schema.get_field_index(column.name), column.name, pa.array(values)
+                )
             writer.write_table(noisy)
     return factor * len(table)
 
@@ -111,9 +103,11 @@ def run(command: list[str]) -> Cost:
 def stage_cost(stage: str, folder: Path, overrides: list[str]) -> dict[str, float]:
     before = files(folder)
     cost = run([sys.executable, f"scripts/{stage}.py", *overrides])
+    index = STAGES.index(stage)
+    source = folder / ("raw.csv" if index < 2 else f"interim/{STAGES[index - 1]}.csv")
     return {
         "seconds": cost.seconds,
-        "floor_seconds": floor(folder / STAGES[stage], files(folder) - before),
+        "floor_seconds": floor(source, files(folder) - before),
         "peak_mib": cost.peak_mib,
     }
 
