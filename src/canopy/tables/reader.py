@@ -156,11 +156,8 @@ class TableFile:
         # By position: DuckDB compares names without case, and changes some.
         chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
         types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
-        params = {
-            "path": str(path),
-            "delimiter": self.file_format.delimiter,
-            "quote": self.file_format.quote,
-        }
+        dialect = self.file_format
+        params = {"path": str(path), "delimiter": dialect.delimiter, "quote": dialect.quote}
         return connection.sql(_CSV.format(chosen=chosen, types=types), params=params)
 
     def _parquet(self) -> pq.ParquetFile:
