@@ -9,8 +9,8 @@ from canopy.explore.information import discrete_information
 from canopy.explore.wording import significant
 from canopy.schema.columns import Categorical, Target
 
-# Of a column with more categories, the most frequent ones are listed.
-N_LISTED = 40
+# Of a column with more categories than that, so many are listed.
+N_LISTED, N_MOST_FREQUENT = 40, 20
 # Rows from which on a category is not rare.
 RARE = 10
 
@@ -73,7 +73,8 @@ def describe_categories(
     """
     total = counts.sum(axis=0)
     present = [index for index, value in enumerate(values) if value is not None]
-    n_listed = len(present) if column.one_hot is not None else N_LISTED
+    is_short = column.one_hot is not None or len(present) <= N_LISTED
+    n_listed = len(present) if is_short else N_MOST_FREQUENT
     listed = column.listed or {}
     found = {str(values[index]): counts[index] for index in present[:n_listed]}
     found |= {value: np.zeros_like(total) for value in listed if value not in values}

@@ -9,6 +9,8 @@ from canopy.explore.information import crosstab
 from canopy.explore.wording import significant
 
 TINY, SMALL = np.finfo(np.float64).tiny, 1e-9
+# Added to the correlations' diagonal: columns that are exact functions of others get R² = 1, not a failure.
+RIDGE = 1e-9
 # Pairs to show even where none is highly correlated.
 N_CLOSEST = 8
 
@@ -53,10 +55,8 @@ def variance_explained(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
         >>> variance_explained(np.array([[1.0, 0.6], [0.6, 1.0]])).round(4)
         array([0.36, 0.36])
     """
-    values, vectors = np.linalg.eigh(matrix)
-    # Correlations of pairs on different rows may leave negative ones.
-    diagonal = (vectors**2 / np.maximum(values, SMALL)).sum(axis=1)
-    return np.clip(1 - 1 / diagonal, 0, 1)
+    inverse = np.linalg.inv(matrix + RIDGE * np.eye(len(matrix)))
+    return np.clip(1 - 1 / np.diag(inverse), 0, 1)
 
 
 def describe_correlation(
@@ -74,7 +74,12 @@ def describe_correlation(
         The matrix by name, the highly correlated pairs and the closest ones at all (strongest first), and
         R² of each column given all others.
     """
-    matrix = correlation_matrix(values)
+    matrix = filled_matrix = correlation_matrix(values)
+    missing = np.isnan(values)
+    if missing.any():
+        # Correlations of pairs on different rows do not fit together, those of filled columns do.
+        means = np.nansum(values, axis=0) / (~missing).sum(axis=0)
+        filled_matrix = correlation_matrix(np.where(missing, means, values))
     pairs = [np.array(found) for found in np.triu_indices(len(names), 1)]
     strengths = np.abs(matrix[*pairs])
     order = np.argsort(-strengths, kind="stable")
@@ -89,7 +94,7 @@ def describe_correlation(
         "closest_pairs": strongest[:N_CLOSEST],
         "variance_explained_by_others": {
             name: significant(share, digits=4)
-            for name, share in zip(names, variance_explained(matrix), strict=True)
+            for name, share in zip(names, variance_explained(filled_matrix), strict=True)
         },
         "matrix": {
             names[i]: {names[j]: significant(matrix[i, j], digits=4) for j in places} for i in places

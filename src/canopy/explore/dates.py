@@ -20,7 +20,7 @@ NAMES: dict[str, dict[int, str]] = {
     "day_of_week": dict(enumerate("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())),
     "hour": {hour: f"{hour:02d}:00" for hour in range(24)},
 }
-# The finest unit of which the rows cover no more than so many.
+# The finest unit is chosen of which the rows cover no more than so many, and most of these have rows.
 UNITS = {"hour": "h", "day": "D", "week": "W", "month": "M", "year": "Y"}
 N_UNITS = 80
 
@@ -91,7 +91,7 @@ def _over_time(
         shifted = times + np.timedelta64(3, "D") if unit == "week" else times
         bins = shifted.astype(f"datetime64[{code}]")
         first, n_bins = bins.min(), int((bins.max() - bins.min()).astype(np.int64)) + 1
-        if n_bins <= N_UNITS or unit == "year":
+        if unit == "year" or n_bins <= min(N_UNITS, 2 * len(np.unique(bins))):
             break
     counts = crosstab((bins - first).astype(np.int64), codes, n_second=len(class_names)).T
     starts = (first + np.arange(n_bins)).astype(f"datetime64[{'D' if unit == 'week' else code}]")

@@ -13,8 +13,12 @@ from canopy.explore.correlation import correlation_ratio, cramers_v, describe_co
 from canopy.explore.counting import hash_texts
 from canopy.explore.dates import describe_dates
 from canopy.explore.information import (
+    LITTLE_INFORMATION,
     N_ROWS_PER_CATEGORY,
+    crosstab,
     discrete_information,
+    equal_groups,
+    is_uninformative,
     numeric_information,
     sparse_information,
 )
@@ -24,6 +28,7 @@ from canopy.explore.wording import significant
 
 # Most columns of a matrix.
 N_MATRIX = 40
+ROUNDING_ERROR = 1e-9
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +82,7 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     }
     n_drawn = min(limits.n_mutual_information_rows, len(profile.codes))
     drawn = np.sort(np.random.default_rng(seed).choice(len(profile.codes), n_drawn, replace=False))
-    information = {}
+    information, uninformative = {}, []
     for name in schema.features:
         if name in by_class and _has_many_rows(profile, name, len(by_class[name][0])):
             information[name] = discrete_information(by_class[name][1])
@@ -88,7 +93,17 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             parts = datetimes[name]["parts"].values() if name in datetimes else ()
             of_parts = [part["information_nat"] for part in parts]
             information[name] = max(numeric_information(values, codes, seed=seed), *of_parts, 0.0)
-    information = {name: significant(nat, digits=4) for name, nat in _descending(information).items()}
+        if name in by_class:
+            counts = by_class[name][1]
+        else:
+            counts = crosstab(equal_groups(profile.sample[name]), profile.codes)
+        if is_uninformative(counts) and (name not in datetimes or information[name] < LITTLE_INFORMATION):
+            uninformative.append(name)
+    information = {
+        # An estimate may be above what there is.
+        name: significant(min(nat, target["entropy_nat"]), digits=4) if nat > ROUNDING_ERROR else 0
+        for name, nat in sorted(information.items(), key=lambda item: -item[1])
+    }
 
     numeric = [name for name in schema.numeric if columns[name]["n_distinct"]]
     correlation = describe_correlation(
@@ -107,7 +122,11 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             "nearly_constant_share": limits.nearly_constant_share,
             **find_constant(columns, categories, profile.n_rows, limits.nearly_constant_share),
         },
-        "mutual_information": {"n_sampled_rows": n_drawn, "columns_nat": information},
+        "mutual_information": {
+            "n_sampled_rows": n_drawn,
+            "columns_nat": information,
+            "uninformative": uninformative,
+        },
         "correlation": {"high_correlation": limits.high_correlation, **correlation},
         "association": association,
         "numeric": summarize_numeric(profile),
@@ -121,10 +140,6 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
 
 def _has_many_rows(profile: Profile, name: str, n_values: int) -> bool:
     return profile.counts[name].is_complete and profile.n_rows >= N_ROWS_PER_CATEGORY * n_values
-
-
-def _descending(information: Mapping[str, float]) -> dict[str, float]:
-    return dict(sorted(information.items(), key=lambda item: -item[1]))
 
 
 def _most_informative(names: list[str], information: Mapping[str, float]) -> list[str]:

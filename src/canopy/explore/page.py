@@ -8,14 +8,15 @@ import jinja2
 from canopy.explore.classes import RARE
 from canopy.explore.densities import ClassDensities
 from canopy.explore.highlights import find_highlights
+from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.palette import class_colors
 from canopy.explore.ridgelines import draw_ridgelines
-from canopy.explore.suggestions import KEY_SHARE, LEAK_SHARE, LITTLE_INFORMATION
+from canopy.explore.suggestions import KEY_SHARE, LEAK_SHARE
 from canopy.explore.timeline import draw_timeline
 from canopy.explore.wording import breakable, fixed, listing, number, percent, spaced
 
 # Most classes, columns with a plot, and categories by themselves that are shown.
-N_CLASSES = 24
+N_CLASSES = 30
 N_PLOTS = 60
 N_CATEGORIES = 60
 
@@ -68,6 +69,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         },
         meanings={name: column["meaning"] for name, column in columns.items()}
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
+        analysed={name: column for name, column in columns.items() if "n_missing" in column},
         ranking=[
             {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()
         ],

@@ -4,12 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from canopy.explore.classes import RARE
+from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.wording import number, percent
 
-# In nat: a feature with less information on the class is of little use on its own.
-LITTLE_INFORMATION = 0.001
-# Where there are fewer rows, an estimate below that is chance.
-N_ROWS = 1000
 # Share of the classes' entropy from which on a column gives the class away.
 LEAK_SHARE = 0.95
 # Distinct values per row from which on a column seems to name rows.
@@ -65,10 +62,10 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
                 f"Gives the class away: its mutual information with {target['column']} is {nat:.3f} of "
                 f"{target['entropy_nat']:.3f} nat. Ignore it unless it is known before the class is."
             )
-        elif nat < LITTLE_INFORMATION and n_rows >= N_ROWS:
+        elif name in findings["mutual_information"]["uninformative"]:
             found[name] = DROP, (
-                f"Uninformative: its mutual information with {target['column']} is {nat:.5f} nat, below "
-                f"{LITTLE_INFORMATION} nat. Only together with other columns can it be of use."
+                f"Uninformative: its mutual information with {target['column']} is below {LITTLE_INFORMATION} "
+                "nat. Only together with other columns can it be of use: try without it."
             )
     for dropped, kept, what in _same(findings, information):
         if dropped not in found and kept not in found:
@@ -114,7 +111,10 @@ def _same(findings: dict[str, Any], information: dict[str, float]) -> Iterator[t
         (*pair["columns"], f"its correlation with {{}} is {number(pair['pearson'])}")
         for pair in findings["correlation"]["high_pairs"]
     ]
-    n_values = {name: column["n_values"] for name, column in findings["categories"].items()}
+    n_values = {
+        name: (column["n_values"], column["missing"] is None)
+        for name, column in findings["categories"].items()
+    }
     pairs += [
         (other, name, "each of its categories goes with one of {}")
         for name, found in findings["association"].items()
