@@ -71,6 +71,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:
+                _skip_pandas()
                 return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
@@ -101,6 +102,28 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         return command
 
     return decorate
+
+
+def _skip_pandas() -> None:
+    """Keep `pyarrow.array` from importing pandas, which takes longer than many a stage.
+
+    It looks for pandas once, when it first gets or infers a type, to recognise pandas' objects; stages give it
+    none. Arrow's `to_pandas` imports it all the same.
+    """
+    import pyarrow as pa
+
+    class NoPandas:
+        @staticmethod
+        def find_spec(name: str, *_: Any) -> None:
+            if name == "pandas":
+                raise ImportError(name)
+
+    sys.meta_path.insert(0, NoPandas)
+    try:
+        pa.array([], pa.int8())
+        pa.array([0])
+    finally:
+        sys.meta_path.remove(NoPandas)
 
 
 def check_keys(cfg: DictConfig, primary: Any) -> None:

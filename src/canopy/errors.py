@@ -28,6 +28,10 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("Interrupted\n")
         return
+    if isinstance(error, BrokenPipeError):
+        # What reads the output has seen enough, as `head` does; nothing can be written there any more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return
     cause = root_cause(error)
     if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
         cause = PermissionError(describe_refusal(str(cause)))

@@ -38,9 +38,9 @@ class Source:
 
 @dataclass
 class Fetch:
-    """Where the raw table comes from, and its hash."""
+    """Where the raw table comes from, and its hash; of several files, that of each by name."""
 
-    sha256: str = MISSING
+    sha256: Any = MISSING
     timeout_seconds: float = MISSING
     sources: list[Source] = MISSING
 

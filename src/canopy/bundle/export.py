@@ -29,7 +29,7 @@ from canopy.prepare.interim import (
     class_values,
     interim_path,
     known_labels,
-    read_column,
+    read_codes,
     table_schema,
     with_column,
     zip_rows,
@@ -155,9 +155,9 @@ def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawS
             rows = with_column(batch, target, known_labels(batch[target], schema, preprocessor.classes))
             yield rows.filter(rows[target].is_valid())
 
-    splits = read_column(interim_path(pipeline, "split"), SPLIT_COLUMN)
+    splits = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
     parts: dict[str, list[tuple[Inputs, Batch]]] = {split: [] for split in SPLITS}
-    for batch in zip_rows(labelled(), splits, SPLIT_COLUMN):
+    for batch in zip_rows(labelled(), SPLIT_COLUMN, *splits):
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
             labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)

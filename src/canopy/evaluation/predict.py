@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.evaluation.predictions import PredictionColumns, check_target
+from canopy.evaluation.predictions import LabelScores, PredictionColumns, check_target, rejected_path
 from canopy.prepare.interim import table_schema
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.schema import TableSchema
@@ -31,11 +32,13 @@ class Model:
     Attributes:
         schema: The raw table.
         classes: Value in the file and name of each class.
+        preprocessor: What was learnt from its training rows.
         load: Loads the model and gives what predicts checked rows: probabilities of shape (B, K).
     """
 
     schema: TableSchema
     classes: dict[str, str]
+    preprocessor: Preprocessor
     load: Callable[[], Predict]
 
 
@@ -58,26 +61,44 @@ def predict(cfg: DictConfig) -> int:
     """
     if (cfg.run is None) == (cfg.bundle is None):
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
+    if cfg.on_error not in ("reject_row", "reject_file"):
+        raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
     model = open_run(cfg) if cfg.bundle is None else open_bundle(cfg.bundle)
-    reader = TableReader(source, model.schema.with_keys(cfg["keys"]), with_target=False, n_shown=None)
+    reader = TableReader(source, model.schema, with_target=None, keys=cfg["keys"], n_shown=None)
+    target_column = model.schema.target.column
     check_target(target, source=source)
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
-    columns = PredictionColumns(reader.schema.keys, model.classes)
+    unseen: Counter[str] = Counter()
+    keys = [name for name in reader.schema.keys if name != target_column]
+    columns = PredictionColumns(keys, model.classes)
+    scores = LabelScores(model.schema, [*model.classes])
     with open_writer(target, columns.schema) as write:
         for batch in reader.valid_batches():
-            write(columns(batch, probabilities_of(batch)))
+            probabilities = probabilities_of(batch)
+            write(columns(batch, probabilities))
+            unseen.update(model.preprocessor.count_unseen(batch))
+            if reader.has_target:
+                scores.update(batch[target_column], probabilities)
             n_rows += batch.num_rows
         if cfg.on_error == "reject_file":
             reader.problems.raise_error()
-    write_rejected(reader.problems, target.with_name(f"{target.name}.rejected.csv"))
+    for name, count in unseen.items():
+        log.warning("%r: %s of %s rows have a category unseen in training", name, f"{count:,}", f"{n_rows:,}")
+    write_rejected(reader.problems, rejected_path(target))
+    if scores.n_rows:
+        log.info("%s", scores)
     log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", time.perf_counter() - started, target)
     return n_rows
 
 
-def write_rejected(problems: Problems, path: Path) -> None:
+def write_rejected(problems: Problems, path: Path | None) -> None:
     """Write what is wrong with the rows that were not predicted; without any, remove an earlier file."""
+    if path is None:
+        for item in problems.shown:
+            log.warning("Not predicted: line %d of %s: %r must %s; got %s", item.line, item.file, *item[2:])
+        return
     if not problems.counts:
         path.unlink(missing_ok=True)
         return
@@ -103,7 +124,8 @@ def open_run(cfg: DictConfig) -> Model:
 
     schema = run.schema
     classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
-    return Model(schema=table_schema(run.config.pipeline), classes=classes, load=load)
+    table = table_schema(run.config.pipeline)
+    return Model(schema=table, classes=classes, preprocessor=preprocessor, load=load)
 
 
 def open_bundle(folder: str) -> Model:
@@ -116,4 +138,6 @@ def open_bundle(folder: str) -> Model:
     def load() -> Predict:
         return lambda rows: scorer.predict(manifest.preprocessor.inputs(rows))
 
-    return Model(schema=manifest.table, classes=manifest.classes, load=load)
+    return Model(
+        schema=manifest.table, classes=manifest.classes, preprocessor=manifest.preprocessor, load=load
+    )

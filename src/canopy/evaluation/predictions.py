@@ -1,4 +1,4 @@
-"""The file that predictions are written to: its columns, its formats, whole or not at all."""
+"""The predictions of a table: their columns, the file they are written to, and their scores."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
-from canopy.tables.writer import SUFFIXES
+from canopy.prepare.interim import known_labels
+from canopy.prepare.preprocessor import Vocabulary
+from canopy.schema import TableSchema
+from canopy.tables.text import find_files
+from canopy.tables.writer import STANDARD_OUTPUT, SUFFIXES
 
 # Value in the raw table and name of each class.
 Classes = Mapping[int, str] | Mapping[str, str]
@@ -19,17 +23,24 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
 
     Args:
         path: Where they are to be written.
-        source: The file that is predicted, which has to stay.
+        source: The table that is predicted, which has to stay.
 
     Raises:
         ValueError: If the suffix is none of `SUFFIXES`, or the place is no file's, or the source's.
     """
     path = Path(path)
+    if path == STANDARD_OUTPUT:
+        return
     if path.suffix not in SUFFIXES:
-        raise ValueError(f"The output must end in {' or '.join(SUFFIXES)}; got {str(path)!r}")
+        raise ValueError(f"The output must end in {' or '.join(SUFFIXES)}, or be -; got {str(path)!r}")
     check_writable(path, option="output")
-    if path.exists() and path.samefile(source):
+    if path.exists() and any(path.samefile(file) for file in find_files(source)):
         raise ValueError(f"The output must be another file than the input; found {path} as both")
+
+
+def rejected_path(output: Path) -> Path | None:
+    """Name the file of rejected rows; there is none beside standard output."""
+    return None if output == STANDARD_OUTPUT else output.with_name(f"{output.name}.rejected.csv")
 
 
 def tabulate(probabilities: NDArray[np.float32], classes: Classes) -> pa.Table:
@@ -60,6 +71,8 @@ def tabulate(probabilities: NDArray[np.float32], classes: Classes) -> pa.Table:
 class PredictionColumns:
     """Lays out predictions: the keys of each row, then what `tabulate` gives.
 
+    A column of `tabulate` that has the name of a key gets the suffix `_predicted`.
+
     Args:
         keys: Columns that name a row.
         classes: Value and name of each class.
@@ -73,6 +86,55 @@ class PredictionColumns:
     def __call__(self, rows: pa.RecordBatch, probabilities: NDArray[np.float32]) -> pa.RecordBatch:
         predicted = tabulate(probabilities, self._classes)
         columns = {name: rows[name] for name in self._keys}
-        return pa.RecordBatch.from_pydict(
-            columns | {name: predicted[name].combine_chunks() for name in predicted.column_names}
+        for name in predicted.column_names:
+            columns[f"{name}_predicted" if name in self._keys else name] = predicted[name].combine_chunks()
+        return pa.RecordBatch.from_pydict(columns)
+
+
+class LabelScores:
+    """Scores predictions where a table has labels, batch by batch.
+
+    Args:
+        schema: The table.
+        classes: Value of each class, in the order of the model's outputs, K of them.
+
+    Attributes:
+        n_rows: Number of rows with a label that is one of the classes.
+    """
+
+    def __init__(self, schema: TableSchema, classes: Sequence[str]) -> None:
+        self._schema, self._classes = schema, Vocabulary(values=tuple(classes))
+        # Rows by label, then by prediction.
+        self._counts = np.zeros((len(classes), len(classes)), np.int64)
+        self._log_loss = 0.0
+
+    def update(self, labels: pa.Array, probabilities: NDArray[np.float32]) -> None:
+        """Add rows.
+
+        Args:
+            labels: Value of the target, null where there is none, shape (B,).
+            probabilities: Probability of each class, shape (B, K).
+        """
+        n_classes = len(self._counts)
+        if self._schema.target.rare == "merge":
+            labels = known_labels(labels, self._schema, self._classes.values)
+        codes, _ = self._classes.encode(labels)
+        known = codes < n_classes
+        codes, probabilities = codes[known], probabilities[known].astype(float)
+        pairs = codes * n_classes + probabilities.argmax(axis=1)
+        self._counts += np.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+        likelihood = probabilities[np.arange(len(codes)), codes]
+        self._log_loss -= float(np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).sum())
+
+    @property
+    def n_rows(self) -> int:
+        return int(self._counts.sum())
+
+    def __str__(self) -> str:
+        right = self._counts.diagonal()
+        occurring = self._counts.sum(axis=0) + self._counts.sum(axis=1)
+        macro_f1 = (2 * right[occurring > 0] / occurring[occurring > 0]).mean()
+        return (
+            f"On {self.n_rows:,} rows with a label: accuracy {right.sum() / self.n_rows:.4f}, "
+            f"macro-F1 {macro_f1:.4f}, log loss {self._log_loss / self.n_rows:.4f}"
         )

@@ -6,18 +6,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.files import write_json
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
-    read_column,
+    read_codes,
     read_interim,
+    read_labels,
     scaled_types,
 )
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
@@ -48,12 +47,12 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
         return np.arange(len(labels))
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
-    order = np.random.default_rng(seed).permutation(len(labels))
-    # Sorted by class and drawn order, a row's place in its class is its distance from the class's start.
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    _, starts, counts = np.unique(labels[by_class], return_index=True, return_counts=True)
-    place = np.arange(len(labels)) - np.repeat(starts, counts)
-    return np.sort(by_class[place < max_per_class])
+    order = np.arange(len(labels), dtype=np.int32)
+    np.random.default_rng(seed).shuffle(order)
+    mixed, kept = labels[order], np.zeros(len(labels), bool)
+    for value in np.unique(labels):
+        kept[order[mixed == value][:max_per_class]] = True
+    return np.flatnonzero(kept)
 
 
 def run(params: DictConfig) -> None:
@@ -61,11 +60,10 @@ def run(params: DictConfig) -> None:
     schema = kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
-    names = class_values(preprocessor.classes, schema)
-    labels = pc.index_in(read_column(path, target), pa.array([*names])).to_numpy(zero_copy_only=False)
-    training = np.flatnonzero(
-        pc.equal(read_column(path, SPLIT_COLUMN), "train").to_numpy(zero_copy_only=False)
-    )
+    labels, names = read_labels(path, schema)
+    codes, splits = read_codes(path, SPLIT_COLUMN)
+    stays = codes != splits.index("train")
+    training = np.flatnonzero(~stays)
     kept = training[
         cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     ]
@@ -74,8 +72,6 @@ def run(params: DictConfig) -> None:
         for when, rows in (("before", training), ("after", kept))
     }
     log.info("Training rows of each class:\n%s", class_table(counts))
-    stays = np.ones(len(labels), dtype=bool)
-    stays[training] = False
     stays[kept] = True
     types = scaled_types(preprocessor, target)
     start = 0

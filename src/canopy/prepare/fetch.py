@@ -23,6 +23,7 @@ from canopy.files import atomic_write, sha256
 from canopy.names import shorten
 from canopy.passwords import hide_passwords
 from canopy.prepare.interim import table_schema
+from canopy.tables.text import find_files
 from canopy.tables.writer import header_line
 
 log = logging.getLogger(__name__)
@@ -49,14 +50,23 @@ def run(params: DictConfig) -> None:
 
     Raises:
         ConnectionError: If every source fails; the message names each with its reason.
+        FileNotFoundError: If there is no source.
+        ValueError: If there are sources for a table of several files.
     """
     path, expected = Path(params.paths.raw), params.fetch.sha256
     failures = []
-    if path.is_file():
-        if (found := sha256(path)) == expected:
+    if path.exists():
+        hashes = {file.name: sha256(file) for file in find_files(path)}
+        if (hashes[path.name] if path.is_file() else hashes) == expected:
             log.info("%s is there, with the expected content; nothing to fetch", path)
             return
-        failures.append(f"{path} is there with the SHA-256 {found}")
+        found = ", ".join(f"{name}: {value}" for name, value in hashes.items())
+        failures.append(f"{path} is there with the SHA-256 {shorten(found)}")
+    if not isinstance(expected, str) and params.fetch.sources:
+        raise ValueError(
+            "fetch.sources must be empty where fetch.sha256 names several files; got "
+            f'{len(params.fetch.sources)}: share the files with "make push"'
+        )
     schema = table_schema(params)
     for source in params.fetch.sources:
         name = hide_passwords(source.url or source.package or source.installed)
@@ -86,7 +96,8 @@ def run(params: DictConfig) -> None:
                     *failures,
                 ]
             )
-            + f'\nRun "make pull", or place the file by hand (with its header line; SHA-256 {expected}).'
+            + '\nRun "make pull", or place the file by hand '
+            f"(with its header line; SHA-256 {shorten(expected)})."
         )
     raise ConnectionError(
         "The table must come from the file or one of the sources; all failed:\n"

@@ -7,7 +7,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.special import ndtri
 
 from canopy.prepare.preprocessor import (
     MICROSECONDS_PER_DAY,
@@ -19,7 +18,6 @@ from canopy.prepare.preprocessor import (
 )
 from canopy.prepare.reductions import Moments, Sample
 from canopy.prepare.scaling import (
-    MAX_NORMAL,
     METHODS,
     N_QUANTILES,
     Affine,
@@ -201,9 +199,14 @@ def _order(value: str) -> tuple[float, str]:
 
 
 def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:
+    # Here, since it takes a third of a second that other methods need not wait for.
+    from scipy.special import ndtri
+
     shares = np.linspace(0, 1, min(N_QUANTILES, len(values)))
     quantiles, first, counts = np.unique(np.quantile(values, shares), return_index=True, return_counts=True)
     # A value that covers several quantiles gets the middle of them.
     middle = (shares[first] + shares[first + counts - 1]) / 2
-    normals = np.clip(ndtri(middle), -MAX_NORMAL, MAX_NORMAL)
+    # The ends of the data lie as far out as those of scikit-learn's QuantileTransformer.
+    furthest = -ndtri(1e-7)
+    normals = np.clip(ndtri(middle), -furthest, furthest)
     return QuantileNormal(values=tuple(quantiles.tolist()), normals=tuple(normals.tolist()), fill=fill)

@@ -2,17 +2,27 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.names import match_columns
+from canopy.names import match_columns, shorten
+from canopy.places import require_file
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
-from canopy.schema.file_format import FileFormat
-from canopy.tables.reader import BATCH_ROWS, TableFile
+from canopy.tables.reader import BATCH_ROWS
+
+Codes = NDArray[np.signedinteger[Any]]
+
+# Of CSV in memory at a time; no row may be longer.
+BLOCK_BYTES = 1 << 20
 
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
@@ -70,26 +80,33 @@ def read_interim(
     Args:
         path: The table.
         columns: Type of each column.
-        n_rows: Rows of a batch, about.
+        n_rows: Rows of a batch, about; of CSV as many as fit into `BLOCK_BYTES`.
 
     Raises:
         FileNotFoundError: If the stage has not run.
         ValueError: If the file is damaged.
     """
-    file = TableFile(
-        path, FileFormat(format="parquet" if path.suffix == ".parquet" else "csv", null_values=("",))
-    )
-    if missing := [name for name in columns if name not in file.names]:
-        raise ValueError(f'{path} must have the column {missing[0]!r}; got none: run "make repro"')
-    schema = pa.schema([*columns.items()])
-    for batch in file.batches([*columns], n_rows=n_rows):
-        try:
-            yield batch.cast(schema)
-        except pa.ArrowInvalid as error:
-            raise ValueError(f'{path} is damaged: {error}; run "make repro"') from error
-    if file.line_errors:
-        found = file.line_errors[0]
-        raise ValueError(f'{path} is damaged: line {found.line} must {found.requirement}; run "make repro"')
+    require_file(path, name="The table ")
+    try:
+        if path.suffix == ".parquet":
+            batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+        else:
+            batches = pa.csv.open_csv(
+                path,
+                pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                pa.csv.ParseOptions(newlines_in_values=True),
+                pa.csv.ConvertOptions(
+                    column_types=columns,
+                    include_columns=[*columns],
+                    null_values=[""],
+                    strings_can_be_null=True,
+                ),
+            )
+        for batch in batches:
+            if batch.num_rows:
+                yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+    except (pa.ArrowInvalid, KeyError) as error:
+        raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
 
 def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:
@@ -114,30 +131,59 @@ def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.Record
     return pa.RecordBatch.from_pydict({**columns, name: values})
 
 
-def zip_rows(left: Iterator[pa.RecordBatch], values: pa.Array, name: str) -> Iterator[pa.RecordBatch]:
-    """Append a column that is in memory to batches of as many rows.
+def zip_rows(
+    batches: Iterator[pa.RecordBatch], name: str, codes: Codes, values: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Append a column that `read_codes` read.
+
+    Args:
+        batches: Rows without the column.
+        name: Its name.
+        codes: Code of each row, shape (n_rows,).
+        values: The value that each code stands for.
 
     Raises:
         ValueError: If there are more or fewer rows.
     """
-    start = 0
-    for batch in left:
-        part = values.slice(start, batch.num_rows)
+    start, texts = 0, pa.array(values, pa.string())
+    for batch in batches:
+        part = codes[start : start + batch.num_rows]
         start += batch.num_rows
         if len(part) == batch.num_rows:
-            yield with_column(batch, name, part)
-    if start != len(values):
+            yield with_column(batch, name, texts.take(pa.array(part)))
+    if start != len(codes):
         raise ValueError(
-            f'There must be a {name} for each of {start:,} rows; got {len(values):,}: run "make repro"'
+            f'There must be a {name} for each of {start:,} rows; got {len(codes):,}: run "make repro"'
         )
 
 
-def read_column(path: Path, name: str, kind: pa.DataType | None = None) -> pa.Array:
-    """Read one column, whole."""
-    batches = [*read_interim(path, {name: kind or pa.string()}, n_rows=1 << 20)]
-    return (
-        pa.concat_arrays([batch[name] for batch in batches]) if batches else pa.array([], kind or pa.string())
-    )
+def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
+    """Read a column of few values as one small integer per row.
+
+    Returns:
+        Codes, shape (n_rows,), and the value that each stands for.
+    """
+    values: dict[str, int] = {}
+    codes: list[Codes] = [np.empty(0, np.int8)]
+    for batch in read_interim(path, {name: pa.string()}):
+        found = batch[name].dictionary_encode()
+        places = [values.setdefault(value, len(values)) for value in found.dictionary.to_pylist()]
+        kind = np.min_scalar_type(-len(values))
+        codes.append(np.array(places, kind)[found.indices.to_numpy()])
+    return np.concatenate(codes), [*values]
+
+
+def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
+    """Read the class of each row.
+
+    Returns:
+        Index of the class, shape (n_rows,), and value and name of each class.
+    """
+    codes, values = read_codes(path, schema.target.column)
+    names = class_values(values, schema)
+    order = {value: index for index, value in enumerate(names)}
+    kind = np.min_scalar_type(-len(values))
+    return np.array([order[value] for value in values], kind)[codes], names
 
 
 def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
@@ -156,12 +202,13 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
     """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
 
     Args:
-        labels: The values in the table.
+        labels: The values in the table; null stays null.
         schema: The table.
         classes: The classes that are not rare.
     """
     merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    return pc.if_else(pc.is_in(labels, pa.array(classes)), labels, pa.scalar(merged, pa.string()))
+    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
+    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
 
 
 def _order(value: str) -> tuple[float, str]:

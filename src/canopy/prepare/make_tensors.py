@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig
 
-from canopy.data.dataset import Batch
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
@@ -17,7 +16,7 @@ from canopy.prepare.interim import (
     class_values,
     interim_path,
     kept_schema,
-    read_column,
+    read_codes,
     read_interim,
     scaled_types,
 )
@@ -47,7 +46,9 @@ def run(params: DictConfig) -> None:
     preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names = class_values(preprocessor.classes, schema)
-    values, splits = pa.array([*names]), read_column(path, SPLIT_COLUMN)
+    values = pa.array([*names])
+    codes, splits = read_codes(path, SPLIT_COLUMN)
+    n_rows = dict(zip(splits, np.bincount(codes).tolist(), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,
@@ -62,20 +63,20 @@ def run(params: DictConfig) -> None:
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
-            n_rows = pc.sum(pc.equal(splits, split)).as_py() or 0
-            shapes = {name: (n_rows,) if width is None else (n_rows, width) for name, width in widths.items()}
+            n = n_rows.get(split, 0)
+            shapes = {name: (n,) if width is None else (n, width) for name, width in widths.items()}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in read_interim(path, scaled_types(preprocessor, target)):
             encoded = preprocessor.encode(batch)
             labels = pc.index_in(batch[target], values).to_numpy(zero_copy_only=False).astype(np.int64)
             for split, write in writers.items():
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
-                part = Batch(encoded.numeric[rows], encoded.categorical[rows], labels[rows])
-                write(part._asdict())
-                found = np.bincount(part.labels, minlength=len(names)).tolist()
+                numeric = encoded.numeric[rows]
+                write({"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]})
+                found = np.bincount(labels[rows], minlength=len(names)).tolist()
                 counts[split] = tuple(a + b for a, b in zip(counts[split], found, strict=True))
                 if split == "train":
-                    sample.update(dict(zip(features, part.numeric.T, strict=True)), len(rows))
+                    sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
     for split in SPLITS:
         log.info("%s: %s rows", split, f"{sum(counts[split]):,}")
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]

@@ -11,12 +11,12 @@ from omegaconf import DictConfig
 from canopy.prepare.fitting import Fit
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     interim_types,
     kept_schema,
-    read_column,
+    read_codes,
     read_interim,
+    read_labels,
     zip_rows,
 )
 from canopy.prepare.methods import choose_methods
@@ -31,13 +31,13 @@ def run(params: DictConfig) -> None:
     schema = kept_schema(params)
     methods = choose_methods([*schema.numeric], params.normalize.methods)
     path, types = interim_path(params, "drop_columns"), interim_types(schema)
-    splits = read_column(interim_path(params, "split"), SPLIT_COLUMN)
+    splits = read_codes(interim_path(params, "split"), SPLIT_COLUMN)
 
     def rows() -> Iterator[pa.RecordBatch]:
-        return zip_rows(read_interim(path, types), splits, SPLIT_COLUMN)
+        return zip_rows(read_interim(path, types), SPLIT_COLUMN, *splits)
 
-    labels = pc.unique(read_column(path, schema.target.column)).to_pylist()
-    fit = Fit(schema, methods=methods, classes=[*class_values(labels, schema)], seed=params.seed)
+    _, classes = read_labels(path, schema)
+    fit = Fit(schema, methods=methods, classes=[*classes], seed=params.seed)
     for batch in rows():
         fit.update(batch.filter(pc.equal(batch[SPLIT_COLUMN], "train")))
     preprocessor = fit.preprocessor()

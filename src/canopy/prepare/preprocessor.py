@@ -170,6 +170,11 @@ class Preprocessor(Model):
             np.column_stack(codes) if codes else np.empty((rows.num_rows, 0), np.int64),
         )
 
+    def count_unseen(self, rows: pa.RecordBatch) -> dict[str, int]:
+        """Count the values of each categorical column that the training rows did not have."""
+        found = {name: vocabulary.encode(rows[name])[1] for name, vocabulary in self.categorical.items()}
+        return {name: int(unseen.sum()) for name, unseen in found.items() if unseen.any()}
+
     def scale(self, rows: pa.RecordBatch) -> pa.RecordBatch:
         """Scale the numeric features; categories stay text.
 

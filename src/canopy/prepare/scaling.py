@@ -5,7 +5,6 @@ from typing import Annotated, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import ndtri
 
 from canopy.schema.columns import Model
 
@@ -15,8 +14,6 @@ METHODS: tuple[Method, ...] = get_args(Method)
 Floats = NDArray[np.float64]
 
 N_QUANTILES = 1000
-# The normal quantile of 1e-7: how far the ends of the data lie out, as scikit-learn's QuantileTransformer.
-MAX_NORMAL = float(-ndtri(1e-7))
 
 
 class Affine(Model):

@@ -1,6 +1,7 @@
 """Stage `split`: say of each row whether it trains, validates or tests."""
 
 import logging
+import math
 from typing import Any
 
 import numpy as np
@@ -8,19 +9,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
-from sklearn.model_selection import train_test_split
 
 from canopy.files import SPLITS
 from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
-    read_column,
+    read_labels,
     table_schema,
 )
+from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.rows import read_table
 from canopy.tables.writer import open_writer
 
@@ -54,8 +54,8 @@ def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed:
             f"{values[counts.argmin()]} with {counts.min()}"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    rest, test = _stratified_draw(np.arange(len(labels)), labels, size=test_size, seed=seed)
-    _, val = _stratified_draw(rest, labels, size=val_size, seed=seed)
+    rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
+    _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
     codes[test], codes[val] = TEST, VAL
     for code, split in enumerate(SPLITS):
         absent = np.setdiff1d(values, labels[codes == code])
@@ -121,7 +121,7 @@ def leave_out(
         raise ValueError(
             f"split.left_out must leave out some rows; found {tested.sum():,} of {len(tested):,}"
         )
-    others = np.flatnonzero(~tested)
+    others = np.flatnonzero(~tested).astype(np.int32)
     values, counts = np.unique(labels[others], return_counts=True)
     if counts.min() < 2:
         raise ValueError(
@@ -129,7 +129,7 @@ def leave_out(
             f"{values[counts.argmin()]} with {counts.min()} beside the rows that split.left_out names"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    _, val = _stratified_draw(others, labels, size=val_size, seed=seed)
+    _, val = stratified_draw(others, labels, size=val_size, seed=seed)
     codes[val], codes[tested] = VAL, TEST
     return codes
 
@@ -139,11 +139,64 @@ def _check_share(name: str, size: float) -> None:
         raise ValueError(f"split.{name} must be between 0 and 1; found {size}")
 
 
-def _stratified_draw(
-    rows: NDArray[np.int64], labels: NDArray[Any], *, size: float, seed: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    rest, drawn = train_test_split(rows, test_size=size, stratify=labels[rows], random_state=seed)
-    return rest, drawn
+def stratified_draw(
+    rows: NDArray[np.int32], labels: NDArray[Any], *, size: float, seed: int
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Draw a share of some rows, with the same share of each class.
+
+    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
+    scikit-learn would take longer than the draw.
+
+    Args:
+        rows: Numbers of the rows to draw from, shape (n,).
+        labels: Class of each row of the table, shape (n_rows,).
+        size: The share, between 0 and 1.
+        seed: Seed of the draw.
+
+    Returns:
+        The rows that are left and those that are drawn, both in random order.
+
+    Raises:
+        ValueError: If there are more classes than rows to draw, or to leave.
+    """
+    random = np.random.RandomState(seed)
+    classes = labels[rows]
+    values, counts = np.unique(classes, return_counts=True)
+    n_drawn = math.ceil(size * len(rows))
+    n_left = len(rows) - n_drawn
+    if min(n_drawn, n_left) < len(values):
+        raise ValueError(
+            f"Each part of a stratified split must have at least one row of each of {len(values)} classes; "
+            f"got {n_left} and {n_drawn} rows: change split.test_size or split.val_size"
+        )
+    left_counts = _apportion(n_left, counts, random)
+    drawn_counts = _apportion(n_drawn, counts - left_counts, random)
+    left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
+    n_filled = m_filled = 0
+    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+        found = rows[classes == value]
+        random.shuffle(found)
+        left[n_filled : n_filled + n] = found[:n]
+        drawn[m_filled : m_filled + m] = found[n : n + m]
+        n_filled, m_filled = n_filled + n, m_filled + m
+    random.shuffle(left)
+    random.shuffle(drawn)
+    return left, drawn
+
+
+def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
+    """Divide `n` draws among classes in proportion to their counts, by largest remainder, ties at random."""
+    exact = counts / counts.sum() * n
+    shares = np.floor(exact)
+    remainders = exact - shares
+    for value in np.unique(remainders)[::-1]:
+        n_missing = int(n - shares.sum())
+        if n_missing <= 0:
+            break
+        tied = np.flatnonzero(remainders == value)
+        shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
+    found: NDArray[np.int64] = shares.astype(np.int64)
+    return found
 
 
 def _draw(params: DictConfig, labels: NDArray[Any]) -> NDArray[np.int8]:
@@ -182,9 +235,7 @@ def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = kept_schema(params)
-    texts = read_column(interim_path(params, "drop_columns"), schema.target.column)
-    names = class_values(pc.unique(texts).to_pylist(), schema)
-    labels = pc.index_in(texts, pa.array([*names])).to_numpy(zero_copy_only=False)
+    labels, names = read_labels(interim_path(params, "drop_columns"), schema)
     present = {*np.unique(labels).tolist()}
     for code, (value, name) in enumerate(names.items()):
         if code not in present:
@@ -199,7 +250,8 @@ def run(params: DictConfig) -> None:
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    column = pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(SPLITS)).cast(pa.string())
-    rows = pa.RecordBatch.from_pydict({SPLIT_COLUMN: column})
-    with open_writer(interim_path(params, "split"), rows.schema) as write:
-        write(rows)
+    texts = pa.array(SPLITS)
+    with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
+        for start in range(0, len(codes), BATCH_ROWS):
+            column = texts.take(pa.array(codes[start : start + BATCH_ROWS]))
+            write(pa.RecordBatch.from_pydict({SPLIT_COLUMN: column}))

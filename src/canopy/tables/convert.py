@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
@@ -68,17 +67,21 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
             values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
         )
         is_missing = pc.is_nan(numbers)
-        for marker in _null_values(column, file_format):
-            with suppress(ValueError):
-                is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
+        for marker in filter(_is_number, _null_values(column, file_format)):
+            is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
         return Converted(pc.if_else(is_missing, None, numbers), np.zeros(len(values), bool))
-    texts = to_texts(values, column, file_format)
+    markers = _null_values(column, file_format)
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
+    if plain and not any(map(_is_number, markers)):
+        # Most columns hold numbers alone; among them is no marker.
+        with suppress(pa.ArrowInvalid):
+            numbers = values.cast(pa.float64())
+            if not pc.any(pc.is_nan(numbers)).as_py():
+                return Converted(numbers, np.zeros(len(values), bool))
+    texts = to_texts(values, column, file_format)
     if plain:
-        try:
+        with suppress(pa.ArrowInvalid):
             return Converted(texts.cast(pa.float64()), np.zeros(len(texts), bool))
-        except pa.ArrowInvalid:
-            pass
     texts = pc.utf8_trim_whitespace(texts)
     for mark in column.marks:
         texts = pc.replace_substring(texts, mark, "")
@@ -92,6 +95,22 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
     if file_format.decimal != ".":
         texts = pc.replace_substring(texts, file_format.decimal, ".")
     return Converted(texts.cast(pa.float64()), invalid)
+
+
+def to_bits(values: pa.Array) -> NDArray[np.int8] | None:
+    """Convert values that are all written as 0 or 1; None if another one is among them.
+
+    Examples:
+        >>> to_bits(pa.array(["0", "1"])), to_bits(pa.array(["0", None])), to_bits(pa.array(["0", "2"]))
+        (array([0, 1], dtype=int8), None, None)
+    """
+    if values.null_count or not (_is_string(values.type) or pa.types.is_integer(values.type)):
+        return None
+    try:
+        numbers: NDArray[np.int8] = values.cast(pa.int8()).to_numpy()
+    except pa.ArrowInvalid:
+        return None
+    return numbers if not (numbers & ~1).any() else None
 
 
 def _number_pattern(file_format: FileFormat) -> str:
@@ -125,6 +144,9 @@ def to_times(values: pa.Array, column: Datetime, file_format: FileFormat) -> Con
         microseconds = np.where(np.isnan(seconds) | outside, np.nan, seconds * 1e6)
         times = pa.array(microseconds, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.timestamp("us"))
         return Converted(times, invalid | outside)
+    # Here, since only tables with times need it.
+    import pandas as pd
+
     texts = to_texts(values, column, file_format)
     form = "ISO8601" if column.format == "iso" else column.format
     parsed = pd.to_datetime(pd.Series(texts.to_pandas()), format=form, errors="coerce", utc=True)
@@ -143,6 +165,13 @@ def _shorten(text: str, length: int = 60) -> str:
 
 def _null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:
     return file_format.null_values if column.null_values is None else column.null_values
+
+
+def _is_number(text: str) -> bool:
+    """Return whether a text is a number, NaN left out."""
+    with suppress(ValueError):
+        return float(text) == float(text)
+    return False
 
 
 def _is_string(kind: Any) -> bool:

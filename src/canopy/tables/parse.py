@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
-from canopy.tables.convert import Bools, as_written, to_numbers, to_texts, to_times
+from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
 
 # Of each kind of violation, so many are shown.
 N_SHOWN = 10
@@ -24,7 +24,7 @@ class Violation(NamedTuple):
         column: The column of the file.
         requirement: What it must be or have, such as `be a number`.
         rows: Numbers of the rows in the batch, ascending.
-        values: The value of each row, for messages; of the first rows only if there are many.
+        values: The value of each row, for messages; of the first `n_shown` rows only.
     """
 
     column: str
@@ -58,18 +58,21 @@ class Parsed:
         return self.rows.filter(pa.array(self.valid)) if self.violations else self.rows
 
 
-def parse(batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool) -> Parsed:
+def parse(
+    batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool, n_shown: int | None = N_SHOWN
+) -> Parsed:
     """Check rows and convert them to the types of their columns.
 
     Args:
         batch: The columns of the file that the schema reads (`TableSchema.file_columns`), as text or typed.
         schema: What they are.
         with_target: Whether the target is among them.
+        n_shown: For how many rows of each kind of violation the value is given; for all if None.
 
     Returns:
         The rows, and what is wrong with them.
     """
-    check = _Check(batch, schema)
+    check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
     for name, column in schema.columns.items():
         match column:
@@ -89,8 +92,9 @@ def parse(batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool) -> P
 class _Check:
     """The columns of a batch, and what is wrong with them so far."""
 
-    def __init__(self, batch: pa.RecordBatch, schema: TableSchema) -> None:
+    def __init__(self, batch: pa.RecordBatch, schema: TableSchema, n_shown: int | None) -> None:
         self.batch, self.schema, self.file = batch, schema, schema.file
+        self.n_shown = n_shown
         self.violations: list[Violation] = []
 
     def numeric(self, name: str, column: Numeric) -> pa.Array:
@@ -154,18 +158,21 @@ class _Check:
         n_set = np.zeros(self.batch.num_rows, np.int32)
         codes = np.zeros(self.batch.num_rows, np.int32)
         invalid = np.zeros(self.batch.num_rows, bool)
+        numeric = Numeric(null_values=column.null_values)
         for code, part in enumerate(names):
-            values, wrong = to_numbers(self.batch[part], Numeric(null_values=column.null_values), self.file)
-            numbers = values.to_numpy(zero_copy_only=False)
-            is_set = numbers == 1
-            wrong |= ~is_set & (numbers != 0)
-            self._report(part, "be 0 or 1", wrong)
-            invalid |= wrong
-            codes[is_set] = code
-            n_set += is_set
+            numbers = to_bits(self.batch[part])
+            if numbers is None:
+                values, wrong = to_numbers(self.batch[part], numeric, self.file)
+                numbers = values.to_numpy(zero_copy_only=False)
+                wrong |= (numbers != 1) & (numbers != 0)
+                self._report(part, "be 0 or 1", wrong)
+                invalid |= wrong
+                numbers = numbers == 1
+            codes += numbers * np.int32(code)
+            n_set += numbers
         several = (n_set > 1) & ~invalid
         self._report(
-            name, "have exactly one column that is 1", several, [f"{n}" for n in n_set[several][:N_SHOWN]]
+            name, "have exactly one column that is 1", several, [*map(str, n_set[several][: self.n_shown])]
         )
         invalid |= several
         texts = pa.array(names).take(pa.array(codes, mask=(n_set != 1) | invalid))
@@ -175,7 +182,7 @@ class _Check:
         """Report missing values where the policy is to reject them."""
         if values.null_count and getattr(column, "missing", None) == "reject":
             missing = values.is_null().to_numpy(zero_copy_only=False) & ~invalid
-            self._report(name, "have a value in every row", missing, ["none"] * N_SHOWN)
+            self._report(name, "have a value in every row", missing, ["none"] * len(missing))
         return values
 
     def _report(self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None) -> None:
@@ -183,7 +190,7 @@ class _Check:
             return
         rows = np.flatnonzero(wrong)
         if values is None:
-            values = as_written(self.batch[name], rows[:N_SHOWN].tolist())
+            values = as_written(self.batch[name], rows[: self.n_shown].tolist())
         self.violations.append(Violation(name, requirement, rows, values))
 
 

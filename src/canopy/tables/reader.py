@@ -5,6 +5,7 @@ import itertools
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -107,7 +108,7 @@ class TableFile:
             return
         with open_duckdb() as connection, self._utf8() as path, self._errors():
             relation = self._relation(connection, path, columns)
-            for batch in relation.to_arrow_reader(n_rows):
+            for batch in _read_ahead(relation.to_arrow_reader(n_rows)):
                 if batch.num_rows:
                     yield batch.rename_columns([*columns])
             if self.file_format.format == "csv":
@@ -233,6 +234,15 @@ def open_duckdb(*, on_disk: bool = False) -> Iterator[duckdb.DuckDBPyConnection]
             # It would be printed among the lines of a command.
             connection.execute("SET enable_progress_bar = false")
             yield connection
+
+
+def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """Let a thread read the next batch while one is used."""
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(next, batches, None)
+        while (batch := ahead.result()) is not None:
+            ahead = pool.submit(next, batches, None)
+            yield batch
 
 
 def _line_errors(connection: duckdb.DuckDBPyConnection) -> list[LineError]:

@@ -1,7 +1,7 @@
 """Read the rows of a table, each value checked, and collect what is wrong with them."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -41,9 +41,10 @@ class Problems:
 
     Attributes:
         counts: Number of rows by column and requirement.
-        shown: The first `N_SHOWN` of each.
+        shown: The first `n_shown` of each, all of them if that is None.
     """
 
+    n_shown: int | None = N_SHOWN
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     shown: list[Problem] = field(default_factory=list)
 
@@ -52,7 +53,7 @@ class Problems:
         for error in file.line_errors:
             n_before = self.counts.get(("", error.requirement), 0)
             self.counts["", error.requirement] = n_before + 1
-            if n_before < N_SHOWN:
+            if self.n_shown is None or n_before < self.n_shown:
                 self.shown.append(
                     Problem(str(file.path), error.line, "", error.requirement, repr(error.text[:60]))
                 )
@@ -67,6 +68,7 @@ class Problems:
             return
         (column, requirement), count = next(iter(self.counts.items()))
         shown = [found for found in self.shown if (found.column, found.requirement) == (column, requirement)]
+        shown = shown[:N_SHOWN]
         values = ", ".join(f"{found.value} in line {found.line}" for found in shown)
         more = f" and {count - len(shown):,} more" if count > len(shown) else ""
         what = f"column {column!r}" if column else "each line"
@@ -87,10 +89,13 @@ class TableReader:
     Args:
         pattern: A file, a folder, or a pattern.
         schema: What the columns are.
-        with_target: Whether the target is read; it must then be there.
+        with_target: Whether the target is read; it must then be there. None is for predictions: the target is
+            read as it is, any value allowed, where all files have it, and files may lack the schema's keys.
+        keys: Further columns that name a row, which files must have.
         n_shown: How many problems of each kind are kept with their lines; all if None.
 
     Attributes:
+        has_target: Whether all files have the target.
         problems: What is wrong with the rows that have been read; their lines are known at the end of a file.
 
     Raises:
@@ -103,16 +108,25 @@ class TableReader:
         pattern: str | Path,
         schema: TableSchema,
         *,
-        with_target: bool,
+        with_target: bool | None,
+        keys: Sequence[str] = (),
         n_shown: int | None = N_SHOWN,
     ) -> None:
-        self.schema, self.with_target, self.n_shown = schema, with_target, n_shown
         self.files = [TableFile(path, schema.file) for path in find_files(pattern)]
+        target = schema.target.column
+        self.has_target = all(target in file.names for file in self.files)
+        if with_target is None:
+            absent = {key for key in schema.keys if not all(key in file.names for file in self.files)}
+            if absent := absent.difference(keys):
+                log.warning("Columns that name rows are missing: %s", ", ".join(map(repr, sorted(absent))))
+            schema = schema.without(absent)
+        schema = schema.with_keys([*keys, *([target] if with_target is None and self.has_target else [])])
+        self.schema, self.with_target = schema, bool(with_target)
         read = [*schema.features, *schema.keys, *([schema.target.column] if with_target else [])]
         self.columns = [column for name in read for column in schema.file_columns(name)]
         for file in self.files:
             self._check_columns(file)
-        self.problems = Problems()
+        self.problems = Problems(n_shown)
 
     def _check_columns(self, file: TableFile) -> None:
         unknown = [name for name in file.names if name not in self._known]
@@ -144,13 +158,13 @@ class TableReader:
         for file in self.files:
             first_row = 0
             found: list[tuple[int, str, str, str]] = []
-            counts = self.problems.counts
+            counts, n_shown = self.problems.counts, self.problems.n_shown
             for batch in file.batches(self.columns, n_rows=n_rows):
-                parsed = parse(batch, self.schema, with_target=self.with_target)
+                parsed = parse(batch, self.schema, with_target=self.with_target, n_shown=n_shown)
                 for name, requirement, rows, values in parsed.violations:
                     n_before = counts.get((name, requirement), 0)
                     counts[name, requirement] = n_before + len(rows)
-                    n_free = max(0, N_SHOWN - n_before)
+                    n_free = None if n_shown is None else max(0, n_shown - n_before)
                     for row, value in zip(rows[:n_free].tolist(), values, strict=False):
                         found.append((first_row + row, name, requirement, value))
                 first_row += batch.num_rows

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import pyarrow.parquet as pq
 from canopy.files import atomic_write
 
 SUFFIXES = (".csv", ".parquet")
+STANDARD_OUTPUT = Path("-")
 
 
 @contextmanager
@@ -21,7 +24,7 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
     """Open a table for writing; the file appears, whole, when the block ends without an error.
 
     Args:
-        path: The file; its suffix is one of `SUFFIXES`.
+        path: The file; its suffix is one of `SUFFIXES`. `STANDARD_OUTPUT` for CSV there.
         schema: Names and types of its columns.
 
     Yields:
@@ -43,6 +46,10 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
         ,"y,z"
     """
     path = Path(path)
+    if path == STANDARD_OUTPUT:
+        with pa.csv.CSVWriter(sys.stdout.buffer, schema) as printer:
+            yield printer.write
+        return
     if path.suffix not in SUFFIXES:
         raise ValueError(f"A table must be written as {' or '.join(SUFFIXES)}; got {path.name!r}")
     with atomic_write(path) as temporary, ExitStack() as stack:
@@ -51,7 +58,25 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
             writer = stack.enter_context(pa.csv.CSVWriter(temporary, schema))
         else:
             writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
-        yield writer.write
+        yield stack.enter_context(_in_background(writer.write))
+
+
+@contextmanager
+def _in_background(write: Callable[[pa.RecordBatch], None]) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Let a thread write one batch while the next one is made."""
+    pending: list[Future[None]] = []
+
+    def submit(batch: pa.RecordBatch) -> None:
+        wait()
+        pending.append(pool.submit(write, batch))
+
+    def wait() -> None:
+        while pending:
+            pending.pop().result()
+
+    with ThreadPoolExecutor(1) as pool:
+        yield submit
+        wait()
 
 
 def header_line(columns: Sequence[str]) -> str:
