@@ -83,9 +83,7 @@ def _describe_part(part: str, values: Codes, codes: Codes, class_names: list[str
     }
 
 
-def _over_time(
-    times: Times, codes: Codes, class_names: list[str], *, scale: float
-) -> dict[str, Any]:
+def _over_time(times: Times, codes: Codes, class_names: list[str], *, scale: float) -> dict[str, Any]:
     for unit, code in UNITS.items():
         # Weeks of numpy start on Thursday, as 1970 does.
         shifted = times + np.timedelta64(3, "D") if unit == "week" else times

@@ -97,7 +97,9 @@ def numeric_information(values: Floats, codes: Codes, *, seed: int) -> float:
     parts = [np.sort(scaled[codes == code]) for code in np.flatnonzero(counts > 1)]
     points, sizes = np.concatenate(parts), np.array([len(part) for part in parts])
     n_neighbours = np.minimum(N_NEIGHBOURS, sizes - 1)
-    radii = np.concatenate([_neighbour_distances(part, k) for part, k in zip(parts, n_neighbours, strict=True)])
+    radii = np.concatenate(
+        [_neighbour_distances(part, k) for part, k in zip(parts, n_neighbours, strict=True)]
+    )
     # So much less that the k-th neighbour is outside, however the sums below are rounded.
     radii -= 2 * np.spacing(np.abs(points) + radii)
     ordered = np.sort(points)
@@ -113,7 +115,9 @@ def _neighbour_distances(ordered: Floats, k: int) -> Floats:
     padded = np.concatenate([np.full(k, -np.inf), ordered, np.full(k, np.inf)])
     # With itself a point and its k nearest neighbours follow one another.
     spans = [
-        np.maximum(ordered - padded[start : start + n_points], padded[start + k : start + k + n_points] - ordered)
+        np.maximum(
+            ordered - padded[start : start + n_points], padded[start + k : start + k + n_points] - ordered
+        )
         for start in range(k + 1)
     ]
     return np.min(spans, axis=0)

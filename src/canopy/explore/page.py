@@ -80,8 +80,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
             for name, found in densities.items()
         },
         timelines={
-            name: draw_timeline(found["over_time"], [*shown])
-            for name, found in findings["datetimes"].items()
+            name: draw_timeline(found["over_time"], [*shown]) for name, found in findings["datetimes"].items()
         },
         single_categories=sorted(categories, key=lambda item: -item["information_nat"])[:N_CATEGORIES],
     )

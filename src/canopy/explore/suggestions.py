@@ -43,9 +43,13 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
     for name in constancy["nearly_constant"]:
         nat = parts[name]["information_nat"] if name in parts else information[name]
         if nat < LITTLE_INFORMATION:
-            found[name] = DROP, _nearly_constant(columns.get(name), parts.get(name), n_rows) + (
-                f", and its mutual information with {target['column']} is {nat:.5f} nat, below "
-                f"{LITTLE_INFORMATION} nat."
+            found[name] = (
+                DROP,
+                _nearly_constant(columns.get(name), parts.get(name), n_rows)
+                + (
+                    f", and its mutual information with {target['column']} is {nat:.5f} nat, below "
+                    f"{LITTLE_INFORMATION} nat."
+                ),
             )
     for name, nat in information.items():
         column = columns[name]
@@ -53,31 +57,46 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
         if name in found:
             continue
         if column["kind"] == "categorical" and column["n_distinct"] > max(KEY_SHARE * n_present, 20):
-            found[name] = KEY, (
-                f"Nearly every row has a value of its own ({number(column['n_distinct'])} in "
-                f"{number(n_present)} rows): declare it as kind: key, or drop it."
+            found[name] = (
+                KEY,
+                (
+                    f"Nearly every row has a value of its own ({number(column['n_distinct'])} in "
+                    f"{number(n_present)} rows): declare it as kind: key, or drop it."
+                ),
             )
         elif nat > LEAK_SHARE * target["entropy_nat"]:
-            found[name] = CHECK, (
-                f"Gives the class away: its mutual information with {target['column']} is {nat:.3f} of "
-                f"{target['entropy_nat']:.3f} nat. Ignore it unless it is known before the class is."
+            found[name] = (
+                CHECK,
+                (
+                    f"Gives the class away: its mutual information with {target['column']} is {nat:.3f} of "
+                    f"{target['entropy_nat']:.3f} nat. Ignore it unless it is known before the class is."
+                ),
             )
         elif name in findings["mutual_information"]["uninformative"]:
-            found[name] = DROP, (
-                f"Uninformative: its mutual information with {target['column']} is below {LITTLE_INFORMATION} "
-                "nat. Only together with other columns can it be of use: try without it."
+            found[name] = (
+                DROP,
+                (
+                    f"Uninformative: its mutual information with {target['column']} is below {LITTLE_INFORMATION} "
+                    "nat. Only together with other columns can it be of use: try without it."
+                ),
             )
     for dropped, kept, what in _same(findings, information):
         if dropped not in found and kept not in found:
-            found[dropped] = DROP, (
-                f"Redundant: {what.format(kept)}, and it has less information on {target['column']} "
-                f"({information[dropped]:.3f} nat against {information[kept]:.3f} nat)."
+            found[dropped] = (
+                DROP,
+                (
+                    f"Redundant: {what.format(kept)}, and it has less information on {target['column']} "
+                    f"({information[dropped]:.3f} nat against {information[kept]:.3f} nat)."
+                ),
             )
     for name, column in findings["categories"].items():
         if name not in found and column["n_rare"] and column["others"]:
-            found[name] = MERGE, (
-                f"{number(column['n_rare'])} of {number(column['n_values'])} categories have fewer than "
-                f"{RARE} rows: min_count: {RARE} makes them one category."
+            found[name] = (
+                MERGE,
+                (
+                    f"{number(column['n_rare'])} of {number(column['n_values'])} categories have fewer than "
+                    f"{RARE} rows: min_count: {RARE} makes them one category."
+                ),
             )
     return [{"column": name, "action": action, "reason": reason} for name, (action, reason) in found.items()]
 

@@ -72,9 +72,7 @@ class Sample:
     def _reduce(self) -> None:
         hashes = np.concatenate(self.hashes)
         kept = (
-            np.sort(np.argpartition(hashes, self.size - 1)[: self.size])
-            if len(hashes) > self.size
-            else None
+            np.sort(np.argpartition(hashes, self.size - 1)[: self.size]) if len(hashes) > self.size else None
         )
         self.hashes = [hashes if kept is None else hashes[kept]]
         for name, parts in self.columns.items():
