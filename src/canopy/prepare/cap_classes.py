@@ -25,7 +25,7 @@ from canopy.tables.writer import open_writer
 log = logging.getLogger(__name__)
 
 
-def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.int64]:
+def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.int32]:
     """Choose rows so that no class keeps more than `max_per_class` of them.
 
     Args:
@@ -41,10 +41,10 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
 
     Examples:
         >>> cap_classes(np.array([0, 0, 1]), max_per_class=2, seed=0)
-        array([0, 1, 2])
+        array([0, 1, 2], dtype=int32)
     """
     if max_per_class is None:
-        return np.arange(len(labels))
+        return np.arange(len(labels), dtype=np.int32)
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
     order = np.arange(len(labels), dtype=np.int32)
@@ -52,7 +52,7 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
     mixed, kept = labels[order], np.zeros(len(labels), bool)
     for value in np.unique(labels):
         kept[order[mixed == value][:max_per_class]] = True
-    return np.flatnonzero(kept)
+    return np.flatnonzero(kept).astype(np.int32)
 
 
 def run(params: DictConfig) -> None:
@@ -63,7 +63,7 @@ def run(params: DictConfig) -> None:
     labels, names = read_labels(path, schema)
     codes, splits = read_codes(path, SPLIT_COLUMN)
     stays = codes != splits.index("train")
-    training = np.flatnonzero(~stays)
+    training = np.flatnonzero(~stays).astype(np.int32)
     kept = training[
         cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     ]

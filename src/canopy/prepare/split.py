@@ -63,8 +63,10 @@ def split_rows(
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
+    codes[test] = TEST
+    del test
     _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
-    codes[test], codes[val] = TEST, VAL
+    codes[val] = VAL
     for code, split in enumerate(SPLITS):
         absent = np.setdiff1d(values, labels[codes == code])
         if absent.size:
