@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from canopy.files import write_json
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
+    count_codes,
     interim_path,
     kept_schema,
     read_codes,
@@ -62,17 +63,17 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "normalize"), schema.target.column
     labels, names = read_labels(path, schema)
     codes, splits = read_codes(path, SPLIT_COLUMN)
-    stays = codes != splits.index("train")
-    training = np.flatnonzero(~stays).astype(np.int32)
-    kept = training[
-        cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
-    ]
+    is_training = codes == splits.index("train")
+    training = labels[is_training]
+    kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     counts = {
-        when: dict(zip(names.values(), np.bincount(labels[rows], minlength=len(names)).tolist(), strict=True))
-        for when, rows in (("before", training), ("after", kept))
+        when: dict(zip(names.values(), count_codes(found, len(names)), strict=True))
+        for when, found in (("before", training), ("after", training[kept]))
     }
     log.info("Training rows of each class:\n%s", class_table(counts))
-    stays[kept] = True
+    stays, is_kept = ~is_training, np.zeros(len(training), bool)
+    is_kept[kept] = True
+    stays[is_training] = is_kept
     types = scaled_types(preprocessor, target)
     start = 0
     with open_writer(interim_path(params, "cap_classes"), pa.schema([*types.items()])) as write:

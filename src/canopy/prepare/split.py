@@ -15,6 +15,7 @@ from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
+    count_codes,
     interim_path,
     kept_schema,
     table_schema,
@@ -202,7 +203,7 @@ def run(params: DictConfig) -> None:
                 "take it out of params.yaml"
             )
     codes = _draw(params, labels, [*names])
-    sizes = np.bincount(codes, minlength=len(SPLITS))
+    sizes = count_codes(codes, len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
     for code, name in enumerate(names.values()):
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]

@@ -41,11 +41,8 @@ def stratified_draw(
     drawn_counts = _apportion(n_drawn, counts - left_counts, random)
     left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
     n_filled = m_filled = 0
-    by_class = [rows[classes == value] for value in values]
-    # Of a large table each is as large as what is returned.
-    del rows, classes
-    for n, m in zip(left_counts, drawn_counts, strict=True):
-        found = by_class.pop(0)
+    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+        found = rows[classes == value]
         random.shuffle(found)
         left[n_filled : n_filled + n] = found[:n]
         drawn[m_filled : m_filled + m] = found[n : n + m]
