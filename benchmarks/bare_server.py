@@ -17,8 +17,8 @@ def main() -> None:
     numeric = [*manifest["preprocessor"]["numeric"]]
     # The 0/1 columns of each categorical column, with their codes.
     categorical = [
-        [(part, found["values"].index(part)) for part in manifest["table"]["columns"][name]["one_hot"]]
-        for name, found in manifest["preprocessor"]["categorical"].items()
+        [*zip(found["values"], range(len(found["values"])), strict=True)]
+        for found in manifest["preprocessor"]["categorical"].values()
     ]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1

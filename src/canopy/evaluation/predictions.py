@@ -84,7 +84,8 @@ class PredictionColumns:
 
     def __call__(self, rows: pa.RecordBatch, probabilities: NDArray[np.float32]) -> pa.RecordBatch:
         predicted = tabulate(probabilities, self._classes)
-        columns = {name: rows[name] for name in self._keys}
+        # Features that are keys too are no texts.
+        columns = {name: rows[name].cast(pa.string()) for name in self._keys}
         for name in predicted.column_names:
             columns[f"{name}_predicted" if name in self._keys else name] = predicted[name].combine_chunks()
         return pa.RecordBatch.from_pydict(columns)
@@ -117,7 +118,7 @@ class LabelScores:
         n_classes = len(self._counts)
         if self._schema.target.rare == "merge":
             # Here, since a server, which lays out predictions too, has not all that it needs.
-            from canopy.prepare.interim import known_labels
+            from canopy.prepare.labels import known_labels
 
             labels = known_labels(labels, self._schema, self._classes.values)
         codes, _ = self._classes.encode(labels)
