@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
-from canopy.prepare.labels import known_labels
+from canopy.prepare.interim import known_labels
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.tables.text import find_files

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -170,6 +171,19 @@ def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
         kind = np.min_scalar_type(-len(values))
         codes.append(np.array(places, kind)[found.indices.to_numpy()])
     return np.concatenate(codes), [*values]
+
+
+def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
+    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
+
+    Args:
+        labels: The values in the table; null stays null.
+        schema: The table.
+        classes: The classes that are not rare.
+    """
+    merged = schema.target.merged_name if schema.target.rare == "merge" else None
+    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
+    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
 
 
 def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:

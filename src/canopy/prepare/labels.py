@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from canopy.prepare.interim import Codes, read_codes, with_column
+from canopy.prepare.interim import Codes, known_labels, read_codes, with_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
 from canopy.tables.rows import read_table
@@ -48,19 +47,6 @@ def labelled_rows(
             rows = with_column(rows, target, known_labels(rows[target], schema, classes))
             rows = rows.filter(rows[target].is_valid())
         yield rows
-
-
-def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
-
-    Args:
-        labels: The values in the table; null stays null.
-        schema: The table.
-        classes: The classes that are not rare.
-    """
-    merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
-    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
 
 
 def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
