@@ -173,6 +173,22 @@ def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
     return np.concatenate(codes), [*values]
 
 
+def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
+    """Give value and name of each class, in the order of the model's outputs.
+
+    Args:
+        labels: The values in the table, after `labelled_rows`.
+        schema: The table.
+    """
+    listed = schema.target.classes
+    if listed == "auto":
+        return {value: value for value in sorted({*labels}, key=_order)}
+    if schema.target.rare == "reject":
+        return listed
+    merged = {value: value for value in labels if value not in listed}
+    return {value: name for value, name in listed.items() if value in labels} | merged
+
+
 def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
     """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
 
@@ -195,3 +211,10 @@ def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchem
         if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
             columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
     return schema.model_copy(update={"columns": columns})
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from canopy.prepare.interim import Codes, known_labels, read_codes, with_column
+from canopy.prepare.interim import Codes, class_values, known_labels, read_codes, with_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
 from canopy.tables.rows import read_table
@@ -60,26 +60,3 @@ def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]
     order = {value: index for index, value in enumerate(names)}
     kind = np.min_scalar_type(-len(values))
     return np.array([order[value] for value in values], kind)[codes], names
-
-
-def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs.
-
-    Args:
-        labels: The values in the table, after `labelled_rows`.
-        schema: The table.
-    """
-    listed = schema.target.classes
-    if listed == "auto":
-        return {value: value for value in sorted({*labels}, key=_order)}
-    if schema.target.rare == "reject":
-        return listed
-    merged = {value: value for value in labels if value not in listed}
-    return {value: name for value, name in listed.items() if value in labels} | merged
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value
