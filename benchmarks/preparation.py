@@ -18,11 +18,20 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 from common import ROOT, median, parse, write
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from canopy.table.spec import TableSpec
+from canopy.prepare.interim import table_schema
+from canopy.schema import TableSchema
 
-STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
+# Each stage and the tables that it reads.
+STAGES = {
+    "explore": ("raw.csv",),
+    "drop_columns": ("raw.csv",),
+    "split": ("interim/drop_columns.csv",),
+    "normalize": ("interim/drop_columns.csv", "interim/split.csv"),
+    "cap_classes": ("interim/normalize.csv",),
+    "make_tensors": ("interim/cap_classes.csv",),
+}
 FACTORS = (1, 3, 10)
 N_ROUNDS = 3
 TRAIN = ["trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"]
@@ -49,14 +58,15 @@ class Cost(NamedTuple):
 def main() -> None:
     arguments = parse(__doc__)
     params = OmegaConf.load(ROOT / "params.yaml")
-    spec = TableSpec.from_config(params.table)
+    assert isinstance(params, DictConfig)
+    schema = table_schema(params)
     costs: dict[tuple[int, str], list[dict[str, float]]] = {}
     # In rounds over the sizes: a machine that slows down for a while then slows all sizes down, not one.
     for _ in range(1 if arguments.quick else N_ROUNDS):
         for factor in FACTORS[:1] if arguments.quick else FACTORS:
             with tempfile.TemporaryDirectory(dir=ROOT / "data") as name:
                 folder = Path(name)
-                n_rows = repeat(ROOT / params.paths.raw, folder / "raw.csv", factor, spec)
+                n_rows = repeat(ROOT / params.paths.raw, folder / "raw.csv", factor, schema)
                 overrides = [
                     f"paths.raw={folder}/raw.csv",
                     *(f"paths.{key}={folder}/{key}" for key in ("interim", "processed", "reports", "models")),
@@ -74,19 +84,17 @@ def main() -> None:
     write("preparation", results, arguments, exponents=exponents(results))
 
 
-def repeat(source: Path, target: Path, factor: int, spec: TableSpec) -> int:
+def repeat(source: Path, target: Path, factor: int, schema: TableSchema) -> int:
     """Write a table several times into one file; copies from the second on have noise inside the ranges."""
     table = pacsv.read_csv(source)
     generator = np.random.default_rng(0)
     with pacsv.CSVWriter(target, table.schema) as writer:
         for copy in range(factor):
             noisy = table
-            for column in spec.numeric if copy else ():
-                values = table[column.name].to_numpy() + generator.integers(-2, 3, len(table))
+            for name, column in schema.numeric.items() if copy else ():
+                values = table[name].to_numpy() + generator.integers(-2, 3, len(table))
                 values = np.clip(values, column.low, column.high).astype(np.int64)
-                noisy = noisy.set_column(
-                    noisy.schema.get_field_index(column.name), column.name, pa.array(values)
-                )
+                noisy = noisy.set_column(noisy.schema.get_field_index(name), name, pa.array(values))
             writer.write_table(noisy)
     return factor * len(table)
 
@@ -103,11 +111,9 @@ def run(command: list[str]) -> Cost:
 def stage_cost(stage: str, folder: Path, overrides: list[str]) -> dict[str, float]:
     before = files(folder)
     cost = run([sys.executable, f"scripts/{stage}.py", *overrides])
-    index = STAGES.index(stage)
-    source = folder / ("raw.csv" if index < 2 else f"interim/{STAGES[index - 1]}.csv")
     return {
         "seconds": cost.seconds,
-        "floor_seconds": floor(source, files(folder) - before),
+        "floor_seconds": floor([folder / source for source in STAGES[stage]], files(folder) - before),
         "peak_mib": cost.peak_mib,
     }
 
@@ -116,13 +122,14 @@ def files(folder: Path) -> set[Path]:
     return {path for path in folder.rglob("*") if path.is_file() and path.suffix in (".csv", ".pt")}
 
 
-def floor(source: Path, outputs: set[Path]) -> float:
-    """Read a table and write as much as the outputs hold."""
+def floor(sources: list[Path], outputs: set[Path]) -> float:
+    """Read tables and write as much as the outputs hold."""
     tables = {path: pacsv.read_csv(path) for path in outputs if path.suffix == ".csv"}
     contents = [path.read_bytes() for path in outputs if path.suffix == ".pt"]
-    with tempfile.TemporaryDirectory(dir=source.parent) as folder:
+    with tempfile.TemporaryDirectory(dir=sources[0].parent) as folder:
         started = time.perf_counter()
-        pacsv.read_csv(source)
+        for source in sources:
+            pacsv.read_csv(source)
         for index, table in enumerate(tables.values()):
             pacsv.write_csv(table, f"{folder}/{index}.csv")
         for index, content in enumerate(contents):

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import requests
+from omegaconf import DictConfig
 
 ROOT = Path(__file__).parents[2]
 
@@ -76,6 +77,13 @@ class Server:
 
 
 Start = Callable[..., Any]
+
+
+@pytest.fixture
+def small_params(small_params: DictConfig) -> DictConfig:
+    small_params.table.columns.weight.range = [-1000, 1000]
+    small_params.table.columns["size"].range = [0, 100]
+    return small_params
 
 
 @pytest.fixture(scope="module")

@@ -67,7 +67,7 @@ def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Start) -
             assert answer.status_code == status
             assert cors_of(answer) == {
                 "access-control-allow-origin": ORIGIN,
-                "access-control-expose-headers": "X-Request-ID",
+                "access-control-expose-headers": "X-Request-ID, X-Ignored-Columns, X-Rejected-Rows",
             }
             assert answer.headers["vary"] == "Origin"
         # From elsewhere, or no browser at all.

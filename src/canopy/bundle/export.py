@@ -26,14 +26,13 @@ from canopy.files import SPLITS, atomic_folder, read_json, sha256
 from canopy.places import check_place, readable
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     closed_schema,
     interim_path,
     read_codes,
     table_schema,
     zip_rows,
 )
-from canopy.prepare.labels import labelled_rows
+from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import Encoded, Inputs, Preprocessor
 from canopy.quoting import write_command
 from canopy.training.run_folder import RunFolder, check_same_data

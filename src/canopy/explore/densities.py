@@ -32,7 +32,7 @@ def class_densities(values: NDArray[np.float64], codes: NDArray[np.int64], n_cla
     """Compute smoothed histograms of a numeric column for each class, on common bins.
 
     Args:
-        values: Values of the column, shape (n_rows,), at least one row.
+        values: Values of the column, shape (n_rows,); NaN where one is missing, but at least one is there.
         codes: Class of each row, from 0 on, shape (n_rows,).
         n_classes: Number of classes.
 
@@ -40,6 +40,8 @@ def class_densities(values: NDArray[np.float64], codes: NDArray[np.int64], n_cla
         Densities over the range in which the bulk of every class lies. Bins of a column of whole
         numbers hold a whole number of values each; of rows outside the range none is shown.
     """
+    present = ~np.isnan(values)
+    values, codes = values[present], codes[present]
     quantiles = np.full((n_classes, 3), np.nan)
     for code in range(n_classes):
         of_class = values[codes == code]

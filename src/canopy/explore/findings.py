@@ -1,194 +1,214 @@
 """Compute all findings about a table, as plain data that JSON can hold."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
-from canopy.explore.classes import (
-    class_codes,
-    count_classes,
-    describe_group,
-    describe_target,
-    group_codes,
-)
+from canopy.explore.classes import describe_categories, describe_target
 from canopy.explore.columns import describe_columns, find_constant, summarize_numeric
 from canopy.explore.correlation import correlation_ratio, cramers_v, describe_correlation
-from canopy.explore.exploration import Exploration
-from canopy.explore.information import discrete_information, numeric_information
-from canopy.explore.rounding import significant
-from canopy.explore.suggestions import suggest_drops
-
-SECTIONS = (
-    "table",
-    "suggested_drops",
-    "target",
-    "constancy",
-    "mutual_information",
-    "correlation",
-    "association",
-    "numeric",
-    "groups",
-    "columns",
+from canopy.explore.counting import hash_texts
+from canopy.explore.dates import describe_dates
+from canopy.explore.information import (
+    LITTLE_INFORMATION,
+    N_ROWS_PER_CATEGORY,
+    crosstab,
+    discrete_information,
+    equal_groups,
+    is_uninformative,
+    numeric_information,
+    sparse_information,
 )
+from canopy.explore.profile import Profile
+from canopy.explore.suggestions import suggest
+from canopy.explore.wording import significant
+
+# Most columns of a matrix.
+N_MATRIX = 40
+ROUNDING_ERROR = 1e-9
 
 
-def compute_findings(frame: pd.DataFrame, exploration: Exploration) -> dict[str, Any]:
-    """Compute all findings at once.
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """From which figures on something is worth a remark: the section `explore` of `params.yaml`.
 
-    Args:
-        frame: The columns of the table, shape (n_rows, n_columns); a missing value is NaN.
-        exploration: What to explore.
-
-    Returns:
-        The sections in the order of `SECTIONS`: dictionaries, lists, texts and numbers only.
-    """
-    found = dict(find(frame, exploration))
-    return {section: found[section] for section in SECTIONS}
-
-
-def find(frame: pd.DataFrame, exploration: Exploration) -> Iterator[tuple[str, Any]]:
-    """Compute the findings one after the other, for a progress bar.
-
-    Missing values are counted on all rows. Classes and categories are then counted on all rows that have
-    them, numeric columns described by the values that they have; what compares numeric columns with
-    anything is computed on the rows without a missing value.
-
-    Args:
-        frame: The columns of the table, shape (n_rows, n_columns); a missing value is NaN.
-        exploration: What to explore.
-
-    Yields:
-        Name and content of each section in `SECTIONS`, in the order of the computation.
+    Attributes:
+        nearly_constant_share: Share of rows with one value from which on a column is nearly constant.
+        high_correlation: Absolute Pearson correlation from which on two columns are highly correlated.
+        n_mutual_information_rows: Most rows drawn for the mutual information of numeric columns.
 
     Raises:
-        ValueError: If no row is complete, or a setting is out of its range.
+        ValueError: If one is out of its range.
     """
-    spec = exploration.spec
-    names = [column.name for column in spec.numeric]
 
-    columns = describe_columns(frame, spec)
-    constant = find_constant(columns, nearly_constant_share=exploration.nearly_constant_share)
-    yield "columns", _rounded(columns)
-    yield "constancy", {"nearly_constant_share": exploration.nearly_constant_share, **constant}
-    yield "table", _describe_table(frame, exploration, columns)
+    nearly_constant_share: float
+    high_correlation: float
+    n_mutual_information_rows: int
 
-    complete = frame.dropna()
-    if complete.empty:
-        raise ValueError(
-            "At least one row must have a value in every column; found none: leave out the columns "
-            "that are empty in the section table of params.yaml"
-        )
-    frame = frame.dropna(subset=[name for name in spec.columns if name not in names])
-    codes = class_codes(frame[spec.target], spec)
-    yield "target", describe_target(codes, spec, meaning=exploration.target_meaning)
-    yield "numeric", summarize_numeric(frame, names)
+    def __post_init__(self) -> None:
+        for name in ("nearly_constant_share", "high_correlation"):
+            if not 0 < (value := getattr(self, name)) <= 1:
+                raise ValueError(f"explore.{name} must be above 0 and at most 1; got {value}")
+        if (n_rows := self.n_mutual_information_rows) < 1:
+            raise ValueError(f"explore.n_mutual_information_rows must be at least 1; got {n_rows}")
 
-    counts = {
-        name: count_classes(frame[name].to_numpy() != 0, codes, len(spec.classes))
-        for group in spec.groups
-        for name in group.columns
+
+def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str, Any]:
+    """Compute all findings.
+
+    Args:
+        profile: What a pass over the table collected.
+        limits: From which figures on something is worth a remark.
+        seed: Seed of the rows that mutual information is estimated from.
+
+    Returns:
+        Sections by name: dictionaries, lists, texts and numbers only.
+    """
+    schema = profile.schema
+    columns = describe_columns(profile)
+    _, counts = profile.by_class(schema.target.column)
+    target = describe_target(schema.target, profile.classes, counts.sum(axis=0))
+    class_names = [*profile.classes.values()]
+    by_class = {name: profile.by_class(name) for name in schema.categorical}
+    categories = {
+        name: describe_categories(column, *by_class[name], class_names)
+        for name, column in schema.categorical.items()
     }
-    categories = {group.name: group_codes(frame, group) for group in spec.groups}
-    yield (
-        "groups",
-        {
-            group.name: describe_group(group, counts, spec, n_broken_rows=categories[group.name][1])
-            for group in spec.groups
-        },
-    )
-
-    values = complete[names].to_numpy(dtype=np.float64)
-    complete_codes = class_codes(complete[spec.target], spec)
-    complete_categories = {group.name: group_codes(complete, group)[0] for group in spec.groups}
-    correlation = describe_correlation(names, values, high_correlation=exploration.high_correlation)
-    yield "correlation", {"high_correlation": exploration.high_correlation, **correlation}
-    yield (
-        "association",
-        _associate(names, values, complete_categories),
-    )
-
-    n_sampled = exploration.n_mutual_information_rows
-    estimates = numeric_information(values, complete_codes, n_rows=n_sampled, seed=exploration.seed)
-    information = dict(zip(names, estimates.tolist(), strict=True))
-    information |= {name: discrete_information(table) for name, table in counts.items()}
-    of_groups = {
-        name: discrete_information(_crosstab(category, codes)) for name, (category, _) in categories.items()
+    datetimes = {
+        name: describe_dates(profile, name) for name in schema.datetime if columns[name]["n_distinct"]
     }
-    yield (
-        "mutual_information",
-        {
-            "n_sampled_rows": min(n_sampled, len(complete)),
-            "groups_nat": _descending(of_groups),
-            "columns_nat": _descending(information),
+    n_drawn = min(limits.n_mutual_information_rows, len(profile.codes))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(profile.codes), n_drawn, replace=False))
+    information, uninformative = {}, []
+    for name in schema.features:
+        if name in by_class and _has_many_rows(profile, name, len(by_class[name][0])):
+            information[name] = discrete_information(by_class[name][1])
+        elif name in by_class:
+            information[name] = sparse_information(profile.sample[name], profile.codes, seed=seed)
+        else:
+            values, codes = profile.sample[name][drawn], profile.codes[drawn]
+            parts = datetimes[name]["parts"].values() if name in datetimes else ()
+            of_parts = [part["information_nat"] for part in parts]
+            information[name] = max(numeric_information(values, codes, seed=seed), *of_parts, 0.0)
+        if name in by_class:
+            counts = by_class[name][1]
+        else:
+            counts = crosstab(equal_groups(profile.sample[name]), profile.codes)
+        if is_uninformative(counts) and (name not in datetimes or information[name] < LITTLE_INFORMATION):
+            uninformative.append(name)
+    information = {
+        # An estimate may be above what there is.
+        name: significant(min(nat, target["entropy_nat"]), digits=4) if nat > ROUNDING_ERROR else 0
+        for name, nat in sorted(information.items(), key=lambda item: -item[1])
+    }
+
+    numeric = [name for name in schema.numeric if columns[name]["n_distinct"]]
+    correlation = describe_correlation(
+        numeric,
+        np.column_stack([profile.sample[name] for name in numeric] or [np.empty((len(profile.codes), 0))]),
+        high_correlation=limits.high_correlation,
+        shown=_most_informative(numeric, information),
+    )
+    association = _associate(profile, categories, information)
+    findings = {
+        "table": _describe_table(profile, columns),
+        "suggestions": [],
+        "target": target,
+        "problems": _describe_problems(profile),
+        "constancy": {
+            "nearly_constant_share": limits.nearly_constant_share,
+            **find_constant(columns, categories, profile.n_rows, limits.nearly_constant_share),
         },
-    )
-    yield (
-        "suggested_drops",
-        suggest_drops(
-            target=spec.target,
-            n_rows=len(frame),
-            columns=columns,
-            constant=constant,
-            high_pairs=correlation["high_pairs"],
-            information=information,
-        ),
-    )
+        "mutual_information": {
+            "n_sampled_rows": n_drawn,
+            "columns_nat": information,
+            "uninformative": uninformative,
+        },
+        "correlation": {"high_correlation": limits.high_correlation, **correlation},
+        "association": association,
+        "numeric": summarize_numeric(profile),
+        "categories": categories,
+        "datetimes": datetimes,
+        "columns": columns,
+    }
+    findings["suggestions"] = suggest(findings)
+    return findings
 
 
-def _describe_table(
-    frame: pd.DataFrame, exploration: Exploration, columns: dict[str, dict[str, Any]]
-) -> dict[str, Any]:
-    spec = exploration.spec
+def _has_many_rows(profile: Profile, name: str, n_values: int) -> bool:
+    return profile.counts[name].is_complete and profile.n_rows >= N_ROWS_PER_CATEGORY * n_values
+
+
+def _most_informative(names: list[str], information: Mapping[str, float]) -> list[str]:
+    """Choose the columns of a matrix; they stay in their order."""
+    chosen = {*[name for name in information if name in names][:N_MATRIX]}
+    return [name for name in names if name in chosen]
+
+
+def _describe_table(profile: Profile, columns: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    schema = profile.schema
     return {
-        "title": exploration.title,
-        "about": exploration.about,
-        "n_rows": len(frame),
-        "n_columns": len(spec.columns),
-        "n_features": len(spec.features),
-        "n_numeric_columns": len(spec.numeric),
-        "n_one_hot_columns": len(spec.features) - len(spec.numeric),
-        "n_missing_values": sum(column["n_missing"] for column in columns.values()),
-        "n_duplicate_rows": int(frame.duplicated().sum()),
+        "title": schema.title,
+        "about": schema.about,
+        "n_rows": profile.n_rows,
+        "n_unlabelled_rows": profile.n_unlabelled,
+        "n_columns": len(columns),
+        "n_features": len(schema.features),
+        "n_numeric_columns": len(schema.numeric),
+        "n_categorical_columns": len(schema.categorical),
+        "n_datetime_columns": len(schema.datetime),
+        "n_missing_values": profile.n_missing.total(),
+        "n_duplicate_rows": profile.n_rows - profile.n_distinct_rows,
+        "n_sampled_rows": len(profile.codes),
     }
+
+
+def _describe_problems(profile: Profile) -> list[dict[str, Any]]:
+    """List what is wrong with values, the first of each kind with their lines."""
+    problems = profile.problems
+    return [
+        {
+            "column": column,
+            "requirement": requirement,
+            "n_rows": n_rows,
+            "examples": [
+                {"file": found.file, "line": found.line, "value": found.value}
+                for found in problems.shown
+                if (found.column, found.requirement) == (column, requirement)
+            ],
+        }
+        for (column, requirement), n_rows in problems.counts.items()
+    ]
 
 
 def _associate(
-    names: list[str], values: NDArray[np.float64], categories: dict[str, NDArray[np.int64]]
+    profile: Profile, categories: dict[str, dict[str, Any]], information: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
-    """Measure the groups against the numeric columns (eta squared) and one another (Cramér's V)."""
+    """Measure categorical columns against numeric ones (eta squared) and one another (Cramér's V)."""
+    shown = _most_informative([*categories], information)
+    codes = {name: _category_codes(profile.sample[name], [*categories[name]["categories"]]) for name in shown}
+    numeric = _most_informative([*profile.schema.numeric], information)
+    found: dict[str, dict[str, float]] = {name: {} for name in shown}
+    for place, name in enumerate(shown):
+        for other in numeric:
+            found[name][other] = correlation_ratio(profile.sample[other], codes[name])
+        for other in shown[:place]:
+            found[name][other] = found[other][name] = cramers_v(codes[name], codes[other])
     return {
-        group: {
-            name: significant(ratio, digits=4)
-            for name, ratio in zip(names, correlation_ratio(values, codes), strict=True)
-        }
-        | {
-            other: significant(cramers_v(codes, other_codes), digits=4)
-            for other, other_codes in categories.items()
-            if other != group
-        }
-        for group, codes in categories.items()
+        name: {other: significant(value, digits=4) for other, value in values.items()}
+        for name, values in found.items()
     }
 
 
-def _crosstab(category: NDArray[np.int64], codes: NDArray[np.int64]) -> NDArray[np.int64]:
-    n_categories, n_classes = int(category.max()) + 1, int(codes.max()) + 1
-    cells = np.bincount(category * n_classes + codes, minlength=n_categories * n_classes)
-    return cells.reshape(n_categories, n_classes)
+def _category_codes(hashes: NDArray[np.uint64], values: list[str]) -> NDArray[np.int64]:
+    """Number the listed categories; all others share a code, and missing values one."""
+    import pyarrow as pa
 
-
-def _descending(information: dict[str, float]) -> dict[str, float]:
-    ordered = sorted(information.items(), key=lambda item: -item[1])
-    return {name: significant(nat, digits=4) for name, nat in ordered}
-
-
-def _rounded(columns: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {
-        name: {
-            **column,
-            "most_frequent_share": significant(column["most_frequent_share"], digits=8),
-        }
-        for name, column in columns.items()
-    }
+    known = hash_texts(pa.array([*values, None], pa.string()))
+    order = np.argsort(known)
+    places = np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)
+    codes = order[places]
+    return np.where(known[codes] == hashes, codes, len(known)).astype(np.int64)

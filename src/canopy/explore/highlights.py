@@ -1,4 +1,4 @@
-"""Say in sentences what stands out among the findings."""
+"""Summarise in sentences what stands out among the findings."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +11,12 @@ UNBALANCED = 1.5
 
 @dataclass(frozen=True, kw_only=True)
 class Highlight:
-    """One thing that stands out: a headline, the sentences below it and where to read on.
+    """One thing that stands out.
 
     Attributes:
         headline: A few words.
         text: One to three sentences with the figures.
-        section: Anchor on the page.
+        section: Anchor of the section with the details.
     """
 
     headline: str
@@ -25,20 +25,20 @@ class Highlight:
 
 
 def find_highlights(findings: dict[str, Any]) -> list[Highlight]:
-    """Choose what a person should know before anything else.
+    """Choose what to know first.
 
     Args:
-        findings: What `compute_findings` gives.
+        findings: What `compute_findings` returns.
 
     Returns:
-        Class balance, faults in the data, most informative features, redundancy and what to drop.
+        Class balance, faults in the data, most informative features, redundancy and suggestions.
     """
     return [
         _balance(findings["target"]),
         _faults(findings),
         _information(findings),
         *_redundancy(findings["correlation"]),
-        _drops(findings["suggested_drops"]),
+        _suggestions(findings["suggestions"]),
     ]
 
 
@@ -54,52 +54,50 @@ def _balance(target: dict[str, Any]) -> Highlight:
     else:
         headline = f"The largest class has {number(ratio, 3)} times the rows of the smallest"
         text += (
-            f" Guessing {largest} every time would already be right in {share} of the cases, so accuracy "
-            "alone says little about the small classes: look at balanced accuracy beside it."
+            f" Always predicting {largest} has an accuracy of {share}, so accuracy alone shows little about "
+            "the small classes: look at balanced accuracy too."
         )
     if empty := [name for name in target["classes"] if name not in classes]:
-        text += f" No row at all is of class {listing(empty)}."
+        text += f" No row is of class {listing(empty)}."
     return Highlight(headline=headline, text=text, section="target")
 
 
 def _faults(findings: dict[str, Any]) -> Highlight:
-    table, groups = findings["table"], findings["groups"]
+    table, columns = findings["table"], findings["columns"]
     faults = []
+    if problems := findings["problems"]:
+        names = listing([*dict.fromkeys(problem["column"] for problem in problems)])
+        n_rows = sum(problem["n_rows"] for problem in problems)
+        faults.append(f"Values that no column may have: {number(n_rows)}, in {names}.")
     if n_missing := table["n_missing_values"]:
-        names = [name for name, column in findings["columns"].items() if column["n_missing"]]
-        faults.append(f"Missing values: {number(n_missing)}, in {listing(names)}.")
+        names = listing([name for name, column in columns.items() if column.get("n_missing")])
+        faults.append(f"Missing values: {number(n_missing)}, in {names}.")
+    if outside := [name for name, column in columns.items() if column.get("n_out_of_range")]:
+        n_outside = sum(columns[name]["n_out_of_range"] for name in outside)
+        faults.append(f"Values out of range: {number(n_outside)}, in {listing(outside)}.")
+    if n_unlabelled := table["n_unlabelled_rows"]:
+        faults.append(f"Rows without a label: {number(n_unlabelled)}.")
     if n_duplicates := table["n_duplicate_rows"]:
-        faults.append(f"Rows that repeat an earlier one: {number(n_duplicates)}.")
-    faults += [
-        f"Rows that do not set exactly one column of {name}: {number(group['n_broken_rows'])}."
-        for name, group in groups.items()
-        if group["n_broken_rows"]
-    ]
+        faults.append(f"Rows that repeat another one: {number(n_duplicates)}.")
     if faults:
-        return Highlight(headline="The table has faults", text=" ".join(faults), section="quality")
+        headline = "Some values are missing" if n_missing and len(faults) == 1 else "The table has faults"
+        return Highlight(headline=headline, text=" ".join(faults), section="quality")
     text = f"All {number(table['n_rows'])} rows have a value in every column, and no row repeats another."
-    if groups:
-        text += f" Each row sets exactly one column of {listing([*groups])}."
-    return Highlight(headline="Nothing is missing, nothing is doubled", text=text, section="quality")
+    return Highlight(headline="No missing values, no duplicate rows", text=text, section="quality")
 
 
 def _information(findings: dict[str, Any]) -> Highlight:
-    information = findings["mutual_information"]
     entropy = findings["target"]["entropy_nat"]
-    names = findings["numeric"].keys() | findings["groups"].keys()
-    features = {
-        name: nat
-        for name, nat in (information["columns_nat"] | information["groups_nat"]).items()
-        if name in names
-    }
-    best, *others = sorted(features, key=lambda name: -features[name])
+    (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
     text = (
-        f"By itself it tells {fixed(features[best])} of the {fixed(entropy)} nat that the class holds"
-        f" ({percent(features[best] / entropy if entropy else 0)})"
+        f"On its own it has {fixed(nat)} nat of information on the class, of the {fixed(entropy)} nat that "
+        f"there are ({percent(nat / entropy if entropy else 0)})"
     )
     if others:
-        text += ", ahead of " + listing([f"{name} ({fixed(features[name])})" for name in others[:3]])
-    return Highlight(headline=f"{best} tells most about the class", text=text + ".", section="information")
+        text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
+    return Highlight(
+        headline=f"{best} is the most informative feature", text=f"{text}.", section="information"
+    )
 
 
 def _redundancy(correlation: dict[str, Any]) -> list[Highlight]:
@@ -134,13 +132,14 @@ def _redundancy(correlation: dict[str, Any]) -> list[Highlight]:
     return [Highlight(headline=headline, text=text, section="correlation")]
 
 
-def _drops(suggested: list[dict[str, str]]) -> Highlight:
-    if not suggested:
-        text = "None is constant, uninformative and nearly constant, or highly correlated with another one."
-        return Highlight(headline="No column needs to go", text=text, section="drops")
-    names = [item["column"] for item in suggested]
-    kinds = [item["reason"].split(":")[0].lower() for item in suggested]
-    counted = listing([f"{kinds.count(kind)} of them {kind}" for kind in dict.fromkeys(kinds)])
-    why = kinds[0] if len(set(kinds)) == 1 else counted
-    headline = "One column can go" if len(names) == 1 else f"{len(names)} columns can go"
-    return Highlight(headline=headline, text=f"{listing(names)}: {why}.", section="drops")
+def _suggestions(suggestions: list[dict[str, str]]) -> Highlight:
+    if not suggestions:
+        text = "No column is constant, uninformative, redundant or a key, and none gives the class away."
+        return Highlight(headline="There is nothing to change", text=text, section="suggestions")
+    kinds: dict[str, list[str]] = {}
+    for item in suggestions:
+        reason = item["reason"].partition(":")[0].lower() if item["action"] == "drop" else ""
+        kinds.setdefault(" ".join([item["action"].capitalize(), reason]).strip(), []).append(item["column"])
+    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
+    n_columns = "one column" if len(suggestions) == 1 else f"{len(suggestions)} columns"
+    return Highlight(headline=f"There are suggestions for {n_columns}", text=text, section="suggestions")

@@ -1,28 +1,40 @@
 """Render the findings as one HTML page that needs nothing else."""
 
+from dataclasses import replace
 from typing import Any
 
 import jinja2
 
+from canopy.explore.classes import RARE
 from canopy.explore.densities import ClassDensities
 from canopy.explore.highlights import find_highlights
+from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.palette import class_colors
 from canopy.explore.ridgelines import draw_ridgelines
-from canopy.explore.suggestions import LITTLE_INFORMATION
+from canopy.explore.suggestions import KEY_SHARE, LEAK_SHARE
+from canopy.explore.timeline import draw_timeline
 from canopy.explore.wording import breakable, fixed, listing, number, percent, spaced
+
+# Most classes, columns with a plot, and categories by themselves that are shown.
+N_CLASSES = 30
+N_PLOTS = 60
+N_CATEGORIES = 60
 
 
 def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) -> str:
     """Write the page.
 
     Args:
-        findings: What `compute_findings` gives.
+        findings: What `compute_findings` returns.
         densities: Numeric column to its distribution in each class.
 
     Returns:
-        HTML with all styles and pictures in it.
+        HTML with all styles and plots in it.
     """
     classes = findings["target"]["classes"]
+    largest = sorted(classes, key=lambda name: -classes[name]["n_rows"])[:N_CLASSES]
+    shown = {name: found for name, found in classes.items() if name in largest}
+    places = [place for place, name in enumerate(classes) if name in shown]
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("canopy.explore", "."),
         autoescape=True,
@@ -38,25 +50,37 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         spaced=spaced,
         breakable=breakable,
     )
+    categories = [
+        {"column": column, "value": value, "is_one_hot": described["is_one_hot"], **category}
+        for column, described in findings["categories"].items()
+        for value, category in described["categories"].items()
+    ]
+    columns, information = findings["columns"], findings["mutual_information"]["columns_nat"]
     return environment.get_template("page.html.jinja").render(
         **findings,
-        colors=dict(zip(classes, class_colors(len(classes)), strict=True)),
+        classes=shown,
+        colors=dict(zip(shown, class_colors(len(shown)), strict=True)) | {"": "var(--muted)"},
         highlights=find_highlights(findings),
-        little_information=LITTLE_INFORMATION,
-        ranking=_rank_features(findings),
-        ridgelines={name: draw_ridgelines(density) for name, density in densities.items()},
+        limits={
+            "little_information": LITTLE_INFORMATION,
+            "rare": RARE,
+            "leak_share": LEAK_SHARE,
+            "key_share": KEY_SHARE,
+        },
+        meanings={name: column["meaning"] for name, column in columns.items()}
+        | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
+        analysed={name: column for name, column in columns.items() if "n_missing" in column},
+        ranking=[
+            {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()
+        ],
+        ridgelines={
+            name: draw_ridgelines(
+                replace(found, densities=found.densities[places], medians=found.medians[places])
+            )
+            for name, found in densities.items()
+        },
+        timelines={
+            name: draw_timeline(found["over_time"], [*shown]) for name, found in findings["datetimes"].items()
+        },
+        single_categories=sorted(categories, key=lambda item: -item["information_nat"])[:N_CATEGORIES],
     )
-
-
-def _rank_features(findings: dict[str, Any]) -> list[dict[str, Any]]:
-    """List numeric columns and whole groups, the most informative first."""
-    information = findings["mutual_information"]
-    features = [
-        {"name": name, "kind": kind, "nat": of_kind[name]}
-        for kind, names, of_kind in (
-            ("numeric", findings["numeric"], information["columns_nat"]),
-            ("one-hot group", findings["groups"], information["groups_nat"]),
-        )
-        for name in names
-    ]
-    return sorted(features, key=lambda feature: -feature["nat"])

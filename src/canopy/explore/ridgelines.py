@@ -1,5 +1,6 @@
-"""Lay out a picture of class densities as ridgelines, in the coordinates of an SVG."""
+"""Lay out a plot of class densities as ridgelines, in the coordinates of an SVG."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from canopy.explore.densities import ClassDensities
 from canopy.explore.wording import number
 
-# In the SVG's own units; the page scales the picture to the width it has.
+# In the SVG's own units; the page scales the plot to the width it has.
 WIDTH = 360.0
 LEFT, RIGHT, TOP, BOTTOM = 112.0, 10.0, 16.0, 22.0
 ROW = 23.0
@@ -32,11 +33,11 @@ class Ridge:
 
 @dataclass(frozen=True, kw_only=True)
 class Ridgelines:
-    """A picture of one numeric column: one ridge a class, in the order of the classes.
+    """A plot of one numeric column: one ridge a class, in the order of the classes.
 
     Attributes:
-        width: Of the picture.
-        height: Of the picture.
+        width: Of the plot.
+        height: Of the plot.
         left: Where the axis begins.
         right: Where it ends.
         ridges: One for each class, from top to bottom.
@@ -94,7 +95,8 @@ def draw_ridgelines(of_column: ClassDensities) -> Ridgelines:
 
 
 def _ticks(low: float, high: float) -> list[float]:
-    from matplotlib.ticker import MaxNLocator
-
-    ticks = MaxNLocator(nbins=5, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
-    return [float(tick) for tick in ticks if low <= tick <= high]
+    """Choose at most six round values in a range."""
+    rough = (high - low) / 5
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * size for factor in (1, 2, 2.5, 5, 10) if factor * size >= rough)
+    return [place * step for place in range(math.ceil(low / step), math.floor(high / step) + 1)]

@@ -1,57 +1,144 @@
-"""Suggest the columns that training can do without, and say why."""
+"""Suggest what to change in `params.yaml`, and say why."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from canopy.explore.classes import RARE
+from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.wording import number, percent
 
-# In nat: below it a column that is nearly constant tells too little to be worth its place.
-LITTLE_INFORMATION = 0.001
+# Share of the classes' entropy from which on a column gives the class away.
+LEAK_SHARE = 0.95
+# Distinct values per row from which on a column seems to name rows.
+KEY_SHARE = 0.95
+# Cramér's V from which on two columns with as many categories are the same.
+SAME = 0.999
+
+DROP, CHECK, KEY, MERGE = "drop", "check", "key", "merge rare"
 
 
-def suggest_drops(
-    *,
-    target: str,
-    n_rows: int,
-    columns: dict[str, dict[str, Any]],
-    constant: dict[str, list[str]],
-    high_pairs: list[dict[str, Any]],
-    information: dict[str, float],
-) -> list[dict[str, str]]:
-    """Choose the features to drop: constant, nearly constant and uninformative, or redundant ones.
+def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
+    """Find features to drop (constant, uninformative or redundant ones), leaks, keys and rare categories.
 
     Args:
-        target: Column with the class.
-        n_rows: Number of rows.
-        columns: What `describe_columns` gives.
-        constant: What `find_constant` gives.
-        high_pairs: Highly correlated pairs, strongest first, as `describe_correlation` gives them.
-        information: Feature to its mutual information with the class, in nat.
+        findings: What `compute_findings` has found so far.
 
     Returns:
-        One entry for each column, with `column` and `reason`. A pair of which one column goes already
-        is no pair any more; of any other pair the column with less information goes (the second one
-        where both have the same).
+        One entry for each column or 0/1 column, with `column`, `action` and `reason`. A pair of which one
+        column goes already is no pair any more; of any other pair the column with less information goes
+        (the second one where both have the same).
     """
-    reasons: dict[str, str] = {}
-    for name in constant["constant"]:
-        value = columns[name]["most_frequent"]
-        reasons[name] = f"Constant: it is {number(value)} in all {n_rows:,} rows."
-    for name in constant["nearly_constant"]:
-        if information[name] < LITTLE_INFORMATION:
-            n_others = round((1 - columns[name]["most_frequent_share"]) * n_rows)
-            reasons[name] = (
-                f"Nearly constant: it is {number(columns[name]['most_frequent'])} in "
-                f"{percent(columns[name]['most_frequent_share'])} of the rows (all but {n_others:,}), and "
-                f"its mutual information with {target} is {information[name]:.5f} nat, below "
-                f"{LITTLE_INFORMATION} nat."
+    found: dict[str, tuple[str, str]] = {}
+    n_rows, target = findings["table"]["n_rows"], findings["target"]
+    columns, information = findings["columns"], findings["mutual_information"]["columns_nat"]
+    constancy = findings["constancy"]
+    parts = {
+        part: category
+        for column in findings["categories"].values()
+        if column["is_one_hot"]
+        for part, category in column["categories"].items()
+    }
+    for name in constancy["constant"]:
+        found[name] = DROP, _constant(columns.get(name), n_rows)
+    for name in constancy["nearly_constant"]:
+        nat = parts[name]["information_nat"] if name in parts else information[name]
+        if nat < LITTLE_INFORMATION:
+            found[name] = (
+                DROP,
+                _nearly_constant(columns.get(name), parts.get(name), n_rows)
+                + (
+                    f", and its mutual information with {target['column']} is {nat:.5f} nat, below "
+                    f"{LITTLE_INFORMATION} nat."
+                ),
             )
-    for pair in high_pairs:
-        first, second = pair["columns"]
-        if first in reasons or second in reasons:
+    for name, nat in information.items():
+        column = columns[name]
+        n_present = n_rows - column["n_missing"]
+        if name in found:
             continue
-        dropped, kept = (first, second) if information[first] < information[second] else (second, first)
-        reasons[dropped] = (
-            f"Redundant: its correlation with {kept} is {number(pair['pearson'])}, and it tells less about "
-            f"{target} ({information[dropped]:.3f} nat against {information[kept]:.3f} nat)."
-        )
-    return [{"column": name, "reason": reason} for name, reason in reasons.items()]
+        if column["kind"] == "categorical" and column["n_distinct"] > max(KEY_SHARE * n_present, 20):
+            found[name] = (
+                KEY,
+                (
+                    f"Nearly every row has a value of its own ({number(column['n_distinct'])} in "
+                    f"{number(n_present)} rows): declare it as kind: key, or drop it."
+                ),
+            )
+        elif nat > LEAK_SHARE * target["entropy_nat"]:
+            found[name] = (
+                CHECK,
+                (
+                    f"Gives the class away: its mutual information with {target['column']} is {nat:.3f} of "
+                    f"{target['entropy_nat']:.3f} nat. Ignore it unless it is known before the class is."
+                ),
+            )
+        elif name in findings["mutual_information"]["uninformative"]:
+            found[name] = (
+                DROP,
+                (
+                    f"Uninformative: its mutual information with {target['column']} is below {LITTLE_INFORMATION} "
+                    "nat. Only together with other columns can it be of use: try without it."
+                ),
+            )
+    for dropped, kept, what in _same(findings, information):
+        if dropped not in found and kept not in found:
+            found[dropped] = (
+                DROP,
+                (
+                    f"Redundant: {what.format(kept)}, and it has less information on {target['column']} "
+                    f"({information[dropped]:.3f} nat against {information[kept]:.3f} nat)."
+                ),
+            )
+    for name, column in findings["categories"].items():
+        if name not in found and column["n_rare"] and column["others"]:
+            found[name] = (
+                MERGE,
+                (
+                    f"{number(column['n_rare'])} of {number(column['n_values'])} categories have fewer than "
+                    f"{RARE} rows: min_count: {RARE} makes them one category."
+                ),
+            )
+    return [{"column": name, "action": action, "reason": reason} for name, (action, reason) in found.items()]
+
+
+def _constant(column: dict[str, Any] | None, n_rows: int) -> str:
+    if column is None:
+        return f"Constant: it is 0 in all {n_rows:,} rows."
+    if not column["n_distinct"]:
+        return f"Constant: it has no value in any of the {n_rows:,} rows."
+    rest = "wherever it has a value" if column["n_missing"] else f"in all {n_rows:,} rows"
+    return f"Constant: it is {number(column['most_frequent'])} {rest}."
+
+
+def _nearly_constant(column: dict[str, Any] | None, category: dict[str, Any] | None, n_rows: int) -> str:
+    if category is not None:
+        value, n_others = "0", category["n_rows"]
+    else:
+        assert column is not None
+        n_missing = column["n_missing"]
+        n_most = round(column["most_frequent_share"] * (n_rows - n_missing))
+        value, n_others = number(column["most_frequent"]), n_rows - n_most
+        if n_missing > n_most:
+            value, n_others = "missing", n_rows - n_missing
+    share = percent(1 - n_others / n_rows)
+    return f"Nearly constant: it is {value} in {share} of the rows (all but {n_others:,})"
+
+
+def _same(findings: dict[str, Any], information: dict[str, float]) -> Iterator[tuple[str, str, str]]:
+    """Give pairs of which one column is enough: the less informative one, the other, and why."""
+    pairs = [
+        (*pair["columns"], f"its correlation with {{}} is {number(pair['pearson'])}")
+        for pair in findings["correlation"]["high_pairs"]
+    ]
+    n_values = {
+        name: (column["n_values"], column["missing"] is None)
+        for name, column in findings["categories"].items()
+    }
+    pairs += [
+        (other, name, "each of its categories goes with one of {}")
+        for name, found in findings["association"].items()
+        for other, value in found.items()
+        if value >= SAME and n_values.get(other) == n_values[name] and other < name
+    ]
+    for first, second, what in pairs:
+        yield (first, second, what) if information[first] < information[second] else (second, first, what)

@@ -1,10 +1,22 @@
 """Write figures for people."""
 
 import math
+from typing import SupportsFloat
 
 from markupsafe import Markup, escape
 
 MINUS = "\N{MINUS SIGN}"
+
+
+def significant(value: SupportsFloat, *, digits: int = 6) -> float | int:
+    """Round to significant digits; a whole number becomes an integer and keeps all of its digits.
+
+    Examples:
+        >>> significant(0.123456789), significant(2959.365), significant(581012.0)
+        (0.123457, 2959.36, 581012)
+    """
+    number = float(value)
+    return int(number) if number.is_integer() else float(f"{number:.{digits}g}")
 
 
 def number(value: float | str, digits: int = 4) -> str:
@@ -51,13 +63,15 @@ def percent(share: float) -> str:
     return f"{100 * share:.{decimals}f}%"
 
 
-def listing(items: list[str]) -> str:
-    """Join words as a sentence does.
+def listing(items: list[str], most: int = 8) -> str:
+    """Join words as a sentence does; of many, the first ones.
 
     Examples:
-        >>> listing(["a", "b", "c"])
-        'a, b and c'
+        >>> listing(["a", "b", "c"]), listing(["a", "b", "c", "d"], most=2)
+        ('a, b and c', 'a, b and 2 more')
     """
+    if len(items) > most + 1:
+        items = [*items[:most], f"{len(items) - most} more"]
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 

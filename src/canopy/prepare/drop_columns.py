@@ -13,12 +13,11 @@ from canopy.prepare.interim import (
     interim_path,
     interim_types,
     kept_schema,
-    known_labels,
     read_interim,
     table_schema,
     with_column,
 )
-from canopy.prepare.labels import labelled_rows
+from canopy.prepare.labels import known_labels, labelled_rows
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema import TableSchema
 from canopy.tables.writer import open_writer

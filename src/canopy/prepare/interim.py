@@ -1,12 +1,12 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -72,6 +72,21 @@ def interim_path(params: DictConfig, stage: str) -> Path:
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
+class _Blocks(io.FileIO):
+    """A file of which no part that is read ends with CR.
+
+    Where a part ends between CR and LF inside quotes, Arrow loses the LF (apache/arrow issue 51368).
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size) or b""
+        n = len(part.rstrip(b"\r"))
+        if 0 < n < len(part):
+            self.seek(n - len(part), io.SEEK_CUR)
+            part = part[:n]
+        return part
+
+
 def read_interim(
     path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
@@ -88,23 +103,24 @@ def read_interim(
     """
     require_file(path, name="The table ")
     try:
-        if path.suffix == ".parquet":
-            batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
-        else:
-            batches = pa.csv.open_csv(
-                path,
-                pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-                pa.csv.ParseOptions(newlines_in_values=True),
-                pa.csv.ConvertOptions(
-                    column_types=columns,
-                    include_columns=[*columns],
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-        for batch in batches:
-            if batch.num_rows:
-                yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+        with _Blocks(path, "rb") as file:
+            if path.suffix == ".parquet":
+                batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+            else:
+                batches = pa.csv.open_csv(
+                    file,
+                    pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                    pa.csv.ParseOptions(newlines_in_values=True),
+                    pa.csv.ConvertOptions(
+                        column_types=columns,
+                        include_columns=[*columns],
+                        null_values=[""],
+                        strings_can_be_null=True,
+                    ),
+                )
+            for batch in batches:
+                if batch.num_rows:
+                    yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
@@ -173,33 +189,9 @@ def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
     return np.concatenate(codes), [*values]
 
 
-def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs.
-
-    Args:
-        labels: The values in the table, after `labelled_rows`.
-        schema: The table.
-    """
-    listed = schema.target.classes
-    if listed == "auto":
-        return {value: value for value in sorted({*labels}, key=_order)}
-    if schema.target.rare == "reject":
-        return listed
-    merged = {value: value for value in labels if value not in listed}
-    return {value: name for value, name in listed.items() if value in labels} | merged
-
-
-def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
-
-    Args:
-        labels: The values in the table; null stays null.
-        schema: The table.
-        classes: The classes that are not rare.
-    """
-    merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
-    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
+def count_codes(codes: Codes, n: int) -> list[int]:
+    """Count the rows with each of `n` codes; `numpy.bincount` would take eight bytes per row for it."""
+    return [int(np.count_nonzero(codes == code)) for code in range(n)]
 
 
 def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
@@ -211,10 +203,3 @@ def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchem
         if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
             columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
     return schema.model_copy(update={"columns": columns})
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from canopy.prepare.interim import Codes, class_values, known_labels, read_codes, with_column
+from canopy.prepare.interim import Codes, read_codes, with_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
 from canopy.tables.rows import read_table
@@ -49,6 +50,19 @@ def labelled_rows(
         yield rows
 
 
+def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
+    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
+
+    Args:
+        labels: The values in the table; null stays null.
+        schema: The table.
+        classes: The classes that are not rare.
+    """
+    merged = schema.target.merged_name if schema.target.rare == "merge" else None
+    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
+    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
+
+
 def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
     """Read the class of each row.
 
@@ -60,3 +74,26 @@ def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]
     order = {value: index for index, value in enumerate(names)}
     kind = np.min_scalar_type(-len(values))
     return np.array([order[value] for value in values], kind)[codes], names
+
+
+def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
+    """Give value and name of each class, in the order of the model's outputs.
+
+    Args:
+        labels: The values in the table, after `labelled_rows`.
+        schema: The table.
+    """
+    listed = schema.target.classes
+    if listed == "auto":
+        return {value: value for value in sorted({*labels}, key=_order)}
+    if schema.target.rare == "reject":
+        return listed
+    merged = {value: value for value in labels if value not in listed}
+    return {value: name for value, name in listed.items() if value in labels} | merged
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value

@@ -13,13 +13,14 @@ from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
+    count_codes,
     interim_path,
     kept_schema,
     read_codes,
     read_interim,
     scaled_types,
 )
+from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, code_type
 from canopy.prepare.reductions import Sample
 from canopy.tensors import open_tensors
@@ -48,7 +49,7 @@ def run(params: DictConfig) -> None:
     names = class_values(preprocessor.classes, schema)
     values = pa.array([*names])
     codes, splits = read_codes(path, SPLIT_COLUMN)
-    n_rows = dict(zip(splits, np.bincount(codes).tolist(), strict=True))
+    n_rows = dict(zip(splits, count_codes(codes, len(splits)), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,

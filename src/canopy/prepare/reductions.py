@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,43 +48,50 @@ class Sample:
     """Rows drawn evenly from all rows, whatever batches they came in.
 
     A row is drawn by a hash of its number: those with the smallest are kept.
+
+    Args:
+        seed: Seed of the draw.
+        size: Most rows to keep.
     """
 
     seed: int
-    columns: dict[str, list[Floats]] = field(default_factory=dict)
+    size: int = SAMPLE_ROWS
+    columns: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     n_rows: int = 0
 
-    def update(self, values: Mapping[str, Floats], n_rows: int) -> None:
-        hashes = _hash(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
+    def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
+        hashes = mix(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
         self.hashes.append(hashes)
         for name, found in values.items():
             self.columns.setdefault(name, []).append(found)
-        if sum(map(len, self.hashes)) > 2 * SAMPLE_ROWS:
+        if sum(map(len, self.hashes)) > 2 * self.size:
             self._reduce()
 
     def _reduce(self) -> None:
         hashes = np.concatenate(self.hashes)
         kept = (
-            np.sort(np.argpartition(hashes, SAMPLE_ROWS - 1)[:SAMPLE_ROWS])
-            if len(hashes) > SAMPLE_ROWS
-            else None
+            np.sort(np.argpartition(hashes, self.size - 1)[: self.size]) if len(hashes) > self.size else None
         )
         self.hashes = [hashes if kept is None else hashes[kept]]
         for name, parts in self.columns.items():
             values = np.concatenate(parts)
             self.columns[name] = [values if kept is None else values[kept]]
 
+    def rows(self) -> dict[str, NDArray[Any]]:
+        """Give the drawn rows, in their order."""
+        self._reduce()
+        return {name: parts[0] for name, parts in self.columns.items()}
+
     def values(self, name: str) -> Floats:
         """Give the drawn values of a column that are not missing."""
-        self._reduce()
-        values = self.columns[name][0]
+        values: Floats = self.rows()[name]
         return values[~np.isnan(values)]
 
 
-def _hash(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    """Mix numbers. Source: SplitMix64, Steele, Lea and Flood, 2014."""
+def mix(numbers: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
+    """Hash numbers. Source: SplitMix64, Steele, Lea and Flood, 2014."""
     with np.errstate(over="ignore"):
         mixed = (numbers + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

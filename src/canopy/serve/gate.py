@@ -80,7 +80,7 @@ class Gate:
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "HEAD", "POST"),
                 allow_headers=("Content-Encoding", "Content-Type", "X-API-Key", "X-Request-ID"),
-                expose_headers=("X-Request-ID",),
+                expose_headers=("X-Request-ID", "X-Ignored-Columns", "X-Rejected-Rows"),
             )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
