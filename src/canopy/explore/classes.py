@@ -38,7 +38,9 @@ def describe_target(target: Target, classes: dict[str, str], counts: Counts) -> 
             name: {"value": value, "n_rows": int(n_rows), "share": significant(n_rows / counts.sum())}
             for (value, name), n_rows in zip(classes.items(), counts, strict=True)
         },
-        "rare": [name for name, n_rows in zip(classes.values(), counts, strict=True) if n_rows < target.min_count],
+        "rare": [
+            name for name, n_rows in zip(classes.values(), counts, strict=True) if n_rows < target.min_count
+        ],
         "min_count": target.min_count,
         "largest_to_smallest": significant(present.max() / present.min()),
         "entropy_nat": significant(-(shares[shares > 0] * np.log(shares[shares > 0])).sum()),

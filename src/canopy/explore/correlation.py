@@ -96,9 +96,7 @@ def describe_correlation(
             name: significant(share, digits=4)
             for name, share in zip(names, variance_explained(filled_matrix), strict=True)
         },
-        "matrix": {
-            names[i]: {names[j]: significant(matrix[i, j], digits=4) for j in places} for i in places
-        },
+        "matrix": {names[i]: {names[j]: significant(matrix[i, j], digits=4) for j in places} for i in places},
     }
 
 

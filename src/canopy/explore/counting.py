@@ -65,7 +65,7 @@ class ValueCounts:
         return _add_up(self._merge(), ["value"]).sort_by(order)
 
     def by_class(self, n_classes: int) -> tuple[list[Any], NDArray[np.int64]]:
-        """Give the values in that order, None for a missing one, and counts of shape (n_values, n_classes)."""
+        """Give the values in that order, None for a missing one, and counts, shape (n_values, n_classes)."""
         merged, values = self._merge(), self.totals()["value"].combine_chunks()
         counts = np.zeros((len(values), n_classes), np.int64)
         index = pc.index_in(merged["value"], values).to_numpy()
@@ -83,14 +83,15 @@ def hash_texts(values: pa.Array) -> Hashes:
     encoded = values.dictionary_encode()
     hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
     codes = encoded.indices.fill_null(len(hashes)).to_numpy(zero_copy_only=False)
-    return np.append(hashes, np.uint64(0))[codes]
+    found: Hashes = np.append(hashes, np.uint64(0))[codes]
+    return found
 
 
 class DistinctRows(ExitStack):
     """Counts distinct rows by their hashes, which temporary files hold; two rows share one by 1 in 10^19."""
 
     def __enter__(self) -> Self:
-        self._files = [self.enter_context(tempfile.TemporaryFile()) for _ in range(N_FILES)]
+        self._files = [self.enter_context(file) for file in map(tempfile.TemporaryFile, ["w+b"] * N_FILES)]
         return self
 
     def update(self, hashes: Hashes) -> None:

@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-Codes, Floats = NDArray[np.int64], NDArray[np.float64]
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # With fewer rows per category, mutual information is overestimated.
 N_ROWS_PER_CATEGORY = 100
@@ -97,7 +98,9 @@ def numeric_information(values: Floats, codes: Codes, *, seed: int) -> float:
     parts = [np.sort(scaled[codes == code]) for code in np.flatnonzero(counts > 1)]
     points, sizes = np.concatenate(parts), np.array([len(part) for part in parts])
     n_neighbours = np.minimum(N_NEIGHBOURS, sizes - 1)
-    radii = np.concatenate([_neighbour_distances(part, k) for part, k in zip(parts, n_neighbours, strict=True)])
+    radii = np.concatenate(
+        [_neighbour_distances(part, k) for part, k in zip(parts, n_neighbours, strict=True)]
+    )
     # So much less that the k-th neighbour is outside, however the sums below are rounded.
     radii -= 2 * np.spacing(np.abs(points) + radii)
     ordered = np.sort(points)
@@ -113,10 +116,13 @@ def _neighbour_distances(ordered: Floats, k: int) -> Floats:
     padded = np.concatenate([np.full(k, -np.inf), ordered, np.full(k, np.inf)])
     # With itself a point and its k nearest neighbours follow one another.
     spans = [
-        np.maximum(ordered - padded[start : start + n_points], padded[start + k : start + k + n_points] - ordered)
+        np.maximum(
+            ordered - padded[start : start + n_points], padded[start + k : start + k + n_points] - ordered
+        )
         for start in range(k + 1)
     ]
-    return np.min(spans, axis=0)
+    distances: Floats = np.min(spans, axis=0)
+    return distances
 
 
 def is_uninformative(counts: Codes) -> bool:
@@ -139,5 +145,7 @@ def is_uninformative(counts: Codes) -> bool:
 def equal_groups(values: Floats) -> Codes:
     """Divide the rows into groups of ascending values, about equally large; missing values are one too."""
     present = ~np.isnan(values)
-    ends = np.unique(np.quantile(values[present], np.arange(1, N_GROUPS) / N_GROUPS)) if present.any() else []
+    if not present.any():
+        return np.full(len(values), N_GROUPS)
+    ends = np.unique(np.quantile(values[present], np.arange(1, N_GROUPS) / N_GROUPS))
     return np.where(present, np.searchsorted(ends, values, side="right"), N_GROUPS)

@@ -174,7 +174,7 @@ class _Pass:
         """Number labels in the order in which they come."""
         self.labels += [label for label in labels.unique().to_pylist() if label not in self.labels]
         codes = pc.index_in(labels, pa.array(self.labels, pa.string()))
-        return codes.to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
     def _numbers(self, name: str, values: pa.Array) -> Floats:
         if name in self.schema.datetime:
