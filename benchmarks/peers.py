@@ -227,9 +227,9 @@ def read_run(run: Path) -> dict[str, Any]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from canopy.data.dataset import load_rows
-    from canopy.prepare.preprocessor import Encoded
     from canopy.entry import TRUSTED_TARGETS
     from canopy.evaluation.inference import Predictor
+    from canopy.prepare.preprocessor import Encoded
     from canopy.training.run_folder import RunFolder
 
     record = json.loads((run / "run.json").read_text())

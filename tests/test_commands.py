@@ -57,8 +57,8 @@ def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> N
             "run in the project's folder, beside params.yaml; found none in {}",
         ),
         (
-            ["src/describe.py", "a.csv", "--target", "b"],
-            "run in the project's folder, beside datasets; found none in {}",
+            ["src/init_dataset.py", "a.csv", "--target", "b"],
+            "Commands must run in the project's folder, which has datasets/; got {}",
         ),
         (
             ["src/runs.py"],

@@ -22,6 +22,8 @@ import torch
 from omegaconf import OmegaConf
 from sklearn.preprocessing import StandardScaler
 
+from canopy.prepare.interim import SPLIT_COLUMN
+
 ROOT = Path(__file__).parents[1]
 COPIED = (
     *("configs", "scripts", "src", "params.yaml", "dvc.yaml"),
@@ -133,47 +135,55 @@ def test_the_model_is_better_than_naming_the_largest_class(project: Project) -> 
 
 
 def test_each_row_is_in_one_split(project: Project) -> None:
-    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
-    split = project.csv("split")
-    kept = [name for name in split.columns if name != "split"]
-    pd.testing.assert_frame_equal(split[kept], raw[kept])
-    assert len(kept) < len(raw.columns)
+    raw, kept = pd.read_csv(project.folder / "data/raw/covtype.csv"), project.csv("drop_columns")
+    numeric = [name for name in kept if name in raw]
+    pd.testing.assert_frame_equal(kept[numeric], raw[numeric])
+    areas = [name for name in raw if name.startswith("Wilderness_Area")]
+    soils = [name for name in raw if name.startswith("Soil_Type")]
+    assert kept["Wilderness_Area"].tolist() == raw[areas].idxmax(axis=1).tolist()
+    dropped = ["Soil_Type7", "Soil_Type8", "Soil_Type15", "Soil_Type36"]
+    assert kept["Soil_Type"].tolist() == raw[soils].idxmax(axis=1).replace(dropped, "other").tolist()
+    assert [*kept] == [*numeric[:-1], "Wilderness_Area", "Soil_Type", "Cover_Type"]
     n_rows = len(raw)
     n_test = int(np.ceil(0.2 * n_rows))
     n_val = int(np.ceil(0.2 * (n_rows - n_test)))
     expected = {"train": n_rows - n_test - n_val, "val": n_val, "test": n_test}
-    assert split["split"].value_counts().to_dict() == expected
+    assert project.csv("split")[SPLIT_COLUMN].value_counts().to_dict() == expected
 
 
 def test_the_normalisation_is_that_of_the_training_rows(project: Project) -> None:
-    split, normalized = project.csv("split"), project.csv("normalize")
-    found = project.json("data/processed/normalization.json")["columns"]
-    training = split[split["split"] == "train"]
+    before, normalized = project.csv("drop_columns"), project.csv("normalize")
+    found = project.json("data/processed/preprocessor.json")["numeric"]
+    splits = project.csv("split")[SPLIT_COLUMN]
+    training = before[splits == "train"]
     for name, scaling in found.items():
         scaler = StandardScaler().fit(training[[name]].to_numpy())
         assert scaling["center"] == pytest.approx(scaler.mean_[0], rel=1e-12)
         assert scaling["scale"] == pytest.approx(scaler.scale_[0], rel=1e-12)
-        expected = scaler.transform(split[[name]].to_numpy())[:, 0]
+        expected = scaler.transform(before[[name]].to_numpy())[:, 0]
         np.testing.assert_allclose(normalized[name], expected, rtol=1e-6, atol=1e-6)
-    others = [name for name in split.columns if name not in found]
-    pd.testing.assert_frame_equal(normalized[others], split[others])
+    others = [name for name in before if name not in found]
+    assert len(others) == 3
+    pd.testing.assert_frame_equal(normalized[others], before[others])
+    pd.testing.assert_series_equal(normalized[SPLIT_COLUMN], splits)
 
 
 def test_the_cap_changes_no_validation_or_test_row(project: Project) -> None:
     before, after = project.csv("normalize"), project.csv("cap_classes")
     for split in ("val", "test"):
         pd.testing.assert_frame_equal(
-            after[after["split"] == split].reset_index(drop=True),
-            before[before["split"] == split].reset_index(drop=True),
+            after[after[SPLIT_COLUMN] == split].reset_index(drop=True),
+            before[before[SPLIT_COLUMN] == split].reset_index(drop=True),
         )
-    assert after.loc[after["split"] == "train", "Cover_Type"].value_counts().max() == CAP
+    assert after.loc[after[SPLIT_COLUMN] == "train", "Cover_Type"].value_counts().max() == CAP
 
 
 def test_the_tensors_are_the_table(project: Project) -> None:
     table = project.csv("cap_classes")
     schema = project.json("data/processed/schema.json")
+    assert [feature["name"] for feature in schema["categorical"]] == ["Wilderness_Area", "Soil_Type"]
     for split in ("train", "val", "test"):
-        rows = table[table["split"] == split]
+        rows = table[table[SPLIT_COLUMN] == split]
         saved = torch.load(project.folder / f"data/processed/{split}.pt", weights_only=True)
         np.testing.assert_array_equal(
             saved["numeric"].numpy(), rows[schema["numeric"]].to_numpy(dtype=np.float32)
@@ -181,9 +191,9 @@ def test_the_tensors_are_the_table(project: Project) -> None:
         np.testing.assert_array_equal(saved["labels"].numpy() + 1, rows["Cover_Type"])
         for index, feature in enumerate(schema["categorical"]):
             codes = saved["categorical"][:, index].numpy()
-            for code, name in enumerate(feature["categories"]):
-                if name in rows:
-                    np.testing.assert_array_equal(codes == code, rows[name] == 1)
+            # A soil type that no training row has is one of the others.
+            texts = rows[feature["name"]].where(rows[feature["name"]].isin(feature["categories"]), "other")
+            assert [feature["categories"][code] for code in codes] == texts.tolist()
 
 
 def test_nothing_is_done_twice(project: Project) -> None:
@@ -200,13 +210,13 @@ def test_nothing_is_done_twice(project: Project) -> None:
 def test_the_bundle_gives_the_scores_of_the_report(project: Project) -> None:
     command = ["src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=predicted.csv"]
     project.run("python", *command)
-    tested = (project.csv("split")["split"] == "test").to_numpy()
+    tested = (project.csv("split")[SPLIT_COLUMN] == "test").to_numpy()
     predicted = pd.read_csv(project.folder / "predicted.csv")["label"].to_numpy()[tested]
     labels = pd.read_csv(project.folder / "data/raw/covtype.csv")["Cover_Type"].to_numpy()[tested]
     assert (predicted == labels).mean() == project.json("reports/metrics.json")["test"]["accuracy"]
     about = project.json("models/canopy/model.json")
     assert about["metrics"] == project.json("reports/metrics.json")
-    assert about["table"]["numeric"][1]["low"] == 0
+    assert about["table"]["columns"]["Aspect"]["range"] == [0, 360]
     (project.folder / "predicted.csv").unlink()
 
 
@@ -241,7 +251,7 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
         new.to_csv(project.folder / "new.csv", index=False)
         readme = re.findall(r"^(curl .*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
         model, predicted = (project.run("bash", "-c", line.replace("8000", port)).stdout for line in readme)
-        assert json.loads(model)["table"]["target"] == "Cover_Type"
+        assert json.loads(model)["table"]["target"]["column"] == "Cover_Type"
         assert predicted.startswith("label,class,")
         assert predicted.count("\n") == 6
     finally:
@@ -322,19 +332,21 @@ def test_a_killed_stage_leaves_no_half_output(project: Project) -> None:
     done = project.run(
         *("python", "-c"),
         "import os, signal, sys; sys.argv = ['split.py']\n"
-        "from canopy.prepare import split; from canopy.table import csv\n"
+        "from canopy.prepare import split; from pyarrow import csv\n"
         "from omegaconf import OmegaConf\n"
-        "csv.ROWS_PER_CHUNK = 100\n"
-        "write = csv.pa.csv.write_csv; calls = []\n"
-        "def killer(*a):\n"
-        "    calls.append(1); len(calls) > 9 and os.kill(os.getpid(), signal.SIGKILL); write(*a)\n"
-        "csv.pa.csv.write_csv = killer\n"
+        "split.BATCH_ROWS = 100\n"
+        "class Killer(csv.CSVWriter):\n"
+        "    calls = 0\n"
+        "    def write(self, rows):\n"
+        "        super().write(rows); Killer.calls += 1\n"
+        "        Killer.calls > 9 and os.kill(os.getpid(), signal.SIGKILL)\n"
+        "csv.CSVWriter = Killer\n"
         "params = OmegaConf.load('params.yaml'); params.seed = 7; split.run(params)\n",
         check=False,
     )
     assert done.returncode == -9
     assert "dvc.lock" not in project.run("git", "status", "--short").stdout
-    assert project.csv("split")["split"].value_counts()["train"] > 2000
+    assert project.csv("split")[SPLIT_COLUMN].value_counts()["train"] > 2000
     assert project.run("dvc", "status", "split").stdout.strip() == "Data and pipelines are up to date."
 
 

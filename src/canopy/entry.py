@@ -107,8 +107,8 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
 def _skip_pandas() -> None:
     """Keep `pyarrow.array` from importing pandas, which takes longer than many a stage.
 
-    It looks for pandas once, when it first gets or infers a type, to recognise pandas' objects; stages give it
-    none. Arrow's `to_pandas` imports it all the same.
+    It looks for pandas once, when it first gets or infers a type, to recognise pandas' objects; stages give
+    it none. Arrow's `to_pandas` imports it all the same.
     """
     import pyarrow as pa
 

@@ -12,21 +12,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.csv
 import pytest
-from canopy.data.encoding import encode
-from canopy.prepare.normalization import load_normalization
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
-from canopy.table.spec import TableSpec
 from omegaconf import DictConfig
 
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
 from canopy.bundle.parity import compare
 from canopy.bundle.scorer import Scorer
 from canopy.evaluation.inference import Predictor
-from canopy.evaluation.predict import as_matrix
 from canopy.files import read_json, write_json
+from canopy.prepare.interim import SPLIT_COLUMN
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.schema import TableSchema
+from canopy.tables.rows import read_table
 from canopy.training.run_folder import METRICS, RECORD, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
@@ -44,15 +43,24 @@ about = json.load(open(f"{bundle}/model.json"))
 with open(table) as file:
     header = file.readline().strip().split(",")
     columns = dict(zip(header, numpy.loadtxt(file, delimiter=",").T))
-groups = [name for group in about["table"]["groups"] for name in group["columns"]]
-features = [column["name"] for column in about["table"]["numeric"]] + groups
+table, learnt = about["table"], about["preprocessor"]
+n_rows = len(columns[table["target"]["column"]])
+codes = []
+for name, vocabulary in learnt["categorical"].items():
+    other, code = vocabulary["values"].index("other"), numpy.zeros(n_rows, numpy.int64)
+    for part in table["columns"][name]["one_hot"]:
+        place = vocabulary["values"].index(part) if part in vocabulary["values"] else other
+        code[columns[part] == 1] = place
+    codes.append(code)
+inputs = {"numeric": numpy.stack([columns[name] for name in learnt["numeric"]], axis=1),
+          "categorical": numpy.stack(codes, axis=1)}
 session = onnxruntime.InferenceSession(f"{bundle}/model.onnx")
-(probabilities,) = session.run(None, {"rows": numpy.stack([columns[name] for name in features], axis=1)})
-values = numpy.array([int(value) for value in about["table"]["classes"]])
-labels, predicted = columns[about["table"]["target"]], values[probabilities.argmax(axis=1)]
+(probabilities,) = session.run(None, inputs)
+values = numpy.array([int(value) for value in about["classes"]])
+labels, predicted = columns[table["target"]["column"]], values[probabilities.argmax(axis=1)]
 recalls = {
     name: float((predicted[labels == value] == value).mean())
-    for value, name in zip(values, about["table"]["classes"].values())
+    for value, name in zip(values, about["classes"].values())
 }
 truth = probabilities[labels[:, None] == values]
 print(json.dumps({"accuracy": float((predicted == labels).mean()), "recalls": recalls, "n_rows": len(labels),
@@ -60,10 +68,14 @@ print(json.dumps({"accuracy": float((predicted == labels).mean()), "recalls": re
 """
 
 
+def read_splits(params: DictConfig) -> pa.ChunkedArray:
+    return pyarrow.csv.read_csv(f"{params.paths.interim}/split.csv")[SPLIT_COLUMN]
+
+
 @pytest.fixture
 def test_rows(raw_table: Path, small_params: DictConfig, tmp_path: Path) -> Path:
     """The raw test rows as a CSV file, their columns in the raw table's order."""
-    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pylist()
+    splits = read_splits(small_params).to_pylist()
     header, *lines = raw_table.read_text().splitlines()
     rows = [line for line, name in zip(lines, splits, strict=True) if name == "test"]
     path = tmp_path / "test_rows.csv"
@@ -72,27 +84,25 @@ def test_rows(raw_table: Path, small_params: DictConfig, tmp_path: Path) -> Path
 
 
 def test_a_bundle_says_what_its_run_says(
-    export_run: Export, evaluated_run: RunFolder, test_rows: Path, small_params: DictConfig
+    export_run: Export, evaluated_run: RunFolder, test_rows: Path, small_schema: TableSchema
 ) -> None:
     bundle = export_run()
     manifest = Manifest.load(bundle)
     assert manifest.parity["n_rows"] == 60
     assert manifest.parity["max_difference"] < 1e-5
     assert manifest.metrics == read_json(evaluated_run.path / METRICS)
-    assert manifest.unused == ("colour2",)
+    assert manifest.table == small_schema
+    assert manifest.classes == {"1": "Apple", "2": "Pear", "3": "Plum"}
+    assert manifest.preprocessor == Preprocessor.load(evaluated_run.path / PREPROCESSOR_FILE)
     assert manifest.run["id"] == evaluated_run.path.name
     scorer = Scorer(bundle)
-    matrix = as_matrix(read_table(test_rows, TableSpec.from_config(small_params.table)), manifest.table)
+    (rows,) = read_table(test_rows, manifest.table)
+    inputs = manifest.preprocessor.inputs(rows)
     predictor = Predictor(evaluated_run, batch_size=64, accelerator="cpu")
-    rows = encode(
-        read_table(test_rows, TableSpec.from_config(small_params.table)),
-        kept_table(small_params),
-        scalings=load_normalization(evaluated_run.path / "normalization.json"),
-    )
-    logits = np.log(predictor.predict(rows)) / manifest.temperature
+    logits = np.log(predictor.predict(manifest.preprocessor.transform(rows))) / manifest.temperature
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(scorer.predict(matrix), expected, atol=1e-5)
-    assert scorer.predict(matrix[:0]).shape == (0, 3)
+    np.testing.assert_allclose(scorer.predict(inputs), expected, atol=1e-5)
+    assert scorer.predict(inputs.take(slice(0))).shape == (0, 3)
 
 
 def test_the_training_rows_are_described_as_they_are_in_nature(
@@ -100,16 +110,16 @@ def test_the_training_rows_are_described_as_they_are_in_nature(
 ) -> None:
     manifest = Manifest.load(export_run())
     table = pyarrow.csv.read_csv(raw_table).to_pandas()
-    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")["split"].to_pandas()
+    splits = read_splits(small_params).to_pandas()
     trained = table[splits == "train"]
     assert manifest.training.n_rows == len(trained) == 192
     assert manifest.training.numeric["weight"]["max"] == trained["weight"].max()
     assert sum(manifest.training.numeric["weight"]["shares"]) == pytest.approx(1)
-    assert manifest.training.groups["colour"]["colour2"] == pytest.approx(trained["colour2"].mean())
+    # The column that was dropped is no category; its rows are among the others.
+    shares = {"colour1": trained["colour1"].mean(), "colour3": trained["colour3"].mean()}
+    shares["other"] = trained["colour2"].mean()
+    assert manifest.training.categories == {"colour": pytest.approx(shares)}
     assert manifest.training.classes == {"Apple": 1 / 3, "Pear": 1 / 3, "Plum": 1 / 3}
-    weight = next(column for column in manifest.table.numeric if column.name == "weight")
-    spread = trained["weight"].max() - trained["weight"].min()
-    assert weight.low == pytest.approx(trained["weight"].min() - spread)
 
 
 def test_a_machine_without_the_repository_gives_the_same_scores(
@@ -211,10 +221,10 @@ def test_another_raw_table_is_refused(export_run: Export, evaluated_run: RunFold
     other.write_text("\n".join([header, *reversed(lines)]))
     config.pipeline.paths.raw = str(other)
     evaluated_run.save_config(config)
-    with pytest.raises(ValueError, match="raw rows of the split test, .* must be those of its tensors"):
+    with pytest.raises(ValueError, match="raw rows of the split val, .* must be those of its tensors"):
         export_run()
     other.write_text("\n".join([header, *lines[:-1]]))
-    with pytest.raises(ValueError, match=r"split.csv must have the 299 rows of .*other.csv; found 300"):
+    with pytest.raises(ValueError, match=r"must be a \(split\) for each of 299 rows; got 300"):
         export_run()
 
 

@@ -76,10 +76,8 @@ def test_the_graph_gives_what_the_stages_give(
     preprocessor, rows = table
     encoded = preprocessor.transform(rows)
     expected = np.concatenate([encoded.numeric, encoded.categorical.astype(np.float32)], axis=1)
-    inputs = [*preprocessor.inputs(rows).values()]
-    numeric = np.stack(inputs, axis=1) if inputs else np.zeros((rows.num_rows, 0))
-    categorical = encoded.categorical[:, : len(preprocessor.categorical)]
-    tensors = (torch.from_numpy(numeric), torch.from_numpy(categorical.copy()))
+    inputs = preprocessor.inputs(rows)
+    tensors = (torch.from_numpy(inputs.numeric), torch.from_numpy(inputs.categorical))
     graph = Both(preprocessor).eval()
     n_rows = {0: Dim("n_rows")}
     with torch.no_grad():
@@ -92,8 +90,7 @@ def test_the_graph_gives_what_the_stages_give(
     onnx.save(tmp_path / "graph.onnx")
     session = onnxruntime.InferenceSession(tmp_path / "graph.onnx", providers=["CPUExecutionProvider"])
     # An input without columns is not in the graph.
-    given_inputs = dict(zip(names, (numeric, categorical), strict=True))
     wanted = [found_input.name for found_input in session.get_inputs()]
-    found["onnx"] = session.run(None, {name: given_inputs[name] for name in wanted})[0]
+    found["onnx"] = session.run(None, {name: getattr(inputs, name) for name in wanted})[0]
     for name, values in found.items():
         np.testing.assert_allclose(values, expected, rtol=2e-6, atol=1e-6, err_msg=name)

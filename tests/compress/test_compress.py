@@ -6,13 +6,10 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from canopy.table.csv import read_table
-from canopy.table.spec import TableSpec
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from omegaconf import DictConfig
 
-from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE
+from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.bundle.scorer import Scorer
 from canopy.compress.measure import predict
 from canopy.compress.quantize import quantize_as_they_come, quantize_with_rows
@@ -20,8 +17,9 @@ from canopy.compress.teach import TaughtData, Teacher, ask
 from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
-from canopy.evaluation.predict import as_matrix
 from canopy.files import PARAMS, read_json, write_json
+from canopy.prepare.preprocessor import Inputs
+from canopy.tables.rows import read_table
 from canopy.training.run_folder import RECORD, RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
@@ -29,8 +27,13 @@ pytestmark = pytest.mark.usefixtures("trusted_targets")
 Compress = Callable[..., dict[str, Any]]
 
 
+def inputs_of(table: Path, manifest: Manifest) -> Inputs:
+    (rows,) = read_table(table, manifest.table)
+    return manifest.preprocessor.inputs(rows)
+
+
 def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
-    compress_run: Compress, raw_table: Path, small_params: DictConfig, tmp_path: Path
+    compress_run: Compress, raw_table: Path, tmp_path: Path
 ) -> None:
     report = compress_run()
     assert read_json(tmp_path / "compression.json") == report
@@ -54,9 +57,7 @@ def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
     assert manifest.metrics["test"]["accuracy"] == smallest["accuracy"]
     assert manifest.metrics["val"]["accuracy"] == smallest["val_accuracy"]
     assert (bundle / ONNX_FILE).stat().st_size == smallest["n_bytes"]
-    spec = TableSpec.from_config(small_params.table)
-    rows = as_matrix(read_table(raw_table, spec), spec)
-    probabilities = scorer.predict(rows)
+    probabilities = scorer.predict(inputs_of(raw_table, manifest))
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
@@ -119,11 +120,10 @@ def test_a_mistake_leaves_what_was_there(
 
 
 def test_int8_holds_the_matrices_in_a_byte_each_and_says_nearly_the_same(
-    export_run: Callable[..., Path], raw_table: Path, small_params: DictConfig, tmp_path: Path
+    export_run: Callable[..., Path], raw_table: Path, tmp_path: Path
 ) -> None:
-    whole = export_run() / ONNX_FILE
-    spec = TableSpec.from_config(small_params.table)
-    rows = as_matrix(read_table(raw_table, spec), spec)
+    bundle = export_run()
+    whole, rows = bundle / ONNX_FILE, inputs_of(raw_table, Manifest.load(bundle))
     expected = predict(whole, rows)
     quantize_with_rows(whole, tmp_path / "static.onnx", rows)
     quantize_as_they_come(whole, tmp_path / "dynamic.onnx")

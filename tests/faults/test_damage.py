@@ -142,7 +142,7 @@ def test_a_damaged_bundle_is_not_used(
 
 @pytest.mark.long
 @pytest.mark.parametrize(
-    "name", ["metrics.json", "normalization.json", "schema.json", "run.json", "config.yaml"]
+    "name", ["metrics.json", "preprocessor.json", "schema.json", "run.json", "config.yaml"]
 )
 @pytest.mark.parametrize("damage", ["cut off", "empty", "a page of zeros"])
 def test_a_damaged_description_of_a_run_is_not_exported(
@@ -169,9 +169,9 @@ def test_a_damaged_raw_table_is_fetched_again_or_told(
 def test_a_damaged_normalisation_makes_no_tensors_train(
     damage: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
-    path = project.folder / "data/processed/normalization.json"
+    path = project.folder / "data/processed/preprocessor.json"
     DAMAGES[damage](path, random.Random(f"normalization {damage}"))
-    refuses(project, *SMALL, message="normalization.json")
+    refuses(project, *SMALL, message="preprocessor.json")
     count("corrupted.normalisations")
 
 

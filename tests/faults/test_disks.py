@@ -19,7 +19,7 @@ INPUTS = {
     "normalize": ("data/interim/split.csv",),
     "cap_classes": ("data/interim/normalize.csv",),
     "make_tensors": (
-        *("data/interim/cap_classes.csv", "reports/class_cap.json", "data/processed/normalization.json"),
+        *("data/interim/cap_classes.csv", "reports/class_cap.json", "data/processed/preprocessor.json"),
     ),
 }
 
@@ -85,7 +85,7 @@ def test_an_input_of_a_stage_is_gone(
 
 
 @pytest.mark.parametrize(
-    "name", ["schema.json", "train.pt", "val.pt", "normalization.json"], ids=lambda name: str(name)
+    "name", ["schema.json", "train.pt", "val.pt", "preprocessor.json"], ids=lambda name: str(name)
 )
 def test_an_input_of_training_is_gone(
     name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
@@ -104,7 +104,7 @@ def test_an_input_of_training_is_gone(
         ("evaluate", "data/processed/test.pt"),
         ("evaluate", "models/trained/config.yaml"),
         ("export", "models/trained/checkpoints/best.ckpt"),
-        ("export", "models/trained/normalization.json"),
+        ("export", "models/trained/preprocessor.json"),
         ("export", "data/raw/covtype.csv"),
         ("export", "data/interim/split.csv"),
         ("export", "data/processed/test.pt"),

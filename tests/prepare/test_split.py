@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from canopy.table.csv import read_table
-from canopy.table.kept import kept_table
 from omegaconf import DictConfig
+from sklearn.model_selection import train_test_split
 
 from canopy.prepare import drop_columns, split
+from canopy.prepare.interim import SPLIT_COLUMN, read_codes
 from canopy.prepare.split import TEST, TRAIN, VAL, leave_out, split_in_order, split_rows
+from canopy.prepare.stratified import stratified_draw
 
 
 def test_the_published_protocol_gives_its_counts() -> None:
@@ -17,6 +18,16 @@ def test_the_published_protocol_gives_its_counts() -> None:
     codes = split_rows(labels, test_size=0.2, val_size=0.2, seed=42)
     assert np.bincount(codes).tolist() == [371847, 92962, 116203]
     assert np.bincount(labels[codes == TEST]).tolist() == [42368, 56661, 7151, 549, 1899, 3473, 4102]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_stratified_draw_is_that_of_scikit_learn(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    labels = random.choice(5, size=997, p=[0.5, 0.3, 0.1, 0.05, 0.05])
+    rows = np.sort(random.choice(997, size=800, replace=False))
+    expected = train_test_split(rows, test_size=0.2, stratify=labels[rows], random_state=seed)
+    for found, other in zip(stratified_draw(rows, labels, size=0.2, seed=seed), expected, strict=True):
+        np.testing.assert_array_equal(found, other)
 
 
 def test_the_seed_decides() -> None:
@@ -29,15 +40,17 @@ def test_the_seed_decides() -> None:
 
 @pytest.mark.parametrize("size", [0, 1, -0.1, 1.5])
 def test_a_share_is_between_0_and_1(size: float) -> None:
-    with pytest.raises(ValueError, match=f"split.val_size must be between 0 and 1; found {size}"):
+    with pytest.raises(ValueError, match=f"split.val_size must be between 0 and 1; got {size}"):
         split_rows(np.arange(9) % 3, test_size=0.3, val_size=size, seed=0)
 
 
 def test_a_class_needs_a_row_for_each_split() -> None:
-    with pytest.raises(ValueError, match="at least 3 rows, one for each split; found class 5 with 2"):
+    with pytest.raises(ValueError, match="at least 3 rows, one for each split; got class 5 with 2"):
         split_rows(np.array([4] * 50 + [5] * 2), test_size=0.2, val_size=0.2, seed=0)
-    with pytest.raises(ValueError, match="a row in every split; found none of class 5 in val"):
+    with pytest.raises(ValueError, match="a row in every split; got none of class 5 in val"):
         split_rows(np.array([4] * 500 + [5] * 3), test_size=0.1, val_size=0.1, seed=0)
+    with pytest.raises(ValueError, match="got class rare with 2"):
+        split_rows(np.array([0] * 50 + [1] * 2), test_size=0.2, val_size=0.2, seed=0, names=["many", "rare"])
 
 
 def test_the_first_protocol_takes_the_rows_in_order() -> None:
@@ -49,9 +62,9 @@ def test_the_first_protocol_takes_the_rows_in_order() -> None:
 @pytest.mark.parametrize(
     ("test_size", "val_size", "message"),
     [
-        (0.2, 3, "split.test_size must be a number of rows with split.method=ordered; found 0.2"),
-        (3, 1.5, "split.val_size must be a number of rows with split.method=ordered; found 1.5"),
-        (8, 2, r"must leave rows to train; found 8 \+ 2 of 10 rows"),
+        (0.2, 3, "split.test_size must be a number of rows with split.method=ordered; got 0.2"),
+        (3, 1.5, "split.val_size must be a number of rows with split.method=ordered; got 1.5"),
+        (8, 2, r"must leave rows to train; got 8 \+ 2 of 10 rows"),
     ],
 )
 def test_rows_in_order_need_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
@@ -72,20 +85,19 @@ def test_a_class_may_be_among_the_rows_left_out_alone() -> None:
     labels = np.array([0, 1] * 20 + [2] * 10)
     codes = leave_out(labels, labels == 2, val_size=0.25, seed=0)
     assert np.bincount(codes).tolist() == [30, 10, 10]
-    with pytest.raises(ValueError, match="to train and to validate, or none; found class 2 with 1 beside"):
+    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 beside"):
         leave_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
 
 
 @pytest.mark.parametrize("tested", [np.zeros(10, dtype=bool), np.ones(10, dtype=bool)])
 def test_some_rows_are_left_out_and_some_are_not(tested: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"split.left_out must leave out some rows; found (0|10) of 10"):
+    with pytest.raises(ValueError, match=r"split.left_out must leave out some rows; got (0|10) of 10"):
         leave_out(np.zeros(10, dtype=np.int64), tested, val_size=0.2, seed=0)
 
 
-def test_a_dropped_column_can_say_what_is_left_out(
-    small_params: DictConfig, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Plums alone are blue; the colour is no feature."""
+@pytest.fixture
+def blue_plums(small_params: DictConfig) -> DictConfig:
+    """A table of which plums alone are blue, and the colour is no feature; the blue rows are left out."""
     rows = [(i, i, *((1, 0) if i % 2 else (0, 1)), 0, 1 + i % 2) for i in range(20)]
     rows += [(i, i, 0, 0, 1, 3) for i in range(5)]
     header = "weight,size,colour1,colour2,colour3,kind"
@@ -94,26 +106,53 @@ def test_a_dropped_column_can_say_what_is_left_out(
     small_params.drop_columns.columns = ["colour*"]
     small_params.split.method = "leave_out"
     small_params.split.left_out = "colour3"
-    drop_columns.run(small_params)
-    split.run(small_params)
-    table = read_table(
-        Path(small_params.paths.interim) / "split.csv", kept_table(small_params), with_split=True
-    )
-    assert [split == "test" for split in table["split"].to_pylist()] == [False] * 20 + [True] * 5
+    return small_params
+
+
+def splits_of(params: DictConfig) -> list[str]:
+    codes, names = read_codes(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN)
+    return [names[code] for code in codes]
+
+
+def test_a_dropped_column_can_say_what_is_left_out(
+    blue_plums: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    drop_columns.run(blue_plums)
+    split.run(blue_plums)
+    assert [name == "test" for name in splits_of(blue_plums)] == [False] * 20 + [True] * 5
     assert "Plum has no row in train and val" in caplog.text
-    small_params.split.left_out = "color3"
-    with pytest.raises(
-        ValueError, match=r"must be a one-hot column .*; found 'color3' \(did you mean 'colour3'"
-    ):
-        split.run(small_params)
+    blue_plums.split.left_out = "color3"
+    with pytest.raises(ValueError, match=r"must be a 0/1 column .*; got 'color3' \(did you mean 'colour3'"):
+        split.run(blue_plums)
+
+
+@pytest.mark.parametrize("policy", ["unlabelled", "rare", "repeated"])
+def test_rows_that_a_policy_drops_are_not_left_out(blue_plums: DictConfig, policy: str) -> None:
+    raw = Path(blue_plums.paths.raw)
+    header, *rows = raw.read_text().splitlines()
+    match policy:
+        case "unlabelled":
+            blue_plums.table.target.missing = "drop"
+            rows = ["7,7,0,0,1,", *rows]
+        case "rare":
+            blue_plums.table.target |= {"rare": "drop", "classes": "auto"}
+            rows = ["7,7,0,0,1,9", *rows]
+        case "repeated":
+            blue_plums.table.duplicates = "drop"
+            rows = [rows[-1], *rows]
+    raw.write_text("\n".join([header, *rows]) + "\n")
+    drop_columns.run(blue_plums)
+    split.run(blue_plums)
+    first = [True] if policy == "repeated" else []
+    rest = 4 if policy == "repeated" else 5
+    assert [name == "test" for name in splits_of(blue_plums)] == [*first, *[False] * 20, *[True] * rest]
 
 
 def test_a_class_without_rows_is_refused(small_params: DictConfig) -> None:
     interim = Path(small_params.paths.interim)
     interim.mkdir()
-    rows = [f"{i},{i},1,0,0,{1 + i % 2}" for i in range(20)]
-    header = "weight,size,colour1,colour2,colour3,kind"
-    (interim / "drop_columns.csv").write_text("\n".join([header, *rows]) + "\n")
-    with pytest.raises(ValueError, match=r"must have rows; found none of 3 \(Plum\): take it out"):
+    rows = [f"{i},{i},colour1,{1 + i % 2}" for i in range(20)]
+    (interim / "drop_columns.csv").write_text("\n".join(["weight,size,colour,kind", *rows]) + "\n")
+    with pytest.raises(ValueError, match=r"must have rows; got none of 3 \(Plum\): take it out"):
         split.run(small_params)
     assert not (interim / "split.csv").exists()

@@ -143,17 +143,17 @@ def trained_files(tmp_path: Path) -> Path:
     return folder
 
 
-def reads_a_file(location: str, *, n_features: int) -> bytes:
+def reads_a_file(location: str, *, n_numeric: int) -> bytes:
     """Make a graph whose weights are the content of a file beside or outside its folder."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
     weights.data_location = TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", "0"), ("length", "4")):
         weights.external_data.add(key=key, value=value)
     graph = helper.make_graph(
-        [helper.make_node("Add", ["rows", "w"], ["probabilities"])],
+        [helper.make_node("Add", ["numeric", "w"], ["probabilities"])],
         "planted",
-        [helper.make_tensor_value_info("rows", TensorProto.FLOAT, ["n", n_features])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", n_features])],
+        [helper.make_tensor_value_info("numeric", TensorProto.FLOAT, ["n", n_numeric])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["n", n_numeric])],
         [weights],
     )
     return helper.make_model(
@@ -168,11 +168,11 @@ def test_the_graph_of_a_bundle(
     bundle = export_run()
     secret = bundle.parent / "secret"
     secret.write_bytes(np.float32(1).tobytes())
-    n_features = len(Manifest.load(bundle).table.features)
+    n_numeric = len(Manifest.load(bundle).preprocessor.scalings)
     planted = {
         "pickled": pickle.dumps(payload),
-        "outside": reads_a_file("../secret", n_features=n_features),
-        "absolute": reads_a_file(str(secret), n_features=n_features),
+        "outside": reads_a_file("../secret", n_numeric=n_numeric),
+        "absolute": reads_a_file(str(secret), n_numeric=n_numeric),
     }
     for content in planted.values():
         plant_graph(bundle, content)
@@ -190,7 +190,7 @@ def plant_graph(bundle: Path, content: bytes) -> None:
     (bundle / ONNX_FILE).write_bytes(content)
     manifest = Manifest.load(bundle)
     files = {**manifest.files, ONNX_FILE: hashlib.sha256(content).hexdigest()}
-    replace(manifest, files=files).save(bundle)
+    manifest.model_copy(update={"files": files}).save(bundle)
     assert read_json(bundle / MANIFEST_FILE)["files"] == files
 
 

@@ -44,7 +44,7 @@ def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
 def source(train_config: DictConfig, tensors: Path) -> RunFolder:
     """A run folder as somebody could send it."""
     folder = Path(train_config.run_folder)
-    for name in ("schema.json", "normalization.json"):
+    for name in ("schema.json", "preprocessor.json"):
         shutil.copyfile(tensors / name, folder / name)
     run = RunFolder.__new__(RunFolder)
     run.path = folder
@@ -153,13 +153,12 @@ def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
     """Its files have fixed names; what its description says of others is not looked for."""
-    from dataclasses import replace
-
     from canopy.bundle.manifest import Manifest
     from canopy.bundle.scorer import Scorer
 
     bundle = export_run()
     manifest = Manifest.load(bundle)
-    replace(manifest, files={**manifest.files, "../planted": "0" * 64}).save(bundle)
+    files = {**manifest.files, "../planted": "0" * 64}
+    manifest.model_copy(update={"files": files}).save(bundle)
     Scorer(bundle)
     assert sorted(path.name for path in bundle.iterdir()) == ["model.json", "model.onnx", "model.pt2"]

@@ -228,7 +228,7 @@ def test_quoted_line_breaks_survive_the_stages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, end: str
 ) -> None:
     notes = by_kind(f"a{end}b", f"c{end}{end}d", "plain")
-    # More than a reader takes at a time.
+    # Many line breaks lie where one block ends that a stage reads, and the next one starts.
     columns = [("a", A * 150), ("note", notes * 150), ("b", B * 150), ("y", Y * 150)]
     schema = prepare(write(tmp_path / "t.csv", columns, lineterminator=end), monkeypatch)
     assert {*schema.categorical[0].categories} == {*notes}

@@ -157,7 +157,7 @@ def test_publishing_replaces_what_is_there(train_config: DictConfig, tmp_path: P
     publish(folder, target)
     # The last one only while the project has changes that are not committed.
     assert {path.name for path in target.iterdir()} - {"git.diff"} == {
-        *("checkpoints", "config.yaml", "normalization.json", "run.json", "schema.json", "train.json")
+        *("checkpoints", "config.yaml", "preprocessor.json", "run.json", "schema.json", "train.json")
     }
     assert RunFolder(target).schema == RunFolder(folder).schema
     assert [path.name for path in target.parent.iterdir()] == ["trained"]

@@ -1,7 +1,6 @@
 """Freeze a run: write its bundle, and prove that the bundle says what the run says."""
 
 import logging
-from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy import __version__
@@ -19,24 +19,22 @@ from canopy.bundle.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Ma
 from canopy.bundle.parity import check_same_rows, check_same_scores, compare, predict_pt2
 from canopy.bundle.scorer import Scorer
 from canopy.bundle.statistics import measure
-from canopy.data.dataset import Batch, load_rows
+from canopy.data.dataset import load_rows
 from canopy.evaluation.calibration import apply_temperature
 from canopy.evaluation.inference import Predictor
 from canopy.files import SPLITS, atomic_folder, read_json, sha256
 from canopy.places import check_place, readable
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
+    closed_schema,
     interim_path,
-    known_labels,
     read_codes,
     table_schema,
-    with_column,
     zip_rows,
 )
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Encoded, Inputs, Preprocessor
+from canopy.prepare.labels import class_values, labelled_rows
+from canopy.prepare.preprocessor import Encoded, Inputs, Preprocessor
 from canopy.quoting import write_command
-from canopy.tables.rows import read_table
 from canopy.training.run_folder import RunFolder, check_same_data
 
 log = logging.getLogger(__name__)
@@ -50,11 +48,13 @@ class RawSplit:
 
     Attributes:
         inputs: What the graph reads of them.
-        rows: What they are transformed to, as arrays.
+        encoded: What the net reads of them.
+        labels: Index of the class of each, shape (n_rows,).
     """
 
     inputs: Inputs
-    rows: Batch
+    encoded: Encoded
+    labels: NDArray[np.int64]
 
 
 def export(run: RunFolder, cfg: DictConfig) -> Manifest:
@@ -75,18 +75,20 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     metrics = read_metrics(Path(cfg.metrics), run)
     temperature = float(metrics["val"]["calibrated"]["temperature"])
     config = run.located_config
-    preprocessor = Preprocessor.load(run.path / PREPROCESSOR_FILE)
+    preprocessor = run.preprocessor
     data_folder = Path(config.data.folder)
     check_same_data(run, data_folder, splits=("val", "test"))
     raw = read_raw(config.pipeline, preprocessor)
     for split in ("val", "test"):
         # What is left are the training rows.
-        check_same_rows(raw[split].rows, load_rows(data_folder, split, run.schema).rows, split=split)
+        found = raw[split]
+        tensors = load_rows(data_folder, split, run.schema).rows
+        check_same_rows(found.encoded, found.labels, tensors, split=split)
     tested = raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    predicted = predictor.predict(Encoded(tested.rows.numeric, tested.rows.categorical)).astype(float)
+    predicted = predictor.predict(tested.encoded).astype(float)
     expected = np.exp(apply_temperature(predicted, temperature))
-    check_same_scores(expected, tested.rows.labels, metrics, path=Path(cfg.metrics))
+    check_same_scores(expected, tested.labels, metrics, path=Path(cfg.metrics))
     schema = table_schema(config.pipeline)
     classes = class_values(preprocessor.classes, schema)
     graph = RawClassifier(predictor.model, preprocessor, temperature=temperature)
@@ -95,11 +97,11 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
         manifest = Manifest(
-            table=schema,
+            table=closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
             training=measure(
-                raw["train"].inputs, raw["train"].rows.labels, preprocessor=preprocessor, classes=classes
+                raw["train"].inputs, raw["train"].labels, preprocessor=preprocessor, classes=classes
             ),
             temperature=temperature,
             metrics=metrics,
@@ -110,11 +112,11 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
             files={name: sha256(folder / name) for name in FILES},
         )
         manifest.save(folder)
-        found = {
+        predictions = {
             ONNX_FILE: Scorer(folder).predict(tested.inputs),
             PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs, batch_size=BATCH_SIZE),
         }
-        differences = [compare(expected, values, name=name) for name, values in found.items()]
+        differences = [compare(expected, values, name=name) for name, values in predictions.items()]
         parity = {"n_rows": len(expected), "max_difference": max(differences)}
         manifest = manifest.model_copy(update={"parity": parity})
         manifest.save(folder)
@@ -149,23 +151,20 @@ def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawS
     """
     schema, target = table_schema(pipeline), pipeline.table.target.column
     classes = pa.array([*preprocessor.classes])
-
-    def labelled() -> Iterator[pa.RecordBatch]:
-        for batch in read_table(pipeline.paths.raw, schema):
-            rows = with_column(batch, target, known_labels(batch[target], schema, preprocessor.classes))
-            yield rows.filter(rows[target].is_valid())
-
+    labelled = labelled_rows(pipeline.paths.raw, schema, classes=preprocessor.classes)
     splits = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
-    parts: dict[str, list[tuple[Inputs, Batch]]] = {split: [] for split in SPLITS}
-    for batch in zip_rows(labelled(), SPLIT_COLUMN, *splits):
+    parts: dict[str, list[RawSplit]] = {split: [] for split in SPLITS}
+    for batch in zip_rows(labelled, SPLIT_COLUMN, *splits):
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
             labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)
-            found.append((preprocessor.inputs(rows), Batch(*preprocessor.transform(rows), labels)))
+            inputs, encoded = preprocessor.inputs(rows), preprocessor.transform(rows)
+            found.append(RawSplit(inputs=inputs, encoded=encoded, labels=labels))
     return {
         split: RawSplit(
-            inputs=Inputs(*map(np.concatenate, zip(*(inputs for inputs, _ in found), strict=True))),
-            rows=Batch(*map(np.concatenate, zip(*(rows for _, rows in found), strict=True))),
+            inputs=Inputs(*map(np.concatenate, zip(*(part.inputs for part in found), strict=True))),
+            encoded=Encoded(*map(np.concatenate, zip(*(part.encoded for part in found), strict=True))),
+            labels=np.concatenate([part.labels for part in found]),
         )
         for split, found in parts.items()
     }

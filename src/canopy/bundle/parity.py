@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from canopy.data.dataset import Batch
-from canopy.prepare.preprocessor import Inputs
+from canopy.prepare.preprocessor import Encoded, Inputs
 
 log = logging.getLogger(__name__)
 
@@ -21,24 +21,24 @@ TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-4
 
 
-def check_same_rows(found: Batch, rows: Batch, *, split: str) -> None:
+def check_same_rows(found: Encoded, labels: NDArray[np.int64], rows: Batch, *, split: str) -> None:
     """Refuse raw rows of a split that are not the ones in the tensors.
 
     Args:
         found: The raw rows, transformed.
+        labels: Index of the class of each.
         rows: The tensors.
         split: Name of the split.
 
     Raises:
         ValueError: If a feature or the class of one differs.
     """
-    same = len(found.labels) == len(rows.labels) and all(
-        np.array_equal(one, other.numpy()) for one, other in zip(found, rows, strict=True)
-    )
+    arrays: tuple[NDArray[Any], ...] = (*found, labels)
+    same = all(np.array_equal(one, other.numpy()) for one, other in zip(arrays, rows, strict=True))
     if not same:
         raise ValueError(
             f"The raw rows of the split {split}, transformed, must be those of its tensors; got "
-            f"{len(found.labels):,} rows that differ from the {len(rows.labels):,} there: run "
+            f"{len(labels):,} rows that differ from the {len(rows.labels):,} there: run "
             '"make repro", or restore the data of the run'
         )
 

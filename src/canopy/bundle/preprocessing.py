@@ -71,9 +71,8 @@ class Filled(nn.Module):
         super().__init__()
         self.columns = Columns(places)
         self.is_filled = any(fill is not None for fill in fills)
-        self.register_buffer(
-            "fill", torch.tensor([math.nan if fill is None else fill for fill in fills]).double()
-        )
+        values = [math.nan if fill is None else fill for fill in fills]
+        self.register_buffer("fill", torch.tensor(values, dtype=torch.float64))
 
     def forward(self, numeric: Tensor) -> Tensor:
         found: Tensor = self.columns(numeric)

@@ -92,7 +92,7 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
 
 def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:
     """Give the probabilities of one row or more, shape (B, K)."""
-    # An input without columns is not in the graph.
+    # Of those of another exporter, an input without columns may be left out.
     names = [found.name for found in session.get_inputs()]
     batches = (
         rows.take(slice(start, start + BATCH_SIZE)) for start in range(0, len(rows.numeric), BATCH_SIZE)

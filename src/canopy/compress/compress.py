@@ -59,10 +59,8 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     """
     say_once()
     check_options(cfg, run)
-    given = OmegaConf.to_container(cfg.compress, resolve=True)
-    if cfg.compress.max_accuracy_drop is None:
-        given = load_params(run.project).compress
-    budget = check_params({"seed": run.config.seed, "compress": given}).compress.max_accuracy_drop
+    given = cfg.compress if cfg.compress.max_accuracy_drop is not None else load_params(run.project).compress
+    budget = check_params({**run.config.pipeline, "compress": given}).compress.max_accuracy_drop
     if not budget >= 0:
         raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
     manifest = read_bundle(Path(cfg.bundle), run)
@@ -70,7 +68,8 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     check_same_data(run, data_folder, splits=("train", "val", "test"))
     rows = read_raw(run.located_config.pipeline, manifest.preprocessor)
     for split in ("val", "test"):
-        check_same_rows(rows[split].rows, load_rows(data_folder, split, run.schema).rows, split=split)
+        tensors = load_rows(data_folder, split, run.schema).rows
+        check_same_rows(rows[split].encoded, rows[split].labels, tensors, split=split)
     training = rows.pop("train").inputs
     few = np.linspace(0, len(training.numeric) - 1, cfg.n_calibration_rows).astype(np.int64)
     calibration = training.take(few)
@@ -152,7 +151,7 @@ def measure(graphs: dict[str, Graph], rows: dict[str, RawSplit], manifest: Manif
     measured = []
     for name, graph in graphs.items():
         predictions = {split: predict(graph.path, found.inputs) for split, found in rows.items()}
-        scores = {split: score(predictions[split], found.rows.labels, names) for split, found in rows.items()}
+        scores = {split: score(predictions[split], found.labels, names) for split, found in rows.items()}
         variant = Variant(
             name=name,
             how=graph.how,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.evaluation.predictions import LabelScores, PredictionColumns, check_target, rejected_path
-from canopy.prepare.interim import table_schema
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.interim import closed_schema, table_schema
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.tables.rows import Problems, TableReader
 from canopy.tables.writer import open_writer
@@ -71,7 +71,8 @@ def predict(cfg: DictConfig) -> int:
     probabilities_of = model.load()
     started, n_rows = time.perf_counter(), 0
     unseen: Counter[str] = Counter()
-    keys = [name for name in reader.schema.keys if name != target_column]
+    wanted = dict.fromkeys([*reader.schema.keys, *cfg["keys"]])
+    keys = [name for name in wanted if name != target_column]
     columns = PredictionColumns(keys, model.classes)
     scores = LabelScores(model.schema, [*model.classes])
     with open_writer(target, columns.schema) as write:
@@ -85,7 +86,8 @@ def predict(cfg: DictConfig) -> int:
         if cfg.on_error == "reject_file":
             reader.problems.raise_error()
     for name, count in unseen.items():
-        log.warning("%r: %s of %s rows have a category unseen in training", name, f"{count:,}", f"{n_rows:,}")
+        of = f"{count:,} of {n_rows:,} rows"
+        log.warning("%r: %s have a category that was unseen, rare or dropped in training", name, of)
     write_rejected(reader.problems, rejected_path(target))
     if scores.n_rows:
         log.info("%s", scores)
@@ -113,7 +115,7 @@ def write_rejected(problems: Problems, path: Path | None) -> None:
 def open_run(cfg: DictConfig) -> Model:
     """Let a run's best checkpoint predict, behind the run's own preprocessor."""
     run = RunFolder(cfg.run)
-    preprocessor = Preprocessor.load(run.path / PREPROCESSOR_FILE)
+    preprocessor = run.preprocessor
 
     def load() -> Predict:
         # Here, so that a mistake is reported without waiting for torch.
@@ -124,7 +126,7 @@ def open_run(cfg: DictConfig) -> Model:
 
     schema = run.schema
     classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
-    table = table_schema(run.config.pipeline)
+    table = closed_schema(table_schema(run.config.pipeline), preprocessor)
     return Model(schema=table, classes=classes, preprocessor=preprocessor, load=load)
 
 

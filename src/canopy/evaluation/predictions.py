@@ -8,7 +8,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
-from canopy.prepare.interim import known_labels
+from canopy.prepare.labels import known_labels
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.tables.text import find_files
@@ -85,7 +85,8 @@ class PredictionColumns:
 
     def __call__(self, rows: pa.RecordBatch, probabilities: NDArray[np.float32]) -> pa.RecordBatch:
         predicted = tabulate(probabilities, self._classes)
-        columns = {name: rows[name] for name in self._keys}
+        # Features that are keys too are no texts.
+        columns = {name: rows[name].cast(pa.string()) for name in self._keys}
         for name in predicted.column_names:
             columns[f"{name}_predicted" if name in self._keys else name] = predicted[name].combine_chunks()
         return pa.RecordBatch.from_pydict(columns)

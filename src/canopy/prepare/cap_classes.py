@@ -16,9 +16,9 @@ from canopy.prepare.interim import (
     kept_schema,
     read_codes,
     read_interim,
-    read_labels,
     scaled_types,
 )
+from canopy.prepare.labels import read_labels
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.tables.writer import open_writer
 

@@ -13,14 +13,13 @@ from canopy.prepare.interim import (
     interim_path,
     interim_types,
     kept_schema,
-    known_labels,
     read_interim,
     table_schema,
     with_column,
 )
+from canopy.prepare.labels import known_labels, labelled_rows
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema import TableSchema
-from canopy.tables.rows import read_table
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -38,46 +37,51 @@ def run(params: DictConfig) -> None:
         if column.one_hot is not None and name in kept.columns and not dropped.isdisjoint(column.one_hot)
     }
     target = schema.target.column
-    n_rows = n_unlabelled = 0
-    counts: Counter[str] = Counter()
+    found, counts = Counter[str](), Counter[str]()
     with open_writer(interim_path(params, "drop_columns"), pa.schema([*types.items()])) as write:
-        for batch in read_table(params.paths.raw, schema):
-            n_rows += batch.num_rows
-            n_unlabelled += batch[target].null_count
+        for batch in labelled_rows(params.paths.raw, schema, found=found):
             rows = batch.select([*types])
             for name, values in parts.items():
                 rows = with_column(rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name]))
-            rows = rows.filter(rows[target].is_valid()) if rows[target].null_count else rows
             counts.update(
                 {item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()}
             )
             write(rows)
-    if n_unlabelled:
-        log.warning("Dropped %d of %d rows without a label", n_unlabelled, n_rows)
-    rare = {value: n for value, n in counts.items() if n < schema.target.min_count}
+        rare = rare_classes(counts, schema)
+    if found["unlabelled"]:
+        log.warning("Dropped %d of %d rows without a label", found["unlabelled"], found["rows"])
+    if found["repeated"]:
+        log.warning("Dropped %d of %d rows that repeat an earlier one", found["repeated"], found["rows"])
     if rare:
-        _treat_rare_classes(params, schema, types, counts, rare)
+        path, classes = interim_path(params, "drop_columns"), [value for value in counts if value not in rare]
+        with open_writer(path, pa.schema([*types.items()])) as write:
+            for batch in read_interim(path, types):
+                rows = with_column(batch, target, known_labels(batch[target], schema, classes))
+                write(rows.filter(rows[target].is_valid()))
 
 
-def _treat_rare_classes(
-    params: DictConfig,
-    schema: TableSchema,
-    types: Mapping[str, pa.DataType],
-    counts: Mapping[str, int],
-    rare: Mapping[str, int],
-) -> None:
-    """Write the table again, as `table.target.rare` says."""
+def rare_classes(counts: Mapping[str, int], schema: TableSchema) -> list[str]:
+    """Find the classes whose rows are dropped or merged.
+
+    Args:
+        counts: Rows of each class.
+        schema: The table, with the policies.
+
+    Raises:
+        ValueError: If there are some and the policy is to reject them, or fewer than two classes are left.
+    """
     target = schema.target
+    rare = {value: n for value, n in counts.items() if n < target.min_count}
+    left = {*counts}.difference(rare) | ({target.merged_name} if rare and target.rare == "merge" else set())
     found = ", ".join(f"{value!r} ({n})" for value, n in rare.items())
-    if target.rare == "reject":
+    if rare and target.rare == "reject":
         raise ValueError(
             f"Each class of {target.column!r} must have at least {target.min_count} rows; got {found}\n"
             "Set table.target.rare to drop (their rows) or merge (them into one class)"
         )
-    log.warning("Classes with fewer than %d rows: %s: %s", target.min_count, target.rare, found)
-    path = interim_path(params, "drop_columns")
-    classes = [value for value in counts if value not in rare]
-    with open_writer(path, pa.schema([*types.items()])) as write:
-        for batch in read_interim(path, types):
-            rows = with_column(batch, target.column, known_labels(batch[target.column], schema, classes))
-            write(rows.filter(rows[target.column].is_valid()))
+    if len(left) < 2:
+        names = ", ".join(map(repr, sorted(left))) or "none"
+        raise ValueError(f"Column {target.column!r} must have at least two classes; got {names}")
+    if rare:
+        log.warning("Classes with fewer than %d rows: %s: %s", target.min_count, target.rare, found)
+    return [*rare]

@@ -6,16 +6,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from canopy.prepare.preprocessor import (
-    MICROSECONDS_PER_DAY,
-    OTHER,
-    Preprocessor,
-    Vocabulary,
-    as_floats,
-    datetime_parts,
-)
+from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, Floats, as_floats, datetime_parts
+from canopy.prepare.preprocessor import OTHER, Preprocessor, Vocabulary
 from canopy.prepare.reductions import Moments, Sample
 from canopy.prepare.scaling import (
     METHODS,
@@ -28,8 +21,6 @@ from canopy.prepare.scaling import (
 )
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
-
-Floats = NDArray[np.float64]
 
 CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 

@@ -1,12 +1,12 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.names import match_columns, shorten
 from canopy.places import require_file
-from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.preprocessor import OTHER, Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
 from canopy.tables.reader import BATCH_ROWS
@@ -72,6 +72,21 @@ def interim_path(params: DictConfig, stage: str) -> Path:
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
+class _Blocks(io.FileIO):
+    """A file of which no part that is read ends with CR.
+
+    Where a part ends between CR and LF inside quotes, Arrow loses the LF (apache/arrow issue 51368).
+    """
+
+    def read(self, size: int | None = -1) -> bytes:
+        part = super().read(size) or b""
+        n = len(part.rstrip(b"\r"))
+        if 0 < n < len(part):
+            self.seek(n - len(part), io.SEEK_CUR)
+            part = part[:n]
+        return part
+
+
 def read_interim(
     path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
@@ -88,23 +103,24 @@ def read_interim(
     """
     require_file(path, name="The table ")
     try:
-        if path.suffix == ".parquet":
-            batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
-        else:
-            batches = pa.csv.open_csv(
-                path,
-                pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-                pa.csv.ParseOptions(newlines_in_values=True),
-                pa.csv.ConvertOptions(
-                    column_types=columns,
-                    include_columns=[*columns],
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
-        for batch in batches:
-            if batch.num_rows:
-                yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+        with _Blocks(path, "rb") as file:
+            if path.suffix == ".parquet":
+                batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+            else:
+                batches = pa.csv.open_csv(
+                    file,
+                    pa.csv.ReadOptions(block_size=BLOCK_BYTES),
+                    pa.csv.ParseOptions(newlines_in_values=True),
+                    pa.csv.ConvertOptions(
+                        column_types=columns,
+                        include_columns=[*columns],
+                        null_values=[""],
+                        strings_can_be_null=True,
+                    ),
+                )
+            for batch in batches:
+                if batch.num_rows:
+                    yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
     except (pa.ArrowInvalid, KeyError) as error:
         raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
@@ -173,46 +189,12 @@ def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
     return np.concatenate(codes), [*values]
 
 
-def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
-    """Read the class of each row.
-
-    Returns:
-        Index of the class, shape (n_rows,), and value and name of each class.
-    """
-    codes, values = read_codes(path, schema.target.column)
-    names = class_values(values, schema)
-    order = {value: index for index, value in enumerate(names)}
-    kind = np.min_scalar_type(-len(values))
-    return np.array([order[value] for value in values], kind)[codes], names
-
-
-def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs.
-
-    Args:
-        labels: The values in the table.
-        schema: The table.
-    """
-    if schema.target.classes != "auto":
-        return schema.target.classes
-    return {value: value for value in sorted({*labels}, key=_order)}
-
-
-def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
-
-    Args:
-        labels: The values in the table; null stays null.
-        schema: The table.
-        classes: The classes that are not rare.
-    """
-    merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
-    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value
+def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
+    """List the categories that were learnt for columns that reject all others."""
+    columns = dict(schema.columns)
+    for name, column in schema.categorical.items():
+        values = preprocessor.categorical[name].values if name in preprocessor.categorical else ()
+        # Where rare categories became another one, they are not known any more.
+        if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
+            columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
+    return schema.model_copy(update={"columns": columns})

@@ -13,13 +13,13 @@ from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
-    class_values,
     interim_path,
     kept_schema,
     read_codes,
     read_interim,
     scaled_types,
 )
+from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, code_type
 from canopy.prepare.reductions import Sample
 from canopy.tensors import open_tensors

@@ -3,7 +3,7 @@
 `Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from canopy.files import read_json, write_json
+from canopy.prepare.datetime_parts import Floats, as_floats, datetime_parts
 from canopy.prepare.scaling import Scaling
 from canopy.schema.columns import Model
 
@@ -23,9 +24,6 @@ PREPROCESSOR_FILE = "preprocessor.json"
 # The category of values that were rare or absent on the training rows.
 OTHER = "other"
 MISSING = "missing"
-MICROSECONDS_PER_DAY = 86_400_000_000
-
-Floats = NDArray[np.float64]
 
 
 class Vocabulary(Model):
@@ -76,10 +74,11 @@ def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
     """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
 
     Examples:
-        >>> [code_type([3, n]).name for n in (256, 257, 100_000)]
+        >>> [code_type([3, n]).name for n in (255, 256, 100_000)]
         ['uint8', 'int16', 'int32']
     """
-    largest = max(cardinalities, default=1) - 1
+    # The number of categories is the code of unseen ones.
+    largest = max(cardinalities, default=0)
     return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
@@ -240,27 +239,3 @@ class Preprocessor(Model):
             first = error.errors(include_url=False)[0]
             place = ".".join(map(str, first["loc"]))
             raise ValueError(f'{path} is damaged: {place}: {first["msg"]}; run "make repro"') from error
-
-
-def as_floats(values: pa.Array) -> Floats:
-    """Give numbers with NaN for null, shape (n_rows,)."""
-    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
-
-
-def datetime_parts(times: pa.Array) -> Mapping[str, Floats]:
-    """Split times into numbers: year, month (1 to 12), day of the week (0 is Monday), hour, days since 1970.
-
-    Examples:
-        >>> import datetime
-        >>> parts = datetime_parts(pa.array([datetime.datetime(2024, 2, 3, 6, 30), None]))
-        >>> {name: values.tolist() for name, values in parts.items()}["hour"]
-        [6.5, nan]
-    """
-    microseconds = as_floats(pc.cast(times, pa.int64()))
-    return {
-        "year": as_floats(pc.year(times)),
-        "month": as_floats(pc.month(times)),
-        "day_of_week": as_floats(pc.day_of_week(times)),
-        "hour": microseconds % MICROSECONDS_PER_DAY * (24 / MICROSECONDS_PER_DAY),
-        "time": microseconds / MICROSECONDS_PER_DAY,
-    }

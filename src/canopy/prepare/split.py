@@ -1,7 +1,7 @@
 """Stage `split`: say of each row whether it trains, validates or tests."""
 
 import logging
-import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ from canopy.prepare.interim import (
     SPLIT_COLUMN,
     interim_path,
     kept_schema,
-    read_labels,
     table_schema,
 )
+from canopy.prepare.labels import labelled_rows, read_labels
+from canopy.prepare.stratified import stratified_draw
 from canopy.tables.reader import BATCH_ROWS
-from canopy.tables.rows import read_table
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,14 @@ log = logging.getLogger(__name__)
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
 
-def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> NDArray[np.int8]:
+def split_rows(
+    labels: NDArray[Any],
+    *,
+    test_size: float,
+    val_size: float,
+    seed: int,
+    names: Sequence[str] | None = None,
+) -> NDArray[np.int8]:
     """Draw test rows from all rows, then validation rows from what is left, both stratified by class.
 
     Args:
@@ -37,6 +44,7 @@ def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed:
         test_size: Share of all rows that test.
         val_size: Share of the remaining rows that validate.
         seed: Seed of both draws.
+        names: Of labels that are codes, the value of each in the table, for messages.
 
     Returns:
         Index into `SPLITS` for each row, shape (n_rows,).
@@ -50,8 +58,8 @@ def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed:
     values, counts = np.unique(labels, return_counts=True)
     if counts.min() < len(SPLITS):
         raise ValueError(
-            f"Each class must have at least {len(SPLITS)} rows, one for each split; found class "
-            f"{values[counts.argmin()]} with {counts.min()}"
+            f"Each class must have at least {len(SPLITS)} rows, one for each split; got class "
+            f"{_name(values[counts.argmin()], names)} with {counts.min()}"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
@@ -61,8 +69,9 @@ def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed:
         absent = np.setdiff1d(values, labels[codes == code])
         if absent.size:
             raise ValueError(
-                f"Each class must have a row in every split; found none of class {absent[0]} in {split}: "
-                "add rows of that class or change split.test_size or split.val_size"
+                "Each class must have a row in every split; got none of class "
+                f"{_name(absent[0], names)} in {split}: add rows of that class or change split.test_size or "
+                "split.val_size"
             )
     return codes
 
@@ -87,19 +96,24 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> NDArray
     """
     for name, size in (("test_size", test_size), ("val_size", val_size)):
         if size < 1 or size != int(size):
-            raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; found {size}")
+            raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; got {size}")
     n_test, n_val = int(test_size), int(val_size)
     n_train = n_rows - n_test - n_val
     if n_train < 1:
         raise ValueError(
-            f"split.test_size + split.val_size must leave rows to train; found {n_test:,} + {n_val:,} of "
+            f"split.test_size + split.val_size must leave rows to train; got {n_test:,} + {n_val:,} of "
             f"{n_rows:,} rows"
         )
     return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), [n_train, n_val, n_test])
 
 
 def leave_out(
-    labels: NDArray[Any], tested: NDArray[np.bool_], *, val_size: float, seed: int
+    labels: NDArray[Any],
+    tested: NDArray[np.bool_],
+    *,
+    val_size: float,
+    seed: int,
+    names: Sequence[str] | None = None,
 ) -> NDArray[np.int8]:
     """Test on given rows; draw validation rows from the others, stratified by class.
 
@@ -108,6 +122,7 @@ def leave_out(
         tested: Whether a row tests, shape (n_rows,).
         val_size: Share of the other rows that validate.
         seed: Seed of the draw.
+        names: Of labels that are codes, the value of each in the table, for messages.
 
     Returns:
         Index into `SPLITS` for each row, shape (n_rows,).
@@ -118,15 +133,14 @@ def leave_out(
     """
     _check_share("val_size", val_size)
     if tested.all() or not tested.any():
-        raise ValueError(
-            f"split.left_out must leave out some rows; found {tested.sum():,} of {len(tested):,}"
-        )
+        raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
     others = np.flatnonzero(~tested).astype(np.int32)
     values, counts = np.unique(labels[others], return_counts=True)
     if counts.min() < 2:
         raise ValueError(
-            "Each class must have at least 2 rows to train and to validate, or none; found class "
-            f"{values[counts.argmin()]} with {counts.min()} beside the rows that split.left_out names"
+            "Each class must have at least 2 rows to train and to validate, or none; got class "
+            f"{_name(values[counts.argmin()], names)} with {counts.min()} beside the rows that "
+            "split.left_out names"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     _, val = stratified_draw(others, labels, size=val_size, seed=seed)
@@ -134,83 +148,27 @@ def leave_out(
     return codes
 
 
+def _name(label: Any, names: Sequence[str] | None) -> Any:
+    return label if names is None else names[label]
+
+
 def _check_share(name: str, size: float) -> None:
     if not 0 < size < 1:
-        raise ValueError(f"split.{name} must be between 0 and 1; found {size}")
+        raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
 
 
-def stratified_draw(
-    rows: NDArray[np.int32], labels: NDArray[Any], *, size: float, seed: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Draw a share of some rows, with the same share of each class.
-
-    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
-    scikit-learn would take longer than the draw.
-
-    Args:
-        rows: Numbers of the rows to draw from, shape (n,).
-        labels: Class of each row of the table, shape (n_rows,).
-        size: The share, between 0 and 1.
-        seed: Seed of the draw.
-
-    Returns:
-        The rows that are left and those that are drawn, both in random order.
-
-    Raises:
-        ValueError: If there are more classes than rows to draw, or to leave.
-    """
-    random = np.random.RandomState(seed)
-    classes = labels[rows]
-    values, counts = np.unique(classes, return_counts=True)
-    n_drawn = math.ceil(size * len(rows))
-    n_left = len(rows) - n_drawn
-    if min(n_drawn, n_left) < len(values):
-        raise ValueError(
-            f"Each part of a stratified split must have at least one row of each of {len(values)} classes; "
-            f"got {n_left} and {n_drawn} rows: change split.test_size or split.val_size"
-        )
-    left_counts = _apportion(n_left, counts, random)
-    drawn_counts = _apportion(n_drawn, counts - left_counts, random)
-    left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
-    n_filled = m_filled = 0
-    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
-        found = rows[classes == value]
-        random.shuffle(found)
-        left[n_filled : n_filled + n] = found[:n]
-        drawn[m_filled : m_filled + m] = found[n : n + m]
-        n_filled, m_filled = n_filled + n, m_filled + m
-    random.shuffle(left)
-    random.shuffle(drawn)
-    return left, drawn
-
-
-def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
-    """Divide `n` draws among classes in proportion to their counts, by largest remainder, ties at random."""
-    exact = counts / counts.sum() * n
-    shares = np.floor(exact)
-    remainders = exact - shares
-    for value in np.unique(remainders)[::-1]:
-        n_missing = int(n - shares.sum())
-        if n_missing <= 0:
-            break
-        tied = np.flatnonzero(remainders == value)
-        shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
-    found: NDArray[np.int64] = shares.astype(np.int64)
-    return found
-
-
-def _draw(params: DictConfig, labels: NDArray[Any]) -> NDArray[np.int8]:
+def _draw(params: DictConfig, labels: NDArray[Any], names: list[str]) -> NDArray[np.int8]:
     """Divide the rows as the section `split` says."""
     method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
     if method == SplitMethod.ordered:
         return split_in_order(len(labels), **sizes)
     if method == SplitMethod.leave_out:
-        tested = _rows_that_set(params.split.left_out, params)
-        return leave_out(labels, tested, val_size=sizes["val_size"], seed=params.seed)
-    return split_rows(labels, **sizes, seed=params.seed)
+        tested = _rows_that_set(params.split.left_out, params, names)
+        return leave_out(labels, tested, val_size=sizes["val_size"], seed=params.seed, names=names)
+    return split_rows(labels, **sizes, seed=params.seed, names=names)
 
 
-def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
+def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
     """Read a 0/1 column of the raw table, whether or not it is dropped.
 
     What a model is tested on without having seen it is of no use to it as a feature.
@@ -223,11 +181,9 @@ def _rows_that_set(column: str | None, params: DictConfig) -> NDArray[np.bool_]:
             f"{nearest(column or '', groups)}"
         )
     group = groups[column]
-    only = schema.model_copy(update={"columns": {group: schema.columns[group]}})
-    found = [
-        batch.filter(batch[schema.target.column].is_valid())[group]
-        for batch in read_table(params.paths.raw, only)
-    ]
+    if schema.duplicates == "report":
+        schema = schema.model_copy(update={"columns": {group: schema.columns[group]}})
+    found = [rows[group] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
     tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested
 
@@ -243,7 +199,7 @@ def run(params: DictConfig) -> None:
                 f"Each class of table.target.classes must have rows; got none of {value} ({name}): "
                 "take it out of params.yaml"
             )
-    codes = _draw(params, labels)
+    codes = _draw(params, labels, [*names])
     sizes = np.bincount(codes, minlength=len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
     for code, name in enumerate(names.values()):

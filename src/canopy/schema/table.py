@@ -163,8 +163,9 @@ class TableSchema(Model):
         return [*(part for name in self.columns for part in self.file_columns(name)), self.target.column]
 
     def with_keys(self, names: Sequence[str]) -> Self:
-        """Let further columns of a file name its rows."""
-        return self.model_copy(update={"columns": {**self.columns, **{name: Key() for name in names}}})
+        """Let further columns of a file name its rows; features stay what they are."""
+        keys = {name: Key() for name in names if name not in self.features}
+        return self.model_copy(update={"columns": {**self.columns, **keys}})
 
     def without(self, names: set[str]) -> Self:
         """Leave out columns, such as those that `drop_columns` names.

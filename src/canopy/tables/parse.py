@@ -13,6 +13,9 @@ from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
 from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
 
+# Nets compute in single precision.
+LARGEST = float(np.finfo(np.float32).max)
+
 # Of each kind of violation, so many are shown.
 N_SHOWN = 10
 
@@ -103,6 +106,9 @@ class _Check:
         self._report(name, "be a number", invalid)
         infinite = np.isinf(numbers)
         self._report(name, "be a finite number", infinite)
+        large = (np.abs(numbers) > LARGEST) & ~infinite
+        self._report(name, "fit into single precision", large)
+        infinite |= large
         outside = (numbers < column.low) | (numbers > column.high)
         outside &= ~infinite
         invalid |= infinite

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -20,6 +20,9 @@ from canopy.places import require_file
 from canopy.schema.columns import first_repeated
 from canopy.schema.file_format import FileFormat
 from canopy.tables.text import is_utf8, open_text, record_starts, records
+
+if TYPE_CHECKING:
+    import duckdb
 
 BATCH_ROWS = 65_536
 N_SAMPLED_OBJECTS = 1000
@@ -140,8 +143,8 @@ class TableFile:
         return found
 
     def _relation(
-        self, connection: duckdb.DuckDBPyConnection, path: Path, columns: Sequence[str]
-    ) -> duckdb.DuckDBPyRelation:
+        self, connection: "duckdb.DuckDBPyConnection", path: Path, columns: Sequence[str]
+    ) -> "duckdb.DuckDBPyRelation":
         if self.file_format.format == "jsonl":
             paths = [
                 f'$."{name.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
@@ -153,11 +156,8 @@ class TableFile:
         # By position: DuckDB compares names without case, and changes some.
         chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
         types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
-        params = {
-            "path": str(path),
-            "delimiter": self.file_format.delimiter,
-            "quote": self.file_format.quote,
-        }
+        dialect = self.file_format
+        params = {"path": str(path), "delimiter": dialect.delimiter, "quote": dialect.quote}
         return connection.sql(_CSV.format(chosen=chosen, types=types), params=params)
 
     def _parquet(self) -> pq.ParquetFile:
@@ -204,6 +204,8 @@ class TableFile:
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
+        import duckdb
+
         try:
             yield
         except duckdb.Error as error:
@@ -221,8 +223,11 @@ _CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, d
 
 
 @contextmanager
-def open_duckdb(*, on_disk: bool = False) -> Iterator[duckdb.DuckDBPyConnection]:
+def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection"]:
     """Open an empty database with bounded memory, in a temporary folder if it is to hold a table."""
+    # Here, since most stages read what earlier ones wrote, without it.
+    import duckdb
+
     with tempfile.TemporaryDirectory(prefix="canopy-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": MEMORY_LIMIT,
@@ -245,7 +250,7 @@ def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
             yield batch
 
 
-def _line_errors(connection: duckdb.DuckDBPyConnection) -> list[LineError]:
+def _line_errors(connection: "duckdb.DuckDBPyConnection") -> list[LineError]:
     found = connection.sql("SELECT line, error_type, csv_line FROM line_errors ORDER BY line").fetchall()
     return [
         LineError(line, LINE_ERRORS.get(str(kind), str(kind).lower()), text or "")

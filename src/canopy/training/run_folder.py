@@ -4,15 +4,18 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
 from canopy.data.schema import PREPROCESSOR_FILE, SCHEMA_FILE, Schema
-from canopy.files import PARAMS, atomic_folder, read_json, write_json, write_text
+from canopy.files import PARAMS, atomic_folder, read_json, sha256, write_json, write_text
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
+
+if TYPE_CHECKING:
+    from canopy.prepare.preprocessor import Preprocessor
 
 CONFIG = "config.yaml"
 BEST_CHECKPOINT = "checkpoints/best.ckpt"
@@ -117,6 +120,26 @@ class RunFolder:
     def schema(self) -> Schema:
         """The schema of the data that the run was trained on."""
         return Schema.load(self.path / SCHEMA_FILE)
+
+    @property
+    def preprocessor(self) -> "Preprocessor":
+        """What was learnt from the run's training rows.
+
+        Raises:
+            ValueError: If the file is damaged, or another than the run was trained with.
+        """
+        # Here, since it imports Arrow.
+        from canopy.prepare.preprocessor import Preprocessor
+
+        path = self.path / PREPROCESSOR_FILE
+        preprocessor = Preprocessor.load(path)
+        expected = self.schema.sha256[PREPROCESSOR_FILE]
+        if (found := sha256(path)) != expected:
+            raise ValueError(
+                f"{path} must be the one that the run was trained with, of the SHA-256 {expected[:12]}...; "
+                f"got {found[:12]}...: {RESTORE}"
+            )
+        return preprocessor
 
 
 def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> RunFolder:

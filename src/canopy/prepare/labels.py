@@ -1,0 +1,99 @@
+"""Labels: which rows of the raw table are kept for theirs, and which classes there are."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canopy.prepare.interim import Codes, read_codes, with_column
+from canopy.schema import TableSchema
+from canopy.tables.duplicates import FirstRows
+from canopy.tables.rows import read_table
+
+
+def labelled_rows(
+    path: str | Path,
+    schema: TableSchema,
+    *,
+    classes: Sequence[str] | None = None,
+    found: Counter[str] | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """Read the rows of the raw table that the policies of `table` keep.
+
+    Args:
+        path: The table.
+        schema: What it is.
+        classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
+        found: Is told the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
+
+    Yields:
+        Rows as `read_table` gives them; those without a label, of rare classes and, with
+        `table.duplicates: drop`, those that an earlier row equals in features and label are left out.
+    """
+    target = schema.target.column
+    is_first = FirstRows() if schema.duplicates == "drop" else None
+    for batch in read_table(path, schema):
+        rows = batch.filter(batch[target].is_valid()) if batch[target].null_count else batch
+        repeated = 0
+        if is_first is not None:
+            first = is_first(rows.select([*schema.features, target]))
+            repeated = len(first) - int(first.sum())
+            rows = rows.filter(pa.array(first))
+        if found is not None:
+            found.update(rows=batch.num_rows, unlabelled=batch[target].null_count, repeated=repeated)
+        if classes is not None:
+            rows = with_column(rows, target, known_labels(rows[target], schema, classes))
+            rows = rows.filter(rows[target].is_valid())
+        yield rows
+
+
+def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
+    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
+
+    Args:
+        labels: The values in the table; null stays null.
+        schema: The table.
+        classes: The classes that are not rare.
+    """
+    merged = schema.target.merged_name if schema.target.rare == "merge" else None
+    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
+    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
+
+
+def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
+    """Read the class of each row.
+
+    Returns:
+        Index of the class, shape (n_rows,), and value and name of each class.
+    """
+    codes, values = read_codes(path, schema.target.column)
+    names = class_values(values, schema)
+    order = {value: index for index, value in enumerate(names)}
+    kind = np.min_scalar_type(-len(values))
+    return np.array([order[value] for value in values], kind)[codes], names
+
+
+def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
+    """Give value and name of each class, in the order of the model's outputs.
+
+    Args:
+        labels: The values in the table, after `labelled_rows`.
+        schema: The table.
+    """
+    listed = schema.target.classes
+    if listed == "auto":
+        return {value: value for value in sorted({*labels}, key=_order)}
+    if schema.target.rare == "reject":
+        return listed
+    merged = {value: value for value in labels if value not in listed}
+    return {value: name for value, name in listed.items() if value in labels} | merged
+
+
+def _order(value: str) -> tuple[float, str]:
+    try:
+        return float(value), value
+    except ValueError:
+        return float("inf"), value

@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+from omegaconf import DictConfig
+
+from canopy.prepare.interim import BLOCK_BYTES, closed_schema, read_codes, read_interim, table_schema
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
+from canopy.tables.writer import open_writer
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_line_breaks_survive_where_a_block_ends(tmp_path: Path, suffix: str) -> None:
+    # Of an odd length, so that blocks end before each of its bytes.
+    value = "\r\n" * 20 + "x"
+    n_rows = 5 * BLOCK_BYTES // len(value)
+    path = tmp_path / f"t.{suffix}"
+    rows = pa.RecordBatch.from_pydict({"a": [value] * n_rows, "b": [0.1] * n_rows})
+    with open_writer(path, rows.schema) as write:
+        write(rows)
+    found = [*read_interim(path, {"b": pa.float64(), "a": pa.string()})]
+    assert pa.Table.from_batches(found).select(["a", "b"]) == pa.Table.from_batches([rows])
+    codes, values = read_codes(path, "a")
+    assert (codes.tolist(), values) == ([0] * n_rows, [value])
+
+
+def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n3\n")
+    with pytest.raises(ValueError, match=r"t.csv is damaged: .*Expected 2 columns, got 1.*run .make repro"):
+        list(read_interim(path, {"a": pa.int8()}))
+    path.write_text("a,b\n1,x\n")
+    with pytest.raises(ValueError, match=r"t.csv is damaged: .*conversion error"):
+        list(read_interim(path, {"b": pa.float32()}))
+    with pytest.raises(ValueError, match=r"t.csv is damaged: .*'c'"):
+        list(read_interim(path, {"c": pa.string()}))
+
+
+@pytest.mark.parametrize(
+    ("unseen", "learnt", "expected"),
+    [
+        ("reject", ("a", "b"), {"a": "a", "b": "b"}),
+        ("other", ("a", "b"), "auto"),
+        # A rare category is one of the others, which no list names.
+        ("reject", ("a", "other"), "auto"),
+    ],
+)
+def test_learnt_categories_are_listed_where_others_are_rejected(
+    small_params: DictConfig, unseen: str, learnt: tuple[str, ...], expected: object
+) -> None:
+    small_params.table.columns.shape = {"kind": "categorical", "unseen": unseen}
+    schema = table_schema(small_params)
+    preprocessor = Preprocessor(
+        numeric={},
+        datetime={},
+        categorical={"shape": Vocabulary(values=learnt), "colour": Vocabulary(values=("colour1",))},
+        indicators=(),
+        classes=("1", "2"),
+    )
+    found = closed_schema(schema, preprocessor).categorical
+    assert found["shape"].categories == expected
+    assert found["colour"] == schema.categorical["colour"]
+
+
+def test_a_column_is_read_as_codes_in_the_smallest_type(tmp_path: Path) -> None:
+    texts = [f"c{index % 200}" for index in range(1000)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b", *(f"{text},1" for text in texts)]) + "\n")
+    codes, values = read_codes(tmp_path / "t.csv", "a")
+    assert [values[code] for code in codes] == texts
+    assert codes.dtype.itemsize == 2
+    few, _ = read_codes(tmp_path / "t.csv", "b")
+    assert few.dtype.itemsize == 1

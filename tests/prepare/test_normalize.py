@@ -1,0 +1,97 @@
+"""The stage: what it writes, for any kind of column and in both formats."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.prepare import normalize
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, Vocabulary
+from canopy.prepare.scaling import Affine
+
+ROWS = """\
+a,b,colour,when,kind
+1,10,red,2024-01-01 00:00:00,x
+3,,red,2024-06-01 00:00:00,y
+1000,10,blue,2024-06-01 00:00:00,x
+2,40,,2024-01-01 00:00:00,y
+"""
+SPLITS = ["train", "train", "test", "train"]
+
+
+@pytest.fixture
+def params(small_params: DictConfig) -> DictConfig:
+    interim = Path(small_params.paths.interim)
+    interim.mkdir()
+    (interim / "drop_columns.csv").write_text(ROWS)
+    write_splits(small_params, SPLITS)
+    small_params.table = OmegaConf.create(
+        {
+            "target": {"column": "kind"},
+            "columns": {
+                "a": {"kind": "numeric"},
+                "b": {"kind": "numeric", "missing": "median"},
+                "colour": {"kind": "categorical", "missing": "category"},
+                "when": {"kind": "datetime", "parts": ["month"]},
+            },
+        }
+    )
+    small_params.normalize.methods = [
+        {"columns": ["a"], "method": "min_max"},
+        {"columns": ["*"], "method": "z_score"},
+    ]
+    return small_params
+
+
+def write_splits(params: DictConfig, splits: list[str]) -> None:
+    (Path(params.paths.interim) / "split.csv").write_text("\n".join(["(split)", *splits]) + "\n")
+
+
+def test_the_training_rows_alone_are_fitted(params: DictConfig) -> None:
+    normalize.run(params)
+    learnt = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
+    assert learnt.numeric == {
+        "a": Affine(method="min_max", center=1, scale=2),
+        "b": Affine(method="z_score", center=25, scale=15, fill=25),
+    }
+    assert learnt.categorical == {"colour": Vocabulary(values=("red",), has_missing=True)}
+    assert learnt.indicators == ("b",)
+    assert learnt.classes == ("x", "y")
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_the_table_has_scaled_numbers_and_texts(params: DictConfig, suffix: str) -> None:
+    params.paths.format = suffix
+    if suffix == "parquet":
+        folder = Path(params.paths.interim)
+        for stage in ("drop_columns", "split"):
+            table = pa.csv.read_csv(folder / f"{stage}.csv")
+            pa.parquet.write_table(table, folder / f"{stage}.parquet")
+    normalize.run(params)
+    path = Path(params.paths.interim) / f"normalize.{suffix}"
+    found = pa.csv.read_csv(path) if suffix == "csv" else pa.parquet.read_table(path)
+    names = ["a", "b", "when.month_sin", "when.month_cos", "colour", "b_missing", "kind", "(split)"]
+    assert found.column_names == names
+    assert found["a"].to_pylist() == [0, 1, 499.5, 0.5]
+    assert found["b"].to_pylist() == [-1, 0, -1, 1]
+    assert found["b_missing"].to_pylist() == [0, 1, 0, 0]
+    # An unseen category stays what it is; the tensors have a code for it.
+    assert [value or None for value in found["colour"].to_pylist()] == ["red", "red", "blue", None]
+    assert found["when.month_sin"].to_pylist() == pytest.approx([0.5, 0, 0, 0.5], abs=1e-6)
+    assert found["(split)"].to_pylist() == SPLITS
+
+
+def test_a_split_of_another_table_is_refused(params: DictConfig) -> None:
+    write_splits(params, SPLITS[:3])
+    with pytest.raises(ValueError, match=r"for each of 4 rows; got 3: run \"make repro\""):
+        normalize.run(params)
+    assert not (Path(params.paths.interim) / "normalize.csv").exists()
+
+
+def test_each_numeric_column_needs_a_method(params: DictConfig) -> None:
+    params.normalize.methods = [{"columns": ["a"], "method": "z_score"}]
+    with pytest.raises(ValueError, match="must match each numeric column; found none for 'b'"):
+        normalize.run(params)
