@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from canopy.explore.counting import DistinctRows, ValueCounts, hash_texts
+from canopy.explore.counting import ValueCounts
 
 
 def test_values_are_counted_by_class_over_batches_the_most_frequent_first():
@@ -23,15 +23,3 @@ def test_of_too_many_values_the_frequent_ones_keep_their_counts():
         assert sum(map(len, counts._parts)) <= 300
     assert counts.totals().slice(0, 2).to_pylist() == [{"value": -1.0, "n": 600}, {"value": -2.0, "n": 400}]
     assert not counts.is_complete
-
-
-def test_equal_texts_have_one_hash_in_every_batch_and_missing_ones_0():
-    first, second = hash_texts(pa.array(["a", None, "b"])), hash_texts(pa.array(["b", "a"]))
-    assert first.tolist() == [second[1], 0, second[0]]
-
-
-def test_distinct_rows_are_counted_over_batches():
-    with DistinctRows() as distinct:
-        for _ in range(3):
-            distinct.update(np.arange(1000, dtype=np.uint64))
-        assert distinct.count() == 1000

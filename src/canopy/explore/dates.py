@@ -10,7 +10,7 @@ from canopy.explore.classes import class_shares
 from canopy.explore.information import crosstab, discrete_information
 from canopy.explore.profile import Profile
 from canopy.explore.wording import significant
-from canopy.prepare.preprocessor import MICROSECONDS_PER_DAY, datetime_parts
+from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
