@@ -60,6 +60,14 @@ def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
     assert json.loads(more.headers["x-ignored-columns"]) == ["höhe"]
 
 
+def test_labelled_csv_rows_are_scored(server: Any) -> None:
+    (label,) = csv.DictReader(io.StringIO(server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n").text))
+    other = "1" if label["label"] == "2" else "2"
+    lines = [f"9,120,0,1,0,{value}" for value in (label["label"], f"{label['label']}.0", other, "", "fig")]
+    answer = server.post("/predict/csv", "\n".join([f"{HEADER},kind", *lines]))
+    assert (answer.headers["x-labelled-rows"], answer.headers["x-correct-rows"]) == ("3", "2")
+
+
 def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> None:
     good, wrong = "9,120,0,1,0", "9,heavy,0,1,0"
     expected = server.post("/predict/csv", f"{HEADER}\n{good}\n").text.splitlines()

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.explore.classes import describe_categories, describe_target
 from canopy.explore.columns import describe_columns, find_constant, summarize_numeric
 from canopy.explore.correlation import correlation_ratio, cramers_v, describe_correlation
-from canopy.explore.counting import hash_texts
 from canopy.explore.dates import describe_dates
 from canopy.explore.information import (
     LITTLE_INFORMATION,
@@ -25,6 +25,7 @@ from canopy.explore.information import (
 from canopy.explore.profile import Profile
 from canopy.explore.suggestions import suggest
 from canopy.explore.wording import significant
+from canopy.tables.duplicates import hash_values
 
 # Most columns of a matrix.
 N_MATRIX = 40
@@ -161,7 +162,7 @@ def _describe_table(profile: Profile, columns: dict[str, dict[str, Any]]) -> dic
         "n_categorical_columns": len(schema.categorical),
         "n_datetime_columns": len(schema.datetime),
         "n_missing_values": profile.n_missing.total(),
-        "n_duplicate_rows": profile.n_rows - profile.n_distinct_rows,
+        "n_duplicate_rows": profile.n_duplicates,
         "n_sampled_rows": len(profile.codes),
     }
 
@@ -205,9 +206,7 @@ def _associate(
 
 def _category_codes(hashes: NDArray[np.uint64], values: list[str]) -> NDArray[np.int64]:
     """Number the listed categories; all others share a code, and missing values one."""
-    import pyarrow as pa
-
-    known = hash_texts(pa.array([*values, None], pa.string()))
+    known = hash_values(pa.array([*values, None], pa.string()))
     order = np.argsort(known)
     places = np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)
     codes = order[places]

@@ -69,6 +69,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         },
         meanings={name: column["meaning"] for name, column in columns.items()}
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
+        anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
         ranking=[
             {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()

@@ -11,12 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.explore.counting import DistinctRows, ValueCounts, hash_texts
-from canopy.prepare.interim import class_values
-from canopy.prepare.preprocessor import MICROSECONDS_PER_DAY, as_floats
-from canopy.prepare.reductions import Floats, Moments, Sample, mix
+from canopy.explore.counting import ValueCounts
+from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, as_floats
+from canopy.prepare.labels import class_values
+from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical, Column, Datetime, Ignored, Key, Numeric
+from canopy.tables.duplicates import FirstRows, hash_values
 from canopy.tables.rows import Problems, TableReader
 
 # Values that the sample holds, and that are counted, over all columns.
@@ -32,7 +33,7 @@ class Profile:
         schema: The table, as declared.
         n_rows: Rows with a label that nothing is wrong with.
         n_unlabelled: Rows without a label.
-        n_distinct_rows: Different rows among the `n_rows`.
+        n_duplicates: Rows that an earlier one equals in features and label.
         n_missing: Missing values of each feature.
         n_out_of_range: Values outside the range of each numeric column that has any.
         counts: Values of each feature; of categorical ones by label.
@@ -45,7 +46,7 @@ class Profile:
     schema: TableSchema
     n_rows: int
     n_unlabelled: int
-    n_distinct_rows: int
+    n_duplicates: int
     n_missing: Counter[str]
     n_out_of_range: Counter[str]
     counts: Mapping[str, ValueCounts]
@@ -88,30 +89,29 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
         ValueError: If the file or lines of it do not have the form of the table, or no row has a label.
     """
     reader = TableReader(path, without_policies(schema), with_target=True)
-    with DistinctRows() as distinct:
-        pass_ = _Pass(schema, distinct, seed)
-        for batch in reader.valid_batches():
-            pass_.update(batch)
-        problems = reader.problems
-        if any(not column for column, _ in problems.counts) or (problems.counts and not pass_.n_rows):
-            problems.raise_error()
-        if not pass_.n_rows:
-            raise ValueError(
-                f"{path} must hold rows with a label below its header; got {pass_.n_unlabelled:,} without one"
-            )
-        return Profile(
-            schema=schema,
-            n_rows=pass_.n_rows,
-            n_unlabelled=pass_.n_unlabelled,
-            n_distinct_rows=distinct.count(),
-            n_missing=pass_.n_missing,
-            n_out_of_range=pass_.n_out_of_range,
-            counts=pass_.counts,
-            moments=pass_.moments,
-            sample=pass_.sample.rows(),
-            labels=pass_.labels,
-            problems=problems,
+    pass_ = _Pass(schema, seed)
+    for batch in reader.valid_batches():
+        pass_.update(batch)
+    problems = reader.problems
+    if any(not column for column, _ in problems.counts) or (problems.counts and not pass_.n_rows):
+        problems.raise_error()
+    if not pass_.n_rows:
+        raise ValueError(
+            f"{path} must hold rows with a label below its header; got {pass_.n_unlabelled:,} without one"
         )
+    return Profile(
+        schema=schema,
+        n_rows=pass_.n_rows,
+        n_unlabelled=pass_.n_unlabelled,
+        n_duplicates=pass_.n_duplicates,
+        n_missing=pass_.n_missing,
+        n_out_of_range=pass_.n_out_of_range,
+        counts=pass_.counts,
+        moments=pass_.moments,
+        sample=pass_.sample.rows(),
+        labels=pass_.labels,
+        problems=problems,
+    )
 
 
 def without_policies(schema: TableSchema) -> TableSchema:
@@ -135,9 +135,9 @@ def without_policies(schema: TableSchema) -> TableSchema:
 class _Pass:
     """The state of the pass."""
 
-    def __init__(self, schema: TableSchema, distinct: DistinctRows, seed: int) -> None:
-        self.schema, self.distinct = schema, distinct
-        self.n_rows = self.n_unlabelled = 0
+    def __init__(self, schema: TableSchema, seed: int) -> None:
+        self.schema, self.is_first = schema, FirstRows()
+        self.n_rows = self.n_unlabelled = self.n_duplicates = 0
         self.labels: list[str] = []
         self.n_missing: Counter[str] = Counter()
         self.n_out_of_range: Counter[str] = Counter()
@@ -154,34 +154,31 @@ class _Pass:
         codes = self._codes(rows[target])
         self.counts[target].update(rows[target], codes)
         sampled: dict[str, NDArray[Any]] = {target: codes}
-        hashes = mix(codes.astype(np.uint64))
         for name in self.schema.features:
             values = rows[name]
             self.n_missing[name] += values.null_count
             if name in self.schema.categorical:
-                sampled[name] = of_column = hash_texts(values)
+                sampled[name] = hash_values(values)
                 self.counts[name].update(values, codes)
             else:
                 sampled[name] = numbers = self._numbers(name, values)
-                of_column = numbers.view(np.uint64)
                 self.moments[name].update(numbers)
                 self.counts[name].update(values)
-            hashes = mix(hashes ^ of_column)
-        self.distinct.update(hashes)
+        first = self.is_first(rows.select([*self.schema.features, target]))
+        self.n_duplicates += len(first) - int(first.sum())
         self.sample.update(sampled, rows.num_rows)
 
     def _codes(self, labels: pa.Array) -> NDArray[np.int64]:
         """Number labels in the order in which they come."""
         self.labels += [label for label in labels.unique().to_pylist() if label not in self.labels]
         codes = pc.index_in(labels, pa.array(self.labels, pa.string()))
-        return codes.to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
     def _numbers(self, name: str, values: pa.Array) -> Floats:
         if name in self.schema.datetime:
             return as_floats(values.cast(pa.int64())) / MICROSECONDS_PER_DAY
         column = self.schema.numeric[name]
-        # Minus zero and zero are one value.
-        numbers = as_floats(values) + 0.0
+        numbers = as_floats(values)
         if n_outside := int(((numbers < column.low) | (numbers > column.high)).sum()):
             self.n_out_of_range[name] += n_outside
         return numbers

@@ -13,6 +13,7 @@ import pyarrow.csv
 from numpy.typing import NDArray
 
 from canopy.evaluation.predictions import PredictionColumns
+from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused
 from canopy.serve.rows import RowReader
@@ -40,6 +41,7 @@ class CsvRows:
         ragged: What is wrong with the other rows.
         ignored: Columns that the table does not have.
         keys: Columns that name a row.
+        target: Column with labels; None if there is none.
     """
 
     n_rows: int
@@ -48,6 +50,7 @@ class CsvRows:
     ragged: list[Problem]
     ignored: list[str]
     keys: list[str]
+    target: str | None
 
     def problems(self) -> list[Problem]:
         """Give the first `MAX_PROBLEMS`, ordered by row."""
@@ -70,6 +73,14 @@ class CsvRows:
                 first[row] = f"{column} must {requirement}{value}"
         more = {row: f" ({counts[row] - 1} more)" if counts[row] > 1 else "" for row in first}
         return {row: reason + more[row] for row, reason in first.items()}
+
+    def score(self, probabilities: NDArray[np.float32], classes: Sequence[str]) -> tuple[int, int]:
+        """Count the valid rows whose label is a class, and those of them that are predicted correctly."""
+        if self.target is None:
+            return 0, 0
+        codes, _ = Vocabulary(values=tuple(classes)).encode(self.parsed.valid_rows()[self.target])
+        n_correct = np.count_nonzero(codes == probabilities.argmax(axis=1))
+        return int(np.count_nonzero(codes < len(classes))), int(n_correct)
 
     def write(
         self, probabilities: NDArray[np.float32], classes: Mapping[str, str], *, all_rows: bool
@@ -114,7 +125,10 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     header, schema = read_header(text, reader)
     if problems := [*islice(header_problems(header, schema), MAX_PROBLEMS)]:
         raise RowsRefused(problems)
-    schema = schema.without({name for name in schema.keys if name not in header})
+    target = schema.target.column
+    keys = [name for name in schema.keys if name in header]
+    # Labels are carried like keys, any value allowed.
+    schema = schema.without({*schema.keys}).with_keys([*keys, target] if target in header else keys)
     given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}
     names = [*(part for parts in given.values() for part in parts), *schema.keys]
     ragged: dict[int, int] = {}
@@ -133,7 +147,8 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
         np.delete(np.arange(n_rows), [*ragged]),
         [Problem(row, "", requirement, str(n_values)) for row, n_values in ragged.items()],
         [name for name in header if name not in known],
-        schema.keys,
+        keys,
+        target if target in header else None,
     )
 
 

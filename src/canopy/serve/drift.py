@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from canopy.bundle.manifest import Manifest
 from canopy.bundle.statistics import count_bins
 from canopy.prepare.preprocessor import Inputs
-from canopy.schema.columns import Categorical
 
 # Below, an index means nothing: with so few rows chance alone gives as much.
 MIN_ROWS = 200
@@ -22,6 +21,9 @@ MAX_WAITING = 512
 
 # The usual reading of the population stability index: below 0.1 no change, from 0.25 on a large one.
 MODERATE, LARGE = 0.1, 0.25
+
+# Of a column; the rarer ones are counted together.
+MAX_CATEGORIES = 50
 
 # A share of nothing has no logarithm.
 FLOOR = 1e-4
@@ -71,7 +73,7 @@ class DriftMonitor:
     def __init__(self, manifest: Manifest, *, folder: Path | None = None, process: str = "one") -> None:
         training, categorical = manifest.training, manifest.preprocessor.categorical
         self._edges = [np.array(found["edges"]) for found in training.numeric.values()]
-        self._n_names = [len(vocabulary.names) for vocabulary in categorical.values()]
+        self._bins: list[NDArray[np.int64]] = []
         self._n_classes = len(manifest.classes)
         self._parts: list[_Part] = []
         start = 0
@@ -89,13 +91,19 @@ class DriftMonitor:
                 *describe_bins(found["edges"], written=as_date if is_time else "{:g}".format),
                 "missing",
             ]
-            shares = [share * (1 - found["missing"]) for share in found["shares"]]
-            add(name, "numeric", labels, [*shares, found["missing"]])
+            present = [share * (1 - found["missing"]) for share in found["shares"]]
+            add(name, "numeric", labels, [*present, found["missing"]])
         for name, vocabulary in categorical.items():
-            column = manifest.table.columns[name]
-            named = (column.listed if isinstance(column, Categorical) else None) or {}
-            labels = [named.get(value, value) for value in vocabulary.names]
-            add(name, "categories", [*labels, "unseen"], [*training.categories[name].values(), 0.0])
+            named = manifest.table.categorical[name].listed or {}
+            shares = np.array([*training.categories[name].values(), 0.0])
+            # The bin of each code; the last one is that of unseen categories.
+            kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
+            bins = np.full(len(shares), len(kept))
+            bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (len(kept) < len(shares) - 1)
+            self._bins.append(bins)
+            labels = [named.get(value, value) for value in np.array(vocabulary.names)[kept].tolist()]
+            labels += [*(["all others"] if bins[-1] > len(kept) else []), "unseen"]
+            add(name, "categories", labels, np.bincount(bins, shares).tolist())
         target = manifest.table.target.column
         add(target, "predicted classes", [*training.classes], [*training.classes.values()])
         self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
@@ -134,8 +142,8 @@ class DriftMonitor:
         found: list[NDArray[np.int64]] = []
         for values, edges in zip(numeric, self._edges, strict=True):
             found += [count_bins(values, edges), np.isnan(values).sum(keepdims=True)]
-        for codes, n_names in zip(categorical, self._n_names, strict=True):
-            found.append(np.bincount(codes, minlength=n_names + 1))
+        for codes, bins in zip(categorical, self._bins, strict=True):
+            found.append(np.bincount(bins[codes], minlength=bins[-1] + 1))
         found.append(np.bincount(predicted, minlength=self._n_classes))
         self._counts += np.concatenate(found)
 

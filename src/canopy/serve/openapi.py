@@ -8,8 +8,8 @@ import numpy as np
 
 from canopy.bundle.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
-from canopy.schema.columns import Categorical, Datetime, Numeric
-from canopy.serve.rows import time_text
+from canopy.schema.columns import Categorical, Column, Datetime, Numeric
+from canopy.serve.rows import time_text, words_among
 
 # What becomes of rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
@@ -32,11 +32,8 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
     further = {name: {**ANY_VALUE, "description": "Not used."} for name in [*schema.keys, *schema.ignored]}
     further[schema.target.column] = {**ANY_VALUE, "description": "The label; not used."}
     one_hot = {name: column.one_hot for name, column in schema.categorical.items() if column.one_hot}
-    columns: dict[str, Numeric | Categorical | Datetime] = {
-        **schema.numeric,
-        **schema.categorical,
-        **schema.datetime,
-    }
+    columns: dict[str, Numeric | Categorical | Datetime] = {**schema.numeric, **schema.categorical}
+    columns |= schema.datetime
     properties = {name: column_schema(manifest, name, column) for name, column in columns.items()}
     required = [name for name, column in columns.items() if column.missing == "reject"]
     short = {**object_of(properties | further), "required": required}
@@ -72,10 +69,11 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
         case Categorical():
             found = describe_categories(manifest, name, column)
         case Datetime():
-            found = {"type": ["string", "number"] if column.format == "epoch" else ["string"]}
-            form = "ISO 8601" if column.format == "iso" else f"format {column.format}, or ISO 8601"
-            if column.format == "iso":
-                found["format"] = "date-time"
+            forms: list[dict[str, Any]] = [{"format": "date-time"}, {"format": "date"}]
+            if column.missing != "reject":
+                forms.append({"enum": [*null_values(manifest, column)]})
+            found = {"type": ["string"], "anyOf": forms}
+            form = "ISO 8601" if column.format == "iso" else f"ISO 8601 or in the format {column.format}"
     if column.missing != "reject":
         kinds = "enum" if "enum" in found else "type"
         found[kinds] = [*found[kinds], None if kinds == "enum" else "null"]
@@ -91,14 +89,19 @@ def describe_categories(manifest: Manifest, name: str, column: Categorical) -> d
     learnt = [*manifest.preprocessor.categorical[name].values]
     if column.one_hot is not None:
         return {"enum": [*column.one_hot]}
-    if column.unseen == "reject" and column.listed is not None:
-        return {"enum": [*column.listed]}
-    # What these texts mean is that there is no value.
-    markers = column.null_values if column.null_values is not None else manifest.table.file.null_values
+    listed = column.listed or {}
+    if column.unseen == "reject" and 0 < len(listed) <= MAX_LISTED:
+        numbers = [int(text) for text in listed if text.isdecimal() and str(int(text)) == text]
+        return {"enum": [*listed, *numbers, *words_among([*listed])]}
     found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": learnt[:MAX_LISTED]}
     if column.missing == "reject":
-        found["not"] = {"enum": [*markers]}
+        found["not"] = {"enum": [*null_values(manifest, column)]}
     return found
+
+
+def null_values(manifest: Manifest, column: Column) -> tuple[str, ...]:
+    """Give the texts that mean that there is no value."""
+    return manifest.table.file.null_values if column.null_values is None else column.null_values
 
 
 def example_row(manifest: Manifest) -> dict[str, Any]:
@@ -172,6 +175,8 @@ def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]
                 "headers": {
                     "X-Ignored-Columns": header("JSON list of columns that the table does not have."),
                     "X-Rejected-Rows": header("Number of rows that were not predicted."),
+                    "X-Labelled-Rows": header("Number of predicted rows that have a label."),
+                    "X-Correct-Rows": header("Number of these that are predicted correctly."),
                 },
             },
             **refused,

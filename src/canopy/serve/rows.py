@@ -15,7 +15,8 @@ from canopy.serve.plain_rows import FURTHER, PlainRows
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown, suggestion
 from canopy.tables.parse import parse
 
-WORDS = {"true": True, "false": False}
+# How tables write true and false; the first that a column has counts.
+WORDS = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "y": True, "n": False}
 
 
 class RowReader:
@@ -53,11 +54,7 @@ class RowReader:
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
         names = dict.fromkeys([*self._types, *features, *self._further])
         self._places = {name: place for place, name in enumerate(names)}
-        # How the table writes true and false.
-        self._words = {
-            name: {WORDS[text.lower()]: text for text in vocabulary.values if text.lower() in WORDS}
-            for name, vocabulary in preprocessor.categorical.items()
-        }
+        self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:
         """Read rows that came as JSON objects.
@@ -168,6 +165,17 @@ def field_of(value: Any, column: object, *, words: Mapping[bool, str] | None = N
     raise ValueError("be a text or a number")
 
 
+def words_among(values: Sequence[str]) -> dict[bool, str]:
+    """Find how a column writes true and false.
+
+    Examples:
+        >>> words_among(["No", "Perhaps", "Yes"])
+        {False: 'No', True: 'Yes'}
+    """
+    found = {text.lower(): text for text in values}
+    return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
+
+
 def time_text(text: str, form: str) -> str:
     """Write a time by ISO 8601 in the format of a column; a text that is none stays as it is."""
     if form == "iso":
@@ -181,7 +189,12 @@ def time_text(text: str, form: str) -> str:
     with suppress(ValueError):
         time = datetime.fromisoformat(text)
         time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        return repr(time.timestamp()) if form == "epoch" else time.strftime(form)
+        # The C library writes no leading zeros of a year.
+        return (
+            repr(time.timestamp())
+            if form == "epoch"
+            else time.strftime(form.replace("%Y", f"{time.year:04}"))
+        )
     return text
 
 

@@ -84,6 +84,10 @@ class Service:
         self._threads: CapacityLimiter | None = None
         self._reader = RowReader(manifest.table, manifest.preprocessor)
         self._explainer = Explainer(self._scorer)
+        if manifest.table.datetime:
+            # What reads times; the first request would wait for it.
+            import pandas  # noqa: F401
+
         shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
         self._drift = DriftMonitor(manifest, folder=shared, process=str(os.getpid()))
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
@@ -190,6 +194,9 @@ class Service:
         probabilities = self._scorer.predict(rows)
         table = found.write(probabilities, self.manifest.classes, all_rows=reject_row)
         headers = {"X-Rejected-Rows": str(found.n_rows - len(probabilities))} if reject_row else {}
+        n_labelled, n_correct = found.score(probabilities, self._values)
+        if n_labelled:
+            headers |= {"X-Labelled-Rows": str(n_labelled), "X-Correct-Rows": str(n_correct)}
         if found.ignored:
             headers["X-Ignored-Columns"] = json.dumps(
                 [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
