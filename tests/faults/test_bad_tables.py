@@ -130,7 +130,7 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "cut off within a row": (
         lambda text: text[: len(text) * 2 // 3].rpartition(",")[0],
-        "as many values as the header has names; got [^ ]* in line 267$",
+        "as many values as the header has names; got [^ ]* in line 267\n",
     ),
     # Values.
     "a text of a million characters": (

@@ -134,7 +134,7 @@ class TableReader:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             found = f"{len(file.names)} columns without it{nearest(missing[0], unknown)}"
             if len(file.names) == 1:
-                found = f"only {shorten(repr(file.names[0]))}: set table.file.delimiter"
+                found = f"only {shorten(file.names[0], length=60)!r}: set table.file.delimiter"
             raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {found}")
         if unknown:
             log.warning(
