@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from canopy.names import nearest, shorten
+from canopy.names import nearest
 from canopy.schema.table import TableSchema
 from canopy.tables.parse import N_SHOWN, parse
 from canopy.tables.reader import BATCH_ROWS, TableFile
@@ -134,7 +134,7 @@ class TableReader:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             found = f"{len(file.names)} columns without it{nearest(missing[0], unknown)}"
             if len(file.names) == 1:
-                found = f"only {shorten(file.names[0], length=60)!r}: set table.file.delimiter"
+                found = f"only {file.names[0][:60]!r}: set table.file.delimiter"
             raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {found}")
         if unknown:
             log.warning(
