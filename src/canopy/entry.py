@@ -71,7 +71,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:
-                _skip_pandas()
+                _make_arrow_lean()
                 return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
@@ -104,13 +104,15 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
     return decorate
 
 
-def _skip_pandas() -> None:
-    """Keep `pyarrow.array` from importing pandas, which takes longer than many a stage.
+def _make_arrow_lean() -> None:
+    """Keep Arrow from holding on to memory, and from importing pandas, which takes longer than some stages.
 
-    It looks for pandas once, when it first gets or infers a type, to recognise pandas' objects; stages give
-    it none. Arrow's `to_pandas` imports it all the same.
+    `pyarrow.array` looks for pandas at its first call, to recognise objects that no stage gives it; Arrow's
+    `to_pandas` imports it all the same.
     """
     import pyarrow as pa
+
+    pa.set_memory_pool(pa.system_memory_pool())
 
     class NoPandas:
         @staticmethod

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,8 +15,12 @@ from typing import Any
 
 import pytest
 import requests
+from omegaconf import DictConfig
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ROOT = Path(__file__).parents[2]
+CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+DESKTOP = {"width": 1280, "height": 900}
 
 
 class Server:
@@ -78,6 +83,13 @@ class Server:
 Start = Callable[..., Any]
 
 
+@pytest.fixture
+def small_params(small_params: DictConfig) -> DictConfig:
+    small_params.table.columns.weight.range = [-1000, 1000]
+    small_params.table.columns["size"].range = [0, 100]
+    return small_params
+
+
 @pytest.fixture(scope="module")
 def kept_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the first test of a module leaves its bundle for the others."""
@@ -129,6 +141,14 @@ def server(bundle: Path, kept_server: list[Server], tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture
+def schemathesis() -> list[str]:
+    """The command that asks a server what its OpenAPI document allows, and what it forbids."""
+    config = Path(__file__).with_name("schemathesis.toml")
+    options = ["--max-examples", "60", "--generation-deterministic", "--no-color"]
+    return [str(Path(sys.executable).parent / "schemathesis"), "--config-file", str(config), "run", *options]
+
+
+@pytest.fixture
 def prefixed(server: Server) -> Iterator[str]:
     """The URL below which a reverse proxy serves `server`; it strips the prefix and knows no other path."""
     prefix = "/models/fruit"
@@ -160,3 +180,57 @@ def prefixed(server: Server) -> Iterator[str]:
         threading.Thread(target=proxy.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{proxy.server_port}{prefix}"
         proxy.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        pytest.skip("needs the browser Chromium, which is not installed: apt-get install chromium")
+    with sync_playwright() as playwright:
+        # In a container, as root, Chromium has no sandbox of its own.
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+class Visit:
+    """An open web UI, and all errors on it and requests from it to other hosts.
+
+    Args:
+        browser: The browser.
+        url: Where the server is.
+        size: Of the window.
+    """
+
+    def __init__(self, browser: Browser, url: str, size: dict[str, int]) -> None:
+        self.page: Page = browser.new_context(viewport=size, accept_downloads=True).new_page()  # type: ignore[arg-type]
+        self.complaints: list[str] = []
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", self._listen)
+        self.page.on("request", lambda request: self._check(request.url, url))
+        self.page.goto(url)
+
+    def _listen(self, message: Any) -> None:
+        # The browser itself reports answers such as 422.
+        if message.type == "error" and "Failed to load resource" not in message.text:
+            self.complaints.append(message.text)
+
+    def _check(self, asked: str, url: str) -> None:
+        host = "/".join(url.split("/")[:3])
+        if not asked.startswith((host, "data:", f"blob:{host}")):
+            self.complaints.append(f"asked {asked}")
+
+
+@pytest.fixture
+def visit(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Open the web UI of a server; whatever it complains of fails the test."""
+    visits: list[Visit] = []
+
+    def call(url: str, size: dict[str, int] = DESKTOP) -> Page:
+        visits.append(Visit(browser, url, size))
+        return visits[-1].page
+
+    yield call
+    for found in visits:
+        assert found.complaints == []
+        found.page.context.close()

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canopy.bundle.scorer import Scorer
+from canopy.prepare.preprocessor import Inputs
 from canopy.serve.body import refuse_repeated_keys
 from canopy.serve.problems import RowsRefused
 
@@ -32,21 +34,58 @@ def without(name: str) -> dict[str, Any]:
 
 
 def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
-    values = [[float(ROW[name]) for name in ("weight", "size", "colour1", "colour2", "colour3")]]
-    (expected,) = Scorer(bundle).predict(np.array(values)).tolist()
+    scorer = Scorer(bundle)
+    codes, _ = scorer.manifest.preprocessor.categorical["colour"].encode(pa.array(["colour2"]))
+    (expected,) = scorer.predict(Inputs(np.array([[120.5, 9.0]]), codes[None, :])).tolist()
     answer = server.post("/predict", rows(ROW, SHORT)).json()
     first, second = answer["predictions"]
     assert first == second
     assert [*first["probabilities"]] == ["Apple", "Pear", "Plum"]
     assert [*first["probabilities"].values()] == pytest.approx(expected, abs=1e-6)
     best = int(np.argmax(expected))
-    assert (first["label"], first["class"]) == (best + 1, ["Apple", "Pear", "Plum"][best])
+    assert (first["label"], first["class"]) == (str(best + 1), ["Apple", "Pear", "Plum"][best])
     text = f"{HEADER},kind\n9,120.5,0,1,0,1\n"
     table = server.post("/predict/csv", text)
     assert table.headers["content-type"].startswith("text/csv")
     (line,) = csv.DictReader(io.StringIO(table.text))
-    assert (int(line["label"]), line["class"]) == (first["label"], first["class"])
+    assert (line["label"], line["class"]) == (first["label"], first["class"])
     assert float(line["probability_Plum"]) == pytest.approx(expected[2], abs=1e-6)
+
+
+def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
+    plain = server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n")
+    assert "x-ignored-columns" not in plain.headers
+    more = server.post("/predict/csv", f"höhe,{HEADER},kind\nx,9,120,0,1,0,1\n".encode())
+    assert (more.status_code, more.content) == (200, plain.content)
+    assert json.loads(more.headers["x-ignored-columns"]) == ["höhe"]
+
+
+def test_labelled_csv_rows_are_scored(server: Any) -> None:
+    (label,) = csv.DictReader(io.StringIO(server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n").text))
+    other = "1" if label["label"] == "2" else "2"
+    lines = [f"9,120,0,1,0,{value}" for value in (label["label"], f"{label['label']}.0", other, "", "fig")]
+    answer = server.post("/predict/csv", "\n".join([f"{HEADER},kind", *lines]))
+    assert (answer.headers["x-labelled-rows"], answer.headers["x-correct-rows"]) == ("3", "2")
+
+
+def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> None:
+    good, wrong = "9,120,0,1,0", "9,heavy,0,1,0"
+    expected = server.post("/predict/csv", f"{HEADER}\n{good}\n").text.splitlines()
+    body = f"{HEADER}\n{wrong}\n{good}\n9\n"
+    answer = server.post("/predict/csv?on_error=reject_row", body)
+    assert answer.headers["x-rejected-rows"] == "2"
+    assert answer.text.splitlines() == [
+        f'{expected[0]},"problem"',
+        ",,,,,\"weight must be a number; got 'heavy'\"",
+        f"{expected[1]},",
+        ',,,,,"the row must have one value for each of 5 columns; got 1"',
+    ]
+    assert server.post("/predict/csv?on_error=reject_row", f"{HEADER}\n{wrong}\n").status_code == 200
+    for path in ("/predict/csv", "/predict/csv?on_error=reject_file"):
+        assert server.post(path, body).status_code == 422
+    refused = server.post("/predict/csv?on_error=ignore", body)
+    assert refused.status_code == 422
+    assert refused.json()["error"] == "on_error must be reject_file or reject_row; got ignore"
 
 
 def test_contributions_name_each_feature(server: Any) -> None:
@@ -68,38 +107,40 @@ def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
 
 # What is sent, status, field, requirement, what was found.
 BAD_ROWS: list[tuple[object, str, str, str]] = [
-    ({**ROW, "height": 3}, "height", "a column of the table", "an unknown field"),
+    ({**ROW, "height": 3}, "height", "be a column of the table", "an unknown field"),
     ({**ROW, "wieght": 3}, "wieght", "did you mean 'weight'", "an unknown field"),
-    ({**SHORT, "height": 3}, "height", "a column of the table", "an unknown field"),
-    (without("size"), "size", "given in each row", "no such field"),
-    (without("colour3"), "colour3", "given in each row", "no such field"),
+    ({**SHORT, "height": 3}, "height", "be a column of the table", "an unknown field"),
+    ({**SHORT, "kind": [3]}, "kind", "be a text or a number", "[3]"),
+    (without("size"), "size", "be given in each row", "no such field"),
+    (without("colour3"), "colour3", "be given in each row", "no such field"),
     ({"weight": 120.5, "size": 9}, "colour", "the name of one of its 3 columns, or all", "no such field"),
-    ({}, "weight", "given in each row", "no such field"),
-    ({**ROW, "size": "9"}, "size", "a number", '"9"'),
-    ({**ROW, "size": None}, "size", "a number", "null"),
-    ({**ROW, "size": True}, "size", "a number", "true"),
-    ({**ROW, "colour2": True}, "colour2", "a number", "true"),
-    ({**ROW, "size": [9]}, "size", "a number", "[9]"),
-    ({**ROW, "size": {"cm": 9}}, "size", "a number", '{"cm": 9}'),
-    ({**ROW, "size": "x" * 500}, "size", "a number", "xxx..."),
-    ({**ROW, "size": "NaN"}, "size", "a number", '"NaN"'),
-    ({**ROW, "size": 1e6}, "size", "from", "1e+06"),
-    ({**ROW, "size": -1e6}, "size", "from", "-1e+06"),
-    ({**ROW, "size": 1e300}, "size", "from", "1e+300"),
-    ({**ROW, "size": 2**63}, "size", "from", "9.22337e+18"),
-    ({**ROW, "colour2": 2}, "colour2", "0 or 1", "2"),
-    ({**ROW, "colour2": 0.5}, "colour2", "0 or 1", "0.5"),
-    ({**ROW, "colour2": -1}, "colour2", "0 or 1", "-1"),
-    ({**ROW, "colour1": 1}, "colour", "exactly one column of colour that is 1", "2 that are 1"),
-    ({**ROW, "colour2": 0}, "colour", "exactly one column of colour that is 1", "0 that are 1"),
-    ({**SHORT, "colour": "colour4"}, "colour", "the name of one of its 3 columns", "did you mean"),
-    ({**SHORT, "colour": 2}, "colour", "the name of one of its 3 columns", "2"),
-    ({**SHORT, "colour": None}, "colour", "the name of one of its 3 columns", "null"),
-    ({**SHORT, "colour1": 1}, "colour1", "left out where colour is given", "1"),
-    ([1, 2], "", "an object with a value for each column", "[1, 2]"),
-    ("row", "", "an object with a value for each column", '"row"'),
-    (None, "", "an object with a value for each column", "null"),
-    (7, "", "an object with a value for each column", "7"),
+    ({}, "weight", "be given in each row", "no such field"),
+    ({**ROW, "size": "9"}, "size", "be a number", '"9"'),
+    ({**ROW, "size": None}, "size", "have a value in every row", "null"),
+    ({**ROW, "size": True}, "size", "be a number", "true"),
+    ({**ROW, "colour2": True}, "colour2", "be 0 or 1", "true"),
+    ({**ROW, "colour2": None}, "colour2", "be 0 or 1", "null"),
+    ({**ROW, "size": [9]}, "size", "be a number", "[9]"),
+    ({**ROW, "size": {"cm": 9}}, "size", "be a number", '{"cm": 9}'),
+    ({**ROW, "size": "x" * 500}, "size", "be a number", "xxx..."),
+    ({**ROW, "size": "NaN"}, "size", "be a number", '"NaN"'),
+    ({**ROW, "size": 1e6}, "size", "be from 0 to 100 cm", "1000000.0"),
+    ({**ROW, "size": -1e6}, "size", "be from 0 to 100 cm", "-1000000.0"),
+    ({**ROW, "size": 1e300}, "size", "be from 0 to 100 cm", "1e+300"),
+    ({**ROW, "size": 2**63}, "size", "be from 0 to 100 cm", "9223372036854775808"),
+    ({**ROW, "colour2": 2}, "colour2", "be 0 or 1", "2"),
+    ({**ROW, "colour2": 0.5}, "colour2", "be 0 or 1", "0.5"),
+    ({**ROW, "colour2": -1}, "colour2", "be 0 or 1", "-1"),
+    ({**ROW, "colour1": 1}, "colour", "have exactly one column that is 1", "2"),
+    ({**ROW, "colour2": 0}, "colour", "have a value in every row", "none"),
+    ({**SHORT, "colour": "colour4"}, "colour", "be the name of one of its 3 columns", "did you mean"),
+    ({**SHORT, "colour": 2}, "colour", "be the name of one of its 3 columns", "2"),
+    ({**SHORT, "colour": None}, "colour", "have a value in every row", "null"),
+    ({**SHORT, "colour1": 1}, "colour1", "be left out where colour is given", "1"),
+    ([1, 2], "", "be an object with a value for each column", "[1, 2]"),
+    ("row", "", "be an object with a value for each column", '"row"'),
+    (None, "", "be an object with a value for each column", "null"),
+    (7, "", "be an object with a value for each column", "7"),
 ]
 
 
@@ -131,40 +172,44 @@ BAD_BODIES: list[tuple[str, object, int, str]] = [
     ("/predict", {"rows": ROW}, 422, "an object with a list of rows"),
     ("/predict", {"rows": "x"}, 422, "an object with a list of rows"),
     ("/predict", {"rows": [ROW], "more": 1}, 422, "an object with a list of rows"),
-    ("/predict", rows(), 422, "rows must be a list of at least one row; found an empty list"),
-    ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; found 51"),
+    ("/predict", rows(), 422, "rows must be a list of at least one row; got an empty list"),
+    ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; got 51"),
     ("/predict", b" " * 20_001, 413, "at most 20,000 bytes"),
-    ("/predict", b'{"rows": [' + b"[]," * 1200 + b"[]]}", 413, "found more objects or lists than those"),
-    ("/explain", b'{"rows": [' + b"[]," * 1300 + b"[]]}", 413, "found more objects or lists than those"),
+    ("/predict", b'{"rows": [' + b"[]," * 1200 + b"[]]}", 413, "got more objects or lists than those"),
+    ("/explain", b'{"rows": [' + b"[]," * 1300 + b"[]]}", 413, "got more objects or lists than those"),
     (
         "/predict",
         b'{"rows": ' + b"[" * 1000 + b"]" * 1000 + b"}",
         422,
-        "found lists or objects in one another",
+        "got lists or objects in one another",
     ),
     (
         "/predict",
         b'{"rows": [{"weight": ' + b"[" * 990 + b"]" * 990 + b"}]}",
         422,
-        "found lists or objects in",
+        "got lists or objects in",
     ),
-    ("/explain", rows(ROW, ROW), 422, "must be one row to explain; found 2"),
-    ("/explain", rows(), 422, "must be one row to explain; found 0"),
+    ("/explain", rows(ROW, ROW), 422, "must be one row to explain; got 2"),
+    ("/explain", rows(), 422, "must be one row to explain; got 0"),
     ("/predict/csv", b"", 400, "must be CSV in UTF-8 with a header line; got an empty body"),
     ("/predict/csv", b"\n", 400, "got an empty body"),
-    ("/predict/csv", f"{HEADER}\n", 422, "below the header, at least one; found none"),
-    ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "CSV in UTF-8"),
-    ("/predict/csv", f"{HEADER},height\n9,120,0,1,0,1\n", 422, "height must be a column of the table"),
-    ("/predict/csv", f"{HEADER},size\n9,120,0,1,0,1\n", 422, "size must be named once in the header"),
+    ("/predict/csv", f"{HEADER}\n", 422, "rows must follow the header, at least one; got none"),
+    ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "must be CSV in UTF-8; got other bytes"),
+    (
+        "/predict/csv",
+        f"{HEADER},size\n9,120,0,1,0,1\n",
+        422,
+        "size must be named once in the header; got it 2 times",
+    ),
     ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be a column of the header"),
-    ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "one value for each of 5 columns; found 4"),
-    ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, 'weight must be a number; found ""'),
-    ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, 'weight must be a number; found "heavy"'),
-    ("/predict/csv", f"{HEADER}\n9,nan,0,1,0\n", 422, "found no number"),
-    ("/predict/csv", f"{HEADER}\n9,inf,0,1,0\n", 422, "found inf"),
-    ("/predict/csv", f"{HEADER}\n9,1e999,0,1,0\n", 422, "found inf"),
-    ("/predict/csv", f"{HEADER}\n9,120,0,1,1\n", 422, "exactly one column of colour"),
-    ("/predict/csv", f"{HEADER}\n" + "9,120,0,1,0\n" * 51, 413, "at most 50 rows; found 51"),
+    ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "one value for each of 5 columns; got 4"),
+    ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, "weight must have a value in every row"),
+    ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, "weight must be a number; got 'heavy'"),
+    ("/predict/csv", f"{HEADER}\n9,nan,0,1,0\n", 422, "weight must have a value in every row"),
+    ("/predict/csv", f"{HEADER}\n9,inf,0,1,0\n", 422, "weight must be a finite number; got 'inf'"),
+    ("/predict/csv", f"{HEADER}\n9,1e999,0,1,0\n", 422, "be a finite number; got '1e999'"),
+    ("/predict/csv", f"{HEADER}\n9,120,0,1,1\n", 422, "colour must have exactly one column that is 1; got 2"),
+    ("/predict/csv", f"{HEADER}\n" + "9,120,0,1,0\n" * 51, 413, "at most 50 rows; got 51"),
 ]
 
 
@@ -252,7 +297,7 @@ def test_a_field_that_a_row_names_twice_is_told(server: Any, body: str, row: int
     answer = server.post("/predict", body)
     assert answer.status_code == 422
     assert answer.json()["problems"] == [
-        {"row": row, "field": field, "requirement": "named once", "found": "it twice"}
+        {"row": row, "field": field, "requirement": "be named once", "found": "it twice"}
     ]
     if row != 1:
         assert server.post("/explain", body).json() == answer.json()
@@ -265,7 +310,7 @@ def test_colons_in_texts_are_no_repeated_fields(text: str) -> None:
         body = f'{{"rows": [{{"size": 1, "a:b": {value}}}, {{"size" : 2, "a:b": {value}}}]}}'
         refuse_repeated_keys(body.encode(), json.loads(body)["rows"])
         again = body.replace('"size" : 2', '"size": 0, "size": 2')
-        with pytest.raises(RowsRefused, match="^row 1: size must be named once; found it twice$"):
+        with pytest.raises(RowsRefused, match="^row 1: size must be named once; got it twice$"):
             refuse_repeated_keys(again.encode(), json.loads(again)["rows"])
 
 
@@ -281,7 +326,7 @@ def test_colons_in_texts_are_no_repeated_fields(text: str) -> None:
 def test_what_is_not_there_is_told(server: Any, method: str, path: str, status: int) -> None:
     answer = requests.request(method, f"{server.url}{path}", timeout=10)
     assert answer.status_code == status
-    assert f"must be one that /openapi.json describes; found {method}" in answer.json()["error"]
+    assert f"must be one that /openapi.json describes; got {method}" in answer.json()["error"]
 
 
 def test_a_body_without_a_length_is_not_read_beyond_the_limit(server: Any) -> None:

@@ -1,42 +1,78 @@
-"""What is said of rows that are wrong: all of it, soon, and nothing of rows that are right."""
+"""Rows of JSON and CSV: what is read, which policies hold, and how problems are named."""
 
-from collections.abc import Mapping
+import math
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import pytest
-from canopy.table.columns import NumericColumn, OneHotGroup, gap_group, text_group
-from canopy.table.spec import TableSpec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canopy.serve import inspector
-from canopy.serve.csv_rows import rows_from_csv
+from canopy.bundle.statistics import NumericStatistics
+from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
+from canopy.prepare.scaling import Affine
+from canopy.schema import TableSchema
+from canopy.serve import problems
+from canopy.serve.csv_rows import CsvRows, TooManyRows, read_csv
+from canopy.serve.explain import N_VALUES, draw
 from canopy.serve.problems import MAX_PROBLEMS, RowsRefused
 from canopy.serve.rows import RowReader
 
-AGE = NumericColumn(name="age", unit="years", meaning="Age", low=0, high=100, missing="median")
-SIZE = NumericColumn(name="size", unit="cm", meaning="Size", low=1, high=9)
-COLOUR = OneHotGroup(name="colour", meaning="Colour", columns={"colour1": "red", "colour2": "blue"})
-ISLAND = text_group("island", "Island", {"Dream": "Dream"}, own_category=True)
-CLASSES = {1: "Apple", 2: "Pear"}
-PLAIN = TableSpec(target="kind", classes=CLASSES, numeric=(SIZE,), groups=(COLOUR,))
-MIXED = TableSpec(
-    target="kind", classes=CLASSES, numeric=(AGE, SIZE), groups=(gap_group(AGE), COLOUR, ISLAND)
-)
+SIZE = {"kind": "numeric", "unit": "cm", "range": [1, 9]}
+AGE = {"kind": "numeric", "unit": "years", "range": [0, 100], "missing": "median"}
+COLOUR = {"kind": "categorical", "one_hot": {"colour1": "red", "colour2": "blue"}}
+ISLAND = {"kind": "categorical", "categories": {"Dream": "Dream"}, "missing": "category"}
+STORE = {"kind": "categorical"}
+VALUES = {"colour": ("colour1", "colour2"), "island": ("Dream",), "store": ("1", "2", "yes", "TRUE")}
+
+
+def make_reader(columns: dict[str, Any], **table: Any) -> RowReader:
+    schema = TableSchema.parse({"target": {"column": "kind"}, "columns": columns, **table})
+    scaling = Affine(method="none", center=0, scale=1, fill=0)
+    preprocessor = Preprocessor(
+        numeric=dict.fromkeys(schema.numeric, scaling),
+        datetime={name: dict.fromkeys(("year", "hour", "time"), scaling) for name in schema.datetime},
+        categorical={
+            name: Vocabulary(values=VALUES[name], has_missing=column.missing == "category")
+            for name, column in schema.categorical.items()
+        },
+        indicators=(),
+        classes=("1", "2"),
+    )
+    return RowReader(schema, preprocessor)
+
+
+PLAIN = make_reader({"size": SIZE, "colour": COLOUR})
+MIXED = make_reader({"age": AGE, "size": SIZE, "colour": COLOUR, "island": ISLAND, "store": STORE})
 
 
 def problems_of(reader: RowReader, *rows: Any) -> list[tuple[int | None, str, str]]:
     with pytest.raises(RowsRefused) as refused:
-        reader.from_mappings(rows)
+        reader.read(rows)
     return [(problem.row, problem.field, problem.found) for problem in refused.value.problems]
+
+
+def csv_of(text: str, reader: RowReader = PLAIN) -> CsvRows:
+    return read_csv(text, reader, max_rows=100)
+
+
+def read_valid(text: str, reader: RowReader = PLAIN) -> Inputs:
+    found = csv_of(text, reader)
+    assert found.problems() == []
+    return reader._preprocessor.inputs(found.parsed.rows)
+
+
+def check_equal(found: Inputs, expected: Inputs) -> None:
+    np.testing.assert_array_equal(found.numeric, expected.numeric)
+    np.testing.assert_array_equal(found.categorical, expected.categorical)
 
 
 def test_each_wrong_field_of_each_row_is_named() -> None:
     right = {"size": 2, "colour": "colour1"}
     first = {"size": "big", "colour1": 2, "colour2": True, "height": 3}
     second = {"size": 10, "colour": "green"}
-    assert problems_of(RowReader(PLAIN), right, first, right, second, {}) == [
+    assert problems_of(PLAIN, right, first, right, second, {}) == [
         (1, "size", '"big"'),
         (1, "colour1", "2"),
         (1, "colour2", "true"),
@@ -48,114 +84,268 @@ def test_each_wrong_field_of_each_row_is_named() -> None:
     ]
 
 
-def test_each_wrong_value_of_a_file_is_named() -> None:
-    reader = RowReader(PLAIN)
-    with pytest.raises(RowsRefused) as refused:
-        rows_from_csv("size,colour1,colour2\nbig,1,0\n2,1,0\n10,1_0,0\n,1,1\n", reader)
-    told = [(problem.row, problem.field, problem.found) for problem in refused.value.problems]
-    assert told == [
-        (0, "size", '"big"'),
-        (2, "size", "10"),
-        (2, "colour1", '"1_0"'),
-        (3, "size", '""'),
-        (3, "colour", "2 that are 1"),
+def test_each_wrong_value_of_a_csv_body_is_named() -> None:
+    found = csv_of("size,colour1,colour2\nbig,1,0\n2,1,0\n10,1_0,0\n,1,1\n").problems()
+    assert [(problem.row, problem.field, problem.requirement, problem.found) for problem in found] == [
+        (0, "size", "be a number", "'big'"),
+        (2, "size", "be from 1 to 9 cm", "'10'"),
+        (2, "colour1", "be 0 or 1", "'1_0'"),
+        (3, "size", "have a value in every row", "none"),
+        (3, "colour", "have exactly one column that is 1", "2"),
     ]
-    assert str(refused.value) == 'row 0: size must be a number; found "big" (4 more)'
+    assert str(RowsRefused(found)) == "row 0: size must be a number; got 'big' (4 more)"
 
 
-def test_a_file_may_give_a_group_by_its_name() -> None:
-    whole = rows_from_csv("size,colour1,colour2\n2,1,0\n3,0,1\n", RowReader(PLAIN))
-    short = rows_from_csv("colour,kind,size\ncolour1,1,2\ncolour2,2,3\n", RowReader(PLAIN))
-    np.testing.assert_array_equal(short, whole)
+def test_csv_columns_stand_in_any_order_among_others() -> None:
+    whole = read_valid("size,colour1,colour2\n2,1,0\n3,0,1\n")
+    assert whole.numeric.tolist() == [[2], [3]]
+    assert whole.categorical.tolist() == [[0], [1]]
+    found = csv_of("colour,kind,height,size\ncolour1,1,7,2\ncolour2,2,8,3\n")
+    check_equal(PLAIN._preprocessor.inputs(found.parsed.rows), whole)
+    assert found.ignored == ["height"]
+
+
+def test_a_csv_body_may_have_the_dialect_of_the_table() -> None:
+    reader = make_reader(
+        {"size": SIZE, "store": STORE}, file={"delimiter": ";", "decimal": ",", "quote": "'"}
+    )
+    own = read_valid("size;store\n2,5;'1'\n", reader)
+    assert own.numeric.tolist() == [[2.5]]
+    check_equal(read_valid('store,size\n"1",2.5\n', reader), own)
+    check_equal(reader.read([{"size": 2.5, "store": 1}]), own)
+
+
+def test_csv_values_may_hold_line_breaks_and_delimiters() -> None:
+    reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
+    found = csv_of('\ufeffid,size,"a, b\nc"\r\n"x\n""y"", z",2,1\r\n\r\nw,3,1\r\n', reader)
+    assert found.parsed.rows["id"].to_pylist() == ['x\n"y", z', "w"]
+    assert (found.problems(), found.ignored) == ([], ["a, b\nc"])
 
 
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("size", "colour must be a column of the header, or its 2 columns; found no such column"),
-        ("size,colour1", "colour2 must be a column of the header; found no such column"),
-        ("size,colour,colour1", "colour1 must be left out where colour is given; found it in the header"),
-        ("size,colour,colour", "colour must be named once in the header; found it 2 times"),
-        ("colour", "size must be a column of the header; found no such column"),
-        ("sise,colour", r"size must be .* \(1 more\)"),
+        ("size", "colour must be a column of the header, or its 2 columns; got no such column"),
+        ("size,colour1", "colour2 must be a column of the header; got no such column"),
+        ("size,colour,colour1", "colour1 must be left out where colour is given; got it in the header"),
+        ("size,colour,colour", "colour must be named once in the header; got it 2 times"),
+        ("colour", "size must be a column of the header; got no such column"),
+        ("sise,colour", "size must be a column of the header; got no such column"),
+        (",".join("abc" * 3334), "the header must have at most 10,000 columns; got 10,002"),
+        ("", r"size must be .* \(1 more\)"),
     ],
 )
-def test_a_header_that_is_wrong_is_told(header: str, message: str) -> None:
-    with pytest.raises(RowsRefused, match=f"^{message}$"):
-        rows_from_csv(f"{header}\n1,1,1\n", RowReader(PLAIN))
+def test_a_header_without_a_column_is_refused(header: str, message: str) -> None:
+    with pytest.raises(RowsRefused, match=f"^{message}"):
+        csv_of(f"{header}\n1,1,1\n")
 
 
-def test_too_many_lines_are_refused_before_they_are_read() -> None:
-    told: list[int] = []
-
-    def refuse(n_rows: int) -> None:
-        told.append(n_rows)
-        raise PermissionError
-
-    with pytest.raises(PermissionError):
-        rows_from_csv("size,colour\n2,colour1\n\n3,colour1", RowReader(PLAIN), check_count=refuse)
-    assert told == [2]
+@pytest.mark.parametrize(
+    "rows", ["2,colour1\n" * 101, "2\n" * 101, "2,colour1\n" + "2,3,4\n" * 100], ids=["good", "short", "long"]
+)
+def test_too_many_csv_rows_are_refused(rows: str) -> None:
+    with pytest.raises(TooManyRows):
+        csv_of(f"size,colour\n{rows}")
 
 
-def test_lines_with_too_few_values_are_named() -> None:
-    with pytest.raises(RowsRefused, match=r"row 1 must be .* each of 3 columns; found 2"):
-        rows_from_csv("size,colour1,colour2\n2,1,0\n2,1\n", RowReader(PLAIN))
+def test_csv_rows_with_too_few_values_are_named() -> None:
+    found = csv_of("size,colour1,colour2\n2,1,0\n2,1\n2,0,1\n10,1,0\n")
+    assert [str(problem) for problem in found.problems()] == [
+        "the row must have one value for each of 3 columns; got 2",
+        "size must be from 1 to 9 cm; got '10'",
+    ]
+    assert found.reasons() == {1: str(found.problems()[0]), 3: str(found.problems()[1])}
+    assert str(RowsRefused(found.problems())) == (
+        "row 1 must have one value for each of 3 columns; got 2 (1 more)"
+    )
 
 
-@pytest.mark.parametrize("table", [PLAIN, MIXED], ids=["numbers", "texts"])
-def test_a_value_that_is_too_long_for_csv_is_told(table: TableSpec) -> None:
-    header = ",".join(table.raw_features)
-    text = f"{header}\n" + ",".join(["x" * 200_000] * len(table.raw_features)) + "\n"
-    with pytest.raises(RowsRefused, match="row 0 must be a line of CSV; found .*field larger than"):
-        rows_from_csv(text, RowReader(table))
+def test_a_quote_that_is_not_closed_is_refused() -> None:
+    with pytest.raises(RowsRefused, match="row 1 must be a line of CSV; got unexpected end of data"):
+        csv_of('size,colour\n2,colour1\n3,"colour1\n4,colour1\n')
+    reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
+    assert csv_of('id,size\n5" pipe,2\n', reader).parsed.rows["id"].to_pylist() == ['5" pipe']
+
+
+def test_rejected_csv_rows_keep_their_places() -> None:
+    reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
+    found = csv_of("id,size\na,2\nb,x\nc\nd,3\n", reader)
+    shares = np.array([[0.25, 0.75], [1, 0]], np.float32)
+    assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=True).decode().splitlines() == [
+        '"id","label","class","probability_Apple","probability_Pear","problem"',
+        '"a","2","Pear",0.25,0.75,',
+        '"b",,,,,"size must be a number; got \'x\'"',
+        ',,,,,"the row must have one value for each of 2 columns; got 1"',
+        '"d","1","Apple",1,0,',
+    ]
+    assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=False).decode().splitlines() == [
+        '"id","label","class","probability_Apple","probability_Pear"',
+        '"a","2","Pear",0.25,0.75',
+        '"d","1","Apple",1,0',
+    ]
 
 
 @pytest.mark.parametrize("value", [1e-300, 5e-324, 1 - 1e-16, 0.5, -1e-300])
-def test_a_one_hot_column_is_0_or_1_to_the_last_bit(value: float) -> None:
-    row = {"size": 2, "colour1": 1, "colour2": value}
-    assert problems_of(RowReader(PLAIN), row) == [(0, "colour2", f"{value:g}")]
+def test_a_0_1_column_is_0_or_1_to_the_last_bit(value: float) -> None:
+    assert problems_of(PLAIN, {"size": 2, "colour1": 1, "colour2": value}) == [(0, "colour2", str(value))]
 
 
-def test_rows_without_a_value_are_read_where_the_table_allows_it() -> None:
-    row = {"age": None, "size": 2, "colour": "colour2", "island": None}
-    found = RowReader(MIXED).from_mappings([row, {**row, "age": 3, "island": "Dream"}])
-    assert np.isnan(found[0, 0])
-    assert found[0, 1:].tolist() == [2, 0, 1, 0, 1]
-    assert found[1].tolist() == [3, 2, 0, 1, 1, 0]
-    text = "age,size,colour1,colour2,island\n,2,0,1,\n3,2,0,1,Dream\n"
-    np.testing.assert_array_equal(rows_from_csv(text, RowReader(MIXED)), found)
+def test_missing_values_are_read_where_the_policy_allows_them() -> None:
+    row = {"age": None, "size": 2, "colour": "colour2", "island": None, "store": "2"}
+    full = {**row, "age": 3, "island": "Dream"}
+    found = MIXED.read([row, full])
+    np.testing.assert_array_equal(found.numeric, [[math.nan, 2], [3, 2]])
+    assert found.categorical.tolist() == [[1, 1, 1], [1, 0, 1]]
+    without = {name: value for name, value in row.items() if value is not None}
+    check_equal(MIXED.read([without, full]), found)
+    text = "age,size,colour1,colour2,island,store\n,2,0,1,,2\n3,2,0,1,Dream,2.0\n"
+    check_equal(read_valid(text, MIXED), found)
+    assert problems_of(MIXED, {**row, "size": None}, {**row, "colour": None}, {**row, "store": ""}) == [
+        (0, "size", "null"),
+        (1, "colour", "null"),
+        (2, "store", '""'),
+    ]
+
+
+def test_categories_may_be_numbers_and_booleans() -> None:
+    row = {"age": 1, "size": 2, "colour": "colour1", "island": "Dream"}
+    values = ["2", 2, 2.0, True, "yes", "no", 7, False]
+    codes = MIXED.read([{**row, "store": value} for value in values]).categorical[:, 2]
+    assert codes.tolist() == [1, 1, 1, 3, 2, 4, 4, 4]
+    assert problems_of(MIXED, {**row, "store": [2]}) == [(0, "store", "[2]")]
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [({"out_of_range": "clip"}, 9.0), ({"out_of_range": "missing", "missing": "mean"}, math.nan)],
+)
+def test_numbers_out_of_range_follow_the_policy(policy: dict[str, str], found: float) -> None:
+    reader = make_reader({"size": {**SIZE, **policy}})
+    np.testing.assert_array_equal(reader.read([{"size": 10}]).numeric, [[found]])
+
+
+def test_unseen_categories_follow_the_policy() -> None:
+    lenient, strict = (make_reader({"store": {**STORE, "unseen": policy}}) for policy in ("other", "reject"))
+    assert lenient.read([{"store": "9"}]).categorical.tolist() == [[4]]
+    assert strict.read([{"store": "2"}]).categorical.tolist() == [[1]]
+    with pytest.raises(RowsRefused, match="store must be one of '1', '2', 'yes', 'TRUE'; got \"9\""):
+        strict.read([{"store": "9"}])
+    (problem,) = csv_of("store\n9\n", strict).problems()
+    assert problem.found == "'9'"
+
+
+def test_columns_that_are_no_features_are_ignored() -> None:
+    columns = {"id": {"kind": "key"}, "remark": {"kind": "ignored"}, "size": SIZE, "age": AGE}
+    reader = make_reader(columns)
+    reader = RowReader(reader.schema, reader._preprocessor.model_copy(update={"numeric": {"size": 0}}))
+    expected = reader.read([{"size": 2}])
+    further = {"id": 7, "remark": None, "kind": "1", "age": "no longer used"}
+    check_equal(reader.read([{"size": 2, **further}]), expected)
+    check_equal(reader.check([{"size": 2, **further}]), expected)
+    assert problems_of(reader, {"size": 2, "id": [[7]]}) == [(0, "id", "[[7]]")]
+
+
+@pytest.mark.parametrize(
+    ("form", "texts"),
+    [
+        (
+            "iso",
+            ["2024-02-03T06:30", "2024-02-03 06:30:00", "2024-02-03T08:30+02:00", "2024-02-03T06:30:00Z"],
+        ),
+        ("%d.%m.%Y %H:%M", ["03.02.2024 06:30", "2024-02-03T06:30", "2024-02-03T08:30:00+02:00"]),
+        ("epoch", [1706941800, 1706941800.0, "1706941800", "2024-02-03T06:30"]),
+    ],
+)
+def test_times_are_read_in_the_columns_format_and_by_iso_8601(form: str, texts: list[Any]) -> None:
+    reader = make_reader({"day": {"kind": "datetime", "format": form, "missing": "median"}})
+    days = 1706941800 / 86400
+    found = reader.read([{"day": text} for text in (*texts, None)]).numeric
+    np.testing.assert_allclose(found, [*([[2024, 6.5, days]] * len(texts)), [math.nan] * 3])
+    assert problems_of(reader, {"day": "soon"}, {"day": True}) == [(0, "day", '"soon"'), (1, "day", "true")]
+
+
+def test_plain_rows_take_the_fast_way() -> None:
+    assert PLAIN._plain is not None
+    for row in ({"size": 2, "colour": "colour1"}, {"size": 2.5, "colour1": 0, "colour2": 1, "kind": None}):
+        assert PLAIN._plain.read([row, row]) is not None
 
 
 def test_names_that_a_client_makes_up_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
     compared: list[str] = []
-    monkeypatch.setattr(inspector, "nearest", lambda name, _: compared.append(name) or "")
-    reader = RowReader(PLAIN)
+    monkeypatch.setattr(problems, "nearest", lambda name, _: compared.append(name) or "")
     made_up = {f"name{number}": 1 for number in range(10_000)}
-    assert len(problems_of(reader, *[made_up] * 3)) == MAX_PROBLEMS
-    assert len(problems_of(reader, {"size": 2, "colour": "x" * 100_000})) == 1
-    with pytest.raises(RowsRefused):
-        rows_from_csv(",".join(made_up) + "\n", reader)
+    assert len(problems_of(PLAIN, *[made_up] * 3)) == MAX_PROBLEMS
+    assert len(problems_of(PLAIN, {"size": 2, "colour": "x" * 100_000})) == 1
     assert 0 < len(compared) <= 2 * MAX_PROBLEMS
     assert max(map(len, compared)) < 100
 
 
-ANYTHING = (
-    st.none() | st.booleans() | st.sampled_from([0, 1, 2, 0.5, 1e-320, "Dream", "", "colour1"]) | st.floats()
+def test_drawn_values_have_the_shares_of_the_training_rows() -> None:
+    found = NumericStatistics(min=0, max=8, mean=2, edges=[2, 4], shares=[0.5, 0.25, 0.25], missing=0.2)
+    values, counts = np.unique(draw(found, 0), return_counts=True)
+    np.testing.assert_array_equal(values, [1, 3, 6, math.nan])
+    assert (counts / N_VALUES).tolist() == [0.4, 0.2, 0.2, 0.2]
+
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.sampled_from([0, 1, 2, 5, -9, 0.5, 1e-320, "Dream", "", "NA", "colour1", "1"])
 )
-NAMES = [*MIXED.inputs, "colour", "island", "height"]
+ANYTHING = SCALARS | st.floats(allow_nan=False, allow_infinity=False) | st.lists(SCALARS, max_size=1)
+NAMES = ["age", "size", "colour1", "colour2", "colour", "island", "store", "kind", "id", "height"]
+RIGHT = st.fixed_dictionaries(
+    {
+        "age": st.sampled_from([None, 0, 100, 5.5, 101, -9]),
+        "size": st.sampled_from([1, 9, 2.5, 10, -9]),
+        "island": st.sampled_from([None, "Dream", "Other", ""]),
+        "store": st.sampled_from(["1", 1, "yes", "TRUE", "x", 1.0, True, None]),
+    },
+    optional={"kind": SCALARS, "id": SCALARS},
+)
+COLOURS = st.sampled_from(
+    [{"colour": "colour1"}, {"colour1": 1, "colour2": 0}, {"colour1": 0.0, "colour2": 1}, {"colour": "x"}, {}]
+)
+ROWS = st.builds(lambda row, colour: {**row, **colour}, RIGHT, COLOURS)
+POLICIES = st.fixed_dictionaries(
+    {
+        "numeric": st.fixed_dictionaries(
+            {
+                "missing": st.sampled_from(["reject", "mean"]),
+                "out_of_range": st.sampled_from(["reject", "clip", "missing"]),
+            }
+        ),
+        "categorical": st.fixed_dictionaries(
+            {
+                "missing": st.sampled_from(["reject", "category"]),
+                "unseen": st.sampled_from(["reject", "other"]),
+            }
+        ),
+    }
+)
 
 
-@settings(deadline=None)
-@given(rows=st.lists(st.dictionaries(st.sampled_from(NAMES), ANYTHING) | ANYTHING, min_size=1, max_size=4))
-def test_rows_are_read_or_something_is_wrong_with_them(rows: list[Any]) -> None:
-    reader = RowReader(MIXED)
-    try:
-        found = reader.from_mappings(rows)
-    except RowsRefused as refused:
-        told = {problem.row for problem in refused.problems}
-        assert told
-        assert told <= {*range(len(rows))}
+@settings(deadline=None, max_examples=300)
+@given(
+    rows=st.lists(
+        ROWS | st.dictionaries(st.sampled_from(NAMES), ANYTHING) | ANYTHING, min_size=1, max_size=3
+    ),
+    defaults=POLICIES,
+    markers=st.sampled_from([["", "NA"], ["", "-9"], ["Dream"]]),
+)
+def test_the_fast_way_gives_what_the_validator_gives(
+    rows: list[Any], defaults: dict[str, Any], markers: list[str]
+) -> None:
+    columns = {"id": {"kind": "key"}, "age": {**AGE, "missing": None}, "size": SIZE, "store": STORE}
+    columns |= {"island": {**ISLAND, "missing": None}, "colour": COLOUR}
+    reader = make_reader(columns, defaults=defaults, file={"null_values": markers})
+    assert reader._plain is not None
+    found = reader._plain.read(rows)
+    if found is None:
+        # Either way, nothing else is raised.
+        with suppress(RowsRefused):
+            expected = reader.check(rows)
+            assert expected.numeric.shape == (len(rows), 2)
+            assert expected.categorical.shape == (len(rows), 3)
         return
-    assert found.shape == (len(rows), len(MIXED.inputs))
-    np.testing.assert_array_equal(reader.check(found), found)
-    assert all(isinstance(row, Mapping) for row in rows)
+    check_equal(found, reader.check(rows))

@@ -22,7 +22,8 @@ class NumericStatistics(TypedDict):
         max: Greatest value.
         mean: Mean.
         edges: Edges between bins that hold about equally many rows, ascending; a bin holds its upper edge.
-        shares: Share of the rows in each bin, one more than there are edges.
+        shares: Share of these rows in each bin, one more than there are edges.
+        missing: Share of all rows that have no value.
     """
 
     min: float
@@ -30,6 +31,7 @@ class NumericStatistics(TypedDict):
     mean: float
     edges: list[float]
     shares: list[float]
+    missing: float
 
 
 class TrainingStatistics(Model):
@@ -94,6 +96,7 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
     """
     inner = np.arange(1, N_BINS) / N_BINS
+    n_rows = len(values)
     values = values[~np.isnan(values)]
     edges = np.unique(np.quantile(values, inner, method="inverted_cdf"))
     # The last bin would be empty.
@@ -104,6 +107,7 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         mean=float(values.mean()),
         edges=edges.tolist(),
         shares=(count_bins(values, edges) / len(values)).tolist(),
+        missing=1 - len(values) / n_rows,
     )
 
 

@@ -65,7 +65,8 @@ def predict(cfg: DictConfig) -> int:
         raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
     model = open_run(cfg) if cfg.bundle is None else open_bundle(cfg.bundle)
-    reader = TableReader(source, model.schema, with_target=None, keys=cfg["keys"], n_shown=None)
+    schema = model.preprocessor.restrict(model.schema)
+    reader = TableReader(source, schema, with_target=None, keys=cfg["keys"], n_shown=None)
     target_column = model.schema.target.column
     check_target(target, source=source)
     probabilities_of = model.load()

@@ -8,7 +8,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.places import check_writable
-from canopy.prepare.labels import known_labels
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.tables.text import find_files
@@ -118,6 +117,9 @@ class LabelScores:
         """
         n_classes = len(self._counts)
         if self._schema.target.rare == "merge":
+            # Here, since a server, which lays out predictions too, has not all that it needs.
+            from canopy.prepare.labels import known_labels
+
             labels = known_labels(labels, self._schema, self._classes.values)
         codes, _ = self._classes.encode(labels)
         known = codes < n_classes

@@ -12,6 +12,7 @@ from omegaconf import DictConfig
 from canopy.files import write_json
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
+    count_codes,
     interim_path,
     kept_schema,
     read_codes,
@@ -25,7 +26,7 @@ from canopy.tables.writer import open_writer
 log = logging.getLogger(__name__)
 
 
-def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.int64]:
+def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.int32]:
     """Choose rows so that no class keeps more than `max_per_class` of them.
 
     Args:
@@ -41,10 +42,10 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
 
     Examples:
         >>> cap_classes(np.array([0, 0, 1]), max_per_class=2, seed=0)
-        array([0, 1, 2])
+        array([0, 1, 2], dtype=int32)
     """
     if max_per_class is None:
-        return np.arange(len(labels))
+        return np.arange(len(labels), dtype=np.int32)
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
     order = np.arange(len(labels), dtype=np.int32)
@@ -52,7 +53,7 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
     mixed, kept = labels[order], np.zeros(len(labels), bool)
     for value in np.unique(labels):
         kept[order[mixed == value][:max_per_class]] = True
-    return np.flatnonzero(kept)
+    return np.flatnonzero(kept).astype(np.int32)
 
 
 def run(params: DictConfig) -> None:
@@ -62,17 +63,17 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "normalize"), schema.target.column
     labels, names = read_labels(path, schema)
     codes, splits = read_codes(path, SPLIT_COLUMN)
-    stays = codes != splits.index("train")
-    training = np.flatnonzero(~stays)
-    kept = training[
-        cap_classes(labels[training], max_per_class=params.cap_classes.max_per_class, seed=params.seed)
-    ]
+    is_training = codes == splits.index("train")
+    training = labels[is_training]
+    kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     counts = {
-        when: dict(zip(names.values(), np.bincount(labels[rows], minlength=len(names)).tolist(), strict=True))
-        for when, rows in (("before", training), ("after", kept))
+        when: dict(zip(names.values(), count_codes(found, len(names)), strict=True))
+        for when, found in (("before", training), ("after", training[kept]))
     }
     log.info("Training rows of each class:\n%s", class_table(counts))
-    stays[kept] = True
+    stays, is_kept = ~is_training, np.zeros(len(training), bool)
+    is_kept[kept] = True
+    stays[is_training] = is_kept
     types = scaled_types(preprocessor, target)
     start = 0
     with open_writer(interim_path(params, "cap_classes"), pa.schema([*types.items()])) as write:

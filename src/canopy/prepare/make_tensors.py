@@ -13,6 +13,7 @@ from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
+    count_codes,
     interim_path,
     kept_schema,
     read_codes,
@@ -48,7 +49,7 @@ def run(params: DictConfig) -> None:
     names = class_values(preprocessor.classes, schema)
     values = pa.array([*names])
     codes, splits = read_codes(path, SPLIT_COLUMN)
-    n_rows = dict(zip(splits, np.bincount(codes).tolist(), strict=True))
+    n_rows = dict(zip(splits, count_codes(codes, len(splits)), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,

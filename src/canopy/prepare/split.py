@@ -15,6 +15,7 @@ from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
+    count_codes,
     interim_path,
     kept_schema,
     table_schema,
@@ -63,8 +64,10 @@ def split_rows(
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
+    codes[test] = TEST
+    del test
     _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
-    codes[test], codes[val] = TEST, VAL
+    codes[val] = VAL
     for code, split in enumerate(SPLITS):
         absent = np.setdiff1d(values, labels[codes == code])
         if absent.size:
@@ -200,7 +203,7 @@ def run(params: DictConfig) -> None:
                 "take it out of params.yaml"
             )
     codes = _draw(params, labels, [*names])
-    sizes = np.bincount(codes, minlength=len(SPLITS))
+    sizes = count_codes(codes, len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
     for code, name in enumerate(names.values()):
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]

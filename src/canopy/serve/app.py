@@ -64,8 +64,8 @@ def create_app(settings: Settings | None = None) -> Gate:
     manifest = service.manifest
     app = FastAPI(
         title="Canopy",
-        summary=manifest.title,
-        description=manifest.about,
+        summary=manifest.table.title,
+        description=manifest.table.about,
         version=manifest.versions["canopy"],
         docs_url=None,
         redoc_url=None,
@@ -100,12 +100,14 @@ def create_app(settings: Settings | None = None) -> Gate:
     add("/health", service.health, "state")
     add("/ready", service.ready, "state")
     add("/metrics", service.metrics, "state")
-    app.get("/docs", include_in_schema=False)(docs_page(f"{manifest.title}: API"))
+    app.get("/docs", include_in_schema=False)(docs_page(f"{manifest.table.title}: API"))
     for package, parts in PAGES.items():
         for path, (name, kind) in parts.items():
             app.get(path, include_in_schema=False)(page_part(files(package) / name, kind))
     app.add_exception_handler(RowsRefused, refuse_rows)
     app.add_exception_handler(HTTPException, refuse)
+    # FastAPI keeps the document and serves it.
+    app.openapi()["x-table"] = manifest.table.model_dump(mode="json", exclude_none=True)
     paths = {route.path for route in app.routes if isinstance(route, Route)}
     direct = Direct(app, path="/predict", handler=service.predict)
     return Gate(direct, settings=settings, counters=service.counters, model=service.name, paths=paths)
@@ -203,7 +205,7 @@ async def refuse(request: Request, error: Exception) -> Response:
     if message == HTTPStatus(error.status_code).phrase:
         # Starlette's own, for what no route is for.
         found = f"{request.method} {request.url.path[:200]}"
-        message = f"A request must be one that /openapi.json describes; found {found}"
+        message = f"A request must be one that /openapi.json describes; got {found}"
     return Response(
         orjson.dumps({"error": message}), error.status_code, error.headers, media_type="application/json"
     )

@@ -88,12 +88,12 @@ def rows_of(body: bytes, *, limit: int) -> list[Any]:
     if body.count(b"{") + body.count(b"[") > 2 * limit + SPARE_BRACKETS:
         raise HTTPException(
             413,
-            f"A request must have at most {limit:,} rows; found more objects or lists than those have",
+            f"A request must have at most {limit:,} rows; got more objects or lists than those have",
         )
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise HTTPException(400, f"The body must be JSON; found {error}") from error
+        raise HTTPException(400, f"The body must be JSON; got {error}") from error
     if type(content) is not dict or type(content.get("rows")) is not list or len(content) != 1:
         raise HTTPException(
             422, 'The body must be an object with a list of rows: {"rows": [{"column": value, ...}]}'
@@ -132,5 +132,5 @@ def refuse_repeated_keys(body: bytes, rows: list[dict[str, Any]]) -> None:
             name = orjson.loads(key).encode() if b"\\" in key else key[1:-1]
             if name in objects[-1]:
                 at_row = row if len(objects) > 1 else None
-                raise RowsRefused([Problem(at_row, named(name.decode()), "named once", "it twice")])
+                raise RowsRefused([Problem(at_row, named(name.decode()), "be named once", "it twice")])
             objects[-1].add(name)

@@ -1,159 +1,258 @@
-"""Read rows that came as CSV."""
+"""Read rows that came as CSV, and write what was predicted for them."""
 
 import csv
 import io
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import islice
-from math import isnan
-from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
 from numpy.typing import NDArray
 
-from canopy.serve.inspector import suggestion
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown
+from canopy.evaluation.predictions import PredictionColumns
+from canopy.prepare.preprocessor import Vocabulary
+from canopy.schema import TableSchema
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused
 from canopy.serve.rows import RowReader
-from canopy.table.columns import OneHotGroup
-from canopy.table.spec import TableSpec
+from canopy.tables.parse import Parsed, parse
+from canopy.tables.text import records
+
+# Of a header: each takes memory of its own.
+MAX_COLUMNS = 10_000
+# Of each kind of problem, values that are told.
+MAX_VALUES = 1000
 
 
-def rows_from_csv(
-    text: str, reader: RowReader, *, check_count: Callable[[int], None] | None = None
-) -> NDArray[np.float64]:
-    """Read rows that came as CSV with a header line; the target may be among its columns and is not read.
+class TooManyRows(ValueError):  # noqa: N818 - it is an answer to a client
+    """A body has more rows than the server predicts at once."""
 
-    A group's name may stand for its columns, as in a row of JSON.
+
+@dataclass(frozen=True)
+class CsvRows:
+    """Rows that came as CSV, checked.
+
+    Attributes:
+        n_rows: How many there are.
+        parsed: Those that have as many values as the header has names.
+        places: Index of each of these among all rows, shape (n_parsed,).
+        ragged: What is wrong with the other rows.
+        ignored: Columns that the table does not have.
+        keys: Columns that name a row.
+        target: Column with labels; None if there is none.
+    """
+
+    n_rows: int
+    parsed: Parsed
+    places: NDArray[np.int64]
+    ragged: list[Problem]
+    ignored: list[str]
+    keys: list[str]
+    target: str | None
+
+    def problems(self) -> list[Problem]:
+        """Give the first `MAX_PROBLEMS`, ordered by row."""
+        found = self.ragged[:MAX_PROBLEMS]
+        for column, requirement, rows, values in self.parsed.violations:
+            first = zip(self.places[rows[:MAX_PROBLEMS]].tolist(), values, strict=False)
+            found += [Problem(row, column, requirement, value) for row, value in first]
+        return sorted(found, key=lambda problem: problem.row or 0)[:MAX_PROBLEMS]
+
+    def reasons(self) -> dict[int, str]:
+        """Say of each row that is not valid what is wrong with it: the first problem, and how many more."""
+        first = {problem.row: str(problem) for problem in self.ragged if problem.row is not None}
+        counts = np.zeros(self.n_rows, np.int64)
+        for column, requirement, rows, values in self.parsed.violations:
+            found = self.places[rows]
+            fresh = np.flatnonzero(counts[found] == 0)
+            counts[found] += 1
+            for index, row in zip(fresh.tolist(), found[fresh].tolist(), strict=True):
+                value = f"; got {values[index]}" if index < len(values) else ""
+                first[row] = f"{column} must {requirement}{value}"
+        more = {row: f" ({counts[row] - 1} more)" if counts[row] > 1 else "" for row in first}
+        return {row: reason + more[row] for row, reason in first.items()}
+
+    def score(self, probabilities: NDArray[np.float32], classes: Sequence[str]) -> tuple[int, int]:
+        """Count the valid rows whose label is a class, and those of them that are predicted correctly."""
+        if self.target is None:
+            return 0, 0
+        codes, _ = Vocabulary(values=tuple(classes)).encode(self.parsed.valid_rows()[self.target])
+        n_correct = np.count_nonzero(codes == probabilities.argmax(axis=1))
+        return int(np.count_nonzero(codes < len(classes))), int(n_correct)
+
+    def write(
+        self, probabilities: NDArray[np.float32], classes: Mapping[str, str], *, all_rows: bool
+    ) -> bytes:
+        """Write predictions as `src/predict.py` does: keys, label, class, probability of each class.
+
+        Args:
+            probabilities: Of the valid rows, shape (n_valid, K).
+            classes: Value in the table and name of each class.
+            all_rows: Whether the other rows have lines too, with the reason in a column `problem`.
+        """
+        table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
+        if all_rows:
+            reasons = self.reasons()
+            predicted = spread(self.places[self.parsed.valid], self.n_rows)
+            read = spread(self.places, self.n_rows)
+            columns = [self.parsed.rows[name].take(read) for name in self.keys]
+            columns += [column.take(predicted) for column in table.columns[len(self.keys) :]]
+            columns.append(pa.array([reasons.get(row) for row in range(self.n_rows)], pa.string()))
+            table = pa.RecordBatch.from_arrays(columns, [*table.schema.names, "problem"])
+        sink = io.BytesIO()
+        pyarrow.csv.write_csv(table, sink)
+        return sink.getvalue()
+
+
+def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
+    """Read rows that came as CSV with a header line.
+
+    The columns may stand in any order, with others among them. A column that is written as 0/1 columns may be
+    given under its own name, as in JSON.
+
+    Args:
+        text: The CSV, in the dialect of the table's file, or with commas and decimal points.
+        reader: What knows the table.
+        max_rows: Most rows that are read.
+
+    Raises:
+        RowsRefused: If a column is missing or named twice, there is no row, or the text is not CSV.
+        TooManyRows: If there are more rows.
+    """
+    text = text.removeprefix("\ufeff").lstrip("\r\n")
+    header, schema = read_header(text, reader)
+    if problems := [*islice(header_problems(header, schema), MAX_PROBLEMS)]:
+        raise RowsRefused(problems)
+    target = schema.target.column
+    keys = [name for name in schema.keys if name in header]
+    # Labels are carried like keys, any value allowed.
+    schema = schema.without({*schema.keys}).with_keys([*keys, target] if target in header else keys)
+    given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}
+    names = [*(part for parts in given.values() for part in parts), *schema.keys]
+    ragged: dict[int, int] = {}
+    table = split_values(text, schema, [header.index(name) for name in names], ragged, max_rows=max_rows)
+    n_rows = table.num_rows + len(ragged)
+    if n_rows > max_rows:
+        raise TooManyRows(f"{n_rows:,}")
+    if not n_rows:
+        raise RowsRefused([Problem(None, "rows", "follow the header, at least one", "none")])
+    batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], names)
+    known = {*names, *reader.schema.all_file_columns, *reader.schema.columns}
+    requirement = f"have one value for each of {len(header)} columns"
+    return CsvRows(
+        n_rows,
+        parse(batch, schema, with_target=False, n_shown=MAX_VALUES),
+        np.delete(np.arange(n_rows), [*ragged]),
+        [Problem(row, "", requirement, str(n_values)) for row, n_values in ragged.items()],
+        [name for name in header if name not in known],
+        keys,
+        target if target in header else None,
+    )
+
+
+def read_header(text: str, reader: RowReader) -> tuple[list[str], TableSchema]:
+    """Read the names of the columns, and find the dialect in which most of them are known."""
+    schemas = [reader.schema, reader.schema.model_copy(update={"file": reader.plain_schema.file})]
+    known = {*reader.schema.columns, *reader.schema.all_file_columns}
+    found = []
+    for schema in schemas:
+        # Arrow reads no others.
+        if len(schema.file.delimiter.encode()) == 1 and len(schema.file.quote.encode()) <= 1:
+            names = next(records(io.StringIO(text, newline=""), schema.file), [])
+            names = [name.strip() if schema.file.trim else name for name in names]
+            found.append(([name or f"unnamed_{place}" for place, name in enumerate(names, 1)], schema))
+    return max(found, key=lambda item: len(known.intersection(item[0])))
+
+
+def header_problems(header: Sequence[str], schema: TableSchema) -> Iterator[Problem]:
+    if len(header) > MAX_COLUMNS:
+        yield Problem(None, "the header", f"have at most {MAX_COLUMNS:,} columns", f"{len(header):,}")
+        return
+    counts = Counter(header)
+    for name in schema.features:
+        parts = schema.file_columns(name)
+        given = [part for part in parts if part in counts]
+        if parts != [name] and name in counts:
+            for part in given:
+                yield Problem(None, part, f"be left out where {name} is given", "it in the header")
+        elif not given:
+            instead = f", or its {len(parts)} columns" if parts != [name] else ""
+            yield Problem(None, name, f"be a column of the header{instead}", "no such column")
+        else:
+            for part in parts:
+                if part not in counts:
+                    yield Problem(None, part, "be a column of the header", "no such column")
+        for part in dict.fromkeys([name, *parts]):
+            if counts[part] > 1:
+                yield Problem(None, part, "be named once in the header", f"it {counts[part]} times")
+
+
+def split_values(
+    text: str, schema: TableSchema, places: Sequence[int], ragged: dict[int, int], *, max_rows: int
+) -> pa.Table:
+    """Split the records below the header into texts.
 
     Args:
         text: The CSV.
-        reader: What checks the rows.
-        check_count: Is told how many lines there are below the header, and raises if they are too many.
-
-    Returns:
-        Checked raw rows, shape (B, F).
-
-    Raises:
-        RowsRefused: If a column is missing, unknown or named twice, a line is no row of the table, or a value
-            is wrong.
+        schema: Whose dialect it is in.
+        places: Which columns to give, in which order.
+        ragged: Is filled with the number of values of each record that has too many or too few of them, which
+            is left out.
+        max_rows: Most records of that kind.
     """
-    file = io.StringIO(text.removeprefix("\ufeff"))
+    quote, body = schema.file.quote, f"{text}\n".encode()
+    if quote and text.count(quote) % 2:
+        refuse_open_quote(text, schema)
+
+    def note(record: pa.csv.InvalidRow) -> str:
+        # The header is the first.
+        ragged[record.number - 2] = record.actual_columns
+        return "skip" if len(ragged) <= max_rows else "error"
+
+    names = [f"f{place}" for place in places]
     try:
-        header = next(csv.reader([file.readline()]), [])
+        return pyarrow.csv.read_csv(
+            pa.py_buffer(body),
+            pyarrow.csv.ReadOptions(
+                use_threads=False,
+                block_size=len(body) + 1,
+                # By number, since names may occur twice.
+                autogenerate_column_names=True,
+                skip_rows_after_names=1,
+            ),
+            pyarrow.csv.ParseOptions(
+                delimiter=schema.file.delimiter,
+                quote_char=quote or False,
+                newlines_in_values=True,
+                invalid_row_handler=note,
+            ),
+            pyarrow.csv.ConvertOptions(
+                include_columns=names,
+                column_types=dict.fromkeys(names, pa.string()),
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if len(ragged) > max_rows:
+            raise TooManyRows(f"more than {max_rows:,}") from error
+        raise RowsRefused([Problem(None, "the body", "be CSV", str(error))]) from error
+
+
+def refuse_open_quote(text: str, schema: TableSchema) -> None:
+    """Refuse a text at whose end a quoted value is not closed, which would swallow rows."""
+    file, n_rows = io.StringIO(text, newline=""), -1
+    marks = schema.file
+    try:
+        for record in csv.reader(file, delimiter=marks.delimiter, quotechar=marks.quote, strict=True):
+            n_rows += bool(record)
     except csv.Error as error:
-        raise RowsRefused([Problem(None, "the body", "CSV with a header line", shown(str(error)))]) from error
-    if problems := [*islice(_header_problems(header, reader.table), MAX_PROBLEMS)]:
-        raise RowsRefused(problems)
-    if check_count is not None:
-        # Before millions of lines are made texts of their own.
-        below = file.tell()
-        check_count(sum(not line.isspace() for line in file))
-        file.seek(below)
-    lines = [line for line in file if not line.isspace()]
-    if not lines:
-        raise RowsRefused([Problem(None, "rows", "below the header, at least one", "none")])
-    # What is read column by column does not tell of lines that have a value too many.
-    is_regular = {line.count(",") for line in lines} == {len(header) - 1}
-    if reader.is_numeric and is_regular and {*reader.inputs} <= {*header}:
-        places = [header.index(name) for name in reader.inputs]
-        try:
-            rows = np.loadtxt(lines, delimiter=",", comments=None, quotechar='"', usecols=places, ndmin=2)
-        except ValueError:
-            # Read value by value, each is named that is wrong.
-            return reader.from_mappings(_as_mappings(lines, header, reader.table))
-        return reader.check(rows)
-    return reader.from_mappings(_as_mappings(lines, header, reader.table))
+        raise RowsRefused([Problem(max(n_rows, 0), "", "be a line of CSV", str(error))]) from error
 
 
-def _header_problems(header: Sequence[str], table: TableSpec) -> Iterator[Problem]:
-    counts = Counter(header)
-    for column in table.numeric:
-        if column.name not in counts:
-            yield Problem(None, column.name, "a column of the header", "no such column")
-    for group in table.given_groups:
-        yield from _group_problems(group, counts)
-    known = {*_read_columns(table), *table.ignored, table.target}
-    for name, n_found in counts.items():
-        if name not in known:
-            requirement = f"a column of the table{suggestion(name, known)}"
-            yield Problem(None, named(name), requirement, "an unknown column")
-        elif n_found > 1:
-            yield Problem(None, name, "named once in the header", f"it {n_found} times")
-
-
-def _group_problems(group: OneHotGroup, header: Collection[str]) -> Iterator[Problem]:
-    columns = [*group.columns] if group.made_of == "columns" else []
-    given = [name for name in columns if name in header]
-    if group.name in header:
-        for name in given:
-            yield Problem(None, name, f"left out where {group.name} is given", "it in the header")
-    elif given:
-        for name in columns:
-            if name not in header:
-                yield Problem(None, name, "a column of the header", "no such column")
-    else:
-        instead = f", or its {len(columns)} columns" if columns else ""
-        yield Problem(None, group.name, f"a column of the header{instead}", "no such column")
-
-
-def _read_columns(table: TableSpec) -> set[str]:
-    """The columns that a header may name for the features: a group's own name stands for its columns."""
-    return {*table.raw_features, *(group.name for group in table.given_groups)}
-
-
-def _as_mappings(lines: Sequence[str], header: Sequence[str], table: TableSpec) -> list[dict[str, Any]]:
-    """Read lines value by value as the rows of a JSON body, texts that should be numbers as they are.
-
-    Raises:
-        RowsRefused: If lines have another number of values than the header has.
-    """
-    numeric = {column.name for column in table.numeric}
-    numeric |= {name for group in table.groups if group.made_of == "columns" for name in group.columns}
-    optional = {column.name for column in table.numeric if column.missing == "median"}
-    optional |= {group.name for group in table.given_groups if "" in group.choices}
-    read = _read_columns(table)
-    wanted = [(place, name) for place, name in enumerate(header) if name in read]
-    rows: list[dict[str, Any]] = []
-    problems: list[Problem] = []
-    for fields in _split(lines):
-        if not fields:
-            continue
-        if len(fields) != len(header):
-            requirement = f"a line with one value for each of {len(header)} columns"
-            problems.append(Problem(len(rows), "", requirement, str(len(fields))))
-            if len(problems) == MAX_PROBLEMS:
-                break
-            rows.append({})
-            continue
-        row: dict[str, Any] = {}
-        for place, name in wanted:
-            value = fields[place]
-            if name in optional and value in table.missing_values:
-                row[name] = None
-            else:
-                row[name] = _number(value) if name in numeric else value
-        rows.append(row)
-    if problems:
-        raise RowsRefused(problems)
-    return rows
-
-
-def _split(lines: Sequence[str]) -> Iterator[list[str]]:
-    """Split lines into values."""
-    n_rows = 0
-    try:
-        for fields in csv.reader(lines):
-            yield fields
-            n_rows += bool(fields)
-    except csv.Error as error:
-        raise RowsRefused([Problem(n_rows, "", "a line of CSV", shown(str(error)))]) from error
-
-
-def _number(value: str) -> float | str:
-    """Read a number, or leave a text that is none for the reader to refuse."""
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    # Python reads 1_000, as no table writes it.
-    return value if isnan(number) or "_" in value else number
+def spread(places: NDArray[np.int64], n_rows: int) -> pa.Array:
+    """Give the place of each row in a list of some rows; null for the others."""
+    found = np.full(n_rows, -1)
+    found[places] = np.arange(len(places))
+    return pa.array(found, mask=found < 0)

@@ -32,6 +32,11 @@ OPEN_PATHS = frozenset(
 )
 REQUEST_ID = b"x-request-id"
 
+# What a page of another origin may read.
+EXPOSED_HEADERS = (
+    *("X-Request-ID", "X-Ignored-Columns", "X-Rejected-Rows", "X-Labelled-Rows", "X-Correct-Rows"),
+)
+
 # In log and counters where nothing was answered: the client went away, or the server had to stop.
 CLIENT_LEFT, STOPPED = 499, 503
 
@@ -80,7 +85,7 @@ class Gate:
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "HEAD", "POST"),
                 allow_headers=("Content-Encoding", "Content-Type", "X-API-Key", "X-Request-ID"),
-                expose_headers=("X-Request-ID",),
+                expose_headers=EXPOSED_HEADERS,
             )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

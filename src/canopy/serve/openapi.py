@@ -1,52 +1,123 @@
-"""What the OpenAPI document tells of requests and answers, from the bundle's own description."""
+"""What the OpenAPI document says about requests and answers, from the bundle's manifest."""
 
 import csv
 import io
 from typing import Any
 
+import numpy as np
+
 from canopy.bundle.manifest import Manifest
+from canopy.prepare.preprocessor import OTHER
+from canopy.schema.columns import Categorical, Column, Datetime, Numeric
+from canopy.serve.rows import time_text, words_among
+
+# What becomes of rows with an invalid value in a CSV body; the first is the default.
+ON_ERROR = ("reject_file", "reject_row")
+# What stands in `table` of params.yaml for each column; docs/data_sets.md explains it.
+POLICIES = ("missing", "out_of_range", "unseen")
+# Days since 1970, for an example of a time.
+SOME_DAY = 20_000.0
 
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 
 
+# Categories that are listed one by one.
+MAX_LISTED = 100
+ANY_VALUE = {"type": ["string", "number", "boolean", "null"]}
+
+
 def row_schema(manifest: Manifest) -> dict[str, Any]:
-    """Describe a row: each column with its unit, meaning and range."""
-    table = manifest.table
-    properties: dict[str, Any] = {}
-    for column in table.numeric:
-        properties[column.name] = {
-            "type": ["number", "null"] if column.missing == "median" else "number",
-            "minimum": column.low,
-            "maximum": column.high,
-            "description": ", ".join(filter(None, (column.meaning, column.unit))),
-        }
-    for group in table.given_groups:
-        for name, meaning in group.columns.items():
-            properties[name] = {"type": "integer", "enum": [0, 1], "description": f"{group.name}: {meaning}"}
-    whole = {"title": "All columns", **object_of(properties)}
+    """Describe a row: each column with its kind, unit, range, categories and policies."""
+    schema = manifest.preprocessor.restrict(manifest.table)
+    further = {name: {**ANY_VALUE, "description": "Not used."} for name in [*schema.keys, *schema.ignored]}
+    further[schema.target.column] = {**ANY_VALUE, "description": "The label; not used."}
+    one_hot = {name: column.one_hot for name, column in schema.categorical.items() if column.one_hot}
+    columns: dict[str, Numeric | Categorical | Datetime] = {**schema.numeric, **schema.categorical}
+    columns |= schema.datetime
+    properties = {name: column_schema(manifest, name, column) for name, column in columns.items()}
+    required = [name for name, column in columns.items() if column.missing == "reject"]
+    short = {**object_of(properties | further), "required": required}
+    if not one_hot:
+        return short
+    parts = {
+        part: {"type": "integer", "enum": [0, 1], "description": f"{name}: {meaning}"}
+        for name, found in one_hot.items()
+        for part, meaning in found.items()
+    }
+    others = {name: found for name, found in properties.items() if name not in one_hot}
+    whole = {"title": "All columns", **object_of({**others, **parts, **further})}
+    whole["required"] = [*(name for name in required if name not in one_hot), *parts]
     # Of these alternatives exactly one holds.
     whole["allOf"] = [
-        {"oneOf": [{"properties": {name: {"const": 1}}} for name in group.columns]}
-        for group in table.given_groups
+        {"oneOf": [{"properties": {part: {"const": 1}}} for part in one_hot[name]]}
+        for name in one_hot
+        if name in required
     ]
-    if not table.given_groups:
-        return whole
-    short = {name: properties[name] for name in (column.name for column in table.numeric)}
-    for group in table.given_groups:
-        choices = [choice or None for choice in group.choices]
-        short[group.name] = {"enum": choices, "description": group.meaning}
-    return {"oneOf": [{"title": "One value for each group", **object_of(short)}, whole]}
+    return {"oneOf": [{"title": "One value for each column", **short}, whole]}
+
+
+def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> dict[str, Any]:
+    """Describe a column of a row."""
+    found: dict[str, Any]
+    unit = form = ""
+    match column:
+        case Numeric():
+            unit, found = column.unit, {"type": ["number"]}
+            if column.out_of_range == "reject":
+                ends = zip(("minimum", "maximum"), column.range, strict=True)
+                found |= {key: end for key, end in ends if end is not None}
+        case Categorical():
+            found = describe_categories(manifest, name, column)
+        case Datetime():
+            forms: list[dict[str, Any]] = [{"format": "date-time"}, {"format": "date"}]
+            if column.missing != "reject":
+                forms.append({"enum": [*null_values(manifest, column)]})
+            found = {"type": ["string"], "anyOf": forms}
+            form = "ISO 8601" if column.format == "iso" else f"ISO 8601 or in the format {column.format}"
+    if column.missing != "reject":
+        kinds = "enum" if "enum" in found else "type"
+        found[kinds] = [*found[kinds], None if kinds == "enum" else "null"]
+    values = column.model_dump()
+    policies = [
+        f"{policy}: {values[policy]}" for policy in POLICIES if values.get(policy, "reject") != "reject"
+    ]
+    return {**found, "description": ", ".join(filter(None, (column.meaning, unit, form, *policies)))}
+
+
+def describe_categories(manifest: Manifest, name: str, column: Categorical) -> dict[str, Any]:
+    """Describe the values of a categorical column."""
+    learnt = [*manifest.preprocessor.categorical[name].values]
+    if column.one_hot is not None:
+        return {"enum": [*column.one_hot]}
+    listed = column.listed or {}
+    if column.unseen == "reject" and 0 < len(listed) <= MAX_LISTED:
+        numbers = [int(text) for text in listed if text.isdecimal() and str(int(text)) == text]
+        return {"enum": [*listed, *numbers, *words_among([*listed])]}
+    found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": learnt[:MAX_LISTED]}
+    if column.missing == "reject":
+        found["not"] = {"enum": [*null_values(manifest, column)]}
+    return found
+
+
+def null_values(manifest: Manifest, column: Column) -> tuple[str, ...]:
+    """Give the texts that mean that there is no value."""
+    return manifest.table.file.null_values if column.null_values is None else column.null_values
 
 
 def example_row(manifest: Manifest) -> dict[str, Any]:
     """Give a row as the training rows are on average."""
-    training = manifest.training
-    row: dict[str, Any] = {
-        column.name: round(training.numeric[column.name]["mean"], 1) for column in manifest.table.numeric
-    }
-    for group in manifest.table.given_groups:
-        shares, choices = training.groups[group.name], group.choices
-        row[group.name] = max(choices, key=lambda choice: shares[choices[choice]]) or None
+    training, row = manifest.training, dict[str, Any]()
+    for name, column in manifest.table.columns.items():
+        if isinstance(column, Numeric) and name in training.numeric:
+            mean = float(f"{training.numeric[name]['mean']:.4g}")
+            row[name] = min(max(mean, column.low), column.high)
+        elif isinstance(column, Categorical) and name in training.categories:
+            shares = {**training.categories[name], OTHER: -1.0}
+            row[name] = max(manifest.preprocessor.categorical[name].values, key=shares.__getitem__)
+        elif isinstance(column, Datetime) and name in manifest.preprocessor.datetime:
+            time = training.numeric.get(f"{name}.time", {"mean": SOME_DAY})
+            day = np.datetime64(int(time["mean"]), "D")
+            row[name] = time_text(f"{day}T12:00:00Z", column.format)
     return row
 
 
@@ -60,28 +131,35 @@ def body_of(manifest: Manifest, *, max_rows: int) -> dict[str, Any]:
 
 def csv_body(manifest: Manifest) -> dict[str, Any]:
     """Describe a body of rows in CSV."""
-    table, row = manifest.table, example_row(manifest)
-    for group in table.given_groups:
-        if group.made_of == "columns":
-            chosen = row.pop(group.name)
-            row |= {name: int(name == chosen) for name in group.columns}
+    row = example_row(manifest)
+    for name, column in manifest.table.categorical.items():
+        if column.one_hot is not None and name in row:
+            chosen = row.pop(name)
+            row |= {part: int(part == chosen) for part in column.one_hot}
     lines = io.StringIO(newline="")
     writer = csv.writer(lines, lineterminator="\n")
-    writer.writerow(table.raw_features)
-    writer.writerow(["" if row[name] is None else row[name] for name in table.raw_features])
+    writer.writerows([row.keys(), row.values()])
     schema = {
         "type": "string",
-        "description": "A header line, then a line for each row; a group may be given as in JSON.",
+        "description": "A header line, then a line for each row, in the dialect of the table's file or with "
+        "commas and decimal points. Columns may stand in any order; further ones are ignored.",
+    }
+    on_error = {
+        "name": "on_error",
+        "in": "query",
+        "schema": {"enum": [*ON_ERROR], "default": ON_ERROR[0]},
+        "description": "What happens if rows have invalid values: `reject_file` refuses all, `reject_row` "
+        "predicts the others; the answer then has a line for each row, and reasons in a column `problem`.",
     }
     content = {"text/csv": {"schema": schema, "example": lines.getvalue()}}
-    return {"requestBody": {"required": True, "content": content}}
+    return {"requestBody": {"required": True, "content": content}, "parameters": [on_error]}
 
 
 def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]:
     """Describe what each path answers, by path and status."""
-    shares = object_of(dict.fromkeys(manifest.table.classes.values(), SHARE))
-    label = {"enum": [*manifest.table.classes], "description": "The class as the table writes it."}
-    name = {"enum": [*manifest.table.classes.values()]}
+    shares = object_of(dict.fromkeys(manifest.classes.values(), SHARE))
+    label = {"enum": [*manifest.classes], "description": "The class as the table writes it."}
+    name = {"enum": [*manifest.classes.values()]}
     prediction = {"label": label, "class": name, "probabilities": shares}
     model = {"type": "string", "description": "Beginning of the SHA-256 of the graph."}
     contribution = object_of({"feature": {"type": "string"}, "contribution": {"type": "number"}})
@@ -92,8 +170,14 @@ def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]
         "/predict": {200: json_answer(object_of({"model": model, "predictions": predictions})), **refused},
         "/predict/csv": {
             200: {
-                "description": "A header line, then label, class and probabilities of each row.",
+                "description": "A header line, then the keys, label, class and probabilities of each row.",
                 "content": {"text/csv": {"schema": {"type": "string"}}},
+                "headers": {
+                    "X-Ignored-Columns": header("JSON list of columns that the table does not have."),
+                    "X-Rejected-Rows": header("Number of rows that were not predicted."),
+                    "X-Labelled-Rows": header("Number of predicted rows that have a label."),
+                    "X-Correct-Rows": header("Number of these that are predicted correctly."),
+                },
             },
             **refused,
         },
@@ -119,7 +203,7 @@ def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]
 
 
 def drift_schema() -> dict[str, Any]:
-    """Describe what `DriftMonitor.report` tells."""
+    """Describe what `DriftMonitor.report` gives."""
     column = {
         "name": {"type": "string"},
         "kind": {"enum": ["numeric", "categories", "predicted classes"]},
@@ -145,6 +229,10 @@ def object_of(properties: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def header(meaning: str) -> dict[str, Any]:
+    return {"description": meaning, "schema": {"type": "string"}}
+
+
 def json_answer(schema: dict[str, Any], meaning: str = "Done.") -> dict[str, Any]:
     """Describe an answer in JSON."""
     return {"description": meaning, "content": {"application/json": {"schema": schema}}}
@@ -157,7 +245,7 @@ def describe_errors() -> dict[int | str, dict[str, Any]]:
         401: "The header X-API-Key does not hold this server's key.",
         413: "The body is too large, or there are too many rows.",
         415: "The body is compressed in another way than by gzip, or a form (multipart/form-data).",
-        422: "A row is wrong: `problems` gives its place, the field, the requirement and what was found.",
+        422: "A row is wrong: `problems` gives its place, the field, the requirement and what was sent.",
     }
     problem = object_of(
         {

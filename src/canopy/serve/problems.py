@@ -1,22 +1,26 @@
 """What is wrong with the rows of a request: field, requirement, value."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+from canopy.names import nearest
 
 # Of one request: more would only repeat what is wrong.
 MAX_PROBLEMS = 20
 # Of a value that is shown again: a client may send megabytes.
 MAX_SHOWN = 80
+# Longer names are not compared with those of the table.
+MAX_COMPARED = 100
 
 
 class Problem(NamedTuple):
     """What is wrong with a value.
 
     Attributes:
-        row: Place of the row in the request, from 0; None where no one row is meant.
-        field: Column or group; empty where the row as a whole is wrong.
-        requirement: What it must be.
+        row: Index of the row in the request; None where no one row is meant.
+        field: Column; empty where the row as a whole is wrong.
+        requirement: What it must be or have, such as `be a number`.
         found: What was sent.
     """
 
@@ -24,6 +28,9 @@ class Problem(NamedTuple):
     field: str
     requirement: str
     found: str
+
+    def __str__(self) -> str:
+        return f"{self.field or 'the row'} must {self.requirement}; got {self.found}"
 
 
 class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
@@ -34,11 +41,10 @@ class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        first = problems[0]
-        row = "" if first.row is None else f"row {first.row}"
-        where = ": ".join(filter(None, (row, first.field)))
+        row, *_ = first = problems[0]
+        where = "" if row is None else f"row {row}: " if first.field else f"row {row} "
         more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(f"{where} must be {first.requirement}; found {first.found}{more}")
+        super().__init__(f"{where}{str(first).removeprefix('the row ')}{more}")
         self.problems = list(problems)
 
 
@@ -54,3 +60,8 @@ def shown(value: Any) -> str:
 def named(name: str) -> str:
     """Write a name that a client chose, shortened, its control characters escaped."""
     return shown(name)[1:-1]
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Suggest the name that was probably meant, unless the one that was sent is too long to be compared."""
+    return nearest(name, names) if len(name) <= MAX_COMPARED else ""

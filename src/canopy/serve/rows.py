@@ -1,145 +1,225 @@
-"""Turn what a client sends into raw rows."""
+"""Turn what a client sends as JSON into what a bundle predicts."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
 
-from canopy.serve.inspector import RowInspector
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused
-from canopy.table.spec import TableSpec
+from canopy.prepare.preprocessor import Inputs, Preprocessor
+from canopy.schema import TableSchema
+from canopy.schema.columns import Categorical, Datetime, Numeric
+from canopy.serve.plain_rows import FURTHER, PlainRows
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown, suggestion
+from canopy.tables.parse import parse
+
+# How tables write true and false; the first that a column has counts.
+WORDS = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "y": True, "n": False}
 
 
 class RowReader:
-    """Read rows as mappings from column to value, and check them against a table's description.
+    """Reads rows as mappings from column to value, and checks them against the schema of a table.
 
-    A row names each input once. A group may be given by its name and the column that is set, or the text
-    that the column is made of, in place of its columns: `{"soil": "soil29"}`, `{"island": "Dream"}`. Null is
-    no value, where the table allows that.
+    A row has a number for a numeric column, a text, a number or a boolean for a categorical one, and a text
+    for a time, by ISO 8601 or in the column's format. A column that is written as 0/1 columns is given by
+    them, or by its name and the name of the one that is 1: `{"soil": "soil29"}`. Null, or no such field, is a
+    missing value.
 
     Args:
-        table: The raw table; each range has two ends.
+        table: The raw table.
+        preprocessor: What was learnt from its training rows.
+
+    Attributes:
+        schema: The rows that are expected.
+        plain_schema: The same for numbers with a decimal point, features only.
     """
 
-    def __init__(self, table: TableSpec) -> None:
-        self.table = table
-        self.inputs = table.inputs
-        n_numeric, n_inputs = len(table.numeric), len(self.inputs)
-        self._low = np.zeros(n_inputs)
-        self._high = np.ones(n_inputs)
-        self._low[:n_numeric] = [column.low for column in table.numeric]
-        self._high[:n_numeric] = [column.high for column in table.numeric]
-        self._n_numeric = n_numeric
-        self._optional = np.array([column.missing == "median" for column in table.numeric])
-        self._nullable = {column.name for column in table.numeric if column.missing == "median"}
-        groups = table.given_groups
-        # Texts and nulls are not what the net takes.
-        self.is_numeric = not self._nullable and all(group.made_of == "columns" for group in groups)
-        self._members = np.zeros((n_inputs - n_numeric, len(groups)))
-        # What a row may say of a group, and the values of its columns that this means.
-        self._choices: dict[str, dict[str, dict[str, int]]] = {}
-        start = 0
-        for index, group in enumerate(groups):
-            self._members[start : start + len(group.columns), index] = 1
-            self._choices[group.name] = {
-                choice: {column: int(column == chosen) for column in group.columns}
-                for choice, chosen in group.choices.items()
-            }
-            start += len(group.columns)
-        self._inspector = RowInspector(table)
+    def __init__(self, table: TableSchema, preprocessor: Preprocessor) -> None:
+        self.schema = schema = preprocessor.restrict(table)
+        marks = {"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
+        features = {name: schema.columns[name] for name in schema.features}
+        plain = schema.model_copy(update={"file": schema.file.model_copy(update=marks)})
+        self.plain_schema = plain.model_copy(update={"columns": features})
+        self._preprocessor = preprocessor
+        # Reading times takes so long that a fast way for the other columns would not help.
+        self._plain = None if schema.datetime else PlainRows(plain, preprocessor)
+        # 0/1 columns are checked sooner as integers, if that is what they are.
+        self._types = {
+            part: pa.float64() if part in schema.numeric else pa.string() if part == name else None
+            for name in features
+            for part in schema.file_columns(name)
+        }
+        self._further = {*schema.keys, *schema.ignored, schema.target.column}
+        names = dict.fromkeys([*self._types, *features, *self._further])
+        self._places = {name: place for place, name in enumerate(names)}
+        self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
-    def from_mappings(self, rows: Sequence[Any]) -> NDArray[np.float64]:
+    def read(self, rows: Sequence[Any]) -> Inputs:
         """Read rows that came as JSON objects.
 
         Args:
             rows: The rows, B of them.
 
         Returns:
-            Checked raw rows, shape (B, F).
+            What the graph of the bundle takes.
 
         Raises:
             RowsRefused: If there is none, or one is wrong.
         """
         if not rows:
-            raise RowsRefused([Problem(None, "rows", "a list of at least one row", "an empty list")])
-        inputs, n_inputs = self.inputs, len(self.inputs)
-        values: list[list[Any]] = []
-        wrong: list[int] = []
-        nothing = [np.nan] * n_inputs
+            raise RowsRefused([Problem(None, "rows", "be a list of at least one row", "an empty list")])
+        found = None if self._plain is None else self._plain.read(rows)
+        return self.check(rows) if found is None else found
+
+    def check(self, rows: Sequence[Any]) -> Inputs:
+        """Read rows value by value, apply the policies, and name all that is wrong."""
+        columns: dict[str, list[Any]] = {name: [] for name in self._types}
+        problems: list[Problem] = []
         for index, row in enumerate(rows):
-            spread = row
-            if type(row) is dict and (len(row) != n_inputs or not self.is_numeric):
-                spread = self._spread_groups(row)
-            try:
-                found = [spread[name] for name in inputs]
-            except (KeyError, TypeError):
-                found = nothing
-            if found is nothing or len(spread) != n_inputs or not {*map(type, found)} <= {int, float}:
-                wrong.append(index)
-                found = nothing
-                if len(wrong) == MAX_PROBLEMS:
-                    break
-            values.append(found)
+            found = self._fields(index, row, problems)
+            for name, values in columns.items():
+                values.append(found.get(name))
+            if len(problems) >= MAX_PROBLEMS:
+                self._refuse(problems)
+        arrays = {name: pa.array(values, self._types[name]) for name, values in columns.items()}
+        batch = pa.RecordBatch.from_pydict(arrays)
+        parsed = parse(batch, self.plain_schema, with_target=False, n_shown=MAX_PROBLEMS)
+        named_already = {(problem.row, problem.field) for problem in problems}
+        for column, requirement, indices, examples in parsed.violations:
+            for index, value in zip(indices.tolist(), examples, strict=False):
+                if named_already.isdisjoint({(index, column), (index, "")}):
+                    sent = shown(rows[index][column]) if column in rows[index] else value
+                    problems.append(Problem(index, column, requirement, sent))
+        if problems:
+            self._refuse(problems)
+        return self._preprocessor.inputs(parsed.rows)
+
+    def _refuse(self, problems: list[Problem]) -> None:
+        places = self._places
+        problems.sort(key=lambda problem: (problem.row, places.get(problem.field, len(places))))
+        raise RowsRefused(problems[:MAX_PROBLEMS])
+
+    def _fields(self, index: int, row: Any, problems: list[Problem]) -> dict[str, Any]:
+        """Give the columns of the table that a row sets, and add what is wrong with its form."""
+        if type(row) is not dict:
+            problems.append(Problem(index, "", "be an object with a value for each column", shown(row)))
+            return {}
+        found: dict[str, Any] = {}
+        for name, column in self.plain_schema.columns.items():
+            if isinstance(column, Categorical) and column.one_hot is not None:
+                found |= one_hot_fields(index, row, name, column, problems)
+            elif name in row:
+                try:
+                    found[name] = field_of(row[name], column, words=self._words.get(name, {}))
+                except ValueError as error:
+                    problems.append(Problem(index, name, str(error), shown(row[name])))
+            elif getattr(column, "missing", None) == "reject":
+                problems.append(Problem(index, name, "be given in each row", "no such field"))
+        problems += islice(self._further_problems(index, row), MAX_PROBLEMS)
+        return found
+
+    def _further_problems(self, index: int, row: Mapping[str, Any]) -> Iterable[Problem]:
+        for name, value in row.items():
+            if name not in self._places:
+                requirement = f"be a column of the table{suggestion(name, self._places)}"
+                yield Problem(index, named(name), requirement, "an unknown field")
+            elif name in self._further and type(value) not in FURTHER:
+                yield Problem(index, name, "be a text or a number", shown(value))
+
+
+def field_of(value: Any, column: object, *, words: Mapping[bool, str] | None = None) -> Any:
+    """Turn a value of JSON into the number or the text that `canopy.tables.parse` reads.
+
+    Args:
+        value: The value.
+        column: What the column is.
+        words: How the table writes true and false, where it does so in a way of its own.
+
+    Raises:
+        ValueError: If it is of another kind than the column; the message is the requirement.
+
+    Examples:
+        >>> field_of(2.0, Categorical()), field_of(True, Categorical(), words={True: "yes"})
+        ('2', 'yes')
+        >>> field_of("2024-01-31", Datetime(format="%d.%m.%Y"))
+        '31.01.2024'
+    """
+    kind = type(value)
+    if value is None:
+        return None
+    match column:
+        case Numeric() if kind in (int, float):
+            return float(value)
+        case Numeric():
+            raise ValueError("be a number")
+        case Datetime() if kind is str:
+            return time_text(value, column.format)
+        case Categorical() if kind is bool:
+            return (words or {}).get(value, str(value).lower())
+        case Categorical() if kind is str:
+            return value
+        case Categorical() | Datetime() if kind in (int, float):
+            return str(int(value)) if value == int(value) else repr(value)
+    raise ValueError("be a text or a number")
+
+
+def words_among(values: Sequence[str]) -> dict[bool, str]:
+    """Find how a column writes true and false.
+
+    Examples:
+        >>> words_among(["No", "Perhaps", "Yes"])
+        {False: 'No', True: 'Yes'}
+    """
+    found = {text.lower(): text for text in values}
+    return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
+
+
+def time_text(text: str, form: str) -> str:
+    """Write a time by ISO 8601 in the format of a column; a text that is none stays as it is."""
+    if form == "iso":
+        return text
+    with suppress(ValueError):
+        if form == "epoch":
+            float(text)
         else:
-            matrix = np.array(values, dtype=np.float64)
-            wrong += self._wrong(matrix)
-            if not wrong:
-                return matrix
-        raise RowsRefused(self._inspector.inspect((index, rows[index]) for index in sorted({*wrong})))
+            datetime.strptime(text, form)  # noqa: DTZ007 - only whether it is in the format
+        return text
+    with suppress(ValueError):
+        time = datetime.fromisoformat(text)
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        # The C library writes no leading zeros of a year.
+        return (
+            repr(time.timestamp())
+            if form == "epoch"
+            else time.strftime(form.replace("%Y", f"{time.year:04}"))
+        )
+    return text
 
-    def check(self, rows: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Check raw rows.
 
-        Args:
-            rows: Shape (B, F); a missing value is NaN.
-
-        Returns:
-            The same.
-
-        Raises:
-            RowsRefused: If a value is missing or out of its range, or a row does not set exactly one column
-                of each group.
-        """
-        wrong = self._wrong(rows)[:MAX_PROBLEMS]
-        if not wrong:
-            return rows
-        named = ((index, dict(zip(self.inputs, rows[index].tolist(), strict=True))) for index in wrong)
-        raise RowsRefused(self._inspector.inspect(named))
-
-    def _wrong(self, rows: NDArray[np.float64]) -> list[int]:
-        """Find the rows with a value or a group that is not what it must be."""
-        # NaN is in no range.
-        in_range = (rows >= self._low) & (rows <= self._high)
-        if self._nullable:
-            numeric = slice(0, self._n_numeric)
-            in_range[:, numeric] |= np.isnan(rows[:, numeric]) & self._optional
-        one_hot = rows[:, self._n_numeric :]
-        one_set = (one_hot == 1) @ self._members == 1
-        # Beside one 1 in each group there is nothing; a sum would not tell of 1e-30 more.
-        if np.count_nonzero(in_range) == in_range.size and np.count_nonzero(
-            one_set
-        ) == one_set.size == np.count_nonzero(one_hot):
-            return []
-        rest_is_0 = np.count_nonzero(one_hot, axis=1) == one_set.shape[1]
-        wrong: list[int] = np.flatnonzero(~(in_range.all(axis=1) & one_set.all(axis=1) & rest_is_0)).tolist()
-        return wrong
-
-    def _spread_groups(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """Put the columns of each group that is given by its name in the place of that name, NaN for null.
-
-        A group that says nothing it may say, or that is given twice, keeps its name.
-        """
-        spread = dict(row)
-        for name in self._nullable:
-            if name in row and row[name] is None:
-                spread[name] = np.nan
-        for name, choices in self._choices.items():
-            if name not in row:
-                continue
-            chosen = "" if row[name] is None else row[name]
-            columns = choices.get(chosen) if isinstance(chosen, str) else None
-            if columns is not None and columns.keys().isdisjoint(row):
-                del spread[name]
-                spread.update(columns)
-        return spread
+def one_hot_fields(
+    index: int, row: Mapping[str, Any], name: str, column: Categorical, problems: list[Problem]
+) -> dict[str, int | float]:
+    """Give the 0/1 columns of a column that is written so, and add what is wrong with them."""
+    parts = [*(column.one_hot or ())]
+    given = [part for part in parts if part in row]
+    value = row.get(name)
+    if given and name not in row:
+        for part in parts:
+            if part not in row:
+                problems.append(Problem(index, part, "be given in each row", "no such field"))
+            elif type(row[part]) not in (int, float):
+                problems.append(Problem(index, part, "be 0 or 1", shown(row[part])))
+        return {part: row[part] for part in given if type(row[part]) in (int, float)}
+    requirement = f"be left out where {name} is given"
+    problems += [Problem(index, part, requirement, shown(row[part])) for part in given]
+    form = f"the name of one of its {len(parts)} columns"
+    if name in row and value is not None and value not in parts:
+        hint = suggestion(value, parts) if isinstance(value, str) else ""
+        problems.append(Problem(index, name, f"be {form}", shown(value) + hint))
+    elif name not in row and column.missing == "reject":
+        problems.append(
+            Problem(index, name, f"be given in each row, as {form}, or all of them", "no such field")
+        )
+    return {part: int(part == value) for part in parts}

@@ -71,7 +71,7 @@ def serve(settings: Settings) -> None:
         )
         host, port, *_ = sockets[0].getsockname()
         url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        log.info("Serving %s (%s) on %s", settings.bundle, manifest.title, url)
+        log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
         if settings.workers > 1:
             supervisor = Supervisor(config, sockets)
             supervisor.run()

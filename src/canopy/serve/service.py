@@ -1,29 +1,34 @@
-"""What answers requests: predictions, what moved them, what the model is, how it fares."""
+"""What answers requests: predictions, feature contributions, what the model is, drift."""
 
 import asyncio
+import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-import numpy as np
 import orjson
 from anyio import CapacityLimiter, to_thread
 from fastapi import Request
 from fastapi.responses import Response
+from numpy import float32, int64
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
 from canopy.bundle.manifest import ONNX_FILE
 from canopy.bundle.scorer import Scorer
+from canopy.prepare.preprocessor import Inputs
 from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_of
-from canopy.serve.csv_rows import rows_from_csv
+from canopy.serve.csv_rows import TooManyRows, read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
 from canopy.serve.metrics import Metrics
+from canopy.serve.openapi import ON_ERROR
+from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, named
 from canopy.serve.rows import RowReader
 from canopy.serve.settings import Settings
+from canopy.tables.text import is_utf8
 
 # Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
 MAX_BYTES_IN_LOOP = 256 * 1024
@@ -47,13 +52,13 @@ class Predicted(NamedTuple):
     """Rows that have been predicted.
 
     Attributes:
-        rows: Checked raw rows, shape (B, F).
-        best: Place of the likeliest class of each, shape (B,).
+        rows: The rows, B of them.
+        best: Index of the likeliest class of each, shape (B,).
         response: What the client is answered.
     """
 
-    rows: NDArray[np.float64]
-    best: NDArray[np.int64]
+    rows: Inputs
+    best: NDArray[int64]
     response: Response
 
 
@@ -73,14 +78,19 @@ class Service:
         self._scorer = Scorer(settings.bundle, n_threads=settings.n_threads)
         self.manifest = manifest = self._scorer.manifest
         self.name = manifest.files[ONNX_FILE][:12]
-        self._values, self._classes = [*manifest.table.classes], [*manifest.table.classes.values()]
+        self._values, self._classes = [*manifest.classes], [*manifest.classes.values()]
         self.counters = Metrics(self._classes)
         self._max_rows, self._max_body_bytes = settings.max_rows, settings.max_body_bytes
         self._threads: CapacityLimiter | None = None
-        self._reader, self._explainer = RowReader(manifest.table), Explainer(self._scorer)
+        self._reader = RowReader(manifest.table, manifest.preprocessor)
+        self._explainer = Explainer(self._scorer)
+        if manifest.table.datetime:
+            # What reads times; the first request would wait for it.
+            import pandas  # noqa: F401
+
         shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
         self._drift = DriftMonitor(manifest, folder=shared, process=str(os.getpid()))
-        self._described = orjson.dumps(asdict(manifest), option=orjson.OPT_NON_STR_KEYS)
+        self._described = orjson.dumps(manifest.model_dump(mode="json"))
 
     async def predict(self, request: Request) -> Response:
         """Predict the classes of one row or of many."""
@@ -88,11 +98,17 @@ class Service:
 
     async def predict_csv(self, request: Request) -> Response:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
-        work = self._work_on(request, self._predict_csv, kind=CSV, max_bytes_in_loop=0)
-        return self._count(request, await work)
+        on_error = request.query_params.get("on_error", ON_ERROR[0])
+        if on_error not in ON_ERROR:
+            raise HTTPException(422, f"on_error must be {' or '.join(ON_ERROR)}; got {named(on_error)}")
+
+        def work(body: bytes) -> Predicted:
+            return self._predict_csv(body, reject_row=on_error == "reject_row")
+
+        return self._count(request, await self._work_on(request, work, kind=CSV, max_bytes_in_loop=0))
 
     async def explain(self, request: Request) -> Response:
-        """Tell what moved the prediction of one row."""
+        """Give the feature contributions to the prediction of one row."""
         return await self._work_on(request, self._explain)
 
     async def model(self) -> Response:
@@ -116,12 +132,11 @@ class Service:
         text = self.counters.exposition(self._drift.report())
         return Response(text, media_type="text/plain; version=0.0.4")
 
-    def _limit(self, n_rows: int) -> None:
-        if n_rows > self._max_rows:
-            raise HTTPException(
-                413,
-                f"A request must have at most {self._max_rows:,} rows; found {n_rows:,}: send fewer at once",
-            )
+    def _too_many(self, n_rows: object) -> HTTPException:
+        limit = f"{self._max_rows:,}"
+        return HTTPException(
+            413, f"A request must have at most {limit} rows; got {n_rows}: send fewer at once"
+        )
 
     async def _work_on(
         self,
@@ -150,8 +165,8 @@ class Service:
     def _explain(self, body: bytes) -> Response:
         given = rows_of(body, limit=MAX_EXPLAINED)
         if len(given) != 1:
-            raise HTTPException(422, f"rows must be one row to explain; found {len(given)}")
-        (row,) = self._reader.from_mappings(given)
+            raise HTTPException(422, f"rows must be one row to explain; got {len(given)}")
+        row = self._reader.read(given)
         refuse_repeated_keys(body, given)
         probabilities, contributions = self._explainer.explain(row)
         (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
@@ -159,37 +174,57 @@ class Service:
 
     def _predict_json(self, body: bytes) -> Predicted:
         given = rows_of(body, limit=self._max_rows)
-        self._limit(len(given))
-        rows = self._reader.from_mappings(given)
+        if len(given) > self._max_rows:
+            raise self._too_many(f"{len(given):,}")
+        rows = self._reader.read(given)
         refuse_repeated_keys(body, given)
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
         told = self._tell(probabilities, best.tolist())
         return Predicted(rows, best, as_json({"model": self.name, "predictions": told}))
 
-    def _predict_csv(self, body: bytes) -> Predicted:
+    def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
         try:
-            text = body.decode()
-        except UnicodeDecodeError as error:
-            raise HTTPException(400, f"The body must be CSV in UTF-8; found {error.reason}") from error
-        rows = rows_from_csv(text, self._reader, check_count=self._limit)
+            found = read_csv(self._decode(body), self._reader, max_rows=self._max_rows)
+        except TooManyRows as error:
+            raise self._too_many(error) from error
+        if not reject_row and (problems := found.problems()):
+            raise RowsRefused(problems)
+        rows = self.manifest.preprocessor.inputs(found.parsed.valid_rows())
         probabilities = self._scorer.predict(rows)
-        best = probabilities.argmax(axis=1)
-        table = write_csv(probabilities, best.tolist(), self._values, self._classes)
-        return Predicted(rows, best, Response(table, media_type="text/csv; charset=utf-8"))
+        table = found.write(probabilities, self.manifest.classes, all_rows=reject_row)
+        headers = {"X-Rejected-Rows": str(found.n_rows - len(probabilities))} if reject_row else {}
+        n_labelled, n_correct = found.score(probabilities, self._values)
+        if n_labelled:
+            headers |= {"X-Labelled-Rows": str(n_labelled), "X-Correct-Rows": str(n_correct)}
+        if found.ignored:
+            headers["X-Ignored-Columns"] = json.dumps(
+                [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
+            )
+        response = Response(table, media_type="text/csv; charset=utf-8", headers=headers)
+        return Predicted(rows, probabilities.argmax(axis=1), response)
+
+    def _decode(self, body: bytes) -> str:
+        """Decode CSV, in UTF-8 or in the encoding of the table's file."""
+        own = self.manifest.table.file.encoding
+        encodings = ["UTF-8"] if is_utf8(own) else ["UTF-8", own]
+        for encoding in encodings:
+            with suppress(UnicodeError):
+                return body.decode(encoding)
+        raise HTTPException(400, f"The body must be CSV in {' or '.join(encodings)}; got other bytes")
 
     def _count(self, request: Request, predicted: Predicted) -> Response:
         """Count rows that have been predicted, in the event loop's thread, and give the answer."""
         rows, best, response = predicted
-        request.state.n_rows = len(rows)
+        request.state.n_rows = len(best)
         self.counters.count_rows(best.tolist())
         if self._drift.add(rows, best):
-            # Other processes shall tell of them too.
+            # So that other processes report them too.
             asyncio.get_running_loop().call_later(DRIFT_SECONDS, self._drift.count)
         return response
 
-    def _tell(self, probabilities: NDArray[np.float32], best: list[int]) -> list[dict[str, Any]]:
-        """Give each row's likeliest class, as value and name, and the probabilities by name."""
+    def _tell(self, probabilities: NDArray[float32], best: list[int]) -> list[dict[str, Any]]:
+        """Lay out each row's likeliest class, as value and name, and the probabilities by name."""
         values, classes = self._values, self._classes
         return [
             {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
@@ -199,17 +234,3 @@ class Service:
 
 def as_json(content: Any) -> Response:
     return Response(orjson.dumps(content), media_type="application/json")
-
-
-def write_csv(
-    probabilities: NDArray[np.float32], best: list[int], values: list[Any], names: list[str]
-) -> str:
-    """Write predictions as `src/predict.py` does: label, class, probability of each class."""
-    quoted = ['"' + name.replace('"', '""') + '"' for name in names]
-    labels = ['"' + value.replace('"', '""') + '"' if isinstance(value, str) else value for value in values]
-    header = ",".join(["label", "class", *(f'"probability_{name[1:]}' for name in quoted)])
-    lines = [
-        f"{labels[index]},{quoted[index]}," + ",".join(f"{value:.7g}" for value in row)
-        for index, row in zip(best, probabilities.tolist(), strict=True)
-    ]
-    return "\n".join([header, *lines]) + "\n"

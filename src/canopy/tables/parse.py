@@ -68,6 +68,7 @@ def parse(
 
     Args:
         batch: The columns of the file that the schema reads (`TableSchema.file_columns`), as text or typed.
+            A column under its own name may take the place of its 0/1 columns; its values are their names.
         schema: What they are.
         with_target: Whether the target is among them.
         n_shown: For how many rows of each kind of violation the value is given; for all if None.
@@ -124,11 +125,12 @@ class _Check:
         return self._without_missing(name, _without(values, invalid), column, invalid)
 
     def categorical(self, name: str, column: Categorical) -> pa.Array:
-        if column.one_hot is not None:
+        is_written = name not in self.batch.schema.names
+        if column.one_hot is not None and is_written:
             return self._one_hot(name, column, [*column.one_hot])
         texts = to_texts(self.batch[name], column, self.file)
         invalid = np.zeros(len(texts), bool)
-        if column.listed is not None and column.unseen == "reject":
+        if column.listed is not None and (column.unseen == "reject" or column.one_hot is not None):
             texts, invalid = self._listed(name, texts, [*column.listed])
         return self._without_missing(name, texts, column, invalid)
 

@@ -251,8 +251,9 @@ def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _line_errors(connection: "duckdb.DuckDBPyConnection") -> list[LineError]:
-    found = connection.sql("SELECT line, error_type, csv_line FROM line_errors ORDER BY line").fetchall()
+    # Of a line with too few values there is one entry for each that is missing.
+    query = "SELECT DISTINCT ON (line) line, error_type, csv_line FROM line_errors ORDER BY line"
     return [
         LineError(line, LINE_ERRORS.get(str(kind), str(kind).lower()), text or "")
-        for line, kind, text in found
+        for line, kind, text in connection.sql(query).fetchall()
     ]

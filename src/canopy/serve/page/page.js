@@ -3,6 +3,11 @@
 const $ = (id) => document.getElementById(id);
 // Rows of a file that are predicted at once: well below what a request may have.
 const PART_ROWS = 10_000;
+// Invalid rows of a file that are listed.
+const MAX_PROBLEMS = 20;
+// Categories that a list of options shows; of more, one is typed, with some as suggestions.
+const MAX_OPTIONS = 60;
+const MAX_SUGGESTIONS = 1000;
 let model = null;
 let asked = 0;
 let files = 0;
@@ -16,15 +21,15 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Ask the server; an answer that is no success becomes an Error with its message and what is wrong with which row. */
+/** Ask the server; an answer that is no success becomes an Error with its message and the problems of rows. */
 async function ask(path, body, type = "application/json") {
   const headers = { "X-API-Key": sessionStorage.getItem("key") ?? "" };
   if (body !== undefined) headers["Content-Type"] = type;
   const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body });
   if (answer.ok) return answer;
   if (answer.status === 401) $("key-form").hidden = false;
-  const told = await answer.json().catch(() => ({ error: `The server answered ${answer.status}` }));
-  throw Object.assign(new Error(told.error), { problems: told.problems ?? [] });
+  const content = await answer.json().catch(() => ({ error: `The server answered ${answer.status}` }));
+  throw Object.assign(new Error(content.error), { problems: content.problems ?? [] });
 }
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
@@ -40,59 +45,79 @@ function bar(name, length, value, { best = false } = {}) {
     make("span", { class: "value" }, value));
 }
 
-/** The groups that a row gives; the others tell which numbers are missing. */
-const givenGroups = () => model.table.groups.filter((group) => group.made_of !== "gaps");
-
-/** What a row says to set a column: its name, or the text that it is made of. */
-const choiceOf = (group, column) => (group.made_of === "text" ? column.slice(group.name.length + 1) : column);
-
 /** Say what is wrong with a value. */
-const describe = ({ field, requirement, found }) => `${field} must be ${requirement}; found ${found}`;
+const describe = ({ field, requirement, found }) => `${field || "the row"} must ${requirement}; got ${found}`;
 
-/** Make the place where it is said what is wrong with a field. */
-const noteOf = (field) => make("p", { id: `${field}-note`, class: "note error", "data-field": field });
+/** The columns of a kind that the model uses: name and description of each. */
+const columnsOf = (kind) => Object.keys(model.preprocessor[kind]).map((name) => [name, model.table.columns[name]]);
+
+// The control of each column.
+const controls = new Map();
+
+/** Make a field of the form: label, controls, and the place where it is said what is wrong with it. */
+function field(name, column, control, ...others) {
+  const id = `field${controls.size}`;
+  for (const [key, value] of Object.entries({ id, name, "aria-describedby": `${id}-note` })) control.setAttribute(key, value);
+  for (const other of [control, ...others]) other.addEventListener("input", changed);
+  controls.set(name, control);
+  const optional = column.missing === "reject" ? "" : " (optional)";
+  const label = [column.meaning || readable(name), column.unit].filter(Boolean).join(", ") + optional;
+  for (const other of others) other.setAttribute("aria-label", `${label}, slider`);
+  return make("div", { class: "field" }, make("label", { for: id }, label), ...others, control,
+    make("p", { id: `${id}-note`, class: "note error" }));
+}
+
+function numericField([name, column]) {
+  const { min, max, mean } = model.training.numeric[name];
+  const whole = Number.isInteger(min) && Number.isInteger(max);
+  const value = whole ? Math.round(mean) : Number(mean.toPrecision(4));
+  const slider = make("input", { type: "range", min, max, step: whole ? 1 : (max - min) / 200 || 1, value });
+  const number = make("input", { type: "number", step: "any", value });
+  [number.min, number.max] = column.range.map((end) => end ?? "");
+  slider.addEventListener("input", () => { number.value = slider.value; });
+  number.addEventListener("input", () => { slider.value = number.value; });
+  return field(name, column, number, slider);
+}
+
+function categoricalField([name, column]) {
+  const names = column.one_hot ?? (column.categories === "auto" ? {} : column.categories);
+  const values = new Set([...Object.keys(names), ...(column.one_hot ? [] : model.preprocessor.categorical[name].values)]);
+  const options = [...values].slice(0, MAX_SUGGESTIONS).map((value) => make("option", { value }, names[value] ?? value));
+  const share = (value) => model.training.categories[name][value] ?? 0;
+  const likeliest = [...values].reduce((a, b) => (share(a) >= share(b) ? a : b));
+  if (values.size > MAX_OPTIONS) {
+    const list = make("datalist", { id: `list${controls.size}` }, ...options);
+    const text = make("input", { type: "text", list: list.id, value: likeliest, autocomplete: "off" });
+    const element = field(name, column, text);
+    element.append(list);
+    return element;
+  }
+  if (column.missing === "category") options.push(make("option", { value: "" }, "missing"));
+  const select = make("select", {}, ...options);
+  select.value = likeliest;
+  return field(name, column, select);
+}
+
+function datetimeField([name, column]) {
+  const parts = model.training.numeric;
+  const days = parts[`${name}.time`]?.mean ?? Date.now() / 86_400_000;
+  const [date, time] = new Date(days * 86_400_000).toISOString().split("T");
+  const hasTime = `${name}.hour` in parts;
+  return field(name, column, hasTime ? make("input", { type: "datetime-local", value: `${date}T${time.slice(0, 5)}` })
+    : make("input", { type: "date", value: date }));
+}
 
 /** Make the controls of a row, from the columns that the model describes. */
 function buildForm() {
-  const { numeric } = model.table;
-  const unused = new Set(model.unused);
-  $("row").replaceChildren(
-    ...numeric.map((column) => {
-      const { min, max, mean } = model.training.numeric[column.name];
-      const whole = Number.isInteger(min) && Number.isInteger(max);
-      const step = whole ? 1 : (max - min) / 200;
-      const value = whole ? Math.round(mean) : Number(mean.toPrecision(4));
-      const slider = make("input", { type: "range", min, max, step, value, "aria-label": `${column.meaning}, slider` });
-      const number = make("input", {
-        type: "number", id: column.name, min: column.low, max: column.high, step: "any", value, "aria-describedby": `${column.name}-note`,
-      });
-      slider.addEventListener("input", () => { number.value = slider.value; changed(); });
-      number.addEventListener("input", () => { slider.value = number.value; changed(); });
-      const note = unused.has(column.name) ? " (not used)" : "";
-      return make("div", { class: "field" },
-        make("label", { for: column.name }, [column.meaning, column.unit].filter(Boolean).join(", ") + note), slider, number,
-        noteOf(column.name));
-    }),
-    ...givenGroups().map((group) => {
-      const shares = model.training.groups[group.name];
-      const likeliest = Object.keys(shares).reduce((a, b) => (shares[a] >= shares[b] ? a : b));
-      const options = Object.entries(group.columns).map(([name, meaning]) => {
-        const option = make("option", { value: choiceOf(group, name) }, meaning);
-        option.selected = name === likeliest;
-        return option;
-      });
-      const select = make("select", { id: group.name, "aria-describedby": `${group.name}-note` }, ...options);
-      select.addEventListener("change", changed);
-      return make("div", { class: "field" }, make("label", { for: group.name }, group.meaning), select, noteOf(group.name));
-    }));
+  controls.clear();
+  $("row").replaceChildren(...columnsOf("numeric").map(numericField), ...columnsOf("categorical").map(categoricalField),
+    ...columnsOf("datetime").map(datetimeField));
 }
 
-/** Read the row that the controls show. */
+/** Read the row that the controls show; what is empty, or no number, is null. */
 function readRow() {
-  const row = {};
-  for (const column of model.table.numeric) row[column.name] = $(column.name).valueAsNumber; // NaN becomes null
-  for (const group of givenGroups()) row[group.name] = $(group.name).value || null;
-  return row;
+  const value = (control) => (control.type === "number" ? control.valueAsNumber : control.value || null);
+  return Object.fromEntries([...controls].map(([name, control]) => [name, value(control)]));
 }
 
 let waiting = null;
@@ -101,7 +126,7 @@ function changed() {
   waiting = setTimeout(explain, 60);
 }
 
-/** Predict the row and show what came of it; an answer that was overtaken is left alone. */
+/** Predict the row and show the result; an answer that was overtaken is left alone. */
 async function explain() {
   const number = ++asked;
   try {
@@ -128,22 +153,34 @@ async function explain() {
 
 /** Mark the fields that are wrong and say at each what it must be. */
 function showProblems(problems) {
-  for (const note of document.querySelectorAll("#row .note")) {
-    const problem = problems.find(({ field }) => field === note.dataset.field);
-    note.textContent = problem ? describe({ ...problem, field: "" }).trim() : "";
-    $(note.dataset.field).setAttribute("aria-invalid", problem !== undefined);
+  for (const [name, control] of controls) {
+    const problem = problems.find((found) => found.field === name);
+    $(`${control.id}-note`).textContent = problem ? `must ${problem.requirement}; got ${problem.found}` : "";
+    control.setAttribute("aria-invalid", problem !== undefined);
   }
 }
 
-/** Cut a CSV text into parts that a request may have, each with the header line. */
+/** Find the end of a CSV record: the end of a line outside quotes. */
+function endOfRecord(text, start) {
+  const { quote } = model.table.file;
+  let end = start;
+  let nQuotes = 0;
+  do {
+    const next = text.indexOf("\n", end) + 1 || text.length;
+    if (quote) nQuotes += text.slice(end, next).split(quote).length - 1;
+    end = next;
+  } while (nQuotes % 2 && end < text.length);
+  return end;
+}
+
+/** Cut a CSV text into parts that a request may have, each with the header. */
 function* partsOf(text) {
-  const afterLine = (start) => text.indexOf("\n", start) + 1 || text.length;
-  let start = afterLine(0);
+  let start = endOfRecord(text, 0);
   const header = text.slice(0, start);
   let nParts = 0;
   do {
     let end = start;
-    for (let n = 0; n < PART_ROWS && end < text.length; n += 1) end = afterLine(end);
+    for (let n = 0; n < PART_ROWS && end < text.length; n += 1) end = endOfRecord(text, end);
     const rows = text.slice(start, end);
     // Blank lines at the end are no part of their own.
     if (rows.trim() || nParts === 0) yield header + rows;
@@ -152,45 +189,89 @@ function* partsOf(text) {
   } while (start < text.length);
 }
 
+/** Split the CSV that the server wrote into records of values. */
+function parseCsv(text) {
+  const records = [[]];
+  for (const [, quoted, plain, end] of text.matchAll(/(?:"((?:[^"]|"")*)"|([^",\n]*))(,|\n|$)/g)) {
+    records.at(-1).push(quoted?.replaceAll('""', '"') ?? plain);
+    if (end === "\n") records.push([]);
+  }
+  // Behind the last line.
+  return records.slice(0, -1);
+}
+
+/** Read a file as text: UTF-8, or what spreadsheets write instead. */
+async function textOf(file) {
+  const bytes = await file.arrayBuffer();
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    return new TextDecoder("windows-1252").decode(bytes);
+  }
+}
+
 /** Predict a file, part by part, and offer the answer for download; a file that comes later takes its place. */
 async function predictFile(file) {
   const number = ++files;
   const state = (text) => { $("batch-state").textContent = text; };
   state(`Predicting ${file.name} …`);
+  $("batch-note").textContent = "";
   $("batch-counts").replaceChildren();
   $("batch-problems").replaceChildren();
   $("download").hidden = true;
-  const classes = Object.entries(model.table.classes);
-  const counts = classes.map(() => 0);
-  const starts = classes.map(([value]) => [`${value},`, `"${value.replaceAll('"', '""')}",`]);
+  const classes = Object.entries(model.classes);
+  const counts = new Map(classes.map(([value]) => [value, 0]));
   const answers = [];
+  const problems = [];
   let nRows = 0;
+  let nRejected = 0;
+  let nLabelled = 0;
+  let nCorrect = 0;
+  let ignored = [];
+  const placeOf = (row) => `row ${(nRows + row + 1).toLocaleString("en")} below the header`;
   try {
-    for (const part of partsOf(await file.text())) {
-      const answer = await (await ask("predict/csv", part, "text/csv")).text();
+    for (const part of partsOf(await textOf(file))) {
+      const answer = await ask("predict/csv?on_error=reject_row", part, "text/csv");
+      const text = await answer.text();
       if (number !== files) return;
-      const rows = answer.slice(answer.indexOf("\n") + 1);
-      answers.push(answers.length ? rows : answer);
-      for (const line of rows.trimEnd().split("\n")) {
-        counts[starts.findIndex((either) => either.some((start) => line.startsWith(start)))] += 1;
-        nRows += 1;
-      }
+      const header = (name) => JSON.parse(answer.headers.get(name) ?? "0");
+      nRejected += header("X-Rejected-Rows");
+      nLabelled += header("X-Labelled-Rows");
+      nCorrect += header("X-Correct-Rows");
+      ignored = header("X-Ignored-Columns") || ignored;
+      answers.push(answers.length ? text.slice(text.indexOf("\n") + 1) : text);
+      const [names, ...records] = parseCsv(text);
+      // Before it are keys, which may have any name.
+      const label = names.length - classes.length - 3;
+      records.forEach((values, row) => {
+        if (counts.has(values[label])) counts.set(values[label], counts.get(values[label]) + 1);
+        else if (problems.length < MAX_PROBLEMS) problems.push(`${placeOf(row)}: ${values.at(-1)}`);
+      });
+      nRows += records.length;
       state(`Predicting ${file.name} … ${nRows.toLocaleString("en")} rows so far`);
     }
-    state(`${nRows.toLocaleString("en")} rows of ${file.name}`);
-    $("batch-counts").replaceChildren(...classes.map(([, name], index) =>
-      bar(name, counts[index] / nRows, percent(counts[index] / nRows))));
+    const nPredicted = nRows - nRejected;
+    state(nRejected ? `${nPredicted.toLocaleString("en")} of ${nRows.toLocaleString("en")} rows of ${file.name}; the others have invalid values:`
+      : `${nRows.toLocaleString("en")} rows of ${file.name}`);
+    if (nRejected > problems.length) problems.push(`and ${(nRejected - problems.length).toLocaleString("en")} more`);
+    $("batch-problems").replaceChildren(...problems.map((problem) => make("li", {}, problem)));
+    $("batch-note").textContent = [
+      nLabelled ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly.` : "",
+      ignored.length ? `Columns that the table does not have are ignored: ${ignored.join(", ")}.` : "",
+    ].join(" ").trim();
+    $("batch-counts").replaceChildren(...classes.map(([value, name]) => {
+      const share = counts.get(value) / Math.max(nPredicted, 1);
+      return bar(name, share, percent(share));
+    }));
     URL.revokeObjectURL($("download").href);
     $("download").href = URL.createObjectURL(new Blob(answers, { type: "text/csv" }));
     $("download").hidden = false;
   } catch (error) {
     if (number !== files) return;
-    const problems = error.problems ?? [];
-    state(problems.length ? `${file.name} cannot be predicted:` : error.message);
-    $("batch-problems").replaceChildren(...problems.map(({ row, field, requirement, found }) => {
-      const place = row === null ? "" : `row ${(nRows + row + 1).toLocaleString("en")} below the header`;
-      return make("li", {}, describe({ field: [place, field].filter(Boolean).join(": "), requirement, found }));
-    }));
+    const found = error.problems ?? [];
+    state(found.length ? `${file.name} cannot be predicted:` : error.message);
+    $("batch-problems").replaceChildren(...found.map(({ row, ...problem }) =>
+      make("li", {}, (row === null ? "" : `${placeOf(row)}: `) + describe(problem))));
   }
 }
 
@@ -221,6 +302,8 @@ async function showDrift() {
 
 function showCard() {
   const { test } = model.metrics;
+  const used = ["numeric", "categorical", "datetime"].flatMap((kind) => Object.keys(model.preprocessor[kind]));
+  const unused = Object.keys(model.table.columns).filter((name) => !used.includes(name));
   const facts = {
     "Test accuracy": `${test.accuracy.toFixed(4)} (95 %: ${test.intervals.accuracy.map((end) => end.toFixed(4)).join(" to ")})`,
     "Macro-F1": test.macro_f1.toFixed(4),
@@ -234,7 +317,7 @@ function showCard() {
     "Run": model.run.id,
     "Commit": model.run.git_commit ?? "none",
     "Graph": `SHA-256 ${model.files["model.onnx"]}`,
-    "Not used": model.unused.map(readable).join(", ") || "nothing",
+    "Not used": unused.map(readable).join(", ") || "nothing",
   };
   $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) =>
     [make("dt", {}, name), make("dd", {}, value)]));
@@ -254,11 +337,10 @@ async function start() {
     return;
   }
   $("key-form").hidden = true;
-  document.title = `${model.title} · Canopy`;
-  $("title").textContent = model.title;
-  $("about").textContent = model.about;
-  $("n-features").textContent = model.table.numeric.length +
-    givenGroups().reduce((sum, group) => sum + (group.made_of === "text" ? 1 : Object.keys(group.columns).length), 0);
+  const { title, about } = model.table;
+  document.title = title ? `${title} · Canopy` : "Canopy";
+  $("title").textContent = title || "Predictions";
+  $("about").textContent = about;
   buildForm();
   showCard();
   await Promise.all([explain(), showDrift()]);
