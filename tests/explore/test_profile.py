@@ -73,6 +73,15 @@ def test_a_long_table_is_sampled(
     assert np.mean(found.codes) == pytest.approx((frame.label == "late").mean(), abs=0.05)
 
 
+def test_a_target_that_is_a_quantity_is_refused(
+    trips: Trips, profile_of: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(module, "N_CLASSES", 100)
+    frame, schema = trips
+    with pytest.raises(ValueError, match="must be a class; got more than 100 different values in 'label'"):
+        profile_of(frame.assign(label=frame["km"]), schema)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

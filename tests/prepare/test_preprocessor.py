@@ -192,3 +192,10 @@ def test_rows_are_transformed_alike_in_any_batches(data: st.DataObject) -> None:
     parts = [learnt.transform(rows.slice(start, size)) for start in range(0, rows.num_rows, size)]
     np.testing.assert_array_equal(np.concatenate([part.numeric for part in parts]), whole.numeric)
     np.testing.assert_array_equal(np.concatenate([part.categorical for part in parts]), whole.categorical)
+
+
+def test_restrict_ignores_dropped_columns() -> None:
+    declared = schema({"a": {"kind": "numeric"}, "b": {"kind": "numeric"}, "c": {"kind": "categorical"}})
+    rows = batch(a=[1.0, 2.0], c=["x", "y"])
+    restricted = fit(declared.without({"b"}), rows).restrict(declared)
+    assert (restricted.features, restricted.ignored) == (["a", "c"], ["b"])

@@ -16,7 +16,7 @@ from canopy.files import read_json, write_json
 from canopy.prepare.datetime_parts import Floats, as_floats, datetime_parts
 from canopy.prepare.scaling import Scaling
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical, Ignored, Model
+from canopy.schema.columns import Ignored, Model
 
 FORMAT = 2
 PREPROCESSOR_FILE = "preprocessor.json"
@@ -141,24 +141,10 @@ class Preprocessor(Model):
         return {name: vocabulary.names for name, vocabulary in self.categorical.items()} | indicators
 
     def restrict(self, schema: TableSchema) -> TableSchema:
-        """Describe the rows that predictions need.
-
-        Args:
-            schema: The raw table.
-
-        Returns:
-            The same, but columns that are not features of the model are ignored, and where unseen categories
-            are rejected, the learnt ones are listed.
-        """
-        columns = dict(schema.columns)
-        for name in schema.features:
-            column = columns[name]
-            if name not in self.numeric and name not in self.datetime and name not in self.categorical:
-                columns[name] = Ignored(meaning=column.meaning)
-            elif isinstance(column, Categorical) and column.unseen == "reject" and column.listed is None:
-                listed = {value: value for value in self.categorical[name].values}
-                columns[name] = column.model_copy(update={"categories": listed})
-        return schema.model_copy(update={"columns": columns})
+        """Describe the rows that predictions need: columns that are not features of the model are ignored."""
+        used = {*self.numeric, *self.datetime, *self.categorical}
+        unused = {name: Ignored() for name in schema.features if name not in used}
+        return schema.model_copy(update={"columns": {**schema.columns, **unused}})
 
     def numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
         """Give each numeric input in its unit, NaN where it is missing."""

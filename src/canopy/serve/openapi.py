@@ -10,6 +10,7 @@ from canopy.bundle.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.serve.rows import time_text, words_among
+from canopy.tables.parse import LARGEST
 
 # What becomes of rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
@@ -62,10 +63,9 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
     unit = form = ""
     match column:
         case Numeric():
-            unit, found = column.unit, {"type": ["number"]}
-            if column.out_of_range == "reject":
-                ends = zip(("minimum", "maximum"), column.range, strict=True)
-                found |= {key: end for key, end in ends if end is not None}
+            low, high = (column.low, column.high) if column.out_of_range == "reject" else (-LARGEST, LARGEST)
+            ends = {"minimum": max(low, -LARGEST), "maximum": min(high, LARGEST)}
+            unit, found = column.unit, {"type": ["number"], **ends}
         case Categorical():
             found = describe_categories(manifest, name, column)
         case Datetime():

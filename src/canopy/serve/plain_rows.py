@@ -14,8 +14,8 @@ from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
 from canopy.schema.file_format import FileFormat
 from canopy.tables.convert import to_texts
+from canopy.tables.parse import LARGEST
 
-LARGEST = float(np.finfo(np.float64).max)
 NUMBER, CATEGORY, FURTHER = {int, float, NoneType}, {str, int, NoneType}, {str, int, float, bool, NoneType}
 
 
