@@ -1,4 +1,4 @@
-"""Drop the columns that the exploration found useless: python scripts/drop_columns.py."""
+"""Check the raw table and drop the columns that params.yaml lists: python scripts/drop_columns.py."""
 
 from omegaconf import DictConfig
 

@@ -252,7 +252,7 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
         readme = re.findall(r"^(curl .*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
         model, predicted = (project.run("bash", "-c", line.replace("8000", port)).stdout for line in readme)
         assert json.loads(model)["table"]["target"]["column"] == "Cover_Type"
-        assert predicted.startswith("label,class,")
+        assert predicted.startswith('"label","class",')
         assert predicted.count("\n") == 6
     finally:
         (project.folder / "new.csv").unlink(missing_ok=True)

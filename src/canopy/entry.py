@@ -105,9 +105,9 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
 
 
 def _make_arrow_lean() -> None:
-    """Keep Arrow from holding on to memory, and from importing pandas, which takes longer than many a stage.
+    """Keep Arrow from holding on to memory, and from importing pandas, which takes longer than some stages.
 
-    `pyarrow.array` looks for pandas at its first call, to recognise objects that stages do not give it. Arrow's
+    `pyarrow.array` looks for pandas at its first call, to recognise objects that no stage gives it; Arrow's
     `to_pandas` imports it all the same.
     """
     import pyarrow as pa

@@ -245,16 +245,12 @@ def place(path: Path, content: bytes | str) -> None:
         ("a.csv", "pipe", "must be a file; got a pipe: write what comes from it to a file first$"),
         ("a.csv", PARQUET.getvalue(), "must be text; got a Parquet file: set table.file.format$"),
         ("a.xlsx", b"PK\x03\x04...", "must be text; got a ZIP archive or an Excel workbook"),
-        (
-            "a.json",
-            b'[{"weight": 1.5}]',
-            "must have the column 'weight' and 4 more; got 1 columns without it",
-        ),
+        ("a.json", b'[{"weight": 1.5}]', "must have the column 'weight' and 4 more; got only '"),
         ("a.csv", f"{HEADER}\n".encode("utf-16"), "must be text in utf-8; got .*: set table.file.encoding$"),
         (
             "a.csv",
             f"{HEADER}\n{ROW}\n".replace(",", ";").encode(),
-            "must have the column 'weight' and 4 more; got 1 columns without it",
+            "must have the column 'weight' and 4 more; got only 'size;.*': set table.file.delimiter",
         ),
     ],
 )

@@ -1,11 +1,18 @@
 """A small table with something to find in it."""
 
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.explore.exploration import Exploration
+from canopy.explore.findings import Limits, compute_findings
+from canopy.explore.profile import Profile, read_profile
+from canopy.prepare.interim import table_schema
+from canopy.schema import TableSchema
 
 
 @pytest.fixture
@@ -17,11 +24,6 @@ def explore_params(small_params: DictConfig) -> DictConfig:
 
 
 @pytest.fixture
-def exploration(explore_params: DictConfig) -> Exploration:
-    return Exploration.from_config(explore_params)
-
-
-@pytest.fixture
 def frame() -> pd.DataFrame:
     """100 rows: weight grows with the class, size is twice the weight, colour3 is never set."""
     kind = np.repeat([1, 2, 3], [50, 40, 10])
@@ -30,3 +32,59 @@ def frame() -> pd.DataFrame:
     columns = {"weight": weight, "size": 2 * weight}
     columns |= {f"colour{i + 1}": (colour == i).astype(np.int64) for i in range(3)}
     return pd.DataFrame({**columns, "kind": kind})
+
+
+@pytest.fixture
+def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
+    """Profile a frame: `profile_of(frame, schema)`; the schema is that of the small table by default."""
+
+    def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> Profile:
+        frame.to_csv(explore_params.paths.raw, index=False)
+        return read_profile(explore_params.paths.raw, schema or table_schema(explore_params), seed=0)
+
+    return call
+
+
+@pytest.fixture
+def findings_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> Callable[..., Any]:
+    """Compute the findings about a frame, likewise."""
+
+    def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
+        return compute_findings(profile_of(frame, schema), Limits(**explore_params.explore), seed=0)
+
+    return call
+
+
+@pytest.fixture
+def trips() -> tuple[pd.DataFrame, TableSchema]:
+    """400 rows with all kinds of columns: times over 40 days, cities, a key, labels that are found out."""
+    generator = np.random.default_rng(0)
+    hours = generator.integers(24 * 40, size=400)
+    times = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h")
+    frame = pd.DataFrame(
+        {
+            "id": np.arange(400),
+            "start": times.astype(str),
+            "city": generator.choice(["Bern", "Rome", "Oslo"], 400, p=[0.6, 0.3, 0.1]),
+            "km": generator.normal(10, 2, 400).round(3),
+            "label": np.where(hours % 24 < 12, "early", "late"),
+        }
+    )
+    columns = {"id": {"kind": "key"}, "note": {"kind": "ignored"}, "start": {"kind": "datetime"}}
+    columns |= {"city": {"kind": "categorical"}, "km": {"kind": "numeric", "range": [0, None]}}
+    schema = TableSchema.parse({"target": {"column": "label", "missing": "drop"}, "columns": columns})
+    return frame, schema
+
+
+@pytest.fixture
+def folder_of_parts(tmp_path: Path) -> Callable[[pd.DataFrame], Path]:
+    """Write a frame in files of 30 rows."""
+
+    def call(frame: pd.DataFrame) -> Path:
+        folder = tmp_path / "parts"
+        folder.mkdir()
+        for start in range(0, len(frame), 30):
+            frame[start : start + 30].to_csv(folder / f"{start:03d}.csv", index=False)
+        return folder
+
+    return call

@@ -1,65 +1,75 @@
 import json
-from dataclasses import replace
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from canopy.explore.exploration import Exploration
-from canopy.explore.findings import SECTIONS, compute_findings, find
+from canopy.schema import TableSchema
+
+FindingsOf = Callable[..., dict[str, Any]]
 
 
-def test_all_sections_are_found_and_hold_json(frame: pd.DataFrame, exploration: Exploration):
-    findings = compute_findings(frame, exploration)
-    assert tuple(findings) == SECTIONS
-    assert sorted(section for section, _ in find(frame, exploration)) == sorted(SECTIONS)
-    assert json.loads(json.dumps(findings, allow_nan=False)) == findings
+def test_the_findings_hold_json_and_are_the_same_every_time(
+    frame: pd.DataFrame, trips: tuple[pd.DataFrame, TableSchema], findings_of: FindingsOf
+):
+    for table in ((frame,), trips):
+        findings = findings_of(*table)
+        assert json.loads(json.dumps(findings, allow_nan=False)) == findings == findings_of(*table)
 
 
-def test_the_findings_are_the_same_every_time(frame: pd.DataFrame, exploration: Exploration):
-    exploration = replace(exploration, n_mutual_information_rows=60)
-    assert compute_findings(frame, exploration) == compute_findings(frame, exploration)
-
-
-def test_the_small_table_is_understood(frame: pd.DataFrame, exploration: Exploration):
-    findings = compute_findings(frame, exploration)
+def test_the_small_table_is_understood(frame: pd.DataFrame, findings_of: FindingsOf):
+    findings = findings_of(frame)
     assert findings["table"] == {
         "title": "Fruit",
         "about": "Fruit by weight.",
         "n_rows": 100,
-        "n_columns": 6,
-        "n_features": 5,
+        "n_unlabelled_rows": 0,
+        "n_columns": 4,
+        "n_features": 3,
         "n_numeric_columns": 2,
-        "n_one_hot_columns": 3,
+        "n_categorical_columns": 1,
+        "n_datetime_columns": 0,
         "n_missing_values": 0,
         "n_duplicate_rows": 70,
+        "n_sampled_rows": 100,
     }
     assert findings["target"]["largest_to_smallest"] == 5
     assert findings["constancy"]["constant"] == ["colour3"]
     assert findings["correlation"]["high_pairs"] == [{"columns": ["weight", "size"], "pearson": 1}]
-    assert findings["groups"]["colour"]["n_broken_rows"] == 0
-    # The colour tells whether the class is the first one, and nothing else: one bit, ln 2 nat.
-    assert findings["mutual_information"]["groups_nat"]["colour"] == pytest.approx(np.log(2), abs=1e-4)
-    suggested = [item["column"] for item in findings["suggested_drops"]]
-    assert suggested == ["colour3", "size"]
+    assert findings["association"]["colour"]["weight"] == pytest.approx(360 / 440.825, abs=1e-4)
+    # The colour shows whether the class is the first one, and nothing else: one bit, less what chance has.
+    assert findings["mutual_information"]["columns_nat"]["colour"] == pytest.approx(np.log(2), abs=0.02)
+    suggested = {item["column"]: item["action"] for item in findings["suggestions"]}
+    assert suggested["colour3"] == "drop"
 
 
-def test_missing_numbers_are_counted_and_hide_nothing_else(frame: pd.DataFrame, exploration: Exploration):
+def test_missing_numbers_are_counted_and_hide_nothing_else(frame: pd.DataFrame, findings_of: FindingsOf):
     frame = frame.astype({"weight": float})
     frame.loc[[0, 99], "weight"] = np.nan
-    findings = compute_findings(frame, exploration)
+    findings = findings_of(frame)
     assert findings["table"]["n_rows"] == 100
     assert findings["table"]["n_missing_values"] == findings["columns"]["weight"]["n_missing"] == 2
-    assert sum(found["n_rows"] for found in findings["target"]["classes"].values()) == 100
-    assert findings["mutual_information"]["n_sampled_rows"] == 98
-    assert findings["numeric"]["weight"]["max"] == frame["weight"].max()
+    assert findings["numeric"]["size"]["max"] == frame["size"].max()
+    assert findings["correlation"]["high_pairs"][0]["pearson"] == 1
 
 
-def test_a_table_without_a_complete_row_is_refused(frame: pd.DataFrame, exploration: Exploration):
-    with pytest.raises(ValueError, match="At least one row must have a value in every column; found none"):
-        compute_findings(frame.assign(weight=np.nan), exploration)
+def test_a_column_without_values_hides_nothing(frame: pd.DataFrame, findings_of: FindingsOf):
+    findings = findings_of(frame.assign(weight=np.nan))
+    assert [*findings["numeric"]] == [*findings["correlation"]["matrix"]] == ["size"]
+    assert findings["mutual_information"]["columns_nat"]["weight"] == 0
 
 
-def test_rows_that_break_a_group_are_found(frame: pd.DataFrame, exploration: Exploration):
+def test_a_row_without_a_category_of_a_group_is_missing_one(frame: pd.DataFrame, findings_of: FindingsOf):
     frame.loc[:4, "colour1"] = 0
-    assert compute_findings(frame, exploration)["groups"]["colour"]["n_broken_rows"] == 5
+    frame.loc[7, "colour2"] = 1
+    findings = findings_of(frame)
+    assert (
+        findings["columns"]["colour"]["n_missing"]
+        == findings["categories"]["colour"]["missing"]["n_rows"]
+        == 5
+    )
+    problem = findings["problems"][0]
+    assert (problem["column"], problem["n_rows"]) == ("colour", 1)
+    assert problem["examples"][0]["line"] == 9

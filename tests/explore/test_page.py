@@ -1,21 +1,25 @@
 import re
-from dataclasses import replace
+from collections.abc import Callable
 from html.parser import HTMLParser
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import DictConfig
 
-from canopy.explore.classes import class_codes
 from canopy.explore.densities import class_densities
-from canopy.explore.exploration import Exploration
-from canopy.explore.findings import compute_findings
+from canopy.explore.findings import Limits, compute_findings
 from canopy.explore.highlights import find_highlights
-from canopy.explore.page import render_page
+from canopy.explore.page import N_CLASSES, render_page
 from canopy.explore.palette import class_colors
+from canopy.explore.profile import Profile
+from canopy.schema import TableSchema
+
+Trips = tuple[pd.DataFrame, TableSchema]
 
 # They have no end tag.
-VOID = {"meta", "link", "wbr", "path", "line"}
+VOID = {"meta", "link", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -40,7 +44,7 @@ class Outline(HTMLParser):
             assert found["aria-label"]
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in VOID
+        assert tag in ("path", "line")
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -49,73 +53,114 @@ class Outline(HTMLParser):
         self.text += data
 
 
-def page_of(frame: pd.DataFrame, exploration: Exploration) -> str:
-    spec = exploration.spec
-    codes = class_codes(frame[spec.target], spec)
-    densities = {
-        column.name: class_densities(frame[column.name].to_numpy(dtype=float), codes, len(spec.classes))
-        for column in spec.numeric
-    }
-    return render_page(compute_findings(frame, exploration), densities)
+@pytest.fixture
+def page_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> Callable[..., str]:
+    """Render the page of a frame: `page_of(frame, schema)`."""
+
+    def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> str:
+        profile = profile_of(frame, schema)
+        findings = compute_findings(profile, Limits(**explore_params.explore), seed=0)
+        densities = {
+            name: class_densities(profile.sample[name], profile.codes, len(profile.classes))
+            for name in findings["numeric"]
+        }
+        return render_page(findings, densities)
+
+    return call
 
 
-def test_the_page_is_well_formed_and_loads_nothing(frame: pd.DataFrame, exploration: Exploration):
-    page = page_of(frame, exploration)
-    outline = Outline(page)
-    assert outline.open == []
-    assert len(set(outline.ids)) == len(outline.ids)
-    assert not re.search(r"https?://|//[a-z]|@import|url\(|<script", page)
-    for link in outline.links:
-        assert link == "data:," or link.removeprefix("#") in outline.ids
+def of_kinds(trips: Trips, *kinds: str) -> TableSchema:
+    schema = trips[1]
+    columns = {name: column for name, column in schema.columns.items() if column.kind in kinds}
+    return schema.model_copy(update={"columns": columns})
 
 
-def test_the_page_shows_what_was_found(frame: pd.DataFrame, exploration: Exploration):
-    findings = compute_findings(frame, exploration)
-    text = " ".join(Outline(page_of(frame, exploration)).text.split())
+def test_the_page_is_well_formed_and_loads_nothing(
+    frame: pd.DataFrame, trips: Trips, page_of: Callable[..., str]
+):
+    for page in (page_of(frame), page_of(*trips)):
+        outline = Outline(page)
+        assert outline.open == []
+        assert len(set(outline.ids)) == len(outline.ids)
+        assert not re.search(r"https?://|//[a-z]|@import|url\(|<script", page)
+        for link in outline.links:
+            assert link == "data:," or link.removeprefix("#") in outline.ids
+
+
+def test_the_page_shows_what_was_found(
+    frame: pd.DataFrame, page_of: Callable[..., str], findings_of: Callable[..., Any]
+):
+    findings = findings_of(frame)
+    text = " ".join(Outline(page_of(frame)).text.split())
     for highlight in find_highlights(findings):
         assert highlight.headline in text
         assert highlight.text in text
-    for drop in findings["suggested_drops"]:
-        assert f"{drop['column']}" in text
-        assert drop["reason"] in text
+    for item in findings["suggestions"]:
+        assert item["column"] in text
+        assert item["reason"] in text
     for name, column in findings["columns"].items():
         assert name in text
-        assert column.get("meaning", findings["target"]["meaning"]) in text
+        assert column["meaning"] in text
     for figure in ("5 : 1", "70 duplicate rows", "0 missing values in 100 rows", "weight and size", "1.000"):
         assert figure in text
 
 
-def test_a_class_has_its_colour_everywhere(frame: pd.DataFrame, exploration: Exploration):
-    page = page_of(frame, exploration)
+def test_the_page_shows_all_kinds_of_columns(trips: Trips, page_of: Callable[..., str]):
+    text = " ".join(Outline(page_of(*trips)).text.split())
+    for part in ("3 categories", "Rows per day, at most", "By hour", "By month", "not analysed"):
+        assert part in text
+
+
+def test_a_class_has_its_colour_everywhere(frame: pd.DataFrame, page_of: Callable[..., str]):
+    page = page_of(frame)
     for color in class_colors(3):
-        # A bar and its label, a ridge in two pictures, a column of the heat map.
+        # A bar and its label, a ridge in two plots, a column of the heat map.
         assert page.count(f"--color: {color}") == 5
 
 
-def test_texts_of_the_parameters_are_no_markup(frame: pd.DataFrame, exploration: Exploration):
-    page = page_of(frame, replace(exploration, title="<b>Fruit</b> & more"))
-    assert "&lt;b&gt;Fruit&lt;/b&gt; &amp; more" in page
-    assert "<b>Fruit" not in page
+def test_of_many_classes_the_largest_are_shown(trips: Trips, page_of: Callable[..., str]):
+    frame, schema = trips
+    frame["label"] = [
+        f"class {index % (N_CLASSES + 10) if index < 350 else index % 5}" for index in range(400)
+    ]
+    page = page_of(frame, schema)
+    assert f"has {N_CLASSES + 10} classes, of which the largest are shown" in " ".join(
+        Outline(page).text.split()
+    )
+    assert "<title>other classes</title>" in page
 
 
-@pytest.mark.parametrize("kind", ["numeric", "groups"])
-def test_a_table_may_lack_a_kind_of_column(frame: pd.DataFrame, exploration: Exploration, kind: str):
-    spec = replace(exploration.spec, **{kind: ()})
-    outline = Outline(page_of(frame[spec.columns], replace(exploration, spec=spec)))
+def test_texts_of_the_table_are_no_markup(trips: Trips, page_of: Callable[..., str]):
+    frame, schema = trips
+    frame["city"] = frame["city"].replace("Bern", "<b>Bern</b> & more")
+    page = page_of(frame, schema.model_copy(update={"title": "<b>Trips</b>"}))
+    assert "&lt;b&gt;Bern&lt;/b&gt; &amp; more" in page
+    assert "&lt;b&gt;Trips&lt;/b&gt;" in page
+    assert "<b>Bern" not in page
+
+
+@pytest.mark.parametrize("kind", ["numeric", "categorical", "datetime"])
+def test_a_table_may_have_one_kind_of_column(kind: str, trips: Trips, page_of: Callable[..., str]):
+    outline = Outline(page_of(trips[0], of_kinds(trips, kind)))
     assert outline.open == []
-    assert "Fruit" in outline.text
+    assert ("distributions" in outline.ids) == (kind == "numeric")
+    assert ("categories" in outline.ids) == (kind == "categorical")
+    assert ("dates" in outline.ids) == (kind == "datetime")
 
 
-def test_faults_stand_out(frame: pd.DataFrame, exploration: Exploration):
-    frame = frame.astype({"weight": float})
+def test_faults_stand_out(frame: pd.DataFrame, findings_of: Callable[..., Any]):
+    frame = frame.astype({"weight": float, "size": float})
     frame.loc[0, "weight"] = np.nan
-    frame.loc[1:2, "colour1"] = 0
-    text = find_highlights(compute_findings(frame, exploration))[1].text
-    assert text.startswith("Missing values: 1, in weight. Rows that repeat an earlier one: ")
-    assert text.endswith("Rows that do not set exactly one column of colour: 2.")
+    assert find_highlights(findings_of(frame.drop_duplicates()))[1].headline == "Some values are missing"
+    frame.loc[1, "size"] = np.inf
+    fault = find_highlights(findings_of(frame))[1]
+    assert fault.headline == "The table has faults"
+    assert fault.text.startswith(
+        "Values that no column may have: 1, in size. Missing values: 1, in weight. Rows "
+    )
 
 
-def test_balanced_classes_call_for_no_warning(frame: pd.DataFrame, exploration: Exploration):
-    balance = find_highlights(compute_findings(frame[frame.kind != 3], exploration))[0]
+def test_balanced_classes_call_for_no_warning(frame: pd.DataFrame, findings_of: Callable[..., Any]):
+    balance = find_highlights(findings_of(frame[frame.kind != 3]))[0]
     assert balance.headline == "The classes are about equally large"
-    assert balance.text == "Apple has 55.6% of the rows, Pear 44.4%. No row at all is of class Plum."
+    assert balance.text == "Apple has 55.6% of the rows, Pear 44.4%. No row is of class Plum."

@@ -9,7 +9,6 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 
-from canopy.prepare import reductions
 from canopy.prepare.fitting import Fit, vocabulary
 from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.prepare.reductions import Moments, Sample
@@ -61,12 +60,11 @@ def test_quantile_normal_is_standard_normal() -> None:
     assert found.std() == pytest.approx(1, abs=0.02)
 
 
-def test_the_sample_does_not_depend_on_batches(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reductions, "SAMPLE_ROWS", 100)
+def test_the_sample_does_not_depend_on_batches() -> None:
     values = np.random.default_rng(0).normal(size=1000)
     drawn = []
     for size in (1000, 7, 300):
-        sample = Sample(seed=1)
+        sample = Sample(seed=1, size=100)
         for start in range(0, 1000, size):
             part = values[start : start + size]
             sample.update({"a": part}, len(part))

@@ -1,19 +1,12 @@
-"""Count values and distinct rows over batches, in bounded memory."""
+"""Count values over batches, in bounded memory."""
 
-import tempfile
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-
-Hashes = NDArray[np.uint64]
-
-N_FILES = 32
 
 
 @dataclass
@@ -65,7 +58,7 @@ class ValueCounts:
         return _add_up(self._merge(), ["value"]).sort_by(order)
 
     def by_class(self, n_classes: int) -> tuple[list[Any], NDArray[np.int64]]:
-        """Give the values in that order, None for a missing one, and counts of shape (n_values, n_classes)."""
+        """Give the values in that order, None for a missing one, and counts, shape (n_values, n_classes)."""
         merged, values = self._merge(), self.totals()["value"].combine_chunks()
         counts = np.zeros((len(values), n_classes), np.int64)
         index = pc.index_in(merged["value"], values).to_numpy()
@@ -76,31 +69,3 @@ class ValueCounts:
 def _add_up(table: pa.Table, keys: list[str]) -> pa.Table:
     # With threads the order of the groups would be another one every time.
     return table.group_by(keys, use_threads=False).aggregate([("n", "sum")]).rename_columns([*keys, "n"])
-
-
-def hash_texts(values: pa.Array) -> Hashes:
-    """Hash each text; 0 where there is none."""
-    encoded = values.dictionary_encode()
-    hashes = pd.util.hash_array(encoded.dictionary.to_numpy(zero_copy_only=False), categorize=False)
-    codes = encoded.indices.fill_null(len(hashes)).to_numpy(zero_copy_only=False)
-    return np.append(hashes, np.uint64(0))[codes]
-
-
-class DistinctRows(ExitStack):
-    """Counts distinct rows by their hashes, which temporary files hold; two rows share one by 1 in 10^19."""
-
-    def __enter__(self) -> Self:
-        self._files = [self.enter_context(tempfile.TemporaryFile()) for _ in range(N_FILES)]
-        return self
-
-    def update(self, hashes: Hashes) -> None:
-        files = hashes % np.uint64(N_FILES)
-        for index, file in enumerate(self._files):
-            hashes[files == index].tofile(file)
-
-    def count(self) -> int:
-        n_distinct = 0
-        for file in self._files:
-            file.seek(0)
-            n_distinct += len(np.unique(np.fromfile(file, np.uint64)))
-        return n_distinct

@@ -10,14 +10,17 @@ from canopy.explore.classes import class_shares
 from canopy.explore.information import crosstab, discrete_information
 from canopy.explore.profile import Profile
 from canopy.explore.wording import significant
-from canopy.prepare.preprocessor import MICROSECONDS_PER_DAY, datetime_parts
+from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
 
-Floats, Codes = NDArray[np.float64], NDArray[np.int64]
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
 Times = NDArray[np.datetime64]
 
+DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 NAMES: dict[str, dict[int, str]] = {
-    "month": dict(enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(), 1)),
-    "day_of_week": dict(enumerate("Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split())),
+    "month": dict(enumerate(MONTHS, 1)),
+    "day_of_week": dict(enumerate(DAYS)),
     "hour": {hour: f"{hour:02d}:00" for hour in range(24)},
 }
 # The finest unit is chosen of which the rows cover no more than so many, and most of these have rows.
@@ -58,7 +61,7 @@ def as_times(days: Floats) -> Times:
         >>> as_times(np.array([0.5])).astype(str).tolist()
         ['1970-01-01T12:00:00.000000']
     """
-    return np.rint(days * MICROSECONDS_PER_DAY).astype("datetime64[us]")
+    return np.asarray(np.rint(days * MICROSECONDS_PER_DAY), "datetime64[us]")
 
 
 def _parts(times: Times) -> dict[str, Codes]:

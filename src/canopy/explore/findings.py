@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.explore.classes import describe_categories, describe_target
 from canopy.explore.columns import describe_columns, find_constant, summarize_numeric
 from canopy.explore.correlation import correlation_ratio, cramers_v, describe_correlation
-from canopy.explore.counting import hash_texts
 from canopy.explore.dates import describe_dates
 from canopy.explore.information import (
     LITTLE_INFORMATION,
@@ -25,6 +25,7 @@ from canopy.explore.information import (
 from canopy.explore.profile import Profile
 from canopy.explore.suggestions import suggest
 from canopy.explore.wording import significant
+from canopy.tables.duplicates import hash_values
 
 # Most columns of a matrix.
 N_MATRIX = 40
@@ -80,31 +81,10 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     datetimes = {
         name: describe_dates(profile, name) for name in schema.datetime if columns[name]["n_distinct"]
     }
-    n_drawn = min(limits.n_mutual_information_rows, len(profile.codes))
-    drawn = np.sort(np.random.default_rng(seed).choice(len(profile.codes), n_drawn, replace=False))
-    information, uninformative = {}, []
-    for name in schema.features:
-        if name in by_class and _has_many_rows(profile, name, len(by_class[name][0])):
-            information[name] = discrete_information(by_class[name][1])
-        elif name in by_class:
-            information[name] = sparse_information(profile.sample[name], profile.codes, seed=seed)
-        else:
-            values, codes = profile.sample[name][drawn], profile.codes[drawn]
-            parts = datetimes[name]["parts"].values() if name in datetimes else ()
-            of_parts = [part["information_nat"] for part in parts]
-            information[name] = max(numeric_information(values, codes, seed=seed), *of_parts, 0.0)
-        if name in by_class:
-            counts = by_class[name][1]
-        else:
-            counts = crosstab(equal_groups(profile.sample[name]), profile.codes)
-        if is_uninformative(counts) and (name not in datetimes or information[name] < LITTLE_INFORMATION):
-            uninformative.append(name)
-    information = {
-        # An estimate may be above what there is.
-        name: significant(min(nat, target["entropy_nat"]), digits=4) if nat > ROUNDING_ERROR else 0
-        for name, nat in sorted(information.items(), key=lambda item: -item[1])
-    }
-
+    mutual = _measure_information(
+        profile, by_class, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed
+    )
+    information = mutual["columns_nat"]
     numeric = [name for name in schema.numeric if columns[name]["n_distinct"]]
     correlation = describe_correlation(
         numeric,
@@ -122,11 +102,7 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             "nearly_constant_share": limits.nearly_constant_share,
             **find_constant(columns, categories, profile.n_rows, limits.nearly_constant_share),
         },
-        "mutual_information": {
-            "n_sampled_rows": n_drawn,
-            "columns_nat": information,
-            "uninformative": uninformative,
-        },
+        "mutual_information": mutual,
         "correlation": {"high_correlation": limits.high_correlation, **correlation},
         "association": association,
         "numeric": summarize_numeric(profile),
@@ -138,8 +114,46 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     return findings
 
 
-def _has_many_rows(profile: Profile, name: str, n_values: int) -> bool:
-    return profile.counts[name].is_complete and profile.n_rows >= N_ROWS_PER_CATEGORY * n_values
+def _measure_information(
+    profile: Profile,
+    by_class: Mapping[str, tuple[list[Any], NDArray[np.int64]]],
+    datetimes: Mapping[str, Any],
+    *,
+    n_drawn: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure the mutual information of each feature, the most informative first."""
+    n_drawn = min(n_drawn, len(profile.codes))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(profile.codes), n_drawn, replace=False))
+    information: dict[str, float] = {}
+    uninformative = []
+    for name in profile.schema.features:
+        of_parts = 0.0
+        if name in by_class:
+            values, counts = by_class[name]
+            has_many_rows = profile.n_rows >= N_ROWS_PER_CATEGORY * len(values)
+            if profile.counts[name].is_complete and has_many_rows:
+                information[name] = discrete_information(counts)
+            else:
+                information[name] = sparse_information(profile.sample[name], profile.codes, seed=seed)
+        else:
+            parts = datetimes[name]["parts"].values() if name in datetimes else ()
+            of_parts = max([part["information_nat"] for part in parts], default=0.0)
+            estimate = numeric_information(profile.sample[name][drawn], profile.codes[drawn], seed=seed)
+            information[name] = max(estimate, of_parts)
+            counts = crosstab(equal_groups(profile.sample[name]), profile.codes)
+        if is_uninformative(counts) and of_parts < LITTLE_INFORMATION:
+            uninformative.append(name)
+    # An estimate may be above what there is.
+    most = discrete_information(np.diag(np.bincount(profile.codes)))
+    return {
+        "n_sampled_rows": n_drawn,
+        "columns_nat": {
+            name: significant(min(nat, most), digits=4) if nat > ROUNDING_ERROR else 0
+            for name, nat in sorted(information.items(), key=lambda item: -item[1])
+        },
+        "uninformative": uninformative,
+    }
 
 
 def _most_informative(names: list[str], information: Mapping[str, float]) -> list[str]:
@@ -161,7 +175,7 @@ def _describe_table(profile: Profile, columns: dict[str, dict[str, Any]]) -> dic
         "n_categorical_columns": len(schema.categorical),
         "n_datetime_columns": len(schema.datetime),
         "n_missing_values": profile.n_missing.total(),
-        "n_duplicate_rows": profile.n_rows - profile.n_distinct_rows,
+        "n_duplicate_rows": profile.n_duplicates,
         "n_sampled_rows": len(profile.codes),
     }
 
@@ -205,9 +219,7 @@ def _associate(
 
 def _category_codes(hashes: NDArray[np.uint64], values: list[str]) -> NDArray[np.int64]:
     """Number the listed categories; all others share a code, and missing values one."""
-    import pyarrow as pa
-
-    known = hash_texts(pa.array([*values, None], pa.string()))
+    known = hash_values(pa.array([*values, None], pa.string()))
     order = np.argsort(known)
     places = np.minimum(np.searchsorted(known, hashes, sorter=order), len(known) - 1)
     codes = order[places]

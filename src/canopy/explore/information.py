@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import digamma
 
-Codes, Floats = NDArray[np.int64], NDArray[np.float64]
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 # With fewer rows per category, mutual information is overestimated.
 N_ROWS_PER_CATEGORY = 100
@@ -120,7 +121,8 @@ def _neighbour_distances(ordered: Floats, k: int) -> Floats:
         )
         for start in range(k + 1)
     ]
-    return np.min(spans, axis=0)
+    distances: Floats = np.min(spans, axis=0)
+    return distances
 
 
 def is_uninformative(counts: Codes) -> bool:
@@ -143,5 +145,7 @@ def is_uninformative(counts: Codes) -> bool:
 def equal_groups(values: Floats) -> Codes:
     """Divide the rows into groups of ascending values, about equally large; missing values are one too."""
     present = ~np.isnan(values)
-    ends = np.unique(np.quantile(values[present], np.arange(1, N_GROUPS) / N_GROUPS)) if present.any() else []
+    if not present.any():
+        return np.full(len(values), N_GROUPS)
+    ends = np.unique(np.quantile(values[present], np.arange(1, N_GROUPS) / N_GROUPS))
     return np.where(present, np.searchsorted(ends, values, side="right"), N_GROUPS)

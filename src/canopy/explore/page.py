@@ -11,7 +11,6 @@ from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.palette import class_colors
 from canopy.explore.ridgelines import draw_ridgelines
-from canopy.explore.suggestions import KEY_SHARE, LEAK_SHARE
 from canopy.explore.timeline import draw_timeline
 from canopy.explore.wording import breakable, fixed, listing, number, percent, spaced
 
@@ -61,14 +60,10 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         classes=shown,
         colors=dict(zip(shown, class_colors(len(shown)), strict=True)) | {"": "var(--muted)"},
         highlights=find_highlights(findings),
-        limits={
-            "little_information": LITTLE_INFORMATION,
-            "rare": RARE,
-            "leak_share": LEAK_SHARE,
-            "key_share": KEY_SHARE,
-        },
+        limits={"little_information": LITTLE_INFORMATION, "rare": RARE},
         meanings={name: column["meaning"] for name, column in columns.items()}
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
+        anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
         ranking=[
             {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()

@@ -3,9 +3,8 @@
 `Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -69,18 +68,6 @@ class Vocabulary(Model):
         missing = n_codes - 1 if self.has_missing else n_codes
         known[pc.is_null(texts).to_numpy(zero_copy_only=False)] = missing
         return known, unseen
-
-
-def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
-    """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
-
-    Examples:
-        >>> [code_type([3, n]).name for n in (255, 256, 100_000)]
-        ['uint8', 'int16', 'int32']
-    """
-    # The number of categories is the code of unseen ones.
-    largest = max(cardinalities, default=0)
-    return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
 class Encoded(NamedTuple):

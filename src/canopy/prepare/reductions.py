@@ -59,25 +59,28 @@ class Sample:
     columns: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
     hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     n_rows: int = 0
+    # Rows with greater hashes cannot be among those kept.
+    greatest: int = np.iinfo(np.uint64).max
 
     def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
         hashes = mix(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
-        self.hashes.append(hashes)
+        drawn = hashes <= self.greatest
+        self.hashes.append(hashes[drawn])
         for name, found in values.items():
-            self.columns.setdefault(name, []).append(found)
-        if sum(map(len, self.hashes)) > 2 * self.size:
+            self.columns.setdefault(name, []).append(found[drawn])
+        if sum(map(len, self.hashes)) > 1.2 * self.size:
             self._reduce()
 
     def _reduce(self) -> None:
         hashes = np.concatenate(self.hashes)
-        kept = (
-            np.sort(np.argpartition(hashes, self.size - 1)[: self.size]) if len(hashes) > self.size else None
-        )
-        self.hashes = [hashes if kept is None else hashes[kept]]
+        kept: slice | NDArray[np.int64] = slice(None)
+        if len(hashes) > self.size:
+            kept = np.sort(np.argpartition(hashes, self.size - 1)[: self.size])
+            self.greatest = int(hashes[kept].max())
+        self.hashes = [hashes[kept]]
         for name, parts in self.columns.items():
-            values = np.concatenate(parts)
-            self.columns[name] = [values if kept is None else values[kept]]
+            self.columns[name] = [np.concatenate(parts)[kept]]
 
     def rows(self) -> dict[str, NDArray[Any]]:
         """Give the drawn rows, in their order."""

@@ -37,8 +37,9 @@ class FirstRows:
             is_new &= seen[np.minimum(place, len(seen) - 1)] != hashes
         added = hashes[is_new]
         while self._seen and len(self._seen[-1]) <= len(added):
+            added = np.concatenate([self._seen.pop(), added])
             # Of sorted parts, which the stable sort only merges.
-            added = np.sort(np.concatenate([self._seen.pop(), added]), kind="stable")
+            added.sort(kind="stable")
         if len(added):
             self._seen.append(added)
         in_order = np.empty(len(order), bool)
@@ -49,14 +50,23 @@ class FirstRows:
 def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
     hashes = np.zeros(rows.num_rows, np.uint64)
     for values in rows.columns:
-        hashes ^= _as_integers(values)
+        hashes ^= hash_values(values)
         hashes *= np.uint64(0x9E3779B97F4A7C15)
         hashes ^= hashes >> np.uint64(32)
     return hashes
 
 
-def _as_integers(values: pa.Array) -> NDArray[np.uint64]:
-    """Give the same integer for the same value, and hardly ever for two."""
+def hash_values(values: pa.Array) -> NDArray[np.uint64]:
+    """Give the same integer for the same value, and hardly ever for two; in one process only.
+
+    Args:
+        values: Texts, numbers or times.
+
+    Examples:
+        >>> first, second = hash_values(pa.array(["a", None, "a"])), hash_values(pa.array([None, "b"]))
+        >>> bool(first[0] == first[2]), bool(first[1] == second[0]), bool(first[0] == second[1])
+        (True, True, False)
+    """
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         # Each text is hashed once; the last one stands for null.

@@ -112,7 +112,9 @@ class TableReader:
         keys: Sequence[str] = (),
         n_shown: int | None = N_SHOWN,
     ) -> None:
-        self.files = [TableFile(path, schema.file) for path in find_files(pattern)]
+        # With labels, it is the table of the stages.
+        hint = 'run "make repro" first' if with_target else None
+        self.files = [TableFile(path, schema.file) for path in find_files(pattern, hint=hint)]
         target = schema.target.column
         self.has_target = all(target in file.names for file in self.files)
         if with_target is None:
@@ -132,10 +134,10 @@ class TableReader:
         unknown = [name for name in file.names if name not in self._known]
         if missing := [name for name in self.columns if name not in file.names]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise ValueError(
-                f"{file.path} must have the column {missing[0]!r}{more}; got {len(file.names)} columns "
-                f"without it{nearest(missing[0], unknown)}"
-            )
+            found = f"{len(file.names)} columns without it{nearest(missing[0], unknown)}"
+            if len(file.names) == 1:
+                found = f"only {file.names[0][:60]!r}: set table.file.delimiter"
+            raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {found}")
         if unknown:
             log.warning(
                 "%s: columns that table.columns does not list are ignored: %s",

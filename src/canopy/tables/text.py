@@ -18,9 +18,16 @@ BINARY = {
     b"PK\x03\x04": "a ZIP archive or an Excel workbook",
     b"\xd0\xcf\x11\xe0": "an Excel workbook",
     b"SQLite format 3": "an SQLite database",
+    b"\x1f\x8b": "a file compressed by gzip",
+    b"\x28\xb5\x2f\xfd": "a file compressed by zstd",
     b"BZh": "a file compressed by bzip2",
     b"\xfd7zXZ": "a file compressed by xz",
     b"ARROW1": "an Arrow file",
+}
+HINTS = {
+    "a Parquet file": "set table.file.format",
+    "a file compressed by gzip": "let its name end in .gz",
+    "a file compressed by zstd": "let its name end in .zst",
 }
 
 
@@ -34,7 +41,8 @@ def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
     with pa.input_stream(str(path)) as stream:
         start = stream.read(16)
     if kinds := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
-        raise ValueError(f"{path} must be text; got {kinds[0]}: set table.file.format")
+        hint = HINTS.get(kinds[0], "convert it to CSV or Parquet first")
+        raise ValueError(f"{path} must be text; got {kinds[0]}: {hint}")
     encoding = file_format.encoding
     with pa.input_stream(str(path)) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig" if is_utf8(encoding) else encoding, newline="")
@@ -74,11 +82,12 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
         start = found.line_num + 1  # type: ignore[attr-defined]
 
 
-def find_files(pattern: str | Path) -> list[Path]:
+def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
     """Find the files of a table.
 
     Args:
         pattern: A file, a folder, or a pattern with `*`, `?` and `[...]`.
+        hint: What to do if there is none.
 
     Returns:
         The files, in the order of their names; hidden ones and those that start with `_` are left out.
@@ -94,5 +103,5 @@ def find_files(pattern: str | Path) -> list[Path]:
     files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
     if not files:
         # Names the file, or what is in its place.
-        require_file(path, name="The table ")
+        require_file(path, name="The table ", hint=hint)
     return files

@@ -1,0 +1,79 @@
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from canopy.explore.dates import describe_dates
+from canopy.explore.profile import Profile
+from canopy.explore.timeline import draw_timeline
+from canopy.schema import TableSchema
+
+Trips = tuple[pd.DataFrame, TableSchema]
+
+
+def test_parts_that_vary_show_the_classes(trips: Trips, profile_of: Callable[..., Profile]):
+    found = describe_dates(profile_of(*trips), "start")
+    assert [*found["parts"]] == ["month", "day_of_week", "hour"]
+    assert [*found["parts"]["month"]["values"]] == ["Jan", "Feb"]
+    hours = found["parts"]["hour"]
+    assert len(hours["values"]) == 24
+    assert hours["values"]["11:00"]["class_shares"] == {"early": 1}
+    assert hours["values"]["12:00"]["class_shares"] == {"late": 1}
+    # The hour decides the class.
+    late = (trips[0].label == "late").mean()
+    assert hours["information_nat"] == pytest.approx(
+        -late * np.log(late) - (1 - late) * np.log(1 - late), rel=1e-3
+    )
+
+
+def test_rows_over_time_are_counted_by_the_finest_unit_that_fits(
+    trips: Trips, profile_of: Callable[..., Profile]
+):
+    frame, schema = trips
+    over_time = describe_dates(profile_of(frame, schema), "start")["over_time"]
+    assert over_time["unit"] == "day"
+    assert over_time["starts"][:2] == ["2024-01-01", "2024-01-02"]
+    on_first = frame[frame.start.str.startswith("2024-01-01")].label.value_counts()
+    assert [over_time["n_rows"][name][0] for name in ("early", "late")] == on_first[
+        ["early", "late"]
+    ].tolist()
+
+
+@pytest.mark.parametrize(
+    ("times", "unit", "starts"),
+    [
+        (["2024-01-01", "2024-02-01", "2024-03-01"], "month", ["2024-01", "2024-02", "2024-03"]),
+        (
+            ["2024-01-03", "2024-01-08", "2024-01-15T06:00"],
+            "week",
+            ["2024-01-01", "2024-01-08", "2024-01-15"],
+        ),
+        (["1700-05-01", "2020-05-01"], "year", None),
+    ],
+)
+def test_units_are_found_for_any_span(
+    times: list[str], unit: str, starts: list[str] | None, trips: Trips, profile_of: Callable[..., Profile]
+):
+    frame, schema = trips
+    frame["start"] = (times * 200)[:400]
+    over_time = describe_dates(profile_of(frame, schema), "start")["over_time"]
+    assert over_time["unit"] == unit
+    assert starts is None or over_time["starts"] == starts
+    assert sum(map(sum, over_time["n_rows"].values())) == 400
+
+
+def test_a_timeline_stacks_the_classes_and_adds_up_those_not_shown():
+    over_time = {
+        "unit": "day",
+        "starts": ["a", "b", "c"],
+        "n_rows": {"x": [2, 0, 1], "y": [2, 0, 0], "z": [0, 0, 1]},
+    }
+    plot = draw_timeline(over_time, ["x", "y"])
+    assert (plot.n_bars, plot.peak, plot.ticks) == (3, 4, ["a", "b", "c"])
+    assert plot.rows == {
+        "x": "M0.06 50.00h.88V100.00h-.88zM2.06 75.00h.88V100.00h-.88z",
+        "y": "M0.06 0.00h.88V50.00h-.88z",
+        "": "M2.06 50.00h.88V75.00h-.88z",
+    }
+    assert plot.shares["x"] == "M0.06 50.00h.88V100.00h-.88zM2.06 50.00h.88V100.00h-.88z"
