@@ -311,10 +311,11 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     assert "Test accuracy" in execute("make", "repro", "DATA=1e5", folder=project).stdout
     schema = read(folder / "data/processed/schema.json")
     assert sorted(schema["class_values"]) == sorted(classes)
-    assert schema["numeric"] == numeric
+    # The draft found blanks around values, which are then dropped.
+    assert schema["numeric"] == [name.strip() for name in numeric]
     assert [feature["name"] for feature in schema["categorical"]] == [first, second]
     for feature in schema["categorical"]:
-        assert {*feature["categories"]} == {*halves[feature["name"]]}
+        assert {*feature["categories"]} == {name.strip() for name in halves[feature["name"]]}
     check_elsewhere(folder, tmp_path / "my (other), folder")
     # A run of an odd name, resumed by the command that its folder needs.
     options = ("experiment=mlp", "trainer=cpu", "name=695e0514")
@@ -330,13 +331,16 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "tarjet", "--name", "new"], "found 'tarjet' (did you mean 'target'?)"),
+        (["--target", "tarjet", "--name", "new"], "got 'tarjet' (did you mean 'target'?)\n"),
         (
             ["--target", "alcohol", "--name", "new"],
-            "--target must have from 2 to 60 classes; found 126 values in 'alcohol'",
+            "--target must be a class; got 126 different numbers from 11.03 to 14.83 in 'alcohol'.\n",
         ),
-        (["--target", "target", "--name", "../x"], "letters, digits, - and _; found '../x': say --name"),
-        (["--target", "target", "--name", "penguins"], "datasets/penguins must be new; found it there"),
+        (["--target", "target", "--name", "../x"], "letters, digits, - and _; got '../x': give --name\n"),
+        (
+            ["--target", "target", "--name", "penguins"],
+            "datasets/penguins must be new; it exists: give another --name\n",
+        ),
     ],
 )
 def test_a_draft_that_cannot_be_made_is_refused(
@@ -347,5 +351,5 @@ def test_a_draft_that_cannot_be_made_is_refused(
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") <= 2
     assert sorted((project / "datasets").iterdir()) == before
