@@ -14,24 +14,26 @@ from canopy.explore.correlation import (
 def test_correlation_is_pearsons_and_0_with_a_constant_column():
     values = np.random.default_rng(0).normal(size=(50, 3))
     values[:, 1] += values[:, 0]
-    np.testing.assert_allclose(correlation_matrix(values), np.corrcoef(values, rowvar=False), atol=1e-12)
+    np.testing.assert_allclose(correlation_matrix(values.T), np.corrcoef(values, rowvar=False), atol=1e-12)
     values[:, 2] = 5
-    assert correlation_matrix(values)[2].tolist() == [0, 0, 1]
+    assert correlation_matrix(values.T)[2].tolist() == [0, 0, 1]
 
 
 def test_a_pair_is_correlated_on_the_rows_that_have_both():
     generator = np.random.default_rng(0)
     values = generator.normal(size=(60, 3)) @ np.array([[1, 0.8, 0], [0, 1, 0.5], [0, 0, 1]]) + 100
     values[generator.random(values.shape) < 0.3] = np.nan
-    np.testing.assert_allclose(correlation_matrix(values), pd.DataFrame(values).corr(), atol=1e-12)
-    found = describe_correlation([*"abc"], values, high_correlation=1, shown=["c", "a"])
+    np.testing.assert_allclose(correlation_matrix(values.T), pd.DataFrame(values).corr(), atol=1e-12)
+    found = describe_correlation(
+        dict(zip("abc", values.T, strict=True)), high_correlation=1, shown=["c", "a"]
+    )
     assert [*found["matrix"]] == [*found["matrix"]["a"]] == ["c", "a"]
     assert max(found["variance_explained_by_others"].values()) < 0.9
 
 
 def test_a_sum_of_columns_is_explained_by_them_though_no_pair_is_close():
     a, b, c = np.random.default_rng(0).normal(size=(3, 500))
-    matrix = correlation_matrix(np.stack([a, b, a + b, c], axis=1))
+    matrix = correlation_matrix([a, b, a + b, c])
     assert np.abs(matrix - np.eye(4)).max() < 0.8
     explained = variance_explained(matrix)
     np.testing.assert_allclose(explained[:3], 1, atol=1e-6)
@@ -43,14 +45,14 @@ def test_explained_variance_is_that_of_the_regression_on_the_others():
     others = np.column_stack([values[:, 1:], np.ones(200)])
     _, residual, *_ = np.linalg.lstsq(others, values[:, 0])
     expected = 1 - residual[0] / ((values[:, 0] - values[:, 0].mean()) ** 2).sum()
-    assert variance_explained(correlation_matrix(values))[0] == pytest.approx(expected, abs=1e-6)
+    assert variance_explained(correlation_matrix(values.T))[0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_pairs_are_listed_from_the_limit_on_strongest_first():
     x = np.arange(8.0)
     noise = np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
-    names, values = ["x", "minus", "near"], np.stack([x, -x, x + 1.5 * noise], axis=1)
-    found = describe_correlation(names, values, high_correlation=0.8, shown=names)
+    columns = {"x": x, "minus": -x, "near": x + 1.5 * noise}
+    found = describe_correlation(columns, high_correlation=0.8, shown=[*columns])
     assert [pair["columns"] for pair in found["high_pairs"]] == [
         ["x", "minus"],
         ["x", "near"],

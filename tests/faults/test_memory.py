@@ -11,8 +11,9 @@ from faults.project import ROOT, STAGES, Project, environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
-# Copies of the sample: 400,800 rows and three times as many.
-COPIES = (100, 300)
+# Copies of the sample: 601,200 rows, of which stages keep as many for quantiles as of any number, and three
+# times as many.
+COPIES = (150, 450)
 # Most memory that a table three times as long may take, as a multiple.
 BOUND = 1.3
 

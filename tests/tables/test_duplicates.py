@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from canopy.tables.duplicates import FirstRows
+from canopy.tables.duplicates import FirstRows, RowCounter
 
 
 @pytest.mark.parametrize("size", [1, 7, 100, 1000])
@@ -31,3 +31,11 @@ def test_columns_are_not_mixed_up() -> None:
     assert FirstRows()(rows).all()
     texts = pa.RecordBatch.from_pydict({"a": ["x", None, "x"], "b": [None, "x", "x"]})
     assert FirstRows()(texts).all()
+
+
+def test_repeated_rows_are_counted_over_batches() -> None:
+    rows = pa.RecordBatch.from_pydict({"a": np.arange(1000) % 300, "b": ["x", None] * 500})
+    with RowCounter() as counter:
+        for start in range(0, 1000, 70):
+            counter.update(rows.slice(start, 70))
+        assert counter.n_repeated() == 700

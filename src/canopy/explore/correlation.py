@@ -1,5 +1,6 @@
 """Find what the features already say about one another."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,10 @@ from numpy.typing import NDArray
 from canopy.explore.information import crosstab
 from canopy.explore.wording import significant
 
+Codes = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+BLOCK_ROWS = 50_000
 TINY, SMALL = np.finfo(np.float64).tiny, 1e-9
 # Added to the correlations' diagonal: columns that are exact functions of others get R² = 1, not a failure.
 RIDGE = 1e-9
@@ -15,31 +20,41 @@ RIDGE = 1e-9
 N_CLOSEST = 8
 
 
-def correlation_matrix(values: NDArray[np.float64]) -> NDArray[np.float64]:
+def correlation_matrix(columns: Sequence[Floats], *, fill: bool = False) -> Floats:
     """Compute Pearson's correlation of numeric columns, of each pair on the rows that have both.
 
     Args:
-        values: Shape (n_rows, n_numeric); NaN where one is missing.
+        columns: Values of each column, shape (n_rows,); NaN where one is missing.
+        fill: Whether missing values are filled in with the mean, so that all pairs are on the same rows.
 
     Returns:
         Shape (n_numeric, n_numeric), 1 on the diagonal; 0 with a column that is constant on these rows.
     """
-    weights = (~np.isnan(values)).astype(np.float64)
-    n_present = np.maximum(weights.sum(axis=0), 1)
-    centered = np.nan_to_num(values - np.nansum(values, axis=0) / n_present)
-    scaled = centered / np.maximum(np.sqrt((centered**2).sum(axis=0) / n_present), TINY)
-    # Means and variances of the first column of each pair on the rows that have both.
-    n_rows = np.maximum(weights.T @ weights, 1)
-    means = scaled.T @ weights / n_rows
-    variances = np.maximum((scaled**2).T @ weights / n_rows - means**2, 0)
+    centers = np.array([np.nanmean(values) for values in columns])
+    scales = np.array([max(np.nanstd(values), TINY) for values in columns])
+    shape = (len(columns), len(columns))
+    n_rows, sums, squares, products = (np.zeros(shape) for _ in range(4))
+    for start in range(0, len(columns[0]) if len(columns) else 0, BLOCK_ROWS):
+        block = np.column_stack([values[start : start + BLOCK_ROWS] for values in columns])
+        block = (block - centers) / scales
+        present = np.ones(block.shape) if fill else (~np.isnan(block)).astype(np.float64)
+        block = np.nan_to_num(block)
+        n_rows += present.T @ present
+        sums += block.T @ present
+        squares += (block**2).T @ present
+        products += block.T @ block
+    n_rows = np.maximum(n_rows, 1)
+    # Means and variances of the first column of each pair, on the rows that have both.
+    means = sums / n_rows
+    variances = np.maximum(squares / n_rows - means**2, 0)
     spread = np.sqrt(variances * variances.T)
-    covariance = scaled.T @ scaled / n_rows - means * means.T
-    matrix: NDArray[np.float64] = np.where(spread > SMALL, covariance / np.maximum(spread, SMALL), 0)
+    covariance = products / n_rows - means * means.T
+    matrix: Floats = np.where(spread > SMALL, covariance / np.maximum(spread, SMALL), 0)
     np.fill_diagonal(matrix, 1)
     return matrix.clip(-1, 1)
 
 
-def variance_explained(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+def variance_explained(matrix: Floats) -> Floats:
     """Compute the share of each column's variance that a linear function of the others explains (R²).
 
     It is one minus the reciprocal of the diagonal of the inverse: the reciprocal of the variance
@@ -60,13 +75,12 @@ def variance_explained(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def describe_correlation(
-    names: list[str], values: NDArray[np.float64], *, high_correlation: float, shown: list[str]
+    columns: Mapping[str, Floats], *, high_correlation: float, shown: list[str]
 ) -> dict[str, Any]:
     """Give the correlations of the numeric columns and the pairs that are highly correlated.
 
     Args:
-        names: The columns.
-        values: Their values, shape (n_rows, n_numeric); NaN where one is missing.
+        columns: Values of each column, shape (n_rows,); NaN where one is missing.
         high_correlation: Absolute correlation from which on a pair is listed.
         shown: The columns of the matrix that is returned.
 
@@ -74,12 +88,10 @@ def describe_correlation(
         The matrix by name, the highly correlated pairs and the closest ones at all (strongest first), and
         R² of each column given all others.
     """
-    matrix = filled_matrix = correlation_matrix(values)
-    missing = np.isnan(values)
-    if missing.any():
-        # Correlations of pairs on different rows do not fit together, those of filled columns do.
-        means = np.nansum(values, axis=0) / (~missing).sum(axis=0)
-        filled_matrix = correlation_matrix(np.where(missing, means, values))
+    names, values = [*columns], [*columns.values()]
+    matrix = correlation_matrix(values)
+    # Correlations of pairs on different rows do not fit together, those of filled columns do.
+    explained = variance_explained(correlation_matrix(values, fill=True))
     pairs = [np.array(found) for found in np.triu_indices(len(names), 1)]
     strengths = np.abs(matrix[*pairs])
     order = np.argsort(-strengths, kind="stable")
@@ -93,14 +105,13 @@ def describe_correlation(
         "high_pairs": strongest[:n_high],
         "closest_pairs": strongest[:N_CLOSEST],
         "variance_explained_by_others": {
-            name: significant(share, digits=4)
-            for name, share in zip(names, variance_explained(filled_matrix), strict=True)
+            name: significant(share, digits=4) for name, share in zip(names, explained, strict=True)
         },
         "matrix": {names[i]: {names[j]: significant(matrix[i, j], digits=4) for j in places} for i in places},
     }
 
 
-def correlation_ratio(values: NDArray[np.float64], codes: NDArray[np.int64]) -> float:
+def correlation_ratio(values: Floats, codes: Codes) -> float:
     """Compute the share of a column's variance that lies between categories (eta squared).
 
     Args:
@@ -124,7 +135,7 @@ def correlation_ratio(values: NDArray[np.float64], codes: NDArray[np.int64]) -> 
     return float(min(between / (centered**2).sum(), 1))
 
 
-def cramers_v(first: NDArray[np.int64], second: NDArray[np.int64]) -> float:
+def cramers_v(first: Codes, second: Codes) -> float:
     """Compute Cramér's V of two categorical columns, from 0 (independent) to 1.
 
     Args:

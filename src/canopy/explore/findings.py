@@ -87,8 +87,7 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     information = mutual["columns_nat"]
     numeric = [name for name in schema.numeric if columns[name]["n_distinct"]]
     correlation = describe_correlation(
-        numeric,
-        np.column_stack([profile.sample[name] for name in numeric] or [np.empty((len(profile.codes), 0))]),
+        {name: profile.sample[name] for name in numeric},
         high_correlation=limits.high_correlation,
         shown=_most_informative(numeric, information),
     )

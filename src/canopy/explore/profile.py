@@ -15,7 +15,7 @@ from canopy.prepare.labels import class_values
 from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.schema import TableSchema
 from canopy.schema.columns import AnyColumn, Ignored, Numeric
-from canopy.tables.duplicates import FirstRows, hash_values
+from canopy.tables.duplicates import RowCounter, hash_values
 from canopy.tables.rows import Problems, TableReader
 
 # Values that the sample holds, and that are counted, over all columns.
@@ -56,9 +56,8 @@ class Profile:
         self.moments = {name: Moments() for name in (*schema.numeric, *schema.datetime)}
         self.problems = Problems()
         self._sample = Sample(seed, size=max(1000, N_SAMPLED // len(names)))
-        self._is_first = FirstRows()
 
-    def update(self, batch: pa.RecordBatch) -> None:
+    def update(self, batch: pa.RecordBatch, repeated: RowCounter) -> None:
         """Add rows, read without policies."""
         target = self.schema.target.column
         self.n_unlabelled += batch[target].null_count
@@ -66,7 +65,7 @@ class Profile:
         self.n_rows += rows.num_rows
         codes = self._codes(rows[target])
         self.counts[target].update(rows[target], codes)
-        sampled: dict[str, NDArray[Any]] = {target: codes}
+        sampled: dict[str, NDArray[Any]] = {target: codes.astype(np.int16)}
         for name, column in self._features.items():
             values = rows[name]
             self.n_missing[name] += values.null_count
@@ -77,8 +76,7 @@ class Profile:
                 sampled[name] = numbers = self._numbers(name, column, values)
                 self.moments[name].update(numbers)
                 self.counts[name].update(values)
-        first = self._is_first(rows.select([*self._features, target]))
-        self.n_duplicates += len(first) - int(first.sum())
+        repeated.update(rows.select([*self._features, target]))
         self._sample.update(sampled, rows.num_rows)
 
     def _codes(self, labels: pa.Array) -> NDArray[np.int64]:
@@ -142,8 +140,10 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
     """
     reader = TableReader(path, without_policies(schema), with_target=True)
     profile = Profile(schema, seed=seed)
-    for batch in reader.valid_batches():
-        profile.update(batch)
+    with RowCounter() as repeated:
+        for batch in reader.valid_batches():
+            profile.update(batch, repeated)
+        profile.n_duplicates = repeated.n_repeated()
     profile.problems = reader.problems
     if not profile.n_rows or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()

@@ -56,36 +56,41 @@ class Sample:
 
     seed: int
     size: int = SAMPLE_ROWS
-    columns: dict[str, list[NDArray[Any]]] = field(default_factory=dict)
-    hashes: list[NDArray[np.uint64]] = field(default_factory=list)
     n_rows: int = 0
+    n_held: int = 0
     # Rows with greater hashes cannot be among those kept.
     greatest: int = np.iinfo(np.uint64).max
+    # Written in place: arrays that come and go would leave holes in the memory. The hashes are one of them.
+    buffers: dict[str | None, NDArray[Any]] = field(default_factory=dict)
 
     def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
         hashes = mix(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
-        drawn = hashes <= self.greatest
-        self.hashes.append(hashes[drawn])
-        for name, found in values.items():
-            self.columns.setdefault(name, []).append(found[drawn])
-        if sum(map(len, self.hashes)) > 1.2 * self.size:
-            self._reduce()
+        drawn = np.flatnonzero(hashes <= self.greatest)
+        capacity = self.size + self.size // 8 + 1
+        while len(drawn):
+            part, drawn = np.split(drawn, [capacity - self.n_held])
+            held = slice(self.n_held, self.n_held + len(part))
+            for name, found in ((None, hashes), *values.items()):
+                if name not in self.buffers:
+                    self.buffers[name] = np.empty(capacity, found.dtype)
+                self.buffers[name][held] = found[part]
+            self.n_held += len(part)
+            if self.n_held == capacity:
+                self._reduce()
 
     def _reduce(self) -> None:
-        hashes = np.concatenate(self.hashes)
-        kept: slice | NDArray[np.int64] = slice(None)
-        if len(hashes) > self.size:
+        if self.n_held > self.size:
+            hashes = self.buffers[None][: self.n_held]
             kept = np.sort(np.argpartition(hashes, self.size - 1)[: self.size])
-            self.greatest = int(hashes[kept].max())
-        self.hashes = [hashes[kept]]
-        for name, parts in self.columns.items():
-            self.columns[name] = [np.concatenate(parts)[kept]]
+            self.greatest, self.n_held = int(hashes[kept].max()), self.size
+            for buffer in self.buffers.values():
+                buffer[: self.size] = buffer[kept]
 
     def rows(self) -> dict[str, NDArray[Any]]:
         """Give the drawn rows, in their order."""
         self._reduce()
-        return {name: parts[0] for name, parts in self.columns.items()}
+        return {name: buffer[: self.n_held] for name, buffer in self.buffers.items() if name is not None}
 
     def values(self, name: str) -> Floats:
         """Give the drawn values of a column that are not missing."""

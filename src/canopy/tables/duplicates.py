@@ -1,10 +1,16 @@
 """Find rows that repeat an earlier one."""
 
+from contextlib import ExitStack
+from tempfile import TemporaryFile
+from typing import Self
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.tables.convert import Bools
+
+N_FILES = 32
 
 
 class FirstRows:
@@ -45,6 +51,30 @@ class FirstRows:
         in_order = np.empty(len(order), bool)
         in_order[order] = is_new
         return in_order
+
+
+class RowCounter(ExitStack):
+    """Counts rows that repeat an earlier one. Its hashes lie in temporary files, by their last bits."""
+
+    def __enter__(self) -> Self:
+        self.n_rows = 0
+        self._files = [self.enter_context(file) for file in map(TemporaryFile, ["w+b"] * N_FILES)]
+        return self
+
+    def update(self, rows: pa.RecordBatch) -> None:
+        self.n_rows += rows.num_rows
+        hashes = _hash_rows(rows)
+        files = hashes % np.uint64(N_FILES)
+        for index, file in enumerate(self._files):
+            hashes[files == index].tofile(file)
+
+    def n_repeated(self) -> int:
+        """Read one file after the other."""
+        n_distinct = 0
+        for file in self._files:
+            file.seek(0)
+            n_distinct += len(np.unique(np.fromfile(file, np.uint64)))
+        return self.n_rows - n_distinct
 
 
 def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
