@@ -186,10 +186,9 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
         )
     group = groups[column]
     if schema.duplicates == "report":
-        others = {
-            name: Ignored() for name in schema.all_file_columns if name not in schema.file_columns(group)
-        }
-        schema = schema.model_copy(update={"columns": {**others, group: schema.columns[group]}})
+        others = {*schema.all_file_columns[:-1]}.difference(schema.file_columns(group))
+        columns = {group: schema.columns[group], **dict.fromkeys(others, Ignored())}
+        schema = schema.model_copy(update={"columns": columns})
     found = [rows[group] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
     tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested
