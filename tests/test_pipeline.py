@@ -242,7 +242,7 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
             if project.run("curl", "-sf", f"http://127.0.0.1:{port}/ready", check=False).returncode == 0:
                 break
             time.sleep(0.1)
-        (curl,) = [text for kind, text in blocks["serving"] if kind == "bash" and text.startswith("curl")]
+        (curl,) = [text for _, text in blocks["serving"] if re.match("curl .*/predict -H", text)]
         (asked,) = [text for kind, text in blocks["serving"] if kind == "python"]
         answer = json.loads(project.run("bash", "-c", curl.replace("8000", port)).stdout)
         told = project.run("python", "-c", asked.replace("8000", port)).stdout.strip()

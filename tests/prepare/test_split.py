@@ -121,6 +121,7 @@ def test_a_dropped_column_can_say_what_is_left_out(
     split.run(blue_plums)
     assert [name == "test" for name in splits_of(blue_plums)] == [False] * 20 + [True] * 5
     assert "Plum has no row in train and val" in caplog.text
+    assert "ignored" not in caplog.text
     blue_plums.split.left_out = "color3"
     with pytest.raises(ValueError, match=r"must be a 0/1 column .*; got 'color3' \(did you mean 'colour3'"):
         split.run(blue_plums)

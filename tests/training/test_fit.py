@@ -168,6 +168,18 @@ def test_a_folder_without_a_run_names_the_way_out(tmp_path: Path) -> None:
         RunFolder(tmp_path)
 
 
+def test_a_run_of_another_project_has_its_paths_there(train_config: DictConfig, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    (project / "run").mkdir(parents=True)
+    (project / "params.yaml").touch()
+    train_config.data.folder = "data/processed"
+    OmegaConf.save(train_config, project / "run/config.yaml")
+    found = RunFolder(project / "run").located_config
+    assert found.data.folder == str(project / "data/processed")
+    # The format of tables is no path.
+    assert (found.pipeline.paths.interim, found.pipeline.paths.format) == (f"{project}/data/interim", "csv")
+
+
 def test_training_warns_of_nothing(train_config: DictConfig) -> None:
     with warnings.catch_warnings(record=True) as caught:
         fit(train_config)

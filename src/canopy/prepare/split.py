@@ -22,6 +22,7 @@ from canopy.prepare.interim import (
 )
 from canopy.prepare.labels import labelled_rows, read_labels
 from canopy.prepare.stratified import stratified_draw
+from canopy.schema.columns import Ignored
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
@@ -185,7 +186,9 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
         )
     group = groups[column]
     if schema.duplicates == "report":
-        schema = schema.model_copy(update={"columns": {group: schema.columns[group]}})
+        others = {*schema.all_file_columns[:-1]}.difference(schema.file_columns(group))
+        columns = {group: schema.columns[group], **dict.fromkeys(others, Ignored())}
+        schema = schema.model_copy(update={"columns": columns})
     found = [rows[group] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
     tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested

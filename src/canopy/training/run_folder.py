@@ -94,7 +94,8 @@ class RunFolder:
         if self.project != Path.cwd():
             OmegaConf.update(config, "data.folder", escape(str(self.project / config.data.folder)))
             for name, path in config.pipeline.paths.items():
-                config.pipeline.paths[name] = escape(str(self.project / path))
+                if name != "format":
+                    config.pipeline.paths[name] = escape(str(self.project / path))
         return config
 
     def save_config(self, config: DictConfig) -> None:
