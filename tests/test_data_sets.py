@@ -19,11 +19,12 @@ import pandas as pd
 import pytest
 import requests
 import yaml
-from canopy.table.spec import MISSING_VALUES
 from omegaconf import OmegaConf
 from sklearn.datasets import load_wine
 
+from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.quoting import write_command
+from canopy.schema.file_format import NULL_VALUES
 from canopy.sweep.overrides import training_values
 from canopy.training.repeat import same_weights
 from odd_names import ODD_NAMES
@@ -119,48 +120,51 @@ def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, 
 
 
 def check_predictions(folder: Path, metrics: dict[str, Any]) -> None:
-    """The bundle takes the raw table, texts and gaps included, and gives the scores of the report."""
+    """The bundle takes the raw table, with its missing values, and gives the scores of the report."""
     raw = next((folder / "data/raw").glob("*.csv"))
     options = ("bundle=models/canopy", f"input={raw}", "output=predicted.csv")
     execute("python", "../../src/predict.py", *options, folder=folder)
     target = read(folder / "data/processed/schema.json")["target"]
-    split = pd.read_csv(folder / "data/interim/split.csv")
-    tested = split["split"] == "test"
+    table = pd.read_csv(folder / "data/interim/normalize.csv")
+    tested = table[SPLIT_COLUMN] == "test"
     predicted = pd.read_csv(folder / "predicted.csv")["label"]
-    assert (predicted == split[target])[tested].mean() == metrics["test"]["accuracy"]
-    # Some rows have gaps, and a feature tells of them.
-    gaps = [column for column in split if column.endswith("_missing=yes")]
-    assert split[gaps].to_numpy().sum() > 0
+    assert (predicted == table[target])[tested].mean() == metrics["test"]["accuracy"]
+    # Some rows have missing values, and a feature indicates it.
+    indicators = [column for column in table if column.endswith("_missing")]
+    assert table[indicators].to_numpy().sum() > 0
 
 
 def check_server(folder: Path, url: str) -> None:
     """The server takes texts and null, names what it wants instead, and counts what is missing."""
-    table = requests.get(f"{url}/model", timeout=60).json()["table"]
-    row = {
-        column["name"]: column["low"] if column["missing"] == "reject" else None
-        for column in table["numeric"]
+    model = requests.get(f"{url}/model", timeout=60).json()
+    columns = {
+        name: column for name, column in model["table"]["columns"].items() if column["kind"] != "ignored"
     }
-    for group in table["groups"]:
-        if group["made_of"] == "text":
-            last = [*group["columns"]][-1].removeprefix(f"{group['name']}=")
-            row[group["name"]] = last or None
+    row = {
+        name: None
+        if column["missing"] != "reject"
+        else column["range"][0]
+        if column["kind"] == "numeric"
+        else [*column["categories"]][-1]
+        for name, column in columns.items()
+    }
     assert None in row.values()
     answer = requests.post(f"{url}/predict", json={"rows": [row]}, timeout=60)
     assert answer.status_code == 200, answer.text
-    assert answer.json()["predictions"][0]["label"] in [
-        int(value) if value.isdigit() else value for value in table["classes"]
-    ]
-    text = next(group["name"] for group in table["groups"] if group["made_of"] == "text")
-    refused = requests.post(f"{url}/predict", json={"rows": [{**row, text: "nowhere"}]}, timeout=60)
+    assert str(answer.json()["predictions"][0]["label"]) in model["classes"]
+    number = next(name for name, column in columns.items() if column["kind"] == "numeric")
+    text = next(name for name, column in columns.items() if column["kind"] == "categorical")
+    unseen = requests.post(f"{url}/predict", json={"rows": [{**row, text: "nowhere"}]}, timeout=60)
+    assert unseen.status_code == 200, unseen.text
+    refused = requests.post(f"{url}/predict", json={"rows": [{**row, number: "long"}]}, timeout=60)
     assert refused.status_code == 422
-    assert f"row 0: {text} must be '" in refused.json()["error"]
+    assert refused.json()["error"].startswith(f"row 0: {number} must be a number")
     raw = next((folder / "data/raw").glob("*.csv"))
     predicted = requests.post(f"{url}/predict/csv", data=raw.read_bytes(), timeout=60)
     assert predicted.status_code == 200, predicted.text
     assert predicted.text.count("\n") == len(pd.read_csv(raw)) + 1
     found = requests.get(f"{url}/drift", timeout=60).json()["columns"]
-    gaps = [column for column in found if column["name"].endswith("_missing")]
-    assert gaps
+    assert {*columns} <= {column["name"] for column in found}
     for column in found:
         assert sum(column["found"]) == pytest.approx(1)
         assert column["index"] < 0.25, "the training rows are among these"
@@ -269,7 +273,7 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None:
-    done = execute("python", "src/describe.py", str(wine), "--target", "target", folder=project)
+    done = execute("python", "src/init_dataset.py", str(wine), "--target", "target", folder=project)
     assert "make repro DATA=wine" in done.stdout
     folder = project / "datasets/wine"
     for stage in ("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"):
@@ -278,7 +282,7 @@ def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None
     assert schema["class_values"] == ["maybe", "no", "yes"]
     assert len(schema["numeric"]) == 13
     assert [feature["name"] for feature in schema["categorical"]] == ["strong", "ash_missing"]
-    assert schema["categorical"][0]["categories"] == ["strong=False", "strong=True", "strong="]
+    assert schema["categorical"][0]["categories"] == ["False", "True", "missing"]
     execute("python", "../../src/train.py", "experiment=mlp", "trainer.max_epochs=2", folder=folder)
     # A file that is gone is not taken for one that is there.
     (folder / "data/raw/wine.csv").unlink()
@@ -290,7 +294,7 @@ def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None
 def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp_path: Path) -> None:
     """No name of a column, a category or a class is read as something else."""
     classes, (target, first, second, *numeric) = ["???", "${z}", "1e5", "$x^$"], ODD_NAMES
-    categories = [name for name in ODD_NAMES if name not in MISSING_VALUES]
+    categories = [name for name in ODD_NAMES if name not in NULL_VALUES]
     halves = {first: categories[::2], second: categories[1::2]}
     with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -300,17 +304,18 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
             numbers = [f"{(row * (index + 3)) % 7 + row % len(classes):.1f}" for index in range(len(numeric))]
             writer.writerow([classes[row % len(classes)], *texts, *numbers])
     options = ("--target", target, "--name", "1e5")
-    execute("python", "src/describe.py", str(tmp_path / "table.csv"), *options, folder=project)
+    execute("python", "src/init_dataset.py", str(tmp_path / "table.csv"), *options, folder=project)
     folder = project / "datasets/1e5"
     params = (folder / "params.yaml").read_text()
     (folder / "params.yaml").write_text(params.replace("max_epochs=50", "max_epochs=1"))
     assert "Test accuracy" in execute("make", "repro", "DATA=1e5", folder=project).stdout
     schema = read(folder / "data/processed/schema.json")
     assert sorted(schema["class_values"]) == sorted(classes)
-    assert schema["numeric"] == numeric
+    # The draft found blanks around values, which are then dropped.
+    assert schema["numeric"] == [name.strip() for name in numeric]
     assert [feature["name"] for feature in schema["categorical"]] == [first, second]
     for feature in schema["categorical"]:
-        assert {*feature["categories"]} == {f"{feature['name']}={name}" for name in halves[feature["name"]]}
+        assert {*feature["categories"]} == {name.strip() for name in halves[feature["name"]]}
     check_elsewhere(folder, tmp_path / "my (other), folder")
     # A run of an odd name, resumed by the command that its folder needs.
     options = ("experiment=mlp", "trainer=cpu", "name=695e0514")
@@ -326,22 +331,25 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--target", "tarjet", "--name", "new"], "found 'tarjet' (did you mean 'target'?)"),
+        (["--target", "tarjet", "--name", "new"], "got 'tarjet' (did you mean 'target'?)\n"),
         (
             ["--target", "alcohol", "--name", "new"],
-            "--target must have from 2 to 60 classes; found 126 values in 'alcohol'",
+            "--target must be a class; got 126 different numbers from 11.03 to 14.83 in 'alcohol'.\n",
         ),
-        (["--target", "target", "--name", "../x"], "letters, digits, - and _; found '../x': say --name"),
-        (["--target", "target", "--name", "penguins"], "datasets/penguins must be new; found it there"),
+        (["--target", "target", "--name", "../x"], "letters, digits, - and _; got '../x': give --name\n"),
+        (
+            ["--target", "target", "--name", "penguins"],
+            "datasets/penguins must be new; it exists: give another --name\n",
+        ),
     ],
 )
 def test_a_draft_that_cannot_be_made_is_refused(
     project: Path, wine: Path, options: list[str], message: str
 ) -> None:
     before = sorted((project / "datasets").iterdir())
-    done = execute("python", "src/describe.py", str(wine), *options, folder=project, check=False)
+    done = execute("python", "src/init_dataset.py", str(wine), *options, folder=project, check=False)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert message in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert done.stderr.count("\n") <= 2
     assert sorted((project / "datasets").iterdir()) == before

@@ -55,7 +55,7 @@ class Server:
             assert self.process.poll() is None, self.log.read_text()
             try:
                 assert requests.get(f"{self.url}/ready", timeout=5).status_code == 200
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.Timeout):
                 time.sleep(0.1)
             else:
                 return

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from canopy.bundle.statistics import NumericStatistics
+from canopy.prepare.interim import closed_schema
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.prepare.scaling import Affine
 from canopy.schema import TableSchema
@@ -40,7 +41,7 @@ def make_reader(columns: dict[str, Any], **table: Any) -> RowReader:
         indicators=(),
         classes=("1", "2"),
     )
-    return RowReader(schema, preprocessor)
+    return RowReader(closed_schema(schema, preprocessor), preprocessor)
 
 
 PLAIN = make_reader({"size": SIZE, "colour": COLOUR})
@@ -293,11 +294,13 @@ SCALARS = (
     | st.sampled_from([0, 1, 2, 5, -9, 0.5, 1e-320, "Dream", "", "NA", "colour1", "1"])
 )
 ANYTHING = SCALARS | st.floats(allow_nan=False, allow_infinity=False) | st.lists(SCALARS, max_size=1)
-NAMES = ["age", "size", "colour1", "colour2", "colour", "island", "store", "kind", "id", "height"]
+NAMES = ["age", "size", "colour1", "colour2", "colour", "island", "store", "kind", "id", "free", "height"]
 RIGHT = st.fixed_dictionaries(
     {
         "age": st.sampled_from([None, 0, 100, 5.5, 101, -9]),
         "size": st.sampled_from([1, 9, 2.5, 10, -9]),
+        "free": st.floats(allow_nan=False, allow_infinity=False)
+        | st.sampled_from([None, 0, -9, 1e39, -1e39]),
         "island": st.sampled_from([None, "Dream", "Other", ""]),
         "store": st.sampled_from(["1", 1, "yes", "TRUE", "x", 1.0, True, None]),
     },
@@ -337,6 +340,7 @@ def test_the_fast_way_gives_what_the_validator_gives(
     rows: list[Any], defaults: dict[str, Any], markers: list[str]
 ) -> None:
     columns = {"id": {"kind": "key"}, "age": {**AGE, "missing": None}, "size": SIZE, "store": STORE}
+    columns["free"] = {"kind": "numeric"}
     columns |= {"island": {**ISLAND, "missing": None}, "colour": COLOUR}
     reader = make_reader(columns, defaults=defaults, file={"null_values": markers})
     assert reader._plain is not None
@@ -345,7 +349,7 @@ def test_the_fast_way_gives_what_the_validator_gives(
         # Either way, nothing else is raised.
         with suppress(RowsRefused):
             expected = reader.check(rows)
-            assert expected.numeric.shape == (len(rows), 2)
+            assert expected.numeric.shape == (len(rows), 3)
             assert expected.categorical.shape == (len(rows), 3)
         return
     check_equal(found, reader.check(rows))

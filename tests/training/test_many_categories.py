@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from canopy.data.dataset import Batch, load_rows, save_rows
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import sha256
-from canopy.prepare.preprocessor import code_type
+from canopy.prepare.make_tensors import code_type
 from canopy.training.build import build_run
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

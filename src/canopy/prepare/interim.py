@@ -101,7 +101,7 @@ def read_interim(
         FileNotFoundError: If the stage has not run.
         ValueError: If the file is damaged.
     """
-    require_file(path, name="The table ")
+    require_file(path, name="The table ", hint='run "make repro" first')
     try:
         with _Blocks(path, "rb") as file:
             if path.suffix == ".parquet":

@@ -1,8 +1,10 @@
 """Stage `make_tensors`: turn the prepared table into tensors and describe what they hold."""
 
 import logging
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -21,7 +23,7 @@ from canopy.prepare.interim import (
     scaled_types,
 )
 from canopy.prepare.labels import class_values
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, code_type
+from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
 from canopy.prepare.reductions import Sample
 from canopy.tensors import open_tensors
 
@@ -39,6 +41,18 @@ def quantiles_of(sample: Sample, names: list[str]) -> tuple[tuple[float, ...], .
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
     return tuple(tuple(np.quantile(sample.values(name), shares, method="nearest").tolist()) for name in names)
+
+
+def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
+    """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
+
+    Examples:
+        >>> [code_type([3, n]).name for n in (255, 256, 100_000)]
+        ['uint8', 'int16', 'int32']
+    """
+    # The number of categories is the code of unseen ones.
+    largest = max(cardinalities, default=0)
+    return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
 def run(params: DictConfig) -> None:

@@ -3,9 +3,8 @@
 `Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +16,7 @@ from canopy.files import read_json, write_json
 from canopy.prepare.datetime_parts import Floats, as_floats, datetime_parts
 from canopy.prepare.scaling import Scaling
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical, Ignored, Model
+from canopy.schema.columns import Ignored, Model
 
 FORMAT = 2
 PREPROCESSOR_FILE = "preprocessor.json"
@@ -69,18 +68,6 @@ class Vocabulary(Model):
         missing = n_codes - 1 if self.has_missing else n_codes
         known[pc.is_null(texts).to_numpy(zero_copy_only=False)] = missing
         return known, unseen
-
-
-def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
-    """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
-
-    Examples:
-        >>> [code_type([3, n]).name for n in (255, 256, 100_000)]
-        ['uint8', 'int16', 'int32']
-    """
-    # The number of categories is the code of unseen ones.
-    largest = max(cardinalities, default=0)
-    return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
 class Encoded(NamedTuple):
@@ -154,24 +141,10 @@ class Preprocessor(Model):
         return {name: vocabulary.names for name, vocabulary in self.categorical.items()} | indicators
 
     def restrict(self, schema: TableSchema) -> TableSchema:
-        """Describe the rows that predictions need.
-
-        Args:
-            schema: The raw table.
-
-        Returns:
-            The same, but columns that are not features of the model are ignored, and where unseen categories
-            are rejected, the learnt ones are listed.
-        """
-        columns = dict(schema.columns)
-        for name in schema.features:
-            column = columns[name]
-            if name not in self.numeric and name not in self.datetime and name not in self.categorical:
-                columns[name] = Ignored(meaning=column.meaning)
-            elif isinstance(column, Categorical) and column.unseen == "reject" and column.listed is None:
-                listed = {value: value for value in self.categorical[name].values}
-                columns[name] = column.model_copy(update={"categories": listed})
-        return schema.model_copy(update={"columns": columns})
+        """Describe the rows that predictions need: columns that are not features of the model are ignored."""
+        used = {*self.numeric, *self.datetime, *self.categorical}
+        unused = {name: Ignored() for name in schema.features if name not in used}
+        return schema.model_copy(update={"columns": {**schema.columns, **unused}})
 
     def numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
         """Give each numeric input in its unit, NaN where it is missing."""

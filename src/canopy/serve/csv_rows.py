@@ -181,9 +181,8 @@ def header_problems(header: Sequence[str], schema: TableSchema) -> Iterator[Prob
             instead = f", or its {len(parts)} columns" if parts != [name] else ""
             yield Problem(None, name, f"be a column of the header{instead}", "no such column")
         else:
-            for part in parts:
-                if part not in counts:
-                    yield Problem(None, part, "be a column of the header", "no such column")
+            for part in (part for part in parts if part not in counts):
+                yield Problem(None, part, "be a column of the header", "no such column")
         for part in dict.fromkeys([name, *parts]):
             if counts[part] > 1:
                 yield Problem(None, part, "be named once in the header", f"it {counts[part]} times")
@@ -192,15 +191,9 @@ def header_problems(header: Sequence[str], schema: TableSchema) -> Iterator[Prob
 def split_values(
     text: str, schema: TableSchema, places: Sequence[int], ragged: dict[int, int], *, max_rows: int
 ) -> pa.Table:
-    """Split the records below the header into texts.
+    """Split the records below the header into texts, in the dialect of a schema.
 
-    Args:
-        text: The CSV.
-        schema: Whose dialect it is in.
-        places: Which columns to give, in which order.
-        ragged: Is filled with the number of values of each record that has too many or too few of them, which
-            is left out.
-        max_rows: Most records of that kind.
+    Records with too many or too few values are left out; `ragged` is filled with how many each has.
     """
     quote, body = schema.file.quote, f"{text}\n".encode()
     if quote and text.count(quote) % 2:
@@ -242,8 +235,7 @@ def split_values(
 
 def refuse_open_quote(text: str, schema: TableSchema) -> None:
     """Refuse a text at whose end a quoted value is not closed, which would swallow rows."""
-    file, n_rows = io.StringIO(text, newline=""), -1
-    marks = schema.file
+    file, marks, n_rows = io.StringIO(text, newline=""), schema.file, -1
     try:
         for record in csv.reader(file, delimiter=marks.delimiter, quotechar=marks.quote, strict=True):
             n_rows += bool(record)

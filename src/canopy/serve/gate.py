@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 
 from canopy.serve.metrics import Metrics
+from canopy.serve.openapi import CSV_HEADERS
 from canopy.serve.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -31,11 +32,6 @@ OPEN_PATHS = frozenset(
     }
 )
 REQUEST_ID = b"x-request-id"
-
-# What a page of another origin may read.
-EXPOSED_HEADERS = (
-    *("X-Request-ID", "X-Ignored-Columns", "X-Rejected-Rows", "X-Labelled-Rows", "X-Correct-Rows"),
-)
 
 # In log and counters where nothing was answered: the client went away, or the server had to stop.
 CLIENT_LEFT, STOPPED = 499, 503
@@ -85,7 +81,7 @@ class Gate:
                 allow_origins=settings.cors_origins,
                 allow_methods=("GET", "HEAD", "POST"),
                 allow_headers=("Content-Encoding", "Content-Type", "X-API-Key", "X-Request-ID"),
-                expose_headers=EXPOSED_HEADERS,
+                expose_headers=("X-Request-ID", *CSV_HEADERS),
             )
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:

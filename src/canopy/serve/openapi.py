@@ -8,8 +8,10 @@ import numpy as np
 
 from canopy.bundle.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
-from canopy.schema.columns import Categorical, Column, Datetime, Numeric
+from canopy.schema.columns import Categorical, Datetime, Numeric
 from canopy.serve.rows import time_text, words_among
+from canopy.tables.convert import null_values
+from canopy.tables.parse import LARGEST
 
 # What becomes of rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
@@ -19,8 +21,13 @@ POLICIES = ("missing", "out_of_range", "unseen")
 SOME_DAY = 20_000.0
 
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
-
-
+# Headers of an answer to CSV.
+CSV_HEADERS = {
+    "X-Ignored-Columns": "JSON list of columns that the table does not have.",
+    "X-Rejected-Rows": "Number of rows that were not predicted.",
+    "X-Labelled-Rows": "Number of predicted rows that have a label.",
+    "X-Correct-Rows": "Number of these that are predicted correctly.",
+}
 # Categories that are listed one by one.
 MAX_LISTED = 100
 ANY_VALUE = {"type": ["string", "number", "boolean", "null"]}
@@ -48,11 +55,8 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
     whole = {"title": "All columns", **object_of({**others, **parts, **further})}
     whole["required"] = [*(name for name in required if name not in one_hot), *parts]
     # Of these alternatives exactly one holds.
-    whole["allOf"] = [
-        {"oneOf": [{"properties": {part: {"const": 1}}} for part in one_hot[name]]}
-        for name in one_hot
-        if name in required
-    ]
+    chosen = [one_hot[name] for name in one_hot if name in required]
+    whole["allOf"] = [{"oneOf": [{"properties": {part: {"const": 1}}} for part in found]} for found in chosen]
     return {"oneOf": [{"title": "One value for each column", **short}, whole]}
 
 
@@ -62,46 +66,38 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
     unit = form = ""
     match column:
         case Numeric():
-            unit, found = column.unit, {"type": ["number"]}
-            if column.out_of_range == "reject":
-                ends = zip(("minimum", "maximum"), column.range, strict=True)
-                found |= {key: end for key, end in ends if end is not None}
+            low, high = (column.low, column.high) if column.out_of_range == "reject" else (-LARGEST, LARGEST)
+            found = {"type": ["number"], "minimum": max(low, -LARGEST), "maximum": min(high, LARGEST)}
+            unit = column.unit
         case Categorical():
             found = describe_categories(manifest, name, column)
         case Datetime():
             forms: list[dict[str, Any]] = [{"format": "date-time"}, {"format": "date"}]
             if column.missing != "reject":
-                forms.append({"enum": [*null_values(manifest, column)]})
+                forms.append({"enum": [*null_values(column, manifest.table.file)]})
             found = {"type": ["string"], "anyOf": forms}
             form = "ISO 8601" if column.format == "iso" else f"ISO 8601 or in the format {column.format}"
     if column.missing != "reject":
         kinds = "enum" if "enum" in found else "type"
         found[kinds] = [*found[kinds], None if kinds == "enum" else "null"]
-    values = column.model_dump()
-    policies = [
-        f"{policy}: {values[policy]}" for policy in POLICIES if values.get(policy, "reject") != "reject"
-    ]
+    chosen = {policy: getattr(column, policy, "reject") for policy in POLICIES}
+    policies = [f"{policy}: {value}" for policy, value in chosen.items() if value != "reject"]
     return {**found, "description": ", ".join(filter(None, (column.meaning, unit, form, *policies)))}
 
 
 def describe_categories(manifest: Manifest, name: str, column: Categorical) -> dict[str, Any]:
     """Describe the values of a categorical column."""
-    learnt = [*manifest.preprocessor.categorical[name].values]
     if column.one_hot is not None:
         return {"enum": [*column.one_hot]}
     listed = column.listed or {}
     if column.unseen == "reject" and 0 < len(listed) <= MAX_LISTED:
         numbers = [int(text) for text in listed if text.isdecimal() and str(int(text)) == text]
         return {"enum": [*listed, *numbers, *words_among([*listed])]}
-    found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": learnt[:MAX_LISTED]}
+    learnt = manifest.preprocessor.categorical[name].values[:MAX_LISTED]
+    found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": [*learnt]}
     if column.missing == "reject":
-        found["not"] = {"enum": [*null_values(manifest, column)]}
+        found["not"] = {"enum": [*null_values(column, manifest.table.file)]}
     return found
-
-
-def null_values(manifest: Manifest, column: Column) -> tuple[str, ...]:
-    """Give the texts that mean that there is no value."""
-    return manifest.table.file.null_values if column.null_values is None else column.null_values
 
 
 def example_row(manifest: Manifest) -> dict[str, Any]:
@@ -113,7 +109,8 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
             row[name] = min(max(mean, column.low), column.high)
         elif isinstance(column, Categorical) and name in training.categories:
             shares = {**training.categories[name], OTHER: -1.0}
-            row[name] = max(manifest.preprocessor.categorical[name].values, key=shares.__getitem__)
+            values = manifest.preprocessor.categorical[name].values
+            row[name] = max(values, key=shares.__getitem__, default=None)
         elif isinstance(column, Datetime) and name in manifest.preprocessor.datetime:
             time = training.numeric.get(f"{name}.time", {"mean": SOME_DAY})
             day = np.datetime64(int(time["mean"]), "D")
@@ -165,6 +162,9 @@ def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]
     contribution = object_of({"feature": {"type": "string"}, "contribution": {"type": "number"}})
     predictions = {"type": "array", "minItems": 1, "items": object_of(prediction)}
     contributions = {"type": "array", "items": contribution, "description": "The largest come first."}
+    headers = {
+        name: {"description": text, "schema": {"type": "string"}} for name, text in CSV_HEADERS.items()
+    }
     refused = describe_errors()
     return {
         "/predict": {200: json_answer(object_of({"model": model, "predictions": predictions})), **refused},
@@ -172,12 +172,7 @@ def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]
             200: {
                 "description": "A header line, then the keys, label, class and probabilities of each row.",
                 "content": {"text/csv": {"schema": {"type": "string"}}},
-                "headers": {
-                    "X-Ignored-Columns": header("JSON list of columns that the table does not have."),
-                    "X-Rejected-Rows": header("Number of rows that were not predicted."),
-                    "X-Labelled-Rows": header("Number of predicted rows that have a label."),
-                    "X-Correct-Rows": header("Number of these that are predicted correctly."),
-                },
+                "headers": headers,
             },
             **refused,
         },
@@ -221,16 +216,8 @@ def drift_schema() -> dict[str, Any]:
 
 def object_of(properties: dict[str, Any]) -> dict[str, Any]:
     """Describe an object that has exactly these properties."""
-    return {
-        "type": "object",
-        "properties": properties,
-        "required": [*properties],
-        "additionalProperties": False,
-    }
-
-
-def header(meaning: str) -> dict[str, Any]:
-    return {"description": meaning, "schema": {"type": "string"}}
+    required = [*properties]
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
 def json_answer(schema: dict[str, Any], meaning: str = "Done.") -> dict[str, Any]:
@@ -255,10 +242,6 @@ def describe_errors() -> dict[int | str, dict[str, Any]]:
             "found": {"type": "string"},
         }
     )
-    schema = {
-        "type": "object",
-        "properties": {"error": {"type": "string"}, "problems": {"type": "array", "items": problem}},
-        "required": ["error"],
-        "additionalProperties": False,
-    }
+    schema = object_of({"error": {"type": "string"}, "problems": {"type": "array", "items": problem}})
+    schema["required"] = ["error"]
     return {status: json_answer(schema, meaning) for status, meaning in meanings.items()}

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
+from math import isnan
 from types import NoneType
 from typing import Any
 
@@ -14,8 +15,8 @@ from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
 from canopy.schema.file_format import FileFormat
 from canopy.tables.convert import to_texts
+from canopy.tables.parse import LARGEST
 
-LARGEST = float(np.finfo(np.float64).max)
 NUMBER, CATEGORY, FURTHER = {int, float, NoneType}, {str, int, NoneType}, {str, int, float, bool, NoneType}
 
 
@@ -31,11 +32,13 @@ class PlainRows:
     """
 
     def __init__(self, schema: TableSchema, preprocessor: Preprocessor) -> None:
-        one_hot = {name: column.one_hot for name, column in schema.categorical.items() if column.one_hot}
-        numeric, parts = schema.numeric, [part for columns in one_hot.values() for part in columns]
+        numeric = {name: schema.numeric[name] for name in preprocessor.numeric}
+        categorical = {name: schema.categorical[name] for name in preprocessor.categorical}
+        one_hot = {name: column.one_hot for name, column in categorical.items() if column.one_hot}
+        parts = [part for columns in one_hot.values() for part in columns]
         lookups = {
             name: code_lookup(column, preprocessor.categorical[name], schema.file)
-            for name, column in schema.categorical.items()
+            for name, column in categorical.items()
         }
         others = {name: lookup for name, lookup in lookups.items() if name not in one_hot}
         # Fields with numbers, fields with categories, all fields: of rows as the table has them, and of rows
@@ -49,14 +52,15 @@ class PlainRows:
         self._high = np.array([min(column.high, LARGEST) for column in numeric.values()] + [1.0] * len(parts))
         nullable = [column.missing != "reject" for column in numeric.values()] + [False] * len(parts)
         self._nullable = np.array(nullable, bool) if any(nullable) else None
-        # Codes of 0/1 columns, and which column each is a part of.
-        self._codes, self._members = np.zeros((2, len(parts), len(one_hot)))
+        # Of each 0/1 column: which column it is a part of, and its code there.
+        self._n_one_hot = len(one_hot)
+        self._weights = np.zeros((len(parts), 2 * len(one_hot)))
         for index, (name, columns) in enumerate(one_hot.items()):
             for part in columns:
-                self._codes[parts.index(part), index] = lookups[name][part]
-                self._members[parts.index(part), index] = 1
+                place = parts.index(part)
+                self._weights[place, [index, len(one_hot) + index]] = 1, lookups[name][part]
         found = [*one_hot, *others]
-        self._order = [found.index(name) for name in lookups]
+        self._order = [found.index(name) for name in lookups] if others else slice(None)
         self._markers = np.array(numbers_among(schema))
 
     def read(self, rows: Sequence[Any]) -> Inputs | None:
@@ -91,12 +95,14 @@ class PlainRows:
             np.int64,
         ).reshape(len(rows), len(lookups))
         if not is_named and self._name is not None:
-            bits = matrix[:, self._n_numeric :]
-            n_set = bits @ self._members
-            if np.count_nonzero(bits) != n_set.size or np.count_nonzero(n_set == 1) != n_set.size:
+            bits, n_one_hot = matrix[:, self._n_numeric :], self._n_one_hot
+            found = bits @ self._weights
+            n_set = np.count_nonzero(found[:, :n_one_hot] == 1)
+            if n_set != len(rows) * n_one_hot or np.count_nonzero(bits) != n_set:
                 return None
-            found = np.concatenate([(bits @ self._codes).astype(np.int64), codes], axis=1)
-            codes, matrix = found[:, self._order], matrix[:, : self._n_numeric]
+            set_codes = found[:, n_one_hot:].astype(np.int64)
+            codes = np.concatenate([set_codes, codes], axis=1)[:, self._order] if lookups else set_codes
+            matrix = matrix[:, : self._n_numeric]
         return Inputs(matrix, codes)
 
     def _has_further_only(self, row: Mapping[str, Any], fields: set[str]) -> bool:
@@ -136,4 +142,4 @@ def numbers_among(schema: TableSchema) -> list[float]:
     for text in texts.union(schema.file.null_values):
         with suppress(ValueError):
             numbers.append(float(text))
-    return numbers
+    return [number for number in numbers if not isnan(number)]

@@ -46,7 +46,7 @@ def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Ar
         texts = pc.if_else(pc.is_nan(values).fill_null(True), None, texts)  # noqa: FBT003
     if file_format.trim:
         texts = pc.utf8_trim_whitespace(texts)
-    markers = pa.array(_null_values(column, file_format), pa.string())
+    markers = pa.array(null_values(column, file_format), pa.string())
     return pc.if_else(pc.is_in(texts, markers), None, texts)
 
 
@@ -67,10 +67,10 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
             values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
         )
         is_missing = pc.is_nan(numbers)
-        for marker in filter(_is_number, _null_values(column, file_format)):
+        for marker in filter(_is_number, null_values(column, file_format)):
             is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
         return Converted(pc.if_else(is_missing, None, numbers), np.zeros(len(values), bool))
-    markers = _null_values(column, file_format)
+    markers = null_values(column, file_format)
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
     if plain and not any(map(_is_number, markers)):
         # Most columns hold numbers alone; among them is no marker.
@@ -163,7 +163,8 @@ def _shorten(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
-def _null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:
+def null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:
+    """Give the texts that mean that there is no value."""
     return file_format.null_values if column.null_values is None else column.null_values
 
 

@@ -19,6 +19,7 @@ from canopy.cores import usable_cores
 from canopy.places import require_file
 from canopy.schema.columns import first_repeated
 from canopy.schema.file_format import FileFormat
+from canopy.tables.line_errors import LineError, read_line_errors
 from canopy.tables.text import is_utf8, open_text, record_starts, records
 
 if TYPE_CHECKING:
@@ -27,30 +28,6 @@ if TYPE_CHECKING:
 BATCH_ROWS = 65_536
 N_SAMPLED_OBJECTS = 1000
 MEMORY_LIMIT = "512MB"
-
-# DuckDB's names of what is wrong with a line, in plain words.
-LINE_ERRORS = {
-    "TOO MANY COLUMNS": "have as many values as the header has names",
-    "MISSING COLUMNS": "have as many values as the header has names",
-    "UNQUOTED VALUE": "have a delimiter after a closing quote",
-    "INVALID ENCODING": "be text in the encoding of table.file",
-    "LINE SIZE OVER MAXIMUM": "have at most 2 MB",
-}
-
-
-@dataclass(frozen=True)
-class LineError:
-    """A line that does not have the form of the table.
-
-    Attributes:
-        line: Its number in the file, from 1.
-        requirement: What a line must be or have.
-        text: The line, shortened.
-    """
-
-    line: int
-    requirement: str
-    text: str
 
 
 @dataclass
@@ -115,7 +92,7 @@ class TableFile:
                 if batch.num_rows:
                     yield batch.rename_columns([*columns])
             if self.file_format.format == "csv":
-                self.line_errors += _line_errors(connection)
+                self.line_errors += read_line_errors(connection)
 
     def lines(self, rows: Sequence[int]) -> list[int]:
         """Find the lines of rows, by going through the file up to the last of them.
@@ -248,12 +225,3 @@ def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         while (batch := ahead.result()) is not None:
             ahead = pool.submit(next, batches, None)
             yield batch
-
-
-def _line_errors(connection: "duckdb.DuckDBPyConnection") -> list[LineError]:
-    # Of a line with too few values there is one entry for each that is missing.
-    query = "SELECT DISTINCT ON (line) line, error_type, csv_line FROM line_errors ORDER BY line"
-    return [
-        LineError(line, LINE_ERRORS.get(str(kind), str(kind).lower()), text or "")
-        for line, kind, text in connection.sql(query).fetchall()
-    ]

@@ -112,7 +112,9 @@ class TableReader:
         keys: Sequence[str] = (),
         n_shown: int | None = N_SHOWN,
     ) -> None:
-        self.files = [TableFile(path, schema.file) for path in find_files(pattern)]
+        # With labels, it is the table of the stages.
+        hint = 'run "make repro" first' if with_target else None
+        self.files = [TableFile(path, schema.file) for path in find_files(pattern, hint=hint)]
         target = schema.target.column
         self.has_target = all(target in file.names for file in self.files)
         if with_target is None:

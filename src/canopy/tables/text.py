@@ -82,11 +82,12 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
         start = found.line_num + 1  # type: ignore[attr-defined]
 
 
-def find_files(pattern: str | Path) -> list[Path]:
+def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
     """Find the files of a table.
 
     Args:
         pattern: A file, a folder, or a pattern with `*`, `?` and `[...]`.
+        hint: What to do if there is none.
 
     Returns:
         The files, in the order of their names; hidden ones and those that start with `_` are left out.
@@ -102,5 +103,5 @@ def find_files(pattern: str | Path) -> list[Path]:
     files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
     if not files:
         # Names the file, or what is in its place.
-        require_file(path, name="The table ")
+        require_file(path, name="The table ", hint=hint)
     return files

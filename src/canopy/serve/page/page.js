@@ -84,7 +84,7 @@ function categoricalField([name, column]) {
   const values = new Set([...Object.keys(names), ...(column.one_hot ? [] : model.preprocessor.categorical[name].values)]);
   const options = [...values].slice(0, MAX_SUGGESTIONS).map((value) => make("option", { value }, names[value] ?? value));
   const share = (value) => model.training.categories[name][value] ?? 0;
-  const likeliest = [...values].reduce((a, b) => (share(a) >= share(b) ? a : b));
+  const likeliest = [...values].reduce((a, b) => (share(a) >= share(b) ? a : b), "");
   if (values.size > MAX_OPTIONS) {
     const list = make("datalist", { id: `list${controls.size}` }, ...options);
     const text = make("input", { type: "text", list: list.id, value: likeliest, autocomplete: "off" });
