@@ -8,6 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+N_PARTS = 4
+
 
 @dataclass
 class ValueCounts:
@@ -37,7 +39,8 @@ class ValueCounts:
         index, code = np.divmod(found, n_codes)
         columns = {"value": encoded.dictionary.take(pa.array(index)), "code": code, "n": n_rows}
         self._parts.append(pa.table(columns))
-        if sum(map(len, self._parts)) > 2 * self.limit:
+        # Few parts at a time: they lie between larger arrays that are freed, and keep their memory in use.
+        if len(self._parts) > N_PARTS or sum(map(len, self._parts)) > 2 * self.limit:
             self._merge()
 
     def _merge(self) -> pa.Table:
