@@ -18,11 +18,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from canopy.data.dataset import Batch, save_rows
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.entry import TRUSTED_TARGETS
-from canopy.files import SPLITS, sha256
+from canopy.files import PREPROCESSOR_FILE, SPLITS, sha256
 from canopy.params import mount_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import table_schema
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE
 from canopy.schema import TableSchema
 from canopy.tables.writer import header_line
 from canopy.training.run_folder import METRICS, RunFolder

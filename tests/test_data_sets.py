@@ -130,7 +130,7 @@ def check_predictions(folder: Path, metrics: dict[str, Any]) -> None:
     predicted = pd.read_csv(folder / "predicted.csv")["label"]
     assert (predicted == table[target])[tested].mean() == metrics["test"]["accuracy"]
     # Some rows have missing values, and a feature indicates it.
-    indicators = [column for column in table if column.endswith("_missing")]
+    indicators = [column for column in table if column.endswith(" (missing)")]
     assert table[indicators].to_numpy().sum() > 0
 
 
@@ -281,7 +281,7 @@ def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None
     schema = read(folder / "data/processed/schema.json")
     assert schema["class_values"] == ["maybe", "no", "yes"]
     assert len(schema["numeric"]) == 13
-    assert [feature["name"] for feature in schema["categorical"]] == ["strong", "ash_missing"]
+    assert [feature["name"] for feature in schema["categorical"]] == ["strong", "ash (missing)"]
     assert schema["categorical"][0]["categories"] == ["False", "True", "missing"]
     execute("python", "../../src/train.py", "experiment=mlp", "trainer.max_epochs=2", folder=folder)
     # A file that is gone is not taken for one that is there.

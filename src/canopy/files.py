@@ -18,8 +18,9 @@ from canopy.swap import swap_in
 
 # Marks the folder of a project, or of a data set.
 PARAMS = "params.yaml"
-# Each has a file of tensors.
+# Each has a file of tensors; beside them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
+PREPROCESSOR_FILE = "preprocessor.json"
 
 # What is being written, and the file by whose lock its writer is known to be alive.
 TEMPORARY = ".tmp"

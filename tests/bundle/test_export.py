@@ -21,9 +21,9 @@ from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
 from canopy.bundle.parity import compare
 from canopy.bundle.scorer import Scorer
 from canopy.evaluation.inference import Predictor
-from canopy.files import read_json, write_json
+from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.tables.rows import read_table
 from canopy.training.run_folder import METRICS, RECORD, RunFolder

@@ -18,9 +18,9 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor, choose_device
 from canopy.evaluation.predict import predict
-from canopy.files import read_json, write_json
+from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.tables.rows import read_table
 from canopy.training.run_folder import CONFIG, RunFolder

@@ -1,4 +1,4 @@
-"""What becomes of rows without a label, of rare classes, of repeated rows and of dropped columns."""
+"""The policies for rows without a label, of rare classes, of repeated rows and of dropped columns."""
 
 from pathlib import Path
 from typing import Any

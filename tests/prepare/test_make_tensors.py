@@ -7,10 +7,10 @@ from omegaconf import DictConfig
 
 from canopy.data.dataset import load_rows
 from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.files import write_json
+from canopy.files import PREPROCESSOR_FILE, write_json
 from canopy.prepare import make_tensors
 from canopy.prepare.make_tensors import N_QUANTILE_STEPS, quantiles_of
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, Vocabulary
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.prepare.reductions import Sample
 from canopy.prepare.scaling import Affine
 

@@ -8,8 +8,9 @@ import pyarrow.parquet
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.files import PREPROCESSOR_FILE
 from canopy.prepare import normalize
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor, Vocabulary
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.prepare.scaling import Affine
 
 ROWS = """\
@@ -73,11 +74,11 @@ def test_the_table_has_scaled_numbers_and_texts(params: DictConfig, suffix: str)
     normalize.run(params)
     path = Path(params.paths.interim) / f"normalize.{suffix}"
     found = pa.csv.read_csv(path) if suffix == "csv" else pa.parquet.read_table(path)
-    names = ["a", "b", "when.month_sin", "when.month_cos", "colour", "b_missing", "kind", "(split)"]
+    names = ["a", "b", "when.month_sin", "when.month_cos", "colour", "b (missing)", "kind", "(split)"]
     assert found.column_names == names
     assert found["a"].to_pylist() == [0, 1, 499.5, 0.5]
     assert found["b"].to_pylist() == [-1, 0, -1, 1]
-    assert found["b_missing"].to_pylist() == [0, 1, 0, 0]
+    assert found["b (missing)"].to_pylist() == [0, 1, 0, 0]
     # An unseen category stays what it is; the tensors have a code for it.
     assert [value or None for value in found["colour"].to_pylist()] == ["red", "red", "blue", None]
     assert found["when.month_sin"].to_pylist() == pytest.approx([0.5, 0, 0, 0.5], abs=1e-6)

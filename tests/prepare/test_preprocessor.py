@@ -95,7 +95,7 @@ def test_missing_numbers_are_filled_in_with_an_indicator(policy: str, fill: floa
     found = learnt.transform(batch(a=pa.array([None, 1.0], pa.float64())))
     assert found.numeric[0, 0] == pytest.approx((fill - scaling.center) / scaling.scale)
     assert found.categorical.tolist() == [[1], [0]]
-    assert learnt.categories == {"a_missing": ("no", "yes")}
+    assert learnt.categories == {"a (missing)": ("no", "yes")}
 
 
 def test_rare_and_unseen_categories_are_other() -> None:

@@ -49,6 +49,10 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         (columns(), "at least one numeric, categorical or datetime column; got none"),
         (columns(a={"kind": "key"}), "at least one numeric, categorical or datetime column; got none"),
         (columns(y=NUMBER), "each column once; got 'y' twice"),
+        (
+            columns(when={"kind": "datetime"}, **{"when.hour": NUMBER}),
+            r"no column the name of a part of a datetime column; got 'when\.hour'",
+        ),
         (columns(a=NUMBER, b={"kind": "categorical", "one_hot": {"a": "A", "c": "C"}}), "got 'a' twice"),
         (columns(a={**NUMBER, "rnage": [0, 1]}), r"table\.columns\.a\.rnage \(did you mean 'range'\?\)"),
         (columns(a={"kind": "weight"}), r"columns\.a\.kind must be numeric, .*'weight' \(reserved"),

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.files import PREPROCESSOR_FILE
 from canopy.params import check_params, load_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.rows import read_table
@@ -165,7 +166,18 @@ CASES = {
     # What is no number becomes a missing value, with a remark that names its line.
     "infinite.csv": Case(
         [("a", [*A[:3], "1e400", "-0.0", *A[5:]]), *BASE[1:]],
-        categories={"kind": COLOURS, "a_missing": ("no", "yes")},
+        categories={"kind": COLOURS, "a (missing)": ("no", "yes")},
+    ),
+    # Indicators that somebody added already stay features beside ours.
+    "indicators.csv": Case(
+        [
+            ("a", every(7, "", A)),
+            ("a_missing", [int(row % 7 == 0) for row in range(N_ROWS)]),
+            ("a_missing_", KIND),
+            ("y", Y),
+        ],
+        {"a", "a_missing"},
+        {"a_missing_": COLOURS, "a (missing)": ("no", "yes")},
     ),
     "sentinel.csv": Case([("a", every(10, -999, A)), *BASE[1:]]),
     "leak.csv": Case(

@@ -8,7 +8,6 @@ from canopy.files import read_json, write_json
 
 FORMAT = 2
 SCHEMA_FILE = "schema.json"
-PREPROCESSOR_FILE = "preprocessor.json"
 
 WAY_OUT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
 

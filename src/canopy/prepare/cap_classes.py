@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.files import write_json
+from canopy.files import PREPROCESSOR_FILE, write_json
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
     count_codes,
@@ -20,7 +20,7 @@ from canopy.prepare.interim import (
     scaled_types,
 )
 from canopy.prepare.labels import read_labels
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)

@@ -137,7 +137,7 @@ def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataTy
     """Type of each column in the table of `normalize`: features, the target, the split."""
     types: dict[str, pa.DataType] = dict.fromkeys(preprocessor.feature_names, pa.float32())
     types |= dict.fromkeys(preprocessor.categorical, pa.string())
-    types |= {f"{name}_missing": pa.int8() for name in preprocessor.indicators}
+    types |= dict.fromkeys(preprocessor.indicator_names.values(), pa.int8())
     return {**types, target: pa.string(), SPLIT_COLUMN: pa.string()}
 
 

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from omegaconf import DictConfig
 
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
-from canopy.files import SPLITS, read_json, sha256
+from canopy.files import PREPROCESSOR_FILE, SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
     count_codes,
@@ -23,7 +23,7 @@ from canopy.prepare.interim import (
     scaled_types,
 )
 from canopy.prepare.labels import class_values
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE, Preprocessor
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Sample
 from canopy.tensors import open_tensors
 

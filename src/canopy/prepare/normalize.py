@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig
 
+from canopy.files import PREPROCESSOR_FILE
 from canopy.prepare.fitting import Fit
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
@@ -20,7 +21,6 @@ from canopy.prepare.interim import (
 )
 from canopy.prepare.labels import read_labels
 from canopy.prepare.methods import choose_methods
-from canopy.prepare.preprocessor import PREPROCESSOR_FILE
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)

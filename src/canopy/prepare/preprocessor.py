@@ -19,7 +19,6 @@ from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Model
 
 FORMAT = 2
-PREPROCESSOR_FILE = "preprocessor.json"
 
 # The category of values that were rare or absent on the training rows.
 OTHER = "other"
@@ -137,8 +136,13 @@ class Preprocessor(Model):
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
         """Names of the categories of each of the C categorical features."""
-        indicators = {f"{name}_missing": ("no", "yes") for name in self.indicators}
-        return {name: vocabulary.names for name, vocabulary in self.categorical.items()} | indicators
+        categories = {name: vocabulary.names for name, vocabulary in self.categorical.items()}
+        return categories | dict.fromkeys(self.indicator_names.values(), ("no", "yes"))
+
+    @property
+    def indicator_names(self) -> dict[str, str]:
+        """Name of each missing-value indicator; a table may have a column `age_missing` of its own."""
+        return {name: f"{name} (missing)" for name in self.indicators}
 
     def restrict(self, schema: TableSchema) -> TableSchema:
         """Describe the rows that predictions need: columns that are not features of the model are ignored."""
@@ -186,7 +190,8 @@ class Preprocessor(Model):
                 for feature, values in zip(scaling.feature_names(name), scaled, strict=True):
                     columns[feature] = pa.array(values.astype(np.float32))
         columns |= {name: rows[name] for name in self.categorical}
-        columns |= {f"{name}_missing": pc.is_null(rows[name]).cast(pa.int8()) for name in self.indicators}
+        for name, indicator in self.indicator_names.items():
+            columns[indicator] = pc.is_null(rows[name]).cast(pa.int8())
         read = {*self.numeric, *self.datetime}
         columns |= {
             name: rows[name] for name in rows.schema.names if name not in read and name not in columns
@@ -205,8 +210,8 @@ class Preprocessor(Model):
         categorical = np.empty((scaled.num_rows, len(self.categories)), np.int64)
         for index, (name, vocabulary) in enumerate(self.categorical.items()):
             categorical[:, index], _ = vocabulary.encode(scaled[name])
-        for index, name in enumerate(self.indicators, start=len(self.categorical)):
-            categorical[:, index] = scaled[f"{name}_missing"].to_numpy(zero_copy_only=False)
+        for index, name in enumerate(self.indicator_names.values(), start=len(self.categorical)):
+            categorical[:, index] = scaled[name].to_numpy(zero_copy_only=False)
         return Encoded(numeric, categorical)
 
     def transform(self, rows: pa.RecordBatch) -> Encoded:

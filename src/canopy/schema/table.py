@@ -7,6 +7,7 @@ from pydantic import ValidationError, model_validator
 
 from canopy.names import nearest
 from canopy.schema.columns import (
+    DATETIME_PARTS,
     RESERVED_KINDS,
     AnyColumn,
     Categorical,
@@ -104,6 +105,9 @@ class TableSchema(Model):
         names = [self.target.column, *self.columns, *one_hot]
         if (name := first_repeated(names)) is not None:
             raise ValueError(f"each column once, got {name!r} twice")
+        parts = {f"{name}.{part}" for name in self.datetime for part in DATETIME_PARTS}
+        if taken := sorted(parts.intersection(names)):
+            raise ValueError(f"no column the name of a part of a datetime column, got {taken[0]!r}")
         if not self.features:
             raise ValueError("at least one numeric, categorical or datetime column, got none")
         return self

@@ -13,7 +13,7 @@ from canopy.serve.rows import time_text, words_among
 from canopy.tables.convert import null_values
 from canopy.tables.parse import LARGEST
 
-# What becomes of rows with an invalid value in a CSV body; the first is the default.
+# What happens to rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
 # What stands in `table` of params.yaml for each column; docs/data_sets.md explains it.
 POLICIES = ("missing", "out_of_range", "unseen")

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from omegaconf import DictConfig, OmegaConf
 from yaml import YAMLError
 
-from canopy.data.schema import PREPROCESSOR_FILE, SCHEMA_FILE, Schema
-from canopy.files import PARAMS, atomic_folder, read_json, sha256, write_json, write_text
+from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.files import PARAMS, PREPROCESSOR_FILE, atomic_folder, read_json, sha256, write_json, write_text
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
 
