@@ -18,8 +18,9 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.bundle.manifest import FILES, MANIFEST_FILE, Manifest
-from canopy.bundle.parity import compare
+from canopy.bundle.parity import check_same_scores, compare
 from canopy.bundle.scorer import Scorer
+from canopy.evaluation.calibration import apply_temperature, calibrate
 from canopy.evaluation.inference import Predictor
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
@@ -291,3 +292,10 @@ def test_predictions_that_differ_are_refused() -> None:
         compare(expected, far, name="model.onnx")
     with pytest.raises(ValueError, match="found a difference of nan in test row 0"):
         compare(expected, np.array([[np.nan, 0.3], [0.5, 0.5]], dtype=np.float32), name="model.onnx")
+
+
+def test_a_row_that_the_model_rules_out_counts_as_in_evaluation() -> None:
+    probabilities, labels = np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([0, 1])
+    calibrated = calibrate(probabilities, labels, temperature=0.5).report()
+    metrics = {"test": {"accuracy": 0.5, "calibrated": calibrated, "per_class": {}}}
+    check_same_scores(apply_temperature(probabilities, 0.5), labels, metrics, path=Path("metrics.json"))

@@ -34,9 +34,9 @@ def fit(values: np.ndarray, methods: Sequence[Method] = METHODS, *, missing: str
     names = [f"x{i}" for i in range(values.shape[1])]
     columns = {name: {"kind": "numeric", "missing": missing} for name in names}
     schema = TableSchema.parse({"target": {"column": "y"}, "columns": columns})
-    learner = Fit(schema, methods=dict(zip(names, methods, strict=True)), classes=("u", "v"), seed=0)
+    learner = Fit(schema, methods=dict(zip(names, methods, strict=True)), seed=0)
     learner.update(rows_of(values))
-    return learner.preprocessor()
+    return learner.preprocessor(("u", "v"))
 
 
 def with_categories(numeric: Preprocessor | None = None, **sizes: int) -> Preprocessor:

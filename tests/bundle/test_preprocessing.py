@@ -51,9 +51,9 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
         data[name] = pa.array(["a", *values[1:]], pa.string())
     rows = pa.RecordBatch.from_pydict(data)
     schema = TableSchema.parse({"target": {"column": "y"}, "columns": columns})
-    fit = Fit(schema, methods=methods, classes=("u", "v"), seed=0)
+    fit = Fit(schema, methods=methods, seed=0)
     fit.update(rows)
-    return fit.preprocessor(), rows
+    return fit.preprocessor(("u", "v")), rows
 
 
 class Both(nn.Module):

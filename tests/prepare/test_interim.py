@@ -4,8 +4,9 @@ import pyarrow as pa
 import pytest
 from omegaconf import DictConfig
 
-from canopy.prepare.interim import BLOCK_BYTES, closed_schema, read_codes, read_interim, table_schema
+from canopy.prepare.interim import closed_schema, read_codes, read_interim, table_schema
 from canopy.prepare.preprocessor import Preprocessor, Vocabulary
+from canopy.tables.chunks import CHUNK_BYTES
 from canopy.tables.writer import open_writer
 
 
@@ -13,14 +14,14 @@ from canopy.tables.writer import open_writer
 def test_line_breaks_survive_where_a_block_ends(tmp_path: Path, suffix: str) -> None:
     # Of an odd length, so that blocks end before each of its bytes.
     value = "\r\n" * 20 + "x"
-    n_rows = 5 * BLOCK_BYTES // len(value)
+    n_rows = 3 * CHUNK_BYTES // len(value)
     path = tmp_path / f"t.{suffix}"
     rows = pa.RecordBatch.from_pydict({"a": [value] * n_rows, "b": [0.1] * n_rows})
     with open_writer(path, rows.schema) as write:
         write(rows)
     found = [*read_interim(path, {"b": pa.float64(), "a": pa.string()})]
     assert pa.Table.from_batches(found).select(["a", "b"]) == pa.Table.from_batches([rows])
-    codes, values = read_codes(path, "a")
+    [(codes, values)] = read_codes(path, "a")
     assert (codes.tolist(), values) == ([0] * n_rows, [value])
 
 
@@ -65,8 +66,8 @@ def test_learnt_categories_are_listed_where_others_are_rejected(
 def test_a_column_is_read_as_codes_in_the_smallest_type(tmp_path: Path) -> None:
     texts = [f"c{index % 200}" for index in range(1000)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *(f"{text},1" for text in texts)]) + "\n")
-    codes, values = read_codes(tmp_path / "t.csv", "a")
+    [(codes, values)] = read_codes(tmp_path / "t.csv", "a")
     assert [values[code] for code in codes] == texts
     assert codes.dtype.itemsize == 2
-    few, _ = read_codes(tmp_path / "t.csv", "b")
+    [(few, _)] = read_codes(tmp_path / "t.csv", "b")
     assert few.dtype.itemsize == 1

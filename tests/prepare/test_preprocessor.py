@@ -25,10 +25,10 @@ def schema(columns: dict[str, Any]) -> TableSchema:
 
 def fit(declared: TableSchema, *batches: pa.RecordBatch, method: Method = "z_score") -> Preprocessor:
     methods = dict.fromkeys(declared.numeric, method)
-    learner = Fit(declared, methods=methods, classes=("u", "v"), seed=0)
+    learner = Fit(declared, methods=methods, seed=0)
     for batch in batches:
         learner.update(batch)
-    return learner.preprocessor()
+    return learner.preprocessor(("u", "v"))
 
 
 def batch(**columns: Any) -> pa.RecordBatch:

@@ -110,7 +110,7 @@ def blue_plums(small_params: DictConfig) -> DictConfig:
 
 
 def splits_of(params: DictConfig) -> list[str]:
-    codes, names = read_codes(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN)
+    [(codes, names)] = read_codes(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN)
     return [names[code] for code in codes]
 
 

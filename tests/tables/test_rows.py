@@ -169,7 +169,7 @@ def test_numbers_out_of_range_follow_their_policy(
             "each line must have as many values as the header has names; got .* in line 3",
         ),
         ('a,y\n1,u\n2,"u\n3,u\n', "each line must have a delimiter after a closing quote; got .* in line 3"),
-        ("a,y\n1,u\r\n2,u\n", "must be a well-formed csv file, line ends of one kind"),
+        ('a,y\n"1",u\r\n2,u\n', "must be a well-formed csv file, line ends of one kind"),
         ("a,y\n1,\xe4\n".encode("latin-1"), "must be text in utf-8; got .*: set table.file.encoding"),
         (
             ("a,y\n" + "1,u\n" * 9999 + "1,\xe4\n").encode("latin-1"),

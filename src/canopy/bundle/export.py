@@ -87,8 +87,9 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     tested = raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
     predicted = predictor.predict(tested.encoded).astype(float)
-    expected = np.exp(apply_temperature(predicted, temperature))
-    check_same_scores(expected, tested.labels, metrics, path=Path(cfg.metrics))
+    log_probabilities = apply_temperature(predicted, temperature)
+    check_same_scores(log_probabilities, tested.labels, metrics, path=Path(cfg.metrics))
+    expected = np.exp(log_probabilities)
     schema = table_schema(config.pipeline)
     classes = class_values(preprocessor.classes, schema)
     graph = RawClassifier(predictor.model, preprocessor, temperature=temperature)
@@ -152,7 +153,7 @@ def read_raw(pipeline: DictConfig, preprocessor: Preprocessor) -> dict[str, RawS
     schema, target = table_schema(pipeline), pipeline.table.target.column
     classes = pa.array([*preprocessor.classes])
     labelled = labelled_rows(pipeline.paths.raw, schema, classes=preprocessor.classes)
-    splits = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
+    [splits] = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
     parts: dict[str, list[RawSplit]] = {split: [] for split in SPLITS}
     for batch in zip_rows(labelled, SPLIT_COLUMN, *splits):
         for split, found in parts.items():

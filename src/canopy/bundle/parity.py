@@ -44,12 +44,12 @@ def check_same_rows(found: Encoded, labels: NDArray[np.int64], rows: Batch, *, s
 
 
 def check_same_scores(
-    probabilities: NDArray[np.float64], labels: NDArray[np.int64], metrics: dict[str, Any], *, path: Path
+    log_probabilities: NDArray[np.float64], labels: NDArray[np.int64], metrics: dict[str, Any], *, path: Path
 ) -> None:
     """Refuse scores of another model, or another temperature.
 
     Args:
-        probabilities: What the run says with the temperature, shape (n_rows, K).
+        log_probabilities: What the run says with the temperature, shape (n_rows, K).
         labels: Place of each row's class, shape (n_rows,).
         metrics: Scores that are said to be the run's.
         path: Their file.
@@ -58,11 +58,11 @@ def check_same_scores(
         ValueError: If accuracy, likelihood or a class's recall on the test rows is another.
     """
     told = metrics["test"]
-    right = probabilities.argmax(axis=1) == labels
-    truth = np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float32).tiny)
+    right = log_probabilities.argmax(axis=1) == labels
+    nll = float(-log_probabilities[np.arange(len(labels)), labels].mean())
     pairs = [
         ("accuracy", float(right.mean()), told["accuracy"], SCORE_TOLERANCE),
-        ("calibrated.nll", float(-np.log(truth).mean()), told["calibrated"]["nll"], SCORE_TOLERANCE),
+        ("calibrated.nll", nll, told["calibrated"]["nll"], SCORE_TOLERANCE),
     ]
     for index, (name, scores) in enumerate(told["per_class"].items()):
         rows = right[labels == index]

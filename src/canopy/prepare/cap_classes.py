@@ -19,7 +19,7 @@ from canopy.prepare.interim import (
     read_interim,
     scaled_types,
 )
-from canopy.prepare.labels import read_labels
+from canopy.prepare.labels import class_codes
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.tables.writer import open_writer
 
@@ -61,9 +61,9 @@ def run(params: DictConfig) -> None:
     schema = kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
-    labels, names = read_labels(path, schema)
-    codes, splits = read_codes(path, SPLIT_COLUMN)
-    is_training = codes == splits.index("train")
+    (codes, values), (split_codes, splits) = read_codes(path, target, SPLIT_COLUMN)
+    labels, names = class_codes(codes, values, schema)
+    is_training = split_codes == splits.index("train")
     training = labels[is_training]
     kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     counts = {

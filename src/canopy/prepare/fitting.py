@@ -31,19 +31,16 @@ class Fit:
     Args:
         schema: The table, without dropped columns.
         methods: Scaling method of each numeric column.
-        classes: Value of each class, in the order of the model's outputs.
         seed: Seed of the sample that quantiles are taken from.
 
     Raises:
         ValueError: If a method is unknown.
     """
 
-    def __init__(
-        self, schema: TableSchema, *, methods: Mapping[str, Method], classes: Sequence[str], seed: int
-    ) -> None:
+    def __init__(self, schema: TableSchema, *, methods: Mapping[str, Method], seed: int) -> None:
         if unknown := [method for method in methods.values() if method not in METHODS]:
             raise ValueError(f"normalize.methods must use one of {[*METHODS]}; got {unknown[0]!r}")
-        self._schema, self._methods, self._classes = schema, methods, tuple(classes)
+        self._schema, self._methods = schema, methods
         self._moments: dict[str, Moments] = {}
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
         self._sample = Sample(seed)
@@ -68,8 +65,11 @@ class Fit:
             for item in pc.value_counts(rows[name]).to_pylist():
                 counts[item["values"]] += item["counts"]
 
-    def preprocessor(self) -> Preprocessor:
+    def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
         """Conclude.
+
+        Args:
+            classes: Value of each class, in the order of the model's outputs.
 
         Raises:
             ValueError: If a column has no values, or no spread to divide by.
@@ -85,7 +85,7 @@ class Fit:
                 for name, column in self._schema.categorical.items()
             },
             indicators=tuple(may_miss),
-            classes=self._classes,
+            classes=tuple(classes),
         )
 
     def _fit_numeric(self, name: str) -> Scaling:

@@ -1,14 +1,12 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
-import io
+import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -17,12 +15,10 @@ from canopy.places import require_file
 from canopy.prepare.preprocessor import OTHER, Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
+from canopy.tables.chunks import read_chunks
 from canopy.tables.reader import BATCH_ROWS
 
 Codes = NDArray[np.signedinteger[Any]]
-
-# Of CSV in memory at a time; no row may be longer.
-BLOCK_BYTES = 1 << 20
 
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
@@ -72,21 +68,6 @@ def interim_path(params: DictConfig, stage: str) -> Path:
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
-class _Blocks(io.FileIO):
-    """A file of which no part that is read ends with CR.
-
-    Where a part ends between CR and LF inside quotes, Arrow loses the LF (apache/arrow issue 51368).
-    """
-
-    def read(self, size: int | None = -1) -> bytes:
-        part = super().read(size) or b""
-        n = len(part.rstrip(b"\r"))
-        if 0 < n < len(part):
-            self.seek(n - len(part), io.SEEK_CUR)
-            part = part[:n]
-        return part
-
-
 def read_interim(
     path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
 ) -> Iterator[pa.RecordBatch]:
@@ -95,7 +76,7 @@ def read_interim(
     Args:
         path: The table.
         columns: Type of each column.
-        n_rows: Rows of a batch, about; of CSV as many as fit into `BLOCK_BYTES`.
+        n_rows: Rows of a batch, about; of CSV as many as a chunk has.
 
     Raises:
         FileNotFoundError: If the stage has not run.
@@ -103,26 +84,22 @@ def read_interim(
     """
     require_file(path, name="The table ", hint='run "make repro" first')
     try:
-        with _Blocks(path, "rb") as file:
-            if path.suffix == ".parquet":
-                batches = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
-            else:
-                batches = pa.csv.open_csv(
-                    file,
-                    pa.csv.ReadOptions(block_size=BLOCK_BYTES),
-                    pa.csv.ParseOptions(newlines_in_values=True),
-                    pa.csv.ConvertOptions(
-                        column_types=columns,
-                        include_columns=[*columns],
-                        null_values=[""],
-                        strings_can_be_null=True,
-                    ),
-                )
-            for batch in batches:
-                if batch.num_rows:
-                    yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
-    except (pa.ArrowInvalid, KeyError) as error:
+        for batch in _batches(path, columns, n_rows):
+            yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
+    except (ValueError, KeyError) as error:
         raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
+
+
+def _batches(path: Path, columns: Mapping[str, pa.DataType], n_rows: int) -> Iterator[pa.RecordBatch]:
+    if path.suffix == ".parquet":
+        # Here, since most tables are CSV.
+        import pyarrow.parquet as pq
+
+        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
+        return batches
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file), [])
+    return read_chunks(path, names, columns)
 
 
 def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:
@@ -173,20 +150,21 @@ def zip_rows(
         )
 
 
-def read_codes(path: Path, name: str) -> tuple[Codes, list[str]]:
-    """Read a column of few values as one small integer per row.
+def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
+    """Read columns of few values as one small integer per row.
 
     Returns:
-        Codes, shape (n_rows,), and the value that each stands for.
+        For each column codes, shape (n_rows,), and the value that each stands for.
     """
-    values: dict[str, int] = {}
-    codes: list[Codes] = [np.empty(0, np.int8)]
-    for batch in read_interim(path, {name: pa.string()}):
-        found = batch[name].dictionary_encode()
-        places = [values.setdefault(value, len(values)) for value in found.dictionary.to_pylist()]
-        kind = np.min_scalar_type(-len(values))
-        codes.append(np.array(places, kind)[found.indices.to_numpy()])
-    return np.concatenate(codes), [*values]
+    values: dict[str, dict[str, int]] = {name: {} for name in names}
+    codes: dict[str, list[Codes]] = {name: [np.empty(0, np.int8)] for name in names}
+    for batch in read_interim(path, dict.fromkeys(names, pa.string())):
+        for name, known in values.items():
+            found = batch[name].dictionary_encode()
+            places = [known.setdefault(value, len(known)) for value in found.dictionary.to_pylist()]
+            kind = np.min_scalar_type(-len(known))
+            codes[name].append(np.array(places, kind)[found.indices.to_numpy()])
+    return [(np.concatenate(codes[name]), [*known]) for name, known in values.items()]
 
 
 def count_codes(codes: Codes, n: int) -> list[int]:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from canopy.prepare.interim import Codes, read_codes, with_column
+from canopy.prepare.interim import Codes, with_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
 from canopy.tables.rows import read_table
@@ -63,13 +63,17 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
     return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
 
 
-def read_labels(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
-    """Read the class of each row.
+def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:
+    """Number classes in the order of the model's outputs.
+
+    Args:
+        codes: Code of each row's label, shape (n_rows,).
+        values: The label that each code stands for.
+        schema: The table.
 
     Returns:
         Index of the class, shape (n_rows,), and value and name of each class.
     """
-    codes, values = read_codes(path, schema.target.column)
     names = class_values(values, schema)
     order = {value: index for index, value in enumerate(names)}
     kind = np.min_scalar_type(-len(values))

@@ -62,7 +62,7 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names = class_values(preprocessor.classes, schema)
     values = pa.array([*names])
-    codes, splits = read_codes(path, SPLIT_COLUMN)
+    [(codes, splits)] = read_codes(path, SPLIT_COLUMN)
     n_rows = dict(zip(splits, count_codes(codes, len(splits)), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {

@@ -19,7 +19,7 @@ from canopy.prepare.interim import (
     read_interim,
     zip_rows,
 )
-from canopy.prepare.labels import read_labels
+from canopy.prepare.labels import class_values
 from canopy.prepare.methods import choose_methods
 from canopy.tables.writer import open_writer
 
@@ -31,16 +31,16 @@ def run(params: DictConfig) -> None:
     schema = kept_schema(params)
     methods = choose_methods([*schema.numeric], params.normalize.methods)
     path, types = interim_path(params, "drop_columns"), interim_types(schema)
-    splits = read_codes(interim_path(params, "split"), SPLIT_COLUMN)
+    [splits] = read_codes(interim_path(params, "split"), SPLIT_COLUMN)
 
     def rows() -> Iterator[pa.RecordBatch]:
         return zip_rows(read_interim(path, types), SPLIT_COLUMN, *splits)
 
-    _, classes = read_labels(path, schema)
-    fit = Fit(schema, methods=methods, classes=[*classes], seed=params.seed)
+    fit, labels = Fit(schema, methods=methods, seed=params.seed), set[str]()
     for batch in rows():
+        labels.update(batch[schema.target.column].unique().to_pylist())
         fit.update(batch.filter(pc.equal(batch[SPLIT_COLUMN], "train")))
-    preprocessor = fit.preprocessor()
+    preprocessor = fit.preprocessor([*class_values(sorted(labels), schema)])
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
     batches = rows()

@@ -18,9 +18,10 @@ from canopy.prepare.interim import (
     count_codes,
     interim_path,
     kept_schema,
+    read_codes,
     table_schema,
 )
-from canopy.prepare.labels import labelled_rows, read_labels
+from canopy.prepare.labels import class_codes, labelled_rows
 from canopy.prepare.stratified import stratified_draw
 from canopy.schema.columns import Ignored
 from canopy.tables.reader import BATCH_ROWS
@@ -197,7 +198,8 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = kept_schema(params)
-    labels, names = read_labels(interim_path(params, "drop_columns"), schema)
+    found = read_codes(interim_path(params, "drop_columns"), schema.target.column)
+    labels, names = class_codes(*found[0], schema)
     present = {*np.unique(labels).tolist()}
     for code, (value, name) in enumerate(names.items()):
         if code not in present:

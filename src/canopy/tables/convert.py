@@ -104,13 +104,20 @@ def to_bits(values: pa.Array) -> NDArray[np.int8] | None:
         >>> to_bits(pa.array(["0", "1"])), to_bits(pa.array(["0", None])), to_bits(pa.array(["0", "2"]))
         (array([0, 1], dtype=int8), None, None)
     """
-    if values.null_count or not (_is_string(values.type) or pa.types.is_integer(values.type)):
+    if values.null_count or not len(values):
         return None
-    try:
-        numbers: NDArray[np.int8] = values.cast(pa.int8()).to_numpy()
-    except pa.ArrowInvalid:
+    if pa.types.is_string(values.type):
+        # Texts of one character each, which lie side by side.
+        _, starts, characters = values.buffers()
+        places = np.frombuffer(starts, np.int32)[values.offset :][: len(values) + 1]
+        if (np.diff(places) != 1).any():
+            return None
+        bits = np.frombuffer(characters, np.uint8)[places[0] : places[-1]] - np.uint8(ord("0"))
+    elif pa.types.is_integer(values.type):
+        bits = values.to_numpy()
+    else:
         return None
-    return numbers if not (numbers & ~1).any() else None
+    return bits.astype(np.int8) if ((bits == 0) | (bits == 1)).all() else None
 
 
 def _number_pattern(file_format: FileFormat) -> str:

@@ -3,16 +3,17 @@
 import csv
 import io
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 
+from canopy.cores import usable_cores
 from canopy.files import atomic_write
 
 SUFFIXES = (".csv", ".parquet")
@@ -47,36 +48,43 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
     """
     path = Path(path)
     if path == STANDARD_OUTPUT:
-        with pa.csv.CSVWriter(sys.stdout.buffer, schema) as printer:
-            yield printer.write
+        yield from _csv_writer(sys.stdout.buffer, schema)
         return
     if path.suffix not in SUFFIXES:
         raise ValueError(f"A table must be written as {' or '.join(SUFFIXES)}; got {path.name!r}")
-    with atomic_write(path) as temporary, ExitStack() as stack:
-        writer: Any
+    with atomic_write(path) as temporary:
         if path.suffix == ".csv":
-            writer = stack.enter_context(pa.csv.CSVWriter(temporary, schema))
+            with temporary.open("wb") as file:
+                yield from _csv_writer(file, schema)
         else:
-            writer = stack.enter_context(pq.ParquetWriter(temporary, schema, compression="zstd"))
-        yield stack.enter_context(_in_background(writer.write))
+            # Here, since most tables are CSV.
+            import pyarrow.parquet as pq
+
+            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+                yield writer.write
 
 
-@contextmanager
-def _in_background(write: Callable[[pa.RecordBatch], None]) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Let a thread write one batch while the next one is made."""
-    pending: list[Future[None]] = []
+def _csv_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
+    """Write batches that all cores turn into text."""
+    n_threads = usable_cores()
+    pending: deque[Future[pa.Buffer]] = deque()
+    with ThreadPoolExecutor(n_threads) as pool:
 
-    def submit(batch: pa.RecordBatch) -> None:
-        wait()
-        pending.append(pool.submit(write, batch))
+        def write(batch: pa.RecordBatch) -> None:
+            pending.append(pool.submit(_as_csv, batch))
+            if len(pending) > n_threads:
+                file.write(pending.popleft().result())
 
-    def wait() -> None:
+        file.write(_as_csv(schema.empty_table(), header=True))
+        yield write
         while pending:
-            pending.pop().result()
+            file.write(pending.popleft().result())
 
-    with ThreadPoolExecutor(1) as pool:
-        yield submit
-        wait()
+
+def _as_csv(rows: pa.RecordBatch | pa.Table, *, header: bool = False) -> pa.Buffer:
+    stream = pa.BufferOutputStream()
+    pa.csv.write_csv(rows, stream, pa.csv.WriteOptions(include_header=header))
+    return stream.getvalue()
 
 
 def header_line(columns: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from canopy.names import nearest
 from canopy.schema.columns import Ignored, Key, Numeric, Target
 from canopy.schema.file_format import FileFormat
 from canopy.schema.table import STRICT, TableSchema
+from canopy.tables.connection import open_duckdb
 from canopy.tables.convert import to_numbers
 from canopy.tables.draft.dialect import sniff
 from canopy.tables.draft.finding import Finding
@@ -20,7 +21,7 @@ from canopy.tables.draft.markers import MARKERS, are_codes, means_missing, sort_
 from canopy.tables.draft.numbers import find_style
 from canopy.tables.draft.store import ColumnStore
 from canopy.tables.draft.target import find_leaks, set_target
-from canopy.tables.reader import TableFile, open_duckdb
+from canopy.tables.reader import TableFile
 from canopy.tables.text import find_files
 
 N_SHOWN = 10

@@ -1,10 +1,17 @@
-"""Lines of a CSV file that do not have the form of its table."""
+"""DuckDB with bounded memory, and what it says of lines that do not have the form of a table."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from canopy.cores import usable_cores
+
 if TYPE_CHECKING:
     import duckdb
+
+MEMORY_LIMIT = "512MB"
 
 # DuckDB's names of what is wrong with a line, in plain words.
 LINE_ERRORS = {
@@ -29,6 +36,25 @@ class LineError:
     line: int
     requirement: str
     text: str
+
+
+@contextmanager
+def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection"]:
+    """Open an empty database with bounded memory, in a temporary folder if it is to hold a table."""
+    # Here, since most stages read what earlier ones wrote, without it.
+    import duckdb
+
+    with tempfile.TemporaryDirectory(prefix="canopy-") as folder:
+        settings: dict[str, str | bool | int | float | list[str]] = {
+            "memory_limit": MEMORY_LIMIT,
+            "temp_directory": folder,
+            "threads": usable_cores(),
+        }
+        database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
+        with duckdb.connect(database, config=settings) as connection:
+            # It would be printed among the lines of a command.
+            connection.execute("SET enable_progress_bar = false")
+            yield connection
 
 
 def read_line_errors(connection: "duckdb.DuckDBPyConnection") -> list[LineError]:
