@@ -1,5 +1,6 @@
 """What every command shares: Hydra's entry point and the way errors reach a person."""
 
+import ctypes
 import functools
 import gc
 import logging
@@ -27,6 +28,9 @@ log = logging.getLogger("warnings")
 # the time.
 GC_THRESHOLDS = gc.get_threshold()
 gc.set_threshold(100_000)
+
+# Of glibc's malloc.h.
+M_ARENA_MAX = -8
 
 Task = Callable[[DictConfig], Any]
 
@@ -121,6 +125,9 @@ def _make_arrow_lean() -> None:
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
+    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        # With an arena for each thread, glibc would leave holes in all of them.
+        libc.mallopt(M_ARENA_MAX, 1)
 
     class NoPandas:
         @staticmethod

@@ -61,9 +61,9 @@ def run(params: DictConfig) -> None:
     schema = kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
-    (codes, values), (split_codes, splits) = read_codes(path, target, SPLIT_COLUMN)
-    labels, names = class_codes(codes, values, schema)
-    is_training = split_codes == splits.index("train")
+    (labels, values), (codes, splits) = read_codes(path, target, SPLIT_COLUMN)
+    labels, names = class_codes(labels, values, schema)
+    is_training = codes == splits.index("train")
     training = labels[is_training]
     kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     counts = {

@@ -13,7 +13,7 @@ import pyarrow.csv
 
 from canopy.cores import usable_cores
 
-CHUNK_BYTES = 1 << 21
+CHUNK_BYTES = 1 << 20
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
