@@ -1,6 +1,7 @@
 """Names in patterns and messages: those that a pattern means, the nearest one, a short form."""
 
 import difflib
+import math
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
@@ -60,3 +61,16 @@ def shorten(text: object, *, length: int = 160) -> str:
     """
     line = " ".join(str(text).split())
     return line if len(line) <= length else line[: length - 3] + "..."
+
+
+def by_number(text: str) -> tuple[float, str]:
+    """Sort numbers by size, then texts, as the key of `sorted`.
+
+    Examples:
+        >>> sorted(["10", "b", "9"], key=by_number)
+        ['9', '10', 'b']
+    """
+    try:
+        return float(text), text
+    except ValueError:
+        return math.inf, text

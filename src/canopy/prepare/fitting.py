@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canopy.names import by_number
 from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, Floats, as_floats, datetime_parts
 from canopy.prepare.preprocessor import OTHER, Preprocessor, Vocabulary
 from canopy.prepare.reductions import Moments, Sample
@@ -169,7 +170,7 @@ def vocabulary(counts: Mapping[str | None, int], column: Categorical) -> Vocabul
     frequent = [value for value, count in merged.most_common() if count >= (column.min_count or 1)]
     kept = {*frequent[: column.max_categories]}
     listed = column.listed
-    values = sorted(kept, key=_order) if listed is None else [value for value in listed if value in kept]
+    values = sorted(kept, key=by_number) if listed is None else [value for value in listed if value in kept]
     if len(values) < len(merged) and OTHER not in values:
         values.append(OTHER)
     return Vocabulary(values=tuple(values), has_missing=column.missing == "category")
@@ -179,14 +180,6 @@ def _as_integer(value: str) -> str:
     """Write 2.0 as 2, as `Vocabulary.encode` reads it."""
     whole, _, fraction = value.partition(".")
     return whole if fraction and not fraction.strip("0") and whole.lstrip("+-").isdigit() else value
-
-
-def _order(value: str) -> tuple[float, str]:
-    """Sort numbers by size, then texts."""
-    try:
-        return float(value), value
-    except ValueError:
-        return np.inf, value
 
 
 def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from canopy.names import by_number
 from canopy.prepare.interim import Codes, with_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
@@ -89,15 +90,8 @@ def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
     """
     listed = schema.target.classes
     if listed == "auto":
-        return {value: value for value in sorted({*labels}, key=_order)}
+        return {value: value for value in sorted({*labels}, key=by_number)}
     if schema.target.rare == "reject":
         return listed
     merged = {value: value for value in labels if value not in listed}
     return {value: name for value, name in listed.items() if value in labels} | merged
-
-
-def _order(value: str) -> tuple[float, str]:
-    try:
-        return float(value), value
-    except ValueError:
-        return float("inf"), value
