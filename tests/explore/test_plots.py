@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 
-from canopy.explore.densities import N_BINS, class_densities
-from canopy.explore.ridgelines import LEFT, RIGHT, WIDTH, draw_ridgelines
+from canopy.explore.plots import LEFT, N_BINS, RIGHT, class_densities, draw_ridgelines
 
 
 def test_densities_of_each_class_add_up_to_one_whatever_its_size():
@@ -30,20 +29,19 @@ def test_bins_of_whole_numbers_hold_one_number_each_where_they_can():
 @pytest.mark.parametrize("value", [7.0, 0.3])
 def test_a_constant_column_can_be_drawn(value: float):
     found = class_densities(np.full(5, value), np.zeros(5, dtype=np.int64), 1)
-    ridge = draw_ridgelines(found).ridges[0]
-    assert ridge.median is not None
-    assert LEFT <= ridge.median <= WIDTH - RIGHT
+    assert LEFT <= draw_ridgelines(found)["ridges"][0]["median"] <= RIGHT
 
 
 def test_ridges_stay_in_the_picture_and_an_empty_class_has_none():
     values = np.concatenate([np.linspace(0, 1, 100), np.full(100, 0.5)])
     picture = draw_ridgelines(class_densities(values, np.repeat([0, 1], 100), 3))
-    assert [bool(ridge.path) for ridge in picture.ridges] == [True, True, False]
-    assert picture.ridges[2].median is None
-    points = picture.ridges[1].path.strip("MZ").replace("L", "").split()
+    _, ridge, empty = picture["ridges"]
+    assert [bool(ridge["path"]) for ridge in picture["ridges"]] == [True, True, False]
+    assert np.isnan(empty["median"])
+    points = ridge["path"].strip("MZ").replace("L", "").split()
     xs, ys = np.array([point.split(",") for point in points], dtype=float).T
-    assert xs.min() == picture.left
-    assert xs.max() == picture.right
+    assert xs.min() == picture["left"]
+    assert xs.max() == picture["right"]
     assert ys.min() >= 0
-    assert ys.max() == picture.ridges[1].baseline
-    assert [text for _, text in picture.ticks] == ["0.2", "0.4", "0.6", "0.8"]
+    assert ys.max() == ridge["baseline"]
+    assert [text for _, text in picture["ticks"]] == ["0.2", "0.4", "0.6", "0.8"]
