@@ -3,15 +3,12 @@
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.special import entr
 
 from canopy.explore.information import discrete_information
-from canopy.explore.profile import Profile
+from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
 from canopy.schema.columns import Categorical, Target
-
-Counts = NDArray[np.int64]
 
 QUANTILES = {"min": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75, "max": 1.0}
 # Of a column with more categories than that, so many are listed.
@@ -74,7 +71,7 @@ def summarize_numeric(profile: Profile) -> dict[str, dict[str, float]]:
     return summaries
 
 
-def describe_target(target: Target, classes: dict[str, str], counts: Counts) -> dict[str, Any]:
+def describe_target(target: Target, classes: dict[str, str], counts: Codes) -> dict[str, Any]:
     """Count the rows of each class.
 
     Args:
@@ -101,7 +98,7 @@ def describe_target(target: Target, classes: dict[str, str], counts: Counts) -> 
     }
 
 
-def class_shares(counts: Counts, class_names: list[str]) -> dict[str, float]:
+def class_shares(counts: Codes, class_names: list[str]) -> dict[str, float]:
     """Give the share of each class that has rows.
 
     Examples:
@@ -113,7 +110,7 @@ def class_shares(counts: Counts, class_names: list[str]) -> dict[str, float]:
 
 
 def describe_categories(
-    column: Categorical, values: list[str | None], counts: Counts, class_names: list[str]
+    column: Categorical, values: list[str | None], counts: Codes, class_names: list[str]
 ) -> dict[str, Any]:
     """Give the frequency of each category of a column and the classes found in it.
 
@@ -135,7 +132,7 @@ def describe_categories(
     shown = names if is_short else names[:N_MOST_FREQUENT]
     others = [rows[name] for name in names[len(shown) :]]
 
-    def describe(of_category: Counts) -> dict[str, Any]:
+    def describe(of_category: Codes) -> dict[str, Any]:
         n_rows = int(of_category.sum())
         nat = discrete_information(np.stack([total - of_category, of_category]))
         return {
@@ -172,6 +169,7 @@ def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int)
     features = {name: column for name, column in columns.items() if column["kind"] in kinds}
     return features | {
         name: {
+            **category,
             "kind": "0/1",
             "n_missing": 0,
             "n_distinct": 1 + (category["n_rows"] > 0),

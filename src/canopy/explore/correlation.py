@@ -10,11 +10,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.explore.information import crosstab
+from canopy.explore.profile import Codes
 from canopy.explore.wording import significant
+from canopy.prepare.reductions import Floats
 from canopy.tables.duplicates import hash_values
-
-Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 BLOCK_ROWS = 50_000
 TINY, SMALL = np.finfo(np.float64).tiny, 1e-9

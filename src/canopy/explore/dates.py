@@ -9,11 +9,11 @@ from numpy.typing import NDArray
 
 from canopy.explore.columns import class_shares
 from canopy.explore.information import crosstab, discrete_information
-from canopy.explore.profile import Profile
+from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
 from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
+from canopy.prepare.reductions import Floats
 
-Codes = NDArray[np.int64]
 Times = NDArray[np.datetime64]
 
 NAMES = {
@@ -42,33 +42,25 @@ def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
         the class and, for each value, the share of the rows and of the classes. All but the first two are
         estimated from the sample.
     """
-    days, codes = profile.sample[name], profile.codes
+    days, moments = profile.sample[name], profile.moments[name]
     present = ~np.isnan(days)
-    times, codes = as_times(days[present]), codes[present]
-    parts = datetime_parts(pa.array(times))
+    times, codes = _as_times(days[present]), profile.codes[present]
+    parts = {part: values.astype(np.int64) for part, values in datetime_parts(pa.array(times)).items()}
     class_names = [*profile.classes.values()]
-    moments = profile.moments[name]
-    first, last = map(_written, as_times(np.array([moments.low, moments.high])))
     return {
-        "first": first,
-        "last": last,
+        "first": _written(_as_times(moments.low)),
+        "last": _written(_as_times(moments.high)),
         "over_time": _over_time(times, codes, class_names, scale=profile.n_rows / len(present)),
         "parts": {
-            part: _describe_part(names, parts[part].astype(np.int64), codes, class_names)
+            part: _describe_part(names, parts[part], codes, class_names)
             for part, names in NAMES.items()
-            if np.ptp(parts[part].astype(np.int64))
+            if np.ptp(parts[part])
         },
     }
 
 
-def as_times(days: NDArray[np.float64]) -> Times:
-    """Turn days since 1970 into times.
-
-    Examples:
-        >>> as_times(np.array([0.5])).astype(str).tolist()
-        ['1970-01-01T12:00:00.000000']
-    """
-    return np.asarray(np.rint(days * MICROSECONDS_PER_DAY), "datetime64[us]")
+def _as_times(days: Floats | float) -> Any:
+    return np.rint(days * MICROSECONDS_PER_DAY).astype("datetime64[us]")
 
 
 def _describe_part(names: list[str], values: Codes, codes: Codes, class_names: list[str]) -> dict[str, Any]:
@@ -87,7 +79,9 @@ def _describe_part(names: list[str], values: Codes, codes: Codes, class_names: l
     }
 
 
-def _over_time(times: Times, codes: Codes, class_names: list[str], *, scale: float) -> dict[str, Any]:
+def _over_time(
+    times: NDArray[np.datetime64], codes: Codes, class_names: list[str], *, scale: float
+) -> dict[str, Any]:
     for unit in UNITS:
         code, size, origin = UNITS[unit]
         bins = (times.astype(f"datetime64[{code}]").astype(np.int64) - origin) // size

@@ -60,18 +60,15 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     schema, sample = profile.schema, profile.sample
     class_names = [*profile.classes.values()]
     columns = describe_columns(profile)
-    by_class = {name: profile.by_class(name) for name in (*schema.categorical, schema.target.column)}
-    of_target = by_class.pop(schema.target.column)[1].sum(axis=0)
+    of_classes = profile.by_class(schema.target.column)[1].sum(axis=0)
     categories = {
-        name: describe_categories(column, *by_class[name], class_names)
+        name: describe_categories(column, *profile.by_class(name), class_names)
         for name, column in schema.categorical.items()
     }
     datetimes = {
         name: describe_dates(profile, name) for name in schema.datetime if columns[name]["n_distinct"]
     }
-    mutual = measure_information(
-        profile, by_class, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed
-    )
+    mutual = measure_information(profile, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed)
     ranking = [*mutual["columns_nat"]]
 
     def most_informative(names: Iterable[str]) -> list[str]:
@@ -97,8 +94,20 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             "n_sampled_rows": len(profile.codes),
         },
         "suggestions": [],
-        "target": describe_target(schema.target, profile.classes, of_target),
-        "problems": _describe_problems(profile),
+        "target": describe_target(schema.target, profile.classes, of_classes),
+        "problems": [
+            {
+                "column": column,
+                "requirement": requirement,
+                "n_rows": n_rows,
+                "examples": [
+                    {"file": found.file, "line": found.line, "value": found.value}
+                    for found in profile.problems.shown
+                    if (found.column, found.requirement) == (column, requirement)
+                ],
+            }
+            for (column, requirement), n_rows in profile.problems.counts.items()
+        ],
         "constancy": {
             "nearly_constant_share": limits.nearly_constant_share,
             **find_constant(columns, categories, profile.n_rows, limits.nearly_constant_share),
@@ -122,20 +131,3 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
     }
     findings["suggestions"] = suggest(findings)
     return findings
-
-
-def _describe_problems(profile: Profile) -> list[dict[str, Any]]:
-    """List what is wrong with values, the first of each kind with their lines."""
-    return [
-        {
-            "column": column,
-            "requirement": requirement,
-            "n_rows": n_rows,
-            "examples": [
-                {"file": found.file, "line": found.line, "value": found.value}
-                for found in profile.problems.shown
-                if (found.column, found.requirement) == (column, requirement)
-            ],
-        }
-        for (column, requirement), n_rows in profile.problems.counts.items()
-    ]

@@ -105,11 +105,8 @@ def _information(findings: dict[str, Any]) -> tuple[str, str]:
 def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
     limit = correlation["high_correlation"]
     # The multiple correlation is the root of the variance explained.
-    explained = {
-        name: share
-        for name, share in correlation["variance_explained_by_others"].items()
-        if share >= limit**2
-    }
+    shares = correlation["variance_explained_by_others"]
+    explained = sorted((name for name in shares if shares[name] >= limit**2), key=lambda name: -shares[name])
     pairs = [
         f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
         for pair in correlation["high_pairs"] or correlation["closest_pairs"][:1]
@@ -122,9 +119,8 @@ def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
         headline += ", yet some are redundant" if explained else ""
         text = f"None reaches |r| = {limit}; the closest are {pairs[0]}."
     if explained:
-        ordered = sorted(explained, key=lambda name: -explained[name])
-        shares = listing([f"{name} ({percent(explained[name])})" for name in ordered])
-        text += f" All other numeric columns together explain most of the variance of {shares}."
+        names = listing([f"{name} ({percent(shares[name])})" for name in explained])
+        text += f" All other numeric columns together explain most of the variance of {names}."
     return headline, text
 
 

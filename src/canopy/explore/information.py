@@ -8,11 +8,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy.special import digamma, entr, rel_entr
 
-from canopy.explore.profile import Profile
+from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
-
-Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from canopy.prepare.reductions import Floats
 
 # With fewer rows per category, mutual information is overestimated.
 N_ROWS_PER_CATEGORY = 100
@@ -25,18 +23,12 @@ N_NEIGHBOURS = 3
 
 
 def measure_information(
-    profile: Profile,
-    by_class: Mapping[str, tuple[list[Any], Codes]],
-    datetimes: Mapping[str, Any],
-    *,
-    n_drawn: int,
-    seed: int,
+    profile: Profile, datetimes: Mapping[str, Any], *, n_drawn: int, seed: int
 ) -> dict[str, Any]:
     """Measure the information of each feature.
 
     Args:
         profile: What a pass over the table collected.
-        by_class: Values of each categorical column, and counts by value and class.
         datetimes: What `describe_dates` returns of each datetime column that has values.
         n_drawn: Most rows of the sample that the information of numeric columns is estimated from.
         seed: Seed of the draw and the estimates.
@@ -51,8 +43,8 @@ def measure_information(
     uninformative = []
     for name in profile.schema.features:
         of_parts = 0.0
-        if name in by_class:
-            values, counts = by_class[name]
+        if name in profile.schema.categorical:
+            values, counts = profile.by_class(name)
             has_many_rows = profile.n_rows >= N_ROWS_PER_CATEGORY * len(values)
             if profile.counts[name].is_complete and has_many_rows:
                 information[name] = discrete_information(counts)

@@ -7,7 +7,7 @@ import jinja2
 from canopy.explore.columns import RARE
 from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.plots import ClassDensities, draw_ridgelines, draw_timeline
+from canopy.explore.plots import Densities, draw_ridgelines, draw_timeline
 from canopy.explore.wording import breakable, fixed, listing, number, percent
 
 # Most classes, columns with a plot, and categories by themselves that are shown.
@@ -39,12 +39,12 @@ def class_colors(n_classes: int) -> list[str]:
     return [*OKABE_ITO[:n_classes], *(f"oklch(66% 0.14 {hue:.0f}deg)" for hue in hues)]
 
 
-def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) -> str:
+def render_page(findings: dict[str, Any], densities: dict[str, Densities]) -> str:
     """Write the page.
 
     Args:
         findings: What `compute_findings` returns.
-        densities: Numeric column to its distribution in each class.
+        densities: Numeric column to what `class_densities` returns of it.
 
     Returns:
         HTML with all styles and plots in it.
@@ -67,7 +67,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         for column, described in findings["categories"].items()
         for value, category in described["categories"].items()
     ]
-    columns, information = findings["columns"], findings["mutual_information"]["columns_nat"]
+    columns = findings["columns"]
     return environment.get_template("page.html.jinja").render(
         **findings,
         classes=shown,
@@ -78,11 +78,8 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
         anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
-        ranking=[
-            {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()
-        ],
         ridgelines={
-            name: draw_ridgelines(ClassDensities(edges, of_classes[places], medians[places]))
+            name: draw_ridgelines(edges, of_classes[places], medians[places])
             for name, (edges, of_classes, medians) in densities.items()
         },
         timelines={

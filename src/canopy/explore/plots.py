@@ -1,15 +1,14 @@
 """Lay out the plots of the page as SVG paths: class densities as ridgelines, rows over time as bars."""
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from canopy.explore.profile import Codes
 from canopy.explore.wording import number
-
-Floats = NDArray[np.float64]
+from canopy.prepare.reductions import Floats
 
 N_BINS = 96
 # Smoothing in bins when all of them are used: enough to close the comb that rounded values leave.
@@ -17,6 +16,8 @@ SMOOTHING = 1.5
 # Lowest and highest quantile of each class that is shown, so that a far tail does not squeeze the rest; the
 # median is between them.
 SHOWN = (0.005, 0.5, 0.995)
+
+Densities = tuple[Floats, Floats, Floats]
 
 # Of ridgelines, in the SVG's own units; the page scales the plot to the width it has.
 WIDTH = 360.0
@@ -28,21 +29,7 @@ REACH = 1.35
 HEIGHT = 100.0
 
 
-class ClassDensities(NamedTuple):
-    """Distribution of one numeric column, class by class.
-
-    Attributes:
-        edges: Limits of the bins in the column's unit, ascending, shape (n_bins + 1,).
-        densities: Share of the class's rows per unit, shape (n_classes, n_bins); 0 for an empty class.
-        medians: In the column's unit, shape (n_classes,); NaN for an empty class.
-    """
-
-    edges: Floats
-    densities: Floats
-    medians: Floats
-
-
-def class_densities(values: Floats, codes: NDArray[np.int64], n_classes: int) -> ClassDensities:
+def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
     """Compute smoothed histograms of a numeric column for each class, on common bins.
 
     Args:
@@ -51,8 +38,10 @@ def class_densities(values: Floats, codes: NDArray[np.int64], n_classes: int) ->
         n_classes: Number of classes.
 
     Returns:
-        Densities over the range in which the bulk of every class lies. Bins of a column of whole
-        numbers hold a whole number of values each; of rows outside the range none is shown.
+        Limits of the bins in the column's unit, ascending, shape (n_bins + 1,); share of each class's rows
+        per unit, shape (n_classes, n_bins), 0 for an empty class; medians, shape (n_classes,), NaN for an
+        empty class. The bins cover the range in which the bulk of every class lies, those of a column of
+        whole numbers hold a whole number of values each; of rows outside the range none is shown.
     """
     present = ~np.isnan(values)
     values, codes = values[present], codes[present]
@@ -69,21 +58,22 @@ def class_densities(values: Floats, codes: NDArray[np.int64], n_classes: int) ->
     counts = np.array([np.histogram(part, n_bins, (edges[0], edges[-1]))[0] for part in parts])
     n_rows = np.array([[max(len(part), 1)] for part in parts])
     densities = gaussian_filter1d(counts / (n_rows * width), SMOOTHING * n_bins / N_BINS, mode="reflect")
-    return ClassDensities(edges, densities, quantiles[:, 1])
+    return edges, densities, quantiles[:, 1]
 
 
-def draw_ridgelines(of_column: ClassDensities) -> dict[str, Any]:
+def draw_ridgelines(edges: Floats, densities: Floats, medians: Floats) -> dict[str, Any]:
     """Turn densities into outlines: the more concentrated a class, the higher its ridge.
 
     Args:
-        of_column: Densities of one column.
+        edges: Limits of the bins, shape (n_bins + 1,).
+        densities: Share of each class's rows per unit, shape (n_classes, n_bins).
+        medians: Median of each class, shape (n_classes,); NaN for an empty class.
 
     Returns:
         The plot's `width` and `height`, where its axis begins (`left`) and ends (`right`), position and text
         of its `ticks`, and its `ridges` from top to bottom: of each class the position of its `baseline`, of
         its `median` (NaN without rows) and its `path`, the `d` of an SVG path (empty without rows).
     """
-    edges, densities, medians = of_column
     limits = edges[0], edges[-1]
     peaks = densities.max(axis=1, keepdims=True)
     # By the root of the peaks: one narrow class does not flatten the others, and stays the highest.

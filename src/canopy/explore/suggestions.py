@@ -43,31 +43,23 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _of_constants(findings: dict[str, Any]) -> Iterator[Suggestion]:
-    n_rows, categories = findings["table"]["n_rows"], findings["categories"]
-    columns = with_parts(findings["columns"], categories, n_rows)
-    information = findings["mutual_information"]["columns_nat"] | {
-        part: category["information_nat"]
-        for column in categories.values()
-        if column["is_one_hot"]
-        for part, category in column["categories"].items()
-    }
+    n_rows, information = findings["table"]["n_rows"], findings["mutual_information"]["columns_nat"]
+    columns = with_parts(findings["columns"], findings["categories"], n_rows)
     for name in findings["constancy"]["constant"]:
+        what = f"has no value in any of the {n_rows:,} rows"
         if columns[name]["n_distinct"]:
-            everywhere = (
-                "wherever it has a value" if columns[name]["n_missing"] else f"in all {n_rows:,} rows"
-            )
-            what = f"is {number(columns[name]['most_frequent'])} {everywhere}"
-        else:
-            what = f"has no value in any of the {n_rows:,} rows"
+            where = "wherever it has a value" if columns[name]["n_missing"] else f"in all {n_rows:,} rows"
+            what = f"is {number(columns[name]['most_frequent'])} {where}"
         yield name, "drop", f"Constant: it {what}."
     for name in findings["constancy"]["nearly_constant"]:
-        if (nat := information[name]) < LITTLE_INFORMATION:
-            value, n_missing = number(columns[name]["most_frequent"]), columns[name]["n_missing"]
-            n_most = round(columns[name]["most_frequent_share"] * (n_rows - n_missing))
-            if n_missing > n_most:
-                value, n_most = "missing", n_missing
-            share = percent(1 - (n_rows - n_most) / n_rows)
-            most = f"it is {value} in {share} of the rows (all but {n_rows - n_most:,})"
+        column = columns[name]
+        nat = information[name] if name in information else column["information_nat"]
+        if nat < LITTLE_INFORMATION:
+            value, n_missing = number(column["most_frequent"]), column["n_missing"]
+            n_others = n_rows - round(column["most_frequent_share"] * (n_rows - n_missing))
+            if n_rows - n_missing < n_others:
+                value, n_others = "missing", n_rows - n_missing
+            most = f"it is {value} in {percent(1 - n_others / n_rows)} of the rows (all but {n_others:,})"
             little = f"{_its_information(findings)} is {nat:.5f} nat, below {LITTLE_INFORMATION} nat"
             yield name, "drop", f"Nearly constant: {most}, and {little}."
 
@@ -100,10 +92,8 @@ def _of_pairs(findings: dict[str, Any]) -> Iterator[Suggestion]:
         (*pair["columns"], f"its correlation with {{}} is {number(pair['pearson'])}")
         for pair in findings["correlation"]["high_pairs"]
     ]
-    n_values = {
-        name: (column["n_values"], column["missing"] is None)
-        for name, column in findings["categories"].items()
-    }
+    categories = findings["categories"]
+    n_values = {name: (found["n_values"], found["missing"] is None) for name, found in categories.items()}
     pairs += [
         (other, name, "each of its categories goes with one of {}")
         for name, found in findings["association"].items()

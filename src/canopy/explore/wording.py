@@ -52,9 +52,7 @@ def percent(share: float) -> str:
         ('48.8%', '99.98%', '0.0005%', '100%')
     """
     rest = min(share, 1 - share)
-    if rest <= 0:
-        return f"{100 * share:.0f}%"
-    decimals = max(1, -math.floor(math.log10(100 * rest)))
+    decimals = max(1, -math.floor(math.log10(100 * rest))) if rest > 0 else 0
     return f"{100 * share:.{decimals}f}%"
 
 
