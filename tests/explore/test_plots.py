@@ -18,6 +18,12 @@ def test_densities_of_each_class_add_up_to_one_whatever_its_size():
     assert len(edges) == N_BINS + 1
 
 
+def test_values_that_floats_hardly_tell_apart_can_be_drawn():
+    edges, densities, _ = class_densities(1e15 + np.array([0.25, 0.5]), np.zeros(2, dtype=np.int64), 1)
+    assert np.isfinite(edges).all()
+    assert densities.sum() > 0
+
+
 def test_the_highest_value_shown_is_in_the_last_bin():
     _, densities, _ = class_densities(np.repeat([1.5, 9.5], [2, 8]), np.zeros(10, dtype=np.int64), 1)
     assert densities[0].argmax() == N_BINS - 1

@@ -1,5 +1,7 @@
 """Summarise in sentences what stands out among the findings."""
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from canopy.explore.wording import fixed, listing, number, percent
@@ -60,22 +62,16 @@ def _balance(target: dict[str, Any]) -> tuple[str, str]:
 
 
 def _faults(findings: dict[str, Any]) -> tuple[str, str]:
-    table, columns, problems = findings["table"], findings["columns"], findings["problems"]
-    outside = {
-        name: found["n_out_of_range"] for name, found in columns.items() if found.get("n_out_of_range")
-    }
-    faults = [
-        (
-            "Values that no column may have",
-            sum(problem["n_rows"] for problem in problems),
-            [*dict.fromkeys(problem["column"] for problem in problems)],
-        ),
-        (
-            "Missing values",
-            table["n_missing_values"],
-            [name for name, found in columns.items() if found.get("n_missing")],
-        ),
-        ("Values out of range", sum(outside.values()), [*outside]),
+    table, columns = findings["table"], findings["columns"]
+    invalid: Counter[str] = Counter()
+    for problem in findings["problems"]:
+        invalid[problem["column"]] += problem["n_rows"]
+    missing = [name for name, column in columns.items() if column.get("n_missing")]
+    outside = {name: n for name, column in columns.items() if (n := column.get("n_out_of_range"))}
+    faults: list[tuple[str, int, Iterable[str]]] = [
+        ("Values that no column may have", invalid.total(), invalid),
+        ("Missing values", table["n_missing_values"], missing),
+        ("Values out of range", sum(outside.values()), outside),
         ("Rows without a label", table["n_unlabelled_rows"], []),
         ("Rows that repeat another one", table["n_duplicate_rows"], []),
     ]
@@ -85,7 +81,7 @@ def _faults(findings: dict[str, Any]) -> tuple[str, str]:
         return "No missing values, no duplicate rows", text
     only_missing = [what for what, *_ in found] == ["Missing values"]
     text = " ".join(
-        f"{what}: {number(n)}{', in ' + listing(names) if names else ''}." for what, n, names in found
+        f"{what}: {number(n)}{', in ' + listing([*names]) if names else ''}." for what, n, names in found
     )
     return "Some values are missing" if only_missing else "The table has faults", text
 

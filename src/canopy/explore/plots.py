@@ -55,7 +55,8 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
         n_bins = int(np.ceil((high - low + 1) / width))
         low -= 0.5
     edges = low + np.arange(n_bins + 1) * width
-    counts = np.array([np.histogram(part, n_bins, (edges[0], edges[-1]))[0] for part in parts])
+    # In units of bins: NumPy refuses bins that are narrower than its floats can tell apart.
+    counts = np.array([np.histogram((part - low) / width, n_bins, (0, n_bins))[0] for part in parts])
     n_rows = np.array([[max(len(part), 1)] for part in parts])
     densities = gaussian_filter1d(counts / (n_rows * width), SMOOTHING * n_bins / N_BINS, mode="reflect")
     return edges, densities, quantiles[:, 1]
