@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from canopy.explore.dates import describe_dates
+from canopy.explore.plots import draw_timeline
 from canopy.explore.profile import Profile
-from canopy.explore.timeline import draw_timeline
 from canopy.schema import TableSchema
 
 Trips = tuple[pd.DataFrame, TableSchema]
@@ -70,10 +70,10 @@ def test_a_timeline_stacks_the_classes_and_adds_up_those_not_shown():
         "n_rows": {"x": [2, 0, 1], "y": [2, 0, 0], "z": [0, 0, 1]},
     }
     plot = draw_timeline(over_time, ["x", "y"])
-    assert (plot.n_bars, plot.peak, plot.ticks) == (3, 4, ["a", "b", "c"])
-    assert plot.rows == {
+    assert (plot["n_bars"], plot["peak"], plot["ticks"]) == (3, 4, ["a", "b", "c"])
+    assert plot["rows"] == {
         "x": "M0.06 50.00h.88V100.00h-.88zM2.06 75.00h.88V100.00h-.88z",
         "y": "M0.06 0.00h.88V50.00h-.88z",
         "": "M2.06 50.00h.88V75.00h-.88z",
     }
-    assert plot.shares["x"] == "M0.06 50.00h.88V100.00h-.88zM2.06 50.00h.88V100.00h-.88z"
+    assert plot["shares"]["x"] == "M0.06 50.00h.88V100.00h-.88zM2.06 50.00h.88V100.00h-.88z"

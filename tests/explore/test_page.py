@@ -8,11 +8,10 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
-from canopy.explore.densities import class_densities
 from canopy.explore.findings import Limits, compute_findings
 from canopy.explore.highlights import find_highlights
-from canopy.explore.page import N_CLASSES, render_page
-from canopy.explore.palette import class_colors
+from canopy.explore.page import N_CLASSES, class_colors, render_page
+from canopy.explore.plots import class_densities
 from canopy.explore.profile import Profile
 from canopy.schema import TableSchema
 
@@ -164,3 +163,9 @@ def test_balanced_classes_call_for_no_warning(frame: pd.DataFrame, findings_of: 
     balance = find_highlights(findings_of(frame[frame.kind != 3]))[0]
     assert balance.headline == "The classes are about equally large"
     assert balance.text == "Apple has 55.6% of the rows, Pear 44.4%. No row is of class Plum."
+
+
+def test_colours_are_distinct_for_any_number_of_classes():
+    colors = class_colors(40)
+    assert len(set(colors)) == len(colors) == 40
+    assert class_colors(7) == colors[:7]

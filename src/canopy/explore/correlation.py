@@ -1,16 +1,19 @@
 """Find what the features already say about one another."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.explore.information import crosstab
+from canopy.explore.profile import Codes
 from canopy.explore.wording import significant
-
-Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from canopy.prepare.reductions import Floats
+from canopy.tables.duplicates import hash_values
 
 BLOCK_ROWS = 50_000
 TINY, SMALL = np.finfo(np.float64).tiny, 1e-9
@@ -32,8 +35,8 @@ def correlation_matrix(columns: Sequence[Floats], *, fill: bool = False) -> Floa
     """
     centers = np.array([np.nanmean(values) for values in columns])
     scales = np.array([max(np.nanstd(values), TINY) for values in columns])
-    shape = (len(columns), len(columns))
-    n_rows, sums, squares, products = (np.zeros(shape) for _ in range(4))
+    # Sums of 1, x, x² and x y over the rows that have both x, the first of a pair, and y.
+    n_rows, sums, squares, products = np.zeros((4, len(columns), len(columns)))
     for start in range(0, len(columns[0]) if len(columns) else 0, BLOCK_ROWS):
         block = np.column_stack([values[start : start + BLOCK_ROWS] for values in columns])
         block = (block - centers) / scales
@@ -44,7 +47,6 @@ def correlation_matrix(columns: Sequence[Floats], *, fill: bool = False) -> Floa
         squares += (block**2).T @ present
         products += block.T @ block
     n_rows = np.maximum(n_rows, 1)
-    # Means and variances of the first column of each pair, on the rows that have both.
     means = sums / n_rows
     variances = np.maximum(squares / n_rows - means**2, 0)
     spread = np.sqrt(variances * variances.T)
@@ -92,13 +94,13 @@ def describe_correlation(
     matrix = correlation_matrix(values)
     # Correlations of pairs on different rows do not fit together, those of filled columns do.
     explained = variance_explained(correlation_matrix(values, fill=True))
-    pairs = [np.array(found) for found in np.triu_indices(len(names), 1)]
-    strengths = np.abs(matrix[*pairs])
-    order = np.argsort(-strengths, kind="stable")
+    first, second = np.triu_indices(len(names), 1)
+    strengths = np.abs(matrix[first, second])
     n_high = int((strengths >= high_correlation).sum())
+    order = np.argsort(-strengths, kind="stable")[: max(n_high, N_CLOSEST)]
     strongest = [
         {"columns": [names[i], names[j]], "pearson": significant(matrix[i, j], digits=4)}
-        for i, j in zip(*(found[order[: max(n_high, N_CLOSEST)]] for found in pairs), strict=True)
+        for i, j in zip(first[order], second[order], strict=True)
     ]
     places = [names.index(name) for name in shown]
     return {
@@ -108,6 +110,33 @@ def describe_correlation(
             name: significant(share, digits=4) for name, share in zip(names, explained, strict=True)
         },
         "matrix": {names[i]: {names[j]: significant(matrix[i, j], digits=4) for j in places} for i in places},
+    }
+
+
+def describe_association(
+    numeric: Mapping[str, Floats], hashes: Mapping[str, NDArray[np.uint64]], listed: Mapping[str, list[str]]
+) -> dict[str, dict[str, float]]:
+    """Measure categorical columns against numeric ones (eta squared) and one another (Cramér's V).
+
+    Args:
+        numeric: Values of each numeric column, shape (n_rows,); NaN where one is missing.
+        hashes: Hash of each value of a categorical column, shape (n_rows,).
+        listed: Categories of each categorical column; all others count as one, missing values as another.
+    """
+    codes = {}
+    for name, categories in listed.items():
+        known = pa.array(hash_values(pa.array([*categories, None], pa.string())))
+        found = pc.index_in(pa.array(hashes[name]), known).fill_null(len(known))
+        codes[name] = found.to_numpy().astype(np.int64)
+    association = {
+        name: {other: correlation_ratio(values, of_rows) for other, values in numeric.items()}
+        for name, of_rows in codes.items()
+    }
+    for first, second in itertools.combinations(codes, 2):
+        association[first][second] = association[second][first] = cramers_v(codes[first], codes[second])
+    return {
+        name: {other: significant(value, digits=4) for other, value in values.items()}
+        for name, values in association.items()
     }
 
 

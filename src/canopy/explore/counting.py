@@ -30,14 +30,15 @@ class ValueCounts:
     def update(self, values: pa.Array, codes: NDArray[np.int64] | None = None) -> None:
         """Add rows: their values and, if counted by class, their class codes."""
         encoded = values.dictionary_encode(null_encoding="encode")
-        cells = encoded.indices.to_numpy()
-        n_codes = 1
-        if codes is not None:
-            n_codes = int(codes.max(initial=0)) + 1
-            cells = cells.astype(np.int64) * n_codes + codes
-        found, n_rows = np.unique(cells, return_counts=True)
-        index, code = np.divmod(found, n_codes)
-        columns = {"value": encoded.dictionary.take(pa.array(index)), "code": code, "n": n_rows}
+        codes = np.zeros(len(values), np.int64) if codes is None else codes
+        n_codes = int(codes.max(initial=0)) + 1
+        cells = pc.value_counts(pa.array(encoded.indices.to_numpy() * np.int64(n_codes) + codes))
+        index, code = np.divmod(cells.field("values").to_numpy(), n_codes)
+        columns = {
+            "value": encoded.dictionary.take(pa.array(index)),
+            "code": code,
+            "n": cells.field("counts"),
+        }
         self._parts.append(pa.table(columns))
         # Few parts at a time: they lie between larger arrays that are freed, and keep their memory in use.
         if len(self._parts) > N_PARTS or sum(map(len, self._parts)) > 2 * self.limit:

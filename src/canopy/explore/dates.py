@@ -1,30 +1,36 @@
 """Describe datetime columns: rows over time, and the classes by year, month, day of the week and hour."""
 
+import calendar
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from canopy.explore.classes import class_shares
+from canopy.explore.columns import class_shares
 from canopy.explore.information import crosstab, discrete_information
-from canopy.explore.profile import Profile
+from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
 from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
+from canopy.prepare.reductions import Floats
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
 Times = NDArray[np.datetime64]
 
-DAYS = ["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
-MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-NAMES: dict[str, dict[int, str]] = {
-    "month": dict(enumerate(MONTHS, 1)),
-    "day_of_week": dict(enumerate(DAYS)),
-    "hour": {hour: f"{hour:02d}:00" for hour in range(24)},
+NAMES = {
+    "year": [],
+    "month": [*calendar.month_abbr],
+    "day_of_week": [*calendar.day_name],
+    "hour": [f"{hour:02d}:00" for hour in range(24)],
+}
+# Numpy's unit, how many of them, and where they start: 1970 on a Thursday, weeks on a Monday.
+UNITS = {
+    "hour": ("h", 1, 0),
+    "day": ("D", 1, 0),
+    "week": ("D", 7, -3),
+    "month": ("M", 1, 0),
+    "year": ("Y", 1, 0),
 }
 # The finest unit is chosen of which the rows cover no more than so many, and most of these have rows.
-UNITS = {"hour": "h", "day": "D", "week": "W", "month": "M", "year": "Y"}
 N_UNITS = 80
 
 
@@ -36,47 +42,34 @@ def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
         the class and, for each value, the share of the rows and of the classes. All but the first two are
         estimated from the sample.
     """
-    days, codes = profile.sample[name], profile.codes
+    days, moments = profile.sample[name], profile.moments[name]
     present = ~np.isnan(days)
-    days, codes = days[present], codes[present]
-    times = as_times(days)
+    times, codes = _as_times(days[present]), profile.codes[present]
+    parts = {part: values.astype(np.int64) for part, values in datetime_parts(pa.array(times)).items()}
     class_names = [*profile.classes.values()]
-    low, high = as_times(np.array([profile.moments[name].low, profile.moments[name].high]))
     return {
-        "first": _written(low),
-        "last": _written(high),
+        "first": _written(_as_times(moments.low)),
+        "last": _written(_as_times(moments.high)),
         "over_time": _over_time(times, codes, class_names, scale=profile.n_rows / len(present)),
         "parts": {
-            part: _describe_part(part, values, codes, class_names)
-            for part, values in _parts(times).items()
-            if values.min() < values.max()
+            part: _describe_part(names, parts[part], codes, class_names)
+            for part, names in NAMES.items()
+            if np.ptp(parts[part])
         },
     }
 
 
-def as_times(days: Floats) -> Times:
-    """Turn days since 1970 into times.
-
-    Examples:
-        >>> as_times(np.array([0.5])).astype(str).tolist()
-        ['1970-01-01T12:00:00.000000']
-    """
-    return np.asarray(np.rint(days * MICROSECONDS_PER_DAY), "datetime64[us]")
+def _as_times(days: Floats | float) -> Any:
+    return np.rint(days * MICROSECONDS_PER_DAY).astype("datetime64[us]")
 
 
-def _parts(times: Times) -> dict[str, Codes]:
-    parts = datetime_parts(pa.array(times))
-    return {part: parts[part].astype(np.int64) for part in ("year", "month", "day_of_week", "hour")}
-
-
-def _describe_part(part: str, values: Codes, codes: Codes, class_names: list[str]) -> dict[str, Any]:
+def _describe_part(names: list[str], values: Codes, codes: Codes, class_names: list[str]) -> dict[str, Any]:
     first = int(values.min())
     counts = crosstab(values - first, codes, n_second=len(class_names))
-    names = NAMES.get(part, {})
     return {
         "information_nat": significant(discrete_information(counts), digits=4),
         "values": {
-            names.get(value, str(value)): {
+            names[value] if names else str(value): {
                 "share": significant(row.sum() / counts.sum()),
                 "class_shares": class_shares(row, class_names),
             }
@@ -86,20 +79,20 @@ def _describe_part(part: str, values: Codes, codes: Codes, class_names: list[str
     }
 
 
-def _over_time(times: Times, codes: Codes, class_names: list[str], *, scale: float) -> dict[str, Any]:
-    for unit, code in UNITS.items():
-        # Weeks of numpy start on Thursday, as 1970 does.
-        shifted = times + np.timedelta64(3, "D") if unit == "week" else times
-        bins = shifted.astype(f"datetime64[{code}]")
-        first, n_bins = bins.min(), int((bins.max() - bins.min()).astype(np.int64)) + 1
-        if unit == "year" or n_bins <= min(N_UNITS, 2 * len(np.unique(bins))):
+def _over_time(
+    times: NDArray[np.datetime64], codes: Codes, class_names: list[str], *, scale: float
+) -> dict[str, Any]:
+    for unit in UNITS:
+        code, size, origin = UNITS[unit]
+        bins = (times.astype(f"datetime64[{code}]").astype(np.int64) - origin) // size
+        first, n_bins = bins.min(), int(np.ptp(bins)) + 1
+        if n_bins <= min(N_UNITS, 2 * len(np.unique(bins))):
             break
-    counts = crosstab((bins - first).astype(np.int64), codes, n_second=len(class_names)).T
-    starts = (first + np.arange(n_bins)).astype(f"datetime64[{'D' if unit == 'week' else code}]")
-    starts = starts - np.timedelta64(3, "D") if unit == "week" else starts
+    counts = crosstab(bins - first, codes, n_second=len(class_names)).T
+    starts = ((first + np.arange(n_bins)) * size + origin).astype(f"datetime64[{code}]")
     return {
         "unit": unit,
-        "starts": [_written(start) for start in starts],
+        "starts": [*map(_written, starts)],
         "n_rows": {
             name: np.rint(of_class * scale).astype(np.int64).tolist()
             for name, of_class in zip(class_names, counts, strict=True)

@@ -1,7 +1,8 @@
 """Summarise in sentences what stands out among the findings."""
 
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 from canopy.explore.wording import fixed, listing, number, percent
 
@@ -9,19 +10,18 @@ from canopy.explore.wording import fixed, listing, number, percent
 UNBALANCED = 1.5
 
 
-@dataclass(frozen=True, kw_only=True)
-class Highlight:
+class Highlight(NamedTuple):
     """One thing that stands out.
 
     Attributes:
+        section: Anchor of the section with the details.
         headline: A few words.
         text: One to three sentences with the figures.
-        section: Anchor of the section with the details.
     """
 
+    section: str
     headline: str
     text: str
-    section: str
 
 
 def find_highlights(findings: dict[str, Any]) -> list[Highlight]:
@@ -33,60 +33,60 @@ def find_highlights(findings: dict[str, Any]) -> list[Highlight]:
     Returns:
         Class balance, faults in the data, most informative features, redundancy and suggestions.
     """
+    correlation = findings["correlation"]
     return [
-        _balance(findings["target"]),
-        _faults(findings),
-        _information(findings),
-        *_redundancy(findings["correlation"]),
-        _suggestions(findings["suggestions"]),
+        Highlight("target", *_balance(findings["target"])),
+        Highlight("quality", *_faults(findings)),
+        Highlight("information", *_information(findings)),
+        *([Highlight("correlation", *_redundancy(correlation))] if correlation["closest_pairs"] else []),
+        Highlight("suggestions", *_suggestions(findings["suggestions"])),
     ]
 
 
-def _balance(target: dict[str, Any]) -> Highlight:
-    classes = {name: found for name, found in target["classes"].items() if found["n_rows"]}
-    largest = max(classes, key=lambda name: classes[name]["n_rows"])
-    smallest = min(classes, key=lambda name: classes[name]["n_rows"])
-    ratio = target["largest_to_smallest"]
+def _balance(target: dict[str, Any]) -> tuple[str, str]:
+    classes, ratio = target["classes"], target["largest_to_smallest"]
+    n_rows = {name: found["n_rows"] for name, found in classes.items() if found["n_rows"]}
+    largest, smallest = max(n_rows, key=n_rows.__getitem__), min(n_rows, key=n_rows.__getitem__)
     share = percent(classes[largest]["share"])
+    headline = "The classes are about equally large"
     text = f"{largest} has {share} of the rows, {smallest} {percent(classes[smallest]['share'])}."
-    if ratio < UNBALANCED:
-        headline = "The classes are about equally large"
-    else:
+    if ratio >= UNBALANCED:
         headline = f"The largest class has {number(ratio, 3)} times the rows of the smallest"
         text += (
             f" Always predicting {largest} has an accuracy of {share}, so accuracy alone shows little about "
             "the small classes: look at balanced accuracy too."
         )
-    if empty := [name for name in target["classes"] if name not in classes]:
+    if empty := [name for name in classes if name not in n_rows]:
         text += f" No row is of class {listing(empty)}."
-    return Highlight(headline=headline, text=text, section="target")
+    return headline, text
 
 
-def _faults(findings: dict[str, Any]) -> Highlight:
+def _faults(findings: dict[str, Any]) -> tuple[str, str]:
     table, columns = findings["table"], findings["columns"]
-    faults = []
-    if problems := findings["problems"]:
-        names = listing([*dict.fromkeys(problem["column"] for problem in problems)])
-        n_rows = sum(problem["n_rows"] for problem in problems)
-        faults.append(f"Values that no column may have: {number(n_rows)}, in {names}.")
-    if n_missing := table["n_missing_values"]:
-        names = listing([name for name, column in columns.items() if column.get("n_missing")])
-        faults.append(f"Missing values: {number(n_missing)}, in {names}.")
-    if outside := [name for name, column in columns.items() if column.get("n_out_of_range")]:
-        n_outside = sum(columns[name]["n_out_of_range"] for name in outside)
-        faults.append(f"Values out of range: {number(n_outside)}, in {listing(outside)}.")
-    if n_unlabelled := table["n_unlabelled_rows"]:
-        faults.append(f"Rows without a label: {number(n_unlabelled)}.")
-    if n_duplicates := table["n_duplicate_rows"]:
-        faults.append(f"Rows that repeat another one: {number(n_duplicates)}.")
-    if faults:
-        headline = "Some values are missing" if n_missing and len(faults) == 1 else "The table has faults"
-        return Highlight(headline=headline, text=" ".join(faults), section="quality")
-    text = f"All {number(table['n_rows'])} rows have a value in every column, and no row repeats another."
-    return Highlight(headline="No missing values, no duplicate rows", text=text, section="quality")
+    invalid: Counter[str] = Counter()
+    for problem in findings["problems"]:
+        invalid[problem["column"]] += problem["n_rows"]
+    missing = [name for name, column in columns.items() if column.get("n_missing")]
+    outside = {name: n for name, column in columns.items() if (n := column.get("n_out_of_range"))}
+    faults: list[tuple[str, int, Iterable[str]]] = [
+        ("Values that no column may have", invalid.total(), invalid),
+        ("Missing values", table["n_missing_values"], missing),
+        ("Values out of range", sum(outside.values()), outside),
+        ("Rows without a label", table["n_unlabelled_rows"], []),
+        ("Rows that repeat another one", table["n_duplicate_rows"], []),
+    ]
+    found = [fault for fault in faults if fault[1]]
+    if not found:
+        text = f"All {number(table['n_rows'])} rows have a value in every column, and no row repeats another."
+        return "No missing values, no duplicate rows", text
+    only_missing = [what for what, *_ in found] == ["Missing values"]
+    text = " ".join(
+        f"{what}: {number(n)}{', in ' + listing([*names]) if names else ''}." for what, n, names in found
+    )
+    return "Some values are missing" if only_missing else "The table has faults", text
 
 
-def _information(findings: dict[str, Any]) -> Highlight:
+def _information(findings: dict[str, Any]) -> tuple[str, str]:
     entropy = findings["target"]["entropy_nat"]
     (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
     text = (
@@ -95,51 +95,39 @@ def _information(findings: dict[str, Any]) -> Highlight:
     )
     if others:
         text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
-    return Highlight(
-        headline=f"{best} is the most informative feature", text=f"{text}.", section="information"
-    )
+    return f"{best} is the most informative feature", f"{text}."
 
 
-def _redundancy(correlation: dict[str, Any]) -> list[Highlight]:
-    if not correlation["closest_pairs"]:
-        return []
+def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
     limit = correlation["high_correlation"]
-    pairs = [
-        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})" for pair in correlation["high_pairs"]
-    ]
-    closest = correlation["closest_pairs"][0]
     # The multiple correlation is the root of the variance explained.
-    explained = {
-        name: share
-        for name, share in correlation["variance_explained_by_others"].items()
-        if share >= limit**2
-    }
-    if pairs:
+    shares = correlation["variance_explained_by_others"]
+    explained = sorted((name for name in shares if shares[name] >= limit**2), key=lambda name: -shares[name])
+    pairs = [
+        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
+        for pair in correlation["high_pairs"] or correlation["closest_pairs"][:1]
+    ]
+    if correlation["high_pairs"]:
         n_pairs = "One pair of columns is" if len(pairs) == 1 else f"{len(pairs)} pairs of columns are"
-        headline = f"{n_pairs} highly correlated"
-        text = f"From |r| = {limit} on: {listing(pairs)}."
+        headline, text = f"{n_pairs} highly correlated", f"From |r| = {limit} on: {listing(pairs)}."
     else:
         headline = "No pair of columns is highly correlated"
-        text = (
-            f"None reaches |r| = {limit}; the closest are {' and '.join(closest['columns'])} "
-            f"({fixed(closest['pearson'])})."
-        )
+        headline += ", yet some are redundant" if explained else ""
+        text = f"None reaches |r| = {limit}; the closest are {pairs[0]}."
     if explained:
-        headline += ", yet some are redundant" if not pairs else ""
-        ordered = sorted(explained, key=lambda name: -explained[name])
-        shares = listing([f"{name} ({percent(explained[name])})" for name in ordered])
-        text += f" All other numeric columns together explain most of the variance of {shares}."
-    return [Highlight(headline=headline, text=text, section="correlation")]
+        names = listing([f"{name} ({percent(shares[name])})" for name in explained])
+        text += f" All other numeric columns together explain most of the variance of {names}."
+    return headline, text
 
 
-def _suggestions(suggestions: list[dict[str, str]]) -> Highlight:
+def _suggestions(suggestions: list[dict[str, str]]) -> tuple[str, str]:
     if not suggestions:
         text = "No column is constant, uninformative, redundant or a key, and none gives the class away."
-        return Highlight(headline="There is nothing to change", text=text, section="suggestions")
+        return "There is nothing to change", text
     kinds: dict[str, list[str]] = {}
     for item in suggestions:
         reason = item["reason"].partition(":")[0].lower() if item["action"] == "drop" else ""
         kinds.setdefault(" ".join([item["action"].capitalize(), reason]).strip(), []).append(item["column"])
-    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
     n_columns = "one column" if len(suggestions) == 1 else f"{len(suggestions)} columns"
-    return Highlight(headline=f"There are suggestions for {n_columns}", text=text, section="suggestions")
+    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
+    return f"There are suggestions for {n_columns}", text

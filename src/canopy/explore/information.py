@@ -1,19 +1,73 @@
 """Measure the information of each feature on the class: mutual information, in nat."""
 
-import numpy as np
-from numpy.typing import NDArray
-from scipy.special import digamma
+from collections.abc import Mapping
+from typing import Any
 
-Codes = NDArray[np.int64]
-Floats = NDArray[np.float64]
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from scipy.special import digamma, entr, rel_entr
+
+from canopy.explore.profile import Codes, Profile
+from canopy.explore.wording import significant
+from canopy.prepare.reductions import Floats
 
 # With fewer rows per category, mutual information is overestimated.
 N_ROWS_PER_CATEGORY = 100
 N_SHUFFLES = 3
 # In nat: a feature with less information on the class is of little use on its own.
 LITTLE_INFORMATION = 0.001
+ROUNDING_ERROR = 1e-9
 N_GROUPS = 10
 N_NEIGHBOURS = 3
+
+
+def measure_information(
+    profile: Profile, datetimes: Mapping[str, Any], *, n_drawn: int, seed: int
+) -> dict[str, Any]:
+    """Measure the information of each feature.
+
+    Args:
+        profile: What a pass over the table collected.
+        datetimes: What `describe_dates` returns of each datetime column that has values.
+        n_drawn: Most rows of the sample that the information of numeric columns is estimated from.
+        seed: Seed of the draw and the estimates.
+
+    Returns:
+        Number of the rows drawn, information of each feature (the most informative first), and the names of
+        those that are uninformative.
+    """
+    n_drawn = min(n_drawn, len(profile.codes))
+    drawn = np.sort(np.random.default_rng(seed).choice(len(profile.codes), n_drawn, replace=False))
+    information: dict[str, float] = {}
+    uninformative = []
+    for name in profile.schema.features:
+        of_parts = 0.0
+        if name in profile.schema.categorical:
+            values, counts = profile.by_class(name)
+            has_many_rows = profile.n_rows >= N_ROWS_PER_CATEGORY * len(values)
+            if profile.counts[name].is_complete and has_many_rows:
+                information[name] = discrete_information(counts)
+            else:
+                information[name] = sparse_information(profile.sample[name], profile.codes, seed=seed)
+        else:
+            parts = datetimes[name]["parts"].values() if name in datetimes else ()
+            of_parts = max([part["information_nat"] for part in parts], default=0.0)
+            estimate = numeric_information(profile.sample[name][drawn], profile.codes[drawn], seed=seed)
+            information[name] = max(estimate, of_parts)
+            counts = crosstab(equal_groups(profile.sample[name]), profile.codes)
+        if is_uninformative(counts) and of_parts < LITTLE_INFORMATION:
+            uninformative.append(name)
+    # An estimate may be above what there is.
+    most = float(entr(np.bincount(profile.codes) / len(profile.codes)).sum())
+    return {
+        "n_sampled_rows": n_drawn,
+        "columns_nat": {
+            name: significant(min(nat, most), digits=4) if nat > ROUNDING_ERROR else 0
+            for name, nat in sorted(information.items(), key=lambda item: -item[1])
+        },
+        "uninformative": uninformative,
+    }
 
 
 def crosstab(first: Codes, second: Codes, *, n_second: int | None = None) -> Codes:
@@ -45,8 +99,7 @@ def discrete_information(counts: Codes) -> float:
     """
     joint = counts / counts.sum()
     independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    found = joint > 0
-    return max(float((joint[found] * np.log(joint[found] / independent[found])).sum()), 0.0)
+    return max(float(rel_entr(joint, independent).sum()), 0.0)
 
 
 def sparse_information(values: NDArray[np.uint64], codes: Codes, *, seed: int) -> float:
@@ -57,17 +110,16 @@ def sparse_information(values: NDArray[np.uint64], codes: Codes, *, seed: int) -
         codes: Class of each row, from 0 on, shape (n_rows,).
         seed: Seed of the shuffles.
     """
-    categories = np.unique(values, return_inverse=True)[1].astype(np.int64)
     generator = np.random.default_rng(seed)
     n_codes = int(codes.max()) + 1
+    categories = np.unique(values, return_inverse=True)[1].astype(np.int64) * n_codes
     # The entropies of the categories and of the classes are the same after a shuffle.
-    by_chance = [_entropy(categories * n_codes + generator.permutation(codes)) for _ in range(N_SHUFFLES)]
-    return max(float(np.mean(by_chance)) - _entropy(categories * n_codes + codes), 0.0)
+    by_chance = [_entropy(categories + generator.permutation(codes)) for _ in range(N_SHUFFLES)]
+    return max(float(np.mean(by_chance)) - _entropy(categories + codes), 0.0)
 
 
 def _entropy(values: Codes) -> float:
-    shares = np.unique(values, return_counts=True)[1] / len(values)
-    return float(-(shares * np.log(shares)).sum())
+    return float(entr(np.unique(values, return_counts=True)[1] / len(values)).sum())
 
 
 def numeric_information(values: Floats, codes: Codes, *, seed: int) -> float:
@@ -98,9 +150,7 @@ def numeric_information(values: Floats, codes: Codes, *, seed: int) -> float:
     parts = [np.sort(scaled[codes == code]) for code in np.flatnonzero(counts > 1)]
     points, sizes = np.concatenate(parts), np.array([len(part) for part in parts])
     n_neighbours = np.minimum(N_NEIGHBOURS, sizes - 1)
-    radii = np.concatenate(
-        [_neighbour_distances(part, k) for part, k in zip(parts, n_neighbours, strict=True)]
-    )
+    radii = np.concatenate([*map(_neighbour_distances, parts, n_neighbours)])
     # So much less that the k-th neighbour is outside, however the sums below are rounded.
     radii -= 2 * np.spacing(np.abs(points) + radii)
     ordered = np.sort(points)
@@ -112,16 +162,9 @@ def numeric_information(values: Floats, codes: Codes, *, seed: int) -> float:
 
 def _neighbour_distances(ordered: Floats, k: int) -> Floats:
     """Give the distance of each point to its k-th nearest neighbour, of points in ascending order."""
-    n_points = len(ordered)
-    padded = np.concatenate([np.full(k, -np.inf), ordered, np.full(k, np.inf)])
-    # With itself a point and its k nearest neighbours follow one another.
-    spans = [
-        np.maximum(
-            ordered - padded[start : start + n_points], padded[start + k : start + k + n_points] - ordered
-        )
-        for start in range(k + 1)
-    ]
-    distances: Floats = np.min(spans, axis=0)
+    # With itself a point and its k nearest neighbours follow one another: shifts[j] to shifts[j + k].
+    shifts = sliding_window_view(np.pad(ordered, k, constant_values=(-np.inf, np.inf)), len(ordered))
+    distances: Floats = np.maximum(ordered - shifts[: k + 1], shifts[k:] - ordered).min(axis=0)
     return distances
 
 

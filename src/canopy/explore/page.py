@@ -1,31 +1,50 @@
 """Render the findings as one HTML page that needs nothing else."""
 
-from dataclasses import replace
 from typing import Any
 
 import jinja2
 
-from canopy.explore.classes import RARE
-from canopy.explore.densities import ClassDensities
+from canopy.explore.columns import RARE
 from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.palette import class_colors
-from canopy.explore.ridgelines import draw_ridgelines
-from canopy.explore.timeline import draw_timeline
-from canopy.explore.wording import breakable, fixed, listing, number, percent, spaced
+from canopy.explore.plots import Densities, draw_ridgelines, draw_timeline
+from canopy.explore.wording import breakable, fixed, listing, number, percent
 
 # Most classes, columns with a plot, and categories by themselves that are shown.
 N_CLASSES = 30
 N_PLOTS = 60
 N_CATEGORIES = 60
 
+# Okabe and Ito's colours that can be told apart with any colour vision, in the order of the classes; a
+# wine red takes the place of their yellow, which does not show on white.
+OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#992255")
+# In degrees: turned by it again and again, hues fill the circle evenly (360 degrees by the golden section).
+GOLDEN_ANGLE = 137.508
 
-def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) -> str:
+
+def class_colors(n_classes: int) -> list[str]:
+    """Choose a CSS colour for each class.
+
+    Args:
+        n_classes: Number of classes.
+
+    Returns:
+        Distinct colours, those of Okabe and Ito first.
+
+    Examples:
+        >>> class_colors(2)
+        ['#0072B2', '#E69F00']
+    """
+    hues = [place * GOLDEN_ANGLE % 360 for place in range(n_classes - len(OKABE_ITO))]
+    return [*OKABE_ITO[:n_classes], *(f"oklch(66% 0.14 {hue:.0f}deg)" for hue in hues)]
+
+
+def render_page(findings: dict[str, Any], densities: dict[str, Densities]) -> str:
     """Write the page.
 
     Args:
         findings: What `compute_findings` returns.
-        densities: Numeric column to its distribution in each class.
+        densities: Numeric column to what `class_densities` returns of it.
 
     Returns:
         HTML with all styles and plots in it.
@@ -41,20 +60,14 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        number=number,
-        fixed=fixed,
-        percent=percent,
-        listing=listing,
-        spaced=spaced,
-        breakable=breakable,
-    )
+    filters = (number, fixed, percent, listing, breakable)
+    environment.filters.update({function.__name__: function for function in filters})
     categories = [
         {"column": column, "value": value, "is_one_hot": described["is_one_hot"], **category}
         for column, described in findings["categories"].items()
         for value, category in described["categories"].items()
     ]
-    columns, information = findings["columns"], findings["mutual_information"]["columns_nat"]
+    columns = findings["columns"]
     return environment.get_template("page.html.jinja").render(
         **findings,
         classes=shown,
@@ -65,14 +78,9 @@ def render_page(findings: dict[str, Any], densities: dict[str, ClassDensities]) 
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
         anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
-        ranking=[
-            {"name": name, "kind": columns[name]["kind"], "nat": nat} for name, nat in information.items()
-        ],
         ridgelines={
-            name: draw_ridgelines(
-                replace(found, densities=found.densities[places], medians=found.medians[places])
-            )
-            for name, found in densities.items()
+            name: draw_ridgelines(edges, of_classes[places], medians[places])
+            for name, (edges, of_classes, medians) in densities.items()
         },
         timelines={
             name: draw_timeline(found["over_time"], [*shown]) for name, found in findings["datetimes"].items()

@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from canopy.explore.counting import ValueCounts
 from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, as_floats
 from canopy.prepare.labels import class_values
-from canopy.prepare.reductions import Floats, Moments, Sample
+from canopy.prepare.reductions import Moments, Sample
 from canopy.schema import TableSchema
-from canopy.schema.columns import AnyColumn, Ignored, Numeric
+from canopy.schema.columns import Ignored, Numeric
 from canopy.tables.duplicates import RowCounter, hash_values
 from canopy.tables.rows import Problems, TableReader
+
+Codes = NDArray[np.int64]
 
 # Values that the sample holds, and that are counted, over all columns.
 N_SAMPLED = 8_000_000
@@ -38,7 +40,7 @@ class Profile:
         n_duplicates: Rows that an earlier one equals in features and label.
         labels: Labels, in the order in which they came.
         n_missing: Missing values of each feature.
-        n_out_of_range: Values outside the range of each numeric column that has any.
+        n_out_of_range: Values outside the range of each numeric column.
         counts: Values of each feature; of categorical ones by label.
         moments: Moments of numeric columns, and of datetime columns in days since 1970.
         problems: Values that no column may have; their rows are left out.
@@ -73,13 +75,19 @@ class Profile:
                 sampled[name] = hash_values(values)
                 self.counts[name].update(values, codes)
             else:
-                sampled[name] = numbers = self._numbers(name, column, values)
+                if isinstance(column, Numeric):
+                    numbers = as_floats(values)
+                    outside = (numbers < column.low) | (numbers > column.high)
+                    self.n_out_of_range[name] += int(outside.sum())
+                else:
+                    numbers = as_floats(values.cast(pa.int64())) / MICROSECONDS_PER_DAY
+                sampled[name] = numbers
                 self.moments[name].update(numbers)
                 self.counts[name].update(values)
         repeated.update(rows.select([*self._features, target]))
         self._sample.update(sampled, rows.num_rows)
 
-    def _codes(self, labels: pa.Array) -> NDArray[np.int64]:
+    def _codes(self, labels: pa.Array) -> Codes:
         """Number labels in the order in which they come."""
         known = {*self.labels}
         self.labels += [label for label in labels.unique().to_pylist() if label not in known]
@@ -91,21 +99,13 @@ class Profile:
         codes = pc.index_in(labels, pa.array(self.labels, pa.string()))
         return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
-    def _numbers(self, name: str, column: AnyColumn, values: pa.Array) -> Floats:
-        if not isinstance(column, Numeric):
-            return as_floats(values.cast(pa.int64())) / MICROSECONDS_PER_DAY
-        numbers = as_floats(values)
-        if n_outside := int(((numbers < column.low) | (numbers > column.high)).sum()):
-            self.n_out_of_range[name] += n_outside
-        return numbers
-
     @cached_property
     def classes(self) -> dict[str, str]:
         """Value to name of each class."""
         return class_values(self.labels, self.schema)
 
     @cached_property
-    def _order(self) -> NDArray[np.int64]:
+    def _order(self) -> Codes:
         return np.array([[*self.classes].index(label) for label in self.labels], np.int64)
 
     @cached_property
@@ -114,12 +114,12 @@ class Profile:
         return self._sample.rows()
 
     @cached_property
-    def codes(self) -> NDArray[np.int64]:
+    def codes(self) -> Codes:
         """Class of each row of the sample, shape (n_sampled,)."""
-        codes: NDArray[np.int64] = self._order[self.sample[self.schema.target.column]]
+        codes: Codes = self._order[self.sample[self.schema.target.column]]
         return codes
 
-    def by_class(self, name: str) -> tuple[list[Any], NDArray[np.int64]]:
+    def by_class(self, name: str) -> tuple[list[Any], Codes]:
         """Give values of a categorical column, the most frequent first, and counts (n_values, n_classes)."""
         values, counts = self.counts[name].by_class(len(self.labels))
         ordered = np.zeros((len(values), len(self.classes)), np.int64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from canopy.explore.classes import RARE
+from canopy.explore.columns import RARE, with_parts
 from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.wording import number, percent
 
@@ -36,53 +36,54 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
             found[dropped] = "drop", reason
     for name, column in findings["categories"].items():
         if name not in found and column["n_rare"] and column["others"]:
-            found[name] = (
-                "merge rare",
-                f"{number(column['n_rare'])} of {number(column['n_values'])} categories have fewer than "
-                f"{RARE} rows: min_count: {RARE} makes them one category.",
-            )
+            n_rare = f"{number(column['n_rare'])} of {number(column['n_values'])} categories"
+            merge = f"min_count: {RARE} makes them one category"
+            found[name] = "merge rare", f"{n_rare} have fewer than {RARE} rows: {merge}."
     return [{"column": name, "action": action, "reason": reason} for name, (action, reason) in found.items()]
 
 
 def _of_constants(findings: dict[str, Any]) -> Iterator[Suggestion]:
-    n_rows, columns = findings["table"]["n_rows"], findings["columns"]
-    parts = {
-        part: category
-        for column in findings["categories"].values()
-        if column["is_one_hot"]
-        for part, category in column["categories"].items()
-    }
+    n_rows, information = findings["table"]["n_rows"], findings["mutual_information"]["columns_nat"]
+    columns = with_parts(findings["columns"], findings["categories"], n_rows)
     for name in findings["constancy"]["constant"]:
-        yield name, "drop", _constant(columns.get(name), n_rows)
+        what = f"has no value in any of the {n_rows:,} rows"
+        if columns[name]["n_distinct"]:
+            where = "wherever it has a value" if columns[name]["n_missing"] else f"in all {n_rows:,} rows"
+            what = f"is {number(columns[name]['most_frequent'])} {where}"
+        yield name, "drop", f"Constant: it {what}."
     for name in findings["constancy"]["nearly_constant"]:
-        of_part = parts[name]["information_nat"] if name in parts else None
-        nat = findings["mutual_information"]["columns_nat"][name] if of_part is None else of_part
+        column = columns[name]
+        nat = information[name] if name in information else column["information_nat"]
         if nat < LITTLE_INFORMATION:
-            reason = _nearly_constant(columns.get(name), parts.get(name), n_rows)
-            information = f"its mutual information with {findings['target']['column']} is {nat:.5f} nat"
-            yield name, "drop", f"{reason}, and {information}, below {LITTLE_INFORMATION} nat."
+            value, n_missing = number(column["most_frequent"]), column["n_missing"]
+            n_others = n_rows - round(column["most_frequent_share"] * (n_rows - n_missing))
+            if n_rows - n_missing < n_others:
+                value, n_others = "missing", n_rows - n_missing
+            most = f"it is {value} in {percent(1 - n_others / n_rows)} of the rows (all but {n_others:,})"
+            little = f"{_its_information(findings)} is {nat:.5f} nat, below {LITTLE_INFORMATION} nat"
+            yield name, "drop", f"Nearly constant: {most}, and {little}."
 
 
 def _of_columns(findings: dict[str, Any]) -> Iterator[Suggestion]:
-    target, mutual = findings["target"], findings["mutual_information"]
+    mutual, entropy = findings["mutual_information"], findings["target"]["entropy_nat"]
     for name, nat in mutual["columns_nat"].items():
         column = findings["columns"][name]
-        n_present = findings["table"]["n_rows"] - column["n_missing"]
-        information = f"its mutual information with {target['column']} is"
-        if column["kind"] == "categorical" and column["n_distinct"] > max(KEY_SHARE * n_present, 20):
-            n_distinct = f"{number(column['n_distinct'])} in {number(n_present)} rows"
-            reason = f"Nearly every row has a value of its own ({n_distinct})"
-            yield name, "key", f"{reason}: declare it as kind: key, or drop it."
-        elif nat > LEAK_SHARE * target["entropy_nat"]:
-            reason = f"Gives the class away: {information} {nat:.3f} of {target['entropy_nat']:.3f} nat"
+        n_distinct, n_present = column["n_distinct"], findings["table"]["n_rows"] - column["n_missing"]
+        information = f"{_its_information(findings)} is"
+        if column["kind"] == "categorical" and n_distinct > max(KEY_SHARE * n_present, 20):
+            values = f"a value of its own ({number(n_distinct)} in {number(n_present)} rows)"
+            yield name, "key", f"Nearly every row has {values}: declare it as kind: key, or drop it."
+        elif nat > LEAK_SHARE * entropy:
+            reason = f"Gives the class away: {information} {nat:.3f} of {entropy:.3f} nat"
             yield name, "check", f"{reason}. Ignore it unless it is known before the class is."
         elif name in mutual["uninformative"]:
             reason = f"Uninformative: {information} below {LITTLE_INFORMATION} nat"
-            yield (
-                name,
-                "drop",
-                f"{reason}. Only together with other columns can it be of use: try without it.",
-            )
+            hint = "Only together with other columns can it be of use: try without it"
+            yield name, "drop", f"{reason}. {hint}."
+
+
+def _its_information(findings: dict[str, Any]) -> str:
+    return f"its mutual information with {findings['target']['column']}"
 
 
 def _of_pairs(findings: dict[str, Any]) -> Iterator[Suggestion]:
@@ -91,10 +92,8 @@ def _of_pairs(findings: dict[str, Any]) -> Iterator[Suggestion]:
         (*pair["columns"], f"its correlation with {{}} is {number(pair['pearson'])}")
         for pair in findings["correlation"]["high_pairs"]
     ]
-    n_values = {
-        name: (column["n_values"], column["missing"] is None)
-        for name, column in findings["categories"].items()
-    }
+    categories = findings["categories"]
+    n_values = {name: (found["n_values"], found["missing"] is None) for name, found in categories.items()}
     pairs += [
         (other, name, "each of its categories goes with one of {}")
         for name, found in findings["association"].items()
@@ -107,26 +106,3 @@ def _of_pairs(findings: dict[str, Any]) -> Iterator[Suggestion]:
         less = f"{information[dropped]:.3f} nat against {information[kept]:.3f} nat"
         reason = f"Redundant: {what.format(kept)}, and it has less information on {target} ({less})."
         yield dropped, kept, reason
-
-
-def _constant(column: dict[str, Any] | None, n_rows: int) -> str:
-    if column is None:
-        return f"Constant: it is 0 in all {n_rows:,} rows."
-    if not column["n_distinct"]:
-        return f"Constant: it has no value in any of the {n_rows:,} rows."
-    rest = "wherever it has a value" if column["n_missing"] else f"in all {n_rows:,} rows"
-    return f"Constant: it is {number(column['most_frequent'])} {rest}."
-
-
-def _nearly_constant(column: dict[str, Any] | None, category: dict[str, Any] | None, n_rows: int) -> str:
-    if category is not None:
-        value, n_others = "0", category["n_rows"]
-    else:
-        assert column is not None
-        n_missing = column["n_missing"]
-        n_most = round(column["most_frequent_share"] * (n_rows - n_missing))
-        value, n_others = number(column["most_frequent"]), n_rows - n_most
-        if n_missing > n_most:
-            value, n_others = "missing", n_rows - n_missing
-    share = percent(1 - n_others / n_rows)
-    return f"Nearly constant: it is {value} in {share} of the rows (all but {n_others:,})"

@@ -28,14 +28,10 @@ def number(value: float | str, digits: int = 4) -> str:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, int) or float(value).is_integer():
-        text = f"{int(value):,}"
-    else:
-        decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-        text = f"{value:,.{decimals}f}"
-        if "." in text:
-            text = text.rstrip("0").rstrip(".")
-    return text.replace("-", MINUS)
+    if isinstance(value, int) or value.is_integer():
+        return f"{int(value):,}".replace("-", MINUS)
+    text = fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def fixed(value: float, decimals: int = 2) -> str:
@@ -45,8 +41,7 @@ def fixed(value: float, decimals: int = 2) -> str:
         >>> fixed(-0.5), fixed(0.001)
         ('\N{MINUS SIGN}0.50', '0.00')
     """
-    text = f"{value:,.{decimals}f}"
-    return (text.lstrip("-") if float(text.replace(",", "")) == 0 else text).replace("-", MINUS)
+    return f"{value:z,.{decimals}f}".replace("-", MINUS)
 
 
 def percent(share: float) -> str:
@@ -57,9 +52,7 @@ def percent(share: float) -> str:
         ('48.8%', '99.98%', '0.0005%', '100%')
     """
     rest = min(share, 1 - share)
-    if rest <= 0:
-        return f"{100 * share:.0f}%"
-    decimals = max(1, -math.floor(math.log10(100 * rest)))
+    decimals = max(1, -math.floor(math.log10(100 * rest))) if rest > 0 else 0
     return f"{100 * share:.{decimals}f}%"
 
 
@@ -73,16 +66,6 @@ def listing(items: list[str], most: int = 8) -> str:
     if len(items) > most + 1:
         items = [*items[:most], f"{len(items) - most} more"]
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
-
-
-def spaced(name: str) -> str:
-    """Write a column's name as words.
-
-    Examples:
-        >>> spaced("net_income")
-        'net income'
-    """
-    return name.replace("_", " ")
 
 
 def breakable(text: str) -> Markup:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from canopy.explore.densities import class_densities
 from canopy.explore.findings import Limits, compute_findings
 from canopy.explore.page import N_PLOTS, render_page
+from canopy.explore.plots import class_densities
 from canopy.explore.profile import read_profile
 from canopy.files import write_json, write_text
 from canopy.prepare.interim import table_schema
