@@ -73,7 +73,6 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
-            gc.freeze()
             gc.set_threshold(*GC_THRESHOLDS)
             # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
             # Here, since a launcher may run the job in another process.

@@ -1,165 +1,16 @@
-"""Drafting a schema: the dialect of a file, the kinds of its columns, its target, and what is printed."""
+"""Drafting a schema: the kinds of its columns, its target, and what is printed."""
 
-import csv
-import gzip
-import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from canopy.schema import TableSchema
-from canopy.tables.draft.dialect import parse_options, sniff
-from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.finding import Finding
+from canopy.tables.draft.draft import draft_table
 from canopy.tables.draft.printout import describe
 from canopy.tables.rows import read_table
-
-N_ROWS = 120
-LABELS = [("no", "yes")[row * row % 7 % 2] for row in range(N_ROWS)]
-NUMBERS = [f"{(row * 37) % 101 / 8 - 6:.3f}" for row in range(N_ROWS)]
-COLOURS = [("red", "green", "blue")[row % 3] for row in range(N_ROWS)]
-
-
-def write(
-    path: Path, columns: Mapping[str, Iterable[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
-) -> Path:
-    with path.open("w", newline="", encoding=encoding) as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
-    return path
-
-
-def draft(tmp_path: Path, labels: Sequence[Any] = LABELS, **columns: Iterable[Any]) -> Draft:
-    """Draft a table, and read all of it with the schema."""
-    path = write(tmp_path / "t.csv", {"a": NUMBERS, **columns, "y": labels})
-    drafted = draft_table(path, target="y")
-    assert sum(batch.num_rows for batch in read_table(path, drafted.schema)) == drafted.n_rows == N_ROWS
-    return drafted
-
-
-def finding(drafted: Draft, name: str = "x") -> Finding:
-    return next(found for found in [drafted.target, *drafted.columns] if found.name == name)
-
-
-def column(drafted: Draft, name: str = "x") -> dict[str, Any]:
-    """What params.yaml declares a column as."""
-    return drafted.table["columns"][name]
-
-
-def every(n: int, value: Any, others: Sequence[Any]) -> list[Any]:
-    return [value if row % n == 0 else other for row, other in enumerate(others)]
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        ("a,b\n1,2\n", {"delimiter": ","}),
-        ("a;b;c\n1,5;2,5;x\n1,5;2,5;x\n", {"delimiter": ";"}),
-        ("a\tb\nx, y\tz\n", {"delimiter": "\t"}),
-        ("a|b\nx, y|z\n", {"delimiter": "|"}),
-        ("a b\n1 2\n", {"delimiter": " "}),
-        ("first name,b\nx y,2\nx y,2\n", {"delimiter": ","}),
-        ("a,b\n'x, y',2\n'z',2\n", {"delimiter": ",", "quote": "'"}),
-        ('a,b\n"x, y",2\n"z",2\n', {"delimiter": ",", "quote": '"'}),
-        ("'a|b\n1|'q'\n" + "2|x\n" * 9, {"delimiter": "|", "quote": '"'}),
-        ('a,b\n5" pipe,2\n6" pipe,2\n', {"delimiter": ",", "quote": '"'}),
-        # Lines of another form do not make it a table of one column.
-        ("a,b\n1,2\n1,2\n1,2,3\n1\n1,2\n", {"delimiter": ","}),
-        ("\ufeffa,b\n1,2\n", {"encoding": "utf-8"}),
-    ],
-)
-def test_delimiter_and_quote_are_found(tmp_path: Path, content: str, expected: dict[str, str]) -> None:
-    (tmp_path / "t.csv").write_text(content)
-    found = sniff(tmp_path / "t.csv")
-    assert {key: getattr(found, key) for key in expected} == expected
-
-
-@pytest.mark.parametrize(
-    ("encoding", "found"),
-    [
-        ("utf-8", "utf-8"),
-        ("utf-16", "utf-16"),
-        ("utf-16-le", "utf-16-le"),
-        ("utf-16-be", "utf-16-be"),
-        ("latin-1", "cp1252"),
-    ],
-)
-def test_encoding_is_found_in_the_whole_file(tmp_path: Path, encoding: str, found: str) -> None:
-    table = {"Straße": [colour.replace("red", "Überweg") for colour in COLOURS], "y": LABELS}
-    path = write(tmp_path / "t.csv", table, encoding=encoding)
-    drafted = draft_table(path, target="y")
-    assert drafted.file.encoding == found
-    assert "'Überweg'" in finding(drafted, "Straße").why
-    assert ("a guess" in describe(drafted)) == (found == "cp1252")
-
-
-def test_format_is_found_by_content_and_name(tmp_path: Path) -> None:
-    columns = {"a": [*map(float, NUMBERS)], "flag": [row % 3 == 0 for row in range(N_ROWS)], "y": LABELS}
-    pq.write_table(pa.table(columns | {"list": [[1]] * N_ROWS}), tmp_path / "no_suffix")
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(write(tmp_path / "t.csv", columns).read_bytes()))
-    for name, form in (("no_suffix", "parquet"), ("t.jsonl", "jsonl"), ("t.csv.gz", "csv")):
-        drafted = draft_table(tmp_path / name, target="y")
-        assert drafted.file.format == form
-        kinds = [found.kind for found in drafted.columns]
-        assert kinds == ["numeric", "categorical", *(["ignored"] if form == "parquet" else [])]
-        assert sum(batch.num_rows for batch in read_table(tmp_path / name, drafted.schema)) == N_ROWS
-
-
-@pytest.mark.parametrize(
-    ("style", "delimiter", "decimal", "thousands"),
-    [
-        (lambda x: f"{x:,.2f}", ",", ".", ","),
-        (lambda x: f"{x:,.2f}".translate(str.maketrans(",.", ".,")), ";", ",", "."),
-        (lambda x: f"{x:.2f}".replace(".", ","), ";", ",", ""),
-        (lambda x: f"{x:,.2f}".translate(str.maketrans(",.", "\u202f,")), ";", ",", "\u202f"),
-        (lambda x: f"{x:,.0f}", ",", ".", ","),
-        (lambda x: f"{x:,.1f}".replace(",", "'"), ",", ".", "'"),
-    ],
-)
-def test_marks_of_numbers_are_found(
-    tmp_path: Path, style: Any, delimiter: str, decimal: str, thousands: str
-) -> None:
-    numbers = [(row - 60) * 77.25 for row in range(N_ROWS)]
-    table = {"x": [*map(style, numbers)], "kind": COLOURS, "y": LABELS}
-    path = write(tmp_path / "t.csv", table, delimiter=delimiter)
-    drafted = draft_table(path, target="y")
-    assert (drafted.file.decimal, drafted.file.thousands) == (decimal, thousands)
-    (batch,) = read_table(path, drafted.schema)
-    rounded = [float(f"{x:.0f}") for x in numbers] if style(0.5) == "0" else numbers
-    assert batch["x"].to_pylist() == pytest.approx(rounded, abs=0.06)
-
-
-def test_percent_currencies_and_units_are_marks(tmp_path: Path) -> None:
-    drafted = draft(
-        tmp_path,
-        rate=[f"{number}%" for number in NUMBERS],
-        price=[f"${abs(float(number)) * 1000:,.2f}" for number in NUMBERS],
-        weight=[f"{number} kg" for number in NUMBERS],
-        seat=[f"{row % 20}A" for row in range(N_ROWS)],
-    )
-    assert column(drafted, "weight") == {"kind": "numeric", "marks": ("kg",)}
-    assert column(drafted, "seat") == {"kind": "categorical"}
-    assert column(drafted, "rate") == {"kind": "numeric", "marks": ("%",)}
-    assert column(drafted, "price") == {"kind": "numeric", "marks": ("$",)}
-    assert "5% is 5" in finding(drafted, "rate").why
-
-
-def test_blanks_around_names_and_values_are_trimmed(tmp_path: Path) -> None:
-    rows = zip(NUMBERS, every(11, "?", COLOURS), LABELS, strict=True)
-    path = tmp_path / "t.csv"
-    path.write_text("a, kind, y\n" + "".join(f"{a}, {kind}, {label}.\n" for a, kind, label in rows))
-    drafted = draft_table(path, target="y")
-    assert drafted.file.trim
-    assert drafted.file.null_values == ("", "?")
-    assert column(drafted, "kind") == {"kind": "categorical", "missing": "category"}
-    assert drafted.table["target"]["classes"] == {"no.": "no.", "yes.": "yes."}
+from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 
 
 @pytest.mark.parametrize(
@@ -418,41 +269,6 @@ def test_a_table_that_cannot_be_drafted_is_refused(tmp_path: Path, content: str,
     with pytest.raises(ValueError, match=message) as caught:
         draft_table(tmp_path / "t.csv", target="y")
     assert len(str(caught.value).splitlines()) <= 3
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.csv", gzip.compress(b"a,y\n1,u\n", mtime=0), r"name that ends in \.gz, as it is compressed"),
-        ("t.xlsx", b"PK\x03\x04", "got a ZIP archive or an Excel workbook: export it as CSV"),
-        ("t.json", b'[{"a": 1}]', "one JSON object per line; got one list: write it with"),
-    ],
-)
-def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        draft_table(tmp_path / name, target="y")
-
-
-def test_options_take_the_place_of_what_is_found(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", {"a": NUMBERS, "y": LABELS})
-    path.write_text(path.read_text() + "1,no,extra\n")
-    drafted = draft_table(path, target="y", file_options=parse_options(["ragged=drop"]))
-    assert (drafted.n_rows, drafted.n_dropped, drafted.file.ragged) == (N_ROWS, 1, "drop")
-    assert "1 lines of another form dropped" in describe(drafted)
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ("raged=drop", r"with a key of format, .*; got 'raged=drop' \(did you mean 'ragged'\?\)"),
-        ("ragged", "must be KEY=VALUE"),
-        ("ragged=dorp", "must give ragged as 'reject' or 'drop'; got 'dorp'"),
-    ],
-)
-def test_a_wrong_option_is_refused(option: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_options([option])
 
 
 def test_printout_has_one_line_for_each_column(tmp_path: Path) -> None:

@@ -198,8 +198,8 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = kept_schema(params)
-    found = read_codes(interim_path(params, "drop_columns"), schema.target.column)
-    labels, names = class_codes(*found[0], schema)
+    [found] = read_codes(interim_path(params, "drop_columns"), schema.target.column)
+    labels, names = class_codes(*found, schema)
     present = {*np.unique(labels).tolist()}
     for code, (value, name) in enumerate(names.items()):
         if code not in present:

@@ -1,4 +1,4 @@
-"""Read a table of any size with DuckDB: CSV of any dialect, Parquet, JSON lines; one file or several."""
+"""Read a file of any size: plain CSV with Arrow, other CSV and JSON lines with DuckDB, Parquet."""
 
 import csv
 import itertools

@@ -1,0 +1,46 @@
+"""Small tables that are written and drafted, and what was found out about their columns."""
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from canopy.tables.draft.draft import Draft, draft_table
+from canopy.tables.draft.finding import Finding
+from canopy.tables.rows import read_table
+
+N_ROWS = 120
+LABELS = [("no", "yes")[row * row % 7 % 2] for row in range(N_ROWS)]
+NUMBERS = [f"{(row * 37) % 101 / 8 - 6:.3f}" for row in range(N_ROWS)]
+COLOURS = [("red", "green", "blue")[row % 3] for row in range(N_ROWS)]
+
+
+def write(
+    path: Path, columns: Mapping[str, Iterable[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
+) -> Path:
+    with path.open("w", newline="", encoding=encoding) as file:
+        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+    return path
+
+
+def draft(tmp_path: Path, labels: Sequence[Any] = LABELS, **columns: Iterable[Any]) -> Draft:
+    """Draft a table, and read all of it with the schema."""
+    path = write(tmp_path / "t.csv", {"a": NUMBERS, **columns, "y": labels})
+    drafted = draft_table(path, target="y")
+    assert sum(batch.num_rows for batch in read_table(path, drafted.schema)) == drafted.n_rows == N_ROWS
+    return drafted
+
+
+def finding(drafted: Draft, name: str = "x") -> Finding:
+    return next(found for found in [drafted.target, *drafted.columns] if found.name == name)
+
+
+def column(drafted: Draft, name: str = "x") -> dict[str, Any]:
+    """What params.yaml declares a column as."""
+    return drafted.table["columns"][name]
+
+
+def every(n: int, value: Any, others: Sequence[Any]) -> list[Any]:
+    return [value if row % n == 0 else other for row, other in enumerate(others)]
