@@ -170,7 +170,8 @@ class TableReader:
                     for row, value in zip(rows[:n_free].tolist(), values, strict=False):
                         found.append((first_row + row, name, requirement, value))
                 first_row += batch.num_rows
-                yield parsed.valid_rows()
+                if (rows := parsed.valid_rows()).num_rows:
+                    yield rows
             self._locate(file, found)
 
     def _locate(self, file: TableFile, found: list[tuple[int, str, str, str]]) -> None:
