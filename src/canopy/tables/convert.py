@@ -67,12 +67,12 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
             values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
         )
         is_missing = pc.is_nan(numbers)
-        for marker in filter(_is_number, null_values(column, file_format)):
+        for marker in filter(is_number, null_values(column, file_format)):
             is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
         return Converted(pc.if_else(is_missing, None, numbers), np.zeros(len(values), bool))
     markers = null_values(column, file_format)
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
-    if plain and not any(map(_is_number, markers)):
+    if plain and not any(map(is_number, markers)):
         # Most columns hold numbers alone; among them is no marker.
         with suppress(pa.ArrowInvalid):
             numbers = values.cast(pa.float64())
@@ -175,7 +175,7 @@ def null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:
     return file_format.null_values if column.null_values is None else column.null_values
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
     """Return whether a text is a number, NaN left out."""
     with suppress(ValueError):
         return float(text) == float(text)
