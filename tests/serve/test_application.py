@@ -8,17 +8,24 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import Response
 
-from canopy.serve.app import Direct
+from canopy.serve.gate import Gate, Handler
+from canopy.serve.metrics import Metrics
+from canopy.serve.settings import Settings
 
-SCOPE = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
+SETTINGS = Settings(
+    bundle="bundle",
+    host="127.0.0.1",
+    port=0,
+    workers=1,
+    n_threads=1,
+    max_body_bytes=100,
+    max_rows=1,
+    stop_seconds=1,
+)
 
 
-def ask(handler: Any, **scope: Any) -> list[MutableMapping[str, Any]]:
-    """Give what the application sends."""
-    sent: list[MutableMapping[str, Any]] = []
-
-    async def other(*_: Any) -> None:
-        sent.append({"type": "passed on"})
+def ask(handler: Any, sent: list[MutableMapping[str, Any]], **scope: Any) -> None:
+    """Ask an application with one path, and collect what it sends."""
 
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -26,8 +33,10 @@ def ask(handler: Any, **scope: Any) -> list[MutableMapping[str, Any]]:
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Direct(other, path="/predict", handler=handler)({**SCOPE, **scope}, receive, send))
-    return sent
+    handlers = {"/predict": Handler("POST", handler, is_open=False)}
+    gate = Gate(handlers, settings=SETTINGS, counters=Metrics([]), model="model")
+    asked = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
+    asyncio.run(gate({**asked, **scope}, receive, send))
 
 
 async def answer(request: Request) -> Response:
@@ -38,23 +47,25 @@ async def fail(_: Request) -> Response:
     raise ZeroDivisionError
 
 
-def test_one_path_is_answered_and_others_are_passed_on() -> None:
-    assert [message.get("status") or message.get("body") for message in ask(answer)] == [200, b"0 bytes"]
-    for scope in ({"path": "/other"}, {"method": "GET"}, {"type": "lifespan", "path": None}):
-        assert ask(answer, **scope) == [{"type": "passed on"}]
+@pytest.mark.parametrize(
+    ("scope", "status", "body"),
+    [
+        ({}, 200, b"0 bytes"),
+        ({"path": "/other"}, 404, b"got POST /other"),
+        ({"method": "GET"}, 405, b"got GET /predict"),
+        ({"headers": [(b"content-length", b"101")]}, 413, b"at most 100 bytes"),
+    ],
+)
+def test_a_path_is_answered_with_its_method(scope: dict[str, Any], status: int, body: bytes) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+    ask(answer, sent, **scope)
+    assert [message.get("status") for message in sent] == [status, None]
+    assert body in sent[1]["body"]
 
 
 def test_an_error_nobody_thought_of_is_answered_and_told() -> None:
     sent: list[MutableMapping[str, Any]] = []
-
-    async def send(message: MutableMapping[str, Any]) -> None:
-        sent.append(message)
-
-    async def receive() -> MutableMapping[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
-
-    direct = Direct(fail, path="/predict", handler=fail)  # type: ignore[arg-type]
     with pytest.raises(ZeroDivisionError):
-        asyncio.run(direct(dict(SCOPE), receive, send))
+        ask(fail, sent)
     assert sent[0]["status"] == 500
     assert sent[1]["body"] == b"Internal Server Error"

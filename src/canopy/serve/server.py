@@ -61,6 +61,7 @@ def serve(settings: Settings) -> None:
             factory=True,
             http=BoundedProtocol,
             ws="none",
+            lifespan="off",
             workers=settings.workers,
             timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
             log_config=None,

@@ -23,6 +23,7 @@ from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_
 from canopy.serve.csv_rows import TooManyRows, read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
+from canopy.serve.gate import as_json
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import ON_ERROR
 from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, named
@@ -111,23 +112,23 @@ class Service:
         """Give the feature contributions to the prediction of one row."""
         return await self._work_on(request, self._explain)
 
-    async def model(self) -> Response:
+    async def model(self, _: Request) -> Response:
         """Describe the model: its columns with units and ranges, its classes, its scores, its run."""
         return Response(self._described, media_type="application/json")
 
-    async def drift(self) -> Response:
+    async def drift(self, _: Request) -> Response:
         """Compare the rows that were predicted with the training rows."""
         return as_json(self._drift.report())
 
-    async def health(self) -> Response:
+    async def health(self, _: Request) -> Response:
         """Tell that the process lives."""
         return as_json({"status": "alive"})
 
-    async def ready(self) -> Response:
+    async def ready(self, _: Request) -> Response:
         """Tell that the model is loaded."""
         return as_json({"status": "ready", "model": self.name})
 
-    async def metrics(self) -> Response:
+    async def metrics(self, _: Request) -> Response:
         """Give the counters to Prometheus."""
         text = self.counters.exposition(self._drift.report())
         return Response(text, media_type="text/plain; version=0.0.4")
@@ -230,7 +231,3 @@ class Service:
             {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
             for index, row in zip(best, probabilities.tolist(), strict=True)
         ]
-
-
-def as_json(content: Any) -> Response:
-    return Response(orjson.dumps(content), media_type="application/json")
