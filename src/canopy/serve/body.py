@@ -2,7 +2,7 @@
 
 import gzip
 import io
-import re
+import json
 import zlib
 from typing import Any
 
@@ -10,6 +10,7 @@ import orjson
 from fastapi import Request
 from starlette.exceptions import HTTPException
 
+from canopy.schema.columns import first_repeated
 from canopy.serve.gate import BodyTooLarge
 from canopy.serve.problems import Problem, RowsRefused, named
 
@@ -17,8 +18,6 @@ from canopy.serve.problems import Problem, RowsRefused, named
 SPARE_BRACKETS = 1000
 
 GZIP = b"\x1f\x8b"
-# A text, with what makes it the key of a value; the beginning and the end of an object.
-TOKEN = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?|[{}]', re.DOTALL)
 
 
 async def read_body(request: Request, *, kind: str) -> tuple[bytes, bool]:
@@ -119,18 +118,16 @@ def refuse_repeated_keys(body: bytes, rows: list[dict[str, Any]]) -> None:
     # All in texts, none of them escaped there.
     if n_colons == orjson.dumps(rows).count(b":") and b"\\u003" not in body:
         return
-    row, objects = -1, list[set[bytes]]()
-    for token in TOKEN.finditer(body):
-        text = token[0]
-        if text == b"{":
-            row += len(objects) == 1
-            objects.append(set())
-        elif text == b"}":
-            objects.pop()
-        elif token[1] is not None:
-            key = text[: -len(token[1])]
-            name = orjson.loads(key).encode() if b"\\" in key else key[1:-1]
-            if name in objects[-1]:
-                at_row = row if len(objects) > 1 else None
-                raise RowsRefused([Problem(at_row, named(name.decode()), "be named once", "it twice")])
-            objects[-1].add(name)
+    try:
+        content = json.loads(body, object_pairs_hook=object_or_repeated_name)
+    except RecursionError as error:
+        # Values that count are not nested.
+        raise RowsRefused([Problem(None, "the body", "name each field once", "one twice")]) from error
+    for row, found in [(None, content), *enumerate([] if isinstance(content, str) else content["rows"])]:
+        if isinstance(found, str):
+            raise RowsRefused([Problem(row, named(found), "be named once", "it twice")])
+
+
+def object_or_repeated_name(items: list[tuple[str, Any]]) -> dict[str, Any] | str:
+    repeated = first_repeated([name for name, _ in items])
+    return dict(items) if repeated is None else repeated

@@ -11,7 +11,7 @@ import sys
 from typing import Any
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,6 @@ class BoundedProtocol(HttpToolsProtocol):
         # Bytes since the last piece of a body, or since a request was complete.
         self._n_unparsed = 0
         self._data = b""
-        self._running: RequestResponseCycle | None = None
-        self._heard = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -49,10 +47,6 @@ class BoundedProtocol(HttpToolsProtocol):
         """Forget the connection."""
         self._stop_waiting()
         super().connection_lost(exc)
-        if self._running is not None and not self._running.response_complete:
-            # Of several requests at once, uvicorn tells only the last.
-            self._running.disconnected = True
-            self._running.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         """Read a piece of a request, or several requests."""
@@ -106,10 +100,6 @@ class BoundedProtocol(HttpToolsProtocol):
         rest = self._data[upgrade.args[0] :]
         super().data_received(b"\r\n".join([*lines, b"", rest]))
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._running = cycle
-        super()._start_asgi_task(cycle, app)
-
     def _refuse(self) -> None:
         log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
         if self.cycle is None or self.cycle.response_complete:
@@ -120,23 +110,18 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def _wait(self) -> None:
-        self._heard = self.loop.time()
-        if self._timer is None:
-            self._timer = self.loop.call_later(SILENT_SECONDS, self._look)
+        """Close the connection if nothing more comes for long."""
+        self._stop_waiting()
+        self._timer = self.loop.call_later(SILENT_SECONDS, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self) -> None:
-        """Close the connection if it has been silent for long, else look again later."""
+    def _give_up(self) -> None:
         if self.flow.read_paused:
             # It is we who do not listen.
-            self._heard = self.loop.time()
-        left = self._heard + SILENT_SECONDS - self.loop.time()
-        if left > 0.01:
-            self._timer = self.loop.call_later(left, self._look)
-            return
-        self._timer = None
-        self.transport.abort()
+            self._wait()
+        else:
+            self.transport.abort()

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from uvicorn.supervisors import Multiprocess
 
 from canopy.bundle.manifest import MANIFEST_FILE
 from canopy.bundle.scorer import Scorer
-from canopy.serve.metrics import share_among_processes
+from canopy.serve.metrics import MULTIPROCESS
 from canopy.serve.protocol import BoundedProtocol
 from canopy.serve.settings import Settings
 
@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 FACTORY = "canopy.serve.app:create_app"
 
 N_ACCEPTED_AT_ONCE = 32
+
+ENDING = (signal.SIGINT, signal.SIGTERM)
 
 # A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
 HEALTHCHECK_SECONDS = 10
@@ -49,13 +51,17 @@ def serve(settings: Settings) -> None:
     manifest = Scorer(settings.bundle).manifest
     with scratch_folder() as folder, ended_by_signals():
         sockets = listen(settings.host, settings.port)
-        served = keep_bundle(
-            Path(settings.bundle), folder / "bundle", files=(MANIFEST_FILE, *manifest.present)
-        )
+        # A process that is started later has the same model as the others; each checks what it loads.
+        kept = folder / "bundle"
+        kept.mkdir()
+        for name in (MANIFEST_FILE, *manifest.present):
+            shutil.copyfile(Path(settings.bundle, name), kept / name)
+        shared = None
         if settings.workers > 1:
-            share_among_processes(folder / "metrics")
-            settings = replace(settings, shared_folder=str(folder))
-        replace(settings, bundle=str(served)).export()
+            shared, metrics = str(folder), folder / "metrics"
+            metrics.mkdir()
+            os.environ[MULTIPROCESS] = str(metrics)
+        replace(settings, bundle=str(kept), shared_folder=shared).export()
         config = uvicorn.Config(
             FACTORY,
             factory=True,
@@ -88,7 +94,7 @@ def serve(settings: Settings) -> None:
 
 
 class Supervisor(Multiprocess):
-    """What keeps several processes running, and remembers why it ended.
+    """What keeps several processes running, and remembers the signal that ended it.
 
     Attributes:
         status: Exit status.
@@ -96,15 +102,10 @@ class Supervisor(Multiprocess):
 
     status = STARTUP_FAILURE
 
-    def handle_int(self) -> None:
-        """End after Ctrl-C."""
-        self.status = 128 + signal.SIGINT
-        super().handle_int()
-
-    def handle_term(self) -> None:
-        """End after SIGTERM."""
-        self.status = 128 + signal.SIGTERM
-        super().handle_term()
+    def handle_signals(self) -> None:
+        """End after Ctrl-C or SIGTERM."""
+        self.status = next((128 + number for number in self.signal_queue if number in ENDING), self.status)
+        super().handle_signals()
 
 
 @contextmanager
@@ -117,28 +118,6 @@ def scratch_folder() -> Iterator[Path]:
             yield Path(name)
         finally:
             os.close(handle)
-
-
-def keep_bundle(bundle: Path, folder: Path, *, files: Sequence[str]) -> Path:
-    """Copy a bundle: a process that is started later has the same model as the others.
-
-    Args:
-        bundle: The bundle.
-        folder: The folder to make.
-        files: What to copy.
-
-    Returns:
-        The folder of the copy.
-
-    Raises:
-        FileNotFoundError: If a file of the bundle is not there.
-        ValueError: If the bundle has been damaged or changed.
-    """
-    folder.mkdir()
-    for name in files:
-        shutil.copyfile(bundle / name, folder / name)
-    Scorer(folder)
-    return folder
 
 
 def listen(host: str, port: int) -> list[socket.socket]:
