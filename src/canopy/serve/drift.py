@@ -1,10 +1,9 @@
 """Whether the rows that a server sees are like those its model was trained on."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,15 +47,13 @@ def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -
     return float(((b - a) * np.log(b / a)).sum())
 
 
-@dataclass(frozen=True)
-class _Part:
-    """One thing that is compared: where its counts stand and what is expected of them."""
+class Part(NamedTuple):
+    """One thing that is compared: its bins, and the share of each on the training rows."""
 
     name: str
     kind: str
     labels: list[str]
     expected: NDArray[np.float64]
-    counts: slice
 
 
 class DriftMonitor:
@@ -71,49 +68,41 @@ class DriftMonitor:
     """
 
     def __init__(self, manifest: Manifest, *, folder: Path | None = None, process: str = "one") -> None:
-        training, categorical = manifest.training, manifest.preprocessor.categorical
+        training, table = manifest.training, manifest.table
         self._edges = [np.array(found["edges"]) for found in training.numeric.values()]
         self._bins: list[NDArray[np.int64]] = []
-        self._n_classes = len(manifest.classes)
-        self._parts: list[_Part] = []
-        start = 0
-
-        def add(name: str, kind: str, labels: list[str], expected: list[float]) -> None:
-            nonlocal start
-            counts = slice(start, start + len(expected))
-            self._parts.append(_Part(name, kind, labels, np.array(expected), counts))
-            start += len(expected)
-
+        self._parts: list[Part] = []
         for name, found in training.numeric.items():
             # A time, in days since 1970.
-            is_time = name.endswith(".time") and name not in manifest.table.columns
-            labels = [
-                *describe_bins(found["edges"], written=as_date if is_time else "{:g}".format),
-                "missing",
-            ]
-            present = [share * (1 - found["missing"]) for share in found["shares"]]
-            add(name, "numeric", labels, [*present, found["missing"]])
-        for name, vocabulary in categorical.items():
-            named = manifest.table.categorical[name].listed or {}
+            is_time = name.endswith(".time") and name not in table.columns
+            ends = [str(np.datetime64(int(edge), "D")) if is_time else f"{edge:g}" for edge in found["edges"]]
+            present = np.array(found["shares"]) * (1 - found["missing"])
+            expected = np.append(present, found["missing"])
+            self._parts.append(Part(name, "numeric", [*describe_bins(ends), "missing"], expected))
+        for name, vocabulary in manifest.preprocessor.categorical.items():
+            named = table.categorical[name].listed or {}
             shares = np.array([*training.categories[name].values(), 0.0])
             # The bin of each code; the last one is that of unseen categories.
             kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
+            n_rare = len(shares) - 1 - len(kept)
             bins = np.full(len(shares), len(kept))
-            bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (len(kept) < len(shares) - 1)
+            bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (n_rare > 0)
             self._bins.append(bins)
-            labels = [named.get(value, value) for value in np.array(vocabulary.names)[kept].tolist()]
-            labels += [*(["all others"] if bins[-1] > len(kept) else []), "unseen"]
-            add(name, "categories", labels, np.bincount(bins, shares).tolist())
-        target = manifest.table.target.column
-        add(target, "predicted classes", [*training.classes], [*training.classes.values()])
+            values = [vocabulary.names[code] for code in kept]
+            labels = [*(named.get(value, value) for value in values), *["all others"][:n_rare], "unseen"]
+            self._parts.append(Part(name, "categories", labels, np.bincount(bins, shares).astype(float)))
+        shares = np.array([*training.classes.values()])
+        self._parts.append(Part(table.target.column, "predicted classes", [*training.classes], shares))
+        # Where the counts of each part but the first start.
+        *self._starts, n_counts = np.cumsum([len(part.expected) for part in self._parts]).tolist()
         self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
         self._n_waiting = 0
         self._folder = folder
         if folder is None:
-            self._counts = np.zeros(start, dtype=np.int64)
+            self._counts = np.zeros(n_counts, dtype=np.int64)
         else:
             folder.mkdir(parents=True, exist_ok=True)
-            self._counts = np.memmap(folder / f"{process}.counts", np.int64, "w+", shape=(start,))
+            self._counts = np.memmap(folder / f"{process}.counts", np.int64, "w+", shape=(n_counts,))
 
     def add(self, rows: Inputs, predicted: NDArray[np.int64]) -> bool:
         """Take in some rows, which are counted together with others.
@@ -144,7 +133,7 @@ class DriftMonitor:
             found += [count_bins(values, edges), np.isnan(values).sum(keepdims=True)]
         for codes, bins in zip(categorical, self._bins, strict=True):
             found.append(np.bincount(bins[codes], minlength=bins[-1] + 1))
-        found.append(np.bincount(predicted, minlength=self._n_classes))
+        found.append(np.bincount(predicted, minlength=len(self._parts[-1].labels)))
         self._counts += np.concatenate(found)
 
     def report(self) -> dict[str, Any]:
@@ -157,18 +146,21 @@ class DriftMonitor:
             and unseen categories are left out where no row is in them.
         """
         self.count()
-        counts = self._all_counts()
-        n_rows = int(counts[self._parts[-1].counts].sum())
+        total: NDArray[np.int64] = self._counts
+        if self._folder is not None:
+            total = np.sum([np.fromfile(path, np.int64) for path in self._folder.glob("*.counts")], axis=0)
+        counts = np.split(total, self._starts)
+        n_rows = int(counts[-1].sum())
         columns = []
-        for part in self._parts:
-            found, expected, labels = counts[part.counts] / max(n_rows, 1), part.expected, part.labels
-            if part.kind != "predicted classes" and not found[-1] and not expected[-1]:
+        for (name, kind, labels, expected), count in zip(self._parts, counts, strict=True):
+            found = count / max(n_rows, 1)
+            if kind != "predicted classes" and not found[-1] and not expected[-1]:
                 found, expected, labels = found[:-1], expected[:-1], labels[:-1]
             index = stability_index(expected, found) if n_rows >= MIN_ROWS else None
             columns.append(
                 {
-                    "name": part.name,
-                    "kind": part.kind,
+                    "name": name,
+                    "kind": kind,
                     "index": index,
                     "change": None if index is None else describe_change(index),
                     "bins": labels,
@@ -178,29 +170,16 @@ class DriftMonitor:
             )
         return {"n_rows": n_rows, "min_rows": MIN_ROWS, "columns": columns}
 
-    def _all_counts(self) -> NDArray[np.int64]:
-        if self._folder is None:
-            return self._counts
-        files = [np.fromfile(path, np.int64) for path in sorted(self._folder.glob("*.counts"))]
-        found: NDArray[np.int64] = np.sum(files, axis=0)
-        return found
 
-
-def describe_bins(edges: Sequence[float], *, written: Callable[[float], str] = "{:g}".format) -> list[str]:
+def describe_bins(ends: Sequence[str]) -> list[str]:
     """Name the bins between edges.
 
     Examples:
-        >>> describe_bins([1.0, 2.5])
+        >>> describe_bins(["1", "2.5"])
         ['up to 1', '1 to 2.5', 'above 2.5']
     """
-    ends = [*map(written, edges)]
     inner = [f"{low} to {high}" for low, high in pairwise(ends)]
     return [f"up to {ends[0]}", *inner, f"above {ends[-1]}"] if ends else ["all"]
-
-
-def as_date(days: float) -> str:
-    """Write days since 1970 as a date."""
-    return str(np.datetime64(int(days), "D"))
 
 
 def describe_change(index: float) -> str:

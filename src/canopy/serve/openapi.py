@@ -9,6 +9,8 @@ import numpy as np
 from canopy.bundle.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema.columns import Categorical, Datetime, Numeric
+from canopy.serve.plain_rows import integers_among
+from canopy.serve.problems import Problem
 from canopy.serve.rows import time_text, words_among
 from canopy.tables.convert import null_values
 from canopy.tables.parse import LARGEST
@@ -20,6 +22,7 @@ POLICIES = ("missing", "out_of_range", "unseen")
 # Days since 1970, for an example of a time.
 SOME_DAY = 20_000.0
 
+TEXT = {"type": "string"}
 SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 # Headers of an answer to CSV.
 CSV_HEADERS = {
@@ -27,6 +30,14 @@ CSV_HEADERS = {
     "X-Rejected-Rows": "Number of rows that were not predicted.",
     "X-Labelled-Rows": "Number of predicted rows that have a label.",
     "X-Correct-Rows": "Number of these that are predicted correctly.",
+}
+# Answers to a client's mistakes.
+REFUSALS = {
+    400: "The body is empty, no JSON, no text in UTF-8, or no gzip data though it should be.",
+    401: "The header X-API-Key does not hold this server's key.",
+    413: "The body is too large, or there are too many rows.",
+    415: "The body is compressed in another way than by gzip, or a form (multipart/form-data).",
+    422: "A row is wrong: `problems` gives its place, the field, the requirement and what was sent.",
 }
 # Categories that are listed one by one.
 MAX_LISTED = 100
@@ -91,8 +102,7 @@ def describe_categories(manifest: Manifest, name: str, column: Categorical) -> d
         return {"enum": [*column.one_hot]}
     listed = column.listed or {}
     if column.unseen == "reject" and 0 < len(listed) <= MAX_LISTED:
-        numbers = [int(text) for text in listed if text.isdecimal() and str(int(text)) == text]
-        return {"enum": [*listed, *numbers, *words_among([*listed])]}
+        return {"enum": [*listed, *integers_among(listed).values(), *words_among([*listed])]}
     learnt = manifest.preprocessor.categorical[name].values[:MAX_LISTED]
     found: dict[str, Any] = {"type": ["string", "number", "boolean"], "examples": [*learnt]}
     if column.missing == "reject":
@@ -120,9 +130,9 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
 
 def body_of(manifest: Manifest, *, max_rows: int) -> dict[str, Any]:
     """Describe a body of rows in JSON."""
-    rows = {"type": "array", "minItems": 1, "maxItems": max_rows, "items": row_schema(manifest)}
-    schema = object_of({"rows": rows})
-    content = {"application/json": {"schema": schema, "example": {"rows": [example_row(manifest)]}}}
+    rows = {**list_of(row_schema(manifest)), "minItems": 1, "maxItems": max_rows}
+    example = {"rows": [example_row(manifest)]}
+    content = {"application/json": {"schema": object_of({"rows": rows}), "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
@@ -154,64 +164,54 @@ def csv_body(manifest: Manifest) -> dict[str, Any]:
 
 def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]:
     """Describe what each path answers, by path and status."""
-    shares = object_of(dict.fromkeys(manifest.classes.values(), SHARE))
-    label = {"enum": [*manifest.classes], "description": "The class as the table writes it."}
-    name = {"enum": [*manifest.classes.values()]}
-    prediction = {"label": label, "class": name, "probabilities": shares}
-    model = {"type": "string", "description": "Beginning of the SHA-256 of the graph."}
-    contribution = object_of({"feature": {"type": "string"}, "contribution": {"type": "number"}})
-    predictions = {"type": "array", "minItems": 1, "items": object_of(prediction)}
-    contributions = {"type": "array", "items": contribution, "description": "The largest come first."}
-    headers = {
-        name: {"description": text, "schema": {"type": "string"}} for name, text in CSV_HEADERS.items()
+    prediction = {
+        "label": {"enum": [*manifest.classes], "description": "The class as the table writes it."},
+        "class": {"enum": [*manifest.classes.values()]},
+        "probabilities": object_of(dict.fromkeys(manifest.classes.values(), SHARE)),
     }
-    refused = describe_errors()
+    model = {**TEXT, "description": "Beginning of the SHA-256 of the graph."}
+    contribution = object_of({"feature": TEXT, "contribution": {"type": "number"}})
+    contributions = {**list_of(contribution), "description": "The largest come first."}
+    predictions = {**list_of(object_of(prediction)), "minItems": 1}
+    row = {"type": ["integer", "null"], "description": "From 0; null where no one row is meant."}
+    problem = object_of({**dict.fromkeys(Problem._fields, TEXT), "row": row})
+    error = {**object_of({"error": TEXT, "problems": list_of(problem)}), "required": ["error"]}
+    refused: dict[int | str, Any] = {status: answer_of(error, text) for status, text in REFUSALS.items()}
+    lines = answer_of(
+        TEXT, "A header line, then the keys, label, class and probabilities of each row.", kind="text/csv"
+    )
+    headers = {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()}
+    closed: dict[int | str, Any] = {401: refused[401]}
+    about = {"type": "object", "description": "The bundle's model.json."}
+    counters = answer_of(TEXT, "Counters in Prometheus's text format.", kind="text/plain")
     return {
-        "/predict": {200: json_answer(object_of({"model": model, "predictions": predictions})), **refused},
-        "/predict/csv": {
-            200: {
-                "description": "A header line, then the keys, label, class and probabilities of each row.",
-                "content": {"text/csv": {"schema": {"type": "string"}}},
-                "headers": headers,
-            },
-            **refused,
-        },
+        "/predict": {200: answer_of(object_of({"model": model, "predictions": predictions})), **refused},
+        "/predict/csv": {200: {**lines, "headers": headers}, **refused},
         "/explain": {
-            200: json_answer(object_of({"model": model, **prediction, "contributions": contributions})),
+            200: answer_of(object_of({"model": model, **prediction, "contributions": contributions})),
             **refused,
         },
-        "/model": {
-            200: json_answer({"type": "object", "description": "The bundle's model.json."}),
-            401: refused[401],
-        },
-        "/drift": {200: json_answer(drift_schema()), 401: refused[401]},
-        "/metrics": {
-            200: {
-                "description": "Counters in Prometheus's text format.",
-                "content": {"text/plain": {"schema": {"type": "string"}}},
-            },
-            401: refused[401],
-        },
-        "/health": {200: json_answer(object_of({"status": {"const": "alive"}}))},
-        "/ready": {200: json_answer(object_of({"status": {"const": "ready"}, "model": model}))},
+        "/model": {200: answer_of(about), **closed},
+        "/drift": {200: answer_of(drift_schema()), **closed},
+        "/metrics": {200: counters, **closed},
+        "/health": {200: answer_of(object_of({"status": {"const": "alive"}}))},
+        "/ready": {200: answer_of(object_of({"status": {"const": "ready"}, "model": model}))},
     }
 
 
 def drift_schema() -> dict[str, Any]:
     """Describe what `DriftMonitor.report` gives."""
     column = {
-        "name": {"type": "string"},
+        "name": TEXT,
         "kind": {"enum": ["numeric", "categories", "predicted classes"]},
         "index": {"type": ["number", "null"], "description": "Population stability index."},
         "change": {"enum": ["none", "moderate", "large", None]},
-        "bins": {"type": "array", "items": {"type": "string"}},
-        "expected": {"type": "array", "items": SHARE, "description": "On the training rows."},
-        "found": {"type": "array", "items": SHARE, "description": "Since the server started."},
+        "bins": list_of(TEXT),
+        "expected": {**list_of(SHARE), "description": "On the training rows."},
+        "found": {**list_of(SHARE), "description": "Since the server started."},
     }
     count = {"type": "integer", "minimum": 0}
-    return object_of(
-        {"n_rows": count, "min_rows": count, "columns": {"type": "array", "items": object_of(column)}}
-    )
+    return object_of({"n_rows": count, "min_rows": count, "columns": list_of(object_of(column))})
 
 
 def object_of(properties: dict[str, Any]) -> dict[str, Any]:
@@ -220,28 +220,11 @@ def object_of(properties: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def json_answer(schema: dict[str, Any], meaning: str = "Done.") -> dict[str, Any]:
-    """Describe an answer in JSON."""
-    return {"description": meaning, "content": {"application/json": {"schema": schema}}}
+def list_of(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
 
 
-def describe_errors() -> dict[int | str, dict[str, Any]]:
-    """Describe the answers to a client's mistakes."""
-    meanings = {
-        400: "The body is empty, no JSON, no text in UTF-8, or no gzip data though it should be.",
-        401: "The header X-API-Key does not hold this server's key.",
-        413: "The body is too large, or there are too many rows.",
-        415: "The body is compressed in another way than by gzip, or a form (multipart/form-data).",
-        422: "A row is wrong: `problems` gives its place, the field, the requirement and what was sent.",
-    }
-    problem = object_of(
-        {
-            "row": {"type": ["integer", "null"], "description": "From 0; null where no one row is meant."},
-            "field": {"type": "string"},
-            "requirement": {"type": "string"},
-            "found": {"type": "string"},
-        }
-    )
-    schema = object_of({"error": {"type": "string"}, "problems": {"type": "array", "items": problem}})
-    schema["required"] = ["error"]
-    return {status: json_answer(schema, meaning) for status, meaning in meanings.items()}
+def answer_of(
+    schema: dict[str, Any], meaning: str = "Done.", *, kind: str = "application/json"
+) -> dict[str, Any]:
+    return {"description": meaning, "content": {kind: {"schema": schema}}}

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import orjson
 from anyio import CapacityLimiter, to_thread
@@ -49,18 +49,8 @@ T = TypeVar("T")
 DRIFT_SECONDS = 0.25
 
 
-class Predicted(NamedTuple):
-    """Rows that have been predicted.
-
-    Attributes:
-        rows: The rows, B of them.
-        best: Index of the likeliest class of each, shape (B,).
-        response: What the client is answered.
-    """
-
-    rows: Inputs
-    best: NDArray[int64]
-    response: Response
+# Rows, index of the likeliest class of each, and the answer to the client.
+Predicted = tuple[Inputs, NDArray[int64], Response]
 
 
 class Service:
@@ -82,7 +72,7 @@ class Service:
         self._values, self._classes = [*manifest.classes], [*manifest.classes.values()]
         self.counters = Metrics(self._classes)
         self._max_rows, self._max_body_bytes = settings.max_rows, settings.max_body_bytes
-        self._threads: CapacityLimiter | None = None
+        self._threads = CapacityLimiter(MAX_THREADS)
         self._reader = RowReader(manifest.table, manifest.preprocessor)
         self._explainer = Explainer(self._scorer)
         if manifest.table.datetime:
@@ -154,9 +144,6 @@ class Service:
         body, is_compressed = await read_body(request, kind=kind)
         if not is_compressed and len(body) <= max_bytes_in_loop:
             return work(body)
-        if self._threads is None:
-            # Of the event loop that runs now.
-            self._threads = CapacityLimiter(MAX_THREADS)
 
         def call() -> T:
             return work(decompress(body, limit=self._max_body_bytes) if is_compressed else body)
@@ -182,7 +169,7 @@ class Service:
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
         told = self._tell(probabilities, best.tolist())
-        return Predicted(rows, best, as_json({"model": self.name, "predictions": told}))
+        return rows, best, as_json({"model": self.name, "predictions": told})
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
         try:
@@ -203,7 +190,7 @@ class Service:
                 [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
             )
         response = Response(table, media_type="text/csv; charset=utf-8", headers=headers)
-        return Predicted(rows, probabilities.argmax(axis=1), response)
+        return rows, probabilities.argmax(axis=1), response
 
     def _decode(self, body: bytes) -> str:
         """Decode CSV, in UTF-8 or in the encoding of the table's file."""
