@@ -15,9 +15,9 @@ from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.prepare.scaling import Affine
 from canopy.schema import TableSchema
 from canopy.serve import problems
-from canopy.serve.csv_rows import CsvRows, TooManyRows, read_csv
+from canopy.serve.csv_rows import CsvRows, read_csv
 from canopy.serve.explain import N_VALUES, draw
-from canopy.serve.problems import MAX_PROBLEMS, RowsRefused
+from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, TooManyRows
 from canopy.serve.rows import RowReader
 
 SIZE = {"kind": "numeric", "unit": "cm", "range": [1, 9]}

@@ -11,8 +11,7 @@ from fastapi import Request
 from starlette.exceptions import HTTPException
 
 from canopy.schema.columns import first_repeated
-from canopy.serve.gate import BodyTooLarge
-from canopy.serve.problems import Problem, RowsRefused, named
+from canopy.serve.problems import BodyTooLarge, Problem, RowsRefused, named
 
 # Brackets that a body may have beside two for each row; each makes an object, and millions of them gigabytes.
 SPARE_BRACKETS = 1000
@@ -86,8 +85,7 @@ def rows_of(body: bytes, *, limit: int) -> list[Any]:
     """
     if body.count(b"{") + body.count(b"[") > 2 * limit + SPARE_BRACKETS:
         raise HTTPException(
-            413,
-            f"A request must have at most {limit:,} rows; got more objects or lists than those have",
+            413, f"A request must have at most {limit:,} rows; got more objects or lists than those have"
         )
     try:
         content = orjson.loads(body)

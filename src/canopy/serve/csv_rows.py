@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from canopy.evaluation.predictions import PredictionColumns
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, TooManyRows
 from canopy.serve.rows import RowReader
 from canopy.tables.parse import Parsed, parse
 from canopy.tables.text import records
@@ -24,10 +24,6 @@ from canopy.tables.text import records
 MAX_COLUMNS = 10_000
 # Of each kind of problem, values that are told.
 MAX_VALUES = 1000
-
-
-class TooManyRows(ValueError):  # noqa: N818 - it is an answer to a client
-    """A body has more rows than the server predicts at once."""
 
 
 @dataclass(frozen=True)
@@ -135,18 +131,17 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     table = split_values(text, schema, [header.index(name) for name in names], ragged, max_rows=max_rows)
     n_rows = table.num_rows + len(ragged)
     if n_rows > max_rows:
-        raise TooManyRows(f"{n_rows:,}")
+        raise TooManyRows(max_rows, f"{n_rows:,}")
     if not n_rows:
         raise RowsRefused([Problem(None, "rows", "follow the header, at least one", "none")])
     batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], names)
-    known = {*names, *reader.schema.all_file_columns, *reader.schema.columns}
     requirement = f"have one value for each of {len(header)} columns"
     return CsvRows(
         n_rows,
         parse(batch, schema, with_target=False, n_shown=MAX_VALUES),
         np.delete(np.arange(n_rows), [*ragged]),
         [Problem(row, "", requirement, str(n_values)) for row, n_values in ragged.items()],
-        [name for name in header if name not in known],
+        [name for name in header if name not in reader.names],
         keys,
         target if target in header else None,
     )
@@ -155,7 +150,6 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
 def read_header(text: str, reader: RowReader) -> tuple[list[str], TableSchema]:
     """Read the names of the columns, and find the dialect in which most of them are known."""
     schemas = [reader.schema, reader.schema.model_copy(update={"file": reader.plain_schema.file})]
-    known = {*reader.schema.columns, *reader.schema.all_file_columns}
     found = []
     for schema in schemas:
         # Arrow reads no others.
@@ -163,7 +157,7 @@ def read_header(text: str, reader: RowReader) -> tuple[list[str], TableSchema]:
             names = next(records(io.StringIO(text, newline=""), schema.file), [])
             names = [name.strip() if schema.file.trim else name for name in names]
             found.append(([name or f"unnamed_{place}" for place, name in enumerate(names, 1)], schema))
-    return max(found, key=lambda item: len(known.intersection(item[0])))
+    return max(found, key=lambda item: len(reader.names.intersection(item[0])))
 
 
 def header_problems(header: Sequence[str], schema: TableSchema) -> Iterator[Problem]:
@@ -229,7 +223,7 @@ def split_values(
         )
     except pa.ArrowInvalid as error:
         if len(ragged) > max_rows:
-            raise TooManyRows(f"more than {max_rows:,}") from error
+            raise TooManyRows(max_rows, f"more than {max_rows:,}") from error
         raise RowsRefused([Problem(None, "the body", "be CSV", str(error))]) from error
 
 

@@ -19,7 +19,7 @@ from starlette.responses import Response
 
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import CSV_HEADERS
-from canopy.serve.problems import RowsRefused
+from canopy.serve.problems import BodyTooLarge, RowsRefused
 from canopy.serve.settings import Settings
 
 Message = MutableMapping[str, Any]
@@ -34,19 +34,6 @@ CLIENT_LEFT, STOPPED = 499, 503
 
 # Of a text that a client chose, in the log.
 MAX_LOGGED = 200
-
-
-class BodyTooLarge(HTTPException):
-    """A request's body is larger than the server reads.
-
-    Args:
-        limit: What it reads, in bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            413, f"A request's body must be at most {limit:,} bytes; found more: send fewer rows at once"
-        )
 
 
 class Handler(NamedTuple):

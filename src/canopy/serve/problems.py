@@ -1,8 +1,10 @@
-"""What is wrong with the rows of a request: field, requirement, value."""
+"""What is wrong with a request: its size, or fields of its rows with requirement and value."""
 
 import json
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+
+from starlette.exceptions import HTTPException
 
 from canopy.names import nearest
 
@@ -31,6 +33,31 @@ class Problem(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.field or 'the row'} must {self.requirement}; got {self.found}"
+
+
+class BodyTooLarge(HTTPException):
+    """A request's body is larger than the server reads.
+
+    Args:
+        limit: What it reads, in bytes.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(
+            413, f"A request's body must be at most {limit:,} bytes; found more: send fewer rows at once"
+        )
+
+
+class TooManyRows(HTTPException):
+    """A request has more rows than the server predicts at once.
+
+    Args:
+        limit: What it predicts.
+        found: How many the request has.
+    """
+
+    def __init__(self, limit: int, found: str) -> None:
+        super().__init__(413, f"A request must have at most {limit:,} rows; got {found}: send fewer at once")
 
 
 class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client

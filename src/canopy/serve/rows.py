@@ -34,6 +34,7 @@ class RowReader:
     Attributes:
         schema: The rows that are expected.
         plain_schema: The same for numbers with a decimal point, features only.
+        names: The columns that a row may have.
     """
 
     def __init__(self, table: TableSchema, preprocessor: Preprocessor) -> None:
@@ -54,6 +55,7 @@ class RowReader:
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
         names = dict.fromkeys([*self._types, *features, *self._further])
         self._places = {name: place for place, name in enumerate(names)}
+        self.names = frozenset(names)
         self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:

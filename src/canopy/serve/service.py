@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,13 +21,13 @@ from canopy.bundle.manifest import ONNX_FILE
 from canopy.bundle.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
 from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_of
-from canopy.serve.csv_rows import TooManyRows, read_csv
+from canopy.serve.csv_rows import read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
 from canopy.serve.gate import as_json
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import ON_ERROR
-from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, named
+from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, TooManyRows, named
 from canopy.serve.rows import RowReader
 from canopy.serve.settings import Settings
 from canopy.tables.text import is_utf8
@@ -92,10 +93,7 @@ class Service:
         on_error = request.query_params.get("on_error", ON_ERROR[0])
         if on_error not in ON_ERROR:
             raise HTTPException(422, f"on_error must be {' or '.join(ON_ERROR)}; got {named(on_error)}")
-
-        def work(body: bytes) -> Predicted:
-            return self._predict_csv(body, reject_row=on_error == "reject_row")
-
+        work = partial(self._predict_csv, reject_row=on_error == "reject_row")
         return self._count(request, await self._work_on(request, work, kind=CSV, max_bytes_in_loop=0))
 
     async def explain(self, request: Request) -> Response:
@@ -122,12 +120,6 @@ class Service:
         """Give the counters to Prometheus."""
         text = self.counters.exposition(self._drift.report())
         return Response(text, media_type="text/plain; version=0.0.4")
-
-    def _too_many(self, n_rows: object) -> HTTPException:
-        limit = f"{self._max_rows:,}"
-        return HTTPException(
-            413, f"A request must have at most {limit} rows; got {n_rows}: send fewer at once"
-        )
 
     async def _work_on(
         self,
@@ -163,7 +155,7 @@ class Service:
     def _predict_json(self, body: bytes) -> Predicted:
         given = rows_of(body, limit=self._max_rows)
         if len(given) > self._max_rows:
-            raise self._too_many(f"{len(given):,}")
+            raise TooManyRows(self._max_rows, f"{len(given):,}")
         rows = self._reader.read(given)
         refuse_repeated_keys(body, given)
         probabilities = self._scorer.predict(rows)
@@ -172,10 +164,7 @@ class Service:
         return rows, best, as_json({"model": self.name, "predictions": told})
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
-        try:
-            found = read_csv(self._decode(body), self._reader, max_rows=self._max_rows)
-        except TooManyRows as error:
-            raise self._too_many(error) from error
+        found = read_csv(self._decode(body), self._reader, max_rows=self._max_rows)
         if not reject_row and (problems := found.problems()):
             raise RowsRefused(problems)
         rows = self.manifest.preprocessor.inputs(found.parsed.valid_rows())
