@@ -23,6 +23,24 @@ def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str)
     assert "Traceback (most" not in done.stderr
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_bundle_that_changes_while_it_is_copied_is_not_served(
+    bundle: Path, tmp_path: Path, workers: int
+) -> None:
+    program = (
+        "import shutil, sys; from canopy.serve.server import serve; "
+        "from canopy.serve.settings import Settings; "
+        "shutil.copyfile = lambda source, target: target.write_bytes(source.read_bytes()[:-10]); "
+        "serve(Settings(bundle=sys.argv[1], host='127.0.0.1', port=0, workers=int(sys.argv[2]), n_threads=1, "
+        "max_body_bytes=10**6, max_rows=100, stop_seconds=5))"
+    )
+    command = [sys.executable, "-c", program, str(bundle), str(workers)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 1
+    assert "ValueError: " in done.stderr
+    assert "model.json must" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

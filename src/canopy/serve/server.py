@@ -30,8 +30,6 @@ FACTORY = "canopy.serve.app:create_app"
 
 N_ACCEPTED_AT_ONCE = 32
 
-ENDING = (signal.SIGINT, signal.SIGTERM)
-
 # A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
 HEALTHCHECK_SECONDS = 10
 
@@ -51,11 +49,13 @@ def serve(settings: Settings) -> None:
     manifest = Scorer(settings.bundle).manifest
     with scratch_folder() as folder, ended_by_signals():
         sockets = listen(settings.host, settings.port)
-        # A process that is started later has the same model as the others; each checks what it loads.
+        # A process that is started later has the same model as the others.
         kept = folder / "bundle"
         kept.mkdir()
         for name in (MANIFEST_FILE, *manifest.present):
             shutil.copyfile(Path(settings.bundle, name), kept / name)
+        # It may have changed since; a process that finds so would be replaced for ever.
+        Scorer(kept)
         shared = None
         if settings.workers > 1:
             shared, metrics = str(folder), folder / "metrics"
@@ -94,7 +94,7 @@ def serve(settings: Settings) -> None:
 
 
 class Supervisor(Multiprocess):
-    """What keeps several processes running, and remembers the signal that ended it.
+    """What keeps several processes running, and remembers why it ended.
 
     Attributes:
         status: Exit status.
@@ -102,10 +102,15 @@ class Supervisor(Multiprocess):
 
     status = STARTUP_FAILURE
 
-    def handle_signals(self) -> None:
-        """End after Ctrl-C or SIGTERM."""
-        self.status = next((128 + number for number in self.signal_queue if number in ENDING), self.status)
-        super().handle_signals()
+    def handle_int(self) -> None:
+        """End after Ctrl-C."""
+        self.status = 128 + signal.SIGINT
+        super().handle_int()
+
+    def handle_term(self) -> None:
+        """End after SIGTERM."""
+        self.status = 128 + signal.SIGTERM
+        super().handle_term()
 
 
 @contextmanager
