@@ -25,7 +25,7 @@ SETTINGS = Settings(
 
 
 def ask(handler: Any, sent: list[MutableMapping[str, Any]], **scope: Any) -> None:
-    """Ask an application with one path, and collect what it sends."""
+    """Ask an application with two paths, and collect what it sends."""
 
     async def receive() -> MutableMapping[str, Any]:
         return {"type": "http.request", "body": b"", "more_body": False}
@@ -33,7 +33,10 @@ def ask(handler: Any, sent: list[MutableMapping[str, Any]], **scope: Any) -> Non
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    handlers = {"/predict": Handler("POST", handler, is_open=False)}
+    handlers = {
+        "/predict": Handler("POST", handler, is_open=False),
+        "/state": Handler("GET", handler, is_open=True),
+    }
     gate = Gate(handlers, settings=SETTINGS, counters=Metrics([]), model="model")
     asked = {"type": "http", "method": "POST", "path": "/predict", "headers": [], "query_string": b""}
     asyncio.run(gate({**asked, **scope}, receive, send))
@@ -61,6 +64,14 @@ def test_a_path_is_answered_with_its_method(scope: dict[str, Any], status: int, 
     ask(answer, sent, **scope)
     assert [message.get("status") for message in sent] == [status, None]
     assert body in sent[1]["body"]
+
+
+@pytest.mark.parametrize(("path", "allowed"), [("/predict", b"POST"), ("/state", b"GET, HEAD")])
+def test_the_methods_of_a_path_are_told(path: str, allowed: bytes) -> None:
+    sent: list[MutableMapping[str, Any]] = []
+    ask(answer, sent, path=path, method="PUT")
+    assert sent[0]["status"] == 405
+    assert (b"allow", allowed) in sent[0]["headers"]
 
 
 def test_an_error_nobody_thought_of_is_answered_and_told() -> None:

@@ -142,7 +142,7 @@ class Gate:
         except ClientDisconnect:
             raise
         except Exception:
-            await Response("Internal Server Error", 500)(scope, receive, send)
+            await Response("Internal Server Error", 500, media_type="text/plain")(scope, receive, send)
             # The server writes down where it was.
             raise
         await response(scope, receive, send)
@@ -169,7 +169,7 @@ class Gate:
         message = f"A request must be one that /openapi.json describes; got {method} {path[:MAX_LOGGED]}"
         if handler is None:
             raise HTTPException(404, message)
-        raise HTTPException(405, message, {"Allow": handler.method})
+        raise HTTPException(405, message, {"Allow": handler.method.replace("GET", "GET, HEAD")})
 
 
 def as_json(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
