@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from operator import itemgetter
 from types import NoneType
 from typing import Any
 
@@ -37,11 +38,12 @@ class PlainRows:
         self._low = np.array([max(column.low, -LARGEST) for column in numeric])
         self._high = np.array([min(column.high, LARGEST) for column in numeric])
         self._nullable = np.array([column.missing != "reject" for column in numeric], bool)
-        # Name, 0/1 columns if it is written so, code of each value.
+        # Name, 0/1 columns if it is written so and what reads them, code of each value.
         self._categorical = [
-            (name, [*(column.one_hot or ())], code_lookup(column, vocabulary, schema.file))
+            (name, parts, itemgetter(*parts), code_lookup(column, vocabulary, schema.file))
             for name, vocabulary in preprocessor.categorical.items()
             for column in [schema.categorical[name]]
+            for parts in [(*(column.one_hot or [name]),)]
         ]
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
         nulls = {text for part in (schema.file, *schema.columns.values()) for text in part.null_values or ()}
@@ -72,9 +74,9 @@ class PlainRows:
             TypeError: If it is no mapping, or a value cannot be a category.
         """
         codes, n_read = [], len(self._numeric)
-        for name, parts, lookup in self._categorical:
-            if parts and name not in row:
-                bits = [row[part] for part in parts]
+        for name, parts, read, lookup in self._categorical:
+            if name not in row:
+                bits = read(row)
                 if not {*map(type, bits)} <= NUMBER or bits.count(1) != 1 or bits.count(0) != len(bits) - 1:
                     raise KeyError
                 value: Any = parts[bits.index(1)]
