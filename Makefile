@@ -19,7 +19,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit repro small metrics train sweep runs remote push pull serve test test-faults lint \
+.PHONY: help install lock audit repro small metrics train sweep baselines runs remote push pull serve test test-faults lint \
     format benchmark readme tensorboard clean
 
 help: ## List the targets
@@ -69,6 +69,11 @@ train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed
 sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
 	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
 
+baselines: $(INSTALLED) ## Train boosted trees, a forest and more on the same rows (DATA=penguins: of that table)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
+	    --no-build-isolation --editable '.[baselines]'
+	@cd $(WORK) && python $(SRC)/baselines.py models=all $(ARGS)
+
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@cd $(WORK) && python $(SRC)/runs.py $(ARGS)
 
@@ -107,7 +112,7 @@ BENCHMARK_OPTIONS := $(if $(QUICK),--quick --out logs/benchmarks/quick)
 
 benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark/ (QUICK=1: three minutes)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-	    --no-build-isolation --editable '.[benchmark]'
+	    --no-build-isolation --editable '.[baselines]'
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCHMARK_OPTIONS); done
 	@$(BIN)/python benchmarks/page.py $(BENCHMARK_OPTIONS)
 

@@ -9,10 +9,15 @@ import argparse
 import sys
 from pathlib import Path
 
+from canopy.preset import describe_preset
 from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
 from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.draft.printout import describe
+
+PRESET = "default"
+# Of all rows: what the drafted split leaves for training.
+TRAINING_SHARE = 0.64
 
 
 def main() -> None:
@@ -38,13 +43,24 @@ def main() -> None:
         folder = check_name(arguments.name or default_name(arguments.table))
         file_options = parse_options(arguments.file)
         draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
-        write_data_set(draft, folder)
+        write_data_set(draft, folder, train_comment=say_what_trains(draft.n_rows))
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
         f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those with "
         f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
     )
+
+
+def say_what_trains(n_rows: int) -> list[str]:
+    """Write the comment of the section `train`: all that the preset chooses for a table of so many rows."""
+    n_rows = round(n_rows * TRAINING_SHARE)
+    values = describe_preset(PRESET, n_rows=n_rows, configs=Path(__file__).parents[1] / "configs")
+    return [
+        f"configs/preset/{PRESET}.yaml, which says why, gives for {n_rows:,} training rows:",
+        *(f"  {value}" for value in values),
+        "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
+    ]
 
 
 if __name__ == "__main__":

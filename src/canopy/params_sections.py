@@ -110,6 +110,13 @@ class Train:
 
 
 @dataclass
+class Baselines:
+    """The models of other kinds that the pipeline trains beside the net."""
+
+    models: list[str] = MISSING
+
+
+@dataclass
 class Compress:
     """What a smaller model may cost: the validation accuracy that it may lose."""
 
@@ -131,4 +138,5 @@ class Params:
     normalize: Normalize = field(default_factory=Normalize)
     cap_classes: CapClasses = field(default_factory=CapClasses)
     train: Train = field(default_factory=Train)
+    baselines: Baselines = field(default_factory=Baselines)
     compress: Compress = field(default_factory=Compress)

@@ -16,6 +16,7 @@ class BestCheckpoint(ModelCheckpoint):
 
     Attributes:
         best_metrics: Each metric of the best epoch's validation, by name; empty before the first.
+        best_epoch: Number of the best epoch, from 1; 0 before the first validation.
 
     Raises:
         ValueError: If no metric is given that tells which epoch is the best, or an option asks for saving
@@ -33,6 +34,7 @@ class BestCheckpoint(ModelCheckpoint):
                 "callbacks.resume_checkpoint.every_n_seconds saves between validations"
             )
         self.best_metrics: dict[str, float] = {}
+        self.best_epoch = 0
 
     @cached_property
     def state_key(self) -> str:
@@ -75,13 +77,17 @@ class BestCheckpoint(ModelCheckpoint):
                 for name, value in sorted(trainer.callback_metrics.items())
                 if name.startswith("val/")
             }
+            self.best_epoch = trainer.current_epoch + 1
 
     def state_dict(self) -> dict[str, Any]:
-        return {**super().state_dict(), "best_metrics": self.best_metrics}
+        own = {"best_metrics": self.best_metrics, "best_epoch": self.best_epoch}
+        return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.best_metrics = state_dict["best_metrics"]
+        # A checkpoint of an earlier version does not tell.
+        self.best_epoch = state_dict.get("best_epoch", 0)
 
 
 def _count_epochs(trainer: Trainer) -> float:

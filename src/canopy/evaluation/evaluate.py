@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -12,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.callbacks.calibration import CalibrationReport
 from canopy.compare.runs import run_folders
 from canopy.data.datamodule import TensorDataModule
+from canopy.evaluation.scores import Scores
 from canopy.files import read_json, write_json
 from canopy.training.build import instantiate_all
 from canopy.training.checkpoint import load_checkpoint
@@ -91,7 +93,23 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             scores["macro_f1"],
             f"{scores['n_rows']:,}",
         )
+        warn_of_majority(model.scores[split], split)
     return report
+
+
+def warn_of_majority(scores: Scores, split: str) -> None:
+    """Say it where a model gives one class to every row: its accuracy tells nothing then."""
+    predicted = np.flatnonzero(scores.confusion.sum(axis=0))
+    if len(predicted) == 1 and scores.n_rows > 1:
+        log.warning(
+            "%s: all %s rows are predicted as %s, so that the accuracy of %.4f is no more than its share; "
+            "the probabilities may still tell rows apart (log loss %.4f)",
+            split,
+            f"{scores.n_rows:,}",
+            scores.class_names[predicted[0]],
+            scores.accuracy,
+            scores.nll,
+        )
 
 
 def headline(report: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:

@@ -10,11 +10,16 @@ from canopy.files import read_json
 RESULTS, COMPRESSION, EXPERIMENTS = "results", "compression", "experiments"
 
 
+# Where the best epoch comes after this share of all, the model still improved when training ended.
+LATE = 0.9
+
+
 class Results:
     """The reports of the pipeline's latest run.
 
     Args:
-        reports: Folder with `metrics.json` and `train.json`, perhaps also with `benchmark/peers.json`.
+        reports: Folder with `metrics.json` and `train.json`, perhaps also with `baselines.json` and
+            `benchmark/peers.json`.
 
     Raises:
         FileNotFoundError: If the pipeline has not written them.
@@ -24,27 +29,57 @@ class Results:
         self.reports = reports
         self.metrics: dict[str, Any] = read_json(reports / "metrics.json")
         self.train: dict[str, Any] = read_json(reports / "train.json")
+        baselines = reports / "baselines.json"
+        self.baselines: dict[str, Any] = read_json(baselines) if baselines.is_file() else {}
         peers = reports / "benchmark/peers.json"
         self.peers: dict[str, Any] | None = read_json(peers) if peers.is_file() else None
 
     def summary(self) -> str:
-        """Give the result as a few lines: what it is, the weakest class, where the pictures are."""
+        """Give the result as a few lines: scores, what to compare them with, the weakest class, pictures."""
         test, train = self.metrics["test"], self.train
         weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
         scores = test["per_class"][weakest]
+        commonest = max(test["per_class"], key=lambda name: test["per_class"][name]["support"])
+        share = test["per_class"][commonest]["support"] / test["n_rows"]
         return "\n".join(
             [
                 f"Test accuracy  {test['accuracy']:.4f} (95 %: {_interval(test, 'accuracy')}), "
-                f"{test['n_rows']:,} rows",
+                f"{test['n_rows']:,} rows; always {commonest}: {share:.4f}",
+                f"Log loss       {test['calibrated']['nll']:.4f}, ECE {test['calibrated']['ece']:.4f}, "
+                "as it is served (with its temperature)",
                 f"Macro-F1       {test['macro_f1']:.4f} (95 %: {_interval(test, 'macro_f1')})",
                 f"Weakest class  {weakest}: F1 {scores['f1']:.4f}, recall {scores['recall']:.4f}, "
                 f"{scores['support']:,} rows",
+                *self._baseline_lines(),
                 f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
-                f"{train['device']}, {train['n_threads']} threads",
+                f"{train['device']}, {train['n_threads']} threads{self._advice()}",
                 f"Pictures       {self.reports / 'confusion_matrix_test.png'}, "
                 f"{self.reports / 'exploration' / 'index.html'}",
             ]
         )
+
+    def _baseline_lines(self) -> list[str]:
+        """Say how much better or worse than each baseline the model is."""
+        lines = []
+        for report in self.baselines.values():
+            test, net = report["test"], report["net"]
+            low, high = net["interval"]
+            found = "level" if low <= 0 <= high else "ahead" if low > 0 else "behind"
+            lines.append(
+                f"{report['title']}: accuracy {test['accuracy']:.4f}, log loss {test['nll']:.4f}; "
+                f"the model is {found} ({net['accuracy_difference']:+.4f}, "
+                f"95 %: {low:+.4f} to {high:+.4f})"
+            )
+        return [f"{'Baselines' if not n else '':14} {line}" for n, line in enumerate(lines)]
+
+    def _advice(self) -> str:
+        """Say whether longer training promises more: whether the best epoch was among the last."""
+        best = self.train.get("best_epoch")
+        if best is None:
+            return ""
+        if best > LATE * self.train["epochs"]:
+            return f"; the best was epoch {best}, near the end: longer training may give more (preset=best)"
+        return f"; the best was epoch {best}: longer training alone would give no more"
 
     def table(self) -> str:
         """Give the scores as Markdown tables: of the whole test split, and of each class."""

@@ -1,6 +1,6 @@
-"""Several nets of one kind, trained side by side, whose predictions are averaged."""
+"""Several nets, of one kind or of several, trained side by side, whose predictions are averaged."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -67,3 +67,62 @@ class Ensemble(nn.Module):
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         return torch.stack([member(numeric, categorical) for member in self.members], dim=1)
+
+
+class MixedEnsemble(nn.Module):
+    """Nets of several kinds, each perhaps an ensemble itself; each member of each predicts.
+
+    Nets that see their inputs in different ways err in different rows, so that their mean is better than
+    that of as many of one kind.
+
+    Args:
+        n_numeric: Numeric features N.
+        cardinalities: Number of categories of each categorical feature, C of them.
+        n_classes: Outputs K.
+        quantiles: Quantiles of each numeric feature on the training rows.
+        members: Makes each kind of net, by its name, called as this class is; it returns logits of shape
+            (B, K) or (B, M, K).
+        options: Options that all take, such as `max_one_hot`.
+
+    Shape:
+        - numeric: (B, N), float
+        - categorical: (B, C), int64 codes
+        - output: (B, M, K), logits of all members of all kinds
+
+    Raises:
+        ValueError: If there is no kind.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_numeric: int,
+        cardinalities: Sequence[int],
+        n_classes: int,
+        quantiles: Quantiles = (),
+        members: Mapping[str, Callable[..., nn.Module] | None],
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        made = {
+            name: make(
+                n_numeric=n_numeric,
+                cardinalities=cardinalities,
+                n_classes=n_classes,
+                quantiles=quantiles,
+                **options,
+            )
+            for name, make in members.items()
+            if make is not None
+        }
+        if not made:
+            raise ValueError("model.net.members must name at least one net; got none")
+        self.members = nn.ModuleDict(made)
+
+    def hidden_weights(self) -> list[Tensor]:
+        """List the matrices of all members' hidden layers."""
+        return [weight for net in self.members.values() for weight in net.hidden_weights()]  # type: ignore[operator]
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        logits = [net(numeric, categorical) for net in self.members.values()]
+        return torch.cat([each if each.ndim == 3 else each[:, None] for each in logits], dim=1)

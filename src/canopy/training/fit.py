@@ -14,6 +14,7 @@ from omegaconf import DictConfig
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.files import write_json
 from canopy.places import check_place, check_writable, readable
+from canopy.preset import settle
 from canopy.quoting import write_command, write_override
 from canopy.training.build import build_run, check_processes
 from canopy.training.checks import (
@@ -68,6 +69,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
         finish(cfg, trained)
         return objective_of(trained, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
+    settle(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
     run = build_run(cfg)
@@ -96,7 +98,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
             record["best"] = describe_best(best, folder)
             record["seconds"] = describe_phases(run.model, started)
-            record["training"] = describe_training(run.trainer, run.model, run.data, seed=cfg.seed)
+            record["training"] = describe_training(run.trainer, run.model, run.data, best=best, seed=cfg.seed)
             if any(place is not None for place in cfg.publish.values()):
                 record["published"] = False
             if report is not None:

@@ -38,13 +38,15 @@ class Training(TypedDict):
     """How fast and where a run trained: what `reports/train.json` holds.
 
     The wall time of training and validation is that of all parts of a run that was resumed, without what a
-    killed part had not saved; the rows are training rows over that time. The batch size is that of each
-    device at the end: a run that was resumed on another number of devices kept the rows of a step.
+    killed part had not saved; the rows are training rows over that time. The best epoch is counted from 1.
+    The batch size is that of each device at the end: a run that was resumed on another number of devices kept
+    the rows of a step.
     """
 
     train_seconds: float
     rows_per_second: int
     epochs: int
+    best_epoch: int
     n_parameters: int
     batch_size: int
     device: str
@@ -110,13 +112,16 @@ def describe_phases(model: Classifier, started: float) -> Phases:
     )
 
 
-def describe_training(trainer: Trainer, model: Classifier, data: TensorDataModule, *, seed: int) -> Training:
+def describe_training(
+    trainer: Trainer, model: Classifier, data: TensorDataModule, *, best: BestCheckpoint, seed: int
+) -> Training:
     """Tell how fast and where a run trained.
 
     Args:
         trainer: Its Trainer, after `fit`.
         model: Its model.
         data: Its data module.
+        best: The callback that kept the best checkpoint.
         seed: Its seed.
     """
     device = trainer.strategy.root_device
@@ -126,6 +131,7 @@ def describe_training(trainer: Trainer, model: Classifier, data: TensorDataModul
         train_seconds=round(seconds, 2),
         rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
         epochs=trainer.current_epoch,
+        best_epoch=best.best_epoch,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         batch_size=data.batch_size,
         device=name,

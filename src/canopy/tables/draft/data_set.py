@@ -1,6 +1,5 @@
 """Make the folder of a data set: its params.yaml, and a copy of its file."""
 
-import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -15,16 +14,6 @@ from canopy.schema.file_format import COMPRESSIONS
 from canopy.tables.draft.draft import Draft
 
 DATA_SETS = Path("datasets")
-
-
-def batch_size(n_rows: int) -> int:
-    """Choose the power of two that makes some 25 to 50 steps of an epoch, from 16 to 1,024.
-
-    Examples:
-        >>> [batch_size(n_rows) for n_rows in (150, 1309, 581_012)]
-        [16, 32, 1024]
-    """
-    return max(16, min(1024, 1 << int(math.log2(max(1, n_rows / 40)))))
 
 
 def default_name(pattern: str | Path) -> str:
@@ -55,12 +44,13 @@ def check_name(name: str) -> Path:
     return folder
 
 
-def write_data_set(draft: Draft, folder: Path) -> None:
+def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
     """Write the folder of a data set.
 
     Args:
         draft: What the table is.
         folder: Where the data set is to be.
+        train_comment: Lines that say what will be trained, for the section `train`.
 
     Raises:
         ValueError: If two files have one name.
@@ -75,6 +65,7 @@ def write_data_set(draft: Draft, folder: Path) -> None:
             sha256=yaml_flow({path.name: sha256(path) for path in copies})
             if len(copies) > 1
             else sha256(copies[0]),
+            train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")
 
@@ -91,7 +82,7 @@ def _copy_files(files: Sequence[Path], raw: Path, name: str) -> list[Path]:
     return [Path(shutil.copy(path, folder / name)) for path, name in zip(files, names, strict=True)]
 
 
-def render(draft: Draft, *, name: str, raw: str, sha256: str) -> str:
+def render(draft: Draft, *, name: str, raw: str, sha256: str, train_comment: Sequence[str] = ()) -> str:
     """Write `params.yaml`."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("canopy.tables.draft", "."),
@@ -111,5 +102,5 @@ def render(draft: Draft, *, name: str, raw: str, sha256: str) -> str:
         table=draft.table,
         remarks=remarks,
         has_numbers=any(isinstance(finding.column, Numeric) for finding in draft.columns),
-        batch_size=batch_size(draft.n_rows),
+        train_comment=train_comment,
     )

@@ -1,0 +1,338 @@
+"""Compare Canopy's presets with trees and nets of other packages on many tables, on the very same rows.
+
+Each table is drafted by `init_dataset`, split with each seed, prepared and learnt by each model; the test
+rows are scored by log loss, accuracy, area under the ROC curve and calibration error. What is measured
+already is not measured again: each record is a line of a file, and a run that was stopped goes on.
+
+python benchmarks/tables.py ../tables                        all tables and models
+python benchmarks/tables.py ../tables --quick                the smallest tables, one seed
+python benchmarks/tables.py ../tables --models default lightgbm --tables wine adult --seeds 0 1
+
+The folder has tables and an INDEX.md, in it a Markdown table with the columns `file`, `classes` and `target`.
+"""
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import yaml
+from common import ROOT
+from numpy.typing import NDArray
+
+from canopy.baselines.models import BASELINES, Fitted, Rows, as_rows
+from canopy.data.dataset import load_rows
+from canopy.data.schema import SCHEMA_FILE, Schema
+
+OUT = ROOT / "logs/benchmarks/tables"
+RECORDS = "records.jsonl"
+N_QUICK = 6
+SEEDS = (0, 1, 2)
+N_BINS = 15
+PRESETS = ("quick", "default", "best")
+
+
+Floats = NDArray[np.float64]
+# Called with training, validation and test rows, the number of classes and a seed; it gives the probability
+# of each class for each test row.
+Peer = Callable[[Rows, Rows, Rows, int, int], Floats]
+
+
+class Table(NamedTuple):
+    """A file and its target."""
+
+    path: Path
+    target: str
+
+    @property
+    def name(self) -> str:
+        return self.path.name.partition(".")[0]
+
+
+def read_index(folder: Path) -> list[Table]:
+    """Find the tables of classification that a folder's INDEX.md lists, the smallest first."""
+    rows = [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line in (folder / "INDEX.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    places = {name: rows[0].index(name) for name in ("file", "classes", "target")}
+    tables = [
+        Table(folder / row[places["file"]], row[places["target"]].split()[0])
+        for row in rows[2:]
+        if row[places["classes"]].isdigit()
+    ]
+    return sorted(tables, key=lambda table: table.path.stat().st_size)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path, help="folder with tables and INDEX.md")
+    parser.add_argument("--quick", action="store_true", help="few small tables, one seed")
+    parser.add_argument("--tables", nargs="*", help="names of tables (default: all)")
+    parser.add_argument("--models", nargs="*", help="names of models (default: all)")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[*SEEDS], help="seeds of split and model")
+    parser.add_argument(
+        "--candidates", type=Path, help="YAML: name: {normalize: METHOD, overrides: [...]}, further models"
+    )
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the records")
+    parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    tables = {table.name: table for table in read_index(arguments.folder.resolve())}
+    candidates = {name: {"overrides": [f"preset={name}"]} for name in PRESETS}
+    if arguments.candidates:
+        candidates |= yaml.safe_load(arguments.candidates.read_text())
+    out = arguments.out.resolve()
+    if arguments.job:
+        name, seed, model = arguments.job
+        record = measure(tables[name], int(seed), model, candidates, out)
+        print(json.dumps(record))
+        return
+    names = arguments.tables or [*tables][: N_QUICK if arguments.quick else None]
+    models = arguments.models or [*candidates, *PEERS]
+    records = out / RECORDS
+    records.parent.mkdir(parents=True, exist_ok=True)
+    done = {(item["table"], item["seed"], item["model"]) for item in read_records(records)}
+    for name in names:
+        for seed in arguments.seeds[: 1 if arguments.quick else None]:
+            for model in models:
+                if (name, seed, model) not in done:
+                    run_job([name, str(seed), model], arguments, records)
+    chosen = [item for item in read_records(records) if item["table"] in names and item["model"] in models]
+    print(as_markdown(summarise(chosen)))
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    if path.is_file():
+        yield from map(json.loads, path.read_text().splitlines())
+
+
+def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rank the models on the tables that all of them have learnt, by the median over seeds.
+
+    Returns:
+        For each model the mean of its ranks (1 is the best) by each score, their critical difference (two
+        mean ranks that are closer do not differ; Nemenyi's test at 5 %), and the median of its seconds.
+
+    Source: Demsar, Statistical comparisons of classifiers over multiple data sets, 2006.
+    """
+    import pandas as pd
+    from scipy.stats import studentized_range
+
+    frame = pd.DataFrame(records)
+    models = frame["model"].unique()
+    medians = frame.groupby(["table", "model"]).median(numeric_only=True)
+    shared = medians.groupby("table").filter(lambda rows: len(rows) == len(models))
+    n_tables = shared.index.get_level_values("table").nunique()
+    quantile = studentized_range.ppf(0.95, len(models), np.inf) / np.sqrt(2)
+    ranks = {
+        score: shared[score].groupby("table").rank(ascending=score in ("nll", "ece")).groupby("model").mean()
+        for score in ("nll", "accuracy", "auc", "ece")
+    }
+    rows = [
+        {
+            "model": model,
+            "n_tables": n_tables,
+            **{score: round(float(found[model]), 2) for score, found in ranks.items()},
+            "critical_difference": round(
+                float(quantile * np.sqrt(len(models) * (len(models) + 1) / (6 * n_tables))), 2
+            ),
+            "seconds": float(shared["fit_seconds"].xs(model, level="model").median()),
+        }
+        for model in (models if n_tables else [])
+    ]
+    return sorted(rows, key=lambda row: row["nll"])
+
+
+def as_markdown(rows: list[dict[str, Any]]) -> str:
+    """Write a table of ranks."""
+    if not rows:
+        return "No table was learnt by all models"
+    lines = [f"| {' | '.join(rows[0])} |", f"|{' --- |' * len(rows[0])}"]
+    return "\n".join([*lines, *(f"| {' | '.join(map(str, row.values()))} |" for row in rows)])
+
+
+def run_job(job: list[str], arguments: argparse.Namespace, records: Path) -> None:
+    """Measure one model in a process of its own, whose memory and threads leave the next alone."""
+    command = [sys.executable, __file__, str(arguments.folder), "--out", str(arguments.out), "--job", *job]
+    if arguments.candidates:
+        command += ["--candidates", str(arguments.candidates)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        print(*job, "FAILED:", done.stderr.strip().splitlines()[-1:], flush=True)
+        return
+    line = done.stdout.strip().splitlines()[-1]
+    with records.open("a") as file:
+        file.write(f"{line}\n")
+    record = json.loads(line)
+    scores = " ".join(f"{name} {record[name]:.4f}" for name in ("nll", "accuracy", "auc"))
+    print(f"{' '.join(job):40} {scores} {record['fit_seconds']:.0f} s", flush=True)
+
+
+def measure(table: Table, seed: int, model: str, candidates: dict[str, Any], out: Path) -> dict[str, Any]:
+    candidate = candidates.get(model)
+    # Trees are the same on quantiles; other nets bring what they want to do with numbers.
+    method = "z_score" if candidate is None else candidate.get("normalize")
+    os.chdir(prepare(table, seed, method, out))
+    if candidate is None:
+        train, val, test = (load(split) for split in ("train", "val", "test"))
+        started = time.perf_counter()
+        probabilities = PEERS[model](train, val, test, load_schema().n_classes, seed)
+        seconds = time.perf_counter() - started
+    else:
+        test = load("test")
+        probabilities, seconds = fit_candidate(model, candidate.get("overrides", []), seed)
+    return {
+        "table": table.name,
+        "seed": seed,
+        "model": model,
+        **score(probabilities, test.labels),
+        "fit_seconds": round(seconds, 1),
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+    }
+
+
+def prepare(table: Table, seed: int, method: str | None, out: Path) -> Path:
+    """Make the tensors of a table, as `init_dataset` and `make repro` do.
+
+    Args:
+        table: The table.
+        seed: Of the split.
+        method: Normalisation of all numeric columns; None for the drafted one.
+        out: Where the data set's folder is to be.
+    """
+    from omegaconf import OmegaConf
+
+    from canopy.params import check_params, load_params
+    from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+    from canopy.tables.draft.data_set import write_data_set
+    from canopy.tables.draft.draft import draft_table
+
+    folder = out / "data" / table.name / f"{seed}-{method or 'drafted'}"
+    if (folder / "data/processed/schema.json").is_file():
+        return folder
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    write_data_set(draft_table(table.path, target=table.target), folder)
+    os.chdir(folder)
+    params = load_params()
+    params.seed = seed
+    params.paths.configs = str(ROOT / "configs")
+    if method:
+        for item in params.normalize.methods:
+            item.method = method
+    (folder / "params.yaml").write_text(OmegaConf.to_yaml(params))
+    params = check_params(params)
+    for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
+        stage.run(params)
+    shutil.rmtree(folder / "data/interim")
+    return folder
+
+
+def load_schema() -> Schema:
+    return Schema.load(Path("data/processed") / SCHEMA_FILE)
+
+
+def load(split: str) -> Rows:
+    schema = load_schema()
+    rows = load_rows("data/processed", split, schema).rows
+    codes = rows.categorical.numpy().astype(np.int64)
+    return as_rows(rows.numeric.numpy(), codes, rows.labels.numpy(), cardinalities=schema.cardinalities)
+
+
+def score(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> dict[str, float]:
+    from sklearn.metrics import roc_auc_score
+
+    probabilities = np.clip(probabilities.astype(float), 1e-15, None)
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    right = probabilities.argmax(axis=1) == labels
+    confidence = probabilities.max(axis=1)
+    bins = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+    gaps = np.bincount(bins, right - confidence, N_BINS)
+    n_classes = probabilities.shape[1]
+    found = [k for k in range(1 if n_classes == 2 else 0, n_classes) if 0 < (labels == k).sum() < len(labels)]
+    return {
+        "nll": float(-np.log(probabilities[np.arange(len(labels)), labels]).mean()),
+        "accuracy": float(right.mean()),
+        "auc": float(np.mean([roc_auc_score(labels == k, probabilities[:, k]) for k in found])),
+        "ece": float(np.abs(gaps).sum() / len(labels)),
+    }
+
+
+def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, float]:
+    """Train as `src/train.py` does, and predict with the temperature, as a bundle does."""
+    from hydra import compose, initialize_config_dir
+
+    from canopy.evaluation.calibration import apply_temperature, fit_temperature
+    from canopy.evaluation.inference import Predictor
+    from canopy.params import mount_params
+    from canopy.prepare.preprocessor import Encoded
+    from canopy.training.fit import fit
+    from canopy.training.run_folder import RunFolder
+
+    run = Path("runs", model).resolve()
+    shutil.rmtree(run, ignore_errors=True)
+    run.mkdir(parents=True)
+    mount_params()
+    settings = [f"run_folder={run}", f"seed={seed}", "trainer=cpu", "logger=none"]
+    settings += ["trainer.enable_progress_bar=false", "callbacks.progress_bar=null"]
+    with initialize_config_dir(str(ROOT / "configs"), job_name="train", version_base=None):
+        fit(compose("train", [*settings, "callbacks.resume_checkpoint=null", *overrides]))
+    folder = RunFolder(run)
+    predictor = Predictor(folder, batch_size=4096, accelerator="cpu")
+    predicted, labels = {}, {}
+    for split in ("val", "test"):
+        rows = load_rows("data/processed", split, load_schema()).rows
+        encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+        predicted[split], labels[split] = predictor.predict(encoded).astype(float), rows.labels.numpy()
+    temperature = fit_temperature(predicted["val"], labels["val"])
+    seconds = float(folder.record["training"]["train_seconds"])
+    shutil.rmtree(run)
+    return np.exp(apply_temperature(predicted["test"], temperature)), seconds
+
+
+def baseline(name: str) -> Peer:
+    """Give one of the models of `src/baselines.py`, with its settings of `configs/baselines.yaml`."""
+
+    def fit(train: Rows, val: Rows, test: Rows, n_classes: int, seed: int) -> Floats:
+        settings = yaml.safe_load((ROOT / "configs/baselines.yaml").read_text())["settings"][name]
+        model = Fitted(BASELINES[name], train, val, n_classes=n_classes, seed=seed, settings=settings)
+        return model.predict(test.features)
+
+    return fit
+
+
+def pytabkit_default(name: str) -> Peer:
+    """Give a net of pytabkit as its authors set it."""
+
+    def fit(train: Rows, val: Rows, test: Rows, n_classes: int, seed: int) -> Floats:
+        import pandas as pd
+        import pytabkit
+
+        model = getattr(pytabkit, name)(random_state=seed, device="cpu", verbosity=0)
+        labels = np.concatenate([train.labels, val.labels])
+        features = pd.concat([train.features, val.features], ignore_index=True)
+        model.fit(features, labels, val_idxs=np.arange(len(train.labels), len(labels)))
+        probabilities = np.zeros((len(test.labels), n_classes))
+        probabilities[:, model.classes_.astype(int)] = model.predict_proba(test.features)
+        return probabilities
+
+    return fit
+
+
+PEERS: dict[str, Peer] = {
+    **{name: baseline(name) for name in BASELINES},
+    "RealMLP-TD": pytabkit_default("RealMLP_TD_Classifier"),
+    "TabM-D": pytabkit_default("TabM_D_Classifier"),
+}
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The rule of presets: values of a config that depend on the number of training rows."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.data.schema import SCHEMA_FILE, Schema
+
+RESOLVER = "by_rows"
+
+
+def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
+    """Choose what holds for a number of training rows.
+
+    Args:
+        values: Each value by the least number of rows that it is for; one is for 0.
+        n_rows: Number of rows.
+
+    Raises:
+        ValueError: If a key is no number of rows, or none is 0.
+
+    Examples:
+        >>> [by_rows({0: 32, 300: 64, 1000: 128}, n_rows) for n_rows in (299, 300, 10_000)]
+        [32, 64, 128]
+    """
+    if not all(isinstance(least, int) and least >= 0 for least in values) or 0 not in values:
+        raise ValueError(
+            f"by_rows must have numbers of rows as keys, one of them 0; got {[*values]}: such as "
+            "${by_rows:{0: 32, 1000: 64}}"
+        )
+    return values[max(least for least in values if least <= n_rows)]
+
+
+def register_rule(count_rows: Callable[[DictConfig], int] | None = None) -> None:
+    """Let configs say `${by_rows:{0: 32, 1000: 64}}`.
+
+    Args:
+        count_rows: Gives the number of training rows, called with the whole config; without one it is that
+            of the tensors in `data.folder`.
+    """
+    count = count_rows or _count_training_rows
+
+    def resolve(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
+        return by_rows(values, count(_root_))
+
+    OmegaConf.register_resolver(RESOLVER, resolve, replace=True)
+
+
+def _count_training_rows(cfg: DictConfig) -> int:
+    return sum(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE).class_counts["train"])
+
+
+def settle(cfg: DictConfig) -> None:
+    """Put the values that the rule gives in the place of the rule, so that a run's config tells them.
+
+    Args:
+        cfg: A composed config; it is changed.
+
+    Raises:
+        FileNotFoundError: If the rows are not there that it depends on.
+
+    Examples:
+        >>> register_rule(lambda cfg: 500)
+        >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
+        >>> settle(cfg)
+        >>> OmegaConf.to_container(cfg)
+        {'data': {'batch_size': 64}, 'b': '${data}'}
+        >>> register_rule()
+    """
+    for key, value in _leaves(OmegaConf.to_container(cfg)):
+        if isinstance(value, str) and f"${{{RESOLVER}:" in value:
+            OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
+
+
+def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
+    if isinstance(content, dict):
+        return [leaf for key, value in content.items() for leaf in _leaves(value, f"{prefix}.{key}")]
+    if isinstance(content, list):
+        return [leaf for place, value in enumerate(content) for leaf in _leaves(value, f"{prefix}[{place}]")]
+    return [(prefix.removeprefix("."), content)]
+
+
+def describe_preset(preset: str, *, n_rows: int, configs: Path) -> list[str]:
+    """Say what a preset amounts to for a number of training rows.
+
+    Args:
+        preset: One of the group `preset`.
+        n_rows: Number of training rows.
+        configs: Folder of the configs.
+
+    Returns:
+        Its model, then every value that it sets, as `key=value`.
+    """
+    content: Any = OmegaConf.load(configs / "preset" / f"{preset}.yaml")
+    choices = [item for item in content.pop("defaults") if item != "_self_"]
+    groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
+    net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
+    whole = OmegaConf.merge({"model": {"net": net}}, content)
+    register_rule(lambda _: n_rows)
+    values = _leaves(OmegaConf.to_container(whole, resolve=True))
+    register_rule()
+    texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]
+    return [f"{group}={name}" for group, name in groups.items()] + texts
