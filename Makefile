@@ -70,8 +70,6 @@ sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.swee
 	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
 
 baselines: $(INSTALLED) ## Train boosted trees, a forest and more on the same rows (DATA=penguins: of that table)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-	    --no-build-isolation --editable '.[baselines]'
 	@cd $(WORK) && python $(SRC)/baselines.py models=all $(ARGS)
 
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
@@ -111,8 +109,6 @@ BENCHMARKS := startup loading training peers preparation serving
 BENCHMARK_OPTIONS := $(if $(QUICK),--quick --out logs/benchmarks/quick)
 
 benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark/ (QUICK=1: three minutes)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-	    --no-build-isolation --editable '.[baselines]'
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCHMARK_OPTIONS); done
 	@$(BIN)/python benchmarks/page.py $(BENCHMARK_OPTIONS)
 

@@ -4,7 +4,7 @@ All are fitted on the training tensors of the pipeline (numeric features as they
 and ones), with all cores, one after the other, and scored on the test rows. The curves show validation
 accuracy over the seconds of the fit.
 
-python benchmarks/peers.py     (after `make repro` and `pip install -e '.[baselines]'`; a quarter of an hour)
+python benchmarks/peers.py     (after `make repro`; a quarter of an hour)
 """
 
 import argparse

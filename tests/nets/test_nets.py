@@ -8,7 +8,7 @@ import torch
 from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import nn
 
-from canopy.nets.ensemble import Ensemble
+from canopy.nets.ensemble import Ensemble, MixedEnsemble
 from canopy.nets.mlp import MLP
 from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
@@ -27,10 +27,18 @@ NETS = {
     "ensemble": lambda embedding, **data: Ensemble(
         n_members=3, member=partial(MLP, hidden=[8], dropout=0.5, embedding=embedding), **data
     ),
+    "mixed": lambda embedding, **data: MixedEnsemble(
+        members={
+            "mlp": partial(MLP, hidden=[8], dropout=0.5, embedding=embedding),
+            "tabm": partial(TabM, n_members=2, n_blocks=1, width=8, dropout=0.5, embedding=embedding),
+            "left out": None,
+        },
+        **data,
+    ),
     "tabm": partial(TabM, n_members=3, n_blocks=2, width=8, dropout=0.5),
     "tabm_mini": partial(TabM, kind="tabm-mini", n_members=3, n_blocks=2, width=8, dropout=0.5),
 }
-ENSEMBLES = ("ensemble", "tabm", "tabm_mini")
+ENSEMBLES = ("ensemble", "mixed", "tabm", "tabm_mini")
 
 
 def make(
@@ -157,3 +165,8 @@ def test_a_net_names_the_matrices_of_its_hidden_layers(
     assert [tuple(weight.shape) for weight in made.hidden_weights()] == expected
     own = {id(parameter) for parameter in made.parameters()}
     assert all(id(weight) in own for weight in made.hidden_weights())
+
+
+def test_a_mixed_ensemble_needs_a_net() -> None:
+    with pytest.raises(ValueError, match="must name at least one net; got none"):
+        MixedEnsemble(n_numeric=1, cardinalities=[], n_classes=2, members={"mlp": None})

@@ -138,24 +138,6 @@ def _fit_random_forest(train: Rows, _val: Rows, seed: int, settings: Mapping[str
     return _on_one_hot(train, RandomForestClassifier(random_state=seed, n_jobs=-1, **settings), scaled=False)
 
 
-def _fit_gradient_boosting(train: Rows, val: Rows, seed: int, settings: Mapping[str, Any]) -> Any:
-    from sklearn.compose import ColumnTransformer
-    from sklearn.ensemble import HistGradientBoostingClassifier
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OrdinalEncoder
-
-    # The model takes at most 255 categories of a feature: the rarest share a code.
-    codes = OrdinalEncoder(max_categories=254, handle_unknown="use_encoded_value", unknown_value=np.nan)
-    names = _categorical(train.features)
-    encode = ColumnTransformer([("categories", codes, names)], remainder="passthrough").fit(train.features)
-    model = HistGradientBoostingClassifier(
-        random_state=seed, early_stopping=True, categorical_features=range(len(names)), **settings
-    )
-    watched = encode.transform(val.features)
-    model.fit(encode.transform(train.features), train.labels, X_val=watched, y_val=val.labels)
-    return make_pipeline(encode, model)
-
-
 def _fit_xgboost(train: Rows, val: Rows, seed: int, settings: Mapping[str, Any]) -> Any:
     import xgboost
 
@@ -184,7 +166,6 @@ BASELINES = {
     "constant": Baseline("Constant guess", _fit_constant),
     "logistic_regression": Baseline("Logistic regression", _fit_logistic_regression),
     "random_forest": Baseline("Random forest", _fit_random_forest),
-    "gradient_boosting": Baseline("Gradient boosting (scikit-learn)", _fit_gradient_boosting),
     "xgboost": Baseline("XGBoost", _fit_xgboost, "xgboost"),
     "lightgbm": Baseline("LightGBM", _fit_lightgbm, "lightgbm"),
     "catboost": Baseline("CatBoost", _fit_catboost, "catboost"),

@@ -1,0 +1,73 @@
+"""Presets: values that depend on the number of training rows, and what a run keeps of them."""
+
+import re
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.preset import by_rows, describe_preset, register_rule, settle
+from canopy.training.fit import fit
+from canopy.training.run_folder import RunFolder
+
+ROOT = Path(__file__).parents[1]
+PRESETS = sorted(path.stem for path in (ROOT / "configs/preset").glob("*.yaml"))
+
+
+def composed(*overrides: str) -> DictConfig:
+    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
+        return compose("train", [*overrides])
+
+
+@pytest.mark.parametrize("values", [{}, {1: 2}, {0: 1, -1: 2}, {"a": 1, 0: 2}])
+def test_a_rule_without_a_value_for_each_number_is_refused(values: dict[int, int]) -> None:
+    with pytest.raises(ValueError, match=r"by_rows must have numbers of rows as keys, one of them 0; got"):
+        by_rows(values, 10)
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_more_rows_make_larger_batches_and_fewer_epochs(preset: str) -> None:
+    found = []
+    for n_rows in (100, 5_000, 400_000):
+        register_rule(lambda _, n_rows=n_rows: n_rows)
+        cfg = composed(f"preset={preset}")
+        found.append((cfg.data.batch_size, -cfg.trainer.max_epochs))
+    register_rule()
+    assert found == sorted(found)
+    assert found[0] != found[-1]
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_a_run_keeps_the_values_that_the_rule_gave(tensors: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    cfg = composed(
+        *("preset=quick", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"),
+        *(f"pipeline.paths.processed={tensors}", f"run_folder={folder}"),
+    )
+    assert OmegaConf.is_interpolation(cfg.data, "batch_size")
+    fit(cfg)
+    assert "by_rows" not in (folder / "config.yaml").read_text()
+    config = RunFolder(folder).config
+    assert config.data.batch_size == 64
+    assert config.model.net.members.periodic.n_members == 4
+
+
+def test_a_list_is_settled_too() -> None:
+    register_rule(lambda _: 500)
+    cfg = OmegaConf.create({"hidden": ["${by_rows:{0: 8, 300: 16}}", 4]})
+    settle(cfg)
+    register_rule()
+    assert OmegaConf.to_container(cfg) == {"hidden": [16, 4]}
+
+
+def test_a_preset_is_described_in_full() -> None:
+    lines = describe_preset("default", n_rows=5000, configs=ROOT / "configs")
+    assert lines[0] == "model=tabm_mixed"
+    # As a person could type each.
+    assert all(re.fullmatch(r"[\w./]+=[\w./-]+", line) for line in lines)
+    assert {"data.batch_size=256", "objective.monitor=val/nll", "callbacks.early_stopping=null"} <= {*lines}
+    # The rule is for the tensors again.
+    with pytest.raises(Exception, match=r"schema\.json"):
+        _ = composed("preset=default", "data.folder=nowhere").data.batch_size
