@@ -26,10 +26,17 @@ from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 pytestmark = pytest.mark.faults
 
 N_STAGE_KILLS = 5
-TRAIN = (
-    *(*SMALL, "trainer.max_epochs=60", "data.batch_size=32", "model.net.dropout=0.2", "resume=auto"),
-    *("callbacks.early_stopping.patience=100", "callbacks.resume_checkpoint.every_n_seconds=0"),
+COMMON = (
+    *("trainer.max_epochs=60", "data.batch_size=32", "resume=auto"),
+    "callbacks.resume_checkpoint.every_n_seconds=0",
     *("publish.run=models/trained", "publish.report=reports/train.json"),
+)
+TRAIN = (*SMALL, *COMMON, "model.net.dropout=0.2", "callbacks.early_stopping.patience=100")
+# Its weights are averaged over steps, and the average is what is kept.
+PRESET = (
+    *("src/train.py", "trainer=cpu", "preset=quick", *COMMON),
+    *("model.net.members.piecewise.n_members=1", "model.net.members.piecewise.width=16"),
+    *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
 )
 
 
@@ -132,12 +139,13 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("command", [TRAIN, PRESET], ids=["mlp", "preset"])
 def test_training_killed_at_random_moments(
-    prepared: Project, tmp_path: Path, count: Callable[..., None]
+    command: tuple[str, ...], prepared: Project, tmp_path: Path, count: Callable[..., None]
 ) -> None:
     """The pipeline's own command goes on with its run each time and ends with the same weights."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
-    reference.run(*TRAIN)
+    reference.run(*command)
     generator = random.Random("kills of training")
 
     def saved() -> set[int]:
@@ -149,14 +157,14 @@ def test_training_killed_at_random_moments(
     for _ in range(n_kills):
         before = saved()
         done = project.run(
-            *TRAIN,
+            *command,
             kill_when=lambda before=before: saved() != before,
             kill_after=generator.uniform(0, 0.3),
             check=False,
         )
         assert done.code == -signal.SIGKILL, "the run must be long enough for all kills"
         assert not (project.folder / "models/trained").exists()
-    project.run(*TRAIN)
+    project.run(*command)
     runs = [*project.folder.glob("logs/train/runs/*/run.json")]
     finished = [path for path in runs if json.loads(path.read_text())["status"] == "finished"]
     assert len(finished) == 1
