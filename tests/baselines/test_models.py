@@ -25,7 +25,11 @@ def make(n_rows: int, seed: int, *, classes: tuple[int, ...], n_categories: int 
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
     # Class 1 has no training row, and class 3 none but in validation.
-    train, val, test = make(300, 0, classes=(0, 2)), make(80, 1, classes=(0, 2, 3)), make(80, 2, classes=(0, 2))
+    train, val, test = (
+        make(300, 0, classes=(0, 2)),
+        make(80, 1, classes=(0, 2, 3)),
+        make(80, 2, classes=(0, 2)),
+    )
     model = Fitted(BASELINES[name], train, val, n_classes=4, seed=0, settings=SETTINGS.get(name, {}))
     probabilities = model.predict(test.features)
     assert probabilities.shape == (80, 4)

@@ -33,6 +33,7 @@ def compress_run(
             "distil.epochs": 1,
             "prune.epochs": 1,
             "compress.max_accuracy_drop": 1,
+            "compress.max_nll_increase": 100,
             **options,
         }
         with initialize_config_dir(str(root / "configs"), job_name="compress"):

@@ -67,6 +67,9 @@ def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
     report = compress_run(**{"compress.max_accuracy_drop": 0})
     variants = {item["name"]: item for item in report["variants"]}
     assert variants[report["chosen"]]["val_accuracy"] >= variants["whole"]["val_accuracy"]
+    report = compress_run(**{"compress.max_nll_increase": 0})
+    variants = {item["name"]: item for item in report["variants"]}
+    assert variants[report["chosen"]]["val_nll"] <= variants["whole"]["val_nll"]
 
 
 def test_a_compressed_bundle_is_no_whole_model(compress_run: Compress, tmp_path: Path) -> None:
@@ -104,6 +107,7 @@ def test_compress_takes_the_budget_of_the_runs_project(
         ({"teacher_weight": "x"}, "teacher_weight must be a number from 0 to 1; found 'x'"),
         ({"compress.max_accuracy_drop": -1}, "max_accuracy_drop must be at least 0"),
         ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; found nan"),
+        ({"compress.max_nll_increase": -1}, "max_nll_increase must be at least 0; found -1"),
         ({"n_calibration_rows": 0}, "n_calibration_rows must be a whole number, at least 1; found 0"),
         ({"distil.epochs": "abc"}, "distil.epochs must be a whole number, at least 1; found 'abc'"),
     ],

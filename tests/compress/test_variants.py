@@ -10,6 +10,7 @@ WHOLE = Variant(
     how="as exported",
     n_bytes=800,
     val_accuracy=0.95,
+    val_nll=0.1,
     accuracy=0.94,
     macro_f1=0.9,
     rarest_recall=0.8,
@@ -41,23 +42,26 @@ ALL = (WHOLE, INT8, PRUNED, TINY)
     ("budget", "expected"), [(0.0, WHOLE), (0.0011, INT8), (0.002, PRUNED), (0.03, TINY)]
 )
 def test_the_smallest_within_the_budget_is_chosen(budget: float, expected: Variant) -> None:
-    assert choose(ALL, max_accuracy_drop=budget) is expected
+    assert choose(ALL, max_accuracy_drop=budget, max_nll_increase=0.01) is expected
 
 
 def test_what_takes_rows_together_is_not_served() -> None:
     together = replace(TINY, name="together", n_bytes=10, val_accuracy=0.95, row_difference=0.02)
-    assert choose((*ALL, together), max_accuracy_drop=0.002) is PRUNED
+    assert choose((*ALL, together), max_accuracy_drop=0.002, max_nll_increase=0.01) is PRUNED
     assert "together" in pareto_front((*ALL, together))
 
 
 def test_the_whole_model_is_always_left() -> None:
     whole = replace(WHOLE, row_difference=1e-3)
-    assert choose((whole, replace(INT8, val_accuracy=0.5)), max_accuracy_drop=0.0) is whole
+    assert (
+        choose((whole, replace(INT8, val_accuracy=0.5)), max_accuracy_drop=0.0, max_nll_increase=0.01)
+        is whole
+    )
 
 
 def test_of_two_as_small_the_more_accurate_is_chosen() -> None:
     better = variant("better", n_bytes=PRUNED.n_bytes, val_accuracy=0.9495)
-    assert choose((*ALL, better), max_accuracy_drop=0.01) is better
+    assert choose((*ALL, better), max_accuracy_drop=0.01, max_nll_increase=0.01) is better
 
 
 def test_what_is_worse_in_all_is_not_on_the_front() -> None:
@@ -82,3 +86,9 @@ def test_the_picture_shows_each_variant_and_which_is_served() -> None:
         (ring,) = (line for line in axes.lines if line.get_markersize() > 10)
         assert ring.get_ydata() == [PRUNED.accuracy]
     assert figure.get_suptitle() == "Smaller and faster models; served: pruned"
+
+
+def test_what_is_less_sure_of_the_truth_is_not_served() -> None:
+    unsure = replace(TINY, name="unsure", n_bytes=10, val_accuracy=0.95, val_nll=0.2)
+    assert choose((*ALL, unsure), max_accuracy_drop=0.002, max_nll_increase=0.09) is PRUNED
+    assert choose((*ALL, unsure), max_accuracy_drop=0.002, max_nll_increase=0.11) is unsure

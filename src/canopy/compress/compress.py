@@ -59,10 +59,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     """
     say_once()
     check_options(cfg, run)
-    given = cfg.compress if cfg.compress.max_accuracy_drop is not None else load_params(run.project).compress
-    budget = check_params({**run.config.pipeline, "compress": given}).compress.max_accuracy_drop
-    if not budget >= 0:
-        raise ValueError(f"compress.max_accuracy_drop must be at least 0; found {budget}")
+    budget = read_budget(cfg, run)
     manifest = read_bundle(Path(cfg.bundle), run)
     data_folder = Path(run.located_config.data.folder)
     check_same_data(run, data_folder, splits=("train", "val", "test"))
@@ -77,9 +74,9 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         graphs = make_graphs(run, cfg, manifest, calibration, folder=Path(scratch))
         measured = measure(graphs, rows, manifest)
         variants = [item.variant for item in measured]
-        chosen = choose(variants, max_accuracy_drop=budget)
+        chosen = choose(variants, **budget)
         report = {
-            "max_accuracy_drop": budget,
+            **budget,
             "chosen": chosen.name,
             "pareto_front": pareto_front(variants),
             "variants": compare(variants),
@@ -88,7 +85,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             "machine": describe_machine(),
             "versions": {name: version(name) for name in ("onnxruntime", "torch")},
         }
-        least = variants[0].val_accuracy - budget
+        least = variants[0].val_accuracy - budget["max_accuracy_drop"]
         save_figure(draw_variants(variants, chosen=chosen, least=least), Path(cfg.plot))
         write_json(cfg.report, report)
         found = next(item for item in measured if item.variant is chosen)
@@ -115,6 +112,23 @@ def check_options(cfg: DictConfig, run: RunFolder) -> None:
         value = OmegaConf.select(cfg, name)
         if type(value) not in (int, float) or not 0 <= value <= most:
             raise ValueError(f"{name} must be a number from 0 to {most:g}; found {value!r}")
+
+
+def read_budget(cfg: DictConfig, run: RunFolder) -> dict[str, float]:
+    """Read what a smaller model may cost: from the config, or from the params.yaml of the run's project.
+
+    Raises:
+        ValueError: If a number is missing or below 0.
+    """
+    given = {key: value for key, value in cfg.compress.items() if value is not None}
+    if len(given) < len(cfg.compress):
+        given = {**load_params(run.project).compress, **given}
+    checked = check_params({**run.config.pipeline, "compress": given}).compress
+    budget: dict[str, float] = {str(key): value for key, value in checked.items()}
+    for key, value in budget.items():
+        if not value >= 0:
+            raise ValueError(f"compress.{key} must be at least 0; found {value}")
+    return budget
 
 
 def read_bundle(folder: Path, run: RunFolder) -> Manifest:
@@ -157,6 +171,7 @@ def measure(graphs: dict[str, Graph], rows: dict[str, RawSplit], manifest: Manif
             how=graph.how,
             n_bytes=graph.path.stat().st_size,
             val_accuracy=scores["val"].accuracy,
+            val_nll=scores["val"].nll,
             accuracy=scores["test"].accuracy,
             macro_f1=scores["test"].macro_f1,
             rarest_recall=float(scores["test"].recall[rarest]),

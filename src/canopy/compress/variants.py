@@ -34,6 +34,7 @@ class Variant:
         how: How it was made.
         n_bytes: Size of its graph's file.
         val_accuracy: Share of validation rows that are classified right; it decides.
+        val_nll: On validation rows, in nats, with the temperature that is served; it decides too.
         accuracy: The same of test rows.
         macro_f1: On test rows.
         rarest_recall: On test rows, of the class with the fewest training rows.
@@ -47,6 +48,7 @@ class Variant:
     how: str
     n_bytes: int
     val_accuracy: float
+    val_nll: float
     accuracy: float
     macro_f1: float
     rarest_recall: float
@@ -55,7 +57,7 @@ class Variant:
     speeds: tuple[Speed, ...]
 
 
-def choose(variants: Sequence[Variant], *, max_accuracy_drop: float) -> Variant:
+def choose(variants: Sequence[Variant], *, max_accuracy_drop: float, max_nll_increase: float) -> Variant:
     """Choose the smallest graph that loses little; the more accurate one of two that are equal.
 
     What a graph says of a row must not depend on the other rows that it is asked about.
@@ -65,13 +67,15 @@ def choose(variants: Sequence[Variant], *, max_accuracy_drop: float) -> Variant:
     Args:
         variants: The first is the model itself, which none of the others need beat.
         max_accuracy_drop: How much lower a variant's validation accuracy may be.
+        max_nll_increase: How much higher its negative log-likelihood on validation rows may be, in nats.
     """
-    least = variants[0].val_accuracy - max_accuracy_drop
     whole, *others = variants
     fitting = [
         variant
         for variant in others
-        if variant.val_accuracy >= least and variant.row_difference <= MAX_ROW_DIFFERENCE
+        if variant.val_accuracy >= whole.val_accuracy - max_accuracy_drop
+        and variant.val_nll <= whole.val_nll + max_nll_increase
+        and variant.row_difference <= MAX_ROW_DIFFERENCE
     ]
     return min([whole, *fitting], key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
 
