@@ -1,5 +1,6 @@
 """Make the folder of a data set: its params.yaml, and a copy of its file."""
 
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,24 @@ from canopy.schema.file_format import COMPRESSIONS
 from canopy.tables.draft.draft import Draft
 
 DATA_SETS = Path("datasets")
+# Of all rows for test, and of the others for validation.
+USUAL_SHARE = 0.2
+
+
+def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
+    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none.
+
+    Examples:
+        >>> split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)
+        ((0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475))
+    """
+    shares = []
+    for _ in range(2):
+        n_drawn = max(math.ceil(USUAL_SHARE * n_rows), n_classes)
+        usual = n_drawn == math.ceil(USUAL_SHARE * n_rows)
+        shares.append(USUAL_SHARE if usual else round((n_drawn - 0.5) / n_rows, 4))
+        n_rows -= n_drawn
+    return shares[0], shares[1]
 
 
 def default_name(pattern: str | Path) -> str:
@@ -93,6 +112,8 @@ def render(draft: Draft, *, name: str, raw: str, sha256: str, train_comment: Seq
         lstrip_blocks=True,
     )
     environment.filters |= {"text": yaml_text, "flow": yaml_flow}
+    classes = draft.schema.target.classes
+    test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
     remarks = {finding.name: finding.remark for finding in [draft.target, *draft.columns]}
     return environment.get_template("params.yaml.jinja").render(
         name=name,
@@ -102,5 +123,7 @@ def render(draft: Draft, *, name: str, raw: str, sha256: str, train_comment: Seq
         table=draft.table,
         remarks=remarks,
         has_numbers=any(isinstance(finding.column, Numeric) for finding in draft.columns),
+        test_size=test_size,
+        val_size=val_size,
         train_comment=train_comment,
     )
