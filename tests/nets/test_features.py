@@ -5,7 +5,7 @@ import torch
 from rtdl_num_embeddings import PiecewiseLinearEncoding
 
 from canopy.nets.features import MAX_ONE_HOT, Features, OneHot
-from canopy.nets.piecewise import PiecewiseLinear
+from canopy.nets.piecewise import PiecewiseLinear, choose_edges
 
 QUANTILES = [[0.0, 1.0, 2.0, 4.0, 8.0], [-1.0, 0.0, 0.0, 0.0, 1.0]]
 
@@ -87,11 +87,16 @@ def test_bins_are_between_the_quantiles() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_bins", "quantiles"), [(5, QUANTILES), (1, QUANTILES), (2, QUANTILES[:1]), (2, ())]
+    ("n_bins", "quantiles"), [(1, QUANTILES), (2, QUANTILES[:1]), (2, ()), (2, ((), ()))]
 )
 def test_bins_without_quantiles_are_refused(n_bins: int, quantiles: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match=f"n_bins must be between 2 and .*; found {n_bins} and"):
+    with pytest.raises(ValueError, match=f"n_bins must be at least 2, and each of 2 .*; found {n_bins} and"):
         PiecewiseLinear(2, quantiles=quantiles, n_bins=n_bins, d_embedding=3)
+
+
+def test_fewer_values_than_bins_are_all_edges() -> None:
+    assert choose_edges([0.0, 3.0, 3.0, 7.0], 100).tolist() == [0, 3, 7]
+    assert choose_edges([5.0, 5.0], 2).tolist() == [5, 6]
 
 
 def test_quantiles_go_to_embeddings_that_take_them() -> None:

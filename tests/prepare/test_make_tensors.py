@@ -108,11 +108,17 @@ def test_an_unseen_category_has_the_code_after_the_last_one(capped: DictConfig) 
 def test_quantiles_stand_in_the_rows_from_the_smallest_to_the_largest() -> None:
     order = np.random.default_rng(0).permutation(1000)
     sample = Sample(seed=0)
-    rare = np.zeros(1000)
+    rare, spiky = np.zeros((2, 1000))
     rare[7] = -1
-    sample.update({"steps": np.arange(1000.0)[order], "constant": rare[order]}, 1000)
-    steps, constant = quantiles_of(sample, ["steps", "constant"])
-    assert len(steps) == len(constant) == N_QUANTILE_STEPS + 1
+    spiky[:300] = np.arange(300)
+    columns = {"steps": np.arange(1000.0), "rare": rare, "spiky": spiky}
+    sample.update({name: values[order] for name, values in columns.items()}, 1000)
+    steps, few, many = quantiles_of(sample, [*columns])
+    assert len(steps) == N_QUANTILE_STEPS + 1
     assert (steps[0], steps[64], steps[-1]) == (0, 500, 999)
     assert {*np.diff(steps).tolist()} == {7, 8}
-    assert (constant[0], *constant[1:]) == (-1, *[0] * N_QUANTILE_STEPS)
+    assert few == (-1, 0)
+    # Seven rows in ten are 0, and the others are told apart none the less.
+    assert len(many) == N_QUANTILE_STEPS + 1
+    assert max(np.diff(many)) <= 4
+    assert (many[0], many[-1]) == (0, 299)

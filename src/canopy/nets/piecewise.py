@@ -1,21 +1,23 @@
 """Piecewise-linear embeddings of numeric features, their bins taken from the data's quantiles."""
 
+from collections.abc import Sequence
+
 import torch
 from rtdl_num_embeddings import PiecewiseLinearEmbeddings
+from torch import Tensor
 
 from canopy.nets.features import Quantiles
 
 
 class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
-    """Embed each numeric feature by where it lies in bins that hold equally many training rows.
+    """Embed each numeric feature by where it lies in bins between values of training rows.
 
     Source: Gorishniy et al., On embeddings for numerical features in tabular deep learning, 2022.
 
     Args:
         n_numeric: Numeric features N.
-        quantiles: Of each feature on the training rows, in equal steps from the smallest value to the
-            largest; shape (N, Q).
-        n_bins: Bins of a feature, at most; equal quantiles make one edge.
+        quantiles: Of each feature on the training rows, from the smallest value to the largest.
+        n_bins: Bins of a feature, at most: one less than it has different quantiles.
         d_embedding: Numbers D that a feature becomes.
         activation: Whether a ReLU follows.
 
@@ -24,7 +26,7 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
         - output: (B, N, D)
 
     Raises:
-        ValueError: If there are fewer quantiles than bins.
+        ValueError: If a feature has no quantiles, or there are fewer than two bins.
 
     Examples:
         >>> embedding = PiecewiseLinear(1, quantiles=[[0.0, 1.0, 1.0, 5.0, 9.0]], n_bins=2, d_embedding=4)
@@ -41,12 +43,29 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
         d_embedding: int,
         activation: bool = False,
     ) -> None:
-        found = torch.tensor(quantiles, dtype=torch.float32)
-        if found.ndim != 2 or len(found) != n_numeric or not 1 < n_bins < found.shape[1]:
+        if len(quantiles) != n_numeric or not all(len(values) for values in quantiles) or n_bins < 2:
             raise ValueError(
-                f"n_bins must be between 2 and the number of quantiles less one, of each of {n_numeric} "
-                f"features; found {n_bins} and quantiles of shape {tuple(found.shape)}"
+                f"n_bins must be at least 2, and each of {n_numeric} features must have quantiles; found {n_bins} "
+                f"and quantiles of {len(quantiles)} features"
             )
-        places = torch.linspace(0, found.shape[1] - 1, n_bins + 1).round().long()
-        bins = [edges.unique() for edges in found[:, places]]
-        super().__init__(bins, d_embedding, activation=activation, version="B")
+        super().__init__(
+            [choose_edges(values, n_bins) for values in quantiles],
+            d_embedding,
+            activation=activation,
+            version="B",
+        )
+
+
+def choose_edges(quantiles: Sequence[float], n_bins: int) -> Tensor:
+    """Choose the edges of a feature's bins.
+
+    Examples:
+        >>> choose_edges([0.0, 1.0, 1.0, 5.0, 9.0], 2)
+        tensor([0., 5., 9.])
+    """
+    found: Tensor = torch.tensor(quantiles, dtype=torch.float32).unique()  # type: ignore[no-untyped-call]
+    if len(found) == 1:
+        # A constant: one bin that it begins.
+        return torch.stack([found[0], found[0] + 1])
+    places = torch.linspace(0, len(found) - 1, min(n_bins + 1, len(found))).round().long()
+    return found[places]

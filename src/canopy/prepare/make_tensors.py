@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
@@ -29,7 +30,7 @@ from canopy.tensors import open_tensors
 
 log = logging.getLogger(__name__)
 
-# Steps between the quantiles that the schema holds: at most so many bins for a net's embeddings.
+# Steps between the values that the schema holds of a feature: at most so many bins for a net's embeddings.
 N_QUANTILE_STEPS = 128
 
 
@@ -37,10 +38,34 @@ def quantiles_of(sample: Sample, names: list[str]) -> tuple[tuple[float, ...], .
     """Give quantiles of each feature in equal steps, from the smallest value to the largest.
 
     Returns:
-        For each feature `N_QUANTILE_STEPS` + 1 values that occur in rows, ascending.
+        For each feature `N_QUANTILE_STEPS` + 1 values that occur in rows, ascending; fewer if there are none.
+    """
+    return tuple(tuple(spread_values(sample.values(name)).tolist()) for name in names)
+
+
+def spread_values(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Choose values that lie all over a feature.
+
+    Where many rows have one value, such as 0, several quantiles are that value. In their place come others
+    that occur, so that what is rare can be told apart too: all of them where they are few.
+
+    Args:
+        values: Of some rows, shape (B,).
+
+    Returns:
+        At most `N_QUANTILE_STEPS` + 1 distinct values, ascending, the lowest and the highest among them.
+
+    Examples:
+        >>> spread_values(np.array([0.0] * 1000 + [3.0, 7.0])).tolist()
+        [0.0, 3.0, 7.0]
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
-    return tuple(tuple(np.quantile(sample.values(name), shares, method="nearest").tolist()) for name in names)
+    chosen = np.unique(np.quantile(values, shares, method="nearest"))
+    others = np.setdiff1d(values, chosen)
+    n_more = min(len(shares) - len(chosen), len(others))
+    places = np.linspace(0, len(others) - 1, n_more).round().astype(int)
+    spread: NDArray[np.float64] = np.union1d(chosen, others[places])
+    return spread
 
 
 def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
