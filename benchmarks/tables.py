@@ -6,6 +6,7 @@ already is not measured again: each record is a line of a file, and a run that w
 
 python benchmarks/tables.py ../tables                        all tables and models
 python benchmarks/tables.py ../tables --quick                the smallest tables, one seed
+python benchmarks/tables.py ../tables --publish              and the tables of docs/presets.md
 python benchmarks/tables.py ../tables --models default lightgbm --tables wine adult --seeds 0 1
 
 The folder has tables and an INDEX.md, in it a Markdown table with the columns `file`, `classes` and `target`.
@@ -25,14 +26,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from common import ROOT
+from common import OUT as PUBLISHED
+from common import ROOT, write
 from numpy.typing import NDArray
 
 from canopy.baselines.models import BASELINES, Fitted, Rows, as_rows
 from canopy.data.dataset import load_rows
 from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.evaluation.summary import insert_table
+from canopy.files import write_text
 
 OUT = ROOT / "logs/benchmarks/tables"
+DOCS = ROOT / "docs/presets.md"
+COMMAND = "benchmarks/tables.py"
 RECORDS = "records.jsonl"
 N_QUICK = 6
 SEEDS = (0, 1, 2)
@@ -84,6 +90,9 @@ def main() -> None:
         "--candidates", type=Path, help="YAML: name: {normalize: METHOD, overrides: [...]}, further models"
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the records")
+    parser.add_argument(
+        "--publish", action="store_true", help="write reports/benchmark/tables.json, docs/presets.md"
+    )
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     tables = {table.name: table for table in read_index(arguments.folder.resolve())}
@@ -107,7 +116,13 @@ def main() -> None:
                 if (name, seed, model) not in done:
                     run_job([name, str(seed), model], arguments, records)
     chosen = [item for item in read_records(records) if item["table"] in names and item["model"] in models]
-    print(as_markdown(summarise(chosen)))
+    rows = summarise(chosen)
+    print(as_markdown(rows))
+    if arguments.publish:
+        arguments.out = PUBLISHED
+        write("tables", rows, arguments, tables=by_table(chosen))
+        text = insert_table(DOCS.read_text(), "ranks", as_markdown(rows), by=COMMAND)
+        write_text(DOCS, insert_table(text, "tables", as_markdown(by_table(chosen)), by=COMMAND))
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -133,9 +148,12 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     shared = medians.groupby("table").filter(lambda rows: len(rows) == len(models))
     n_tables = shared.index.get_level_values("table").nunique()
     quantile = studentized_range.ppf(0.95, len(models), np.inf) / np.sqrt(2)
+    # Accuracy tells little where one of two classes is rare.
+    two = shared["n_classes"] == 2
+    shared = shared.assign(quality=shared["auc"].where(two, shared["accuracy"]))
     ranks = {
         score: shared[score].groupby("table").rank(ascending=score in ("nll", "ece")).groupby("model").mean()
-        for score in ("nll", "accuracy", "auc", "ece")
+        for score in ("nll", "quality", "accuracy", "ece")
     }
     rows = [
         {
@@ -150,6 +168,20 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for model in (models if n_tables else [])
     ]
     return sorted(rows, key=lambda row: row["nll"])
+
+
+def by_table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Give the log loss of each model on each table, the median over seeds."""
+    import pandas as pd
+
+    frame = pd.DataFrame(records)
+    losses = frame.pivot_table(values="nll", index="table", columns="model", aggfunc="median")
+    losses = losses[frame["model"].unique()]
+    return [
+        {"table": table, **{str(name): round(float(loss), 4) for name, loss in row.items()}}
+        for table, row in losses.iterrows()
+        if not row.isna().any()
+    ]
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
@@ -194,6 +226,7 @@ def measure(table: Table, seed: int, model: str, candidates: dict[str, Any], out
         "table": table.name,
         "seed": seed,
         "model": model,
+        "n_classes": probabilities.shape[1],
         **score(probabilities, test.labels),
         "fit_seconds": round(seconds, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,

@@ -34,9 +34,9 @@ class Schema:
         class_values: Value of each class in that column, in the order of the model's outputs.
         class_names: Name of each class, in the same order.
         numeric: Numeric features, in the order of the columns of `numeric` tensors.
-        quantiles: Values of each numeric feature on the training rows, as they stand in the tensors, ascending
-            from the smallest to the largest: quantiles in equal steps, and where many rows share a value
-            others that occur.
+        quantiles: Values of each numeric feature on the training rows, as they stand in the tensors,
+            ascending from the smallest to the largest: quantiles in equal steps, and where many rows share
+            a value others that occur.
         categorical: Categorical features, in the order of the columns of `categorical` tensors.
         class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`.
         sha256: Hash of each tensor file and of the normalisation.

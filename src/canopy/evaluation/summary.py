@@ -176,18 +176,19 @@ def _interval(scores: dict[str, Any], name: str) -> str:
     return f"{low:.4f} to {high:.4f}"
 
 
-def marks(name: str) -> tuple[str, str]:
-    """Give what stands before and after a table in the README."""
-    return f"<!-- {name}: written by `make readme` -->", f"<!-- end of {name} -->"
+def marks(name: str, by: str = "make readme") -> tuple[str, str]:
+    """Give what stands before and after a table that a command writes into a document."""
+    return f"<!-- {name}: written by `{by}` -->", f"<!-- end of {name} -->"
 
 
-def insert_table(readme: str, name: str, table: str) -> str:
+def insert_table(readme: str, name: str, table: str, *, by: str = "make readme") -> str:
     """Put a table between its two marks.
 
     Args:
-        readme: Text of the README.
+        readme: Text of the document.
         name: Of the table.
         table: What stands there from now on.
+        by: The command that writes it.
 
     Returns:
         The new text.
@@ -200,11 +201,11 @@ def insert_table(readme: str, name: str, table: str) -> str:
         >>> insert_table(f"a {begin} old {end} b", "results", "new").split()[-7:-2]
         ['new', '<!--', 'end', 'of', 'results']
     """
-    first, last = marks(name)
+    first, last = marks(name, by)
     before, begin, rest = readme.partition(first)
     _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"README.md must hold the marks {first} and {last}; found no such pair")
+        raise ValueError(f"The document must hold the marks {first} and {last}; found no such pair")
     return f"{before}{first}\n{table}\n{last}{after}"
 
 

@@ -45,8 +45,8 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
     ) -> None:
         if len(quantiles) != n_numeric or not all(len(values) for values in quantiles) or n_bins < 2:
             raise ValueError(
-                f"n_bins must be at least 2, and each of {n_numeric} features must have quantiles; found {n_bins} "
-                f"and quantiles of {len(quantiles)} features"
+                f"n_bins must be at least 2, and each of {n_numeric} features must have quantiles; found "
+                f"{n_bins} and quantiles of {len(quantiles)} features"
             )
         super().__init__(
             [choose_edges(values, n_bins) for values in quantiles],
