@@ -31,7 +31,7 @@ COPIED = (
 )
 STAGES = [
     *("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"),
-    *("compose", "train", "evaluate", "export", "compress"),
+    *("compose", "train", "evaluate", "baselines", "export", "compress"),
 ]
 CAP = 300
 

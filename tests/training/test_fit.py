@@ -36,7 +36,7 @@ def test_a_run_leaves_its_checkpoints_logs_and_report(train_config: DictConfig) 
     report = json.loads((folder / "train.json").read_text())
     assert set(report) == {
         *("train_seconds", "rows_per_second", "epochs", "n_parameters", "device", "n_threads"),
-        *("seed", "git_sha", "batch_size"),
+        *("seed", "git_sha", "batch_size", "best_epoch"),
     }
     assert (report["epochs"], report["device"], report["seed"]) == (2, "cpu", 42)
     assert report["n_parameters"] > 0
