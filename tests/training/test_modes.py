@@ -57,8 +57,11 @@ def test_an_experiment_runs(composed, experiment: str) -> None:
 @pytest.mark.parametrize("embedding", choices("model/embedding"))
 @pytest.mark.parametrize("model", choices("model"))
 def test_a_model_trains_and_is_read_back(composed, model: str, embedding: str, tensors: Path) -> None:
-    place = {"ensemble": "net.member"}.get(model, "net.members.piecewise" if "mixed" in model else "net")
-    overrides = [] if model == "mlp" else [f"model/embedding@model.{place}.embedding={embedding}"]
+    place = "net.member" if model == "ensemble" else "net"
+    # Each member of a mixed net has its own.
+    overrides = (
+        [] if model == "mlp" or "mixed" in model else [f"model/embedding@model.{place}.embedding={embedding}"]
+    )
     config = composed(f"model={model}", *overrides, "trainer.max_epochs=1")
     score = fit(config)
     predictor = Predictor(RunFolder(config.run_folder), batch_size=50, accelerator="cpu")

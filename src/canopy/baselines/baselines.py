@@ -48,6 +48,8 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
         ValueError: If a model is unknown or its package is not installed.
     """
     names = choose(cfg.models)
+    if not names:
+        log.info("No baselines: models lists none")
     schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
     splits = {split: _load(Path(cfg.data), split, schema) for split in SPLITS}
     reports = {}
