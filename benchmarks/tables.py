@@ -163,7 +163,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
             "critical_difference": round(
                 float(quantile * np.sqrt(len(models) * (len(models) + 1) / (6 * n_tables))), 2
             ),
-            "seconds": float(shared["fit_seconds"].xs(model, level="model").median()),
+            "seconds": round(float(shared["fit_seconds"].xs(model, level="model").median()), 1),
         }
         for model in (models if n_tables else [])
     ]
