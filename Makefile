@@ -67,7 +67,7 @@ train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed
 	cd $(WORK) && python $(SRC)/train.py $(ARGS)
 
 sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
-	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=mlp_periodic)
+	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=$(if $(DATA),tabm_mixed,mlp_periodic))
 
 baselines: $(INSTALLED) ## Train boosted trees, a forest and more on the same rows (DATA=penguins: of that table)
 	@cd $(WORK) && python $(SRC)/baselines.py models=all $(ARGS)

@@ -9,13 +9,12 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.preset import describe_preset
+from canopy.preset import DRAFTED, describe_preset
 from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
 from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.draft.printout import describe
 
-PRESET = "default"
 # Of all rows: what the drafted split leaves for training.
 TRAINING_SHARE = 0.64
 
@@ -55,9 +54,9 @@ def main() -> None:
 def say_what_trains(n_rows: int) -> list[str]:
     """Write the comment of the section `train`: all that the preset chooses for a table of so many rows."""
     n_rows = round(n_rows * TRAINING_SHARE)
-    values = describe_preset(PRESET, n_rows=n_rows, configs=Path(__file__).parents[1] / "configs")
+    values = describe_preset(n_rows=n_rows, configs=Path(__file__).parents[1] / "configs")
     return [
-        f"configs/preset/{PRESET}.yaml, which says why, gives for {n_rows:,} training rows:",
+        f"configs/preset/{DRAFTED}.yaml, which says why, gives for {n_rows:,} training rows:",
         *(f"  {value}" for value in values),
         "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
     ]

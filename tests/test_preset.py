@@ -63,7 +63,7 @@ def test_a_list_is_settled_too() -> None:
 
 
 def test_a_preset_is_described_in_full() -> None:
-    lines = describe_preset("default", n_rows=5000, configs=ROOT / "configs")
+    lines = describe_preset(n_rows=5000, configs=ROOT / "configs")
     assert lines[0] == "model=tabm_mixed"
     # As a person could type each.
     assert all(re.fullmatch(r"[\w./]+=[\w./-]+", line) for line in lines)

@@ -9,6 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.schema import SCHEMA_FILE, Schema
 
 RESOLVER = "by_rows"
+# What a new data set is trained with.
+DRAFTED = "default"
 
 
 def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
@@ -82,18 +84,17 @@ def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix.removeprefix("."), content)]
 
 
-def describe_preset(preset: str, *, n_rows: int, configs: Path) -> list[str]:
-    """Say what a preset amounts to for a number of training rows.
+def describe_preset(*, n_rows: int, configs: Path) -> list[str]:
+    """Say what the preset of new data sets amounts to for a number of training rows.
 
     Args:
-        preset: One of the group `preset`.
         n_rows: Number of training rows.
         configs: Folder of the configs.
 
     Returns:
         Its model, then every value that it sets, as `key=value`.
     """
-    content: Any = OmegaConf.load(configs / "preset" / f"{preset}.yaml")
+    content: Any = OmegaConf.load(configs / "preset" / f"{DRAFTED}.yaml")
     choices = [item for item in content.pop("defaults") if item != "_self_"]
     groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
     net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net

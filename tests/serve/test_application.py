@@ -74,7 +74,7 @@ def test_the_methods_of_a_path_are_told(path: str, allowed: bytes) -> None:
     assert (b"allow", allowed) in sent[0]["headers"]
 
 
-def test_an_error_nobody_thought_of_is_answered_and_told() -> None:
+def test_an_unexpected_error_is_answered_and_logged() -> None:
     sent: list[MutableMapping[str, Any]] = []
     with pytest.raises(ZeroDivisionError):
         ask(fail, sent)

@@ -39,6 +39,12 @@ def test_each_key_is_one_of_the_config(name: str) -> None:
             assert known, key
 
 
+@pytest.mark.parametrize("name", SPACES)
+def test_a_sweep_follows_the_objective(name: str) -> None:
+    cfg = composed(f"sweep={name}", "objective.monitor=val/nll", "objective.mode=min")
+    assert Plan.make([], cfg.hydra.sweeper, cfg).directions == ("minimize",)
+
+
 def pruners() -> list[str]:
     Plugins.instance()
     stored = ConfigStore.instance().repo["hydra"]["sweeper"]["pruner"]

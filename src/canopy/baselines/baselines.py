@@ -48,13 +48,12 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
         ValueError: If a model is unknown or its package is not installed.
     """
     names = choose(cfg.models)
-    if not names:
-        log.info("No baselines: models lists none")
-    schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
-    splits = {split: _load(Path(cfg.data), split, schema) for split in SPLITS}
     reports = {}
-    for name in names:
-        reports[name] = _train(name, cfg, splits, schema, folder=folder / name, overrides=overrides)
+    if names:
+        schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
+        splits = {split: load_split(cfg.data, split, schema) for split in SPLITS}
+        for name in names:
+            reports[name] = _train(name, cfg, splits, schema, folder=folder / name, overrides=overrides)
     if cfg.predictions is not None:
         net = read_predictions(Path(cfg.predictions))
         for name in names:
@@ -62,8 +61,9 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
             reports[name]["net"] = _difference(own, net, path=cfg.predictions)
     if cfg.report is not None:
         write_json(cfg.report, reports)
-    if reports:
-        log.info("On the test rows:\n%s", tabulate(reports))
+    log.info(
+        "%s", f"On the test rows:\n{tabulate(reports)}" if reports else "No baselines: models lists none"
+    )
     return min((report["val"]["nll"] for report in reports.values()), default=float("nan"))
 
 
@@ -108,10 +108,11 @@ def tabulate(reports: dict[str, dict[str, Any]]) -> str:
         ]
         for report in sorted(reports.values(), key=lambda report: report["test"]["nll"])
     ]
-    return render(["test rows", "accuracy", "log loss", "ECE", "seconds"], rows) if rows else "No baselines"
+    return render(["test rows", "accuracy", "log loss", "ECE", "seconds"], rows)
 
 
-def _load(folder: Path, split: str, schema: Schema) -> Rows:
+def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
+    """Load the tensors of a split as the rows of a baseline."""
     rows = load_rows(folder, split, schema).rows
     codes = rows.categorical.numpy().astype(np.int64)
     return as_rows(rows.numeric.numpy(), codes, rows.labels.numpy(), cardinalities=schema.cardinalities)
@@ -137,7 +138,7 @@ def _train(
         "run_folder": str(folder),
     }
     start_run_folder(folder, OmegaConf.create(config), Path(cfg.data))
-    with record_run(folder, overrides=[name, *overrides], seed=cfg.seed) as record:
+    with record_run(folder, overrides=overrides, seed=cfg.seed) as record:
         log.info("Fitting %s in %s", BASELINES[name].title, folder)
         started = time.perf_counter()
         model = Fitted(
