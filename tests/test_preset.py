@@ -1,6 +1,8 @@
 """Presets: values that depend on the number of training rows, and what a run keeps of them."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.preset import by_rows, describe_preset, register_rule, settle
+from canopy.tables.draft.data_set import write_data_set
+from canopy.tables.draft.draft import draft_table
 from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
 
@@ -71,3 +75,17 @@ def test_a_preset_is_described_in_full() -> None:
     # The rule is for the tensors again.
     with pytest.raises(Exception, match=r"schema\.json"):
         _ = composed("preset=default", "data.folder=nowhere").data.batch_size
+
+
+def test_the_pipeline_composes_a_preset_before_there_are_tensors(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"{row % 7},{row % 2}\n" for row in range(90)))
+    folder = tmp_path / "datasets/t"
+    write_data_set(draft_table(tmp_path / "t.csv", target="y"), folder)
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("../../configs", str(ROOT / "configs")))
+    command = [sys.executable, str(ROOT / "scripts/compose.py")]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    text = (folder / "reports/train_config.yaml").read_text()
+    assert "batch_size: ${by_rows:" in text
+    assert "log_every_n_steps" not in text

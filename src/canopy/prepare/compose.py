@@ -6,9 +6,10 @@ whenever a choice or a value in the composed config does, whichever file it come
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from hydra import compose
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.files import write_text
 from canopy.params import mount_train, parse_train_overrides
@@ -50,11 +51,12 @@ def run(params: DictConfig) -> None:
     compose("train", [f"experiment={params.train.experiment}", *overrides])
     mount_train(params)
     cfg = compose("train")
-    with open_dict(cfg):
-        for key in DISPLAY:
-            section, name = key.split(".")
-            cfg[section].pop(name, None)
-    text = OmegaConf.to_yaml(OmegaConf.masked_copy(cfg, list(SECTIONS)))
+    # Unresolved: a preset's values depend on tensors, which need not be there yet.
+    content: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SECTIONS)))
+    for key in DISPLAY:
+        section, name = key.split(".")
+        content[section].pop(name, None)
+    text = OmegaConf.to_yaml(OmegaConf.create(content))
     path = Path(params.paths.reports) / "train_config.yaml"
     write_text(path, HEADER + text)
     log.info("Composed %s: %s", " ".join([params.train.experiment, *overrides]), path)
