@@ -87,5 +87,5 @@ def test_the_pipeline_composes_a_preset_before_there_are_tensors(tmp_path: Path)
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     text = (folder / "reports/train_config.yaml").read_text()
-    assert "batch_size: ${by_rows:" in text
+    assert "${by_rows:{0: 32" in text
     assert "log_every_n_steps" not in text
