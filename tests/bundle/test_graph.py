@@ -118,7 +118,8 @@ def test_each_model_can_be_frozen(
 ) -> None:
     schema = Schema.load(tensors / "schema.json")
     with initialize_config_dir(str(root / "configs"), job_name="train"):
-        cfg = compose("train", [f"model={model}", f"model.net.max_one_hot={max_one_hot}", "run_folder=x"])
+        own = (f"model.net.max_one_hot={max_one_hot}", f"data.folder={tensors}", "run_folder=x")
+        cfg = compose("train", [f"model={model}", *own])
     torch.manual_seed(0)
     classifier = instantiate(cfg.model)(schema=schema).eval()
     numeric = dict.fromkeys(schema.numeric, Affine(method="none", center=0, scale=1))

@@ -30,7 +30,8 @@ class Preprocessing(nn.Module):
         layers: list[nn.Module] = []
         if affine:
             layers.append(AffineColumns([*affine], [*affine.values()]))
-        layers += [QuantileColumn(place, scaling) for place, scaling in quantiles.items()]
+        if quantiles:
+            layers.append(QuantileColumns([*quantiles], [*quantiles.values()]))
         if cycles:
             layers.append(CycleColumns([*cycles], [*cycles.values()]))
         self.layers = nn.ModuleList(layers)
@@ -116,25 +117,42 @@ class CycleColumns(nn.Module):
         return torch.cat([angle, angle + self.quarter], dim=1).sin()
 
 
-class QuantileColumn(nn.Module):
-    """`QuantileNormal.apply` for one column: (B, I) to (B, 1)."""
+class QuantileColumns(nn.Module):
+    """`QuantileNormal.apply` for several columns, whose quantiles stand in one row, one column after the other.
+
+    The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
+    takes memory for the rows alone.
+    """
 
     values: Tensor
     normals: Tensor
+    first: Tensor
+    last: Tensor
+    steps: Tensor
 
-    def __init__(self, place: int, scaling: QuantileNormal) -> None:
+    def __init__(self, places: list[int], scalings: list[QuantileNormal]) -> None:
         super().__init__()
-        self.filled = Filled([place], [scaling.fill])
-        self.register_buffer("values", torch.tensor(scaling.values, dtype=torch.float64))
-        self.register_buffer("normals", torch.tensor(scaling.normals, dtype=torch.float64))
+        self.filled = Filled(places, [scaling.fill for scaling in scalings])
+        for name in ("values", "normals"):
+            joined = [value for scaling in scalings for value in getattr(scaling, name)]
+            self.register_buffer(name, torch.tensor(joined, dtype=torch.float64))
+        sizes = torch.tensor([len(scaling.values) for scaling in scalings])
+        ends = sizes.cumsum(0)
+        self.register_buffer("first", ends - sizes)
+        self.register_buffer("last", ends - 1)
+        n_steps = int(sizes.max() - 1).bit_length()
+        self.register_buffer("steps", 2 ** torch.arange(n_steps).flip(0))
 
     def forward(self, numeric: Tensor) -> Tensor:
-        found = self.filled(numeric)[:, 0].clamp(self.values[0], self.values[-1])
-        n_below = (found[:, None] >= self.values).sum(dim=1)
-        left = (n_below - 1).clamp(0, self.values.shape[0] - 2)
+        found = self.filled(numeric)
+        found = torch.minimum(torch.maximum(found, self.values[self.first]), self.values[self.last])
+        left = self.first.expand(found.shape)
+        for step in self.steps:
+            further = torch.minimum(left + step, self.last - 1)
+            left = torch.where(self.values[further] <= found, further, left)
         slope = (self.normals[left + 1] - self.normals[left]) / (self.values[left + 1] - self.values[left])
         normal: Tensor = slope * (found - self.values[left]) + self.normals[left]
-        return normal[:, None]
+        return normal
 
 
 class Columns(nn.Module):
