@@ -15,7 +15,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.nets.features import MAX_ONE_HOT
 from canopy.params import mount_params
-from canopy.preset import register_rule
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
@@ -40,12 +39,7 @@ REQUIRED = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _rows() -> Iterator[None]:
-    """Let presets choose without the pipeline's tensors."""
-    register_rule(lambda _: 5000)
-    yield
-    register_rule()
+pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
 
 
 def composed(name: str, overrides: list[str]) -> DictConfig:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.sweep.plan import Plan
 
 ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
 SPACES = sorted(path.stem for path in (ROOT / "configs/sweep").glob("*.yaml"))
 
 

@@ -118,9 +118,9 @@ class CycleColumns(nn.Module):
 
 
 class QuantileColumns(nn.Module):
-    """`QuantileNormal.apply` for several columns, whose quantiles stand in one row, one column after the other.
+    """`QuantileNormal.apply` for several columns.
 
-    The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
+    Their quantiles are joined in one tensor, those of one column after those of another. The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
     takes memory for the rows alone.
     """
 
