@@ -120,8 +120,8 @@ class CycleColumns(nn.Module):
 class QuantileColumns(nn.Module):
     """`QuantileNormal.apply` for several columns.
 
-    Their quantiles are joined in one tensor, those of one column after those of another. The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
-    takes memory for the rows alone.
+    Their quantiles are joined in one tensor, column after column. The interval of a value is found by
+    bisection: the graph is as large for one column as for hundreds, and takes memory for the rows alone.
     """
 
     values: Tensor
