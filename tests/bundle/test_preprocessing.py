@@ -34,7 +34,8 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
             "missing": draw(st.sampled_from(["reject", "median", "mean", "constant"])),
         }
         methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
-        values = draw(st.lists(NUMBERS, min_size=n_rows, max_size=n_rows, unique=True))
+        varied = st.lists(NUMBERS, min_size=n_rows, max_size=n_rows, unique=True)
+        values = draw(varied | NUMBERS.map(lambda value: [value] * n_rows))
         data[name] = pa.array(
             [None, *values[1:]] if columns[name]["missing"] != "reject" else values, pa.float64()
         )

@@ -1,5 +1,6 @@
 """Learn a preprocessor from batches of training rows."""
 
+import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -22,6 +23,8 @@ from canopy.prepare.scaling import (
 )
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
+
+log = logging.getLogger(__name__)
 
 CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 
@@ -73,7 +76,7 @@ class Fit:
             classes: Value of each class, in the order of the model's outputs.
 
         Raises:
-            ValueError: If a column has no values, or no spread to divide by.
+            ValueError: If a column has no spread to divide by.
         """
         numeric = {name: self._fit_numeric(name) for name in self._schema.numeric}
         may_miss = [name for name, column in self._schema.numeric.items() if column.missing != "reject"]
@@ -92,15 +95,12 @@ class Fit:
     def _fit_numeric(self, name: str) -> Scaling:
         method, moments = self._methods[name], self._moments[name]
         if not moments.n:
-            raise ValueError(
-                f"Column {name!r} must have values on the training rows; got none: list it in drop_columns"
-            )
-        if method != "none" and moments.low == moments.high:
-            raise ValueError(
-                f"Column {name!r} must vary on the training rows to be normalised; got {moments.low:g} in "
-                "each: list it in drop_columns"
-            )
+            log.warning(f"Column {name!r} has no value in any training row: the model sees 0 for all")
+            return _constant(0.0, method, fill=0.0)
         fill = self._fill(name)
+        if method != "none" and moments.low == moments.high:
+            log.warning(f"Column {name!r} is {moments.low:g} in each training row: the model sees 0 for all")
+            return _constant(moments.low, method, fill=fill)
         if method == "quantile_normal":
             return _quantile_normal(self._sample.values(name), fill)
         center, scale = moments.mean, moments.deviation
@@ -180,6 +180,14 @@ def _as_integer(value: str) -> str:
     """Write 2.0 as 2, as `Vocabulary.encode` reads it."""
     whole, _, fraction = value.partition(".")
     return whole if fraction and not fraction.strip("0") and whole.lstrip("+-").isdigit() else value
+
+
+def _constant(value: float, method: Method, *, fill: float | None) -> QuantileNormal:
+    """Scale any value to 0, since nothing can be learnt from others than one."""
+    reach = max(1.0, abs(value))
+    return QuantileNormal(
+        method=method, values=(value - reach, value + reach), normals=(0.0, 0.0), fill=fill
+    )
 
 
 def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:
