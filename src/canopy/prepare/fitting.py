@@ -95,11 +95,11 @@ class Fit:
     def _fit_numeric(self, name: str) -> Scaling:
         method, moments = self._methods[name], self._moments[name]
         if not moments.n:
-            log.warning(f"Column {name!r} has no value in any training row: the model sees 0 for all")
+            log.warning("Column %r has no value in any training row: the model sees 0 for all", name)
             return _constant(0.0, method, fill=0.0)
         fill = self._fill(name)
         if method != "none" and moments.low == moments.high:
-            log.warning(f"Column {name!r} is {moments.low:g} in each training row: the model sees 0 for all")
+            log.warning("Column %r is %g in each training row: the model sees 0 for all", name, moments.low)
             return _constant(moments.low, method, fill=fill)
         if method == "quantile_normal":
             return _quantile_normal(self._sample.values(name), fill)
@@ -185,9 +185,7 @@ def _as_integer(value: str) -> str:
 def _constant(value: float, method: Method, *, fill: float | None) -> QuantileNormal:
     """Scale any value to 0, since nothing can be learnt from others than one."""
     reach = max(1.0, abs(value))
-    return QuantileNormal(
-        method=method, values=(value - reach, value + reach), normals=(0.0, 0.0), fill=fill
-    )
+    return QuantileNormal(method=method, values=(value - reach, value + reach), normals=(0.0, 0.0), fill=fill)
 
 
 def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:
