@@ -32,10 +32,11 @@ COMMON = (
     *("publish.run=models/trained", "publish.report=reports/train.json"),
 )
 TRAIN = (*SMALL, *COMMON, "model.net.dropout=0.2", "callbacks.early_stopping.patience=100")
-# Its weights are averaged over steps, and the average is what is kept.
+# Its weights are averaged over steps, the kinds of its nets weighed in each validation; that is what is kept.
 PRESET = (
-    *("src/train.py", "trainer=cpu", "preset=quick", *COMMON),
-    *("model.net.members.piecewise.n_members=1", "model.net.members.piecewise.width=16"),
+    *("src/train.py", "trainer=cpu", "preset=best", *COMMON),
+    *(f"model.net.members.{kind}.n_members=1" for kind in ("piecewise", "piecewise_large")),
+    *(f"model.net.members.{kind}.width=16" for kind in ("piecewise", "piecewise_large")),
     *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
 )
 

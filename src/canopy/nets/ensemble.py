@@ -50,6 +50,7 @@ class Ensemble(nn.Module):
         **options: Any,
     ) -> None:
         super().__init__()
+        self.n_members = n_members
         self.members = nn.ModuleList(
             member(
                 n_numeric=n_numeric,
@@ -73,7 +74,7 @@ class MixedEnsemble(nn.Module):
     """Nets of several kinds, each perhaps an ensemble itself; each member of each predicts.
 
     Nets that see their inputs in different ways err in different rows, so that their mean is better than
-    that of as many of one kind.
+    that of as many of one kind. All members have the same weight in it, unless the kinds are weighed.
 
     Args:
         n_numeric: Numeric features N.
@@ -83,6 +84,9 @@ class MixedEnsemble(nn.Module):
         members: Makes each kind of net, by its name, called as this class is; it returns logits of shape
             (B, K) or (B, M, K).
         options: Options that all take, such as `max_one_hot`.
+
+    Attributes:
+        member_weights: Of each member in the mean of their probabilities, shape (M,); their sum is 1.
 
     Shape:
         - numeric: (B, N), float
@@ -118,11 +122,33 @@ class MixedEnsemble(nn.Module):
         if not made:
             raise ValueError("model.net.members must name at least one net; got none")
         self.members = nn.ModuleDict(made)
+        self._n_members = [getattr(net, "n_members", 1) for net in made.values()]
+        n_members = sum(self._n_members)
+        self.member_weights: Tensor
+        self.register_buffer("member_weights", torch.full((n_members,), 1 / n_members))
 
     def hidden_weights(self) -> list[Tensor]:
         """List the matrices of all members' hidden layers."""
         return [weight for net in self.members.values() for weight in net.hidden_weights()]  # type: ignore[operator]
 
+    def weigh(self, weights: Tensor) -> None:
+        """Set the weight of each kind of net, which its members share.
+
+        Args:
+            weights: Of each kind, in the order of `members`; their sum is 1.
+        """
+        shares = [
+            weight / n for weight, n in zip(weights.tolist(), self._n_members, strict=True) for _ in range(n)
+        ]
+        self.member_weights.copy_(torch.tensor(shares))
+
+    def probabilities(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
+        """Give the mean probabilities of each kind's members, each of shape (B, K)."""
+        return [logits.softmax(dim=2).mean(dim=1) for logits in self._logits(numeric, categorical)]
+
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        return torch.cat(self._logits(numeric, categorical), dim=1)
+
+    def _logits(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
         logits = [net(numeric, categorical) for net in self.members.values()]
-        return torch.cat([each if each.ndim == 3 else each[:, None] for each in logits], dim=1)
+        return [each if each.ndim == 3 else each[:, None] for each in logits]

@@ -61,6 +61,7 @@ class TabM(nn.Module):
         d_category: int | None = None,
     ) -> None:
         super().__init__()
+        self.n_members = n_members
         self.features = Features(
             n_numeric=n_numeric,
             cardinalities=cardinalities,

@@ -112,8 +112,10 @@ class Classifier(LightningModule):
         logits: Tensor = self.net(numeric, categorical.long())
         if logits.ndim == 2:
             return logits
-        # Their softmax is the mean of the members' probabilities.
-        return logits.log_softmax(dim=2).logsumexp(dim=1) - math.log(logits.shape[1])
+        weights = getattr(self.net, "member_weights", None)
+        log_weights = -math.log(logits.shape[1]) if weights is None else weights.log()[:, None]
+        # Their softmax is the weighted mean of the members' probabilities.
+        return (logits.log_softmax(dim=2) + log_weights).logsumexp(dim=1)
 
     @property
     def train_seconds(self) -> float:

@@ -201,3 +201,11 @@ def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
         best["score"],
         readable(folder / best["path"]),
     )
+    for name, found in report.get("members", {}).items():
+        log.info(
+            "  %s: weight %.2f, log loss %.4f alone, its gain in the mean %.4f",
+            name,
+            found["weight"],
+            found["nll"],
+            found["gain"],
+        )

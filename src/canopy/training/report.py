@@ -1,12 +1,13 @@
 """What a run tells when it has ended: its best checkpoint, how fast and where it trained."""
 
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 import torch
 from lightning import Trainer
 
 from canopy.callbacks.best_checkpoint import BestCheckpoint
+from canopy.callbacks.member_selection import MemberSelection
 from canopy.data.datamodule import TensorDataModule
 from canopy.training.classifier import Classifier
 from canopy.training.git import git_sha
@@ -40,7 +41,7 @@ class Training(TypedDict):
     The wall time of training and validation is that of all parts of a run that was resumed, without what a
     killed part had not saved; the rows are training rows over that time. The best epoch is counted from 1.
     The batch size is that of each device at the end: a run that was resumed on another number of devices kept
-    the rows of a step.
+    the rows of a step. The members are what `MemberSelection` found of the kinds of nets at the best epoch.
     """
 
     train_seconds: float
@@ -53,6 +54,7 @@ class Training(TypedDict):
     n_threads: int
     seed: int
     git_sha: str | None
+    members: NotRequired[dict[str, dict[str, float]]]
 
 
 def find_best_callback(trainer: Trainer) -> BestCheckpoint:
@@ -127,7 +129,7 @@ def describe_training(
     device = trainer.strategy.root_device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     seconds = model.train_seconds
-    return Training(
+    training = Training(
         train_seconds=round(seconds, 2),
         rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
         epochs=trainer.current_epoch,
@@ -139,3 +141,7 @@ def describe_training(
         seed=seed,
         git_sha=git_sha(),
     )
+    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+        if isinstance(callback, MemberSelection):
+            training["members"] = callback.found[best.best_epoch]
+    return training

@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.callbacks.member_selection import MemberSelection
+from canopy.data.loader import make_loaders
+from canopy.evaluation.inference import Predictor
+from canopy.prepare.preprocessor import Encoded
+from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import fit
+from canopy.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+WIDTHS = ("model.net.members.piecewise.width=8", "model.net.members.piecewise_large.width=8")
+
+
+@pytest.fixture
+def best_config(tensors: Path, tmp_path: Path, root: Path) -> DictConfig:
+    """`preset=best` with small nets, for three epochs."""
+    (tmp_path / "run").mkdir()
+    overrides = [f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path / 'run'}", *WIDTHS]
+    overrides += ["preset=best", "trainer=cpu", "trainer.max_epochs=3", "callbacks.progress_bar=null"]
+    overrides += ["trainer.enable_progress_bar=false"]
+    with initialize_config_dir(str(root / "configs"), job_name="train"):
+        return compose("train", overrides)
+
+
+def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig) -> None:
+    score = fit(best_config)
+    run = RunFolder(best_config.run_folder)
+    members = run.record["training"]["members"]
+    kinds = [*best_config.model.net.members]
+    assert [*members] == kinds
+    weights = {name: found["weight"] for name, found in members.items()}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert len({*weights.values()}) == len(kinds)
+    kept = load_checkpoint(run.best_checkpoint)["state_dict"]["net.member_weights"]
+    counts = [net.n_members for net in best_config.model.net.members.values()]
+    expected = [weights[name] / n for name, n in zip(kinds, counts, strict=True) for _ in range(n)]
+    np.testing.assert_allclose(kept, expected, rtol=1e-6)
+    rows = make_loaders(run.config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+    predicted = Predictor(run, batch_size=100).predict(encoded)
+    log_loss = -np.log(predicted[np.arange(len(rows.labels)), rows.labels.numpy()]).mean()
+    assert log_loss == pytest.approx(score, rel=1e-5)
+    assert score <= min(found["nll"] for found in members.values()) + 0.02
+
+
+def test_a_net_of_one_kind_is_refused(train_config: DictConfig) -> None:
+    target = f"{MemberSelection.__module__}.{MemberSelection.__name__}"
+    OmegaConf.update(train_config, "callbacks.member_selection", {"_target_": target}, force_add=True)
+    with pytest.raises(ValueError, match=r"must have a net of several kinds; got MLP: choose model=mixed"):
+        fit(train_config)
