@@ -8,6 +8,8 @@ python benchmarks/tables.py ../tables                        all tables and mode
 python benchmarks/tables.py ../tables --quick                the smallest tables, one seed
 python benchmarks/tables.py ../tables --publish              and the tables of docs/presets.md
 python benchmarks/tables.py ../tables --models default lightgbm --tables wine adult --seeds 0 1
+python benchmarks/tables.py ../tables --candidates benchmarks/variants.yaml
+                                                             preset=default, each time with one thing changed
 
 The folder has tables and an INDEX.md, in it a Markdown table with the columns `file`, `classes` and `target`.
 """
@@ -45,6 +47,8 @@ RECORDS = "records.jsonl"
 N_QUICK = 6
 SEEDS = (0, 1, 2)
 PRESETS = ("quick", "default", "best")
+# What variants are compared with.
+REFERENCE = "default"
 
 # Called with training, validation and test rows, the number of classes and a seed; it gives the probability
 # of each class for each test row.
@@ -86,7 +90,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", help="names of models (default: all)")
     parser.add_argument("--seeds", nargs="*", type=int, default=[*SEEDS], help="seeds of split and model")
     parser.add_argument(
-        "--candidates", type=Path, help="YAML: name: {normalize: METHOD, overrides: [...]}, further models"
+        "--candidates",
+        type=Path,
+        help="YAML, name: {normalize: METHOD, overrides: [...]}: models to compare with preset=default",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the records")
     parser.add_argument(
@@ -95,9 +101,8 @@ def main() -> None:
     parser.add_argument("--job", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     tables = {table.name: table for table in read_index(arguments.folder.resolve())}
-    candidates = {name: {"overrides": [f"preset={name}"]} for name in PRESETS}
-    if arguments.candidates:
-        candidates |= yaml.safe_load(arguments.candidates.read_text())
+    variants = yaml.safe_load(arguments.candidates.read_text()) if arguments.candidates else {}
+    candidates = {name: {"overrides": [f"preset={name}"]} for name in PRESETS} | variants
     out = arguments.out.resolve()
     if arguments.job:
         name, seed, model = arguments.job
@@ -105,7 +110,7 @@ def main() -> None:
         print(json.dumps(record))
         return
     names = arguments.tables or [*tables][: N_QUICK if arguments.quick else None]
-    models = arguments.models or [*candidates, *PEERS]
+    models = arguments.models or ([REFERENCE, *variants] if variants else [*PRESETS, *PEERS])
     records = out / RECORDS
     records.parent.mkdir(parents=True, exist_ok=True)
     done = {(item["table"], item["seed"], item["model"]) for item in read_records(records)}
@@ -115,13 +120,20 @@ def main() -> None:
                 if (name, seed, model) not in done:
                     run_job([name, str(seed), model], arguments, records)
     chosen = [item for item in read_records(records) if item["table"] in names and item["model"] in models]
-    rows = summarise(chosen)
+    rows = compare_variants(chosen) if variants else summarise(chosen)
     print(as_markdown(rows))
     if arguments.publish:
         arguments.out = PUBLISHED
-        write("tables", rows, arguments, tables=by_table(chosen))
-        text = insert_table(DOCS.read_text(), "ranks", as_markdown(rows), by=COMMAND)
-        write_text(DOCS, insert_table(text, "tables", as_markdown(by_table(chosen)), by=COMMAND))
+        if variants:
+            write("variants", rows, arguments)
+            tables_of_docs = {"variants": rows}
+        else:
+            write("tables", rows, arguments, tables=by_table(chosen))
+            tables_of_docs = {"ranks": rows, "tables": by_table(chosen)}
+        text = DOCS.read_text()
+        for name, found in tables_of_docs.items():
+            text = insert_table(text, name, as_markdown(found), by=COMMAND)
+        write_text(DOCS, text)
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -181,6 +193,34 @@ def by_table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for table, row in losses.iterrows()
         if not row.isna().any()
     ]
+
+
+def compare_variants(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Compare each model with `REFERENCE`, on the tables and seeds that both have learnt.
+
+    Returns:
+        For each the number of tables, on how many its log loss is lower (the median over seeds), its log loss
+        relative to the reference (the geometric mean over tables), and its seconds, likewise.
+    """
+    import pandas as pd
+
+    columns = ["nll", "fit_seconds"]
+    frame = pd.DataFrame(records).set_index(["table", "seed"])
+    reference = frame.loc[frame["model"] == REFERENCE, columns]
+    rows = []
+    for model, found in frame[frame["model"] != REFERENCE].groupby("model", sort=False):
+        ratios = (found[columns] / reference).dropna().groupby("table").median()
+        means = np.exp(np.log(ratios).mean())
+        rows.append(
+            {
+                "variant": model,
+                "n_tables": len(ratios),
+                "better": int((ratios["nll"] < 1).sum()),
+                "relative_nll": round(float(means["nll"]), 3),
+                "relative_seconds": round(float(means["fit_seconds"]), 2),
+            }
+        )
+    return sorted(rows, key=lambda row: row["relative_nll"])
 
 
 def as_markdown(rows: list[dict[str, Any]]) -> str:
