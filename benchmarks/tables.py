@@ -206,6 +206,8 @@ def compare_variants(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     columns = ["nll", "fit_seconds"]
     frame = pd.DataFrame(records).set_index(["table", "seed"])
+    # What is nearly 0 is so for both.
+    frame["nll"] = frame["nll"].clip(lower=1e-4)
     reference = frame.loc[frame["model"] == REFERENCE, columns]
     rows = []
     for model, found in frame[frame["model"] != REFERENCE].groupby("model", sort=False):
