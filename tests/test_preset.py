@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
@@ -40,6 +41,20 @@ def test_more_rows_make_larger_batches_and_fewer_epochs(preset: str) -> None:
     register_rule()
     assert found == sorted(found)
     assert found[0] != found[-1]
+
+
+VARIANTS = yaml.safe_load((ROOT / "benchmarks/variants.yaml").read_text())
+
+
+@pytest.mark.usefixtures("rule_for_5000_rows")
+@pytest.mark.parametrize("name", VARIANTS)
+def test_each_variant_of_the_benchmark_differs_from_the_preset(name: str) -> None:
+    variant = VARIANTS[name]
+    changed, preset = (
+        OmegaConf.to_container(composed(*overrides))
+        for overrides in (variant["overrides"], ["preset=default"])
+    )
+    assert changed != preset or variant.keys() != {"overrides"}
 
 
 @pytest.mark.usefixtures("trusted_targets")

@@ -9,23 +9,24 @@ from torch import Tensor
 from canopy.callbacks.whole_split import loader_of
 from canopy.nets.ensemble import MixedEnsemble
 
-# That go through the net at once.
+# Rows that go through the net at once.
 N_ROWS = 4096
+# Steps to the most probable weights.
+N_STEPS = 100
 
 
 class MemberSelection(Callback):
     """Weigh the kinds of a `MixedEnsemble` before each validation, which then scores the weighted mean.
 
     Args:
-        n_steps: Steps from equal weights towards the best on the validation rows; the more, the more a few
-            rows decide.
+        prior: See `choose_weights`.
 
     Attributes:
         found: By the number of each epoch, from 1, what `describe_kinds` says of the kinds.
     """
 
-    def __init__(self, n_steps: int = 30) -> None:
-        self.n_steps = n_steps
+    def __init__(self, prior: float = 3.0) -> None:
+        self.prior = prior
         self.found: dict[int, dict[str, dict[str, float]]] = {}
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -49,7 +50,7 @@ class MemberSelection(Callback):
             predicted = torch.stack(net.probabilities(numeric, codes), dim=2)
             likelihoods.append(predicted[torch.arange(len(labels), device=labels.device), labels])
         found = torch.cat(likelihoods).cpu().double()
-        weights = choose_weights(found, n_steps=self.n_steps)
+        weights = choose_weights(found, prior=self.prior)
         net.weigh(weights)
         if not trainer.sanity_checking:
             names = [*net.members]
@@ -62,30 +63,32 @@ class MemberSelection(Callback):
         self.found = state_dict["found"]
 
 
-def choose_weights(likelihoods: Tensor, *, n_steps: int) -> Tensor:
-    """Weigh nets, equal at first, by steps towards the mean with the least log loss.
+def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
+    """Weigh nets so that their weighted mean has a low log loss.
 
     Args:
         likelihoods: Probability that each of N nets gives to the true class of each row, shape (B, N).
-        n_steps: Steps of expectation and maximisation.
+        prior: Rows that each net is taken to have been right in beforehand.
 
     Returns:
-        Weight of each net, shape (N,), their sum 1.
+        Weight of each net, shape (N,), their sum 1; the fewer rows there are, the closer to equal weights.
 
-    Source: Dempster et al., Maximum likelihood from incomplete data via the EM algorithm, 1977.
+    Source: Dempster et al., Maximum likelihood from incomplete data via the EM algorithm, 1977: the most
+    probable weights of a mixture, their prior a Dirichlet distribution.
 
     Examples:
         >>> right_in_turn = torch.tensor([[0.9, 0.3, 0.1], [0.3, 0.9, 0.1]])
-        >>> choose_weights(right_in_turn, n_steps=0)
-        tensor([0.3333, 0.3333, 0.3333])
-        >>> choose_weights(right_in_turn, n_steps=3)
-        tensor([0.4988, 0.4988, 0.0023])
+        >>> choose_weights(right_in_turn, prior=100.0)
+        tensor([0.3342, 0.3342, 0.3316])
+        >>> choose_weights(right_in_turn.repeat(500, 1), prior=1.0)
+        tensor([0.4994, 0.4994, 0.0012])
     """
-    n_nets = likelihoods.shape[1]
+    n_rows, n_nets = likelihoods.shape
     likelihoods = likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny)
     weights = torch.full((n_nets,), 1 / n_nets, dtype=likelihoods.dtype, device=likelihoods.device)
-    for _ in range(n_steps):
-        weights = weights * (likelihoods / (likelihoods @ weights)[:, None]).mean(dim=0)
+    for _ in range(N_STEPS):
+        rows_of_each = (weights * likelihoods / (likelihoods @ weights)[:, None]).sum(dim=0)
+        weights = (rows_of_each + prior) / (n_rows + n_nets * prior)
     return weights
 
 
