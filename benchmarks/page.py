@@ -151,10 +151,11 @@ def tables(content: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "title": "Many tables",
-        "about": "Presets and other packages' models at their defaults, on the same rows of many tables. Mean "
-        "ranks over the tables that all have learnt, of the median over seeds; quality is the area under the "
-        "ROC curve for two classes and the accuracy for more. Models whose mean ranks differ by less than the "
-        "critical difference (Nemenyi's test at 5 %) are level. Seconds: the median, one thread.",
+        "about": "Presets and other packages' models at their defaults, on the same rows of many tables: "
+        "mean ranks over the tables that all have learnt, of the median over seeds. Quality is the area "
+        "under the ROC curve for two classes and the accuracy for more. Models whose mean ranks differ by "
+        "less than the critical difference (Nemenyi's test at 5 %) are level. Seconds are medians, in one "
+        "thread.",
         "finding": f"{first['model']} has the best mean rank by log loss over {first['n_tables']} tables, "
         f"{first['nll']:.2f}; {second['model']} follows with {second['nll']:.2f}.",
         "tables": [table, pd.DataFrame(content["tables"])],
@@ -167,9 +168,9 @@ def variants(content: dict[str, Any]) -> dict[str, Any]:
     worst = content["results"][-1]
     return {
         "title": "Variants of the preset",
-        "about": "preset=default, each time with one thing changed: on how many tables the log loss is lower, "
-        "and log loss and seconds relative to the preset, geometric means over the tables.",
-        "finding": f"Most is lost by this change: {worst['variant']} ({worst['relative_nll'] - 1:+.0%} log loss).",
+        "about": "preset=default, each time with one thing changed: on how many tables the log loss is "
+        "lower, and log loss and seconds relative to the preset, geometric means over the tables.",
+        "finding": f"The most harmful change: {worst['variant']}, {worst['relative_nll'] - 1:+.0%} log loss.",
         "tables": [table],
         "pictures": [],
     }
