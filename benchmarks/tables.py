@@ -39,6 +39,7 @@ from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.evaluation.calibration import apply_temperature, fit_temperature, measure_reliability
 from canopy.evaluation.summary import insert_table
 from canopy.files import write_text
+from canopy.quoting import write_override
 
 OUT = ROOT / "logs/benchmarks/tables"
 DOCS = ROOT / "docs/presets.md"
@@ -349,7 +350,7 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
     shutil.rmtree(run, ignore_errors=True)
     run.mkdir(parents=True)
     mount_params()
-    settings = [f"run_folder={run}", f"seed={seed}", "trainer=cpu", "logger=none"]
+    settings = [write_override("run_folder", str(run)), f"seed={seed}", "trainer=cpu", "logger=none"]
     settings += ["trainer.enable_progress_bar=false", "callbacks.progress_bar=null"]
     with initialize_config_dir(str(ROOT / "configs"), job_name="train", version_base=None):
         fit(compose("train", [*settings, "callbacks.resume_checkpoint=null", *overrides]))

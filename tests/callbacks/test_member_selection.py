@@ -52,6 +52,8 @@ def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig)
 
 def test_a_net_of_one_kind_is_refused(train_config: DictConfig) -> None:
     target = f"{MemberSelection.__module__}.{MemberSelection.__name__}"
-    OmegaConf.update(train_config, "callbacks.member_selection", {"_target_": target}, force_add=True)
+    OmegaConf.update(
+        train_config, "callbacks.member_selection", {"_target_": target, "prior": 2.0}, force_add=True
+    )
     with pytest.raises(ValueError, match=r"must have a net of several kinds; got MLP: choose model=mixed"):
         fit(train_config)

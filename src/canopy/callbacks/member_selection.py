@@ -25,7 +25,7 @@ class MemberSelection(Callback):
         found: By the number of each epoch, from 1, what `describe_kinds` says of the kinds.
     """
 
-    def __init__(self, prior: float = 3.0) -> None:
+    def __init__(self, prior: float) -> None:
         self.prior = prior
         self.found: dict[int, dict[str, dict[str, float]]] = {}
 
