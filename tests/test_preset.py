@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.preset import by_rows, describe_preset, register_rule, settle
+from canopy.preset import by_rows, describe_preset, leave_out_trees, register_rule, settle
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
 from canopy.training.fit import fit
@@ -104,3 +104,19 @@ def test_the_pipeline_composes_a_preset_before_there_are_tensors(tmp_path: Path)
     text = (folder / "reports/train_config.yaml").read_text()
     assert "${by_rows:{0: 32" in text
     assert "log_every_n_steps" not in text
+
+
+@pytest.mark.usefixtures("rule_for_5000_rows")
+def test_trees_are_left_out_where_their_package_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = composed("preset=best")
+    leave_out_trees(cfg)
+    assert None not in cfg.model.net.members.values()
+    monkeypatch.setattr("canopy.preset.find_spec", lambda name: None)
+    leave_out_trees(cfg)
+    assert {name for name, net in cfg.model.net.members.items() if net is None} == {"trees", "random_trees"}
+    assert caplog.messages == [
+        "Training without the members trees, random_trees, which need the package catboost; it comes with: "
+        "pip install -e '.[baselines]'"
+    ]

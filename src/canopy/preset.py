@@ -1,6 +1,8 @@
 """The rule of presets: values of a config that depend on the number of training rows."""
 
+import logging
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +10,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.schema import SCHEMA_FILE, Schema
 
+log = logging.getLogger(__name__)
+
 RESOLVER = "by_rows"
+TREES = "canopy.nets.trees.Trees"
 # What a new data set is trained with.
 DRAFTED = "default"
 
@@ -74,6 +79,24 @@ def settle(cfg: DictConfig) -> None:
     for key, value in _leaves(OmegaConf.to_container(cfg)):
         if isinstance(value, str) and f"${{{RESOLVER}:" in value:
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
+
+
+def leave_out_trees(cfg: DictConfig) -> None:
+    """Set the trees of an ensemble to null, with a warning, where CatBoost is not installed.
+
+    Args:
+        cfg: A composed config; it is changed.
+    """
+    members = OmegaConf.select(cfg, "model.net.members") or {}
+    trees = [name for name, net in members.items() if net and net.get("_target_") == TREES]
+    if trees and find_spec("catboost") is None:
+        for name in trees:
+            members[name] = None
+        log.warning(
+            "Training without the members %s, which need the package catboost; it comes with: "
+            "pip install -e '.[baselines]'",
+            ", ".join(trees),
+        )
 
 
 def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:

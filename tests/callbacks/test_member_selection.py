@@ -2,13 +2,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
+from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.callbacks.member_selection import MemberSelection
 from canopy.data.loader import make_loaders
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
+from canopy.training.build import build_run
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import fit
 from canopy.training.run_folder import RunFolder
@@ -24,7 +27,8 @@ def best_config(tensors: Path, tmp_path: Path, root: Path) -> DictConfig:
     (tmp_path / "run").mkdir()
     overrides = [f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path / 'run'}", *WIDTHS]
     overrides += ["preset=best", "trainer=cpu", "trainer.max_epochs=3", "callbacks.progress_bar=null"]
-    overrides += ["trainer.enable_progress_bar=false"]
+    overrides += ["trainer.enable_progress_bar=false", "callbacks.weight_averaging.prior=0.01"]
+    overrides += ["model.net.members.trees.settings.iterations=20"]
     with initialize_config_dir(str(root / "configs"), job_name="train"):
         return compose("train", overrides)
 
@@ -37,9 +41,9 @@ def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig)
     assert [*members] == kinds
     weights = {name: found["weight"] for name, found in members.items()}
     assert sum(weights.values()) == pytest.approx(1)
-    assert len({*weights.values()}) == len(kinds)
+    assert len({*weights.values()}) == len(kinds) == 8
     kept = load_checkpoint(run.best_checkpoint)["state_dict"]["net.member_weights"]
-    counts = [net.n_members for net in best_config.model.net.members.values()]
+    counts = [net.get("n_members", 1) for net in best_config.model.net.members.values()]
     expected = [weights[name] / n for name, n in zip(kinds, counts, strict=True) for _ in range(n)]
     np.testing.assert_allclose(kept, expected, rtol=1e-6)
     rows = make_loaders(run.config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
@@ -50,10 +54,40 @@ def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig)
     assert score <= min(found["nll"] for found in members.values()) + 0.02
 
 
+def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
+    scores: dict[str, list[float]] = {}
+
+    class Watch(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            for name, found in selection.found.get(trainer.current_epoch + 1, {}).items():
+                scores.setdefault(name, []).append(found["nll"])
+
+    # A rate with which kinds get worse again.
+    best_config.model.optimizer.lr = 0.3
+    best_config.trainer.max_epochs = 6
+    run = build_run(best_config)
+    selection = run.callbacks["callbacks.weight_averaging"]
+    assert isinstance(selection, MemberSelection)
+    run.trainer.callbacks.append(Watch())  # type: ignore[attr-defined]
+    run.fit(None)
+    for name, found in scores.items():
+        assert found == sorted(found, reverse=True), name
+    last = selection.found[6]
+    epochs = {name: found.get("epoch") for name, found in last.items()}
+    assert {*epochs.values()} - {None, 6}
+    assert {name for name, epoch in epochs.items() if epoch is None} == {"trees", "random_trees"}
+    # What is in memory at the end is what was scored.
+    rows = make_loaders(best_config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())  # type: ignore[operator]
+    for probabilities, found in zip(predicted, last.values(), strict=True):
+        log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
+        assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)
+
+
 def test_a_net_of_one_kind_is_refused(train_config: DictConfig) -> None:
     target = f"{MemberSelection.__module__}.{MemberSelection.__name__}"
-    OmegaConf.update(
-        train_config, "callbacks.member_selection", {"_target_": target, "prior": 2.0}, force_add=True
-    )
+    averaging = {"_target_": target, "prior": 2.0}
+    OmegaConf.update(train_config, "callbacks.weight_averaging", averaging, force_add=True)
     with pytest.raises(ValueError, match=r"must have a net of several kinds; got MLP: choose model=mixed"):
         fit(train_config)

@@ -37,7 +37,8 @@ PRESET = (
     *("src/train.py", "trainer=cpu", "preset=best", *COMMON),
     *(f"model.net.members.{kind}.n_members=1" for kind in ("piecewise", "piecewise_large")),
     *(f"model.net.members.{kind}.width=16" for kind in ("piecewise", "piecewise_large")),
-    *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
+    *("model.net.members.trees.settings.iterations=20", "callbacks.progress_bar=null"),
+    "trainer.enable_progress_bar=false",
 )
 
 

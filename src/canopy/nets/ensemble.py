@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from canopy.nets.features import Quantiles
+from canopy.nets.trees import Trees
 
 
 class Ensemble(nn.Module):
@@ -91,7 +92,7 @@ class MixedEnsemble(nn.Module):
     Shape:
         - numeric: (B, N), float
         - categorical: (B, C), int64 codes
-        - output: (B, M, K), logits of all members of all kinds
+        - output: (B, M, K), logits of all members of all kinds; in training without those of `Trees`
 
     Raises:
         ValueError: If there is no kind.
@@ -131,6 +132,10 @@ class MixedEnsemble(nn.Module):
         """List the matrices of all members' hidden layers."""
         return [weight for net in self.members.values() for weight in net.hidden_weights()]  # type: ignore[operator]
 
+    @property
+    def trees(self) -> list[Trees]:
+        return [net for net in self.members.values() if isinstance(net, Trees)]
+
     def weigh(self, weights: Tensor) -> None:
         """Set the weight of each kind of net, which its members share.
 
@@ -150,5 +155,7 @@ class MixedEnsemble(nn.Module):
         return torch.cat(self._logits(numeric, categorical), dim=1)
 
     def _logits(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
-        logits = [net(numeric, categorical) for net in self.members.values()]
+        # Gradients change no trees.
+        nets = [net for net in self.members.values() if not (self.training and isinstance(net, Trees))]
+        logits = [net(numeric, categorical) for net in nets]
         return [each if each.ndim == 3 else each[:, None] for each in logits]

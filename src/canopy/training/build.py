@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
+from canopy.data.dataset import load_rows
 from canopy.errors import MISTAKES
 from canopy.training.checks import (
     building,
@@ -47,6 +48,11 @@ class Run:
             ValueError: If a callback or a logger fails that is not ours.
         """
         try:
+            if checkpoint is None:
+                train, val = (
+                    load_rows(self.data.folder, split, self.data.schema).rows for split in ("train", "val")
+                )
+                self.model.fit_trees(train, val, seed=self.data.seed)
             self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except (*MISTAKES, TrainingStopped):
             raise

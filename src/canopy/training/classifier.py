@@ -117,6 +117,19 @@ class Classifier(LightningModule):
         # Their softmax is the weighted mean of the members' probabilities.
         return (logits.log_softmax(dim=2) + log_weights).logsumexp(dim=1)
 
+    def fit_trees(self, train: Batch, val: Batch, *, seed: int) -> None:
+        """Fit the trees among the members of the net, which the training of the others leaves as they are.
+
+        Args:
+            train: Training rows; those of a class weigh as much as in nature.
+            val: Validation rows.
+            seed: Of the fit.
+        """
+        started = time.perf_counter()
+        for trees in getattr(self.net, "trees", []):
+            trees.fit(train, val, class_weights=(-self.log_prior_ratio).exp(), seed=seed)
+        self._earlier_seconds += time.perf_counter() - started
+
     @property
     def train_seconds(self) -> float:
         return self._earlier_seconds + time.perf_counter() - self.started

@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.files import write_json
 from canopy.places import check_place, check_writable, readable
-from canopy.preset import settle
+from canopy.preset import leave_out_trees, settle
 from canopy.quoting import write_command, write_override
 from canopy.training.build import build_run, check_processes
 from canopy.training.checks import (
@@ -70,6 +70,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
         return objective_of(trained, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
     settle(cfg)
+    leave_out_trees(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
     run = build_run(cfg)
@@ -203,9 +204,10 @@ def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
     )
     for name, found in report.get("members", {}).items():
         log.info(
-            "  %s: weight %.2f, log loss %.4f alone, its gain in the mean %.4f",
+            "  %s: weight %.2f, log loss %.4f alone, its gain in the mean %.4f%s",
             name,
             found["weight"],
             found["nll"],
             found["gain"],
+            f", of epoch {found['epoch']}" if "epoch" in found else "",
         )

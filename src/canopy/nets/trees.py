@@ -1,0 +1,203 @@
+"""Boosted trees as a net: fitted by CatBoost, then tensors like any other weights."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from canopy.data.dataset import Batch
+from canopy.nets.features import OneHot, Quantiles
+
+# Categories of a feature that enters as one-hot columns; one of more enters as the class frequencies of each.
+MAX_ONE_HOT = 32
+# Trees times classes whose leaves are summed at once, which bounds the memory of a large batch.
+N_SCORES = 4096
+# Logit of a class that no training row has.
+NEVER = -30.0
+
+
+class Trees(nn.Module):
+    """Boosted trees, which `fit` makes before training; gradients change nothing in them.
+
+    All trees ask the same question in all nodes of a depth, so that a row's leaf is found by comparisons
+    alone. Their tensors are buffers, whose sizes a checkpoint gives.
+
+    Source: Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, 2018.
+
+    Args:
+        n_numeric: Numeric features N.
+        cardinalities: Number of categories of each categorical feature, C of them.
+        n_classes: Outputs K.
+        quantiles: Taken as by all nets; trees need none.
+        settings: Options of `catboost.CatBoostClassifier`.
+        options: How nets encode categories; trees have their own way.
+
+    Attributes:
+        n_members: 1.
+
+    Shape:
+        - numeric: (B, N), float
+        - categorical: (B, C), int64 codes; the number of a feature's categories is the code of unseen ones
+        - output: (B, K), logits
+    """
+
+    n_members = 1
+    features: Tensor
+    borders: Tensor
+    leaves: Tensor
+    bias: Tensor
+    encodings: Tensor
+
+    def __init__(
+        self,
+        *,
+        n_numeric: int,
+        cardinalities: Sequence[int],
+        n_classes: int,
+        quantiles: Quantiles = (),
+        settings: Mapping[str, Any],
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.n_numeric = n_numeric
+        self.settings = {**settings}
+        self._few = [place for place, n in enumerate(cardinalities) if n <= MAX_ONE_HOT]
+        self._many = [place for place, n in enumerate(cardinalities) if n > MAX_ONE_HOT]
+        self._sizes = [cardinalities[place] + 1 for place in self._many]
+        self.one_hot = OneHot([cardinalities[place] for place in self._few])
+        # Of D depths of T trees: what they ask; of their leaves: what they add to each class.
+        self.register_buffer("features", torch.zeros(1, 1, dtype=torch.int64))
+        self.register_buffer("borders", torch.zeros(1, 1))
+        self.register_buffer("leaves", torch.zeros(1, 2, n_classes))
+        self.register_buffer("bias", torch.zeros(n_classes))
+        if self._many:
+            # Of each category of each feature: frequencies of the classes.
+            self.register_buffer("encodings", torch.zeros(sum(self._sizes), 1))
+
+    def hidden_weights(self) -> list[Tensor]:
+        """List no matrices."""
+        return []
+
+    @torch.no_grad()
+    def fit(self, train: Batch, val: Batch, *, class_weights: Tensor, seed: int) -> None:
+        """Grow the trees.
+
+        Args:
+            train: Training rows.
+            val: Validation rows, which say how many trees there are to be.
+            class_weights: Weight of the rows of each class, shape (K,).
+            seed: Of CatBoost.
+
+        Raises:
+            ModuleNotFoundError: If CatBoost is not installed.
+            ValueError: If it refuses the settings.
+        """
+        from catboost import CatBoostClassifier, CatBoostError
+
+        numeric, categorical, labels = train
+        classes = torch.unique(labels)
+        self.bias.fill_(NEVER)
+        shares = torch.bincount(labels, class_weights[labels], len(self.bias))[classes]
+        self.bias[classes] = (shares / shares.sum()).log().to(self.bias)
+        columns = self._fit_encodings(numeric, categorical.long(), labels, seed)
+        if len(classes) < 2 or (columns == columns[0]).all():
+            return
+        known = torch.isin(val.labels, classes)
+        watched = self._columns(val.numeric, val.categorical.long())[known].numpy(), val.labels[known].numpy()
+        try:
+            model = CatBoostClassifier(
+                **self.settings,
+                random_seed=seed,
+                thread_count=torch.get_num_threads(),
+                verbose=False,
+                allow_writing_files=False,
+            )
+            model.fit(
+                columns.numpy(),
+                labels.numpy(),
+                sample_weight=class_weights[labels].numpy(),
+                eval_set=watched if known.any() else None,
+            )
+        except CatBoostError as error:
+            raise ValueError(
+                f"Trees must have settings that CatBoost takes; got {self.settings}: {error}"
+            ) from error
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "trees.json")
+            model.save_model(str(path), format="json")
+            self._take(json.loads(path.read_text(encoding="utf-8")), classes)
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        columns = self._columns(numeric, categorical)
+        n_trees, n_leaves, n_classes = self.leaves.shape
+        scores = self.bias
+        n_at_once = max(1, N_SCORES // n_classes)
+        for first in range(0, n_trees, n_at_once):
+            chosen = slice(first, min(first + n_at_once, n_trees))
+            leaf = torch.arange(chosen.stop - first, device=columns.device) * n_leaves
+            for depth, (feature, border) in enumerate(
+                zip(self.features[:, chosen], self.borders[:, chosen], strict=True)
+            ):
+                leaf = leaf + (columns.index_select(1, feature) > border).long() * 2**depth
+            scores = scores + self.leaves[chosen].flatten(0, 1)[leaf].sum(dim=1)
+        return scores
+
+    def _columns(self, numeric: Tensor, codes: Tensor, *, encoded: Tensor | None = None) -> Tensor:
+        parts = [numeric, self.one_hot(codes[:, self._few])]
+        if self._many and encoded is None:
+            tables = zip(self._many, torch.split(self.encodings, self._sizes), strict=True)
+            parts += [table[codes[:, place]] for place, table in tables]
+        return torch.cat(parts if encoded is None else [*parts, encoded], dim=1)
+
+    def _fit_encodings(self, numeric: Tensor, codes: Tensor, labels: Tensor, seed: int) -> Tensor:
+        """Encode categories; return the columns of the training rows, without a row's own label in them."""
+        from sklearn.model_selection import StratifiedKFold
+        from sklearn.preprocessing import TargetEncoder
+
+        most = int(labels.bincount().max())
+        if not self._many or most in (1, len(labels)):
+            return self._columns(numeric, codes)
+        folds = StratifiedKFold(min(5, most), shuffle=True, random_state=seed)
+        encoder = TargetEncoder(cv=folds)
+        own = encoder.fit_transform(codes[:, self._many].numpy(), labels.numpy())
+        every = np.minimum(np.arange(max(self._sizes))[:, None], np.array(self._sizes) - 1)
+        tables = encoder.transform(every).reshape(len(every), len(self._many), -1)
+        rows = [tables[:size, place] for place, size in enumerate(self._sizes)]
+        self.encodings = torch.from_numpy(np.concatenate(rows)).to(self.bias)
+        return self._columns(numeric, codes, encoded=torch.from_numpy(own).to(self.bias))
+
+    def _take(self, model: dict[str, Any], classes: Tensor) -> None:
+        """Take over the trees of CatBoost's JSON file."""
+        trees = model["oblivious_trees"]
+        depth = max(len(tree["splits"] or ()) for tree in trees)
+        n_outputs = len(classes) if len(classes) > 2 else 1
+        features = np.zeros((depth, len(trees)), dtype=np.int64)
+        # Nothing is above it: the further depths of a smaller tree change no leaf.
+        borders = np.full((depth, len(trees)), np.inf)
+        leaves = np.zeros((len(trees), 2**depth, n_outputs))
+        for place, tree in enumerate(trees):
+            for level, asked in enumerate(tree["splits"] or ()):
+                features[level, place] = asked["float_feature_index"]
+                borders[level, place] = asked["border"]
+            values = np.reshape(tree["leaf_values"], (-1, n_outputs))
+            leaves[place, : len(values)] = values
+        scale, bias = model["scale_and_bias"]
+        # Of two classes it scores the second alone.
+        scored = classes if n_outputs > 1 else classes[1:]
+        self.features = torch.from_numpy(features).to(self.features)
+        self.borders = torch.from_numpy(borders).to(self.borders)
+        self.leaves = torch.zeros(*leaves.shape[:2], len(self.bias)).to(self.leaves)
+        self.leaves[:, :, scored] = torch.from_numpy(leaves * scale).to(self.leaves)
+        self.bias[classes] = 0.0
+        self.bias[scored] = torch.tensor(bias).to(self.bias)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:
+        for name, buffer in self.named_buffers(recurse=False):
+            if (saved := state_dict.get(prefix + name)) is not None:
+                setattr(self, name, torch.empty_like(saved, device=buffer.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)

@@ -1,0 +1,119 @@
+import numpy as np
+import pytest
+import torch
+from catboost import CatBoostClassifier
+from torch import Tensor
+
+from canopy.data.dataset import Batch
+from canopy.nets.trees import MAX_ONE_HOT, NEVER, Trees
+
+SETTINGS = {"iterations": 60, "early_stopping_rounds": 20, "depth": 4}
+MANY = MAX_ONE_HOT + 10
+
+
+def make_rows(n_rows: int, *, cardinalities: list[int], n_classes: int, seed: int = 0) -> Batch:
+    """Draw rows whose class depends on numbers and on the last categorical feature, some codes unseen."""
+    random = torch.Generator().manual_seed(seed)
+    numeric = torch.randn(n_rows, 3, generator=random)
+    codes = [torch.randint(0, n + 1, (n_rows, 1), generator=random) for n in cardinalities]
+    categorical = torch.cat([torch.zeros(n_rows, 0, dtype=torch.int64), *codes], dim=1)
+    score = numeric[:, 0] + numeric[:, 1] * 0.5 + (categorical.sum(dim=1) % 2)
+    return Batch(numeric, categorical, torch.bucketize(score, torch.linspace(-1, 1, n_classes - 1)))
+
+
+def grow(cardinalities: list[int], n_classes: int, train: Batch, val: Batch, **settings: object) -> Trees:
+    trees = Trees(
+        n_numeric=3, cardinalities=cardinalities, n_classes=n_classes, settings={**SETTINGS, **settings}
+    )
+    trees.fit(train, val, class_weights=torch.ones(n_classes), seed=0)
+    return trees.eval()
+
+
+@pytest.mark.parametrize("n_classes", [2, 5])
+@pytest.mark.parametrize("cardinalities", [[], [4], [MANY], [MANY, 3, 2 * MANY]])
+def test_trees_predict_as_catboost_does(cardinalities: list[int], n_classes: int) -> None:
+    rows = make_rows(500, cardinalities=cardinalities, n_classes=n_classes)
+    train, val = (only(rows, where) for where in (slice(400), slice(400, None)))
+    trees = grow(cardinalities, n_classes, train, val)
+    columns = {
+        "train": trees._fit_encodings(train.numeric, train.categorical, train.labels, 0).numpy(),
+        "val": trees._columns(val.numeric, val.categorical).numpy(),
+    }
+    catboost = CatBoostClassifier(
+        **SETTINGS,
+        random_seed=0,
+        thread_count=torch.get_num_threads(),
+        verbose=False,
+        allow_writing_files=False,
+    )
+    watched = (columns["val"], val.labels.numpy())
+    expected = catboost.fit(columns["train"], train.labels.numpy(), eval_set=watched).predict_proba(
+        columns["val"]
+    )
+    predicted = trees(val.numeric, val.categorical).softmax(dim=1)
+    np.testing.assert_allclose(predicted, expected, atol=1e-6)
+    assert len(trees.leaves) == catboost.tree_count_ > 1
+
+
+def test_a_row_does_not_see_its_own_label() -> None:
+    """Names that each row has alone say nothing; encoded with their own labels they would say all."""
+    rows = make_rows(300, cardinalities=[], n_classes=2)
+    names = torch.arange(300)[:, None]
+    labels = torch.randint(0, 2, (300,), generator=torch.Generator().manual_seed(1))
+    rows = Batch(torch.zeros(300, 3), names, labels)
+    trees = grow([300], 2, rows, Batch(torch.zeros(300, 3), names, labels.flip(0)), early_stopping_rounds=5)
+    predicted = trees(rows.numeric, torch.full_like(names, 300)).softmax(dim=1)
+    assert predicted[:, 1].mean() == pytest.approx(float(labels.float().mean()), abs=0.1)
+
+
+def test_another_net_takes_their_state() -> None:
+    rows = make_rows(300, cardinalities=[MANY, 3], n_classes=3)
+    trees = grow([MANY, 3], 3, rows, rows)
+    other = Trees(n_numeric=3, cardinalities=[MANY, 3], n_classes=3, settings={})
+    other.load_state_dict(trees.state_dict())
+    torch.testing.assert_close(
+        other(rows.numeric, rows.categorical), trees(rows.numeric, rows.categorical), rtol=0, atol=0
+    )
+
+
+def test_weights_of_classes_undo_a_cap() -> None:
+    rows = make_rows(2000, cardinalities=[], n_classes=2)
+    kept = torch.cat([torch.where(rows.labels == 0)[0], torch.where(rows.labels == 1)[0][:100]])
+    capped = only(rows, kept)
+    counts = torch.bincount(rows.labels)
+    trees = Trees(n_numeric=3, cardinalities=[], n_classes=2, settings=SETTINGS)
+    trees.fit(capped, rows, class_weights=counts / torch.bincount(capped.labels), seed=0)
+    share = trees(rows.numeric, rows.categorical).softmax(dim=1)[:, 1].mean()
+    assert float(share) == pytest.approx(float(counts[1] / counts.sum()), abs=0.03)
+
+
+def only(rows: Batch, which: Tensor | slice) -> Batch:
+    return Batch(*(part[which] for part in rows))
+
+
+def test_a_class_without_training_rows_is_never_predicted() -> None:
+    rows = make_rows(400, cardinalities=[4], n_classes=3)
+    trees = grow([4], 3, only(rows, rows.labels != 1), rows)
+    assert trees(rows.numeric, rows.categorical)[:, 1].eq(NEVER).all()
+
+
+@pytest.mark.parametrize("part", ["one class", "constant features"])
+def test_where_nothing_can_be_learnt_they_predict_the_frequencies(part: str) -> None:
+    rows = make_rows(200, cardinalities=[4, MANY], n_classes=3)
+    if part == "one class":
+        train = only(rows, rows.labels == 2)
+        expected = torch.tensor([0.0, 0.0, 1.0])
+    else:
+        rows = rows._replace(numeric=torch.zeros(200, 3), categorical=torch.zeros_like(rows.categorical))
+        train = rows
+        expected = torch.bincount(rows.labels) / 200
+    trees = Trees(n_numeric=3, cardinalities=[4, MANY], n_classes=3, settings=SETTINGS)
+    trees.fit(train, rows, class_weights=torch.ones(3), seed=0)
+    predicted = trees(rows.numeric, rows.categorical).softmax(dim=1)
+    torch.testing.assert_close(predicted.mean(dim=0), expected, atol=0.02, rtol=0)
+
+
+def test_wrong_settings_are_refused() -> None:
+    rows = make_rows(100, cardinalities=[], n_classes=2)
+    with pytest.raises(ValueError, match=r"Trees must have settings that CatBoost takes; got .*'depth': 40"):
+        grow([], 2, rows, rows, depth=40)
