@@ -74,10 +74,8 @@ def test_a_run_keeps_the_values_that_the_rule_gave(tensors: Path, tmp_path: Path
 
 
 def test_a_list_is_settled_too() -> None:
-    register_rule(lambda _: 500)
     cfg = OmegaConf.create({"hidden": ["${by_rows:{0: 8, 300: 16}}", 4]})
-    settle(cfg)
-    register_rule()
+    settle(cfg, n_rows=500)
     assert OmegaConf.to_container(cfg) == {"hidden": [16, 4]}
 
 

@@ -59,26 +59,29 @@ def _count_training_rows(cfg: DictConfig) -> int:
     return sum(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE).class_counts["train"])
 
 
-def settle(cfg: DictConfig) -> None:
+def settle(cfg: DictConfig, n_rows: int | None = None) -> None:
     """Put the values that the rule gives in the place of the rule, so that a run's config tells them.
 
     Args:
         cfg: A composed config; it is changed.
+        n_rows: Number of training rows; without it that of the tensors in `data.folder`.
 
     Raises:
         FileNotFoundError: If the rows are not there that it depends on.
 
     Examples:
-        >>> register_rule(lambda cfg: 500)
         >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
-        >>> settle(cfg)
+        >>> settle(cfg, n_rows=500)
         >>> OmegaConf.to_container(cfg)
         {'data': {'batch_size': 64}, 'b': '${data}'}
-        >>> register_rule()
     """
+    if n_rows is not None:
+        register_rule(lambda _: n_rows)
     for key, value in _leaves(OmegaConf.to_container(cfg)):
         if isinstance(value, str) and f"${{{RESOLVER}:" in value:
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
+    if n_rows is not None:
+        register_rule()
 
 
 def leave_out_trees(cfg: DictConfig) -> None:

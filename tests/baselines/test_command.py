@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -64,3 +65,22 @@ def test_mistakes_are_told_in_a_line(project: Path, arguments: list[str], messag
     lines = done.stderr.strip().splitlines()
     assert any(re.search(message, line) for line in lines), done.stderr
     assert len(lines) <= 5
+
+
+def test_a_sweep_finds_settings_and_prints_the_command_that_trains_them(project: Path) -> None:
+    done = execute(project, "baselines", "-m", "sweep=lightgbm", "hydra.sweeper.n_trials=3")
+    assert done.returncode == 0, done.stderr
+    shown = execute(project, "sweep", "lightgbm")
+    assert "3 complete" in shown.stdout
+    best = re.search(r"Best value (\S+), trial", shown.stdout)
+    assert best is not None, shown.stdout
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("Repeat it: ")]
+    script, *arguments = shlex.split(line.removeprefix("Repeat it: python "))
+    assert Path(script).name == "baselines.py"
+    again = execute(project, "baselines", *arguments, "report=b.json")
+    assert again.returncode == 0, again.stderr
+    report = json.loads((project / "b.json").read_text())
+    assert report["lightgbm"]["val"]["nll"] == pytest.approx(float(best[1]), rel=1e-3)
+    refused = execute(project, "sweep", "lightgbm", "--best", "own")
+    assert refused.returncode == 1
+    assert "A sweep to export must be of src/train.py; got one of src/baselines.py" in refused.stderr

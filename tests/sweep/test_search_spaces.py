@@ -9,25 +9,39 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.baselines.models import BASELINES
 from canopy.sweep.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
 SPACES = sorted(path.stem for path in (ROOT / "configs/sweep").glob("*.yaml"))
+OF_BASELINES = [name for name in SPACES if name in BASELINES]
+OF_NETS = sorted({*SPACES} - {*OF_BASELINES})
 
 
-def composed(*overrides: str) -> DictConfig:
+def composed(*overrides: str, command: str = "train") -> DictConfig:
     Plugins.instance()
-    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
-        return compose("train", [*overrides], return_hydra_config=True)
+    with initialize_config_dir(str(ROOT / "configs"), job_name=command):
+        return compose(command, [*overrides], return_hydra_config=True)
 
 
-def plan_of(name: str) -> Plan:
-    cfg = composed(f"sweep={name}")
+def plan_of(name: str, command: str = "train") -> Plan:
+    cfg = composed(f"sweep={name}", command=command)
     return Plan.make([], cfg.hydra.sweeper, cfg)
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", OF_BASELINES)
+def test_each_key_is_a_setting_of_the_only_model(name: str) -> None:
+    plan = plan_of(name, "baselines")
+    assert plan.study_name == name
+    assert plan.directions == ("minimize",)
+    cfg = composed(f"sweep={name}", command="baselines")
+    assert cfg.models == [name]
+    settings = {f"settings.{name}.{key}" for key in cfg.settings[name]}
+    assert plan.space.keys() <= settings
+
+
+@pytest.mark.parametrize("name", OF_NETS)
 def test_each_key_is_one_of_the_config(name: str) -> None:
     plan = plan_of(name)
     assert plan.study_name == name
@@ -40,7 +54,7 @@ def test_each_key_is_one_of_the_config(name: str) -> None:
             assert known, key
 
 
-@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("name", OF_NETS)
 def test_a_sweep_follows_the_objective(name: str) -> None:
     cfg = composed(f"sweep={name}", "objective.monitor=val/nll", "objective.mode=min")
     assert Plan.make([], cfg.hydra.sweeper, cfg).directions == ("minimize",)

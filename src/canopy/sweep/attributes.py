@@ -1,7 +1,7 @@
 """Names of what a study and its trials hold beside points and values: Optuna's user attributes."""
 
-# Of a study: names of its objectives, folder of its runs.
-MONITOR, FOLDER = "monitor", "folder"
+# Of a study: names of its objectives, folder of its runs, script in src/ that runs a trial.
+MONITOR, FOLDER, SCRIPT = "monitor", "folder", "script"
 
 # Of a trial: who runs it, and when that process last said so.
 WORKER, ALIVE = "worker", "alive"

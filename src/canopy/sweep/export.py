@@ -71,6 +71,11 @@ def export_trial(
         raise FileExistsError(
             f"An experiment must have a new name; found {readable(path)}: choose another one, or --force"
         )
+    if sweep.script != "train":
+        raise ValueError(
+            f"A sweep to export must be of src/train.py; got one of src/{sweep.script}.py: "
+            f'"python src/sweep.py {sweep.study_name}" prints the command of its best trial'
+        )
     trial = choose_trial(sweep, number)
     if source := trial.user_attrs.get(FROM_STUDY):
         raise ValueError(

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Container
 from pathlib import Path
+from typing import Literal
 
 import optuna
 from optuna.study import StudyDirection
@@ -16,7 +17,7 @@ from canopy.compare.keys import near_matches
 from canopy.passwords import hide_passwords
 from canopy.places import describe_place
 from canopy.sweep import attributes
-from canopy.sweep.attributes import MONITOR, SURPLUS, VIOLATIONS, WORKER
+from canopy.sweep.attributes import MONITOR, SCRIPT, SURPLUS, VIOLATIONS, WORKER
 from canopy.sweep.overrides import run_of
 from canopy.sweep.storage import open_storage
 from canopy.training.process import is_alive
@@ -71,6 +72,11 @@ class Sweep(optuna.Study):
         ended = copy.copy(trial)
         ended.state, ended.values = result
         return ended
+
+    @property
+    def script(self) -> Literal["train", "baselines"]:
+        """Which command of `src` runs a trial."""
+        return "baselines" if self.user_attrs.get(SCRIPT) == "baselines" else "train"
 
     @property
     def metric_names(self) -> list[str]:

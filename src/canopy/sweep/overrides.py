@@ -85,11 +85,11 @@ def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
     return RunFolder(project / run) if run and (project / run / CONFIG).is_file() else None
 
 
-def repeating_command(trial: FrozenTrial, *, project: Path = Path()) -> str:
-    """Give the command that trains a trial once more: from its run's folder if that is there."""
+def repeating_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:
+    """Give the command of `script` that trains a trial once more: from its run's folder if that is there."""
     if run_of(trial, project=project):
         return write_command("train", repeat=trial.user_attrs[RUN])
-    return write_command("train", *trial_overrides(trial, project=project))
+    return write_command(script, *trial_overrides(trial, project=project))
 
 
 def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str] = ()) -> Choice:

@@ -159,7 +159,7 @@ def _describe_best(sweep: Sweep, trial: FrozenTrial, *, keys: list[str], project
             {"key": key, "value": value, "searched": _searched(trial.distributions[key])}
             for key, value in trial.params.items()
         ],
-        "command": repeating_command(trial, project=project),
+        "command": repeating_command(trial, project=project, script=sweep.script),
     }
 
 

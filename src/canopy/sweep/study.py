@@ -6,7 +6,7 @@ from pathlib import Path
 import optuna
 from optuna.trial import TrialState
 
-from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR
+from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR, SCRIPT
 from canopy.sweep.plan import Plan
 from canopy.sweep.storage import open_storage
 
@@ -56,6 +56,7 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path, bool]:
         for point in plan.warm_start:
             study.enqueue_trial(point)
         study.set_user_attr(MONITOR, list(plan.monitor))
+        study.set_user_attr(SCRIPT, plan.config.hydra.job.name)
         study.set_user_attr(FOLDER, str(default))
     return study, folder_of(study, default), is_new
 

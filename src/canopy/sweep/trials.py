@@ -99,7 +99,8 @@ def summarize_sweep(sweep: Sweep, *, project: Path = Path()) -> str:
     elif best:
         lines.append(f"Best {sweep.metric_names[0]} {format_value(best[0].value)}, trial {best[0].number}:")
         lines += [f"  {key}={format_value(value)}" for key, value in best[0].params.items()]
-        lines.append(f"Repeat it: {repeating_command(best[0], project=project)}")
+        command = repeating_command(best[0], project=project, script=sweep.script)
+        lines.append(f"Repeat it: {command}")
     return "\n".join(lines)
 
 
