@@ -158,7 +158,7 @@ def tables(content: dict[str, Any]) -> dict[str, Any]:
         "thread.",
         "finding": f"{first['model']} has the best mean rank by log loss over {first['n_tables']} tables, "
         f"{first['nll']:.2f}; {second['model']} follows with {second['nll']:.2f}.",
-        "tables": [table, pd.DataFrame(content["tables"])],
+        "tables": [table, pd.DataFrame(content["ahead"]), pd.DataFrame(content["tables"])],
         "pictures": [picture(draw)],
     }
 

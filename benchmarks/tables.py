@@ -24,7 +24,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import yaml
@@ -40,6 +40,9 @@ from canopy.evaluation.calibration import apply_temperature, fit_temperature, me
 from canopy.evaluation.summary import insert_table
 from canopy.files import write_text
 from canopy.quoting import write_override
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OUT = ROOT / "logs/benchmarks/tables"
 DOCS = ROOT / "docs/presets.md"
@@ -129,8 +132,9 @@ def main() -> None:
             write("variants", rows, arguments)
             tables_of_docs = {"variants": rows}
         else:
-            write("tables", rows, arguments, tables=by_table(chosen))
-            tables_of_docs = {"ranks": rows, "tables": by_table(chosen)}
+            losses, ahead = by_table(chosen), count_ahead(chosen)
+            write("tables", rows, arguments, tables=losses, ahead=ahead)
+            tables_of_docs = {"ranks": rows, "ahead": ahead, "tables": losses}
         text = DOCS.read_text()
         for name, found in tables_of_docs.items():
             text = insert_table(text, name, as_markdown(found), by=COMMAND)
@@ -143,7 +147,7 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rank the models on the tables that all of them have learnt, by the median over seeds.
+    """Rank the models by the median over seeds, on the tables and seeds that all of them have learnt.
 
     Returns:
         For each model the mean of its ranks (1 is the best) by each score, their critical difference (two
@@ -151,13 +155,11 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
     Source: Demsar, Statistical comparisons of classifiers over multiple data sets, 2006.
     """
-    import pandas as pd
     from scipy.stats import studentized_range
 
-    frame = pd.DataFrame(records)
+    frame = _shared(records)
     models = frame["model"].unique()
-    medians = frame.groupby(["table", "model"]).median(numeric_only=True)
-    shared = medians.groupby("table").filter(lambda rows: len(rows) == len(models))
+    shared = frame.groupby(["table", "model"]).median(numeric_only=True)
     n_tables = shared.index.get_level_values("table").nunique()
     quantile = studentized_range.ppf(0.95, len(models), np.inf) / np.sqrt(2)
     # Accuracy tells little where one of two classes is rare.
@@ -183,17 +185,46 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def by_table(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Give the log loss of each model on each table, the median over seeds."""
+    """Give the number of seeds and the log loss of each model on each table, the median over them."""
+    rows: Any = _losses(records).round(4).reset_index().to_dict("records")
+    return list(rows)
+
+
+def count_ahead(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Count the tables on which each preset has a lower log loss than another model, the median over seeds.
+
+    Returns:
+        For each preset, its tables ahead of each other model and of the best one that is no preset, of those
+        where the two differ by 0.0001 or more.
+    """
+    losses = _losses(records)
+    others = [name for name in losses if name not in PRESETS]
+    rivals = {name: losses[name] for name in losses} | {"best of the others": losses[others].min(axis=1)}
+    rows = []
+    for preset in (name for name in PRESETS if name in losses):
+        row = {"preset": preset}
+        for name, rival in rivals.items():
+            gaps = (rival - losses[preset]).round(4)
+            row[f"ahead of {name}"] = "" if name == preset else f"{(gaps > 0).sum()} of {(gaps != 0).sum()}"
+        rows.append(row)
+    return rows
+
+
+def _shared(records: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Keep the records of the tables and seeds that all models have learnt."""
     import pandas as pd
 
     frame = pd.DataFrame(records)
-    losses = frame.pivot_table(values="nll", index="table", columns="model", aggfunc="median")
-    losses = losses[frame["model"].unique()]
-    return [
-        {"table": table, **{str(name): round(float(loss), 4) for name, loss in row.items()}}
-        for table, row in losses.iterrows()
-        if not row.isna().any()
-    ]
+    n_models = frame["model"].nunique()
+    return frame[frame.groupby(["table", "seed"])["model"].transform("nunique") == n_models]
+
+
+def _losses(records: list[dict[str, Any]]) -> "pd.DataFrame":
+    """Give the median log loss over seeds: a row for each table and its number of seeds, a column a model."""
+    frame = _shared(records)
+    frame = frame.assign(n_seeds=frame.groupby("table")["seed"].transform("nunique"))
+    losses = frame.pivot_table(values="nll", index=["table", "n_seeds"], columns="model", aggfunc="median")
+    return losses[frame["model"].unique()]
 
 
 def compare_variants(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -355,14 +386,15 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
     with initialize_config_dir(str(ROOT / "configs"), job_name="train", version_base=None):
         fit(compose("train", [*settings, "callbacks.resume_checkpoint=null", *overrides]))
     folder = RunFolder(run)
-    predictor = Predictor(folder, batch_size=4096, accelerator="cpu")
     predicted, labels = {}, {}
     for split in ("val", "test"):
+        predictor = Predictor(folder, batch_size=4096, accelerator="cpu", split=split)
         rows = load_rows("data/processed", split, load_schema()).rows
         encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
         predicted[split], labels[split] = predictor.predict(encoded).astype(float), rows.labels.numpy()
     temperature = fit_temperature(predicted["val"], labels["val"])
-    seconds = float(folder.record["training"]["train_seconds"])
+    training = folder.record["training"]
+    seconds = float(training["train_seconds"] + training.get("refit_seconds", 0))
     shutil.rmtree(run)
     return np.exp(apply_temperature(predicted["test"], temperature)), seconds
 

@@ -20,6 +20,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
+from canopy.training.checkpoint import REFIT
 from canopy.training.repeat import same_weights
 from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 
@@ -136,8 +137,32 @@ server.serve_forever()
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    loaded: dict[str, torch.Tensor] = torch.load(path, weights_only=True)["state_dict"]
-    return loaded
+    """Load the weights of a best checkpoint, and after them those of the refit."""
+    checkpoint = torch.load(path, weights_only=True)
+    return {**checkpoint["state_dict"], **{f"{REFIT}.{k}": v for k, v in checkpoint.get(REFIT, {}).items()}}
+
+
+def test_a_refit_killed_goes_on(prepared: Project, tmp_path: Path, count: Callable[..., None]) -> None:
+    """The validation scores are kept, and the weights are those of a run that was not killed."""
+    reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
+    command = (*TRAIN, "refit=true", "trainer.max_epochs=12")
+    reference.run(*command)
+    states = "logs/train/runs/*/checkpoints/refit.ckpt"
+    killed = project.run(
+        *command, kill_after=0, kill_when=lambda: any(project.folder.glob(states)), check=False
+    )
+    assert killed.code == -signal.SIGKILL
+    assert not (project.folder / "models/trained").exists()
+    project.run(*command)
+    found, expected = (
+        weights(of.folder / "models/trained/checkpoints/best.ckpt") for of in (project, reference)
+    )
+    assert found.keys() == expected.keys()
+    assert any(key.startswith(REFIT) for key in found)
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+    assert not any(project.folder.glob(states))
+    assert project.left_behind() == []
+    count("kills.refit", 1)
 
 
 @pytest.mark.long

@@ -29,15 +29,15 @@ class MemberSelection(EMAWeightAveraging):
 
     Attributes:
         found: By the number of each epoch, from 1, what `describe_kinds` says of the kinds, and the `epoch`
-            of each that learns in epochs.
+            and `step` of each that learns in steps.
     """
 
     def __init__(self, prior: float, **options: Any) -> None:
         super().__init__(**options)
         self.prior = prior
         self.found: dict[int, dict[str, dict[str, float]]] = {}
-        # Of the best epoch of each kind: its number, the likelihoods of the validation rows, the weights.
-        self._epochs: dict[str, int] = {}
+        # Of the best epoch of each kind: its number and step, likelihoods of the validation rows, weights.
+        self._epochs: dict[str, tuple[int, int]] = {}
         self._likelihoods: dict[str, Tensor] = {}
         self._best: dict[str, dict[str, Tensor]] = {}
         # The averaged weights of kinds that validation sets back to an earlier epoch.
@@ -62,7 +62,8 @@ class MemberSelection(EMAWeightAveraging):
         measured = _measure_likelihoods(trainer, pl_module)
         for (name, kind), likelihoods in zip(net.members.items(), measured.unbind(dim=1), strict=True):
             if name not in self._best or _log_loss(likelihoods) < _log_loss(self._likelihoods[name]):
-                self._epochs[name], self._likelihoods[name] = epoch, likelihoods.clone()
+                self._epochs[name] = epoch, trainer.global_step
+                self._likelihoods[name] = likelihoods.clone()
                 self._best[name] = _copy_weights(kind)
             else:
                 self._latest[name] = _copy_weights(kind)
@@ -73,7 +74,7 @@ class MemberSelection(EMAWeightAveraging):
         self.found[epoch] = describe_kinds(chosen, weights, [*net.members])
         for name, weights_then in self._best.items():
             if weights_then:
-                self.found[epoch][name]["epoch"] = self._epochs[name]
+                self.found[epoch][name] |= dict(zip(("epoch", "step"), self._epochs[name], strict=True))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for name, weights in self._latest.items():
@@ -85,6 +86,10 @@ class MemberSelection(EMAWeightAveraging):
         super().on_train_end(trainer, pl_module)
         for name, weights in self._best.items():
             _set_weights(pl_module.net.members[name], weights)  # type: ignore[union-attr, index, arg-type]
+
+    def steps_at(self, epoch: int) -> dict[str, int]:
+        """Give the step of each kind that an epoch's validation chose."""
+        return {name: int(found["step"]) for name, found in self.found[epoch].items() if "step" in found}
 
     def state_dict(self) -> dict[str, Any]:
         own = {"found": self.found, "epochs": self._epochs, "likelihoods": self._likelihoods}

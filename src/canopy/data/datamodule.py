@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +11,7 @@ import torch
 from lightning import LightningDataModule
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-from canopy.data.dataset import TensorRows, load_rows
+from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.data.loader import Loader, make_loader
 from canopy.data.schema import SCHEMA_FILE, Schema
 
@@ -29,6 +31,10 @@ class TensorDataModule(LightningDataModule):
         seed: Seed of the order of the training rows.
         shuffle: Whether each epoch has an order of its own.
         n_workers: Processes that load.
+        train_splits: Splits whose rows are trained on.
+
+    Attributes:
+        schema: That of the tensors; in its counts of classes the training rows are those of `train_splits`.
 
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
@@ -43,6 +49,7 @@ class TensorDataModule(LightningDataModule):
         seed: int,
         shuffle: bool = True,
         n_workers: int = 0,
+        train_splits: Sequence[str] = ("train",),
     ) -> None:
         super().__init__()
         self.folder = Path(folder)
@@ -52,6 +59,12 @@ class TensorDataModule(LightningDataModule):
         self.seed = seed
         self.shuffle = shuffle
         self.n_workers = n_workers
+        self.train_splits = (*train_splits,)
+        further = [self.schema.class_counts[split] for split in self.train_splits if split != "train"]
+        for name in ("train", "train_before_cap") if further else ():
+            whole = zip(self.schema.class_counts[name], *further, strict=True)
+            counts = {**self.schema.class_counts, name: tuple(map(sum, whole))}
+            self.schema = replace(self.schema, class_counts=counts)
         self._rows: dict[str, TensorRows] = {}
         if n_workers < 2:
             # Lightning recommends workers on each machine with more than two cores; here they only copy rows.
@@ -61,7 +74,23 @@ class TensorDataModule(LightningDataModule):
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]
         for split in splits:
             if split not in self._rows:
-                self._rows[split] = load_rows(self.folder, split, self.schema)
+                self._rows[split] = self._load(split)
+
+    def rows(self, split: str) -> Batch:
+        """Give all rows of a split, in main memory."""
+        if split not in self._rows:
+            self._rows[split] = self._load(split)
+        return self._rows[split].rows
+
+    def _load(self, split: str) -> TensorRows:
+        parts = [
+            load_rows(self.folder, name, self.schema)
+            for name in (self.train_splits if split == "train" else (split,))
+        ]
+        if len(parts) == 1:
+            return parts[0]
+        columns = zip(*(part.rows for part in parts), strict=True)
+        return TensorRows(Batch(*map(torch.cat, columns)))
 
     def train_dataloader(self) -> Loader:
         return self._loader("train")

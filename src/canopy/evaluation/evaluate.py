@@ -16,7 +16,7 @@ from canopy.data.datamodule import TensorDataModule
 from canopy.evaluation.scores import Scores
 from canopy.files import read_json, write_json
 from canopy.training.build import instantiate_all
-from canopy.training.checkpoint import load_checkpoint
+from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
 from canopy.training.console import say_once
 from canopy.training.environment import limit_threads
@@ -55,7 +55,6 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
-    model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
     trainer: Trainer = instantiate(cfg.trainer)(
         callbacks=[*instantiate_all("callbacks", cfg.callbacks, Callback).values()],
         logger=[*instantiate_all("logger", cfg.logger, Logger).values()],
@@ -73,8 +72,10 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         # Fitted when the validation rows were scored.
         calibration.temperature = earlier.get("val", {}).get("calibrated", {}).get("temperature")
     if "val" in splits:
+        model.load_state_dict(load_weights(run.best_checkpoint, split="val"))
         trainer.validate(model, datamodule=data, verbose=False)
     if "test" in splits:
+        model.load_state_dict(load_weights(run.best_checkpoint, split="test"))
         trainer.test(model, datamodule=data, verbose=False)
     report = {split: model.scores[split].report() for split in splits}
     for calibration in calibrations:

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 
 from canopy.prepare.preprocessor import Encoded
-from canopy.training.checkpoint import load_checkpoint
+from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
 from canopy.training.environment import limit_threads
 from canopy.training.run_folder import RunFolder
@@ -40,20 +40,23 @@ class Predictor:
         run: The run.
         batch_size: Rows that go through the net at once.
         accelerator: Device to compute on.
+        split: What is predicted; see `load_weights`.
 
     Raises:
         FileNotFoundError: If the run has no best checkpoint.
         ValueError: If the batch size is below 1, or the device or the checkpoint cannot be used.
     """
 
-    def __init__(self, run: RunFolder, *, batch_size: int, accelerator: Accelerator = "auto") -> None:
+    def __init__(
+        self, run: RunFolder, *, batch_size: int, accelerator: Accelerator = "auto", split: str | None = None
+    ) -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")
         limit_threads()
         self.batch_size = batch_size
         self.device = choose_device(accelerator)
         model: Classifier = instantiate(run.config.model)(schema=run.schema)
-        model.load_state_dict(load_checkpoint(run.best_checkpoint)["state_dict"])
+        model.load_state_dict(load_weights(run.best_checkpoint, split=split))
         self.model = model.eval().to(self.device)
 
     def predict(self, rows: Encoded) -> NDArray[np.float32]:

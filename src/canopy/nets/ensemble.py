@@ -133,8 +133,8 @@ class MixedEnsemble(nn.Module):
         return [weight for net in self.members.values() for weight in net.hidden_weights()]  # type: ignore[operator]
 
     @property
-    def trees(self) -> list[Trees]:
-        return [net for net in self.members.values() if isinstance(net, Trees)]
+    def trees(self) -> dict[str, Trees]:
+        return {name: net for name, net in self.members.items() if isinstance(net, Trees)}
 
     def weigh(self, weights: Tensor) -> None:
         """Set the weight of each kind of net, which its members share.

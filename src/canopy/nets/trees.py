@@ -51,6 +51,7 @@ class Trees(nn.Module):
     borders: Tensor
     leaves: Tensor
     bias: Tensor
+    learning_rate: Tensor
     encodings: Tensor
 
     def __init__(
@@ -75,6 +76,8 @@ class Trees(nn.Module):
         self.register_buffer("borders", torch.zeros(1, 1))
         self.register_buffer("leaves", torch.zeros(1, 2, n_classes))
         self.register_buffer("bias", torch.zeros(n_classes))
+        # That of the fit, which CatBoost chooses by rows and trees; 0 where there was nothing to learn.
+        self.register_buffer("learning_rate", torch.zeros(()))
         if self._many:
             # Of each category of each feature: frequencies of the classes.
             self.register_buffer("encodings", torch.zeros(sum(self._sizes), 1))
@@ -83,13 +86,19 @@ class Trees(nn.Module):
         """List no matrices."""
         return []
 
+    def fix(self, *, n_trees: int, learning_rate: float) -> None:
+        """Let the next fit grow as many trees as an earlier one, at its rate, without validation rows."""
+        if learning_rate > 0:
+            self.settings |= {"iterations": n_trees, "learning_rate": learning_rate}
+        self.settings.pop("early_stopping_rounds", None)
+
     @torch.no_grad()
-    def fit(self, train: Batch, val: Batch, *, class_weights: Tensor, seed: int) -> None:
+    def fit(self, train: Batch, val: Batch | None, *, class_weights: Tensor, seed: int) -> None:
         """Grow the trees.
 
         Args:
             train: Training rows.
-            val: Validation rows, which say how many trees there are to be.
+            val: Validation rows, which choose the number of trees; without them it is that of the settings.
             class_weights: Weight of the rows of each class, shape (K,).
             seed: Of CatBoost.
 
@@ -107,8 +116,10 @@ class Trees(nn.Module):
         columns = self._fit_encodings(numeric, categorical.long(), labels, seed)
         if len(classes) < 2 or (columns == columns[0]).all():
             return
-        known = torch.isin(val.labels, classes)
-        watched = self._columns(val.numeric, val.categorical.long())[known].numpy(), val.labels[known].numpy()
+        watched = None
+        if val is not None and (known := torch.isin(val.labels, classes)).any():
+            seen = self._columns(val.numeric, val.categorical.long())[known]
+            watched = seen.numpy(), val.labels[known].numpy()
         try:
             model = CatBoostClassifier(
                 **self.settings,
@@ -121,12 +132,13 @@ class Trees(nn.Module):
                 columns.numpy(),
                 labels.numpy(),
                 sample_weight=class_weights[labels].numpy(),
-                eval_set=watched if known.any() else None,
+                eval_set=watched,
             )
         except CatBoostError as error:
             raise ValueError(
                 f"Trees must have settings that CatBoost takes; got {self.settings}: {error}"
             ) from error
+        self.learning_rate.fill_(model.learning_rate_)
         with TemporaryDirectory() as folder:
             path = Path(folder, "trees.json")
             model.save_model(str(path), format="json")

@@ -16,7 +16,6 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.callbacks.hyperparameters import HyperparameterLog
 from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
-from canopy.data.dataset import load_rows
 from canopy.errors import MISTAKES
 from canopy.training.checks import (
     building,
@@ -49,10 +48,7 @@ class Run:
         """
         try:
             if checkpoint is None:
-                train, val = (
-                    load_rows(self.data.folder, split, self.data.schema).rows for split in ("train", "val")
-                )
-                self.model.fit_trees(train, val, seed=self.data.seed)
+                self.model.fit_trees(self.data)
             self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
         except (*MISTAKES, TrainingStopped):
             raise
@@ -129,7 +125,7 @@ def instantiate_all(section: str, group: DictConfig | None, kind: type) -> dict[
     return made
 
 
-def check_processes(trainer: Trainer) -> None:
+def check_processes(trainer: Trainer, *, refit: bool = False) -> None:
     """Refuse a strategy that starts its processes otherwise, and a multirun whose jobs would need several.
 
     Raises:
@@ -140,6 +136,11 @@ def check_processes(trainer: Trainer) -> None:
         raise ValueError(
             "trainer.strategy must be one that starts its processes as commands; got one that forks or "
             "spawns them: use trainer.strategy=ddp"
+        )
+    if trainer.world_size > 1 and refit:
+        raise ValueError(
+            f"A run with refit=true must train in one process; got {trainer.world_size}: set "
+            "trainer.devices=1 or refit=false"
         )
     if trainer.world_size > 1 and HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise ValueError(

@@ -7,12 +7,17 @@ from zipfile import BadZipFile, ZipFile
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
+from torch import Tensor
 
 from canopy.places import require_file
 from canopy.tensors import save_tensors
 
 # What a damaged file can raise: the archive's reader, the unpickler, torch.
 DAMAGES = (BadZipFile, NotImplementedError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
+
+
+# In a best checkpoint of a run with `refit`: the weights that also learnt from the validation rows.
+REFIT = "refit_state_dict"
 
 
 class SafeCheckpointIO(TorchCheckpointIO):
@@ -58,6 +63,23 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
             f"{path} must be a whole checkpoint of tensors and plain values; found: {reason}"
         ) from error
     return checkpoint
+
+
+def load_weights(path: str | Path, *, split: str | None = None) -> dict[str, Tensor]:
+    """Load the weights of a best checkpoint.
+
+    Args:
+        path: The file.
+        split: What they are to predict: `val` for the validation rows, whose scores must be of weights that
+            have not learnt from them; anything else takes those of a refit where there are any.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the file is damaged.
+    """
+    checkpoint = load_checkpoint(path)
+    weights: dict[str, Tensor] = checkpoint["state_dict"]
+    return weights if split == "val" else checkpoint.get(REFIT, weights)
 
 
 def _check_sums(path: str | Path) -> None:

@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch
 from canopy.data.schema import Schema
 from canopy.evaluation.scores import Scores, build_metrics
+from canopy.nets.ensemble import MixedEnsemble
+from canopy.nets.trees import Trees
 from canopy.training.checks import building
 
 # What the schedules of torch.optim call the number of steps they last.
@@ -117,17 +120,22 @@ class Classifier(LightningModule):
         # Their softmax is the weighted mean of the members' probabilities.
         return (logits.log_softmax(dim=2) + log_weights).logsumexp(dim=1)
 
-    def fit_trees(self, train: Batch, val: Batch, *, seed: int) -> None:
+    @property
+    def trees(self) -> dict[str, Trees]:
+        """The trees among the members of the net, by their names."""
+        return self.net.trees if isinstance(self.net, MixedEnsemble) else {}
+
+    def fit_trees(self, data: TensorDataModule) -> None:
         """Fit the trees among the members of the net, which the training of the others leaves as they are.
 
         Args:
-            train: Training rows; those of a class weigh as much as in nature.
-            val: Validation rows.
-            seed: Of the fit.
+            data: Training rows, those of a class weighing as much as in nature, and validation rows.
         """
         started = time.perf_counter()
-        for trees in getattr(self.net, "trees", []):
-            trees.fit(train, val, class_weights=(-self.log_prior_ratio).exp(), seed=seed)
+        for trees in self.trees.values():
+            val = None if "val" in data.train_splits else data.rows("val")
+            weights = (-self.log_prior_ratio).exp()
+            trees.fit(data.rows("train"), val, class_weights=weights, seed=data.seed)
         self._earlier_seconds += time.perf_counter() - started
 
     @property

@@ -16,12 +16,13 @@ from canopy.files import write_json
 from canopy.places import check_place, check_writable, readable
 from canopy.preset import leave_out_trees, settle
 from canopy.quoting import write_command, write_override
-from canopy.training.build import build_run, check_processes
+from canopy.training.build import Run, build_run, check_processes
 from canopy.training.checks import (
     check_training_config,
 )
 from canopy.training.objective import check_returns, objective_of, report_to_sweep
 from canopy.training.record import record_run, tracked_runs
+from canopy.training.refit import refit
 from canopy.training.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
 from canopy.training.report import describe_best, describe_phases, describe_training, find_best_callback
 from canopy.training.resume import prepare_resume
@@ -74,8 +75,8 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
     run = build_run(cfg)
-    check_processes(run.trainer)
-    best = find_best_callback(run.trainer)
+    check_processes(run.trainer, refit=cfg.refit)
+    find_best_callback(run.trainer)
     folder = Path(cfg.run_folder)
     report = report_to_sweep(run.trainer, monitor=cfg.objective.monitor, folder=folder)
     if checkpoint is None:
@@ -97,9 +98,9 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
             if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 log.info("Ran a few batches without an error; nothing was saved")
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
-            record["best"] = describe_best(best, folder)
-            record["seconds"] = describe_phases(run.model, started)
-            record["training"] = describe_training(run.trainer, run.model, run.data, best=best, seed=cfg.seed)
+            record |= finish_training(
+                cfg, run, started=started, refits=cfg.refit and not (report and report.pruned)
+            )
             if any(place is not None for place in cfg.publish.values()):
                 record["published"] = False
             if report is not None:
@@ -115,6 +116,29 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
     if source is not None and same_config(source.config, cfg):
         tell_whether_repeated(source, RunFolder(folder))
     return objective_of(record, cfg.objective.returns)
+
+
+def finish_training(cfg: DictConfig, run: Run, *, started: float, refits: bool) -> dict[str, Any]:
+    """Describe a training that has ended, and train again on all rows if that is asked for.
+
+    Args:
+        cfg: The run's config.
+        run: The run, after `fit`.
+        started: When it began to be built, by `time.perf_counter`.
+        refits: Whether it is trained again.
+
+    Returns:
+        What goes into the run's record.
+    """
+    best = find_best_callback(run.trainer)
+    described = {
+        "best": describe_best(best, Path(cfg.run_folder)),
+        "seconds": describe_phases(run.model, started),
+    }
+    training = describe_training(run.trainer, run.model, run.data, best=best, seed=cfg.seed)
+    if refits:
+        training["refit_seconds"] = round(refit(cfg, run), 2)
+    return {**described, "training": training}
 
 
 def fit_further_process() -> float:

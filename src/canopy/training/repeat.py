@@ -11,7 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.compare.differences import find_differences
 from canopy.compare.runs import ListedRun
 from canopy.places import readable
-from canopy.training.checkpoint import load_checkpoint
+from canopy.training.checkpoint import REFIT, load_checkpoint
 from canopy.training.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
 from canopy.training.written_paths import check_written_paths
 
@@ -119,5 +119,11 @@ def same_weights(a: Path, b: Path) -> bool:
         FileNotFoundError: If one is not there.
         ValueError: If one is damaged.
     """
-    first, second = (load_checkpoint(path)["state_dict"] for path in (a, b))
+    first, second = (
+        {
+            **checkpoint["state_dict"],
+            **{(REFIT, key): value for key, value in checkpoint.get(REFIT, {}).items()},
+        }
+        for checkpoint in map(load_checkpoint, (a, b))
+    )
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)

@@ -54,6 +54,7 @@ class Training(TypedDict):
     n_threads: int
     seed: int
     git_sha: str | None
+    refit_seconds: NotRequired[float]
     members: NotRequired[dict[str, dict[str, float]]]
 
 

@@ -1,0 +1,99 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.data.dataset import load_rows
+from canopy.evaluation.inference import Predictor
+from canopy.prepare.preprocessor import Encoded
+from canopy.training.build import build_run, check_processes
+from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights
+from canopy.training.fit import fit
+from canopy.training.refit import StepSnapshot
+from canopy.training.run_folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+
+def quiet(config: DictConfig, **trainer: object) -> DictConfig:
+    """Leave out what saves and validates."""
+    config = config.copy()
+    config.callbacks = {}
+    config.logger = {}
+    options = {"limit_val_batches": 0, "max_epochs": -1, "enable_checkpointing": False, **trainer}
+    for key, value in options.items():
+        OmegaConf.update(config, f"trainer.{key}", value, force_add=True)
+    return config
+
+
+def test_a_refit_keeps_the_validation_scores_and_predicts_with_all_rows(
+    train_config: DictConfig, tmp_path: Path
+) -> None:
+    plain = train_config.copy()
+    plain.run_folder = str(tmp_path / "plain")
+    score = fit(plain)
+    train_config.refit = True
+    assert fit(train_config) == score
+    run = RunFolder(train_config.run_folder)
+    assert run.record["training"]["refit_seconds"] > 0
+    kept = load_weights(run.best_checkpoint, split="val")
+    expected = load_weights(RunFolder(plain.run_folder).best_checkpoint)
+    assert all(torch.equal(kept[key], expected[key]) for key in expected)
+    refitted = load_weights(run.best_checkpoint, split="test")
+    assert not torch.equal(refitted["net.layers.0.weight"], kept["net.layers.0.weight"])
+    assert not [*run.path.glob("checkpoints/refit.ckpt")]
+    rows = load_rows(run.config.data.folder, "val", run.schema).rows
+    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+    predicted = Predictor(run, batch_size=100, split="val").predict(encoded)
+    assert np.mean(predicted.argmax(axis=1) == rows.labels.numpy()) == pytest.approx(score)
+    assert not np.array_equal(Predictor(run, batch_size=100).predict(encoded), predicted)
+
+
+def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_config: DictConfig) -> None:
+    train_config.refit = True
+    train_config.model.scheduler = None
+    fit(train_config)
+    best = load_checkpoint(RunFolder(train_config.run_folder).best_checkpoint)
+    config = quiet(train_config, max_steps=best["global_step"])
+    OmegaConf.update(config, "data.train_splits", ["train", "val"], force_add=True)
+    run = build_run(config)
+    run.fit(None)
+    for name, weight in run.model.named_parameters():
+        torch.testing.assert_close(weight.detach(), best[REFIT][name], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("prefixes", [[""], ["net.layers.0.", "net."]])
+def test_a_snapshot_has_the_weights_of_its_step(train_config: DictConfig, prefixes: list[str]) -> None:
+    train_config.model.scheduler = None
+    steps = dict(zip(prefixes, (3, 5), strict=False))
+    run = build_run(quiet(train_config, max_steps=9))
+    snapshot = StepSnapshot(steps)
+    run.trainer.callbacks.append(snapshot)  # type: ignore[attr-defined]
+    run.fit(None)
+    assert run.trainer.global_step == max(steps.values())
+    for prefix, step in steps.items():
+        expected = build_run(quiet(train_config, max_steps=step))
+        expected.fit(None)
+        for name, weight in expected.model.named_parameters():
+            if max((p for p in steps if name.startswith(p)), key=lambda p: steps[p]) == prefix:
+                assert torch.equal(snapshot.weights[name], weight), name
+
+
+def test_rows_and_frequencies_are_those_of_both_splits(train_config: DictConfig) -> None:
+    OmegaConf.update(train_config, "data.train_splits", ["train", "val"], force_add=True)
+    data = instantiate(train_config.data)
+    train, val = (load_rows(data.folder, split, data.schema).rows for split in ("train", "val"))
+    assert torch.equal(data.rows("train").labels, torch.cat([train.labels, val.labels]))
+    assert torch.equal(data.rows("train").numeric, torch.cat([train.numeric, val.numeric]))
+    counts = torch.bincount(data.rows("train").labels, minlength=data.schema.n_classes)
+    assert data.schema.class_counts["train"] == tuple(counts.tolist())
+
+
+def test_several_processes_are_refused(train_config: DictConfig) -> None:
+    train_config.trainer.update({"devices": 2, "strategy": "ddp"})
+    run = build_run(train_config)
+    with pytest.raises(ValueError, match=r"A run with refit=true must train in one process; got 2"):
+        check_processes(run.trainer, refit=True)
