@@ -98,9 +98,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = ()) -> float | tuple[floa
             if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
                 log.info("Ran a few batches without an error; nothing was saved")
                 return float(run.trainer.callback_metrics[cfg.objective.monitor])
-            record |= finish_training(
-                cfg, run, started=started, refits=cfg.refit and not (report and report.pruned)
-            )
+            record |= finish_training(cfg, run, started=started, refits=cfg.refit and report is None)
             if any(place is not None for place in cfg.publish.values()):
                 record["published"] = False
             if report is not None:
