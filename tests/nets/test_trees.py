@@ -117,3 +117,18 @@ def test_wrong_settings_are_refused() -> None:
     rows = make_rows(100, cardinalities=[], n_classes=2)
     with pytest.raises(ValueError, match=r"Trees must have settings that CatBoost takes; got .*'depth': 40"):
         grow([], 2, rows, rows, depth=40)
+
+
+def test_a_fixed_fit_grows_as_many_trees_at_the_same_rate() -> None:
+    rows = make_rows(500, cardinalities=[4], n_classes=2)
+    train, val = (only(rows, where) for where in (slice(400), slice(400, None)))
+    settings = {"iterations": 1000, "early_stopping_rounds": 5}
+    trees = grow([4], 2, train, val, **settings)
+    n_trees, rate = len(trees.leaves), float(trees.learning_rate)
+    assert 0 < rate < 1
+    assert 1 < n_trees < 1000
+    again = Trees(n_numeric=3, cardinalities=[4], n_classes=2, settings=settings)
+    again.fix(n_trees=n_trees, learning_rate=rate)
+    again.fit(rows, None, class_weights=torch.ones(2), seed=0)
+    assert len(again.leaves) == n_trees
+    assert float(again.learning_rate) == pytest.approx(rate)
