@@ -48,7 +48,7 @@ def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig)
     np.testing.assert_allclose(kept, expected, rtol=1e-6)
     rows = make_loaders(run.config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
     encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
-    predicted = Predictor(run, batch_size=100).predict(encoded)
+    predicted = Predictor(run, batch_size=100, split="val").predict(encoded)
     log_loss = -np.log(predicted[np.arange(len(rows.labels)), rows.labels.numpy()]).mean()
     assert log_loss == pytest.approx(score, rel=1e-5)
     assert score <= min(found["nll"] for found in members.values()) + 0.02
