@@ -168,8 +168,8 @@ def variants(content: dict[str, Any]) -> dict[str, Any]:
     worst = content["results"][-1]
     return {
         "title": "Variants of the preset",
-        "about": "preset=default, each time with one thing changed: on how many tables the log loss is "
-        "lower, and log loss and seconds relative to the preset, geometric means over the tables.",
+        "about": "preset=default without its refit, each time with one thing changed: on how many tables the "
+        "log loss is lower, and log loss and seconds relative to it, geometric means over the tables.",
         "finding": f"The most harmful change: {worst['variant']}, {worst['relative_nll'] - 1:+.0%} log loss.",
         "tables": [table],
         "pictures": [],

@@ -9,7 +9,7 @@ python benchmarks/tables.py ../tables --quick                the smallest tables
 python benchmarks/tables.py ../tables --publish              and the tables of docs/presets.md
 python benchmarks/tables.py ../tables --models default lightgbm --tables wine adult --seeds 0 1
 python benchmarks/tables.py ../tables --candidates benchmarks/variants.yaml
-                                                             preset=default, each time with one thing changed
+                                                             each of its models against the first
 
 The folder has tables and an INDEX.md, in it a Markdown table with the columns `file`, `classes` and `target`.
 """
@@ -51,8 +51,6 @@ RECORDS = "records.jsonl"
 N_QUICK = 6
 SEEDS = (0, 1, 2)
 PRESETS = ("quick", "default", "best")
-# What variants are compared with.
-REFERENCE = "default"
 
 # Called with training, validation and test rows, the number of classes and a seed; it gives the probability
 # of each class for each test row.
@@ -96,7 +94,7 @@ def main() -> None:
     parser.add_argument(
         "--candidates",
         type=Path,
-        help="YAML, name: {normalize: METHOD, overrides: [...]}: models to compare with preset=default",
+        help="YAML, name: {normalize: METHOD, overrides: [...]}: models to compare with the first",
     )
     parser.add_argument("--out", type=Path, default=OUT, help="folder of the records")
     parser.add_argument(
@@ -114,7 +112,7 @@ def main() -> None:
         print(json.dumps(record))
         return
     names = arguments.tables or [*tables][: N_QUICK if arguments.quick else None]
-    models = arguments.models or ([REFERENCE, *variants] if variants else [*PRESETS, *PEERS])
+    models = arguments.models or ([*variants] if variants else [*PRESETS, *PEERS])
     records = out / RECORDS
     records.parent.mkdir(parents=True, exist_ok=True)
     done = {(item["table"], item["seed"], item["model"]) for item in read_records(records)}
@@ -124,7 +122,7 @@ def main() -> None:
                 if (name, seed, model) not in done:
                     run_job([name, str(seed), model], arguments, records)
     chosen = [item for item in read_records(records) if item["table"] in names and item["model"] in models]
-    rows = compare_variants(chosen) if variants else summarise(chosen)
+    rows = compare_variants(chosen, reference=next(iter(variants))) if variants else summarise(chosen)
     print(as_markdown(rows))
     if arguments.publish:
         arguments.out = PUBLISHED
@@ -227,8 +225,8 @@ def _losses(records: list[dict[str, Any]]) -> "pd.DataFrame":
     return losses[frame["model"].unique()]
 
 
-def compare_variants(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Compare each model with `REFERENCE`, on the tables and seeds that both have learnt.
+def compare_variants(records: list[dict[str, Any]], *, reference: str) -> list[dict[str, Any]]:
+    """Compare each model with a reference, on the tables and seeds that both have learnt.
 
     Returns:
         For each the number of tables, on how many its log loss is lower (the median over seeds), its log loss
@@ -240,10 +238,10 @@ def compare_variants(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     frame = pd.DataFrame(records).set_index(["table", "seed"])
     # What is nearly 0 is so for both.
     frame["nll"] = frame["nll"].clip(lower=1e-4)
-    reference = frame.loc[frame["model"] == REFERENCE, columns]
+    expected = frame.loc[frame["model"] == reference, columns]
     rows = []
-    for model, found in frame[frame["model"] != REFERENCE].groupby("model", sort=False):
-        ratios = (found[columns] / reference).dropna().groupby("table").median()
+    for model, found in frame[frame["model"] != reference].groupby("model", sort=False):
+        ratios = (found[columns] / expected).dropna().groupby("table").median()
         means = np.exp(np.log(ratios).mean())
         rows.append(
             {
@@ -393,8 +391,7 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
         encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
         predicted[split], labels[split] = predictor.predict(encoded).astype(float), rows.labels.numpy()
     temperature = fit_temperature(predicted["val"], labels["val"])
-    training = folder.record["training"]
-    seconds = float(training["train_seconds"] + training.get("refit_seconds", 0))
+    seconds = float(folder.record["training"]["train_seconds"])
     shutil.rmtree(run)
     return np.exp(apply_temperature(predicted["test"], temperature)), seconds
 

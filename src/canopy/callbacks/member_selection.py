@@ -21,7 +21,7 @@ class MemberSelection(EMAWeightAveraging):
 
     Kinds learn, and begin to overfit, at different times. Before each validation every kind takes the
     averaged weights of that epoch which has its lowest log loss on the validation rows so far, and its
-    share in the mean. After it training goes on from the latest weights.
+    share in the mean. After it training continues from the latest weights.
 
     Args:
         prior: See `choose_weights`.
@@ -104,7 +104,7 @@ class MemberSelection(EMAWeightAveraging):
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
-        # What was scored is the model; the latest averages are for a run that goes on.
+        # What was scored is the model; the latest averages are for a resume.
         best = {key: weight for name in self._best for key, weight in self._keyed(name).items()}
         checkpoint["latest_average"] = {key: checkpoint["state_dict"][key] for key in best}
         checkpoint["state_dict"].update(best)

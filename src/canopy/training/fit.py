@@ -135,7 +135,9 @@ def finish_training(cfg: DictConfig, run: Run, *, started: float, refits: bool) 
     }
     training = describe_training(run.trainer, run.model, run.data, best=best, seed=cfg.seed)
     if refits:
-        training["refit_seconds"] = round(refit(cfg, run), 2)
+        seconds = refit(cfg, run)
+        training["refit_seconds"] = round(seconds, 2)
+        training["train_seconds"] = round(training["train_seconds"] + seconds, 2)
     return {**described, "training": training}
 
 

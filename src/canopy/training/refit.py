@@ -1,6 +1,7 @@
 """Train a run's net again on training and validation rows, for as long as was best without the latter."""
 
 import logging
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ class StepSnapshot(Callback):
             source = pl_module
             for callback in trainer.callbacks:  # type: ignore[attr-defined]
                 if isinstance(callback, WeightAveraging):
-                    # Lightning has no other way to it while training goes on.
+                    # Lightning has no public way to it during training.
                     source = callback._average_model.module  # type: ignore[union-attr, assignment]  # noqa: SLF001
             for name, weight in source.named_parameters():
                 if name.startswith(due):
@@ -73,7 +74,7 @@ def refit(cfg: DictConfig, first: Run) -> float:
         Seconds that it took.
 
     Raises:
-        TrainingStopped: If a signal asked for it; the same command with `resume` goes on with it.
+        TrainingStopped: If a signal asked for it; its state is saved, and `resume` continues from it.
     """
     started = time.perf_counter()
     run = RunFolder(cfg.run_folder)
@@ -85,7 +86,7 @@ def refit(cfg: DictConfig, first: Run) -> float:
             steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
     log.info("Training again on training and validation rows, for %d steps", max(steps.values()))
     state = run.path / "checkpoints/refit.ckpt"
-    second = build_run(_config(cfg, first, state))
+    second = build_run(_config(cfg, state, n_steps=_schedule_length(first, least=max(steps.values()))))
     # The trees that were chosen by the validation rows, in number and rate.
     for name, trees in second.model.trees.items():
         leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
@@ -107,7 +108,13 @@ def refit(cfg: DictConfig, first: Run) -> float:
     return time.perf_counter() - started
 
 
-def _config(cfg: DictConfig, first: Run, state: Path) -> DictConfig:
+def _schedule_length(run: Run, *, least: int) -> int:
+    """Give the steps of a run's schedule, or `least` if only time or a callback ended it."""
+    n_steps = run.trainer.estimated_stepping_batches
+    return least if math.isinf(n_steps) else int(n_steps)
+
+
+def _config(cfg: DictConfig, state: Path, *, n_steps: int) -> DictConfig:
     """Change the config of a run to that of its refit."""
     config = cfg.copy()
     kept = ("weight_averaging", "progress_bar", "resume_checkpoint")
@@ -122,6 +129,6 @@ def _config(cfg: DictConfig, first: Run, state: Path) -> DictConfig:
         else:
             config.trainer.enable_checkpointing = False
         config.trainer.max_epochs = -1
-        config.trainer.max_steps = int(first.trainer.estimated_stepping_batches)
+        config.trainer.max_steps = n_steps
         config.trainer.limit_val_batches = 0
     return config

@@ -39,9 +39,10 @@ class Training(TypedDict):
     """How fast and where a run trained: what `reports/train.json` holds.
 
     The wall time of training and validation is that of all parts of a run that was resumed, without what a
-    killed part had not saved; the rows are training rows over that time. The best epoch is counted from 1.
-    The batch size is that of each device at the end: a run that was resumed on another number of devices kept
-    the rows of a step. The members are what `MemberSelection` found of the kinds of nets at the best epoch.
+    killed part had not saved, and of the refit, whose part is `refit_seconds`; the training rows per second
+    leave the refit out. The best epoch is counted from 1. The batch size is that of each device at the end: a
+    run that was resumed on another number of devices kept the rows of a step. The members are what
+    `MemberSelection` found of the kinds of nets at the best epoch.
     """
 
     train_seconds: float
