@@ -128,7 +128,7 @@ def _config(cfg: DictConfig, state: Path, *, n_steps: int) -> DictConfig:
             config.callbacks.resume_checkpoint.path = str(state)
         else:
             config.trainer.enable_checkpointing = False
-        config.trainer.max_epochs = -1
+        # Its epochs are longer, so that the limit on epochs lies behind it.
         config.trainer.max_steps = n_steps
         config.trainer.limit_val_batches = 0
     return config
