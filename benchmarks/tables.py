@@ -1,12 +1,13 @@
 """Compare Canopy's presets with trees and nets of other packages on many tables, on the very same rows.
 
 Each table is drafted by `init_dataset`, split with each seed, prepared and learnt by each model; the test
-rows are scored by log loss, accuracy, area under the ROC curve and calibration error. What is measured
-already is not measured again: each record is a line of a file, and a run that was stopped goes on.
+rows are scored by log loss, accuracy, area under the ROC curve and calibration error. What is measured is
+not measured again, so that a stopped run resumes: records are lines of reports/benchmark/tables.jsonl.
 
 python benchmarks/tables.py ../tables                        all tables and models
+python benchmarks/tables.py ../tables --records mine.jsonl   all of them again
 python benchmarks/tables.py ../tables --quick                the smallest tables, one seed
-python benchmarks/tables.py ../tables --publish              and the tables of docs/presets.md
+python benchmarks/tables.py ../tables --seeds --publish      the tables of docs/presets.md from the records
 python benchmarks/tables.py ../tables --models default lightgbm --tables wine adult --seeds 0 1
 python benchmarks/tables.py ../tables --candidates benchmarks/variants.yaml
                                                              each of its models against the first
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 OUT = ROOT / "logs/benchmarks/tables"
 DOCS = ROOT / "docs/presets.md"
 COMMAND = "benchmarks/tables.py"
-RECORDS = "records.jsonl"
 N_QUICK = 6
 SEEDS = (0, 1, 2)
 PRESETS = ("quick", "default", "best")
@@ -96,7 +96,8 @@ def main() -> None:
         type=Path,
         help="YAML, name: {normalize: METHOD, overrides: [...]}: models to compare with the first",
     )
-    parser.add_argument("--out", type=Path, default=OUT, help="folder of the records")
+    parser.add_argument("--out", type=Path, default=OUT, help="folder of the prepared tables")
+    parser.add_argument("--records", type=Path, help="file of the records (default: in reports/benchmark/)")
     parser.add_argument(
         "--publish", action="store_true", help="write reports/benchmark/tables.json, docs/presets.md"
     )
@@ -113,8 +114,7 @@ def main() -> None:
         return
     names = arguments.tables or [*tables][: N_QUICK if arguments.quick else None]
     models = arguments.models or ([*variants] if variants else [*PRESETS, *PEERS])
-    records = out / RECORDS
-    records.parent.mkdir(parents=True, exist_ok=True)
+    records = arguments.records or PUBLISHED / ("variants.jsonl" if variants else "tables.jsonl")
     done = {(item["table"], item["seed"], item["model"]) for item in read_records(records)}
     for name in names:
         for seed in arguments.seeds[: 1 if arguments.quick else None]:
@@ -298,7 +298,7 @@ def measure(table: Table, seed: int, model: str, candidates: dict[str, Any], out
         "seed": seed,
         "model": model,
         "n_classes": probabilities.shape[1],
-        **score(probabilities, test.labels),
+        **{name: float(f"{value:.6g}") for name, value in score(probabilities, test.labels).items()},
         "fit_seconds": round(seconds, 1),
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }

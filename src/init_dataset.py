@@ -9,10 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.preset import DRAFTED, describe_preset
+from canopy.preset import DRAFTED, Size, describe_preset
 from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import draft_table
+from canopy.tables.draft.draft import Draft, draft_table
 from canopy.tables.draft.printout import describe
 
 # Of all rows: what the drafted split leaves for training.
@@ -42,7 +42,7 @@ def main() -> None:
         folder = check_name(arguments.name or default_name(arguments.table))
         file_options = parse_options(arguments.file)
         draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
-        write_data_set(draft, folder, train_comment=say_what_trains(draft.n_rows))
+        write_data_set(draft, folder, train_comment=say_what_trains(draft))
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
@@ -51,12 +51,13 @@ def main() -> None:
     )
 
 
-def say_what_trains(n_rows: int) -> list[str]:
-    """Write the comment of the section `train`: all that the preset chooses for a table of so many rows."""
-    n_rows = round(n_rows * TRAINING_SHARE)
-    values = describe_preset(n_rows=n_rows, configs=Path(__file__).parents[1] / "configs")
+def say_what_trains(draft: Draft) -> list[str]:
+    """Write the comment of the section `train`: all that the preset chooses for such a table."""
+    n_numeric = sum(column["kind"] == "numeric" for column in draft.table["columns"].values())
+    size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
+    values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
     return [
-        f"configs/preset/{DRAFTED}.yaml, which says why, gives for {n_rows:,} training rows:",
+        f"configs/preset/{DRAFTED}.yaml, which says why, gives for {size.n_rows:,} training rows:",
         *(f"  {value}" for value in values),
         "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
     ]

@@ -22,7 +22,7 @@ from canopy.files import PREPROCESSOR_FILE, SPLITS, sha256
 from canopy.params import mount_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import table_schema
-from canopy.preset import register_rule
+from canopy.preset import Size, register_rules
 from canopy.schema import TableSchema
 from canopy.tables.writer import header_line
 from canopy.training.run_folder import METRICS, RunFolder
@@ -47,9 +47,9 @@ def _mounted_params() -> None:
 @pytest.fixture
 def rule_for_5000_rows() -> Iterator[None]:
     """Let presets choose without the pipeline's tensors."""
-    register_rule(lambda _: 5000)
+    register_rules(lambda _: Size(5000, 10))
     yield
-    register_rule()
+    register_rules()
 
 
 @pytest.fixture(scope="session")

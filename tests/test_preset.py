@@ -10,7 +10,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.preset import by_rows, describe_preset, leave_out_trees, register_rule, settle
+from canopy.preset import Size, by_rows, describe_preset, leave_out_trees, register_rules, settle
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
 from canopy.training.fit import fit
@@ -25,6 +25,10 @@ def composed(*overrides: str) -> DictConfig:
         return compose("train", [*overrides])
 
 
+def set_size(n_rows: int, n_numeric: int) -> None:
+    register_rules(lambda _: Size(n_rows, n_numeric))
+
+
 @pytest.mark.parametrize("values", [{}, {1: 2}, {0: 1, -1: 2}, {"a": 1, 0: 2}])
 def test_a_rule_without_a_value_for_each_number_is_refused(values: dict[int, int]) -> None:
     with pytest.raises(ValueError, match=r"by_rows must have numbers of rows as keys, one of them 0; got"):
@@ -35,12 +39,25 @@ def test_a_rule_without_a_value_for_each_number_is_refused(values: dict[int, int
 def test_more_rows_make_larger_batches_and_fewer_epochs(preset: str) -> None:
     found = []
     for n_rows in (100, 5_000, 400_000):
-        register_rule(lambda _, n_rows=n_rows: n_rows)
+        set_size(n_rows, 10)
         cfg = composed(f"preset={preset}")
         found.append((cfg.data.batch_size, -cfg.trainer.max_epochs))
-    register_rule()
+    register_rules()
     assert found == sorted(found)
     assert found[0] != found[-1]
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize(("n_rows", "n_numeric"), [(70, 139), (70, 140)])
+def test_the_nets_of_a_wide_table_see_the_features_as_they_are(
+    preset: str, n_rows: int, n_numeric: int
+) -> None:
+    set_size(n_rows, n_numeric)
+    members = composed(f"preset={preset}").model.net.members
+    kinds = {name for name, net in members.items() if net.get("n_members")}
+    register_rules()
+    assert (kinds == {"plain"}) == (n_numeric == 140)
+    assert ("plain" in kinds) == (n_numeric == 140)
 
 
 VARIANTS = yaml.safe_load((ROOT / "benchmarks/variants.yaml").read_text())
@@ -75,12 +92,12 @@ def test_a_run_keeps_the_values_that_the_rule_gave(tensors: Path, tmp_path: Path
 
 def test_a_list_is_settled_too() -> None:
     cfg = OmegaConf.create({"hidden": ["${by_rows:{0: 8, 300: 16}}", 4]})
-    settle(cfg, n_rows=500)
+    settle(cfg, Size(500, 10))
     assert OmegaConf.to_container(cfg) == {"hidden": [16, 4]}
 
 
 def test_a_preset_is_described_in_full() -> None:
-    lines = describe_preset(n_rows=5000, configs=ROOT / "configs")
+    lines = describe_preset(Size(5000, 10), configs=ROOT / "configs")
     assert lines[0] == "model=tabm_mixed"
     # As a person could type each.
     assert all(re.fullmatch(r"[\w./]+=[\w./-]+", line) for line in lines)

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from canopy.files import PARAMS
 from canopy.names import nearest
 from canopy.params_sections import Params
-from canopy.preset import register_rule
+from canopy.preset import register_rules
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
 
@@ -45,7 +45,7 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
             `train.overrides` are no overrides.
     """
     content, provider = load_params(folder), str(Path(folder) / PARAMS)
-    register_rule()
+    register_rules()
     ConfigStore.instance().store(name="params", node=content, provider=provider, replace=True)
     mount_train(content, folder)
     return content

@@ -1,10 +1,10 @@
-"""The rule of presets: values of a config that depend on the number of training rows."""
+"""The rules of presets: values of a config that depend on the numbers of training rows and features."""
 
 import logging
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,10 +12,27 @@ from canopy.data.schema import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
 
-RESOLVER = "by_rows"
+BY_ROWS, IF_WIDE = "by_rows", "if_wide"
+# Numeric features for each training row from which a table is wide.
+WIDE = 2
 TREES = "canopy.nets.trees.Trees"
 # What a new data set is trained with.
 DRAFTED = "default"
+
+
+class Size(NamedTuple):
+    """What the rules depend on: the numbers of training rows and of numeric features."""
+
+    n_rows: int
+    n_numeric: int
+
+    @property
+    def is_wide(self) -> bool:
+        return self.n_numeric >= WIDE * self.n_rows
+
+    @classmethod
+    def of(cls, schema: Schema) -> "Size":
+        return cls(sum(schema.class_counts["train"]), len(schema.numeric))
 
 
 def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
@@ -40,48 +57,52 @@ def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
     return values[max(least for least in values if least <= n_rows)]
 
 
-def register_rule(count_rows: Callable[[DictConfig], int] | None = None) -> None:
-    """Let configs say `${by_rows:{0: 32, 1000: 64}}`.
+def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
+    """Let configs say `${by_rows:{0: 32, 1000: 64}}` and `${if_wide:8,0}`.
 
     Args:
-        count_rows: Gives the number of training rows, called with the whole config; without one it is that
-            of the tensors in `data.folder`.
+        measure: Gives the size of the table, called with the whole config; without it that of the tensors in
+            `data.folder`.
     """
-    count = count_rows or _count_training_rows
+    size = measure or _measure_tensors
 
-    def resolve(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
-        return by_rows(values, count(_root_))
+    def resolve_rows(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
+        return by_rows(values, size(_root_).n_rows)
 
-    OmegaConf.register_resolver(RESOLVER, resolve, replace=True)
+    def resolve_wide(wide: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+        return wide if size(_root_).is_wide else otherwise
+
+    OmegaConf.register_resolver(BY_ROWS, resolve_rows, replace=True)
+    OmegaConf.register_resolver(IF_WIDE, resolve_wide, replace=True)
 
 
-def _count_training_rows(cfg: DictConfig) -> int:
-    return sum(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE).class_counts["train"])
+def _measure_tensors(cfg: DictConfig) -> Size:
+    return Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE))
 
 
-def settle(cfg: DictConfig, n_rows: int | None = None) -> None:
-    """Put the values that the rule gives in the place of the rule, so that a run's config tells them.
+def settle(cfg: DictConfig, size: Size | None = None) -> None:
+    """Put the values that the rules give in the place of the rules, so that a run's config has them.
 
     Args:
         cfg: A composed config; it is changed.
-        n_rows: Number of training rows; without it that of the tensors in `data.folder`.
+        size: Of the table; without it that of the tensors in `data.folder`.
 
     Raises:
         FileNotFoundError: If the rows are not there that it depends on.
 
     Examples:
         >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
-        >>> settle(cfg, n_rows=500)
+        >>> settle(cfg, Size(n_rows=500, n_numeric=8))
         >>> OmegaConf.to_container(cfg)
         {'data': {'batch_size': 64}, 'b': '${data}'}
     """
-    if n_rows is not None:
-        register_rule(lambda _: n_rows)
+    if size is not None:
+        register_rules(lambda _: size)
     for key, value in _leaves(OmegaConf.to_container(cfg)):
-        if isinstance(value, str) and f"${{{RESOLVER}:" in value:
+        if isinstance(value, str) and any(f"${{{rule}:" in value for rule in (BY_ROWS, IF_WIDE)):
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
-    if n_rows is not None:
-        register_rule()
+    if size is not None:
+        register_rules()
 
 
 def leave_out_trees(cfg: DictConfig) -> None:
@@ -110,11 +131,11 @@ def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix.removeprefix("."), content)]
 
 
-def describe_preset(*, n_rows: int, configs: Path) -> list[str]:
-    """Say what the preset of new data sets amounts to for a number of training rows.
+def describe_preset(size: Size, *, configs: Path) -> list[str]:
+    """Say what the preset of new data sets amounts to for a table.
 
     Args:
-        n_rows: Number of training rows.
+        size: Of the table.
         configs: Folder of the configs.
 
     Returns:
@@ -125,8 +146,8 @@ def describe_preset(*, n_rows: int, configs: Path) -> list[str]:
     groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
     net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
     whole = OmegaConf.merge({"model": {"net": net}}, content)
-    register_rule(lambda _: n_rows)
+    register_rules(lambda _: size)
     values = _leaves(OmegaConf.to_container(whole, resolve=True))
-    register_rule()
+    register_rules()
     texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]
     return [f"{group}={name}" for group, name in groups.items()] + texts

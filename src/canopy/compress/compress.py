@@ -26,7 +26,7 @@ from canopy.evaluation.scores import Scores
 from canopy.files import atomic_folder, sha256, write_json
 from canopy.params import check_params, load_params
 from canopy.places import check_place, readable
-from canopy.preset import settle
+from canopy.preset import Size, settle
 from canopy.quoting import write_command
 from canopy.training.console import say_once
 from canopy.training.environment import describe_machine
@@ -59,7 +59,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         ValueError: If the bundle or the data is not the run's, or an option is out of its range.
     """
     say_once()
-    settle(cfg, n_rows=sum(run.schema.class_counts["train"]))
+    settle(cfg, Size.of(run.schema))
     check_options(cfg, run)
     budget = read_budget(cfg, run)
     manifest = read_bundle(Path(cfg.bundle), run)

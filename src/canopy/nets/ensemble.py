@@ -83,7 +83,7 @@ class MixedEnsemble(nn.Module):
         n_classes: Outputs K.
         quantiles: Quantiles of each numeric feature on the training rows.
         members: Makes each kind of net, by its name, called as this class is; it returns logits of shape
-            (B, K) or (B, M, K).
+            (B, K) or (B, M, K). Null and a kind with `n_members` of 0 are left out.
         options: Options that all take, such as `max_one_hot`.
 
     Attributes:
@@ -118,7 +118,7 @@ class MixedEnsemble(nn.Module):
                 **options,
             )
             for name, make in members.items()
-            if make is not None
+            if make is not None and getattr(make, "keywords", {}).get("n_members") != 0
         }
         if not made:
             raise ValueError("model.net.members must name at least one net; got none")
