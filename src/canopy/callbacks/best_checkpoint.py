@@ -6,10 +6,17 @@ from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from torch import Tensor
+
+from canopy.callbacks.member_selection import MemberSelection
 
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, which also remembers the other metrics of the best epoch.
+
+    With `MemberSelection` every validation is the best so far: each kind of net is at its own best epoch, and
+    to choose among the epochs again, by the score of their mean, would keep kinds that had hardly learnt
+    where the mean has a lucky score early.
 
     Args:
         options: Those of ModelCheckpoint, without those that save between validations; `monitor` is required.
@@ -78,6 +85,10 @@ class BestCheckpoint(ModelCheckpoint):
                 if name.startswith("val/")
             }
             self.best_epoch = trainer.current_epoch + 1
+
+    def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:
+        selects = any(isinstance(callback, MemberSelection) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        return selects or super().check_monitor_top_k(trainer, current)
 
     def state_dict(self) -> dict[str, Any]:
         own = {"best_metrics": self.best_metrics, "best_epoch": self.best_epoch}

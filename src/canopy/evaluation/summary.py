@@ -74,7 +74,8 @@ class Results:
 
     def _advice(self) -> str:
         """Say whether longer training promises more: whether the best epoch was among the last."""
-        best = self.train.get("best_epoch")
+        # With several kinds each has its own, and the last validation always counts.
+        best = None if "members" in self.train else self.train.get("best_epoch")
         if best is None:
             return ""
         if best > LATE * self.train["epochs"]:
