@@ -36,12 +36,12 @@ def test_no_other_temperature_is_better() -> None:
     assert min(nll, key=nll.__getitem__) == 1.0
 
 
-def test_rows_that_are_all_right_leave_the_probabilities(caplog: pytest.LogCaptureFixture) -> None:
-    probabilities = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]])
-    assert fit_temperature(probabilities, np.array([0, 1, 0])) == 1
-    assert "All 3 validation rows are predicted right" in caplog.text
-    # One mistake is enough to tell.
-    assert fit_temperature(np.tile(probabilities, (20, 1)), np.array([0, 1, 0] * 19 + [0, 1, 1])) != 1
+def test_few_rows_that_are_all_right_move_the_temperature_little() -> None:
+    probabilities, labels = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 1, 0])
+    few, many = (fit_temperature(np.tile(probabilities, (n, 1)), np.tile(labels, n)) for n in (1, 100))
+    # Without a bound each lower temperature would be better.
+    assert 0.05 < many < few < 1
+    assert few > 0.5
 
 
 def test_reliability_equals_the_metrics_of_training() -> None:
@@ -76,7 +76,8 @@ def test_certain_and_wrong_is_bad_but_finite() -> None:
     probabilities = np.array([[1.0, 0.0], [1.0, 0.0]])
     labels = np.array([0, 1])
     assert np.isfinite(measure_reliability(apply_temperature(probabilities, 1.0), labels).nll)
-    assert fit_temperature(probabilities, labels) == pytest.approx(20, rel=0.01)
+    assert 1 < fit_temperature(probabilities, labels) < 20
+    assert fit_temperature(np.repeat(probabilities, 500, axis=0), np.repeat(labels, 500)) > 10
 
 
 def test_the_picture_shows_both() -> None:

@@ -1,6 +1,5 @@
 """Whether a model is right as often as its probabilities say."""
 
-import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +9,6 @@ from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 from canopy.evaluation.scores import N_CALIBRATION_BINS
-
-log = logging.getLogger(__name__)
 
 # Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -79,7 +76,10 @@ def apply_temperature(probabilities: NDArray[np.float64], temperature: float) ->
 
 
 def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Find the temperature with the lowest negative log-likelihood.
+    """Find the most probable temperature, its logarithm taken to be of a standard normal distribution.
+
+    Where there are many rows, it is the one with the lowest negative log-likelihood. A few rows, or rows that
+    are all predicted right, move it less far from 1.
 
     Source: Guo et al., On calibration of modern neural networks, 2017.
 
@@ -88,22 +88,15 @@ def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         labels: Their true classes, shape (n_rows,).
 
     Returns:
-        A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`; 1 where each row's class is the likeliest,
-        since then each lower temperature is better, and none of them true.
+        A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`.
     """
-    if (probabilities.argmax(axis=1) == labels).all():
-        log.warning(
-            "All %d validation rows are predicted right and cannot tell how sure the model should be: "
-            "its probabilities stay as they are (temperature 1)",
-            len(labels),
-        )
-        return 1.0
 
-    def nll(log_temperature: float) -> float:
-        return _nll(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
+    def loss(log_temperature: float) -> float:
+        nll = _nll(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
+        return nll + log_temperature**2 / (2 * len(labels))
 
     bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
-    return float(np.exp(minimize_scalar(nll, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def calibrate(
