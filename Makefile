@@ -75,14 +75,16 @@ baselines: $(INSTALLED) ## Train boosted trees, a forest and more on the same ro
 runs: $(INSTALLED) ## List the training runs: make runs ARGS="--sort -best"
 	@cd $(WORK) && python $(SRC)/runs.py $(ARGS)
 
-remote: $(INSTALLED) ## Say where the team's data is: make remote URL=ssh://host/folder ARGS="user=ada"
-	@$(BIN)/python src/remote.py $(if $(URL),--url "$$URL") $(ARGS)
+remote: $(INSTALLED) ## Say where the team's data is: make remote URL=ssh://host/folder (docs/sharing.md)
+	@dvc remote add --force --default storage "$$URL"
+	@# Otherwise DVC takes a damaged file of the remote for the data.
+	@dvc remote modify storage verify true
 
 push: $(INSTALLED) ## Bring data and models of this version to the team's remote (DATA=penguins: of that table)
-	@cd $(WORK) && python $(SRC)/push.py $(if $(DATA),dvc.yaml) $(ARGS)
+	@cd $(WORK) && python $(SRC)/remote.py push dvc.yaml $(ARGS)
 
 pull: $(INSTALLED) ## Bring data and models of this version from the team's remote (DATA=penguins: of that table)
-	@cd $(WORK) && python $(SRC)/pull.py $(if $(DATA),dvc.yaml) $(ARGS)
+	@cd $(WORK) && python $(SRC)/remote.py pull dvc.yaml $(ARGS)
 
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
 	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)

@@ -1,13 +1,10 @@
-"""Real storages on loopback, and people with a home and a clone of their own."""
+"""An SSH server on loopback, and people with a home and a clone of their own."""
 
-import contextlib
-import hashlib
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,13 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from packages import INSTALL
-
 ROOT = Path(__file__).parents[2]
 # sshd wants to be called by its whole path, which is seldom on a user's own.
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
-
-LINKED = ("src", "Makefile", "requirements.lock", "pyproject.toml")
 
 
 def free_port() -> int:
@@ -51,15 +44,6 @@ def make_key(path: Path) -> Path:
 
 def public(key: Path) -> str:
     return " ".join(key.with_suffix(".pub").read_text().split()[:2])
-
-
-def objects(folder: Path) -> list[Path]:
-    """The files of a cache or a storage, each with the content that its name tells."""
-    found = [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".tmp"]
-    for path in found:
-        content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
-        assert f"{path.parent.name}{path.name}".removesuffix(".dir") == content, path
-    return found
 
 
 @dataclass
@@ -92,25 +76,12 @@ class Person:
             **self.variables,
         }
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(
-        self, *command: str, check: bool = True, typed: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             command,
             cwd=self.folder,
             env=self.environment,
-            input=typed or "",
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             check=False,
@@ -119,41 +90,9 @@ class Person:
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def fails(self, *command: str) -> str:
-        """Run what must fail with one message; gives the message."""
-        done = self.run(*command, check=False)
-        assert done.returncode == 1, done.stdout + done.stderr
-        # DVC draws its progress into the same stream.
-        lines = [line for text in done.stderr.splitlines() if (line := text.rpartition("\r")[2]).strip()]
-        assert lines[-1].startswith("Error: "), done.stderr
-        assert not any(word in done.stderr for word in ("Traceback", "ERROR", "WARNING")), done.stderr
-        return lines[-1]
-
-    def data(self) -> dict[str, bytes]:
-        """The files of the small project."""
-        return {path.name: path.read_bytes() for path in (self.folder / "data").iterdir()}
-
-    def forget_data(self) -> None:
-        """Be without data and cache, as after a clone."""
-        shutil.rmtree(self.folder / "data", ignore_errors=True)
-        for path in (self.folder / ".dvc/cache").glob("*"):
-            shutil.rmtree(path)
-
-    def objects(self) -> list[Path]:
-        return objects(self.folder / ".dvc/cache")
-
     def trust(self, port: int, key: Path) -> None:
         with (self.home / ".ssh/known_hosts").open("a") as file:
             file.write(f"[127.0.0.1]:{port} {public(key)}\n")
-
-    def add_project(self) -> None:
-        """A DVC project with some data, and what the commands of the framework need."""
-        self.run("git", "init", "--quiet")
-        self.run("dvc", "init", "--quiet")
-        for name in LINKED:
-            (self.folder / name).symlink_to(ROOT / name)
-        (self.folder / ".git/info/exclude").write_text("".join(f"/{name}\n" for name in (*LINKED, ".venv")))
-        self.run("bash", "-ec", INSTALL)
 
 
 @dataclass
@@ -174,9 +113,6 @@ class Server:
 
     def url(self, folder: Path) -> str:
         return f"ssh://127.0.0.1:{self.port}{folder}"
-
-    def objects(self, folder: Path) -> list[Path]:
-        return objects(folder)
 
     def admit(self, person: Person) -> Path:
         """Give a person a key that opens the server, and the server's own key."""
@@ -222,36 +158,6 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         process.wait(10)
 
 
-@pytest.fixture(scope="session")
-def small_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with 3 MB and 5 kB of data under DVC."""
-    folder = tmp_path_factory.mktemp("small_project")
-    person = Person(folder / "someone", folder / "work")
-    person.add_project()
-    data = person.folder / "data"
-    data.mkdir()
-    (data / "large.bin").write_bytes(os.urandom(3_000_000))
-    (data / "small.bin").write_bytes(os.urandom(5_000))
-    person.run("dvc", "add", "--quiet", "data")
-    person.run("git", "add", ".")
-    person.run("git", "commit", "--quiet", "--message", "Some data")
-    return person.folder
-
-
-@pytest.fixture
-def someone(tmp_path: Path, small_project: Path) -> Person:
-    """A person with a copy of the small project."""
-    shutil.copytree(small_project, tmp_path / "work", symlinks=True)
-    return Person(tmp_path / "someone", tmp_path / "work")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
-    folder = tmp_path / "store"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture
 def new_person(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Person]:
     """Make a person with an empty folder."""
@@ -261,93 +167,3 @@ def new_person(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Pers
         return Person(folder / name, folder / "canopy")
 
     return make
-
-
-class Gate:
-    """A way to a server that lets so many bytes through, then none: stalls, or breaks off.
-
-    Args:
-        port: Where the server listens.
-        n_bytes: What passes, both ways together.
-        breaks: Whether the connections end there, instead of staying silent.
-    """
-
-    def __init__(self, port: int, *, n_bytes: int, breaks: bool) -> None:
-        self.n_left, self.breaks, self.target = n_bytes, breaks, port
-        self.shut = threading.Event()
-        self.lock = threading.Lock()
-        self.sockets: list[socket.socket] = []
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self.listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self.target))
-            self.sockets += [client, server]
-            for ends in ((client, server), (server, client)):
-                threading.Thread(target=self._forward, args=ends, daemon=True).start()
-
-    def _forward(self, source: socket.socket, target: socket.socket) -> None:
-        try:
-            while block := source.recv(65536):
-                with self.lock:
-                    self.n_left -= len(block)
-                    if self.n_left < 0:
-                        self.shut.set()
-                if self.shut.is_set():
-                    break
-                target.sendall(block)
-        except OSError:
-            pass
-        if self.breaks or not self.shut.is_set():
-            for end in (source, target):
-                with contextlib.suppress(OSError):
-                    end.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        self.listener.close()
-        for end in self.sockets:
-            with contextlib.suppress(OSError):
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
-
-
-@pytest.fixture
-def gate() -> Iterator[Callable[..., Gate]]:
-    """Make gates; they are closed at the end."""
-    with contextlib.ExitStack() as stack:
-
-        def make(port: int, *, n_bytes: int, breaks: bool = False) -> Gate:
-            made = Gate(port, n_bytes=n_bytes, breaks=breaks)
-            stack.callback(made.close)
-            return made
-
-        yield make
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Callable[[Path], None]]:
-    """Put a folder onto a disk of one megabyte; the second call with the same folder makes room."""
-    mounted: list[Path] = []
-
-    def mount(folder: Path) -> None:
-        again = folder in mounted
-        options = "remount,size=50m" if again else "size=1m"
-        folder.mkdir(parents=True, exist_ok=True)
-        command = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        if done.returncode != 0:
-            pytest.skip(f"a small disk cannot be mounted here: {done.stderr.strip()}")
-        if not again:
-            mounted.append(folder)
-
-    try:
-        yield mount
-    finally:
-        for folder in mounted:
-            subprocess.run(["umount", str(folder)], check=True)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import pytest
+
+from packages import INSTALL
 
 if TYPE_CHECKING:
     from tests.remotes.conftest import Person
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
 pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed (it is in the extras s3 and dev)")
 pytest.importorskip("moto.server", reason="moto is not installed (it is in the extra dev)")
 
-SET = ("python", "src/remote.py", "--url", "s3://team/canopy")
-PUSH = ("python", "src/push.py")
-PULL = ("python", "src/pull.py")
 # Runs in a process of its own: makes a bucket and a user with keys, prints them; then all must have keys.
 SERVER = """
 import json, sys, time
@@ -68,46 +67,27 @@ def server() -> Iterator[list[str]]:
         process.wait(20)
 
 
-@pytest.fixture
-def member(someone: Person, server: list[str]) -> Person:
+def test_what_is_pushed_comes_back(
+    new_person: Callable[[str], Person], server: list[str], copy_project: Callable[..., None]
+) -> None:
     url, key, secret = server
-    words = (f"endpointurl={url}", "region=us-east-1", f"access_key_id={key}", "secret_access_key=")
-    someone.run(*SET, *words, typed=f"{secret}\n")
-    return someone
-
-
-def test_what_is_pushed_comes_back(member: Person, server: list[str]) -> None:
-    config = (member.folder / ".dvc/config").read_text()
-    assert "s3://team/canopy" in config
-    assert not any(word in config for word in server)
-    before = member.data()
-    assert "3 files pushed" in member.run(*PUSH).stdout
-    assert "Everything is up to date" in member.run(*PUSH).stdout
-    member.forget_data()
-    member.run(*PULL)
-    assert member.data() == before
-    assert len(member.objects()) == 3
-
-
-@pytest.mark.parametrize("command", [PUSH, PULL])
-@pytest.mark.parametrize("wrong", ["access_key_id=nobody", "secret_access_key=wrong"])
-def test_wrong_keys_are_refused(member: Person, command: tuple[str, str], wrong: str) -> None:
-    member.run("python", "src/remote.py", wrong)
-    message = member.fails(*command)
-    assert "The bucket team must be open to your keys; found: " in message
-    assert 'make remote ARGS="access_key_id=ID secret_access_key="' in message
-    member.objects()
-
-
-def test_a_bucket_that_is_not_there_is_named(member: Person, server: list[str]) -> None:
-    config = Path(member.folder / ".dvc/config")
-    url, key, secret = server
-    words = (f"endpointurl={url}", "region=us-east-1", f"access_key_id={key}", f"secret_access_key={secret}")
-    member.run("python", "src/remote.py", "--url", "s3://nobodys/canopy", *words)
-    assert "nobodys" in config.read_text()
-    assert "The bucket nobodys must exist; found: " in member.fails(*PUSH)
-
-
-def test_a_server_that_does_not_answer_is_named(member: Person) -> None:
-    member.run("python", "src/remote.py", "endpointurl=http://127.0.0.1:1")
-    assert "127.0.0.1:1 must answer, to the end of the transfer" in member.fails(*PULL)
+    ada = new_person("ada")
+    copy_project(ada.folder, "Makefile", "src/remote.py", "src/canopy", "requirements.lock", "pyproject.toml")
+    (ada.folder / "dvc.yaml").write_text("stages: {make: {cmd: echo rows > rows.csv, outs: [rows.csv]}}")
+    options = {"endpointurl": url, "region": "us-east-1"}
+    own = {"access_key_id": key, "secret_access_key": secret}
+    ada.run("bash", "-ec", f"{INSTALL}; git init --quiet; dvc init --quiet; dvc repro --quiet")
+    ada.run("make", "remote", "URL=s3://team/canopy")
+    for name, value in options.items():
+        ada.run("dvc", "remote", "modify", "storage", name, value)
+    assert ada.run("make", "push", check=False).returncode != 0
+    for name, value in own.items():
+        ada.run("dvc", "remote", "modify", "--local", "storage", name, value)
+    shared = (ada.folder / ".dvc/config").read_text()
+    assert "s3://team/canopy" in shared
+    assert not any(value in shared for value in own.values())
+    assert "1 file pushed" in ada.run("make", "push").stdout
+    shutil.rmtree(ada.folder / ".dvc/cache")
+    (ada.folder / "rows.csv").unlink()
+    ada.run("make", "pull")
+    assert (ada.folder / "rows.csv").read_text() == "rows\n"

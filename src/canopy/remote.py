@@ -1,4 +1,4 @@
-"""SSH as DVC has it, with the host's key checked and the agent kept at home."""
+"""DVC's remotes by SSH, with the host's key checked."""
 
 from typing import Any
 
@@ -9,9 +9,8 @@ from dvc_ssh import SSHFileSystem
 class CheckedSSHFileSystem(SSHFileSystem):  # type: ignore[misc]
     """DVC's SSH, which trusts any host that answers (dvc-ssh 4.3 and sshfs 2026.8), made careful.
 
-    The host must be in `~/.ssh/known_hosts` or what `~/.ssh/config` names instead, as for the command
-    `ssh`: another host would get the password, and could give other data. It does not get at the keys of
-    the user's agent, which DVC would forward.
+    The host must be in `~/.ssh/known_hosts`, as for the command `ssh`: another host would get the password,
+    and could give other data. It does not get at the keys of the user's agent, which DVC would forward.
     """
 
     def _prepare_credentials(self, **config: Any) -> dict[str, Any]:

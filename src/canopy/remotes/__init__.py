@@ -1,1 +1,0 @@
-"""Where a team keeps its data: DVC's remote storage, set up and used with plain messages."""
