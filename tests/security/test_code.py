@@ -11,14 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import optuna
 import pytest
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import execution_whitelist, instantiate
 from omegaconf import DictConfig, OmegaConf
 from onnx import TensorProto, helper
-from optuna.distributions import FloatDistribution
 
 from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.bundle.scorer import Scorer
@@ -27,7 +25,6 @@ from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.entry import TRUSTED_TARGETS
 from canopy.files import read_json, sha256
 from canopy.params import mount_params
-from canopy.sweep.cmaes_state import restore_optimizer
 from canopy.sweep.plan import Plan
 from canopy.training.run_folder import RunFolder
 
@@ -202,45 +199,11 @@ def test_onnx_executes_nothing(tmp_path: Path, payload: object, executed: Path) 
     assert not executed.exists()
 
 
-@pytest.fixture
-def planted_study(payload: object, tmp_path: Path) -> optuna.Study:
-    """A study whose newest trial holds planted code as the state of the sampler `cmaes`."""
-    study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="planted")
-    key = optuna.samplers.CmaEsSampler()._attr_key_optimizer
-    study.add_trial(
-        optuna.create_trial(
-            params={"x": 0.5},
-            distributions={"x": FloatDistribution(0, 1)},
-            value=1.0,
-            system_attrs={f"{key}:0": pickle.dumps(payload).hex()},
-        )
-    )
-    return study
-
-
-def test_the_state_of_a_sampler_in_a_study(planted_study: optuna.Study, executed: Path) -> None:
+def test_a_sampler_that_unpickles_what_a_study_holds_is_refused() -> None:
     plan = object.__new__(Plan)
-    sampler = OmegaConf.create({"_target_": "optuna.samplers.CmaEsSampler"})
-    for name, value in {"sampler": sampler, "constraints": {}, "space": {}}.items():
-        object.__setattr__(plan, name, value)
-    made = plan.make_sampler(first=True)
-    trials = planted_study.get_trials()
-    with pytest.raises(ValueError, match=r"state of the sampler cmaes and nothing else; found pathlib.Path"):
-        made._restore_optimizer(trials)
-    assert not executed.exists()
-    optuna.samplers.CmaEsSampler()._restore_optimizer(trials)
-    assert executed.exists(), "Optuna's own method must execute it, or this test shows nothing"
-
-
-def test_the_state_of_cmaes_is_read_as_optuna_reads_it() -> None:
-    pytest.importorskip("cmaes", reason="the sampler cmaes needs the package cmaes, which is not installed")
-    sampler = optuna.samplers.CmaEsSampler(seed=0, n_startup_trials=2)
-    study = optuna.create_study(sampler=sampler)
-    study.optimize(lambda trial: trial.suggest_float("x", 0, 1) + trial.suggest_float("y", 0, 1), n_trials=20)
-    trials = study.get_trials()
-    found, expected = restore_optimizer(sampler, trials), sampler._restore_optimizer(trials)
-    assert found.generation == expected.generation > 0
-    np.testing.assert_array_equal(found.mean, expected.mean)
+    object.__setattr__(plan, "sampler", {"_target_": "optuna.samplers.CmaEsSampler"})
+    with pytest.raises(ValueError, match="found cmaes, which unpickles its state"):
+        plan.check()
 
 
 SOURCES = [

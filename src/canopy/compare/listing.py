@@ -43,9 +43,9 @@ def list_runs(
     chosen = choose_columns(columns)
     rows = [[run.value(key) for key in chosen] for run in kept]
     if form == "json":
-        return _json([dict(zip(chosen, row, strict=True)) for row in rows])
+        return as_json([dict(zip(chosen, row, strict=True)) for row in rows])
     if form == "csv":
-        return _csv(chosen, rows)
+        return as_csv(chosen, rows)
     if not kept:
         found = f"none of {len(runs)} runs meets {' and '.join(where)}" if runs else "there are no runs yet"
         return f"Nothing to list: {found}"
@@ -80,7 +80,7 @@ def summarize_runs(
     chosen = columns or (choose_columns(()) if keys else result_columns(kept))
     groups = group_runs(kept, keys=keys, columns=chosen)
     if form == "json":
-        return _json([asdict(group) for group in groups])
+        return as_json([asdict(group) for group in groups])
     headers = [*keys, "n", "column"]
     lines = [(group, column, spread) for group in groups for column, spread in group.spreads.items()]
     if form == "csv":
@@ -88,7 +88,7 @@ def summarize_runs(
             [*group.values.values(), spread.n, column, spread.mean, spread.sd, spread.low, spread.high]
             for group, column, spread in lines
         ]
-        return _csv([*headers, "mean", "sd", "low", "high"], rows)
+        return as_csv([*headers, "mean", "sd", "low", "high"], rows)
     table = render(
         [*headers, "mean ± sd", "95 % interval"],
         [
@@ -137,7 +137,8 @@ def _spread_cells(spread: Spread) -> tuple[str, str]:
     return f"{spread.mean:.{n}f} ± {spread.sd:.{n}f}", f"{spread.low:.{n}f} to {spread.high:.{n}f}"
 
 
-def _json(content: Any) -> str:
+def as_json(content: Any) -> str:
+    """Write JSON, null for numbers that it does not know."""
     return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False, default=str)
 
 
@@ -150,7 +151,8 @@ def _without_nan(content: Any) -> Any:
     return None if isinstance(content, float) and not math.isfinite(content) else content
 
 
-def _csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+def as_csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """Write CSV with a header line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerows([headers, *rows])

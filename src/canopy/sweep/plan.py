@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution
 
 from canopy.sweep.branches import Branch, branches_of
-from canopy.sweep.cmaes_state import restore_optimizer
 from canopy.sweep.constraints import constraints_of, parse_bound
 
 # What samplers and pruners may be made of; custom search spaces are the user's own code.
@@ -107,6 +106,12 @@ class Plan:
 
     def check(self) -> None:
         """Refuse what cannot be meant."""
+        if str(self.sampler.get("_target_", "")).endswith("CmaEsSampler"):
+            # The study may be from elsewhere.
+            raise ValueError(
+                "hydra/sweeper/sampler must execute nothing that the study holds; found cmaes, which "
+                "unpickles its state from there: choose tpe or gp"
+            )
         if self.n_jobs < 1:
             raise ValueError(f"hydra.sweeper.n_jobs must be at least 1; found {self.n_jobs}")
         if self.n_trials < 1:
@@ -145,9 +150,6 @@ class Plan:
         made: Any = _instantiate(node, **objects)
         if isinstance(made, functools.partial):
             made = made(grid_of(self.space))
-        if isinstance(made, optuna.samplers.CmaEsSampler):
-            # Optuna unpickles what it finds in the study, which may be from elsewhere.
-            vars(made)["_restore_optimizer"] = functools.partial(restore_optimizer, made)
         assert isinstance(made, optuna.samplers.BaseSampler)
         return made
 

@@ -1,16 +1,12 @@
 """The trials of a sweep as a table, the sweep in a few lines, and the list of all sweeps."""
 
-import csv
-import io
-import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from canopy.compare.listing import Form
+from canopy.compare.listing import Form, as_csv, as_json
 from canopy.compare.tables import format_value, render
 from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
 from canopy.sweep.loading import STATES, Sweep, is_feasible, state, values_of
@@ -177,13 +173,5 @@ def _reason(trial: FrozenTrial) -> str | None:
 def _write(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, form: Form) -> str:
     """Write rows in full, as JSON or CSV."""
     if form == "json":
-        objects = [dict(zip(columns, map(_finite, row), strict=True)) for row in rows]
-        return json.dumps(objects, indent=2, ensure_ascii=False, allow_nan=False)
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue().rstrip("\n")
-
-
-def _finite(value: Any) -> Any:
-    """Put null for numbers that JSON does not know."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+        return as_json([dict(zip(columns, row, strict=True)) for row in rows])
+    return as_csv(columns, rows)
