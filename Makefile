@@ -97,9 +97,10 @@ test-faults: $(INSTALLED) ## Run the fault suite, the long tests too, and write 
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults --numprocesses 2 --dist worksteal \
 	    --faults-report reports/faults.json $(ARGS)
 
-lint: $(INSTALLED) ## Check format, style and types
+lint: $(INSTALLED) ## Check format, style, imports and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 format: $(INSTALLED) ## Format the code and fix what can be fixed

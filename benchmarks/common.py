@@ -74,7 +74,7 @@ def write(name: str, results: list[dict[str, Any]], arguments: argparse.Namespac
         **facts: What else a reader must know.
     """
     from canopy.files import write_json
-    from canopy.training.environment import describe_machine
+    from canopy.runs.environment import describe_machine
 
     content = {
         "benchmark": name,

@@ -373,8 +373,8 @@ def measure_work(arguments: argparse.Namespace) -> Found:
     from hydra import compose, initialize_config_dir
     from hydra.utils import execution_whitelist
 
-    from canopy.entry import TRUSTED_TARGETS
     from canopy.params import mount_params
+    from canopy.runs.entry import TRUSTED_TARGETS
     from canopy.training.build import build_run
 
     logging.disable(logging.WARNING)

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.data.loader import make_loader
-from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 PROCESSED = ROOT / "data/processed"
 BATCH_SIZES = (256, 512, 1024, 2048, 4096, 8192)

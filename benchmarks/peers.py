@@ -113,7 +113,7 @@ def main() -> None:
 
 def load(split: str, *, n_rows: int | None = None) -> Split:
     from canopy.data.dataset import load_rows
-    from canopy.data.schema import SCHEMA_FILE, Schema
+    from canopy.schema.tensors import SCHEMA_FILE, Schema
 
     schema = Schema.load(PROCESSED / SCHEMA_FILE)
     rows = load_rows(PROCESSED, split, schema).rows
@@ -227,10 +227,10 @@ def read_run(run: Path) -> dict[str, Any]:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     from canopy.data.dataset import load_rows
-    from canopy.entry import TRUSTED_TARGETS
     from canopy.evaluation.inference import Predictor
     from canopy.prepare.preprocessor import Encoded
-    from canopy.training.run_folder import RunFolder
+    from canopy.runs.entry import TRUSTED_TARGETS
+    from canopy.runs.run_folder import RunFolder
 
     record = json.loads((run / "run.json").read_text())
     with execution_whitelist(TRUSTED_TARGETS):

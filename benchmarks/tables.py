@@ -35,12 +35,12 @@ from numpy.typing import NDArray
 
 from canopy.baselines.baselines import load_split
 from canopy.baselines.models import BASELINES, Fitted, Floats, Rows
+from canopy.compare.summary import insert_table
 from canopy.data.dataset import load_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.evaluation.calibration import apply_temperature, fit_temperature, measure_reliability
-from canopy.evaluation.summary import insert_table
 from canopy.files import write_text
 from canopy.quoting import write_override
+from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.tasks.calibration import apply_temperature, fit_temperature, measure_reliability
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -372,8 +372,8 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
     from canopy.evaluation.inference import Predictor
     from canopy.params import mount_params
     from canopy.prepare.preprocessor import Encoded
-    from canopy.training.fit import fit
-    from canopy.training.run_folder import RunFolder
+    from canopy.runs.fit import fit
+    from canopy.runs.run_folder import RunFolder
 
     run = Path("runs", model).resolve()
     shutil.rmtree(run, ignore_errors=True)

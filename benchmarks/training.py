@@ -27,12 +27,12 @@ from lightning import Trainer
 from omegaconf import DictConfig
 
 from canopy.data.datamodule import TensorDataModule
-from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.entry import TRUSTED_TARGETS
 from canopy.files import read_json
 from canopy.params import mount_params
+from canopy.runs.entry import TRUSTED_TARGETS
+from canopy.runs.fit import fit
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training.classifier import Classifier
-from canopy.training.fit import fit
 
 # From one that costs nothing to one that is larger than the default.
 NETS = {

@@ -2,8 +2,8 @@
 
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
 from canopy.prepare import make_tensors
+from canopy.runs.entry import entry_point
 
 
 @entry_point("stage")

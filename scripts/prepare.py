@@ -3,8 +3,8 @@
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+from canopy.runs.entry import entry_point
 
 
 @entry_point("stage")

@@ -11,8 +11,8 @@ from pathlib import Path
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
 from canopy.run_name import as_typed
+from canopy.runs.entry import entry_point
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.

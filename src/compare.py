@@ -14,7 +14,7 @@ from pathlib import Path
 
 from canopy.compare.comparison import compare
 from canopy.compare.report import write_report
-from canopy.compare.runs import find_run
+from canopy.runs.listed import find_run
 
 
 def main() -> None:

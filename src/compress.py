@@ -6,8 +6,8 @@ python src/compress.py run=models/trained bundle=models/canopy compress.max_accu
 
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
-from canopy.training.run_folder import RunFolder
+from canopy.runs.entry import entry_point
+from canopy.runs.run_folder import RunFolder
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
@@ -15,7 +15,7 @@ from canopy.training.run_folder import RunFolder
 def main(cfg: DictConfig) -> None:
     run = RunFolder(cfg.run)
     # Here, so that a mistake is told without waiting for torch.
-    from canopy.compress.compress import compress
+    from canopy.export.compress.compress import compress
 
     compress(run, cfg)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from canopy.compare.runs import run_folders
-from canopy.entry import entry_point
-from canopy.training.run_folder import RunFolder
+from canopy.runs.entry import entry_point
+from canopy.runs.listed import run_folders
+from canopy.runs.run_folder import RunFolder
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.

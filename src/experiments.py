@@ -19,9 +19,9 @@ from canopy.compare.experiments import (
     compose_experiments,
     read_experiments,
 )
-from canopy.compare.runs import find_runs
 from canopy.files import write_json
 from canopy.params import mount_params
+from canopy.runs.listed import find_runs
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ python src/predict.py bundle=models/canopy input=new.csv output=predictions.csv
 
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
-from canopy.evaluation.predict import predict
+from canopy.export.predict import predict
+from canopy.runs.entry import entry_point
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.

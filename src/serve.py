@@ -10,7 +10,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.entry import entry_point
+from canopy.runs.entry import entry_point
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.

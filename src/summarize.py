@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.evaluation.summary import Results, fill_readme
+from canopy.compare.summary import Results, fill_readme
 from canopy.files import write_text
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from canopy.compare.listing import Form
+    from canopy.text_tables import Form
 
 REPORTS = Path("logs/sweeps")
 REPORT = "report.html"

@@ -6,12 +6,15 @@ python src/train.py trainer=gpu trainer.max_epochs=5
 python src/train.py resume=logs/train/runs/NAME      resume a run that was killed or stopped
 """
 
+import os
+
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from canopy.entry import entry_point
 from canopy.run_name import as_typed
+from canopy.runs.entry import entry_point
+from canopy.sweep import TRIAL_VARIABLE
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
@@ -20,9 +23,14 @@ def main(cfg: DictConfig) -> float | tuple[float, ...]:
     if HydraConfig.get().runtime.choices.get("sweep") and HydraConfig.get().mode != RunMode.MULTIRUN:
         raise ValueError("A sweep must be a multirun; got one plain run: add -m to the command")
     # Here, so that --help and a misspelt override answer without waiting for torch.
-    from canopy.training.fit import fit
+    from canopy.runs.fit import fit
 
-    return fit(cfg, overrides=as_typed(HydraConfig.get().overrides.task))
+    trial = None
+    if TRIAL_VARIABLE in os.environ:
+        from canopy.sweep.job import current_trial
+
+        trial = current_trial()
+    return fit(cfg, overrides=as_typed(HydraConfig.get().overrides.task), trial=trial)
 
 
 if __name__ == "__main__":

@@ -16,16 +16,16 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.data.dataset import Batch, save_rows
-from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
-from canopy.entry import TRUSTED_TARGETS
 from canopy.files import PREPROCESSOR_FILE, SPLITS, sha256
 from canopy.params import mount_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import table_schema
 from canopy.preset import Size, register_rules
+from canopy.runs.entry import TRUSTED_TARGETS
+from canopy.runs.run_folder import METRICS, RunFolder
 from canopy.schema import TableSchema
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tables.writer import header_line
-from canopy.training.run_folder import METRICS, RunFolder
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
@@ -263,7 +263,7 @@ def trained_run(
         train_config.pipeline = small_params
     train_config.trainer.max_epochs = 1
     # Here, since it imports Lightning.
-    from canopy.training.fit import fit
+    from canopy.runs.fit import fit
 
     fit(train_config)
     shutil.copytree(tmp_path, finished_run, dirs_exist_ok=True)
@@ -292,7 +292,7 @@ def evaluated_run(trained_run: RunFolder, root: Path) -> RunFolder:
 def export_run(evaluated_run: RunFolder, root: Path, tmp_path: Path) -> Callable[..., Path]:
     """Export the small run; gives the bundle's folder."""
     # Here, since it imports torch's exporters.
-    from canopy.bundle.export import export
+    from canopy.export.export import export
 
     def call(**options: object) -> Path:
         target = tmp_path / "bundle"

@@ -42,7 +42,7 @@ def test_usable_cores_follow_the_affinity_mask() -> None:
     code = (
         f"import os; os.sched_setaffinity(0, {{{CORES[0]}}})\n"
         "from canopy.cores import usable_cores\n"
-        "from canopy.training.environment import describe_machine\n"
+        "from canopy.runs.environment import describe_machine\n"
         "print(usable_cores(), describe_machine()['n_cores'])"
     )
     assert run_python(code) == "1 1"
@@ -106,7 +106,7 @@ def test_usable_cores_without_proc(tmp_path: Path) -> None:
 
 LIMIT = (
     "import os, torch; from canopy.cores import usable_cores\n"
-    "from canopy.training.environment import limit_threads\n"
+    "from canopy.training.threads import limit_threads\n"
     "limit_threads({n_processes}); print(torch.get_num_threads(), os.environ.get('OMP_NUM_THREADS'))"
 )
 

@@ -11,10 +11,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.preset import Size, by_rows, describe_preset, leave_out_trees, register_rules, settle
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
-from canopy.training.fit import fit
-from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted(path.stem for path in (ROOT / "configs/preset").glob("*.yaml"))

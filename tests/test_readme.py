@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from canopy.compare.experiments import compose_experiments, read_experiments
-from canopy.evaluation.summary import (
+from canopy.compare.summary import (
     COMPRESSION,
     EXPERIMENTS,
     RESULTS,

@@ -52,12 +52,12 @@ def describe_refusal(text: str) -> str:
         >>> describe_refusal(
         ...     "Target 'os.system' is not in the\nHydra execution whitelist.\nfull_key: model.net"
         ... )
-        "A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model.net"
+        "A config can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found 'os.system' as model.net"
     """
     targets = re.findall(r"Target ('[^']*')", text)
     key = re.search(r"full_key: (\S+)", text)
     place = f" as {key[1]}" if key else ""
-    return f"A config can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found {targets[0]}{place}"
+    return f"A config can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found {targets[0]}{place}"
 
 
 def root_cause(error: BaseException) -> BaseException:

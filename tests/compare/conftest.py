@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
 
-from canopy.compare.runs import ListedRun
-from canopy.evaluation.scores import Scores
+from canopy.runs.listed import ListedRun
+from canopy.tasks.scores import Scores
 
 NAMES = ("Apple", "Pear", "Plum/Damson")
 MakeRun = Callable[..., Path]

@@ -9,9 +9,9 @@ import pyarrow.parquet
 import pytest
 
 from canopy.compare.comparison import compare
-from canopy.compare.differences import Difference, find_differences
 from canopy.compare.report import write_report
-from canopy.compare.runs import ListedRun
+from canopy.runs.differences import Difference, find_differences
+from canopy.runs.listed import ListedRun
 
 Make = Callable[..., Any]
 LABELS = np.repeat([0, 1, 2], [60, 30, 10])

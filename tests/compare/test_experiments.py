@@ -16,8 +16,8 @@ from canopy.compare.experiments import (
     compose_experiments,
     read_experiments,
 )
-from canopy.compare.runs import find_runs
 from canopy.files import write_json
+from canopy.runs.listed import find_runs
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 Make = Callable[..., Path]

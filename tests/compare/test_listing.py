@@ -9,9 +9,9 @@ import pytest
 
 from canopy.compare.columns import order
 from canopy.compare.conditions import Condition
-from canopy.compare.keys import near_matches
 from canopy.compare.listing import list_runs, summarize_runs
-from canopy.compare.runs import find_runs
+from canopy.runs.keys import near_matches
+from canopy.runs.listed import find_runs
 
 Make = Callable[..., Any]
 

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from canopy.compare.multirun_summary import MultirunSummary, repeated_keys
-from canopy.compare.runs import find_runs
+from canopy.runs.listed import find_runs
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Path]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from canopy.compare.runs import ListedRun, find_run, find_runs
+from canopy.runs.listed import ListedRun, find_run, find_runs
 
 Make = Callable[..., Any]
 

@@ -9,8 +9,8 @@ import pytest
 from scipy import stats
 
 from canopy.compare.listing import summarize_runs
-from canopy.compare.runs import find_runs
 from canopy.compare.spread import Spread, varying_keys
+from canopy.runs.listed import find_runs
 
 Make = Callable[..., Any]
 

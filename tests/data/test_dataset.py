@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from canopy.data.dataset import Batch, load_rows, save_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.files import sha256
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 
 class Malicious:

@@ -8,11 +8,11 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
-from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.evaluation.calibration import fit_temperature
 from canopy.evaluation.evaluate import evaluate, evaluate_all
-from canopy.training.fit import fit
-from canopy.training.run_folder import RunFolder
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder
+from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.tasks.calibration import fit_temperature
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

@@ -3,8 +3,8 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig
 
+from canopy.explore import explore
 from canopy.files import read_json
-from canopy.prepare import explore
 
 
 def test_the_stage_writes_findings_and_page(frame: pd.DataFrame, explore_params: DictConfig):

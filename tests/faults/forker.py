@@ -16,10 +16,10 @@ from typing import Any
 from hydra.core.plugins import Plugins
 
 IMPORTED = (
-    *("canopy.prepare.explore", "canopy.prepare.fetch", "canopy.prepare.split", "canopy.prepare.compose"),
+    *("canopy.explore.explore", "canopy.prepare.fetch", "canopy.prepare.split", "canopy.prepare.compose"),
     *("canopy.prepare.make_tensors", "canopy.prepare.normalize", "canopy.prepare.cap_classes"),
-    *("canopy.entry", "canopy.evaluation.predict", "canopy.training.fit", "canopy.evaluation.evaluate"),
-    *("canopy.bundle.export", "canopy.compress.compress"),
+    *("canopy.runs.entry", "canopy.export.predict", "canopy.runs.fit", "canopy.evaluation.evaluate"),
+    *("canopy.export.export", "canopy.export.compress.compress"),
 )
 
 

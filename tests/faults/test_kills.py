@@ -19,8 +19,8 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
+from canopy.runs.repeat import same_weights
 from canopy.training.checkpoint import REFIT, load_checkpoint
-from canopy.training.repeat import same_weights
 from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 
 pytestmark = pytest.mark.faults

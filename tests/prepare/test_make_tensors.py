@@ -6,13 +6,13 @@ import torch
 from omegaconf import DictConfig
 
 from canopy.data.dataset import load_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.files import PREPROCESSOR_FILE, write_json
 from canopy.prepare import make_tensors
 from canopy.prepare.make_tensors import N_QUANTILE_STEPS, quantiles_of
 from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.prepare.reductions import Sample
 from canopy.prepare.scaling import Affine
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 ROWS = [
     "0.5,1,colour2,3,train",

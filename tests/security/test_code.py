@@ -18,15 +18,15 @@ from hydra.utils import execution_whitelist, instantiate
 from omegaconf import DictConfig, OmegaConf
 from onnx import TensorProto, helper
 
-from canopy.bundle.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
-from canopy.bundle.scorer import Scorer
 from canopy.data.dataset import load_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.entry import TRUSTED_TARGETS
+from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.export.scorer import Scorer
 from canopy.files import read_json, sha256
 from canopy.params import mount_params
+from canopy.runs.entry import TRUSTED_TARGETS
+from canopy.runs.run_folder import RunFolder
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.sweep.plan import Plan
-from canopy.training.run_folder import RunFolder
 
 Refused = Callable[..., str]
 
@@ -68,7 +68,7 @@ def test_the_config_of_a_run_folder(
     config.model = {"_target_": "os.system", "command": f"touch {executed}"}
     trained_run.save_config(config)
     said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
-    assert "can call what TRUSTED_TARGETS in src/canopy/entry.py lists; found 'os.system' as model" in said
+    assert "can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found 'os.system' as model" in said
 
 
 CALLS = [
@@ -81,7 +81,7 @@ CALLS = [
     {"_target_": "lightning.pytorch.callbacks.model_checkpoint.os.system", "_args_": ["touch {path}"]},
     {"_target_": "lightning.pytorch.loggers.csv_logs.os.makedirs", "name": "{path}"},
     {"_target_": "canopy.compare.multirun_summary.write_text", "path": "{path}", "text": ""},
-    {"_target_": "canopy.callbacks.hyperparameters.Path.write_text", "_args_": ["{path}", "a"]},
+    {"_target_": "canopy.training.callbacks.hyperparameters.Path.write_text", "_args_": ["{path}", "a"]},
     {"_target_": "torch.nn.modules.module.torch.load", "_args_": ["{path}"]},
     {"_target_": "torch.nn.functional.torch.hub.load_state_dict_from_url", "url": "http://127.0.0.1:1/a"},
     # By way of a call that calls.

@@ -12,12 +12,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.prepare.fetch import open_archived, write_body
 from canopy.run_name import run_name
+from canopy.runs.fit import choose_start, fit
+from canopy.runs.repeat import repeated_config
+from canopy.runs.run_folder import RunFolder
+from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FOLDER
 from canopy.sweep.study import folder_of
-from canopy.training.fit import choose_start, fit
-from canopy.training.repeat import repeated_config
-from canopy.training.run_folder import RunFolder
-from canopy.training.written_paths import check_written_paths
 
 PLACES = [
     ("callbacks.best_checkpoint.dirpath", "/planted"),
@@ -153,8 +153,8 @@ def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
     """Its files have fixed names; what its description says of others is not looked for."""
-    from canopy.bundle.manifest import Manifest
-    from canopy.bundle.scorer import Scorer
+    from canopy.export.manifest import Manifest
+    from canopy.export.scorer import Scorer
 
     bundle = export_run()
     manifest = Manifest.load(bundle)

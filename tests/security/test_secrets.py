@@ -13,9 +13,9 @@ import pytest
 import requests
 from omegaconf import OmegaConf
 
-from canopy.callbacks.hyperparameters import resolve
 from canopy.passwords import hide_passwords
 from canopy.sweep.storage import PASSWORD_VARIABLE, open_storage
+from canopy.training.callbacks.hyperparameters import resolve
 
 ROOT = Path(__file__).parents[2]
 COPIED = ("configs", "src", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")

@@ -13,7 +13,7 @@ import pytest
 from omegaconf import DictConfig
 from playwright.sync_api import Page, expect
 
-from canopy.bundle.scorer import Scorer
+from canopy.export.scorer import Scorer
 from canopy.serve.drift import MAX_CATEGORIES
 
 NAMES = [f"shop {index}" for index in range(70)]

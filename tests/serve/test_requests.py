@@ -15,7 +15,7 @@ import requests
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from canopy.bundle.scorer import Scorer
+from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
 from canopy.serve.body import GZIP, refuse_repeated_keys
 from canopy.serve.problems import RowsRefused

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from canopy.bundle.statistics import NumericStatistics
+from canopy.export.statistics import NumericStatistics
 from canopy.prepare.interim import closed_schema
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.prepare.scaling import Affine

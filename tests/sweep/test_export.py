@@ -8,10 +8,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from canopy.runs.run_folder import RunFolder
 from canopy.sweep.export import export_trial, write_experiment
 from canopy.sweep.loading import Sweep, load_sweep
 from canopy.sweep.overrides import Choice, choice_of_sweep, split_overrides, start_overrides
-from canopy.training.run_folder import RunFolder
 
 Make = Callable[..., Any]
 ROOT = Path(__file__).parents[2]

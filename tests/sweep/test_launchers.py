@@ -14,8 +14,8 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.runs.run_folder import RunFolder
 from canopy.sweep.storage import open_storage
-from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 APP = Path(__file__).parent / "app.py"

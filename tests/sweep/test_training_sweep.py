@@ -16,9 +16,9 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
+from canopy.runs.run_folder import RunFolder
 from canopy.sweep.export import export_trial
 from canopy.sweep.loading import load_sweep, state
-from canopy.training.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 Sweep = Callable[..., subprocess.CompletedProcess[str]]

@@ -10,11 +10,11 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.files import PREPROCESSOR_FILE
 from canopy.params import check_params, load_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.preprocessor import Preprocessor
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.rows import read_table

@@ -9,7 +9,7 @@ import pytest
 
 # A server that has imported torch once and trained nothing.
 PROCESSES = multiprocessing.get_context("forkserver")
-PROCESSES.set_forkserver_preload(["canopy.training.fit", "tensorboard.summary"])
+PROCESSES.set_forkserver_preload(["canopy.runs.fit", "tensorboard.summary"])
 
 
 @pytest.fixture

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder
 from canopy.training.build import build_run
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import fit
-from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

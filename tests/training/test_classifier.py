@@ -11,11 +11,11 @@ from torch import nn
 
 from canopy.data.dataset import Batch, load_rows
 from canopy.data.loader import make_loader
-from canopy.data.schema import SCHEMA_FILE, Schema
 from canopy.nets.mlp import MLP
 from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
 from canopy.nets.tabm import TabM
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training import muon
 from canopy.training.classifier import Classifier
 from canopy.training.muon import MuonAdamW

@@ -8,11 +8,11 @@ import torch
 from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from canopy.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder, publish
 from canopy.training.build import build_run, instantiate_all
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import fit
-from canopy.training.run_folder import RunFolder, publish
+from canopy.training.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

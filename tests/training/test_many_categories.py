@@ -8,9 +8,9 @@ import torch
 from omegaconf import DictConfig
 
 from canopy.data.dataset import Batch, load_rows, save_rows
-from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import sha256
 from canopy.prepare.make_tensors import code_type
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.training.build import build_run
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")

@@ -9,8 +9,8 @@ from omegaconf import DictConfig
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
-from canopy.training.fit import fit
-from canopy.training.run_folder import RunFolder
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 

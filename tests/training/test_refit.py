@@ -9,11 +9,11 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
+from canopy.runs.fit import fit
+from canopy.runs.refit import StepSnapshot
+from canopy.runs.run_folder import RunFolder
 from canopy.training.build import build_run, check_processes
 from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights
-from canopy.training.fit import fit
-from canopy.training.refit import StepSnapshot
-from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.training.fit import fit
-from canopy.training.repeat import repeated_config, same_config, same_weights, way_to_the_code
-from canopy.training.run_folder import RunFolder
+from canopy.runs.fit import fit
+from canopy.runs.repeat import repeated_config, same_config, same_weights, way_to_the_code
+from canopy.runs.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
 

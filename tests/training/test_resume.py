@@ -20,12 +20,12 @@ from mlflow import MlflowClient
 from omegaconf import DictConfig, OmegaConf, open_dict
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from canopy.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
+from canopy.runs.fit import fit
+from canopy.runs.resume import choose_run_folder, find_unfinished, resumed_config
+from canopy.runs.run_folder import RunFolder
 from canopy.training.build import build_run
+from canopy.training.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.fit import fit
-from canopy.training.resume import choose_run_folder, find_unfinished, resumed_config
-from canopy.training.run_folder import RunFolder
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -233,7 +233,7 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("canopy.training.fit.publish", killed)
+    monkeypatch.setattr("canopy.runs.fit.publish", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(train_config)
     run = RunFolder(train_config.run_folder)

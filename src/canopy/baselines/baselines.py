@@ -12,20 +12,20 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.baselines.models import BASELINES, Fitted, Floats, Ints, Rows, as_rows
-from canopy.callbacks.prediction_file import PredictionFile
 from canopy.compare.predictions import PREDICTIONS
 from canopy.compare.significance import compare_predictions
-from canopy.compare.tables import render
 from canopy.data.dataset import load_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
-from canopy.evaluation.calibration import calibrate, fit_temperature
 from canopy.evaluation.evaluate import HEADLINE, headline
-from canopy.evaluation.scores import Scores, build_metrics
 from canopy.files import SPLITS, write_json
 from canopy.names import nearest
 from canopy.places import require_file
-from canopy.training.record import record_run
-from canopy.training.run_folder import METRICS, start_run_folder
+from canopy.runs.record import record_run
+from canopy.runs.run_folder import METRICS, start_run_folder
+from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.tasks.calibration import calibrate, fit_temperature
+from canopy.tasks.scores import Scores, build_metrics
+from canopy.text_tables import render
+from canopy.training.callbacks.prediction_file import PredictionFile
 
 log = logging.getLogger(__name__)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from canopy.compare.conditions import Condition
-from canopy.compare.keys import check_known
-from canopy.compare.runs import ALIASES, OWN_KEYS, STANDARD_KEYS, ListedRun
+from canopy.runs.keys import check_known
+from canopy.runs.listed import ALIASES, OWN_KEYS, STANDARD_KEYS, ListedRun
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
 # What stands before the columns that are asked for.

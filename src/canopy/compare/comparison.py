@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from canopy.compare.columns import is_number
-from canopy.compare.differences import Difference, find_differences
 from canopy.compare.predictions import check_same_rows, load_evaluation
-from canopy.compare.runs import ListedRun
 from canopy.compare.significance import Significance, compare_predictions
 from canopy.compare.verdict import verdict
+from canopy.runs.differences import Difference, find_differences
+from canopy.runs.listed import ListedRun
 
 TRAINING = ("best.score", "training.epochs", "training.train_seconds", "training.n_parameters")
 PER_CLASS = ("recall", "f1")

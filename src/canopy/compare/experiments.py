@@ -12,11 +12,10 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.compare.keys import flatten
-from canopy.compare.runs import ListedRun
 from canopy.compare.spread import Spread
 from canopy.files import read_json
-from canopy.sweep.overrides import MACHINE, training_values
+from canopy.runs.keys import MACHINE, flatten, training_values
+from canopy.runs.listed import ListedRun
 
 REPORT = "experiments.json"
 PUBLISHED = "docs/published.yaml"

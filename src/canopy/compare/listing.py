@@ -1,22 +1,15 @@
 """The list of runs and the spread over groups of them, as text, JSON or CSV."""
 
-import csv
-import io
-import json
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Literal
 
 from canopy.compare.columns import check_keys, choose_columns, choose_runs
 from canopy.compare.conditions import Condition
-from canopy.compare.runs import ListedRun
 from canopy.compare.spread import Group, Spread, group_runs, result_columns, varying_keys
-from canopy.compare.tables import decimals_for_error, format_value, render
 from canopy.run_name import shorten_override
-
-Form = Literal["text", "json", "csv"]
+from canopy.runs.listed import ListedRun
+from canopy.text_tables import Form, as_csv, as_json, decimals_for_error, format_value, render
 
 
 def list_runs(
@@ -135,25 +128,3 @@ def _spread_cells(spread: Spread) -> tuple[str, str]:
     if spread.sd is None or spread.low is None or spread.high is None:
         return f"{spread.mean:.{n}f}", "needs two runs"
     return f"{spread.mean:.{n}f} ± {spread.sd:.{n}f}", f"{spread.low:.{n}f} to {spread.high:.{n}f}"
-
-
-def as_json(content: Any) -> str:
-    """Write JSON, null for numbers that it does not know."""
-    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _without_nan(content: Any) -> Any:
-    """Put null for numbers that JSON does not know."""
-    if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
-
-
-def as_csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Write CSV with a header line."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerows([headers, *rows])
-    return text.getvalue().rstrip("\n")

@@ -9,11 +9,11 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from canopy.compare.listing import summarize_runs
-from canopy.compare.runs import ListedRun, find_runs, run_folders
 from canopy.compare.spread import result_columns, varying_keys
 from canopy.files import write_text
 from canopy.places import readable
 from canopy.quoting import write_command
+from canopy.runs.listed import ListedRun, find_runs, run_folders
 
 SUMMARY = "summary.csv"
 SEED = "seed"

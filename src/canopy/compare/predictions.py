@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow.parquet
 from numpy.typing import NDArray
 
-from canopy.compare.runs import ListedRun
 from canopy.quoting import write_command
-from canopy.training.run_folder import METRICS
+from canopy.runs.listed import ListedRun
+from canopy.runs.run_folder import METRICS
 
 PREDICTIONS = "evaluation/predictions_{split}.parquet"
 _COLUMNS = ("label", "predicted")

@@ -4,8 +4,8 @@ from typing import Any
 
 from canopy.compare.columns import is_number
 from canopy.compare.comparison import PER_CLASS, Comparison
-from canopy.compare.tables import decimals, format_value, render, signed
 from canopy.compare.verdict import verdict
+from canopy.text_tables import decimals, format_value, render, signed
 
 # Of a hash as many digits as tell two apart.
 _HASH_LENGTHS, _N_HASH_DIGITS = (40, 64), 12

@@ -10,7 +10,7 @@ from typing import Any
 from scipy.special import stdtrit
 
 from canopy.compare.columns import is_number, order
-from canopy.compare.runs import ListedRun
+from canopy.runs.listed import ListedRun
 
 CONFIDENCE = 0.95
 # What the evaluation counts is the same for all runs on the same data.

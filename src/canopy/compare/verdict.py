@@ -1,7 +1,7 @@
 """The answer of a comparison in one sentence."""
 
 from canopy.compare.significance import Interval, Significance
-from canopy.compare.tables import decimals_for_error, signed
+from canopy.text_tables import decimals_for_error, signed
 
 LEVEL = 0.05
 

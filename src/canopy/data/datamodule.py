@@ -13,7 +13,7 @@ from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.data.loader import Loader, make_loader
-from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
 

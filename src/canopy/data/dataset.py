@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from canopy.data.schema import WAY_OUT, Schema
 from canopy.files import SPLITS, sha256
 from canopy.places import require_file
+from canopy.schema.tensors import WAY_OUT, Schema
 from canopy.tensors import save_tensors
 
 

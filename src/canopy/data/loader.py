@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.data.schema import SCHEMA_FILE, Schema
+from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 
 class BatchIndices(Sampler[Tensor]):

@@ -10,17 +10,17 @@ from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.callbacks.calibration import CalibrationReport
-from canopy.compare.runs import run_folders
 from canopy.data.datamodule import TensorDataModule
-from canopy.evaluation.scores import Scores
 from canopy.files import read_json, write_json
+from canopy.runs.console import say_once
+from canopy.runs.listed import run_folders
+from canopy.runs.run_folder import METRICS, RunFolder, check_same_data
+from canopy.tasks.scores import Scores
 from canopy.training.build import instantiate_all
+from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
-from canopy.training.console import say_once
-from canopy.training.environment import limit_threads
-from canopy.training.run_folder import METRICS, RunFolder, check_same_data
+from canopy.training.threads import limit_threads
 
 log = logging.getLogger(__name__)
 

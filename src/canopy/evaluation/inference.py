@@ -8,10 +8,10 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 
 from canopy.prepare.preprocessor import Encoded
+from canopy.runs.run_folder import RunFolder
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
-from canopy.training.environment import limit_threads
-from canopy.training.run_folder import RunFolder
+from canopy.training.threads import limit_threads
 
 Accelerator = Literal["auto", "cpu", "gpu"]
 

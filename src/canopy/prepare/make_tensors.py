@@ -12,7 +12,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.data.schema import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.files import PREPROCESSOR_FILE, SPLITS, read_json, sha256
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
@@ -26,6 +25,7 @@ from canopy.prepare.interim import (
 from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Sample
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tensors import open_tensors
 
 log = logging.getLogger(__name__)

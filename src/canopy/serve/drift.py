@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from canopy.bundle.manifest import Manifest
-from canopy.bundle.statistics import count_bins
+from canopy.export.manifest import Manifest
+from canopy.export.statistics import count_bins
 from canopy.prepare.preprocessor import Inputs
 
 # Below, an index means nothing: with so few rows chance alone gives as much.

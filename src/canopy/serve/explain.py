@@ -5,8 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from canopy.bundle.scorer import Scorer
-from canopy.bundle.statistics import NumericStatistics
+from canopy.export.scorer import Scorer
+from canopy.export.statistics import NumericStatistics
 from canopy.prepare.preprocessor import Inputs
 
 TINY = 1e-12

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from canopy.bundle.manifest import Manifest
+from canopy.export.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema.columns import Categorical, Datetime, Numeric
 from canopy.serve.plain_rows import integers_among

@@ -18,8 +18,8 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from canopy.bundle.manifest import MANIFEST_FILE
-from canopy.bundle.scorer import Scorer
+from canopy.export.manifest import MANIFEST_FILE
+from canopy.export.scorer import Scorer
 from canopy.serve.metrics import MULTIPROCESS
 from canopy.serve.protocol import BoundedProtocol
 from canopy.serve.settings import Settings

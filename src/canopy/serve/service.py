@@ -17,8 +17,8 @@ from numpy import float32, int64
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
 
-from canopy.bundle.manifest import ONNX_FILE
-from canopy.bundle.scorer import Scorer
+from canopy.export.manifest import ONNX_FILE
+from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
 from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_of
 from canopy.serve.csv_rows import read_csv

@@ -14,6 +14,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
+from canopy.runs.process import is_alive, this_host, this_process
 from canopy.sweep.attributes import (
     ALIVE,
     FROM_STUDY,
@@ -28,7 +29,6 @@ from canopy.sweep.attributes import (
 )
 from canopy.sweep.constraints import violations_of
 from canopy.sweep.loading import result_of
-from canopy.training.process import is_alive, this_host, this_process
 
 log = logging.getLogger(__name__)
 

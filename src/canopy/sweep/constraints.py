@@ -5,10 +5,10 @@ from pathlib import Path
 
 from optuna.trial import FrozenTrial
 
-from canopy.compare.keys import flatten
 from canopy.files import read_json
+from canopy.runs.keys import flatten
+from canopy.runs.run_folder import RECORD
 from canopy.sweep.attributes import VIOLATIONS
-from canopy.training.run_folder import RECORD
 
 
 def constraints_of(trial: FrozenTrial, n: int) -> Sequence[float]:

@@ -13,9 +13,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.compare.tables import decimals, format_value
 from canopy.files import write_text
 from canopy.places import readable
+from canopy.runs.keys import training_values
+from canopy.runs.run_folder import RunFolder
+from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
 from canopy.sweep.overrides import (
@@ -23,11 +25,9 @@ from canopy.sweep.overrides import (
     run_of,
     split_overrides,
     start_overrides,
-    training_values,
     trial_overrides,
 )
-from canopy.training.run_folder import RunFolder
-from canopy.training.written_paths import check_written_paths
+from canopy.text_tables import decimals, format_value
 
 CONFIGS = "configs"
 _N_SHOWN = 3

@@ -13,14 +13,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from canopy.compare.keys import near_matches
 from canopy.passwords import hide_passwords
 from canopy.places import describe_place
+from canopy.runs.keys import near_matches
+from canopy.runs.process import is_alive
 from canopy.sweep import attributes
 from canopy.sweep.attributes import MONITOR, SCRIPT, SURPLUS, VIOLATIONS, WORKER
 from canopy.sweep.overrides import run_of
 from canopy.sweep.storage import open_storage
-from canopy.training.process import is_alive
 
 # States as they are shown, in the order of lists.
 COMPLETE, PRUNED, RUNNING, WAITING, KILLED, FAILED = STATES = (
@@ -160,7 +160,7 @@ def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float
     if record["status"] != "finished":
         return None
     # Here, since it imports lightning.
-    from canopy.training.objective import objective_of
+    from canopy.runs.objective import objective_of
 
     found = objective_of(record, run.config.objective.returns)
     return TrialState.COMPLETE, [found] if isinstance(found, float) else [*found]

@@ -10,26 +10,19 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
 from optuna.trial import FrozenTrial
 
-from canopy.compare.keys import flatten
 from canopy.params import parse_train_overrides
 from canopy.quoting import write_choice, write_command
+from canopy.runs.keys import MACHINE, is_shown, training_values
+from canopy.runs.run_folder import BOOKKEEPING, CONFIG, RunFolder
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
-from canopy.training.run_folder import BOOKKEEPING, CONFIG, RunFolder
 
 # Say where a run's files go and what it shows while it trains.
 _LEFT_OUT = frozenset({*BOOKKEEPING, "hydra", "logger", "sweep"})
-SHOWN = frozenset(
-    {"default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
-)
 # Belong to the machine and to the draw: part of a command, not of an experiment.
 _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
 _EXPERIMENTAL = ("data", "model", "preparation@pipeline")
-# What decides how a run trains; the rest is where it is written and what it shows.
-_COMPARED = ("data", "model", "objective", "trainer")
-MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
 
 
 @dataclass
@@ -118,7 +111,7 @@ def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str]
         is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
         if key == "sweep" and override.value() is not None:
             sweep = str(override.value())
-        if root in _LEFT_OUT or key == "callbacks.progress_bar" or _is_shown(key):
+        if root in _LEFT_OUT or key == "callbacks.progress_bar" or is_shown(key):
             continue
         if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in MACHINE)):
             choice.command.append(text)
@@ -152,20 +145,6 @@ def choice_of_sweep(name: str, configs: Path) -> Choice:
         )
     changed = {key: value for key, value in with_sweep.items() if without.get(key) != value}
     return Choice(groups=groups, values=changed)
-
-
-def training_values(config: DictConfig) -> dict[str, Any]:
-    """Give the values that decide how a run trains, by key and as they were written."""
-    content = OmegaConf.to_container(config)
-    assert isinstance(content, dict)
-    found = flatten({section: content[section] for section in _COMPARED if section in content})
-    return {key: value for key, value in found.items() if not _is_shown(key)}
-
-
-def _is_shown(key: str) -> bool:
-    """Tell whether a value is one of the Trainer's that change nothing but what is shown."""
-    section, _, rest = key.partition(".")
-    return section == "trainer" and rest.partition(".")[0] in SHOWN
 
 
 def _choose_group(choice: Choice, override: Override) -> None:

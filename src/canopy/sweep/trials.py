@@ -6,11 +6,10 @@ from typing import Any, Literal
 
 from optuna.trial import FrozenTrial
 
-from canopy.compare.listing import Form, as_csv, as_json
-from canopy.compare.tables import format_value, render
 from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
 from canopy.sweep.loading import STATES, Sweep, is_feasible, state, values_of
 from canopy.sweep.overrides import repeating_command
+from canopy.text_tables import Form, as_csv, as_json, format_value, render
 
 Order = Literal["best", "number"]
 

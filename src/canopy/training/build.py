@@ -13,10 +13,10 @@ from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.callbacks.hyperparameters import HyperparameterLog
-from canopy.callbacks.resume_checkpoint import TrainingStopped
 from canopy.data.datamodule import TensorDataModule
 from canopy.errors import MISTAKES
+from canopy.training.callbacks.hyperparameters import HyperparameterLog
+from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.checks import (
     building,
     check_callback,
@@ -26,8 +26,7 @@ from canopy.training.checks import (
     one_line,
 )
 from canopy.training.classifier import Classifier
-from canopy.training.console import say_once
-from canopy.training.environment import limit_threads
+from canopy.training.threads import limit_threads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +70,6 @@ def build_run(cfg: DictConfig) -> Run:
     Returns:
         The run, ready for `fit`, `validate` or `test`.
     """
-    say_once()
     seed_everything(cfg.seed, workers=True, verbose=False)
     with building("data", cfg.data):
         data: TensorDataModule = instantiate(cfg.data)

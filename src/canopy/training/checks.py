@@ -21,8 +21,8 @@ from lightning.pytorch.callbacks import (
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all, option_names
-from canopy.evaluation.scores import Scores
 from canopy.names import nearest
+from canopy.tasks.scores import Scores
 
 # Key: kind of the number, its least value. Where a list may stand, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {

@@ -16,10 +16,10 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch
-from canopy.data.schema import Schema
-from canopy.evaluation.scores import Scores, build_metrics
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
+from canopy.schema.tensors import Schema
+from canopy.tasks.scores import Scores, build_metrics
 from canopy.training.checks import building
 
 # What the schedules of torch.optim call the number of steps they last.

@@ -1,0 +1,118 @@
+"""What a bundle is: `model.json`, which describes the model and names the hash of each file beside it."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from canopy.export.statistics import TrainingStatistics
+from canopy.files import read_json, sha256, write_json
+from canopy.places import require_file
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.schema import TableSchema
+from canopy.schema.columns import Model
+
+FORMAT = 2
+MANIFEST_FILE = "model.json"
+ONNX_FILE = "model.onnx"
+PT2_FILE = "model.pt2"
+FILES = (ONNX_FILE, PT2_FILE)
+# Names of the graph's inputs and output.
+INPUTS, OUTPUT = ("numeric", "categorical"), "probabilities"
+
+WAY_OUT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
+
+
+class Manifest(Model):
+    """What a model is.
+
+    Attributes:
+        table: The raw table: columns with kinds, units and ranges.
+        classes: Value in the raw table and name of each class, in the order of the graph's output.
+        preprocessor: What was learnt from the training rows. The graph's input `numeric` has its inputs
+            (`Preprocessor.scalings`) as columns, `categorical` the codes of its categorical columns.
+        training: How the training rows were distributed.
+        temperature: What the graph divides the net's logits by.
+        metrics: Scores of the run on each split, as in `metrics.json`.
+        parity: Largest difference between the bundle's probabilities and the run's, and on how many rows.
+        run: Name, start, seed, git commit, parameters and training time of the run.
+        data: SHA-256 of each file of the data that it was trained on.
+        versions: Versions of the packages that wrote the bundle.
+        files: SHA-256 of each other file of the bundle.
+        compression: How the model was made smaller than its run's, and what that cost; None if it was not.
+    """
+
+    table: TableSchema
+    classes: dict[str, str]
+    preprocessor: Preprocessor
+    training: TrainingStatistics
+    temperature: float
+    metrics: dict[str, Any]
+    parity: dict[str, float]
+    run: dict[str, Any]
+    data: dict[str, str]
+    versions: dict[str, Any]
+    files: dict[str, str]
+    compression: dict[str, Any] | None = None
+
+    def save(self, folder: str | Path) -> None:
+        """Write the manifest as JSON, with a hash of its own content."""
+        content = {"format": FORMAT, **self.model_dump(mode="json")}
+        write_json(Path(folder) / MANIFEST_FILE, {**content, "sha256": _hash(content)})
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Manifest":
+        """Read what `save` wrote.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+            ValueError: If it is not a manifest of this format, or has been changed since.
+        """
+        path = Path(folder) / MANIFEST_FILE
+        content = read_json(path, way_out=WAY_OUT)
+        found = content.get("format") if isinstance(content, dict) else None
+        if found != FORMAT:
+            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {WAY_OUT}")
+        expected = content.pop("sha256", None)
+        if _hash(content) != expected:
+            raise ValueError(f"{path} must be as it was written; got other content: {WAY_OUT}")
+        del content["format"]
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            reason = error.errors(include_url=False)[0]
+            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {WAY_OUT}") from error
+
+    @property
+    def present(self) -> list[str]:
+        """The files that the bundle has beside this one, of those that a bundle may have."""
+        return [name for name in FILES if name in self.files or name == ONNX_FILE]
+
+    def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
+        """Refuse files that are not the ones that were exported.
+
+        Args:
+            folder: The bundle.
+            names: The files to check.
+
+        Raises:
+            FileNotFoundError: If one is not there.
+            ValueError: If one has another content.
+        """
+        for name in names:
+            path = Path(folder) / name
+            require_file(path, hint=f"{WAY_OUT} first")
+            expected = self.files.get(name, "none")
+            if (found := sha256(path)) != expected:
+                raise ValueError(
+                    f"{path} must have the SHA-256 {expected[:12]}... of {MANIFEST_FILE}; found "
+                    f"{found[:12]}...: it is damaged or was changed, {WAY_OUT}"
+                )
+
+
+def _hash(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,111 @@
+"""Dotted keys: the names under which a run's config, record and scores are asked for."""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+N_SUGGESTIONS = 5
+# What decides how a run trains; the rest is where it is written and what it shows.
+COMPARED = ("data", "model", "objective", "trainer")
+SHOWN = frozenset(
+    {"default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
+)
+MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
+
+
+def flatten(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Give the values of nested mappings by dotted key; lists stay whole.
+
+    Examples:
+        >>> flatten({"model": {"optimizer": {"lr": 0.1}, "hidden": [8, 8]}})
+        {'model.optimizer.lr': 0.1, 'model.hidden': [8, 8]}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in content.items():
+        if isinstance(value, Mapping) and value:
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def resolve(content: Mapping[Any, Any], key: str, value: object) -> Any:
+    """Resolve the interpolations in a value of a config where that is possible.
+
+    Args:
+        content: The whole config as it was written.
+        key: Dotted key of the value.
+        value: What stands there.
+
+    Returns:
+        The resolved value; `value` itself if it depends on what only the run knew.
+
+    Examples:
+        >>> resolve({"seed": 3, "data": {"seed": "${seed}"}}, "data.seed", "${seed}")
+        3
+        >>> resolve({"folder": "${hydra:runtime.output_dir}"}, "folder", "${hydra:runtime.output_dir}")
+        '${hydra:runtime.output_dir}'
+    """
+    if "${" not in str(value):
+        return value
+    try:
+        found = OmegaConf.select(OmegaConf.create(dict(content)), key)
+        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+    except OmegaConfBaseException:
+        return value
+
+
+def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
+    """Refuse keys that no run has.
+
+    Args:
+        asked: Keys to look up.
+        known: Keys that at least one run has.
+
+    Raises:
+        ValueError: If one of them is unknown; the message names those that are near.
+    """
+    known = set(known)
+    for key in asked:
+        if key not in known:
+            near = near_matches(key, known)
+            way_out = f"did you mean {', '.join(near)}?" if near else "see config.yaml and run.json of a run"
+            if key.startswith(("test.", "val.")) and not any(name.startswith(key[:4]) for name in known):
+                way_out = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
+            raise ValueError(
+                f"A key must be one of a run's config, record or scores; found {key!r}; {way_out}"
+            )
+
+
+def near_matches(key: str, known: Iterable[str]) -> list[str]:
+    """Name the known keys that a misspelt or shortened one may mean, the likeliest first.
+
+    Examples:
+        >>> near_matches("model.lr", ["model.optimizer.lr", "model.net", "seed"])
+        ['model.optimizer.lr', 'model.net']
+        >>> near_matches("model", ["model.optimizer.lr", "seed"])
+        ['model.optimizer.lr']
+    """
+    known = sorted(known)
+    last = key.rpartition(".")[2]
+    below = [name for name in known if name.startswith(f"{key}.")]
+    ending = [name for name in known if name.rpartition(".")[2] == last]
+    similar = difflib.get_close_matches(key, known, n=N_SUGGESTIONS)
+    return list(dict.fromkeys([*ending, *below, *similar]))[:N_SUGGESTIONS]
+
+
+def training_values(config: DictConfig) -> dict[str, Any]:
+    """Give the values that decide how a run trains, by key and as they were written."""
+    content = OmegaConf.to_container(config)
+    assert isinstance(content, dict)
+    found = flatten({section: content[section] for section in COMPARED if section in content})
+    return {key: value for key, value in found.items() if not is_shown(key)}
+
+
+def is_shown(key: str) -> bool:
+    """Tell whether a value is one of the Trainer's that change nothing but what is shown."""
+    section, _, rest = key.partition(".")
+    return section == "trainer" and rest.partition(".")[0] in SHOWN

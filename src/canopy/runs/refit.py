@@ -1,0 +1,134 @@
+"""Train a run's net again on training and validation rows, for as long as was best without the latter."""
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
+from omegaconf import DictConfig, open_dict
+from torch import Tensor
+
+from canopy.runs.run_folder import RunFolder
+from canopy.tensors import save_tensors
+from canopy.training.build import Run, build_run
+from canopy.training.callbacks.member_selection import MemberSelection
+from canopy.training.checkpoint import REFIT, load_checkpoint
+
+log = logging.getLogger(__name__)
+
+MEMBERS = "net.members"
+
+
+class StepSnapshot(Callback):
+    """Keep weights of a net as they are after certain steps, averaged where they are; then end training.
+
+    Args:
+        steps: Number of steps by the prefix of the weights' names.
+
+    Attributes:
+        weights: Those that were kept.
+    """
+
+    def __init__(self, steps: dict[str, int]) -> None:
+        self.steps = steps
+        self.weights: dict[str, Tensor] = {}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        due = tuple(prefix for prefix, step in self.steps.items() if step == trainer.global_step)
+        if due:
+            source = pl_module
+            for callback in trainer.callbacks:  # type: ignore[attr-defined]
+                if isinstance(callback, WeightAveraging):
+                    # Lightning has no public way to it during training.
+                    source = callback._average_model.module  # type: ignore[union-attr, assignment]  # noqa: SLF001
+            for name, weight in source.named_parameters():
+                if name.startswith(due):
+                    self.weights[name] = weight.detach().cpu().clone()
+        if trainer.global_step >= max(self.steps.values()):
+            trainer.should_stop = True
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.weights}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self.weights = state_dict["weights"]
+
+
+def refit(cfg: DictConfig, first: Run) -> float:
+    """Train the net of a run again, with its validation rows among the training rows.
+
+    There is nothing left to choose an epoch by, so each kind of net takes as many steps as were best in the
+    first training, of a schedule of the same length; trees are as many. The weights go into the best
+    checkpoint, beside those that the validation scores are of.
+
+    Args:
+        cfg: The run's config.
+        first: The run, after `fit`.
+
+    Returns:
+        Seconds that it took.
+
+    Raises:
+        TrainingStopped: If a signal asked for it; its state is saved, and `resume` continues from it.
+    """
+    started = time.perf_counter()
+    run = RunFolder(cfg.run_folder)
+    best = load_checkpoint(run.best_checkpoint)
+    steps = {"": best["global_step"]}
+    for callback in first.callbacks.values():
+        if isinstance(callback, MemberSelection):
+            chosen = callback.steps_at(best["epoch"] + 1)
+            steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
+    log.info("Training again on training and validation rows, for %d steps", max(steps.values()))
+    state = run.path / "checkpoints/refit.ckpt"
+    second = build_run(_config(cfg, state, n_steps=_schedule_length(first, least=max(steps.values()))))
+    # The trees that were chosen by the validation rows, in number and rate.
+    for name, trees in second.model.trees.items():
+        leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
+        trees.fix(n_trees=len(leaves), learning_rate=float(rate))
+    snapshot = StepSnapshot(steps)
+    # After the average that it takes, before the checkpoint that saves it.
+    second.trainer.callbacks.insert(1, snapshot)  # type: ignore[attr-defined]
+    second.fit(state if state.is_file() else None)
+    weights = {name: weight.detach().cpu() for name, weight in second.model.state_dict().items()}
+    shares = {name: value for name, value in best["state_dict"].items() if name.endswith("member_weights")}
+    missing = {name for name, _ in second.model.named_parameters()} - snapshot.weights.keys()
+    if missing:
+        log.warning(
+            "Training again ended before its last step: the model is the one of the training rows alone"
+        )
+    else:
+        save_tensors({**best, REFIT: {**weights, **shares, **snapshot.weights}}, run.best_checkpoint)
+    state.unlink(missing_ok=True)
+    return time.perf_counter() - started
+
+
+def _schedule_length(run: Run, *, least: int) -> int:
+    """Give the steps of a run's schedule, or `least` if only time or a callback ended it."""
+    n_steps = run.trainer.estimated_stepping_batches
+    return least if math.isinf(n_steps) else int(n_steps)
+
+
+def _config(cfg: DictConfig, state: Path, *, n_steps: int) -> DictConfig:
+    """Change the config of a run to that of its refit."""
+    config = cfg.copy()
+    kept = ("weight_averaging", "progress_bar", "resume_checkpoint")
+    with open_dict(config):
+        config.data.train_splits = ["train", "val"]
+        config.logger = {}
+        config.callbacks = {
+            name: config.callbacks[name] for name in kept if config.callbacks.get(name) is not None
+        }
+        if "resume_checkpoint" in config.callbacks:
+            config.callbacks.resume_checkpoint.path = str(state)
+        else:
+            config.trainer.enable_checkpointing = False
+        # Its epochs are longer, so that the limit on epochs lies behind it.
+        config.trainer.max_steps = n_steps
+        config.trainer.limit_val_batches = 0
+    return config

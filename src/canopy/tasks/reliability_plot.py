@@ -1,0 +1,48 @@
+"""The picture of a model's calibration."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from canopy.tasks.calibration import Calibration
+
+
+def draw_reliability(calibration: Calibration, *, title: str) -> Figure:
+    """Draw how often predictions are right over how confident they are, and how many are how confident.
+
+    Args:
+        calibration: With and without the temperature.
+        title: Heading of the picture.
+
+    Returns:
+        A figure that belongs to no window.
+    """
+    figure = Figure(figsize=(6.4, 7.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="as it should be")
+    kinds = (
+        (calibration.before, "as it is", "#0072B2"),
+        (calibration.after, f"with temperature {calibration.temperature:.3f}", "#D55E00"),
+    )
+    for index, (reliability, name, color) in enumerate(kinds):
+        label = f"{name}: ECE {reliability.ece:.4f}, NLL {reliability.nll:.4f}"
+        full = reliability.counts > 0
+        upper.plot(
+            reliability.confidence[full], reliability.accuracy[full], color=color, marker="o", label=label
+        )
+        n_bins = len(reliability.counts)
+        edges = np.arange(n_bins) / n_bins
+        width = 0.42 / n_bins
+        lower.bar(
+            edges + (0.3 + 0.4 * index) / n_bins + width / 2 - 0.21 / n_bins,
+            reliability.counts,
+            width=width,
+            color=color,
+        )
+    upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
+    upper.legend(loc="upper left", frameon=False)
+    lower.set(xlabel="probability of the predicted class", ylabel="rows", yscale="log")
+    for axes in (upper, lower):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Calibration: {title}")
+    return figure

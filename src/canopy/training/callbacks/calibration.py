@@ -1,0 +1,38 @@
+"""Say how far a model's probabilities can be trusted, and how to put them right."""
+
+from pathlib import Path
+
+from torch import Tensor
+
+from canopy.tasks.calibration import Calibration, calibrate, fit_temperature
+from canopy.tasks.reliability_plot import draw_reliability
+from canopy.training.callbacks.confusion_matrix import save_figure
+from canopy.training.callbacks.whole_split import WholeSplit
+
+
+class CalibrationReport(WholeSplit):
+    """Fit a temperature on the validation rows, and draw reliability diagrams with and without it.
+
+    Args:
+        path: Where the PNG file goes; `{split}` in it stands for the name of the split.
+
+    Attributes:
+        temperature: As fitted; None before a validation.
+        splits: Calibration of each split that went through since.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__()
+        self.path = path
+        self.temperature: float | None = None
+        self.splits: dict[str, Calibration] = {}
+
+    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+        predicted, true = probabilities.double().numpy(), labels.numpy()
+        if split == "val":
+            self.temperature = fit_temperature(predicted, true)
+        if self.temperature is None:
+            return
+        self.splits[split] = calibrate(predicted, true, temperature=self.temperature)
+        title = f"{split}, {len(true):,} rows"
+        save_figure(draw_reliability(self.splits[split], title=title), Path(self.path.format(split=split)))

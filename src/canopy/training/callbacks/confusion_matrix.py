@@ -1,0 +1,67 @@
+"""Show a run's confusion matrix as a picture."""
+
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
+
+from canopy.files import atomic_write
+from canopy.tasks.confusion_plot import draw_confusion
+from canopy.tasks.scores import Scores
+from canopy.training.callbacks.hyperparameters import tensorboards
+
+
+class ConfusionMatrixPicture(Callback):
+    """Draw the confusion matrix, as a PNG file and in TensorBoard.
+
+    Args:
+        path: Where the PNG file goes; `{split}` in it stands for the name of the split.
+        every_n_validations: Validations from one picture to the next, or None to draw none but the
+            test rows' picture, which is always drawn.
+
+    Raises:
+        ValueError: If `every_n_validations` is below 1.
+    """
+
+    def __init__(self, path: str, *, every_n_validations: int | None = None) -> None:
+        if every_n_validations is not None and every_n_validations < 1:
+            raise ValueError(f"every_n_validations must be at least 1, or null; found {every_n_validations}")
+        self.path = path
+        self.every_n_validations = every_n_validations
+        self._n_validations = 0
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or self.every_n_validations is None:
+            return
+        self._n_validations += 1
+        if self._n_validations % self.every_n_validations == 0:
+            self._show(trainer, pl_module, "val")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_validations": self._n_validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._n_validations = state_dict["n_validations"]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._show(trainer, pl_module, "test")
+
+    def _show(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
+        if not trainer.is_global_zero:
+            return
+        all_scores = pl_module.scores
+        assert isinstance(all_scores, dict)
+        scores: Scores = all_scores[split]
+        figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
+        save_figure(figure, Path(self.path.format(split=split)))
+        # The last step, where the scores stand: a run that goes on leaves out what stands at the next.
+        step = max(trainer.global_step - 1, 0)
+        for logger in tensorboards(trainer):
+            logger.experiment.add_figure(f"confusion_matrix/{split}", figure, step)
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as a PNG file, atomically."""
+    with atomic_write(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")

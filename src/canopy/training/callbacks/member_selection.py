@@ -1,0 +1,209 @@
+"""Keep the best epoch of each kind of net of an ensemble, and weigh the kinds, by the validation rows."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import EMAWeightAveraging
+from torch import Tensor, nn
+
+from canopy.nets.ensemble import MixedEnsemble
+from canopy.training.callbacks.whole_split import loader_of
+
+# Rows that go through the net at once.
+N_ROWS = 4096
+# Steps to the most probable weights.
+N_STEPS = 100
+
+
+class MemberSelection(EMAWeightAveraging):
+    """Score and save a `MixedEnsemble` whose kinds are each at their own best epoch, and weighed.
+
+    Kinds learn, and begin to overfit, at different times. Before each validation every kind takes the
+    averaged weights of that epoch which has its lowest log loss on the validation rows so far, and its
+    share in the mean. After it training continues from the latest weights.
+
+    Args:
+        prior: See `choose_weights`.
+        options: Those of Lightning's EMAWeightAveraging.
+
+    Attributes:
+        found: By the number of each epoch, from 1, what `describe_kinds` says of the kinds, and the `epoch`
+            and `step` of each that learns in steps.
+    """
+
+    def __init__(self, prior: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.prior = prior
+        self.found: dict[int, dict[str, dict[str, float]]] = {}
+        # Of the best epoch of each kind: its number and step, likelihoods of the validation rows, weights.
+        self._epochs: dict[str, tuple[int, int]] = {}
+        self._likelihoods: dict[str, Tensor] = {}
+        self._best: dict[str, dict[str, Tensor]] = {}
+        # The averaged weights of kinds that validation sets back to an earlier epoch.
+        self._latest: dict[str, dict[str, Tensor]] = {}
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if not isinstance(pl_module.net, MixedEnsemble):
+            raise ValueError(
+                "MemberSelection must have a net of several kinds; got "
+                f"{type(pl_module.net).__name__}: choose model=mixed, or leave it out"
+            )
+        super().setup(trainer, pl_module, stage)
+
+    @torch.no_grad()
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_validation_epoch_start(trainer, pl_module)
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        net = pl_module.net
+        assert isinstance(net, MixedEnsemble)
+        epoch = trainer.current_epoch + 1
+        measured = _measure_likelihoods(trainer, pl_module)
+        for (name, kind), likelihoods in zip(net.members.items(), measured.unbind(dim=1), strict=True):
+            if name not in self._best or _log_loss(likelihoods) < _log_loss(self._likelihoods[name]):
+                self._epochs[name] = epoch, trainer.global_step
+                self._likelihoods[name] = likelihoods.clone()
+                self._best[name] = _copy_weights(kind)
+            else:
+                self._latest[name] = _copy_weights(kind)
+                _set_weights(kind, self._best[name])
+        chosen = torch.stack([self._likelihoods[name] for name in net.members], dim=1)
+        weights = choose_weights(chosen, prior=self.prior)
+        net.weigh(weights)
+        self.found[epoch] = describe_kinds(chosen, weights, [*net.members])
+        for name, weights_then in self._best.items():
+            if weights_then:
+                self.found[epoch][name] |= dict(zip(("epoch", "step"), self._epochs[name], strict=True))
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for name, weights in self._latest.items():
+            _set_weights(pl_module.net.members[name], weights)  # type: ignore[union-attr, index, arg-type]
+        self._latest = {}
+        super().on_validation_epoch_end(trainer, pl_module)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_train_end(trainer, pl_module)
+        for name, weights in self._best.items():
+            _set_weights(pl_module.net.members[name], weights)  # type: ignore[union-attr, index, arg-type]
+
+    def steps_at(self, epoch: int) -> dict[str, int]:
+        """Give the step of each kind that an epoch's validation chose."""
+        return {name: int(found["step"]) for name, found in self.found[epoch].items() if "step" in found}
+
+    def state_dict(self) -> dict[str, Any]:
+        own = {"found": self.found, "epochs": self._epochs, "likelihoods": self._likelihoods}
+        return {**super().state_dict(), **own}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.found, self._epochs = state_dict["found"], state_dict["epochs"]
+        self._likelihoods = state_dict["likelihoods"]
+
+    def on_save_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        super().on_save_checkpoint(trainer, pl_module, checkpoint)
+        # What was scored is the model; the latest averages are for a resume.
+        best = {key: weight for name in self._best for key, weight in self._keyed(name).items()}
+        checkpoint["latest_average"] = {key: checkpoint["state_dict"][key] for key in best}
+        checkpoint["state_dict"].update(best)
+
+    def on_load_checkpoint(
+        self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        best = checkpoint["state_dict"]
+        average = checkpoint["latest_average"]
+        # Before the first validation there is no best epoch.
+        for name, kind in pl_module.net.members.items() if average else ():  # type: ignore[union-attr, operator]
+            self._best[name] = {key: best[f"net.members.{name}.{key}"] for key, _ in kind.named_parameters()}
+        latest = {**checkpoint, "state_dict": {**best, **average}}
+        super().on_load_checkpoint(trainer, pl_module, latest)
+
+    def _keyed(self, name: str) -> dict[str, Tensor]:
+        """Give the weights of a kind's best epoch by their keys in a checkpoint."""
+        return {f"net.members.{name}.{key}": weight for key, weight in self._best[name].items()}
+
+
+def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor:
+    """Give the probability of the true class of each validation row by each kind, shape (B, N)."""
+    net = pl_module.net
+    assert isinstance(net, MixedEnsemble)
+    # All rows in each process, so that all choose alike.
+    rows: Any = loader_of(trainer, "val").dataset
+    likelihoods = []
+    for indices in torch.arange(len(rows), device=rows.device).split(N_ROWS):  # type: ignore[no-untyped-call]
+        batch = rows[indices]
+        numeric, codes = (part.to(pl_module.device) for part in (batch.numeric, batch.categorical.long()))
+        labels = batch.labels.to(pl_module.device)
+        predicted = torch.stack(net.probabilities(numeric, codes), dim=2)
+        likelihoods.append(predicted[torch.arange(len(labels), device=labels.device), labels])
+    return torch.cat(likelihoods).cpu().double()
+
+
+def _copy_weights(net: nn.Module) -> dict[str, Tensor]:
+    return {name: weight.detach().clone() for name, weight in net.named_parameters()}
+
+
+def _set_weights(net: nn.Module, weights: dict[str, Tensor]) -> None:
+    for name, weight in net.named_parameters():
+        weight.data.copy_(weights[name])
+
+
+def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
+    """Weigh nets so that their weighted mean has a low log loss.
+
+    Args:
+        likelihoods: Probability that each of N nets gives to the true class of each row, shape (B, N).
+        prior: Rows that each net is taken to have been right in beforehand.
+
+    Returns:
+        Weight of each net, shape (N,), their sum 1; the fewer rows there are, the closer to equal weights.
+
+    Source: Dempster et al., Maximum likelihood from incomplete data via the EM algorithm, 1977: the most
+    probable weights of a mixture, their prior a Dirichlet distribution.
+
+    Examples:
+        >>> right_in_turn = torch.tensor([[0.9, 0.3, 0.1], [0.3, 0.9, 0.1]])
+        >>> choose_weights(right_in_turn, prior=100.0)
+        tensor([0.3342, 0.3342, 0.3316])
+        >>> choose_weights(right_in_turn.repeat(500, 1), prior=1.0)
+        tensor([0.4994, 0.4994, 0.0012])
+    """
+    n_rows, n_nets = likelihoods.shape
+    likelihoods = likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny)
+    weights = torch.full((n_nets,), 1 / n_nets, dtype=likelihoods.dtype, device=likelihoods.device)
+    for _ in range(N_STEPS):
+        rows_of_each = (weights * likelihoods / (likelihoods @ weights)[:, None]).sum(dim=0)
+        weights = (rows_of_each + prior) / (n_rows + n_nets * prior)
+    return weights
+
+
+def describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
+    """Say what each net gives to the weighted mean of all.
+
+    Args:
+        likelihoods: As in `choose_weights`, shape (B, N).
+        weights: Of each net, shape (N,).
+        names: Of each net.
+
+    Returns:
+        For each net its weight, its own log loss, and what the log loss of the mean would rise by without it.
+    """
+    whole = _log_loss(likelihoods @ weights[:, None])
+    found = {}
+    for index, name in enumerate(names):
+        rest = weights.clone()
+        rest[index] = 0
+        without = _log_loss(likelihoods @ rest[:, None] / rest.sum())
+        found[name] = {
+            "weight": float(weights[index]),
+            "nll": float(_log_loss(likelihoods[:, [index]])),
+            "gain": float(without - whole) if len(names) > 1 else 0.0,
+        }
+    return found
+
+
+def _log_loss(likelihoods: Tensor) -> Tensor:
+    tiny = torch.finfo(likelihoods.dtype).tiny
+    return -likelihoods.clamp_min(tiny).log().mean(dim=0)

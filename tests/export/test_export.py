@@ -1,0 +1,301 @@
+import copy
+import functools
+import json
+import operator
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from omegaconf import DictConfig
+
+from canopy.evaluation.inference import Predictor
+from canopy.export.manifest import FILES, MANIFEST_FILE, Manifest
+from canopy.export.parity import check_same_scores, compare
+from canopy.export.scorer import Scorer
+from canopy.files import PREPROCESSOR_FILE, read_json, write_json
+from canopy.prepare.interim import SPLIT_COLUMN
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.runs.run_folder import METRICS, RECORD, RunFolder
+from canopy.schema import TableSchema
+from canopy.tables.rows import read_table
+from canopy.tasks.calibration import apply_temperature, calibrate
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+Export = Callable[..., Path]
+
+# Scores a CSV file of raw test rows, target last, with numpy and ONNX Runtime alone.
+SCORE = """
+import json, sys
+import numpy, onnxruntime
+
+assert not {"torch", "canopy", "hydra"} & {*sys.modules}
+bundle, table = sys.argv[1:]
+about = json.load(open(f"{bundle}/model.json"))
+with open(table) as file:
+    header = file.readline().strip().split(",")
+    columns = dict(zip(header, numpy.loadtxt(file, delimiter=",").T))
+table, learnt = about["table"], about["preprocessor"]
+n_rows = len(columns[table["target"]["column"]])
+codes = []
+for name, vocabulary in learnt["categorical"].items():
+    other, code = vocabulary["values"].index("other"), numpy.zeros(n_rows, numpy.int64)
+    for part in table["columns"][name]["one_hot"]:
+        place = vocabulary["values"].index(part) if part in vocabulary["values"] else other
+        code[columns[part] == 1] = place
+    codes.append(code)
+inputs = {"numeric": numpy.stack([columns[name] for name in learnt["numeric"]], axis=1),
+          "categorical": numpy.stack(codes, axis=1)}
+session = onnxruntime.InferenceSession(f"{bundle}/model.onnx")
+(probabilities,) = session.run(None, inputs)
+values = numpy.array([int(value) for value in about["classes"]])
+labels, predicted = columns[table["target"]["column"]], values[probabilities.argmax(axis=1)]
+recalls = {
+    name: float((predicted[labels == value] == value).mean())
+    for value, name in zip(values, about["classes"].values())
+}
+truth = probabilities[labels[:, None] == values]
+print(json.dumps({"accuracy": float((predicted == labels).mean()), "recalls": recalls, "n_rows": len(labels),
+                  "nll": float(-numpy.log(truth.astype(float)).mean())}))
+"""
+
+
+def read_splits(params: DictConfig) -> pa.ChunkedArray:
+    return pyarrow.csv.read_csv(f"{params.paths.interim}/split.csv")[SPLIT_COLUMN]
+
+
+@pytest.fixture
+def test_rows(raw_table: Path, small_params: DictConfig, tmp_path: Path) -> Path:
+    """The raw test rows as a CSV file, their columns in the raw table's order."""
+    splits = read_splits(small_params).to_pylist()
+    header, *lines = raw_table.read_text().splitlines()
+    rows = [line for line, name in zip(lines, splits, strict=True) if name == "test"]
+    path = tmp_path / "test_rows.csv"
+    path.write_text("\n".join([header, *rows]) + "\n")
+    return path
+
+
+def test_a_bundle_says_what_its_run_says(
+    export_run: Export, evaluated_run: RunFolder, test_rows: Path, small_schema: TableSchema
+) -> None:
+    bundle = export_run()
+    manifest = Manifest.load(bundle)
+    assert manifest.parity["n_rows"] == 60
+    assert manifest.parity["max_difference"] < 1e-5
+    assert manifest.metrics == read_json(evaluated_run.path / METRICS)
+    assert manifest.table == small_schema
+    assert manifest.classes == {"1": "Apple", "2": "Pear", "3": "Plum"}
+    assert manifest.preprocessor == Preprocessor.load(evaluated_run.path / PREPROCESSOR_FILE)
+    assert manifest.run["id"] == evaluated_run.path.name
+    scorer = Scorer(bundle)
+    (rows,) = read_table(test_rows, manifest.table)
+    inputs = manifest.preprocessor.inputs(rows)
+    predictor = Predictor(evaluated_run, batch_size=64, accelerator="cpu")
+    logits = np.log(predictor.predict(manifest.preprocessor.transform(rows))) / manifest.temperature
+    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(scorer.predict(inputs), expected, atol=1e-5)
+    assert scorer.predict(inputs.take(slice(0))).shape == (0, 3)
+
+
+def test_the_training_rows_are_described_as_they_are_in_nature(
+    export_run: Export, raw_table: Path, small_params: DictConfig
+) -> None:
+    manifest = Manifest.load(export_run())
+    table = pyarrow.csv.read_csv(raw_table).to_pandas()
+    splits = read_splits(small_params).to_pandas()
+    trained = table[splits == "train"]
+    assert manifest.training.n_rows == len(trained) == 192
+    assert manifest.training.numeric["weight"]["max"] == trained["weight"].max()
+    assert sum(manifest.training.numeric["weight"]["shares"]) == pytest.approx(1)
+    # The column that was dropped is no category; its rows are among the others.
+    shares = {"colour1": trained["colour1"].mean(), "colour3": trained["colour3"].mean()}
+    shares["other"] = trained["colour2"].mean()
+    assert manifest.training.categories == {"colour": pytest.approx(shares)}
+    assert manifest.training.classes == {"Apple": 1 / 3, "Pear": 1 / 3, "Plum": 1 / 3}
+
+
+def test_a_machine_without_the_repository_gives_the_same_scores(
+    export_run: Export, evaluated_run: RunFolder, test_rows: Path, root: Path, tmp_path: Path
+) -> None:
+    """In an environment of its own that has numpy and ONNX Runtime alone, from a copied folder."""
+    elsewhere = tmp_path / "elsewhere"
+    shutil.copytree(export_run(), elsewhere / "bundle")
+    shutil.copy(test_rows, elsewhere / "rows.csv")
+    python = elsewhere / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", elsewhere / "venv"], check=True)
+    packages = ["numpy", "onnxruntime", "--constraint", root / "requirements.lock"]
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *packages], check=True)
+    command = [python, "-c", SCORE, "bundle", "rows.csv"]
+    done = subprocess.run(command, cwd=elsewhere, check=True, capture_output=True, text=True)
+    found = json.loads(done.stdout)
+    expected = read_json(evaluated_run.path / METRICS)["test"]
+    assert found["accuracy"] == expected["accuracy"]
+    assert found["n_rows"] == expected["n_rows"]
+    assert found["recalls"] == {name: scores["recall"] for name, scores in expected["per_class"].items()}
+    assert found["nll"] == pytest.approx(expected["calibrated"]["nll"], abs=1e-6)
+
+
+def test_nothing_in_a_bundle_is_pickled(export_run: Export) -> None:
+    bundle = export_run()
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, *FILES}
+    with zipfile.ZipFile(bundle / "model.pt2") as archive:
+        for name in archive.namelist():
+            # As each pickle of protocol 2 or later begins.
+            assert not archive.read(name).startswith(b"\x80"), name
+
+
+@pytest.mark.parametrize("name", [MANIFEST_FILE, *FILES])
+@pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
+def test_a_damaged_bundle_is_refused_by_the_name_of_the_file(
+    export_run: Export, tmp_path: Path, name: str, harm: str
+) -> None:
+    path = export_run() / name
+    content = bytearray(path.read_bytes())
+    if harm == "missing":
+        path.unlink()
+    elif harm == "truncated":
+        path.write_bytes(content[: len(content) // 2])
+    else:
+        # A digit, so that the manifest stays JSON.
+        place = next(
+            place for place in range(len(content) // 2, len(content)) if chr(content[place]).isdigit()
+        )
+        content[place] ^= 1
+        path.write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=f"{name} must"):
+        Manifest.load(path.parent).check_files(path.parent, FILES)
+
+
+def test_scores_of_another_run_are_refused(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path
+) -> None:
+    metrics: dict[str, Any] = read_json(evaluated_run.path / METRICS)
+    name = next(iter(metrics["test"]["per_class"]))
+    for told, (*path, last) in {
+        "accuracy": ("test", "accuracy"),
+        "calibrated.nll": ("test", "calibrated", "nll"),
+        f"recall of {name}": ("test", "per_class", name, "recall"),
+    }.items():
+        changed = copy.deepcopy(metrics)
+        place = functools.reduce(operator.getitem, path, changed)
+        place[last] -= 0.1
+        write_json(tmp_path / "other.json", changed)
+        with pytest.raises(
+            ValueError, match=f"other.json must hold the scores of this run, whose {told} on the test rows is"
+        ):
+            export_run(metrics=tmp_path / "other.json")
+    # The bundle would be too sure of itself, or not sure enough.
+    changed = copy.deepcopy(metrics)
+    changed["val"]["calibrated"]["temperature"] *= 2
+    write_json(tmp_path / "other.json", changed)
+    with pytest.raises(ValueError, match=r"whose calibrated\.nll on the test rows is"):
+        export_run(metrics=tmp_path / "other.json")
+    for content, found in (
+        ({"test": metrics["test"]}, "no 'val'"),
+        ({**metrics, "val": None}, ".* is not subscriptable"),
+        ({**metrics, "test": {**metrics["test"], "accuracy": None}}, "a score of test that is no number"),
+        ([], "list indices"),
+    ):
+        write_json(tmp_path / "other.json", content)
+        with pytest.raises(ValueError, match=f"scores of both splits and a temperature; found {found}"):
+            export_run(metrics=tmp_path / "other.json")
+    with pytest.raises(FileNotFoundError, match=r"none.json must exist; .*python src/evaluate.py run="):
+        export_run(metrics=tmp_path / "none.json")
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_another_raw_table_is_refused(export_run: Export, evaluated_run: RunFolder, tmp_path: Path) -> None:
+    config = evaluated_run.config
+    raw = Path(config.pipeline.paths.raw)
+    other = tmp_path / "other.csv"
+    header, *lines = raw.read_text().splitlines()
+    other.write_text("\n".join([header, *reversed(lines)]))
+    config.pipeline.paths.raw = str(other)
+    evaluated_run.save_config(config)
+    with pytest.raises(ValueError, match="raw rows of the split val, .* must be those of its tensors"):
+        export_run()
+    other.write_text("\n".join([header, *lines[:-1]]))
+    with pytest.raises(ValueError, match=r"must be a \(split\) for each of 299 rows; got 300"):
+        export_run()
+
+
+def test_rows_of_another_split_are_refused(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path
+) -> None:
+    """The bundle tells how the training rows are distributed."""
+    config = evaluated_run.config
+    shutil.copytree(config.pipeline.paths.interim, tmp_path / "swapped")
+    config.pipeline.paths.interim = str(tmp_path / "swapped")
+    evaluated_run.save_config(config)
+    path = tmp_path / "swapped/split.csv"
+    swapped = {"train": "val", "val": "train"}
+    path.write_text(re.sub(r"\b(train|val)\b", lambda found: swapped[found[1]], path.read_text()))
+    with pytest.raises(ValueError, match="raw rows of the split val, .* must be those of its tensors"):
+        export_run()
+
+
+@pytest.mark.parametrize("kind", ["other things", "a file", "the run", "what is above the run", "nothing"])
+def test_nothing_but_a_bundle_is_replaced(
+    export_run: Export, evaluated_run: RunFolder, tmp_path: Path, kind: str
+) -> None:
+    place = tmp_path / "place"
+    if kind == "other things":
+        place.mkdir()
+        (place / "thesis.txt").write_text("years of work")
+    elif kind == "a file":
+        place.write_text("years of work")
+    elif kind != "nothing":
+        place = evaluated_run.path if kind == "the run" else evaluated_run.path.parent
+    before = {path: path.read_bytes() for path in evaluated_run.path.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match="^output must name a new folder, or one that holds a model.json"):
+        export_run(output="''" if kind == "nothing" else place)
+    assert {path: path.read_bytes() for path in before} == before
+    if kind == "other things":
+        assert (place / "thesis.txt").read_text() == "years of work"
+    assert kind != "a file" or place.read_text() == "years of work"
+
+
+def test_a_bundle_is_replaced_by_another(export_run: Export) -> None:
+    target = export_run()
+    (target / "model.pt2").unlink()
+    assert export_run() == target
+    assert (target / "model.pt2").is_file()
+
+
+def test_a_run_that_was_stopped_can_be_frozen(export_run: Export, evaluated_run: RunFolder) -> None:
+    """It has scores, and no word on how its training ended."""
+    record = evaluated_run.record
+    n_parameters = record.pop("training")["n_parameters"]
+    write_json(evaluated_run.path / RECORD, {**record, "status": "stopped"})
+    told = Manifest.load(export_run()).run
+    assert (told["n_parameters"], told["train_seconds"]) == (n_parameters, None)
+
+
+def test_predictions_that_differ_are_refused() -> None:
+    expected = np.array([[0.7, 0.3], [0.5, 0.5]])
+    near = np.array([[0.699995, 0.300005], [0.499999, 0.500001]], dtype=np.float32)
+    assert compare(expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
+    far = np.array([[0.7, 0.3], [0.49, 0.51]], dtype=np.float32)
+    with pytest.raises(
+        ValueError, match=r"model.onnx must give .* within 1e-05; found .* 0.01 in test row 1"
+    ):
+        compare(expected, far, name="model.onnx")
+    with pytest.raises(ValueError, match="found a difference of nan in test row 0"):
+        compare(expected, np.array([[np.nan, 0.3], [0.5, 0.5]], dtype=np.float32), name="model.onnx")
+
+
+def test_a_row_that_the_model_rules_out_counts_as_in_evaluation() -> None:
+    probabilities, labels = np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([0, 1])
+    calibrated = calibrate(probabilities, labels, temperature=0.5).report()
+    metrics = {"test": {"accuracy": 0.5, "calibrated": calibrated, "per_class": {}}}
+    check_same_scores(apply_temperature(probabilities, 0.5), labels, metrics, path=Path("metrics.json"))

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy.special import softmax
+
+from canopy.tasks.calibration import apply_temperature, calibrate, fit_temperature, measure_reliability
+from canopy.tasks.reliability_plot import draw_reliability
+from canopy.tasks.scores import N_CALIBRATION_BINS, build_metrics
+
+Predictions = tuple[NDArray[np.float64], NDArray[np.int64]]
+
+
+def predictions(*, sharpness: float, n_rows: int = 20_000) -> Predictions:
+    """Probabilities whose logits are so many times too large, and classes drawn from the right ones."""
+    generator = np.random.default_rng(0)
+    logits = 2 * generator.standard_normal((n_rows, 3))
+    right = softmax(logits, axis=1).cumsum(axis=1)
+    labels = (generator.random((n_rows, 1)) > right).sum(axis=1)
+    return softmax(sharpness * logits, axis=1), labels
+
+
+@pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
+def test_the_temperature_undoes_what_made_predictions_too_sure(sharpness: float) -> None:
+    probabilities, labels = predictions(sharpness=sharpness)
+    assert fit_temperature(probabilities, labels) == pytest.approx(sharpness, rel=0.03)
+
+
+def test_no_other_temperature_is_better() -> None:
+    probabilities, labels = predictions(sharpness=1.7)
+    best = fit_temperature(probabilities, labels)
+    nll = {
+        factor: measure_reliability(apply_temperature(probabilities, factor * best), labels).nll
+        for factor in (0.9, 0.99, 1.0, 1.01, 1.1)
+    }
+    assert min(nll, key=nll.__getitem__) == 1.0
+
+
+def test_few_rows_that_are_all_right_move_the_temperature_little() -> None:
+    probabilities, labels = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 1, 0])
+    few, many = (fit_temperature(np.tile(probabilities, (n, 1)), np.tile(labels, n)) for n in (1, 100))
+    # Without a bound each lower temperature would be better.
+    assert 0.05 < many < few < 1
+    assert few > 0.5
+
+
+def test_reliability_equals_the_metrics_of_training() -> None:
+    probabilities, labels = predictions(sharpness=2.0)
+    metrics = build_metrics(3)
+    metrics.update(torch.from_numpy(probabilities), torch.from_numpy(labels))
+    computed = metrics.compute()
+    found = measure_reliability(apply_temperature(probabilities, 1.0), labels)
+    assert found.ece == pytest.approx(float(computed["ece"]), abs=1e-5)
+    assert found.nll == pytest.approx(float(computed["nll"]), abs=1e-6)
+    assert found.counts.sum() == len(labels)
+    assert len(found.counts) == N_CALIBRATION_BINS
+    # With three classes nobody is less sure than a third.
+    assert found.counts[:4].tolist() == [0, 0, 0, 0]
+    assert np.isnan(found.accuracy[0])
+
+
+def test_calibration_leaves_the_classes_and_mends_the_probabilities() -> None:
+    probabilities, labels = predictions(sharpness=2.0)
+    calibration = calibrate(probabilities, labels, temperature=fit_temperature(probabilities, labels))
+    assert calibration.after.ece < 0.01 < 0.1 < calibration.before.ece
+    assert calibration.report() == {
+        "temperature": calibration.temperature,
+        "nll": calibration.after.nll,
+        "ece": calibration.after.ece,
+    }
+    after = apply_temperature(probabilities, calibration.temperature)
+    np.testing.assert_array_equal(after.argmax(axis=1), probabilities.argmax(axis=1))
+
+
+def test_certain_and_wrong_is_bad_but_finite() -> None:
+    probabilities = np.array([[1.0, 0.0], [1.0, 0.0]])
+    labels = np.array([0, 1])
+    assert np.isfinite(measure_reliability(apply_temperature(probabilities, 1.0), labels).nll)
+    assert 1 < fit_temperature(probabilities, labels) < 20
+    assert fit_temperature(np.repeat(probabilities, 500, axis=0), np.repeat(labels, 500)) > 10
+
+
+def test_the_picture_shows_both() -> None:
+    probabilities, labels = predictions(sharpness=2.0)
+    calibration = calibrate(probabilities, labels, temperature=2.0)
+    figure = draw_reliability(calibration, title="test")
+    _, before, after = figure.axes[0].get_legend().get_texts()
+    assert before.get_text() == (
+        f"as it is: ECE {calibration.before.ece:.4f}, NLL {calibration.before.nll:.4f}"
+    )
+    assert after.get_text().startswith("with temperature 2.000: ")

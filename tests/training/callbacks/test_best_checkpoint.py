@@ -1,0 +1,48 @@
+from pathlib import Path
+
+import pytest
+from omegaconf import DictConfig
+
+from canopy.runs.fit import fit
+from canopy.runs.listed import ListedRun
+from canopy.runs.run_folder import RunFolder
+from canopy.training.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.checkpoint import load_checkpoint
+
+
+@pytest.mark.usefixtures("trusted_targets")
+def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> None:
+    """An epoch that undoes the others comes last, with a rate 100 times as high."""
+    train_config.model.optimizer.lr = 0.05
+    train_config.model.scheduler = {
+        "_partial_": True,
+        "_target_": "torch.optim.lr_scheduler.StepLR",
+        "step_size": 10,  # one epoch
+        "gamma": 100,
+    }
+    fit(train_config)
+    run = RunFolder(train_config.run_folder)
+    best = run.record["best"]
+    rows = (run.path / "csv/metrics.csv").read_text().splitlines()
+    names = rows[0].split(",")
+    logged = [dict(zip(names, row.split(","), strict=True)) for row in rows[1:]]
+    first, last = (row for row in logged if row["val/accuracy"])
+    assert float(first["val/accuracy"]) > float(last["val/accuracy"])
+    assert best["score"] == best["metrics"]["val/accuracy"]
+    assert set(best["metrics"]) == {name for name in names if name.startswith("val/")}
+    for name, value in best["metrics"].items():
+        assert value == pytest.approx(float(first[name])), name
+    state = load_checkpoint(run.last_checkpoint)["callbacks"]
+    (kept,) = (value for key, value in state.items() if key.startswith("BestCheckpoint"))
+    assert kept["best_metrics"] == best["metrics"]
+    assert ListedRun(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
+
+
+def test_a_metric_that_chooses_is_required() -> None:
+    with pytest.raises(ValueError, match="monitor must name the metric that chooses; found None"):
+        BestCheckpoint()
+
+
+def test_an_option_that_saves_between_validations_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"saved after its validation; found \['every_n_train_steps'\]"):
+        BestCheckpoint(monitor="val/accuracy", every_n_train_steps=3)

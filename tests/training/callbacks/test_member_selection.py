@@ -1,0 +1,96 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from lightning import Callback, LightningModule, Trainer
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.data.loader import make_loaders
+from canopy.evaluation.inference import Predictor
+from canopy.prepare.preprocessor import Encoded
+from canopy.runs.fit import fit
+from canopy.runs.run_folder import RunFolder
+from canopy.training.build import build_run
+from canopy.training.callbacks.member_selection import MemberSelection
+from canopy.training.checkpoint import load_checkpoint
+
+pytestmark = pytest.mark.usefixtures("trusted_targets")
+
+WIDTHS = ("model.net.members.piecewise.width=8", "model.net.members.piecewise_large.width=8")
+
+
+@pytest.fixture
+def best_config(tensors: Path, tmp_path: Path, root: Path) -> DictConfig:
+    """`preset=best` with small nets, for three epochs."""
+    (tmp_path / "run").mkdir()
+    overrides = [f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path / 'run'}", *WIDTHS]
+    overrides += ["preset=best", "trainer=cpu", "trainer.max_epochs=3", "callbacks.progress_bar=null"]
+    overrides += ["trainer.enable_progress_bar=false", "callbacks.weight_averaging.prior=0.01"]
+    overrides += ["model.net.members.trees.settings.iterations=20"]
+    with initialize_config_dir(str(root / "configs"), job_name="train"):
+        return compose("train", overrides)
+
+
+def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig) -> None:
+    score = fit(best_config)
+    run = RunFolder(best_config.run_folder)
+    members = run.record["training"]["members"]
+    nets = {name: net for name, net in best_config.model.net.members.items() if net.get("n_members") != 0}
+    kinds = [*nets]
+    assert [*members] == kinds
+    weights = {name: found["weight"] for name, found in members.items()}
+    assert sum(weights.values()) == pytest.approx(1)
+    assert len({*weights.values()}) == len(kinds) == 8
+    kept = load_checkpoint(run.best_checkpoint)["state_dict"]["net.member_weights"]
+    counts = [net.get("n_members", 1) for net in nets.values()]
+    expected = [weights[name] / n for name, n in zip(kinds, counts, strict=True) for _ in range(n)]
+    np.testing.assert_allclose(kept, expected, rtol=1e-6)
+    rows = make_loaders(run.config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+    predicted = Predictor(run, batch_size=100, split="val").predict(encoded)
+    log_loss = -np.log(predicted[np.arange(len(rows.labels)), rows.labels.numpy()]).mean()
+    assert log_loss == pytest.approx(score, rel=1e-5)
+    assert score <= min(found["nll"] for found in members.values()) + 0.02
+
+
+def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
+    scores: dict[str, list[float]] = {}
+
+    class Watch(Callback):
+        def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            for name, found in selection.found.get(trainer.current_epoch + 1, {}).items():
+                scores.setdefault(name, []).append(found["nll"])
+
+    # A rate with which kinds get worse again.
+    best_config.model.optimizer.lr = 0.3
+    best_config.trainer.max_epochs = 6
+    run = build_run(best_config)
+    selection = run.callbacks["callbacks.weight_averaging"]
+    assert isinstance(selection, MemberSelection)
+    run.trainer.callbacks.append(Watch())  # type: ignore[attr-defined]
+    run.fit(None)
+    for name, found in scores.items():
+        assert found == sorted(found, reverse=True), name
+    last = selection.found[6]
+    epochs = {name: found.get("epoch") for name, found in last.items()}
+    assert {*epochs.values()} - {None, 6}
+    assert {name for name, epoch in epochs.items() if epoch is None} == {"trees", "random_trees"}
+    # Choosing among the epochs again, by the score of the mean, would undo it.
+    assert run.callbacks["callbacks.best_checkpoint"].best_epoch == 6  # type: ignore[attr-defined]
+    # What is in memory at the end is what was scored.
+    rows = make_loaders(best_config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    with torch.inference_mode():
+        predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())  # type: ignore[operator]
+    for probabilities, found in zip(predicted, last.values(), strict=True):
+        log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
+        assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)
+
+
+def test_a_net_of_one_kind_is_refused(train_config: DictConfig) -> None:
+    target = f"{MemberSelection.__module__}.{MemberSelection.__name__}"
+    averaging = {"_target_": target, "prior": 2.0}
+    OmegaConf.update(train_config, "callbacks.weight_averaging", averaging, force_add=True)
+    with pytest.raises(ValueError, match=r"must have a net of several kinds; got MLP: choose model=mixed"):
+        fit(train_config)
