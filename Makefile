@@ -66,7 +66,7 @@ metrics: $(INSTALLED) ## Compare reports/headline.json with that of a commit, in
 train: $(INSTALLED) ## Train one run: make train ARGS="trainer.max_epochs=3 seed=1"
 	cd $(WORK) && python $(SRC)/train.py $(ARGS)
 
-sweep: $(INSTALLED) ## Go on with a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
+sweep: $(INSTALLED) ## Resume a sweep: make sweep ARGS="sweep=mlp hydra.sweeper.n_trials=100"
 	cd $(WORK) && python $(SRC)/train.py --multirun $(or $(ARGS),sweep=$(if $(DATA),tabm_mixed,mlp_periodic))
 
 baselines: $(INSTALLED) ## Train boosted trees, a forest and more on the same rows (DATA=penguins: of that table)
@@ -90,17 +90,18 @@ serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 p
 	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)
 
 test: $(INSTALLED) ## Run the tests
-	@# Two processes side by side: with threads of their own they would wait for each other.
+	@# Two processes side by side: with their own threads they would wait for each other.
 	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m "not long" $(ARGS)
 
 test-faults: $(INSTALLED) ## Run the fault suite, the long tests too, and write reports/faults.json
 	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults --numprocesses 2 --dist worksteal \
 	    --faults-report reports/faults.json $(ARGS)
 
-lint: $(INSTALLED) ## Check format, style, imports and types
+lint: $(INSTALLED) ## Check format, style, imports, words and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/pytest --quiet tests/test_rules.py -k words
 	$(BIN)/mypy
 
 format: $(INSTALLED) ## Format the code and fix what can be fixed

@@ -35,7 +35,7 @@ def parse(description: str | None, **options: dict[str, Any]) -> argparse.Namesp
 
     Args:
         description: The benchmark's docstring.
-        **options: Further options of its own, as `argparse.ArgumentParser.add_argument` takes them.
+        **options: Further its own options, as `argparse.ArgumentParser.add_argument` takes them.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="less of everything, to see whether it works")
@@ -60,7 +60,7 @@ def take_turns(contenders: Mapping[str, Callable[[], float]], *, n_repeats: int)
 
 
 def median(values: list[float]) -> float:
-    """Give the median, rounded to what a measurement of time can tell."""
+    """Give the median, rounded to what a measurement of time can resolve."""
     return float(f"{statistics.median(values):.4g}")
 
 

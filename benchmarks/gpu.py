@@ -1,4 +1,4 @@
-"""Train on an NVIDIA GPU: scores beside the CPU's, kills and resumes, an export; how fast, how busy.
+"""Train on an NVIDIA GPU: scores compared with the CPU's, kills and resumes, an export; how fast, how busy.
 
 python benchmarks/gpu.py                          with the pipeline's tensors in data/processed
 python benchmarks/gpu.py --raw covtype.csv.gz     with the raw table, from which it makes them
@@ -134,7 +134,7 @@ def main() -> None:
 
 
 def train_and_score(arguments: argparse.Namespace) -> Found:
-    """Train `default` and score it beside the CPU's."""
+    """Train `default` and compare its scores with the CPU's."""
     result = train_run(
         "default", [f"trainer={arguments.device}", *limits(arguments)], score_on=arguments.device
     )
@@ -315,7 +315,7 @@ def compare(found: dict[str, Any]) -> list[dict[str, Any]]:
     expected = score_of_cpu()
     return [
         check(
-            f"{name} of {found['run']} beside the CPU's",
+            f"{name} of {found['run']} compared with the CPU's",
             found[name],
             expected[name],
             tolerance,

@@ -80,7 +80,7 @@ def loading(content: dict[str, Any]) -> dict[str, Any]:
         f"per second: {at['canopy/indexing']:.2f} times indexing, {at['canopy/index_select']:.2f} times "
         f"index_select, {at['canopy rows/s'] / at['stock, 0 workers rows/s']:.0f} times the stock loader.",
         "tables": [table],
-        "pictures": [picture(draw)],
+        "plots": [plot(draw)],
     }
 
 
@@ -111,7 +111,7 @@ def training(content: dict[str, Any]) -> dict[str, Any]:
         + ", ".join(f"{share:.1%} of the bare loop with {net}" for net, share in shares.items())
         + ".",
         "tables": [table],
-        "pictures": [picture(draw)],
+        "plots": [plot(draw)],
     }
 
 
@@ -135,7 +135,7 @@ def peers(content: dict[str, Any]) -> dict[str, Any]:
         "finding": f"{ours['model']}: accuracy {ours['accuracy']:.4f} after {ours['fit_seconds']:.0f} s. The "
         f"best peer, {best['model']}: {best['accuracy']:.4f} after {best['fit_seconds']:.0f} s.",
         "tables": [table],
-        "pictures": [picture(draw)],
+        "plots": [plot(draw)],
     }
 
 
@@ -159,7 +159,7 @@ def tables(content: dict[str, Any]) -> dict[str, Any]:
         "finding": f"{first['model']} has the best mean rank by log loss over {first['n_tables']} tables, "
         f"{first['nll']:.2f}; {second['model']} follows with {second['nll']:.2f}.",
         "tables": [table, pd.DataFrame(content["ahead"]), pd.DataFrame(content["tables"])],
-        "pictures": [picture(draw)],
+        "plots": [plot(draw)],
     }
 
 
@@ -172,7 +172,7 @@ def variants(content: dict[str, Any]) -> dict[str, Any]:
         "log loss is lower, and log loss and seconds relative to it, geometric means over the tables.",
         "finding": f"The most harmful change: {worst['variant']}, {worst['relative_nll'] - 1:+.0%} log loss.",
         "tables": [table],
-        "pictures": [],
+        "plots": [],
     }
 
 
@@ -199,7 +199,7 @@ def preparation(content: dict[str, Any]) -> dict[str, Any]:
         "outputs.",
         "finding": finding,
         "tables": [table, *([pd.DataFrame(growth)] if growth else [])],
-        "pictures": [picture(draw)] if table["rows"].nunique() > 1 else [],
+        "plots": [plot(draw)] if table["rows"].nunique() > 1 else [],
     }
 
 
@@ -213,12 +213,12 @@ def startup(content: dict[str, Any]) -> dict[str, Any]:
         "finding": f"The slowest help, {slowest.idxmax()}, takes {slowest.max():.1f} s; `make repro` with "
         f"nothing to do {seconds['make repro, up to date']:.1f} s.",
         "tables": [table],
-        "pictures": [],
+        "plots": [],
     }
 
 
-def picture(draw: Callable[[Axes], None]) -> str:
-    """Draw a picture as SVG that can stand in a page."""
+def plot(draw: Callable[[Axes], None]) -> str:
+    """Draw a plot as SVG for a page."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     axes.set_prop_cycle(color=COLORS)
@@ -248,13 +248,13 @@ def serving(content: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "title": "Serving",
-        "about": "One process of the server, with validation, counters, drift and access log, beside a "
-        "FastAPI handler that only calls the same graph; wrk asks both over loopback, in turns.",
+        "about": "One process of the server, with validation, counters, drift and access log, compared with "
+        "a FastAPI handler that only calls the same graph; wrk asks both over loopback, in turns.",
         "finding": f"The server reaches {share.min():.0%} to {share.max():.0%} of the bare handler's "
         f"requests; at {worst['connections'].max()} connections its 99th percentile is "
         f"{worst['canopy p99 ms'].max():.0f} ms at most. Failed requests: {table['canopy failed'].sum()}.",
         "tables": [table],
-        "pictures": [picture(draw)],
+        "plots": [plot(draw)],
     }
 
 
@@ -273,9 +273,9 @@ def gpu(content: dict[str, Any]) -> dict[str, Any]:
     finding += f" {checks['holds'].sum()} of {len(checks)} checks hold."
     return {
         "title": "GPU",
-        "about": "The default experiment on a GPU: its test scores beside those of the pipeline's run on a "
-        "CPU, the weights of a run that was killed at random moments and resumed by command beside those of "
-        "one that was not, its bundle beside its net. The time that the device computes is that of all "
+        "about": "The default experiment on a GPU: its test scores and those of the pipeline's run on a "
+        "CPU, the weights of a run that was killed at random moments and resumed by command and those of "
+        "one that was not, its bundle and its net. The time that the device computes is that of all "
         "kernels, copies and fills in a trace of some steps; the time of a step is that of the same steps "
         "without a trace.",
         "finding": finding,
@@ -283,7 +283,7 @@ def gpu(content: dict[str, Any]) -> dict[str, Any]:
             pd.DataFrame(content["results"]),
             checks.drop(columns="is_score").assign(holds=checks["holds"].map({True: "yes", False: "no"})),
         ],
-        "pictures": [],
+        "plots": [],
     }
 
 

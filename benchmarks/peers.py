@@ -1,6 +1,6 @@
-"""The default experiment beside gradient boosting and forests: time, scores and size, on the very same rows.
+"""The default experiment compared with gradient boosting and forests: time, scores, size, on the same rows.
 
-All are fitted on the training tensors of the pipeline (numeric features as they stand, categories as zeros
+All are fitted on the training tensors of the pipeline (numeric features as they are, categories as zeros
 and ones), with all cores, one after the other, and scored on the test rows. The curves show validation
 accuracy over the seconds of the fit.
 
@@ -102,7 +102,7 @@ def main() -> None:
         rows, curves = {row["model"]: row for row in kept["results"]}, kept["curves"]
         names = [arguments.again]
     for name in names:
-        # Each in a process of its own: the threads and the memory of one leave the next alone.
+        # Each in its own process: the threads and the memory of one leave the next alone.
         command = [sys.executable, __file__, "--fit", name, *(["--quick"] if arguments.quick else [])]
         done = subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
         rows[name] = json.loads(done.stdout.splitlines()[-1])

@@ -1,6 +1,6 @@
 """Seconds and memory of each stage and of an epoch, for the table and for 3 and 10 copies of it with noise.
 
-Beside each stage stands its floor: what Arrow needs to read the stage's input and to write its outputs as
+Each stage has its floor: what Arrow needs to read the stage's input and to write its outputs as
 they are. The exponent says how time grows with the rows: 1 is linear.
 
 python benchmarks/preparation.py     (after `make repro`; 20 minutes and 12 GB of disk)

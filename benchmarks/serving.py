@@ -1,4 +1,4 @@
-"""Requests per second of the server, with all it checks and tells, beside a bare handler for the same graph.
+"""Requests per second of the server, with its checks and counters, compared with a bare handler.
 
 Both answer in one process on this machine; wrk asks over loopback.
 

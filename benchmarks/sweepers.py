@@ -6,7 +6,7 @@ python benchmarks/sweepers.py --seeds 0 --trials 8   a quick look
 For each seed the stock sweeper does a number of trials, then ours does what it can in as many seconds. Both
 train in two processes side by side. An epoch is a few batches of the full training set, and its score that of
 a part of the validation split.
-The same command goes on where an earlier one was stopped. It writes a table and a plot to reports/benchmark/.
+The same command resumes where an earlier one was stopped. It writes a table and a plot to reports/benchmark/.
 """
 
 import argparse

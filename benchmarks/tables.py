@@ -160,7 +160,7 @@ def summarise(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
     shared = frame.groupby(["table", "model"]).median(numeric_only=True)
     n_tables = shared.index.get_level_values("table").nunique()
     quantile = studentized_range.ppf(0.95, len(models), np.inf) / np.sqrt(2)
-    # Accuracy tells little where one of two classes is rare.
+    # Accuracy says little where one of two classes is rare.
     two = shared["n_classes"] == 2
     shared = shared.assign(quality=shared["auc"].where(two, shared["accuracy"]))
     ranks = {
@@ -264,7 +264,7 @@ def as_markdown(rows: list[dict[str, Any]]) -> str:
 
 
 def run_job(job: list[str], arguments: argparse.Namespace, records: Path) -> None:
-    """Measure one model in a process of its own, whose memory and threads leave the next alone."""
+    """Measure one model in its own process, whose memory and threads leave the next alone."""
     command = [sys.executable, __file__, str(arguments.folder), "--out", str(arguments.out), "--job", *job]
     if arguments.candidates:
         command += ["--candidates", str(arguments.candidates)]

@@ -115,7 +115,7 @@ def run_folder(cfg: DictConfig) -> Iterator[DictConfig]:
 
 
 class Terminal(io.TextIOWrapper):
-    """A terminal that nobody looks at: the progress bar is drawn."""
+    """A terminal without a reader: the progress bar is drawn."""
 
     def isatty(self) -> bool:
         return True
@@ -160,10 +160,10 @@ def all_off(cfg: DictConfig) -> float:
 
 
 def bare(cfg: DictConfig) -> float:
-    """Train with a loop of one's own."""
+    """Train with one's own loop."""
     model, data = built(cfg)
     data.setup("fit")
-    rows = data._rows["train"].rows  # noqa: SLF001 - what no loader stands before
+    rows = data._rows["train"].rows  # noqa: SLF001 - what no loader wraps
     n_steps, size, n_epochs = cfg.trainer.limit_train_batches, cfg.data.batch_size, cfg.trainer.max_epochs
     net, prior = model.net, model.log_prior_ratio
     hidden = net.hidden_weights()  # type: ignore[operator]

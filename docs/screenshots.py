@@ -1,4 +1,4 @@
-"""Take the pictures of the server's page that docs/serving.md shows, with Chromium.
+"""Take the plots of the server's page that docs/serving.md shows, with Chromium.
 
 python docs/screenshots.py       (after `make repro`; apt-get install chromium)
 """
@@ -18,7 +18,7 @@ from playwright.sync_api import Page, sync_playwright
 ROOT = Path(__file__).parents[1]
 OUT = ROOT / "docs/images"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
-# Of the raw table, so that the drift picture has something to show.
+# Of the raw table, so that the drift plot has something to show.
 N_ROWS = 2000
 
 
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def take(page: Page, url: str, table: Path, path: Path) -> None:
-    """Use the page as a person would, and take its picture."""
+    """Use the page as a person would, and take its plot."""
     page.goto(url)
     page.wait_for_selector("#verdict:not(:empty)")
     page.locator("#file").set_input_files(table)

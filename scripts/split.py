@@ -1,4 +1,4 @@
-"""Say of each row whether it trains, validates or tests: python scripts/split.py."""
+"""Assign each row to training, validation or test: python scripts/split.py."""
 
 from omegaconf import DictConfig
 

@@ -5,7 +5,7 @@ python src/compare.py RUN_A RUN_B --split val
 python src/compare.py RUN_A RUN_B --json
 
 The intervals say how far the two trained models' scores on these rows can be trusted. Whether a choice is
-better for other seeds too is what several runs tell: python src/runs.py --group KEY.
+better for other seeds too is what several runs show: python src/runs.py --group KEY.
 """
 
 import argparse

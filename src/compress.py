@@ -14,7 +14,7 @@ from canopy.runs.run_folder import RunFolder
 @entry_point("compress", in_project=False)
 def main(cfg: DictConfig) -> None:
     run = RunFolder(cfg.run)
-    # Here, so that a mistake is told without waiting for torch.
+    # Here, so that a mistake is reported without waiting for torch.
     from canopy.export.compress.compress import compress
 
     compress(run, cfg)

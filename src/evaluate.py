@@ -18,7 +18,7 @@ from canopy.runs.run_folder import RunFolder
 def main(cfg: DictConfig) -> None:
     if next(run_folders(Path(cfg.run)), None) is None:
         RunFolder(cfg.run)
-    # Here, so that a mistake is told without waiting for torch.
+    # Here, so that a mistake is reported without waiting for torch.
     from canopy.evaluation.evaluate import evaluate_all
 
     evaluate_all(cfg)

@@ -1,4 +1,4 @@
-"""List training runs, or tell the spread of their scores over seeds.
+"""List training runs, or report the spread of their scores over seeds.
 
 python src/runs.py                                            all runs, newest first
 python src/runs.py --columns model.optimizer.lr,test.macro_f1 any key of config, record and scores

@@ -1,7 +1,7 @@
 """Read sweeps: list their trials, draw a report, keep the best trial as an experiment.
 
 python src/sweep.py                                     all sweeps
-python src/sweep.py NAME                                where it stands, its trials, the best first
+python src/sweep.py NAME                                its state, its trials, the best first
 python src/sweep.py NAME --report                       a page of Optuna's plots: logs/sweeps/NAME/report.html
 python src/sweep.py NAME --best EXPERIMENT              the best trial as configs/experiment/EXPERIMENT.yaml
 python src/sweep.py NAME --best EXPERIMENT --trial 7    another one
@@ -43,14 +43,14 @@ def answer(arguments: argparse.Namespace) -> str:
     sweep = load_sweep(arguments.name, url)
     if arguments.best:
         from canopy.params import mount_params
-        from canopy.places import readable
+        from canopy.places import display_path
         from canopy.sweep.export import export_trial
 
         configs = Path(mount_params().paths.configs)
         path = export_trial(
             sweep, arguments.best, number=arguments.trial, force=arguments.force, configs=configs
         )
-        return f"{readable(path)}\npython src/train.py experiment={arguments.best}"
+        return f"{display_path(path)}\npython src/train.py experiment={arguments.best}"
     if arguments.report:
         from canopy.sweep.report import write_report
 

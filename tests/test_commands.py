@@ -51,10 +51,10 @@ def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> N
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["src/train.py"], "run in the project's folder, beside params.yaml; found none in {}"),
+        (["src/train.py"], "run in the project's folder, next to params.yaml; found none in {}"),
         (
             ["src/experiments.py"],
-            "run in the project's folder, beside params.yaml; found none in {}",
+            "run in the project's folder, next to params.yaml; found none in {}",
         ),
         (
             ["src/init_dataset.py", "a.csv", "--target", "b"],

@@ -199,7 +199,7 @@ def test_a_data_set_does_without_the_data_of_the_project(project: Path, tmp_path
     execute("sh", "-c", "git config user.name a; git config user.email a@b; git add .", folder=project)
     execute("git", "commit", "--quiet", "--message=First", folder=project)
     guide = (ROOT / "docs/data_sets.md").read_text()
-    (leave_out,) = re.findall(
+    (leave_group_out,) = re.findall(
         r"^## The data of one folder alone\n.*?```bash\n(.*?)```", guide, re.DOTALL | re.MULTILINE
     )
     execute("make", "remote", f"URL={tmp_path}", folder=project)
@@ -210,7 +210,7 @@ def test_a_data_set_does_without_the_data_of_the_project(project: Path, tmp_path
     shutil.rmtree(folder / "data")
     execute("make", "pull", "DATA=penguins", folder=project)
     assert "up to date" in execute("dvc", "status", "dvc.yaml", folder=folder).stdout
-    execute("bash", "-ec", leave_out, folder=project)
+    execute("bash", "-ec", leave_group_out, folder=project)
     option = ("-S", "compress.max_accuracy_drop=0.5")
     execute("dvc", "exp", "run", "--name", "budget", *option, folder=folder)
     execute("sh", "-c", "git checkout --quiet . && dvc checkout", folder=folder)

@@ -37,7 +37,7 @@ CAP = 300
 
 
 class Project:
-    """A copy of the project with a pipeline of its own."""
+    """A copy of the project with its own pipeline."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -245,8 +245,8 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
         (curl,) = [text for _, text in blocks["serving"] if re.match("curl .*/predict -H", text)]
         (asked,) = [text for kind, text in blocks["serving"] if kind == "python"]
         answer = json.loads(project.run("bash", "-c", curl.replace("8000", port)).stdout)
-        told = project.run("python", "-c", asked.replace("8000", port)).stdout.strip()
-        assert answer["predictions"][0]["class"] == told
+        reported = project.run("python", "-c", asked.replace("8000", port)).stdout.strip()
+        assert answer["predictions"][0]["class"] == reported
         new = pd.read_csv(project.folder / "data/raw/covtype.csv", nrows=5).drop(columns="Cover_Type")
         new.to_csv(project.folder / "new.csv", index=False)
         readme = re.findall(r"^(curl .*?)(?:  +#.*)?$", (ROOT / "README.md").read_text(), re.MULTILINE)
@@ -262,7 +262,7 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
 
 def test_every_stage_logs_to_a_file(project: Project) -> None:
     for stage in STAGES:
-        # Baselines are runs beside those of training.
+        # Baselines are runs next to those of training.
         runs = "train/runs/*_baselines" if stage == "baselines" else f"{stage}/runs/*"
         (log,) = project.folder.glob(f"logs/{runs}/{stage}.log")
         assert re.search(r"^20\d\d-.* INFO +canopy\.", log.read_text(), re.MULTILINE), stage

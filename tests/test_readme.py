@@ -46,7 +46,7 @@ def test_the_file_tree_is_true() -> None:
 
 
 def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
-    """The committed README tells what the committed reports hold, whatever has been run since."""
+    """The committed README says what the committed reports hold, whatever has been run since."""
 
     def committed(path: str) -> str:
         command = ["git", "show", f"HEAD:{path}"]
@@ -99,7 +99,7 @@ def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
     assert table in (ROOT / "docs/sweeps.md").read_text(), f"docs/sweeps.md must have\n{table}"
 
 
-# Kinds of faults, in the words of the page that tells of them.
+# Kinds of faults, in the words of the page that reports of them.
 FAULTS = {
     "kills": "SIGKILL at a random moment",
     "full_disks": "a full disk",
@@ -151,7 +151,7 @@ def test_the_page_of_benchmarks_is_that_of_their_results(tmp_path: Path) -> None
         (tmp_path / path.name).write_text(path.read_text())
     command = [sys.executable, "benchmarks/page.py", "--out", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
-    # Pictures depend on the version of what draws them.
+    # Plots depend on the version of what draws them.
     made, kept = (
         re.sub("<svg.*?</svg>", "", (folder / "index.html").read_text(), flags=re.DOTALL)
         for folder in (tmp_path, source)

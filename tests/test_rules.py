@@ -139,3 +139,40 @@ def test_a_clone_with_autocrlf_has_the_line_ends_of_the_commit(tmp_path: Path) -
 
 def run_in(folder: Path, *command: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+# Words of a translation, that nobody searches for; what stands for them in this field is in parentheses.
+WORDS = (
+    r"\bgo(es|ing|ne)? on\b",  # resume, continue
+    r"signs? of life",  # heartbeat
+    r"\bpictures?\b",  # plot
+    r"\b(tells|told)\b",  # reports, says, describes
+    r"\bsays? of\b",  # says about
+    r"\bspeaks? for\b",  # supports
+    r"\bshall\b",  # must, should
+    r"\bnobody\b",  # no one
+    r"\bbeside\b",  # next to, besides, compared with
+    r"whole number",  # integer
+    r"cannot be meant",  # is invalid, is out of range
+    r"\bonce more\b",  # reproduce, again
+    r"\bway[ _]out\b",  # hint
+    r"\bwhole or not at all\b",  # atomic
+)
+WRITTEN = [
+    path
+    for pattern in (
+        "src/**/*.py",
+        "src/**/*.jinja",
+        "scripts/*.py",
+        "configs/**/*.yaml",
+        "docs/*.md",
+        "README.md",
+    )
+    for path in sorted(ROOT.glob(pattern))
+]
+
+
+@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
+def test_words_are_those_of_the_field(path: Path) -> None:
+    found = [match[0] for match in re.finditer("|".join(WORDS), path.read_text(), re.IGNORECASE)]
+    assert not found, f"{path} has {found}: see WORDS"

@@ -14,7 +14,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
 
 from canopy.names import nearest
-from canopy.places import readable
+from canopy.places import display_path
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
 MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
@@ -42,7 +42,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     sys.stderr.write(f"Error: {message_of(cause)}\n")
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            sys.stderr.write(f"Traceback: {readable(handler.baseFilename)}\n")
+            sys.stderr.write(f"Traceback: {display_path(handler.baseFilename)}\n")
 
 
 def describe_refusal(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Write files whole or not at all, and tell their content by hash."""
+"""Write files atomically, and hash their content."""
 
 import errno
 import fcntl
@@ -18,7 +18,7 @@ from canopy.swap import swap_in
 
 # Marks the folder of a project, or of a data set.
 PARAMS = "params.yaml"
-# Each has a file of tensors; beside them lies what was learnt from the training rows.
+# Each has a file of tensors; next to them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
 
@@ -47,7 +47,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     Raises:
         ValueError: If `path` is or lies below something else than a file or folder.
-        OSError: If the file cannot be written; the message tells the way out.
+        OSError: If the file cannot be written; the message has a hint.
 
     Examples:
         >>> import tempfile
@@ -76,10 +76,10 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         path: Where the folder is to be; what is there is replaced.
 
     Yields:
-        An empty folder beside it.
+        An empty folder next to it.
 
     Raises:
-        OSError: If the folder cannot be written; the message tells the way out.
+        OSError: If the folder cannot be written; the message has a hint.
     """
     path = Path(path)
     with _folder_beside(path) as temporary:
@@ -94,7 +94,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def _folder_beside(path: Path) -> Iterator[Path]:
-    """Give a folder beside `path`, to prepare there what is to stand at it.
+    """Give a folder next to `path`, to prepare there what is to be there.
 
     Who works in one holds a lock there, which the system takes back from a process that is killed: what is
     left of one is removed by the next command that writes the same path. Where a file system has no locks,
@@ -110,7 +110,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         if error.errno not in UNWRITABLE or _is_elsewhere(error.filename, path.parent):
             raise
         raise OSError(
-            f"{path} must be writable; found: {os.strerror(error.errno)}: free some space or give the right "
+            f"{path} must be writable; got {os.strerror(error.errno)}: free some space or give the right "
             "to write there, or choose another place, then run the same command again"
         ) from error
 
@@ -142,7 +142,7 @@ def _remove_if_abandoned(folder: Path) -> None:
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder, its lock last: what a kill leaves of it can still be told to be abandoned."""
+    """Remove a folder, its lock last: what a kill leaves of it can still be recognised as abandoned."""
     with suppress(OSError):
         for entry in folder.iterdir():
             if entry.is_dir() and not entry.is_symlink():
@@ -172,22 +172,22 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path, *, way_out: str = 'run "make repro"') -> Any:
+def read_json(path: str | Path, *, hint: str = 'run "make repro"') -> Any:
     """Read a JSON file.
 
     Args:
         path: The file.
-        way_out: What to do where it is not there or damaged, for messages.
+        hint: What to do where it is not there or damaged, for messages.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ValueError: If the file is not JSON.
     """
-    require_file(path, hint=f"{way_out} first")
+    require_file(path, hint=f"{hint} first")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
-        raise ValueError(f"{path} must be a JSON file; found {error}; {way_out}") from error
+        raise ValueError(f"{path} must be a JSON file; found {error}; {hint}") from error
 
 
 def sha256(path: str | Path) -> str:

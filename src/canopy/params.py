@@ -64,7 +64,7 @@ def load_params(folder: str | Path = ".") -> DictConfig:
     path = Path(folder) / PARAMS
     if not path.is_file():
         raise FileNotFoundError(
-            f"Commands must run in the project's folder, beside params.yaml; found none in {Path.cwd()}"
+            f"Commands must run in the project's folder, next to params.yaml; found none in {Path.cwd()}"
         )
     try:
         # Plain YAML, as DVC reads it: `???` and `${...}` are texts there.
@@ -107,7 +107,7 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
     """
     typed = _typed({"train": params.train, "paths": params.paths})
     own = Path(folder) / typed.paths.configs
-    # A folder with params.yaml alone is served by the configs beside the package.
+    # A folder with params.yaml alone is served by the configs next to the package.
     configs = own if own.is_dir() else Path(__file__).resolve().parents[2] / "configs"
     _check_choice(configs / "experiment", typed.train.experiment, key="train.experiment")
     choices, values = [], OmegaConf.create()
@@ -124,7 +124,7 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
             choices.append({group if override.is_add() else f"override {group}": value})
         else:
             OmegaConf.update(values, key, value)
-    # An override stands behind all else in a defaults list.
+    # An override comes last in a defaults list.
     choices.sort(key=lambda choice: next(iter(choice)).startswith("override"))
     store = partial(ConfigStore.instance().store, package="_global_", provider="params.yaml", replace=True)
     below = {"defaults": ["_self_", *choices]}
@@ -180,7 +180,7 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
 
 
 def _check_choice(group: Path, choice: Any, *, key: str) -> None:
-    """Refuse what a group of configs does not have; Hydra brings choices of its own for its groups."""
+    """Refuse what a group of configs does not have; Hydra brings its own choices for its groups."""
     choices = sorted(path.stem for path in group.glob("*.yaml"))
     if isinstance(choice, str) and choice not in choices and group.parent.name != "hydra":
         raise ValueError(

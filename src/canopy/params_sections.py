@@ -66,7 +66,7 @@ class SplitMethod(StrEnum):
 
     stratified = "stratified"
     ordered = "ordered"
-    leave_out = "leave_out"
+    leave_group_out = "leave_group_out"
 
 
 @dataclass
@@ -111,7 +111,7 @@ class Train:
 
 @dataclass
 class Baselines:
-    """The models of other kinds that the pipeline trains beside the net."""
+    """The models of other kinds that the pipeline trains besides the net."""
 
     models: list[str] = MISSING
 

@@ -21,12 +21,12 @@ def hide_passwords(text: str) -> str:
     return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
-def refuse_passwords(arguments: Iterable[str], *, way_out: str) -> None:
+def refuse_passwords(arguments: Iterable[str], *, hint: str) -> None:
     """Refuse a URL with a password, before anything of it is written.
 
     Args:
         arguments: Arguments of a command, or values.
-        way_out: How the password is given instead.
+        hint: How the password is given instead.
 
     Raises:
         ValueError: If there is one.
@@ -35,5 +35,5 @@ def refuse_passwords(arguments: Iterable[str], *, way_out: str) -> None:
         if (hidden := hide_passwords(argument)) != argument:
             raise ValueError(
                 "A URL must have no password in it, since logs and run folders keep command lines and "
-                f"configs; found {hidden}: {way_out}"
+                f"configs; found {hidden}: {hint}"
             )

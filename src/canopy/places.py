@@ -98,10 +98,10 @@ def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -
     found = describe_place(path)
     if found is None:
         missing = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
-        told = f"{name}{path} must exist; found {missing}"
-        raise FileNotFoundError(told if hint is None else f"{told}; {hint}")
-    told = f"{name}{as_typed(path)} must be a file; got {found}"
-    raise ValueError(f"{told}: {HINTS[found]}" if found in HINTS else told)
+        reported = f"{name}{path} must exist; found {missing}"
+        raise FileNotFoundError(reported if hint is None else f"{reported}; {hint}")
+    reported = f"{name}{as_typed(path)} must be a file; got {found}"
+    raise ValueError(f"{reported}: {HINTS[found]}" if found in HINTS else reported)
 
 
 def check_writable(path: str | Path, *, option: str) -> None:
@@ -130,7 +130,7 @@ def as_typed(path: str | Path) -> str:
     return URL.sub(r"\1//", str(path))
 
 
-def readable(path: str | Path) -> str:
+def display_path(path: str | Path) -> str:
     """Write a path as a person would type it: relative where it is below the working folder."""
     absolute = Path(path).absolute()
     return str(absolute.relative_to(Path.cwd()) if absolute.is_relative_to(Path.cwd()) else absolute)

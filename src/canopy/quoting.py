@@ -1,4 +1,4 @@
-"""Write texts so that YAML, OmegaConf, Hydra's command line and the shell read them as they stand."""
+"""Write texts so that YAML, OmegaConf, Hydra's command line and the shell read them as they are."""
 
 import json
 import os
@@ -185,7 +185,7 @@ def check_words(words: Sequence[str]) -> None:
         ValueError: Each argument must be key=value; got 'file.csv': quote blanks, as 'input=my file.csv'
     """
     for before, word, after in zip(["", *words], words, [*words[1:], ""], strict=False):
-        # The value of an option of Hydra's stands by itself: --cfg job.
+        # The value of one of Hydra's options is a separate word: --cfg job.
         if word.startswith("-") or (before.startswith("-") and "=" not in word):
             continue
         if re.match(r"\+*=", word) or ("=" not in word and not word.startswith("~")):

@@ -8,7 +8,7 @@ from omegaconf import ListConfig, OmegaConf
 
 from canopy.params import TRAIN_EXPERIMENT
 
-# Overrides that say nothing about the run itself: where its files go, what it goes on with or repeats.
+# Overrides that say nothing about the run itself: where its files go, what it resumes or repeats.
 BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
 
 # A folder's name may have 255 bytes; in lists and in TensorBoard shorter ones are read.
@@ -44,8 +44,8 @@ def run_name(
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH] or "run"
-    told = [text for text in as_typed(overrides) if not text.startswith((*BOOKKEEPING, "experiment="))]
-    parts = [_clean(shorten_override(text)) for text in told]
+    reported = [text for text in as_typed(overrides) if not text.startswith((*BOOKKEEPING, "experiment="))]
+    parts = [_clean(shorten_override(text)) for text in reported]
     first = _clean((own_experiment if experiment == TRAIN_EXPERIMENT else experiment) or "run")
     while parts and len("_".join([first, *parts])) > MAX_LENGTH:
         parts.remove(max(parts, key=len))

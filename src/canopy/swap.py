@@ -19,7 +19,7 @@ EXCHANGE = 2
 
 
 def swap_in(folder: Path, path: Path) -> None:
-    """Move a folder to a path; what is there before takes the folder's place, or one beside it.
+    """Move a folder to a path; what is there before takes the folder's place, or one next to it.
 
     Args:
         folder: The folder, in one that is about to be removed.

@@ -1,4 +1,4 @@
-"""Write tensors to a file, whole or not at all."""
+"""Write tensors to a file, atomically."""
 
 import struct
 import zipfile
@@ -20,7 +20,7 @@ def save_tensors(content: Any, path: str | Path) -> None:
     """Write tensors and plain values atomically, as `torch.save` does.
 
     Raises:
-        OSError: If the file cannot be written; the message tells the way out.
+        OSError: If the file cannot be written; the message has a hint.
     """
     with atomic_write(path) as temporary, telling_why(temporary):
         torch.save(content, temporary)
@@ -28,10 +28,10 @@ def save_tensors(content: Any, path: str | Path) -> None:
 
 @contextmanager
 def telling_why(path: Path) -> Iterator[None]:
-    """Say why torch cannot write a file in a block; by itself it tells only that it cannot.
+    """Say why torch cannot write a file in a block; on its own it says only that it cannot.
 
     Raises:
-        OSError: What the file system answers to a write of our own.
+        OSError: What the file system answers to our own write.
     """
     try:
         yield

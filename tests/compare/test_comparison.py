@@ -98,12 +98,12 @@ def test_a_run_that_is_not_evaluated_names_the_command(
     pair: tuple[ListedRun, ListedRun], make_listed: Make
 ) -> None:
     other = make_listed("c")
-    way_out = f'run "python src/evaluate.py run={other.path}" first'
+    hint = f'run "python src/evaluate.py run={other.path}" first'
     with pytest.raises(
         FileNotFoundError, match="must be evaluated on its test rows; found no test in"
     ) as found:
         compare(pair[0], other, split="test")
-    assert way_out in str(found.value)
+    assert hint in str(found.value)
     with pytest.raises(FileNotFoundError, match="must be evaluated on its val rows"):
         compare(*pair, split="val")
     (pair[0].path / "evaluation/predictions_test.parquet").unlink()

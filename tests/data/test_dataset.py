@@ -25,7 +25,7 @@ def test_a_malicious_tensor_file_executes_nothing(tensors: Path, tmp_path: Path)
     schema = Schema.load(tensors / SCHEMA_FILE)
     schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
     with pytest.raises(
-        ValueError, match="must hold the tensors of a split and nothing else; found: Weights only"
+        ValueError, match="must hold the tensors of a split and nothing else; got Weights only"
     ):
         load_rows(tensors, "train", schema)
     assert not (tmp_path / "executed").exists()

@@ -45,14 +45,14 @@ def test_a_constant_column_can_be_drawn(value: float):
 
 def test_ridges_stay_in_the_picture_and_an_empty_class_has_none():
     values = np.concatenate([np.linspace(0, 1, 100), np.full(100, 0.5)])
-    picture = draw_ridgelines(*class_densities(values, np.repeat([0, 1], 100), 3))
-    _, ridge, empty = picture["ridges"]
-    assert [bool(ridge["path"]) for ridge in picture["ridges"]] == [True, True, False]
+    plot = draw_ridgelines(*class_densities(values, np.repeat([0, 1], 100), 3))
+    _, ridge, empty = plot["ridges"]
+    assert [bool(ridge["path"]) for ridge in plot["ridges"]] == [True, True, False]
     assert np.isnan(empty["median"])
     points = ridge["path"].strip("MZ").replace("L", "").split()
     xs, ys = np.array([point.split(",") for point in points], dtype=float).T
-    assert xs.min() == picture["left"]
-    assert xs.max() == picture["right"]
+    assert xs.min() == plot["left"]
+    assert xs.max() == plot["right"]
     assert ys.min() >= 0
     assert ys.max() == ridge["baseline"]
-    assert [text for _, text in picture["ticks"]] == ["0.2", "0.4", "0.6", "0.8"]
+    assert [text for _, text in plot["ticks"]] == ["0.2", "0.4", "0.6", "0.8"]

@@ -93,7 +93,7 @@ def test_unique_categories_are_a_key_and_many_rare_ones_can_be_merged(suggest: A
     towns = np.array([f"town {index % 1000 if index % 3 else index % 50}" for index in range(N_ROWS)])
     reasons = suggest(useful=useful, names=names, towns=towns)
     assert reasons["names"][0] == "key"
-    assert reasons["names"][1].startswith("Nearly every row has a value of its own (6,000 in 6,000 rows)")
+    assert reasons["names"][1].startswith("Nearly every row has its own value (6,000 in 6,000 rows)")
     assert reasons["towns"] == (
         "merge rare",
         "950 of 1,000 categories have fewer than 10 rows: min_count: 10 makes them one category.",

@@ -126,7 +126,7 @@ def test_the_training_rows_are_described_as_they_are_in_nature(
 def test_a_machine_without_the_repository_gives_the_same_scores(
     export_run: Export, evaluated_run: RunFolder, test_rows: Path, root: Path, tmp_path: Path
 ) -> None:
-    """In an environment of its own that has numpy and ONNX Runtime alone, from a copied folder."""
+    """In its own environment that has numpy and ONNX Runtime alone, from a copied folder."""
     elsewhere = tmp_path / "elsewhere"
     shutil.copytree(export_run(), elsewhere / "bundle")
     shutil.copy(test_rows, elsewhere / "rows.csv")
@@ -181,7 +181,7 @@ def test_scores_of_another_run_are_refused(
 ) -> None:
     metrics: dict[str, Any] = read_json(evaluated_run.path / METRICS)
     name = next(iter(metrics["test"]["per_class"]))
-    for told, (*path, last) in {
+    for reported, (*path, last) in {
         "accuracy": ("test", "accuracy"),
         "calibrated.nll": ("test", "calibrated", "nll"),
         f"recall of {name}": ("test", "per_class", name, "recall"),
@@ -191,7 +191,8 @@ def test_scores_of_another_run_are_refused(
         place[last] -= 0.1
         write_json(tmp_path / "other.json", changed)
         with pytest.raises(
-            ValueError, match=f"other.json must hold the scores of this run, whose {told} on the test rows is"
+            ValueError,
+            match=f"other.json must hold the scores of this run, whose {reported} on the test rows is",
         ):
             export_run(metrics=tmp_path / "other.json")
     # The bundle would be too sure of itself, or not sure enough.
@@ -232,7 +233,7 @@ def test_another_raw_table_is_refused(export_run: Export, evaluated_run: RunFold
 def test_rows_of_another_split_are_refused(
     export_run: Export, evaluated_run: RunFolder, tmp_path: Path
 ) -> None:
-    """The bundle tells how the training rows are distributed."""
+    """The bundle says how the training rows are distributed."""
     config = evaluated_run.config
     shutil.copytree(config.pipeline.paths.interim, tmp_path / "swapped")
     config.pipeline.paths.interim = str(tmp_path / "swapped")
@@ -277,8 +278,8 @@ def test_a_run_that_was_stopped_can_be_frozen(export_run: Export, evaluated_run:
     record = evaluated_run.record
     n_parameters = record.pop("training")["n_parameters"]
     write_json(evaluated_run.path / RECORD, {**record, "status": "stopped"})
-    told = Manifest.load(export_run()).run
-    assert (told["n_parameters"], told["train_seconds"]) == (n_parameters, None)
+    reported = Manifest.load(export_run()).run
+    assert (reported["n_parameters"], reported["train_seconds"]) == (n_parameters, None)
 
 
 def test_predictions_that_differ_are_refused() -> None:

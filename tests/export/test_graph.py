@@ -89,12 +89,14 @@ def test_columns_are_scaled_to_the_last_bit() -> None:
 def test_missing_numbers_are_filled_and_told() -> None:
     values = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.2, np.nan, VALUES)
     preprocessor = fit(values, missing="median")
-    found, told = Preprocessing(preprocessor)(torch.from_numpy(values), torch.zeros(len(values), 0).long())
+    found, reported = Preprocessing(preprocessor)(
+        torch.from_numpy(values), torch.zeros(len(values), 0).long()
+    )
     expected = preprocessor.transform(rows_of(values))
     assert np.array_equal(found.numpy(), expected.numeric)
     assert np.isfinite(found.numpy()).all()
-    assert np.array_equal(told.numpy(), expected.categorical)
-    assert np.array_equal(told.numpy(), np.isnan(values))
+    assert np.array_equal(reported.numpy(), expected.categorical)
+    assert np.array_equal(reported.numpy(), np.isnan(values))
 
 
 def test_onnx_scales_as_the_pipeline_does(tmp_path: Path) -> None:

@@ -82,8 +82,8 @@ def refuses() -> Callable[..., str]:
             log = (project.folder / line.removeprefix("Traceback: ")).read_text()
             assert "Traceback (most recent call last)" in log
         # Hydra repeats the overrides first.
-        told = [line for line in lines if not line.startswith("Error executing job")]
-        assert 1 <= len(told) <= 3, done.errors
+        reported = [line for line in lines if not line.startswith("Error executing job")]
+        assert 1 <= len(reported) <= 3, done.errors
         assert all(len(line) < 1000 for line in lines), "a message is read by a person"
         assert re.search(message, done.errors), done.errors
         return "\n".join(lines)
@@ -145,7 +145,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def dvc_project(project: Project, copy_project: Callable[..., None]) -> Path:
-    """A project with a pipeline of its own, nothing of it run but what is in `data/raw`."""
+    """A project with its own pipeline, nothing of it run but what is in `data/raw`."""
     copy_project(project.folder, "configs", "scripts", "src", "dvc.yaml", ".dvcignore", ".gitignore")
     for name in ("data/interim", "data/processed", "reports", "logs"):
         shutil.rmtree(project.folder / name)

@@ -64,8 +64,8 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("split.test_size=0.9999", "split.test_size or split.val_size|test_size|at least"),
         ("split.method=random", r"\(in split.method\)"),
         ("split.method=ordered", "number of rows with split.method=ordered; got 0.2"),
-        ("split.method=leave_out", "must be a 0/1 column with split.method=leave_out; got None"),
-        ("split.method=leave_out split.left_out=Elevation", "must be a 0/1 column .*'Elevation'"),
+        ("split.method=leave_group_out", "must be a 0/1 column with split.method=leave_group_out; got None"),
+        ("split.method=leave_group_out split.left_out=Elevation", "must be a 0/1 column .*'Elevation'"),
         ("split.method=ordered split.test_size=4000 split.val_size=4000", "must leave rows to train"),
     ],
     "scripts/normalize.py": [
@@ -283,7 +283,7 @@ def test_without_params_a_command_says_where_to_run(
 ) -> None:
     done = prepared.forker.run(tmp_path, script)
     assert done.code == 1
-    assert "must run in the project's folder, beside params.yaml; found none in" in done.errors
+    assert "must run in the project's folder, next to params.yaml; found none in" in done.errors
     assert "Traceback" not in done.errors
     count("vanished_inputs.params.yaml")
 

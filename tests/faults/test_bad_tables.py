@@ -226,8 +226,8 @@ def test_a_bad_table_is_refused(
 ) -> None:
     change, message = BAD[name]
     raw = write(tmp_path / "raw.csv", change(few_rows))
-    told = refuses(prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message)
-    assert "raw.csv" in told
+    reported = refuses(prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message)
+    assert "raw.csv" in reported
     count("bad_inputs.tables")
 
 

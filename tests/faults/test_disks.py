@@ -1,4 +1,4 @@
-"""A disk that is full, a folder that cannot be written, an input that is gone: told, nothing else changed."""
+"""A disk that is full, a folder that cannot be written, an input that is gone: an error, nothing changed."""
 
 import shutil
 from collections.abc import Callable, Iterator
@@ -55,7 +55,7 @@ def test_a_stage_on_a_full_disk(
     name = "reports" if stage == "explore" else "data"
     with on_small_disk(project, name, 4):
         # A seed of its own, so that the outputs differ from those that are there.
-        refuses(project, f"scripts/{stage}.py", "seed=7", message="must be writable; found: No space left")
+        refuses(project, f"scripts/{stage}.py", "seed=7", message="must be writable; got No space left")
         assert project.left_behind() == []
     count(f"full_disks.{stage}")
 
@@ -70,7 +70,7 @@ def test_a_stage_in_a_read_only_folder(
 ) -> None:
     folder = project.folder / ("reports" if stage == "explore" else "data")
     with read_only(folder):
-        refuses(project, f"scripts/{stage}.py", message="must be writable; found: Read-only file system")
+        refuses(project, f"scripts/{stage}.py", message="must be writable; got Read-only file system")
     count(f"read_only_folders.{stage}")
 
 
@@ -79,8 +79,8 @@ def test_an_input_of_a_stage_is_gone(
     stage: str, name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
     (project.folder / name).unlink()
-    told = refuses(project, f"scripts/{stage}.py", message=f"{name} must exist; found no such file")
-    assert "run" in told
+    reported = refuses(project, f"scripts/{stage}.py", message=f"{name} must exist; found no such file")
+    assert "run" in reported
     count(f"vanished_inputs.{stage}")
 
 
@@ -150,12 +150,12 @@ def test_what_uses_a_model_cannot_write(
     project = trained_project
     if kind == "full":
         with on_small_disk(project, name, 4):
-            refuses(project, *USES[command], message="must be writable; found: No space left")
+            refuses(project, *USES[command], message="must be writable; got No space left")
         count(f"full_disks.{command}")
         return
     folder = project.folder / name
     with read_only(folder):
-        refuses(project, *USES[command], message="must be writable; found: Read-only file system")
+        refuses(project, *USES[command], message="must be writable; got Read-only file system")
     count(f"read_only_folders.{command}")
 
 
@@ -163,7 +163,7 @@ def test_what_uses_a_model_cannot_write(
 def test_training_on_a_full_disk_goes_on_when_there_is_room(
     project: Project, mounted: Callable[..., Any], refuses: Callable[..., str], count: Callable[..., None]
 ) -> None:
-    """The run keeps its last whole checkpoint; `resume` goes on from it."""
+    """The run keeps its last whole checkpoint; `resume` continues from it."""
     logs = project.folder / "logs"
     shutil.rmtree(logs)
     logs.mkdir()
@@ -177,7 +177,7 @@ def test_training_on_a_full_disk_goes_on_when_there_is_room(
     size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file()) // 1024
     # Room for a checkpoint, not for two and the next one.
     with mounted(logs, "-t", "tmpfs", "-o", f"size={size * 6 // 10}k", "tmpfs"):
-        refuses(project, *options, message="must be writable; found: No space left|No space left on device")
+        refuses(project, *options, message="must be writable; got No space left|No space left on device")
         (run,) = logs.glob("train/runs/*")
         assert not [*run.rglob("*.tmp")]
         shutil.copytree(run, project.folder / "saved")

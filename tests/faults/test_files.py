@@ -1,4 +1,4 @@
-"""Files and folders appear whole or not at all, wherever their writer is killed."""
+"""Files and folders appear atomically, wherever their writer is killed."""
 
 import json
 import os
@@ -211,10 +211,10 @@ def test_a_full_disk_is_told_and_leaves_the_old(
     disk.mkdir()
     with mounted(disk, "-t", "tmpfs", "-o", "size=64k", "tmpfs"):
         write_text(disk / "a.txt", "old")
-        with pytest.raises(OSError, match=r"a.txt must be writable; found: No space left .* run the same"):
+        with pytest.raises(OSError, match=r"a.txt must be writable; got No space left .* run the same"):
             write_text(disk / "a.txt", "x" * 2**20)
         with (
-            pytest.raises(OSError, match="b must be writable; found: No space left"),
+            pytest.raises(OSError, match="b must be writable; got No space left"),
             atomic_folder(disk / "b") as folder,
         ):
             (folder / "large").write_bytes(bytes(2**20))

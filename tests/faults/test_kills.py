@@ -77,7 +77,7 @@ def test_a_stage_killed_at_random_moments(stage: str, project: Project, count: C
 
 
 def whole(project: Project) -> dict[str, str]:
-    """Give the hashes of a project's outputs without what killed commands left beside them."""
+    """Give the hashes of a project's outputs without what killed commands left next to them."""
     return {name: found for name, found in project.outputs().items() if ".tmp/" not in name}
 
 
@@ -160,7 +160,7 @@ def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: 
 def test_training_killed_at_random_moments(
     command: tuple[str, ...], prepared: Project, tmp_path: Path, count: Callable[..., None]
 ) -> None:
-    """The pipeline's own command goes on with its run each time and ends with the same weights."""
+    """The pipeline's own command resumes its run each time and ends with the same weights."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     reference.run(*command)
     generator = random.Random("kills of training")

@@ -1,4 +1,4 @@
-"""Two people run the same command in the same folder at once: one waits or is told, nothing is corrupted."""
+"""Two people run the same command in the same folder at once: one waits or fails, nothing is corrupted."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def test_a_stage_twice(stage: str, project: Project, count: Callable[..., None])
 
 
 def test_training_twice(project: Project, count: Callable[..., None]) -> None:
-    """Each has a folder of its own; what both publish is one of the two, whole."""
+    """Each has its own folder; what both publish is one of the two, whole."""
     for process in together(project, *TRAIN):
         assert process.returncode == 0, process.errors
     runs = [*project.folder.glob("logs/train/runs/*/run.json")]
@@ -93,7 +93,7 @@ def test_two_exports_into_one_folder(trained_project: Project, count: Callable[.
 
 
 def test_dvc_repro_twice(dvc_project: Path, count: Callable[..., None]) -> None:
-    """DVC lets one of them work and tells the other one, or that one waits."""
+    """DVC lets one of them work and reports the other one, or that one waits."""
 
     def start() -> subprocess.Popen[str]:
         return subprocess.Popen(

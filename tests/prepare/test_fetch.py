@@ -112,7 +112,7 @@ def test_one_error_names_each_source_and_how_to_go_on(
     set_sources(fetch_params, sources)
     with pytest.raises(ConnectionError) as caught:
         fetch.run(fetch_params)
-    first, reasons, way_out = str(caught.value).splitlines()
+    first, reasons, hint = str(caught.value).splitlines()
     assert first == "The table must come from the file or one of the sources; all failed:"
     there, *lines = reasons.split("; ")
     assert there.startswith(f"{path} is there with the SHA-256 ")
@@ -122,7 +122,7 @@ def test_one_error_names_each_source_and_how_to_go_on(
     assert "must hold covtype.csv; found covtype.data.gz" in reasons
     assert f"must have the SHA-256 {'0' * 64}; found " in reasons
     assert "; canopy/no package name: " in reasons
-    assert way_out.startswith(f"Place the file by hand as {path}")
+    assert hint.startswith(f"Place the file by hand as {path}")
     assert path.read_text() == "what was there"
 
 

@@ -118,7 +118,7 @@ def test_quantiles_stand_in_the_rows_from_the_smallest_to_the_largest() -> None:
     assert (steps[0], steps[64], steps[-1]) == (0, 500, 999)
     assert {*np.diff(steps).tolist()} == {7, 8}
     assert few == (-1, 0)
-    # Seven rows in ten are 0, and the others are told apart none the less.
+    # Seven rows in ten are 0, and the others are reported apart none the less.
     assert len(many) == N_QUANTILE_STEPS + 1
     assert max(np.diff(many)) <= 4
     assert (many[0], many[-1]) == (0, 299)

@@ -7,7 +7,7 @@ from sklearn.model_selection import train_test_split
 
 from canopy.prepare import drop_columns, split
 from canopy.prepare.interim import SPLIT_COLUMN, read_codes
-from canopy.prepare.split import TEST, TRAIN, VAL, leave_out, split_in_order, split_rows
+from canopy.prepare.split import TEST, TRAIN, VAL, leave_group_out, split_in_order, split_rows
 from canopy.prepare.stratified import stratified_draw
 
 
@@ -75,7 +75,7 @@ def test_rows_in_order_need_numbers_of_rows(test_size: float, val_size: float, m
 def test_the_rows_left_out_test_and_no_others() -> None:
     labels = np.arange(100) % 4
     tested = np.arange(100) >= 60
-    codes = leave_out(labels, tested, val_size=0.2, seed=0)
+    codes = leave_group_out(labels, tested, val_size=0.2, seed=0)
     assert ((codes == TEST) == tested).all()
     assert np.bincount(labels[codes == VAL]).tolist() == [3, 3, 3, 3]
     assert (codes[~tested] == TRAIN).sum() == 48
@@ -83,16 +83,16 @@ def test_the_rows_left_out_test_and_no_others() -> None:
 
 def test_a_class_may_be_among_the_rows_left_out_alone() -> None:
     labels = np.array([0, 1] * 20 + [2] * 10)
-    codes = leave_out(labels, labels == 2, val_size=0.25, seed=0)
+    codes = leave_group_out(labels, labels == 2, val_size=0.25, seed=0)
     assert np.bincount(codes).tolist() == [30, 10, 10]
-    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 beside"):
-        leave_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
+    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 next to"):
+        leave_group_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
 
 
 @pytest.mark.parametrize("tested", [np.zeros(10, dtype=bool), np.ones(10, dtype=bool)])
 def test_some_rows_are_left_out_and_some_are_not(tested: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"split.left_out must leave out some rows; got (0|10) of 10"):
-        leave_out(np.zeros(10, dtype=np.int64), tested, val_size=0.2, seed=0)
+        leave_group_out(np.zeros(10, dtype=np.int64), tested, val_size=0.2, seed=0)
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def blue_plums(small_params: DictConfig) -> DictConfig:
     lines = [",".join(map(str, row)) for row in rows]
     Path(small_params.paths.raw).write_text("\n".join([header, *lines]) + "\n")
     small_params.drop_columns.columns = ["colour*"]
-    small_params.split.method = "leave_out"
+    small_params.split.method = "leave_group_out"
     small_params.split.left_out = "colour3"
     return small_params
 

@@ -1,4 +1,4 @@
-"""An SSH server on loopback, and people with a home and a clone of their own."""
+"""An SSH server on loopback, and people with a home and their own clone."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def public(key: Path) -> str:
 
 @dataclass
 class Person:
-    """Someone with a home of their own, who works in one folder."""
+    """Someone with their own home, who works in one folder."""
 
     home: Path
     folder: Path
@@ -101,9 +101,9 @@ class Server:
 
     Args:
         port: Where it listens on loopback.
-        host_key: Its key; the public part is beside it.
+        host_key: Its key; the public part is next to it.
         accepted: The public keys that may come in.
-        log: What it tells.
+        log: What it reports.
     """
 
     port: int

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 pytest.importorskip("dvc_s3", reason="dvc-s3 is not installed (it is in the extras s3 and dev)")
 pytest.importorskip("moto.server", reason="moto is not installed (it is in the extra dev)")
 
-# Runs in a process of its own: makes a bucket and a user with keys, prints them; then all must have keys.
+# Runs in its own process: makes a bucket and a user with keys, prints them; then all must have keys.
 SERVER = """
 import json, sys, time
 import boto3

@@ -67,7 +67,7 @@ class Team:
         return person.run("bash", "-ec", self.command(block)).stdout
 
     def n_objects(self) -> int:
-        """Count the files on the server, each with the content that its name tells."""
+        """Count the files on the server, each with the content that its name reports."""
         found = [path for path in self.store.rglob("*") if path.is_file()]
         for path in found:
             content = hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
@@ -85,14 +85,14 @@ def write_table(person: Person, sample: str, name: str | Path) -> None:
     OmegaConf.save(params, person.folder / "params.yaml")
 
 
-def leave_out(person: Person, *names: str) -> None:
+def leave_group_out(person: Person, *names: str) -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
     pipeline["stages"] = {name: stage for name, stage in pipeline["stages"].items() if name not in names}
     (person.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
 
 
 def begin_project(person: Person, repository: Path) -> None:
-    leave_out(person, *LEFT_OUT, *LATER)
+    leave_group_out(person, *LEFT_OUT, *LATER)
     params = OmegaConf.load(person.folder / "params.yaml")
     # Nobody listens there: the tables are placed by hand.
     params.fetch.sources = [{"url": "http://127.0.0.1:1/none.zip", "member": "none", "has_header": False}]
@@ -136,7 +136,7 @@ def test_two_people_share_data_and_results(
     n_first = team.n_objects()
 
     # A new version of the data, and a model.
-    leave_out(ada, *LEFT_OUT)
+    leave_group_out(ada, *LEFT_OUT)
     write_table(ada, sample_csv, ada.home / "new.csv")
     (renew,) = blocks("A new version of the data")
     assert hashlib.sha256(sample_csv.encode()).hexdigest() in team.do(ada, renew)
@@ -147,10 +147,10 @@ def test_two_people_share_data_and_results(
     begin, change, receive = blocks("A member")
     grace.folder.rmdir()
     grace.folder = grace.folder.parent
-    told = team.do(grace, begin)
+    reported = team.do(grace, begin)
     grace.folder = grace.folder / "canopy"
-    assert "Data and pipelines are up to date" in told
-    assert "Running stage" not in told
+    assert "Data and pipelines are up to date" in reported
+    assert "Running stage" not in reported
     assert (grace.folder / "data/raw/covtype.csv").read_text() == sample_csv
     assert "keyfile" not in (grace.folder / ".dvc/config").read_text()
     assert grace.run("git", "status", "--short").stdout == ""
@@ -158,10 +158,10 @@ def test_two_people_share_data_and_results(
     # She changes a parameter and gives her result to the others.
     params = grace.folder / "params.yaml"
     params.write_text(params.read_text().replace("max_per_class: 300", "max_per_class: 200"))
-    told = team.do(grace, change)
+    reported = team.do(grace, change)
     stages = ["cap_classes", "make_tensors", "compose", "train", "evaluate"]
-    assert re.findall(r"Running stage '(\w+)'", told) == [stage for stage in stages if stage != "compose"]
-    assert re.search(r"reports/headline.json +test\.accuracy", told)
+    assert re.findall(r"Running stage '(\w+)'", reported) == [stage for stage in stages if stage != "compose"]
+    assert re.search(r"reports/headline.json +test\.accuracy", reported)
     team.do(ada, receive)
     hers, his = (json.loads((person.folder / "reports/metrics.json").read_text()) for person in (grace, ada))
     assert hers == his
@@ -180,10 +180,10 @@ def test_two_people_share_data_and_results(
         person.run("bash", "-ec", "dvc repro; git add .; git commit --quiet --message 'A change'")
     team.do(grace, "make push\ngit push")
     merge, resolve = blocks("Two changes at once")
-    told = ada.run("bash", "-c", merge, check=False).stdout
-    assert "Merge conflict in dvc.lock" in told
-    told = team.do(ada, resolve)
-    assert re.findall(r"Running stage '(\w+)'", told)[0] == "split"
+    reported = ada.run("bash", "-c", merge, check=False).stdout
+    assert "Merge conflict in dvc.lock" in reported
+    reported = team.do(ada, resolve)
+    assert re.findall(r"Running stage '(\w+)'", reported)[0] == "split"
     assert ada.run("dvc", "status", "dvc.yaml").stdout.strip() == "Data and pipelines are up to date."
     both = OmegaConf.load(ada.folder / "params.yaml")
     assert (both.split.test_size, "max_epochs=3" in both.train.overrides) == (0.25, True)
@@ -202,11 +202,11 @@ def test_two_people_share_data_and_results(
 
     # Who changed what.
     (ask,) = blocks("Who changed what")
-    told = team.do(grace, ask)
-    assert "grace A smaller cap" in told
-    assert "ada Data of November" in told
-    assert re.search(r"Modified:\n(?:.*\n)*? +data/raw/covtype.csv", told)
-    assert re.search(r"params.yaml +cap_classes.max_per_class +300 +200", told)
+    reported = team.do(grace, ask)
+    assert "grace A smaller cap" in reported
+    assert "ada Data of November" in reported
+    assert re.search(r"Modified:\n(?:.*\n)*? +data/raw/covtype.csv", reported)
+    assert re.search(r"params.yaml +cap_classes.max_per_class +300 +200", reported)
 
     # The older commit brings the older data, to a clone that never had it too.
     (back,) = blocks("Going back to an older version")

@@ -40,7 +40,7 @@ def refused(executed: Path, tmp_path: Path) -> Call:
     def call(script: str, *arguments: str, own_log: bool = True) -> str:
         command = [sys.executable, f"src/{script}.py", *arguments]
         if own_log:
-            # A run that goes on logs into its folder.
+            # A run that continues logs into its folder.
             command.append(f"hydra.run.dir={tmp_path / 'logged'}")
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode != 0, done.stdout

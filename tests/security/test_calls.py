@@ -26,7 +26,7 @@ UNPACKING = {"extract", "extractall"}
 NEEDED = {"torch.load": ("weights_only", "True"), "jinja2.Environment": ("autoescape", "True")}
 
 ALLOWED = {
-    # A worker is told by the process that started it, through a pipe.
+    # A worker is reported by the process that started it, through a pipe.
     ("src/canopy/sweep/pool.py", "cloudpickle.loads"),
     # The file that the export has just written, to compare it.
     ("src/canopy/export/parity.py", "torch.export.load"),

@@ -37,14 +37,14 @@ def test_a_checkpoint_to_predict_with(
 ) -> None:
     torch.save({"state_dict": payload}, trained_run.best_checkpoint)
     said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
-    assert "best.ckpt must be a whole checkpoint of tensors and plain values; found: Weights only" in said
+    assert "best.ckpt must be a whole checkpoint of tensors and plain values; got Weights only" in said
 
 
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_checkpoint_to_go_on_from(trained_run: RunFolder, payload: object, refused: Refused) -> None:
     torch.save({"callbacks": payload, "state_dict": {}}, trained_run.last_checkpoint)
     said = refused("train", f"resume={trained_run.path}", "trainer.max_epochs=2", own_log=False)
-    assert "last.ckpt must be a whole checkpoint of tensors and plain values; found: Weights only" in said
+    assert "last.ckpt must be a whole checkpoint of tensors and plain values; got Weights only" in said
 
 
 def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refused) -> None:
@@ -53,11 +53,11 @@ def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refuse
     # Who plants a file writes its hash as well.
     schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
     schema.save(tensors / SCHEMA_FILE)
-    with pytest.raises(ValueError, match="must hold the tensors of a split and nothing else; found: Weights"):
+    with pytest.raises(ValueError, match="must hold the tensors of a split and nothing else; got Weights"):
         load_rows(tensors, "train", schema)
     assert not executed.exists()
     said = refused("train", "trainer=cpu", f"pipeline.paths.processed={tensors}")
-    assert "train.pt must hold the tensors of a split and nothing else; found: Weights only" in said
+    assert "train.pt must hold the tensors of a split and nothing else; got Weights only" in said
 
 
 @pytest.mark.usefixtures("trusted_targets")
@@ -141,7 +141,7 @@ def trained_files(tmp_path: Path) -> Path:
 
 
 def reads_a_file(location: str, *, n_numeric: int) -> bytes:
-    """Make a graph whose weights are the content of a file beside or outside its folder."""
+    """Make a graph whose weights are the content of a file next to or outside its folder."""
     weights = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[1])
     weights.data_location = TensorProto.EXTERNAL
     for key, value in (("location", location), ("offset", "0"), ("length", "4")):

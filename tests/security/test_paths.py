@@ -152,7 +152,7 @@ def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -
 
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
-    """Its files have fixed names; what its description says of others is not looked for."""
+    """Its files have fixed names; what its description says about others is not looked for."""
     from canopy.export.manifest import Manifest
     from canopy.export.scorer import Scorer
 

@@ -20,7 +20,7 @@ from canopy.training.callbacks.hyperparameters import resolve
 ROOT = Path(__file__).parents[2]
 COPIED = ("configs", "src", "params.yaml", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
 
-# Each is searched for by itself, so that a leak is told by its name.
+# Each is searched for by itself, so that a leak is reported by its name.
 ENVIRONMENT = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws-key",
     "CANOPY_API_KEY": "planted-api-key",

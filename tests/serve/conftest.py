@@ -24,7 +24,7 @@ DESKTOP = {"width": 1280, "height": 900}
 
 
 class Server:
-    """A server in a process of its own.
+    """A server in its own process.
 
     Args:
         bundle: What it serves.
@@ -106,7 +106,7 @@ def bundle(kept_bundle: Path, request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture
 def start(bundle: Path, tmp_path: Path) -> Start:
-    """Run a server with options of its own for the length of a block."""
+    """Run a server with its own options for the length of a block."""
 
     @contextmanager
     def call(*options: str, environment: dict[str, str] | None = None) -> Iterator[Server]:

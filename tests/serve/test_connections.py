@@ -141,7 +141,7 @@ def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) 
             assert read_answer(client).startswith(b"HTTP/1.1 200")
             client.sendall(b"\r\n")
             assert read_all(client) == b""
-        # One that goes on, if slowly, is answered.
+        # One that continues, if slowly, is answered.
         body = json.dumps({"rows": [ROW]}).encode().ljust(100)
         with connect(port) as client:
             client.sendall(head)

@@ -83,7 +83,7 @@ def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
         ("bundl=a", "must be one of .* found 'bundl=a'"),
         ("api_key=a", "must be one of"),
         ("port=many", "port must be of the kind of 8000; found 'many'"),
-        ("workers=0", "workers must be a whole number from 1 to 256; found 0"),
+        ("workers=0", "workers must be an integer from 1 to 256; found 0"),
     ],
 )
 def test_a_wrong_argument_is_told(monkeypatch: pytest.MonkeyPatch, argument: str, message: str) -> None:

@@ -1,4 +1,4 @@
-"""A server for a table with texts, times, missing values and keys, in a dialect of its own."""
+"""A server for a table with texts, times, missing values and keys, in its own dialect."""
 
 import csv
 import io

@@ -36,10 +36,10 @@ def test_a_row_is_predicted_as_it_is_changed(server: Any, visit: Callable[..., P
         row["size"] = float(row["size"])
         chosen = page.locator("[name=colour]").input_value()
         row |= {name: int(name == chosen) for name in ("colour1", "colour2", "colour3")}
-        (told,) = server.post("/predict", {"rows": [row]}).json()["predictions"]
-        share = 100 * max(told["probabilities"].values())
-        expect(page.locator("#verdict")).to_have_text(f"{told['class']}, {share:.1f} %")
-        expect(page.locator("#probabilities li.best .name")).to_have_text(told["class"])
+        (reported,) = server.post("/predict", {"rows": [row]}).json()["predictions"]
+        share = 100 * max(reported["probabilities"].values())
+        expect(page.locator("#verdict")).to_have_text(f"{reported['class']}, {share:.1f} %")
+        expect(page.locator("#probabilities li.best .name")).to_have_text(reported["class"])
         found.add(page.locator("#verdict").inner_text())
     assert len(found) > 1
     # Each of the features has had its part.

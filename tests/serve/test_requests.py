@@ -100,9 +100,9 @@ def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
     assert server.get("/health").json() == {"status": "alive"}
     assert server.get("/ready").json()["status"] == "ready"
     about = json.loads((bundle / "model.json").read_text())
-    told = server.get("/model").json()
-    assert told["table"] == about["table"]
-    assert told["metrics"] == about["metrics"]
+    reported = server.get("/model").json()
+    assert reported["table"] == about["table"]
+    assert reported["metrics"] == about["metrics"]
 
 
 # What is sent, status, field, requirement, what was found.
@@ -355,9 +355,9 @@ def test_nothing_that_is_sent_is_an_error_of_the_server(server: Any, content: An
     assert answer.status_code in (200, 400, 413, 422)
     assert "Traceback" not in answer.text
     if answer.status_code == 200:
-        told = answer.json()
+        reported = answer.json()
         probabilities = (
-            told["predictions"][0]["probabilities"] if path == "/predict" else told["probabilities"]
+            reported["predictions"][0]["probabilities"] if path == "/predict" else reported["probabilities"]
         )
         assert math.isclose(sum(probabilities.values()), 1, abs_tol=1e-5)
     else:

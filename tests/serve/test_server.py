@@ -315,5 +315,5 @@ def test_a_log_that_cannot_be_written_keeps_nobody_from_an_answer(bundle: Path, 
         assert all(answer.ok and answer.json() == {"status": "alive"} for answer in answers)
     finally:
         process.terminate()
-        _, told = process.communicate(timeout=30)
-    assert "Traceback" not in told
+        _, reported = process.communicate(timeout=30)
+    assert "Traceback" not in reported

@@ -44,11 +44,11 @@ def test_a_bundle_that_changes_while_it_is_copied_is_not_served(
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("workers=0", "workers must be a whole number from 1 to 256; found 0"),
-        ("port=99999", "port must be a whole number from 0 to 65535; found 99999"),
-        ("workers=abc", "workers must be a whole number from 1 to 256; found 'abc'"),
-        ("n_threads=100000", "n_threads must be a whole number from 1 to 256; found 100000"),
-        ("stop_seconds=null", "stop_seconds must be a whole number from 1 to 86400; found None"),
+        ("workers=0", "workers must be an integer from 1 to 256; found 0"),
+        ("port=99999", "port must be an integer from 0 to 65535; found 99999"),
+        ("workers=abc", "workers must be an integer from 1 to 256; found 'abc'"),
+        ("n_threads=100000", "n_threads must be an integer from 1 to 256; found 100000"),
+        ("stop_seconds=null", "stop_seconds must be an integer from 1 to 86400; found None"),
         ("host=", "host must be a text, not an empty one; found ''"),
         ("cors_origins=https://a.example", r"(scheme://host:port, no path), or [*] for all; got 'https://a"),
         ("cors_origins=[https://a.example/x]", "cors_origins must be a list of origins"),

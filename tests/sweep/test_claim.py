@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from canopy.sweep.claim import SILENCE_SECONDS, Claims, counts
+from canopy.sweep.claim import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts
 
 
 @pytest.fixture
@@ -15,12 +15,12 @@ def study() -> optuna.Study:
     return optuna.create_study()
 
 
-def claims_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> Claims:
+def claims_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> TrialQueue:
     lock = folder / "claims.lock"
-    return Claims(study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
+    return TrialQueue(study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
 
 
-def start_elsewhere(claims: Claims, *, seconds_ago: float) -> optuna.Trial:
+def start_elsewhere(claims: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
     """Let a machine that gave its last sign of life so long ago have the next trial."""
     trial = claims.claim()
     assert trial is not None
@@ -34,7 +34,7 @@ def test_another_machine_s_trial_is_its_own_while_it_gives_signs_of_life(
     study: optuna.Study, tmp_path: Path
 ) -> None:
     claims = claims_of(study, tmp_path)
-    start_elsewhere(claims, seconds_ago=SILENCE_SECONDS - 60)
+    start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
     assert claims.recover() == []
     assert claims.n_left() == 1
 
@@ -45,7 +45,7 @@ def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
     claims = claims_of(study, tmp_path, max_retries=2)
     points = []
     for number in range(4):
-        trial = start_elsewhere(claims, seconds_ago=SILENCE_SECONDS + 1)
+        trial = start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
         points.append(trial.params["x"])
         assert claims.recover() == [number]
         assert study.trials[number].state == TrialState.FAIL
@@ -57,7 +57,7 @@ def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
 GRID = {"x": [0.0, 1.0], "y": [0, 1]}
 
 
-def try_point(claims: Claims, *, die: bool) -> tuple[float, int] | None:
+def try_point(claims: TrialQueue, *, die: bool) -> tuple[float, int] | None:
     """Let a machine have the next point of the grid; it dies at once or does it."""
     trial = claims.claim()
     if trial is None:
@@ -90,7 +90,7 @@ def test_a_point_of_a_grid_is_tried_again_though_it_was_never_drawn(
 
 def test_a_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
     claims = claims_of(study, tmp_path)
-    start_elsewhere(claims, seconds_ago=SILENCE_SECONDS + 1)
+    start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
     (seen_by_the_other,) = study.trials
     assert claims.recover() == [0]
     assert not claims.fail_and_queue(seen_by_the_other)

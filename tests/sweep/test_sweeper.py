@@ -17,7 +17,7 @@ import yaml
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.sweep.claim import Claims
+from canopy.sweep.claim import TrialQueue
 
 APP = Path(__file__).parent / "app.py"
 SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
@@ -142,11 +142,11 @@ def test_a_trial_that_another_machine_took_for_dead_is_left_to_it(tmp_path: Path
         assert process.poll() is None, "the trial must be long enough"
         time.sleep(0.02)
     study = optuna.load_study(study_name="s", storage=f"sqlite:///{tmp_path}/studies.db")
-    claims = Claims(study, n_trials=1, max_retries=1, lock=tmp_path / "other.lock", shared=True)
+    claims = TrialQueue(study, n_trials=1, max_retries=1, lock=tmp_path / "other.lock", shared=True)
     assert claims.fail_and_queue(study.trials[0])
     output, _ = process.communicate()
     assert process.returncode == 0
-    assert "Trial 0 was silent for so long that another machine took it for dead" in output
+    assert "Trial 0 was silent for so long that another machine found its heartbeat expired" in output
     taken, again = trials(tmp_path)
     assert (taken.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert taken.params == again.params
@@ -245,7 +245,7 @@ def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: 
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
     assert process.returncode not in (0, None)
-    assert "The sweep was stopped; the same command goes on with what is left of it" in output
+    assert "The sweep was stopped; the same command does the remaining trials" in output
     run(tmp_path, *overrides)
     assert sum(trial.state in DONE for trial in trials(tmp_path)) == 8
 

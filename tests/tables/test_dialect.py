@@ -1,4 +1,4 @@
-"""How a table is written in its file: found out, or told by options."""
+"""How a table is written in its file: found out, or reported by options."""
 
 import gzip
 import json

@@ -258,7 +258,7 @@ def test_few_numbers_are_classes_in_their_order(tmp_path: Path) -> None:
         ("1.5,2,u\n1.5,2,v\n", "\nThe file seems to have no header: write one as its first line"),
         ("a,y\n" + "".join(f"1,{n}.5\n" for n in range(90)), "got 90 different numbers .*\nRegression"),
         ("a,y\n" + "".join(f"1,n{n}\n" for n in range(90)), "classes that repeat; got 90 values in 90 rows"),
-        ("a,y\n" + "1,u\n1,v\n" * 9, "must have a feature beside 'y'; .*\na: '1' in every row"),
+        ("a,y\n" + "1,u\n1,v\n" * 9, "must have a feature besides 'y'; .*\na: '1' in every row"),
         ("a,y\n1,2,u\n1,2,v\n", "got 2 names and mostly 3 values: name the first column too"),
         ("# of 2024\na,b,y\n1,2,u\n1,2,v\n", "got 1 name and mostly 3 values: remove lines before"),
         ("y\nu\nv\n", "must have at least two columns"),

@@ -168,7 +168,7 @@ CASES = {
         [("a", [*A[:3], "1e400", "-0.0", *A[5:]]), *BASE[1:]],
         categories={"kind": COLOURS, "a (missing)": ("no", "yes")},
     ),
-    # Indicators that somebody added already stay features beside ours.
+    # Indicators that somebody added already stay features next to ours.
     "indicators.csv": Case(
         [
             ("a", every(7, "", A)),

@@ -14,7 +14,7 @@ PROCESSES.set_forkserver_preload(["canopy.runs.fit", "tensorboard.summary"])
 
 @pytest.fixture
 def start() -> Callable[..., BaseProcess]:
-    """Call a function in a process of its own."""
+    """Call a function in its own process."""
 
     def start_process(function: Callable[..., object], *arguments: object) -> BaseProcess:
         process = PROCESSES.Process(target=function, args=arguments)

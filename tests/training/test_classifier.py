@@ -35,7 +35,7 @@ def test_prior_correction_is_the_log_ratio_of_the_frequencies(make: partial[Clas
     # 200, 100 and 100 rows before the cap, 100 of each after it.
     expected = torch.log(torch.tensor([1 / 3, 1 / 3, 1 / 3]) / torch.tensor([0.5, 0.25, 0.25]))
     torch.testing.assert_close(make().log_prior_ratio, expected)
-    assert make(prior_correction=False).log_prior_ratio.tolist() == [0, 0, 0]
+    assert make(logit_adjustment=False).log_prior_ratio.tolist() == [0, 0, 0]
 
 
 def test_a_class_without_training_rows_is_not_corrected(make: partial[Classifier], tensors: Path) -> None:
@@ -78,7 +78,7 @@ def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classi
         def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
             return self.logits.expand(len(numeric), -1, -1)
 
-    model = make(net=Members, prior_correction=False)
+    model = make(net=Members, logit_adjustment=False)
     model.trainer = Trainer(logger=False, log_every_n_steps=1000)
     batch = Batch(torch.zeros(2, 2), torch.zeros(2, 1, dtype=torch.int64), torch.tensor([0, 2]))
     log_probabilities = model.net.logits.log_softmax(dim=1)

@@ -109,4 +109,4 @@ def test_each_row_is_trained_on_once_an_epoch(
     for rows in zip(first, second, strict=True):
         assert sorted(rows[0] + rows[1]) == list(range(n_rows))
         assert abs(len(rows[0]) - len(rows[1])) <= 1
-    assert first[0] != first[1], "each epoch has an order of its own"
+    assert first[0] != first[1], "each epoch has its own order"

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 pytestmark = [
     pytest.mark.usefixtures("trusted_targets"),
-    # What Lightning says of so few batches.
+    # What Lightning says about so few batches.
     pytest.mark.filterwarnings("ignore:The number of training batches"),
 ]
 

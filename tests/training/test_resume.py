@@ -190,7 +190,7 @@ def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None
 
 
 def test_what_a_resume_changes_outlives_a_kill(train_config: DictConfig) -> None:
-    """Killed again, the run goes on to the epochs that the first resume gave it."""
+    """Killed again, the run continues to the epochs that the first resume gave it."""
     fit(train_config)
     folder = Path(train_config.run_folder)
     train_config.resume = train_config.run_folder
@@ -253,7 +253,7 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
 
 @pytest.mark.filterwarnings("ignore:.*noload.*")  # MLflow itself, with SQLAlchemy 2.1
 def test_resume_writes_to_the_tracked_run(train_config: DictConfig, tmp_path: Path) -> None:
-    """MLflow, with a database of its own."""
+    """MLflow, with its own database."""
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     logger = {"_target_": "lightning.pytorch.loggers.MLFlowLogger", "tracking_uri": store}
     OmegaConf.update(train_config, "logger.mlflow", logger, force_add=True)

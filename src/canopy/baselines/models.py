@@ -90,7 +90,7 @@ class Fitted:
         settings: Mapping[str, Any],
     ) -> None:
         self.n_classes = n_classes
-        # Packages want classes without gaps.
+        # Packages want consecutive classes.
         self._classes, labels = np.unique(train.labels, return_inverse=True)
         known = np.isin(val.labels, self._classes)
         watched = Rows(val.features[known], np.searchsorted(self._classes, val.labels[known]))

@@ -9,7 +9,7 @@ from canopy.runs.keys import check_known
 from canopy.runs.listed import ALIASES, OWN_KEYS, STANDARD_KEYS, ListedRun
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
-# What stands before the columns that are asked for.
+# The columns before those that are asked for.
 FIRST = ("name", "status")
 
 

@@ -30,7 +30,7 @@ _SHOWN = ("accuracy", "macro_f1", "balanced_accuracy", "nll")
 _SPLIT_TITLES = {
     "stratified": "Two stratified draws, 20 % test: the split of the published results",
     "ordered": "The data set's first protocol: 11,340 rows train, 565,892 test",
-    "leave_out": "A part of the land that was never seen tests",
+    "leave_group_out": "A part of the land that was never seen tests",
 }
 
 
@@ -76,7 +76,7 @@ def recipe_of(config: DictConfig) -> tuple[str, str | None]:
 
 
 def compose_experiments(configs: Path) -> dict[str, str]:
-    """Give the recipe of each experiment as the configs stand now, by name."""
+    """Give the recipe of each experiment as the configs are now, by name."""
     found = {}
     with initialize_config_dir(str(configs.absolute()), job_name="train"):
         for path in sorted((configs / "experiment").glob("*.yaml")):
@@ -158,7 +158,7 @@ def as_json(experiments: Sequence[Experiment]) -> list[dict[str, Any]]:
 
 
 def as_markdown(experiments: Sequence[Experiment], published: Path = Path(PUBLISHED)) -> str:
-    """Lay out experiments beside the published figures, a table for each split, the best first.
+    """Lay out experiments and the published figures, a table for each split, the best first.
 
     Args:
         experiments: What has been gathered.
@@ -173,7 +173,7 @@ def as_markdown(experiments: Sequence[Experiment], published: Path = Path(PUBLIS
         rows = [(row.spread("accuracy").mean, _row(row)) for row in ours]
         rows += [(row["accuracy"], _published_row(row)) for row in others if row["split"] == split]
         lines = [line for _, line in sorted(rows, key=lambda row: -row[0])]
-        if split == "leave_out":
+        if split == "leave_group_out":
             lines += _means(ours)
         header = (
             "| model | seeds | test accuracy | macro-F1 | balanced accuracy | NLL | training | from |\n"

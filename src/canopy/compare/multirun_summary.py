@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 from canopy.compare.listing import summarize_runs
 from canopy.compare.spread import result_columns, varying_keys
 from canopy.files import write_text
-from canopy.places import readable
+from canopy.places import display_path
 from canopy.quoting import write_command
 from canopy.runs.listed import ListedRun, find_runs, run_folders
 
@@ -38,14 +38,14 @@ class MultirunSummary(Callback):
         write_text(folder / SUMMARY, summarize_runs(runs, keys=keys, columns=columns, form="csv") + "\n")
         text = summarize_runs(runs, keys=keys, columns=() if keys else columns)
         sys.stdout.write(
-            f"\n{text}\n\nAll digits: {readable(folder / SUMMARY)}\nWith test scores:\n"
-            f"  {write_command('evaluate', run=readable(folder))}\n"
-            f"  {write_command('runs', readable(folder), '--summary')}\n"
+            f"\n{text}\n\nAll digits: {display_path(folder / SUMMARY)}\nWith test scores:\n"
+            f"  {write_command('evaluate', run=display_path(folder))}\n"
+            f"  {write_command('runs', display_path(folder), '--summary')}\n"
         )
 
 
 def repeated_keys(runs: Sequence[ListedRun]) -> list[str] | None:
-    """Name the config keys beside the seed in which runs differ; None if no two runs agree in them."""
+    """Name the config keys other than the seed in which runs differ; None if no two runs agree in them."""
     varying = varying_keys(runs)
     if SEED not in varying:
         return None

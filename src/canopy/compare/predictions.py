@@ -67,7 +67,7 @@ def load_evaluation(run: ListedRun, *, split: str) -> Evaluation:
     # Both are computed from counts, so that any difference means other predictions.
     if len(labels) != n_rows or abs(found - accuracy) > 1e-6:
         raise ValueError(
-            f"{path} must hold the predictions that {METRICS} tells of, {n_rows} rows with accuracy "
+            f"{path} must hold the predictions of {METRICS}, {n_rows} rows with accuracy "
             f"{accuracy:.6f}; found {len(labels)} rows with accuracy {found:.6f}: {again}"
         )
     if not all(((values >= 0) & (values < n_classes)).all() for values in (labels, predicted)):

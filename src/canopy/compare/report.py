@@ -7,7 +7,7 @@ from canopy.compare.comparison import PER_CLASS, Comparison
 from canopy.compare.verdict import verdict
 from canopy.text_tables import decimals, format_value, render, signed
 
-# Of a hash as many digits as tell two apart.
+# Of a hash as many digits as distinguish two.
 _HASH_LENGTHS, _N_HASH_DIGITS = (40, 64), 12
 
 

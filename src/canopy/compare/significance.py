@@ -85,7 +85,7 @@ class JointTable:
         """Add one row that only A has right and one that only B has right, spread over labels and errors.
 
         So Bonett and Price (Adjusted Wald confidence interval for a difference of binomial proportions based
-        on paired data, 2012) keep their interval from collapsing where few rows tell the two apart.
+        on paired data, 2012) keep their interval from collapsing where few rows distinguish the two.
         """
         classes = np.unique(np.concatenate([self.label, self.a, self.b]))
         labels = np.bincount(self.label, self.counts, self.n_classes)

@@ -35,7 +35,7 @@ class Results:
         self.peers: dict[str, Any] | None = read_json(peers) if peers.is_file() else None
 
     def summary(self) -> str:
-        """Give the result as a few lines: scores, what to compare them with, the weakest class, pictures."""
+        """Give the result as a few lines: scores, what to compare them with, the weakest class, plots."""
         test, train = self.metrics["test"], self.train
         weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
         scores = test["per_class"][weakest]
@@ -53,7 +53,7 @@ class Results:
                 *self._baseline_lines(),
                 f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
                 f"{train['device']}, {train['n_threads']} threads{self._advice()}",
-                f"Pictures       {self.reports / 'confusion_matrix_test.png'}, "
+                f"Plots          {self.reports / 'confusion_matrix_test.png'}, "
                 f"{self.reports / 'exploration' / 'index.html'}",
             ]
         )
@@ -119,7 +119,7 @@ class Results:
         return "\n".join([*lines, *self._peer_lines()])
 
     def _peer_lines(self) -> list[str]:
-        """Give the table of other packages' models beside ours, if they have been measured."""
+        """Give the table of other packages' models and ours, if they have been measured."""
         if self.peers is None:
             return []
         machine = self.peers["machine"]
@@ -131,7 +131,7 @@ class Results:
         ]
         return [
             "",
-            f"Beside other models, on the same rows, one after the other ({machine['processor']}, "
+            f"Other models on the same rows, one after the other ({machine['processor']}, "
             f"{machine['n_cores']} cores; `make benchmark` measures them, and more):",
             "",
             "| model | fit, s | predict, s | accuracy | macro-F1 | balanced accuracy | MB |",
@@ -164,10 +164,10 @@ def compression_table(report: dict[str, Any]) -> str:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows,
             "",
-            f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless told "
+            f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless noted "
             f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses at "
-            f"most {report['max_accuracy_drop']:g} of validation accuracy, and says of a row the same "
-            f"whatever other rows come with it, is **{chosen}**.",
+            f"most {report['max_accuracy_drop']:g} of validation accuracy, and is batch-invariant, is "
+            f"**{chosen}**.",
         ]
     )
 
@@ -178,7 +178,7 @@ def _interval(scores: dict[str, Any], name: str) -> str:
 
 
 def marks(name: str, by: str = "make readme") -> tuple[str, str]:
-    """Give what stands before and after a table that a command writes into a document."""
+    """Give the marks before and after a table that a command writes into a document."""
     return f"<!-- {name}: written by `{by}` -->", f"<!-- end of {name} -->"
 
 
@@ -188,7 +188,7 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
     Args:
         readme: Text of the document.
         name: Of the table.
-        table: What stands there from now on.
+        table: The new content.
         by: The command that writes it.
 
     Returns:
@@ -211,7 +211,7 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
 
 
 def fill_readme(readme: str, reports: Path) -> str:
-    """Write what the reports tell into the text of the README.
+    """Write what the reports hold into the text of the README.
 
     Args:
         readme: The text.

@@ -14,7 +14,7 @@ def verdict(found: Significance, *, split: str) -> str:
         split: What the rows are called.
 
     Returns:
-        A sentence; what it says of one being better is positive where that one is.
+        A sentence; what it says about one being better is positive where that one is.
     """
     if found.n_same == found.n_rows:
         return (

@@ -29,7 +29,7 @@ class TensorDataModule(LightningDataModule):
         batch_size: Training rows of a step, on each device.
         eval_batch_size: Rows of a batch where no gradients are kept.
         seed: Seed of the order of the training rows.
-        shuffle: Whether each epoch has an order of its own.
+        shuffle: Whether each epoch has its own order.
         n_workers: Processes that load.
         train_splits: Splits whose rows are trained on.
 

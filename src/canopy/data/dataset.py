@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from canopy.files import SPLITS, sha256
 from canopy.places import require_file
-from canopy.schema.tensors import WAY_OUT, Schema
+from canopy.schema.tensors import HINT, Schema
 from canopy.tensors import save_tensors
 
 
@@ -87,17 +87,17 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
     Args:
         folder: Folder with one tensor file for each split.
         split: Name of the split.
-        schema: The schema beside the file.
+        schema: The schema next to the file.
 
     Returns:
         The rows, mapped into memory: processes that load the same file share it.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file's content is not the one that the schema tells of.
+        ValueError: If the file's content is not the one that the schema describes.
     """
     path = Path(folder) / f"{split}.pt"
-    require_file(path, name="The tensors ", hint=f"{WAY_OUT} first")
+    require_file(path, name="The tensors ", hint=f"{HINT} first")
     state = path.stat()
     return _load_tensors(path.absolute(), schema.sha256[path.name], (state.st_mtime_ns, state.st_size))
 
@@ -115,5 +115,5 @@ def _load_tensors(path: Path, expected: str, _state: tuple[int, int]) -> TensorR
     except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f'{path} must hold the tensors of a split and nothing else; found: {reason}; run "make repro"'
+            f'{path} must hold the tensors of a split and nothing else; got {reason}; run "make repro"'
         ) from error

@@ -14,12 +14,12 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 
 class BatchIndices(Sampler[Tensor]):
-    """Row indices of one batch after the other; each row stands in exactly one batch of one rank.
+    """Row indices of one batch after the other; each row is in exactly one batch of one rank.
 
     Args:
         n_rows: Rows to go through.
         batch_size: Rows of a batch on each rank; the last batch may be smaller.
-        shuffle: Whether each epoch has an order of its own, drawn from the seed and the epoch.
+        shuffle: Whether each epoch has its own order, drawn from the seed and the epoch.
         seed: Seed of the orders.
         rank: Which of the processes that share the rows this is.
         n_ranks: How many processes share the rows; all get the same number of batches.
@@ -101,7 +101,7 @@ def _mix(seed: int, epoch: int) -> int:
 
 
 class Loader(DataLoader[Batch]):
-    """A DataLoader over `BatchIndices` that knows its position, so that a killed epoch can go on.
+    """A DataLoader over `BatchIndices` that knows its position, so that a killed epoch can be resumed.
 
     Args:
         rows: The data set.
@@ -116,7 +116,7 @@ class Loader(DataLoader[Batch]):
         self, rows: TensorRows, sampler: BatchIndices, *, n_workers: int = 0, pin_memory: bool = False
     ) -> None:
         # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
-        # indices, to the data set. With a generator of its own it leaves the global random state alone.
+        # indices, to the data set. With its own generator it leaves the global random state alone.
         super().__init__(
             rows,
             sampler=sampler,
@@ -178,7 +178,7 @@ def make_loader(
     Args:
         rows: The data set.
         batch_size: Rows of a batch on each rank.
-        shuffle: Whether each epoch has an order of its own.
+        shuffle: Whether each epoch has its own order.
         seed: Seed of the orders.
         rank: Which of the processes that share the rows this is.
         n_ranks: How many processes share the rows.

@@ -1,1 +1,1 @@
-"""How good a model is: scores, pictures and the report."""
+"""How good a model is: scores, plots and the report."""

@@ -99,12 +99,12 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
 
 
 def warn_of_majority(scores: Scores, split: str) -> None:
-    """Say it where a model gives one class to every row: its accuracy tells nothing then."""
+    """Warn where a model gives one class to every row: its accuracy means nothing then."""
     predicted = np.flatnonzero(scores.confusion.sum(axis=0))
     if len(predicted) == 1 and scores.n_rows > 1:
         log.warning(
             "%s: all %s rows are predicted as %s, so that the accuracy of %.4f is no more than its share; "
-            "the probabilities may still tell rows apart (log loss %.4f)",
+            "the probabilities may still rank rows (log loss %.4f)",
             split,
             f"{scores.n_rows:,}",
             scores.class_names[predicted[0]],

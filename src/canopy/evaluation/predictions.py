@@ -38,7 +38,7 @@ def check_target(path: str | Path, *, source: str | Path) -> None:
 
 
 def rejected_path(output: Path) -> Path | None:
-    """Name the file of rejected rows; there is none beside standard output."""
+    """Name the file of rejected rows; there is none next to standard output."""
     return None if output == STANDARD_OUTPUT else output.with_name(f"{output.name}.rejected.csv")
 
 

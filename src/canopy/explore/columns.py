@@ -1,4 +1,4 @@
-"""Describe each column by itself: kind, most frequent value, spread, classes, and categories by class."""
+"""Describe each column alone: kind, most frequent value, spread, classes, and categories by class."""
 
 from typing import Any
 

@@ -10,12 +10,12 @@ from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.plots import Densities, draw_ridgelines, draw_timeline
 from canopy.explore.wording import breakable, fixed, listing, number, percent
 
-# Most classes, columns with a plot, and categories by themselves that are shown.
+# Most classes, columns with a plot, and single categories that are shown.
 N_CLASSES = 30
 N_PLOTS = 60
 N_CATEGORIES = 60
 
-# Okabe and Ito's colours that can be told apart with any colour vision, in the order of the classes; a
+# Okabe and Ito's colours that can be distinguished with any colour vision, in the order of the classes; a
 # wine red takes the place of their yellow, which does not show on white.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#992255")
 # In degrees: turned by it again and again, hues fill the circle evenly (360 degrees by the golden section).

@@ -41,7 +41,7 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
         Limits of the bins in the column's unit, ascending, shape (n_bins + 1,); share of each class's rows
         per unit, shape (n_classes, n_bins), 0 for an empty class; medians, shape (n_classes,), NaN for an
         empty class. The bins cover the range in which the bulk of every class lies, those of a column of
-        whole numbers hold a whole number of values each; of rows outside the range none is shown.
+        integers hold an integral number of values each; of rows outside the range none is shown.
     """
     present = ~np.isnan(values)
     values, codes = values[present], codes[present]
@@ -55,7 +55,7 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
         n_bins = int(np.ceil((high - low + 1) / width))
         low -= 0.5
     edges = low + np.arange(n_bins + 1) * width
-    # In units of bins: NumPy refuses bins that are narrower than its floats can tell apart.
+    # In units of bins: NumPy refuses bins that are narrower than its floats can distinguish.
     counts = np.array([np.histogram((part - low) / width, n_bins, (0, n_bins))[0] for part in parts])
     n_rows = np.array([[max(len(part), 1)] for part in parts])
     densities = gaussian_filter1d(counts / (n_rows * width), SMOOTHING * n_bins / N_BINS, mode="reflect")

@@ -71,7 +71,7 @@ def _of_columns(findings: dict[str, Any]) -> Iterator[Suggestion]:
         n_distinct, n_present = column["n_distinct"], findings["table"]["n_rows"] - column["n_missing"]
         information = f"{_its_information(findings)} is"
         if column["kind"] == "categorical" and n_distinct > max(KEY_SHARE * n_present, 20):
-            values = f"a value of its own ({number(n_distinct)} in {number(n_present)} rows)"
+            values = f"its own value ({number(n_distinct)} in {number(n_present)} rows)"
             yield name, "key", f"Nearly every row has {values}: declare it as kind: key, or drop it."
         elif nat > LEAK_SHARE * entropy:
             reason = f"Gives the class away: {information} {nat:.3f} of {entropy:.3f} nat"

@@ -9,7 +9,7 @@ MINUS = "\N{MINUS SIGN}"
 
 
 def significant(value: SupportsFloat, *, digits: int = 6) -> float | int:
-    """Round to significant digits; a whole number becomes an integer and keeps all of its digits.
+    """Round to significant digits; an integral number becomes an integer and keeps all of its digits.
 
     Examples:
         >>> significant(0.123456789), significant(2959.365), significant(581012.0)

@@ -22,7 +22,7 @@ from canopy.export.parity import check_same_rows, check_same_scores, compare, pr
 from canopy.export.scorer import Scorer
 from canopy.export.statistics import measure
 from canopy.files import SPLITS, atomic_folder, read_json, sha256
-from canopy.places import check_place, readable
+from canopy.places import check_place, display_path
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
     closed_schema,
@@ -126,19 +126,19 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
 
 def read_metrics(path: Path, run: RunFolder) -> dict[str, Any]:
     """Read the scores of a run; the bundle needs the temperature among them."""
-    way_out = f'run "{write_command("evaluate", run=readable(run.path))}"'
-    metrics: dict[str, Any] = read_json(path, way_out=way_out)
+    hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
+    metrics: dict[str, Any] = read_json(path, hint=hint)
     try:
         for split in ("val", "test"):
             scores = metrics[split]
-            told = [scores["accuracy"], scores["calibrated"]["temperature"], scores["calibrated"]["nll"]]
-            told += [found["recall"] * found["support"] for found in scores["per_class"].values()]
-            if not np.isfinite(np.array(told, dtype=float)).all():
+            reported = [scores["accuracy"], scores["calibrated"]["temperature"], scores["calibrated"]["nll"]]
+            reported += [found["recall"] * found["support"] for found in scores["per_class"].values()]
+            if not np.isfinite(np.array(reported, dtype=float)).all():
                 raise ValueError(f"a score of {split} that is no number")
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         found = f"no {error}" if isinstance(error, KeyError) else error
         raise ValueError(
-            f"{path} must hold scores of both splits and a temperature; found {found}: {way_out}"
+            f"{path} must hold scores of both splits and a temperature; found {found}: {hint}"
         ) from error
     return metrics
 

@@ -1,4 +1,4 @@
-"""What a bundle is: `model.json`, which describes the model and names the hash of each file beside it."""
+"""What a bundle is: `model.json`, which describes the model and names the hash of each file next to it."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ FILES = (ONNX_FILE, PT2_FILE)
 # Names of the graph's inputs and output.
 INPUTS, OUTPUT = ("numeric", "categorical"), "probabilities"
 
-WAY_OUT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
+HINT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
 
 
 class Manifest(Model):
@@ -59,7 +59,7 @@ class Manifest(Model):
     compression: dict[str, Any] | None = None
 
     def save(self, folder: str | Path) -> None:
-        """Write the manifest as JSON, with a hash of its own content."""
+        """Write the manifest as JSON, with a hash of its content."""
         content = {"format": FORMAT, **self.model_dump(mode="json")}
         write_json(Path(folder) / MANIFEST_FILE, {**content, "sha256": _hash(content)})
 
@@ -72,23 +72,23 @@ class Manifest(Model):
             ValueError: If it is not a manifest of this format, or has been changed since.
         """
         path = Path(folder) / MANIFEST_FILE
-        content = read_json(path, way_out=WAY_OUT)
+        content = read_json(path, hint=HINT)
         found = content.get("format") if isinstance(content, dict) else None
         if found != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {WAY_OUT}")
+            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {HINT}")
         expected = content.pop("sha256", None)
         if _hash(content) != expected:
-            raise ValueError(f"{path} must be as it was written; got other content: {WAY_OUT}")
+            raise ValueError(f"{path} must be as it was written; got other content: {HINT}")
         del content["format"]
         try:
             return cls.model_validate(content)
         except ValidationError as error:
             reason = error.errors(include_url=False)[0]
-            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {WAY_OUT}") from error
+            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {HINT}") from error
 
     @property
     def present(self) -> list[str]:
-        """The files that the bundle has beside this one, of those that a bundle may have."""
+        """The files that the bundle has besides this one, of those that a bundle may have."""
         return [name for name in FILES if name in self.files or name == ONNX_FILE]
 
     def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
@@ -104,12 +104,12 @@ class Manifest(Model):
         """
         for name in names:
             path = Path(folder) / name
-            require_file(path, hint=f"{WAY_OUT} first")
+            require_file(path, hint=f"{HINT} first")
             expected = self.files.get(name, "none")
             if (found := sha256(path)) != expected:
                 raise ValueError(
                     f"{path} must have the SHA-256 {expected[:12]}... of {MANIFEST_FILE}; found "
-                    f"{found[:12]}...: it is damaged or was changed, {WAY_OUT}"
+                    f"{found[:12]}...: it is damaged or was changed, {HINT}"
                 )
 
 

@@ -57,14 +57,14 @@ def check_same_scores(
     Raises:
         ValueError: If accuracy, likelihood or a class's recall on the test rows is another.
     """
-    told = metrics["test"]
+    reported = metrics["test"]
     right = log_probabilities.argmax(axis=1) == labels
     nll = float(-log_probabilities[np.arange(len(labels)), labels].mean())
     pairs = [
-        ("accuracy", float(right.mean()), told["accuracy"], SCORE_TOLERANCE),
-        ("calibrated.nll", nll, told["calibrated"]["nll"], SCORE_TOLERANCE),
+        ("accuracy", float(right.mean()), reported["accuracy"], SCORE_TOLERANCE),
+        ("calibrated.nll", nll, reported["calibrated"]["nll"], SCORE_TOLERANCE),
     ]
-    for index, (name, scores) in enumerate(told["per_class"].items()):
+    for index, (name, scores) in enumerate(reported["per_class"].items()):
         rows = right[labels == index]
         # Of a rare class, one row is more than the tolerance.
         allowed = SCORE_TOLERANCE + 1 / max(len(rows), 1)

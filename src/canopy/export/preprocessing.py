@@ -35,7 +35,7 @@ class Preprocessing(nn.Module):
         if cycles:
             layers.append(CycleColumns([*cycles], [*cycles.values()]))
         self.layers = nn.ModuleList(layers)
-        # Where each feature stands once they are grouped by layer.
+        # Where each feature is once they are grouped by layer.
         grouped = [scalings[i].feature_names(names[i]) for i in (*affine, *quantiles)]
         found = [name for features in grouped for name in features]
         pairs = [scalings[i].feature_names(names[i]) for i in cycles]
@@ -159,7 +159,7 @@ class Columns(nn.Module):
     """Some columns of the rows: (B, F) to (B, len(places)).
 
     Args:
-        places: Where they stand. Neighbours are cut out at once, which takes less time than picking each.
+        places: Where they are. Neighbours are cut out at once, which takes less time than picking each.
     """
 
     places: Tensor

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
 from canopy.cores import usable_cores
-from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, WAY_OUT, Manifest
+from canopy.export.manifest import HINT, MANIFEST_FILE, ONNX_FILE, OUTPUT, Manifest
 from canopy.prepare.preprocessor import Inputs
 
-# What ONNX Runtime says of a file that is no graph, or one that reads files elsewhere.
+# What ONNX Runtime says about a file that is no graph, or one that reads files elsewhere.
 REFUSALS = (
     state.Fail,
     state.InvalidArgument,
@@ -50,7 +50,7 @@ class Scorer:
             if found.name not in widths or found.shape[1] != widths[found.name]:
                 raise ValueError(
                     f"{path} must have the inputs {widths} of {MANIFEST_FILE}; got {found.name} with "
-                    f"{found.shape[1]}: {WAY_OUT}"
+                    f"{found.shape[1]}: {HINT}"
                 )
 
     def predict(self, rows: Inputs) -> NDArray[np.float32]:
@@ -85,9 +85,7 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
         return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
     except REFUSALS as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"{path} must be a graph that ONNX Runtime takes; found: {reason}: {WAY_OUT}"
-        ) from error
+        raise ValueError(f"{path} must be a graph that ONNX Runtime takes; got {reason}: {HINT}") from error
 
 
 def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:

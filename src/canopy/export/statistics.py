@@ -35,7 +35,7 @@ class NumericStatistics(TypedDict):
 
 
 class TrainingStatistics(Model):
-    """The training rows, as they stand in the raw table and before any class is cut.
+    """The training rows, as they are in the raw table and before any class is cut.
 
     Attributes:
         n_rows: How many.

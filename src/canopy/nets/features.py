@@ -30,7 +30,7 @@ class Features(nn.Module):
         d_category: Width of the embedding of a category; without one `embedding_width` chooses it.
 
     Attributes:
-        widths: Numbers that stand for each feature, in the order of the output, N + C of them.
+        widths: Numbers of each feature, in the order of the output, N + C of them.
         n_outputs: Width W of a row, their sum.
 
     Shape:

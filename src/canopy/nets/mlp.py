@@ -70,7 +70,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
+        """List the matrices of the hidden layers, for optimisers that treat them separately."""
         return [layer.weight for layer in list(self.layers)[:-1] if isinstance(layer, nn.Linear)]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ class ResNet(nn.Module):
         )
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
+        """List the matrices of the hidden layers, for optimisers that treat them separately."""
         return [
             layer.weight
             for part in (self.layers.input_projection, self.layers.blocks)

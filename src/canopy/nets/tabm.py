@@ -71,7 +71,7 @@ class TabM(nn.Module):
             d_category=d_category,
         )
         self.view = tabm.EnsembleView(k=n_members)
-        # Members scale all numbers that stand for one feature by the same factor; the authors' defaults.
+        # Members scale all numbers of one feature by the same factor; the authors' defaults.
         self.backbone = tabm.make_tabm_backbone(
             d_in=self.features.n_outputs,
             arch_type=kind,
@@ -86,7 +86,7 @@ class TabM(nn.Module):
         self.output = tabm.LinearEnsemble(width, n_classes, k=n_members)
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them by themselves."""
+        """List the matrices of the hidden layers, for optimisers that treat them separately."""
         return [linear.weight for linear, *_ in self.backbone.blocks]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def zip_rows(
         batches: Rows without the column.
         name: Its name.
         codes: Code of each row, shape (n_rows,).
-        values: The value that each code stands for.
+        values: The value of each code.
 
     Raises:
         ValueError: If there are more or fewer rows.
@@ -154,7 +154,7 @@ def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
     """Read columns of few values as one small integer per row.
 
     Returns:
-        For each column codes, shape (n_rows,), and the value that each stands for.
+        For each column codes, shape (n_rows,), and the value of each.
     """
     values: dict[str, dict[str, int]] = {name: {} for name in names}
     codes: dict[str, list[Codes]] = {name: [np.empty(0, np.int8)] for name in names}

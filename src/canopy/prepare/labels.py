@@ -28,7 +28,7 @@ def labelled_rows(
         path: The table.
         schema: What it is.
         classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
-        found: Is told the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
+        found: Filled with the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
 
     Yields:
         Rows as `read_table` gives them; those without a label, of rare classes and, with
@@ -69,7 +69,7 @@ def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tup
 
     Args:
         codes: Code of each row's label, shape (n_rows,).
-        values: The label that each code stands for.
+        values: The label of each code.
         schema: The table.
 
     Returns:

@@ -47,7 +47,7 @@ def spread_values(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Choose values that lie all over a feature.
 
     Where many rows have one value, such as 0, several quantiles are that value. In their place come others
-    that occur, so that what is rare can be told apart too: all of them where they are few.
+    that occur, so that what is rare can be distinguished too: all of them where they are few.
 
     Args:
         values: Of some rows, shape (B,).

@@ -1,4 +1,4 @@
-"""Scalings of numeric inputs, with parameters that are saved beside the model."""
+"""Scalings of numeric inputs, with parameters that are saved with the model."""
 
 from typing import Annotated, Literal, get_args
 

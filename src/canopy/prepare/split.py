@@ -1,4 +1,4 @@
-"""Stage `split`: say of each row whether it trains, validates or tests."""
+"""Stage `split`: assign each row to training, validation or test."""
 
 import logging
 from collections.abc import Sequence
@@ -53,7 +53,7 @@ def split_rows(
         Index into `SPLITS` for each row, shape (n_rows,).
 
     Raises:
-        ValueError: If a share is not between 0 and 1, or a class has too few rows to stand in every
+        ValueError: If a share is not between 0 and 1, or a class has too few rows to be in every
             split.
     """
     _check_share("test_size", test_size)
@@ -93,7 +93,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> NDArray
         Index into `SPLITS` for each row, shape (n_rows,).
 
     Raises:
-        ValueError: If a size is no whole number from 1 on, or no row is left to train.
+        ValueError: If a size is no integer >= 1, or no row is left to train.
 
     Examples:
         >>> split_in_order(6, test_size=3, val_size=1)
@@ -112,7 +112,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> NDArray
     return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), [n_train, n_val, n_test])
 
 
-def leave_out(
+def leave_group_out(
     labels: NDArray[Any],
     tested: NDArray[np.bool_],
     *,
@@ -144,7 +144,7 @@ def leave_out(
     if counts.min() < 2:
         raise ValueError(
             "Each class must have at least 2 rows to train and to validate, or none; got class "
-            f"{_name(values[counts.argmin()], names)} with {counts.min()} beside the rows that "
+            f"{_name(values[counts.argmin()], names)} with {counts.min()} besides the rows that "
             "split.left_out names"
         )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
@@ -167,9 +167,9 @@ def _draw(params: DictConfig, labels: NDArray[Any], names: list[str]) -> NDArray
     method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
     if method == SplitMethod.ordered:
         return split_in_order(len(labels), **sizes)
-    if method == SplitMethod.leave_out:
+    if method == SplitMethod.leave_group_out:
         tested = _rows_that_set(params.split.left_out, params, names)
-        return leave_out(labels, tested, val_size=sizes["val_size"], seed=params.seed, names=names)
+        return leave_group_out(labels, tested, val_size=sizes["val_size"], seed=params.seed, names=names)
     return split_rows(labels, **sizes, seed=params.seed, names=names)
 
 
@@ -182,7 +182,7 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
     groups = {part: name for name, found in schema.categorical.items() for part in found.one_hot or ()}
     if column not in groups:
         raise ValueError(
-            f"split.left_out must be a 0/1 column with split.method=leave_out; got {column!r}"
+            f"split.left_out must be a 0/1 column with split.method=leave_group_out; got {column!r}"
             f"{nearest(column or '', groups)}"
         )
     group = groups[column]

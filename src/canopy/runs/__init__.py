@@ -1,1 +1,1 @@
-"""All that stands around `Trainer.fit`: a run's folder, record, resume, reproduction, copies."""
+"""All that wraps `Trainer.fit`: a run's folder, record, resume, reproduction, copies."""

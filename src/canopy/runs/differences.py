@@ -13,7 +13,7 @@ _ABSENT: Any = object()
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """A key that two runs do not have in common; None stands for a key that one of them lacks."""
+    """A key that two runs do not have in common; None means a key that one of them lacks."""
 
     key: str
     a: Any

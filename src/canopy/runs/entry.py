@@ -74,12 +74,12 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
             gc.set_threshold(*GC_THRESHOLDS)
-            # params.yaml stands at the top of a stage's config, below `pipeline` in that of a run.
+            # params.yaml is at the top of a stage's config, below `pipeline` in that of a run.
             # Here, since a launcher may run the job in another process.
             warnings.showwarning = _log_warning
             # A log file on a full disk must not drown the message that says so.
             logging.raiseExceptions = False
-            # Lightning 2.6.6 itself, with torch 2.13: nobody here can act on it.
+            # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             if "table" in cfg:
                 _make_arrow_lean()
@@ -99,7 +99,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             # Hydra's own report of an error has many lines; this one hands errors on to `report_error`.
             hydra._internal.utils.run_and_report = lambda func: func()  # noqa: SLF001
             _check_checkout(Path(sys.argv[0]).resolve())
-            refuse_passwords(sys.argv[1:], way_out="give it in the environment (docs/security.md)")
+            refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
             check_words(sys.argv[1:])
@@ -163,7 +163,7 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
         ...
         ValueError: publish.runs must be a key of this command's config (did you mean 'publish.run'?)
     """
-    # Unresolved: a file by itself lacks what its interpolations refer to.
+    # Unresolved: a single file lacks what its interpolations refer to.
     sections: Any = OmegaConf.to_container(primary)
     groups = [item if isinstance(item, str) else next(iter(item)) for item in sections.pop("defaults", [])]
     # `/params@pipeline` puts its values below `pipeline`.
@@ -179,8 +179,8 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
             known |= {f"{section}.{key}" for key in content}
             found |= {f"{section}.{key!s}" for key in cfg[section] or ()}
     for key in sorted(found - known):
-        beside = {name for name in known if name.count(".") == key.count(".")} - {"_self_"}
-        raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, beside)}")
+        others = {name for name in known if name.count(".") == key.count(".")} - {"_self_"}
+        raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, others)}")
 
 
 def _check_checkout(script: Path) -> None:
@@ -207,7 +207,7 @@ def _run_folder(resume: str | None, default: str) -> str:
     try:
         return choose_run_folder(resume, default)
     except MISTAKES as error:
-        # Where it needs the folder, Hydra would tell a person's mistake as a defect, with a traceback.
+        # Where it needs the folder, Hydra would report a mistake as a defect, with a traceback.
         raise SystemExit(f"Error: {message_of(error)}") from error
 
 

@@ -1,4 +1,4 @@
-"""What a run depends on beside its config: files of the project, packages, machine, memory."""
+"""What a run depends on besides its config: files of the project, packages, machine, memory."""
 
 import functools
 import platform

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from canopy.files import write_json
-from canopy.places import check_place, check_writable, readable
+from canopy.places import check_place, check_writable, display_path
 from canopy.preset import leave_out_trees, settle
 from canopy.quoting import write_command, write_override
 from canopy.runs.console import say_once
@@ -27,8 +27,8 @@ from canopy.runs.run_folder import (
     RECORD,
     REPORT,
     RunFolder,
-    go_on_in_run_folder,
     publish,
+    resume_run_folder,
     start_run_folder,
     unpublished_record,
 )
@@ -49,7 +49,7 @@ RUN_VARIABLE = "CANOPY_RUN_FOLDER"
 def fit(
     cfg: DictConfig, *, overrides: Sequence[str] = (), trial: SweepTrial | None = None
 ) -> float | tuple[float, ...]:
-    """Train a new run, or go on with one; its best checkpoint by validation stays in the run's folder.
+    """Train a new run, or resume one; its best checkpoint by validation stays in the run's folder.
 
     Args:
         cfg: The composed config of `configs/train.yaml`.
@@ -61,8 +61,8 @@ def fit(
 
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
-        ValueError: If a run to go on with was trained on other data, is finished, or is contradicted by
-            an override; if the config cannot be meant; if another run is to be repeated at once; or if no
+        ValueError: If a run to resume was trained on other data, is finished, or is contradicted by
+            an override; if the config is invalid; if another run is to be repeated at once; or if no
             callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
@@ -88,15 +88,13 @@ def fit(
     if checkpoint is None:
         start_run_folder(folder, cfg, run.data.folder)
     else:
-        go_on_in_run_folder(folder)
+        resume_run_folder(folder)
     try:
         trackers = {} if run.trainer.fast_dev_run else tracked_runs(run.loggers)  # type: ignore[attr-defined]
         with record_run(
             folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
         ) as record:
-            log.info(
-                "Training in %s%s", readable(folder), "" if checkpoint is None else ", going on where it was"
-            )
+            log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
             if source is not None:
                 warn_of_differences(source, RunFolder(folder))
             os.environ[RUN_VARIABLE] = str(folder.resolve())
@@ -114,7 +112,7 @@ def fit(
         log.warning("Training was %s and its state saved; resume it with:", stop)
         # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
         outside = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
-        log.warning("  %s", write_command("train", *outside, resume=readable(folder)))
+        log.warning("  %s", write_command("train", *outside, resume=display_path(folder)))
         raise SystemExit(128 + stop.signal_number) from stop
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):
@@ -177,23 +175,23 @@ def repeated_run(cfg: DictConfig) -> RunFolder | None:
     """Find the run that a command repeats.
 
     Raises:
-        ValueError: If it is also to go on with a run, whose folder the repeated one would take.
+        ValueError: If it is also to resume a run, whose folder the repeated one would take.
     """
     if cfg.repeat is None:
         return None
     if cfg.resume is not None:
         raise ValueError(
             f"One of repeat and resume must be null; found repeat={cfg.repeat} and resume={cfg.resume}: "
-            "repeat a run into a folder of its own, or go on with one"
+            "repeat a run into its own folder, or resume one"
         )
     return RunFolder(cfg.repeat)
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
-    """Find out what to train: a new run, a new one with another's config, or an old one that goes on.
+    """Find out what to train: a new run, a new one with another's config, or an old one to resume.
 
     Returns:
-        The config to train with, and the checkpoint to go on from if there is one.
+        The config to train with, and the checkpoint to resume from if there is one.
 
     Raises:
         ValueError: If the copy that was asked for would take the place of something else.
@@ -215,7 +213,7 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
 def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
     """Write the report of a run that has ended, and the copies that were asked for; say how it ended.
 
-    The run's record tells that this is done; after a kill before that, the next command does it again.
+    The run's record says that this is done; after a kill before that, the next command does it again.
     """
     folder, report, best = Path(cfg.run_folder), record["training"], record["best"]
     write_json(folder / REPORT, report)
@@ -231,7 +229,7 @@ def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
         report["train_seconds"],
         best["monitor"],
         best["score"],
-        readable(folder / best["path"]),
+        display_path(folder / best["path"]),
     )
     for name, found in report.get("members", {}).items():
         log.info(

@@ -38,7 +38,7 @@ def resolve(content: Mapping[Any, Any], key: str, value: object) -> Any:
     Args:
         content: The whole config as it was written.
         key: Dotted key of the value.
-        value: What stands there.
+        value: The value.
 
     Returns:
         The resolved value; `value` itself if it depends on what only the run knew.
@@ -72,12 +72,10 @@ def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
     for key in asked:
         if key not in known:
             near = near_matches(key, known)
-            way_out = f"did you mean {', '.join(near)}?" if near else "see config.yaml and run.json of a run"
+            hint = f"did you mean {', '.join(near)}?" if near else "see config.yaml and run.json of a run"
             if key.startswith(("test.", "val.")) and not any(name.startswith(key[:4]) for name in known):
-                way_out = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
-            raise ValueError(
-                f"A key must be one of a run's config, record or scores; found {key!r}; {way_out}"
-            )
+                hint = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
+            raise ValueError(f"A key must be one of a run's config, record or scores; found {key!r}; {hint}")
 
 
 def near_matches(key: str, known: Iterable[str]) -> list[str]:

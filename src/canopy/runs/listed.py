@@ -1,4 +1,4 @@
-"""Find training runs and read what their folders tell, also when a file in them is damaged."""
+"""Find training runs and read what their folders hold, also when a file in them is damaged."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ from canopy.runs.run_folder import CONFIG, METRICS, RECORD
 
 # Short names of what is asked for most.
 ALIASES = {"epochs": "training.epochs", "seconds": "training.train_seconds", "best": "best.score"}
-# What every run has, whatever its files tell.
+# What every run has, whatever its files hold.
 OWN_KEYS = ("name", "path", "status", "started", "overrides")
 # Known also when no run has them yet.
 STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
@@ -58,7 +58,7 @@ class ListedRun:
 
     @property
     def started(self) -> str:
-        """Time of the start in UTC; that of the folder if the record does not tell."""
+        """Time of the start in UTC; that of the folder if the record has none."""
         recorded = self.record.get("started")
         if isinstance(recorded, str):
             return recorded

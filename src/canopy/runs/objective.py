@@ -1,4 +1,4 @@
-"""What a run tells a sweep: a value after each epoch, the objective at its end."""
+"""What a run reports to a sweep: a value after each epoch, the objective at its end."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from canopy.runs.keys import flatten
 from canopy.runs.report import Best, Phases, Training
 from canopy.training.callbacks.trial_report import SweepTrial, TrialReport
 
-# The parts of run.json that tell how a run went.
+# The parts of run.json that say how a run went.
 PARTS = {"best": Best, "seconds": Phases, "training": Training}
 
 

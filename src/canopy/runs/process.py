@@ -34,7 +34,7 @@ def is_alive(process: dict[str, Any]) -> bool:
 def trains_elsewhere(record: dict[str, Any]) -> bool:
     """Say whether another process of this machine still trains the run of a record.
 
-    Of one of another machine only that machine could tell.
+    Of one of another machine only that machine knows.
     """
     process = record.get("process")
     if record.get("status") != "running" or process is None or process["host"] != this_host():

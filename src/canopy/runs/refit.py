@@ -64,7 +64,7 @@ def refit(cfg: DictConfig, first: Run) -> float:
 
     There is nothing left to choose an epoch by, so each kind of net takes as many steps as were best in the
     first training, of a schedule of the same length; trees are as many. The weights go into the best
-    checkpoint, beside those that the validation scores are of.
+    checkpoint, next to those that the validation scores are of.
 
     Args:
         cfg: The run's config.

@@ -1,4 +1,4 @@
-"""Train a run once more from what its folder holds: same config, same data, same weights."""
+"""Reproduce a run from what its folder holds: same config, same data, same weights."""
 
 import logging
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import torch
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.places import readable
+from canopy.places import display_path
 from canopy.runs.differences import find_differences
 from canopy.runs.listed import ListedRun
 from canopy.runs.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
@@ -98,7 +98,7 @@ def way_to_the_code(source: RunFolder) -> str:
         return f"{source.path} was trained without git: its code is not known"
     text = f"The code of {source.path}: git checkout {git['commit']}"
     if git.get("dirty") and (source.path / DIFF).is_file():
-        text += f" && git apply {readable(source.path / DIFF)}"
+        text += f" && git apply {display_path(source.path / DIFF)}"
     return text
 
 

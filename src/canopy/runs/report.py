@@ -1,4 +1,4 @@
-"""What a run tells when it has ended: its best checkpoint, how fast and where it trained."""
+"""What a run reports when it has ended: its best checkpoint, how fast and where it trained."""
 
 from pathlib import Path
 from typing import NotRequired, TypedDict

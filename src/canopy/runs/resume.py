@@ -1,4 +1,4 @@
-"""Go on with a run that was killed, stopped or should train longer: its config, its checkpoint."""
+"""Resume a run that was killed, stopped or should train longer: its config, its checkpoint."""
 
 import sys
 from collections.abc import Sequence
@@ -84,7 +84,7 @@ def prepare_resume(
     """
     if trains_elsewhere(run.record):
         raise ValueError(
-            f"A run to go on with must not be training; found that process {run.record['process']['pid']} "
+            f"A run to resume must not be training; found that process {run.record['process']['pid']} "
             f"still trains {run.path}: stop it first, or start a new run"
         )
     # With `auto` the command is the one that started the run: what it says is in the run's config already,
@@ -120,7 +120,7 @@ def prepare_resume(
 
 
 def choose_run_folder(resume: str | None, default: str) -> str:
-    """Choose where a run's files go: in the folder of the run that goes on, or in a new one.
+    """Choose where a run's files go: in the folder of the resumed run, or in a new one.
 
     Args:
         resume: Folder of a run; `auto` for the newest run that the same command started on the same data

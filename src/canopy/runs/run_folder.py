@@ -99,7 +99,7 @@ class RunFolder:
         return config
 
     def save_config(self, config: DictConfig) -> None:
-        """Replace the config by the one that the run goes on with."""
+        """Replace the config by the one that the run is resumed with."""
         write_text(self.path / CONFIG, OmegaConf.to_yaml(config))
 
     @property
@@ -108,7 +108,7 @@ class RunFolder:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What `run.json` tells of the run; empty before it has started to train."""
+        """What `run.json` holds of the run; empty before it has started to train."""
         path = self.path / RECORD
         content: dict[str, Any] = read_json(path) if path.is_file() else {}
         return content
@@ -152,8 +152,8 @@ def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> Run
     return RunFolder(folder)
 
 
-def go_on_in_run_folder(folder: Path) -> None:
-    """Take out of the folder of a run that goes on what its further training makes untrue."""
+def resume_run_folder(folder: Path) -> None:
+    """Take out of the folder of a resumed run what its further training makes untrue."""
     # Scores and predictions of a checkpoint that may be replaced.
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)
     # A resume is what Lightning's warning is about.
@@ -161,7 +161,7 @@ def go_on_in_run_folder(folder: Path) -> None:
 
 
 def check_same_data(run: RunFolder, data_folder: Path, *, splits: Sequence[str]) -> None:
-    """Refuse to go on with or to score a run on other data than the run's.
+    """Refuse to resume or to score a run on other data than the run's.
 
     Args:
         run: The run.

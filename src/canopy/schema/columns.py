@@ -144,7 +144,7 @@ class Categorical(Column, CategoricalPolicies):
     Attributes:
         categories: Each value in the file and its name for people; or `auto`, learnt from the training rows.
         one_hot: The columns of 0 and 1 that the file has in place of this one, and the name of the category
-            that each stands for. A category's value is then the name of its column.
+            of each. A category's value is then the name of its column.
     """
 
     kind: Literal["categorical"] = "categorical"

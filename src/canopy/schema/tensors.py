@@ -9,12 +9,12 @@ from canopy.files import read_json, write_json
 FORMAT = 2
 SCHEMA_FILE = "schema.json"
 
-WAY_OUT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
+HINT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
 
 
 @dataclass(frozen=True, kw_only=True)
 class CategoricalFeature:
-    """A categorical feature and what its codes stand for.
+    """A categorical feature and what its codes mean.
 
     Attributes:
         name: Name of the feature.
@@ -34,7 +34,7 @@ class Schema:
         class_values: Value of each class in that column, in the order of the model's outputs.
         class_names: Name of each class, in the same order.
         numeric: Numeric features, in the order of the columns of `numeric` tensors.
-        quantiles: Values of each numeric feature on the training rows, as they stand in the tensors,
+        quantiles: Values of each numeric feature on the training rows, as they are in the tensors,
             ascending from the smallest to the largest: quantiles in equal steps, and where many rows share
             a value others that occur.
         categorical: Categorical features, in the order of the columns of `categorical` tensors.
@@ -72,11 +72,9 @@ class Schema:
             FileNotFoundError: If there is no such file.
             ValueError: If it is no schema of this format.
         """
-        content = read_json(path, way_out=WAY_OUT)
+        content = read_json(path, hint=HINT)
         if content.get("format") != FORMAT:
-            raise ValueError(
-                f"{path} must have the format {FORMAT}; found {content.get('format')!r}; {WAY_OUT}"
-            )
+            raise ValueError(f"{path} must have the format {FORMAT}; found {content.get('format')!r}; {HINT}")
         return cls._from_json(content)
 
     @classmethod

@@ -19,7 +19,7 @@ from canopy.serve.openapi import answers_of, body_of, csv_body
 from canopy.serve.service import Service
 from canopy.serve.settings import Settings
 
-# The web UI, and the parts of Swagger UI, which FastAPI by itself would load from another host: package of
+# The web UI, and the parts of Swagger UI, which FastAPI would load from another host: package of
 # the files, path to file and its type.
 PAGES = {
     "canopy.serve.page": {
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> Gate:
         summary=manifest.table.title,
         description=manifest.table.about,
         version=manifest.versions["canopy"],
-        # Beside the document, also where a proxy serves both below a prefix.
+        # Next to the document, also where a proxy serves both below a prefix.
         servers=[{"url": "."}],
         routes=routes,
     )

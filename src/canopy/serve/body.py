@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from canopy.schema.columns import first_repeated
 from canopy.serve.problems import BodyTooLarge, Problem, RowsRefused, named
 
-# Brackets that a body may have beside two for each row; each makes an object, and millions of them gigabytes.
+# Brackets that a body may have besides two for each row; each makes an object, millions make gigabytes.
 SPARE_BRACKETS = 1000
 
 GZIP = b"\x1f\x8b"

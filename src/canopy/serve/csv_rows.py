@@ -22,7 +22,7 @@ from canopy.tables.text import records
 
 # Of a header: each takes memory of its own.
 MAX_COLUMNS = 10_000
-# Of each kind of problem, values that are told.
+# Of each kind of problem, values that are reported.
 MAX_VALUES = 1000
 
 
@@ -57,7 +57,7 @@ class CsvRows:
         return sorted(found, key=lambda problem: problem.row or 0)[:MAX_PROBLEMS]
 
     def reasons(self) -> dict[int, str]:
-        """Say of each row that is not valid what is wrong with it: the first problem, and how many more."""
+        """Give for each row that is not valid what is wrong with it: the first problem, and how many more."""
         first = {problem.row: str(problem) for problem in self.ragged if problem.row is not None}
         counts = np.zeros(self.n_rows, np.int64)
         for column, requirement, rows, values in self.parsed.violations:
@@ -105,7 +105,7 @@ class CsvRows:
 def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     """Read rows that came as CSV with a header line.
 
-    The columns may stand in any order, with others among them. A column that is written as 0/1 columns may be
+    The columns may be in any order, with others among them. A column that is written as 0/1 columns may be
     given under its own name, as in JSON.
 
     Args:

@@ -59,11 +59,11 @@ class Part(NamedTuple):
 class DriftMonitor:
     """Count the rows that were predicted, bin by bin, and compare the counts with the training rows.
 
-    Several processes that serve one bundle count each in a file of its own, so that any can report on all.
+    Several processes that serve one bundle count each in its own file, so that any can report on all.
 
     Args:
         manifest: The bundle's.
-        folder: Where the processes keep their counts; None for a process by itself.
+        folder: Where the processes keep their counts; None for a single process.
         process: Name of this process's file.
     """
 

@@ -1,4 +1,4 @@
-"""Feature contributions: how much each column speaks for the predicted class."""
+"""Feature contributions: how much each column supports the predicted class."""
 
 from typing import Any, NamedTuple
 
@@ -71,7 +71,7 @@ class Explainer:
         Returns:
             The probabilities, shape (K,), and for each `feature` its `contribution`: the logarithm of the
             predicted class's probability minus that of its mean over the values that the column might have,
-            above 0 where the column speaks for the class. The largest come first.
+            above 0 where the column supports the class. The largest come first.
         """
         changes = {**self._numeric, **self._categorical}
         sizes = [len(change.shares) for change in changes.values()]

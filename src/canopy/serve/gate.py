@@ -42,7 +42,7 @@ class Handler(NamedTuple):
     Attributes:
         method: GET, which answers HEAD too, or POST.
         answer: Gives the response to a request.
-        is_open: Whether it answers without the key, since it tells nothing of the rows that were sent.
+        is_open: Whether it answers without the key, since it reveals nothing of the rows that were sent.
     """
 
     method: str
@@ -68,7 +68,7 @@ class Gate:
         self._handlers, self._counters, self._model = handlers, counters, model
         self._limit = settings.max_body_bytes
         if isinstance(sys.stdout, io.TextIOWrapper):
-            # What led to a crash shall be in the log.
+            # What led to a crash must be in the log.
             sys.stdout.reconfigure(line_buffering=True)
         self._key = None if settings.api_key is None else os.fsencode(settings.api_key)
         self._inner: App = self._answer
@@ -106,7 +106,7 @@ class Gate:
         try:
             await self._inner(scope, counted_receive, named_send)
         except ClientDisconnect:
-            # Nobody is there to be answered, and nothing has gone wrong here.
+            # The client has left; nothing has gone wrong here.
             status = CLIENT_LEFT
         except asyncio.CancelledError:
             status = status or STOPPED

@@ -63,7 +63,7 @@ class Metrics:
         """Write all that was counted, in all processes.
 
         Args:
-            drift: What `DriftMonitor.report` tells.
+            drift: What `DriftMonitor.report` returns.
         """
         for column in drift["columns"]:
             if column["index"] is not None:

@@ -17,7 +17,7 @@ from canopy.tables.parse import LARGEST
 
 # What happens to rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
-# What stands in `table` of params.yaml for each column; docs/data_sets.md explains it.
+# The keys in `table` of params.yaml for each column; docs/data_sets.md documents it.
 POLICIES = ("missing", "out_of_range", "unseen")
 # Days since 1970, for an example of a time.
 SOME_DAY = 20_000.0
@@ -149,7 +149,7 @@ def csv_body(manifest: Manifest) -> dict[str, Any]:
     schema = {
         "type": "string",
         "description": "A header line, then a line for each row, in the dialect of the table's file or with "
-        "commas and decimal points. Columns may stand in any order; further ones are ignored.",
+        "commas and decimal points. Columns may be in any order; further ones are ignored.",
     }
     on_error = {
         "name": "on_error",

@@ -2,7 +2,7 @@
 
 uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
 waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
-It also takes the body from a request that offers to speak HTTP/2, as Java's client does by itself.
+It also takes the body from a request that offers to speak HTTP/2, as Java's client does.
 """
 
 import asyncio
@@ -79,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Begin to count anew: the body has a limit of its own."""
+        """Begin to count anew: the body has its own limit."""
         self._n_unparsed = 0
         super().on_body(body)
 
@@ -87,7 +87,7 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.parser.should_upgrade()) and any(name == b"upgrade" for name, _ in self.headers)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Read a request anew, without its offer to go on in another protocol."""
+        """Read a request anew, without its offer to continue in another protocol."""
         upgrade = sys.exc_info()[1]
         if not self._offers_upgrade() or not isinstance(upgrade, httptools.HttpParserUpgrade):
             super()._unsupported_upgrade_warning()

@@ -137,7 +137,7 @@ def field_of(value: Any, column: object, *, words: Mapping[bool, str] | None = N
     Args:
         value: The value.
         column: What the column is.
-        words: How the table writes true and false, where it does so in a way of its own.
+        words: How the table writes true and false, where it does so in its own way.
 
     Raises:
         ValueError: If it is of another kind than the column; the message is the requirement.

@@ -43,9 +43,9 @@ def serve(settings: Settings) -> None:
     Raises:
         FileNotFoundError: If a file of the bundle is not there.
         ValueError: If the bundle has been damaged or changed.
-        OSError: If nobody can listen at the address.
+        OSError: If the address cannot be bound.
     """
-    # Here, so that a mistake is told once, and not by each process.
+    # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
     with scratch_folder() as folder, ended_by_signals():
         sockets = listen(settings.host, settings.port)

@@ -149,8 +149,8 @@ class Service:
         row = self._reader.read(given)
         refuse_repeated_keys(body, given)
         probabilities, contributions = self._explainer.explain(row)
-        (told,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
-        return as_json({"model": self.name, **told, "contributions": contributions})
+        (reported,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
+        return as_json({"model": self.name, **reported, "contributions": contributions})
 
     def _predict_json(self, body: bytes) -> Predicted:
         given = rows_of(body, limit=self._max_rows)
@@ -160,8 +160,8 @@ class Service:
         refuse_repeated_keys(body, given)
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
-        told = self._tell(probabilities, best.tolist())
-        return rows, best, as_json({"model": self.name, "predictions": told})
+        reported = self._tell(probabilities, best.tolist())
+        return rows, best, as_json({"model": self.name, "predictions": reported})
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
         found = read_csv(self._decode(body), self._reader, max_rows=self._max_rows)

@@ -1,4 +1,4 @@
-"""What a server is told: passed on to its worker processes through their environment."""
+"""Settings of a server: passed on to its worker processes through their environment."""
 
 import json
 import os
@@ -58,7 +58,7 @@ class Settings:
         for name, (low, high) in LIMITS.items():
             value = getattr(self, name)
             if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be a whole number from {low} to {high}; found {value!r}")
+                raise ValueError(f"{name} must be an integer from {low} to {high}; found {value!r}")
         origins = self.cors_origins
         if not isinstance(origins, list) or not all(map(ORIGIN.fullmatch, map(str, origins))):
             raise ValueError(

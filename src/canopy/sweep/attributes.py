@@ -1,4 +1,4 @@
-"""Names of what a study and its trials hold beside points and values: Optuna's user attributes."""
+"""Names of what a study and its trials hold besides points and values: Optuna's user attributes."""
 
 # Of a study: names of its objectives, folder of its runs, script in src/ that runs a trial.
 MONITOR, FOLDER, SCRIPT = "monitor", "folder", "script"

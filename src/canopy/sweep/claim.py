@@ -1,4 +1,4 @@
-"""Who does which trial: no trial too many, none twice, none lost with the process that had it."""
+"""The queue of trials: exactly-once scheduling, also when a process dies."""
 
 import logging
 import threading
@@ -32,15 +32,15 @@ from canopy.sweep.loading import result_of
 
 log = logging.getLogger(__name__)
 
-# A worker tells this often that it lives; one of another machine that has not for so long is dead.
-SIGN_OF_LIFE_SECONDS = 30
-SILENCE_SECONDS = 300
+# Seconds between heartbeats of a worker; one of another machine without any for so long is dead.
+HEARTBEAT_SECONDS = 30
+HEARTBEAT_TIMEOUT_SECONDS = 300
 
 # Where Optuna's grid sampler keeps which point is a trial's.
 GRID_POINT = ("grid_id", "search_space")
 
 
-class Claims:
+class TrialQueue:
     """The trials of one study, handed out to any number of workers.
 
     Args:
@@ -88,7 +88,7 @@ class Claims:
         return trial
 
     def n_left(self) -> int:
-        """Count the trials that nobody has done or does."""
+        """Count the trials that are neither done nor running."""
         return self.n_trials - sum(counts(trial) for trial in self._trials())
 
     def recover(self) -> list[int]:
@@ -124,7 +124,7 @@ class Claims:
         """Mark a trial whose process died as failed, and queue it to be tried again.
 
         Returns:
-            Whether it was so; not if another machine has done it before, or the trial has ended by itself.
+            Whether it was so; not if another machine has done it before, or the trial has ended.
         """
         # A Trial of it would draw its point anew.
         storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
@@ -160,7 +160,7 @@ class Claims:
         if worker is not None and worker["host"] == this_host():
             return is_alive(worker)
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        return bool(time.time() - trial.user_attrs.get(ALIVE, started) < SILENCE_SECONDS)
+        return bool(time.time() - trial.user_attrs.get(ALIVE, started) < HEARTBEAT_TIMEOUT_SECONDS)
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -179,29 +179,29 @@ def tell_end(
 
 
 def counts(trial: FrozenTrial) -> bool:
-    """Say whether a trial is one of those that a sweep is to do: done, failed by itself, or being done."""
+    """Say whether a trial is one of those that a sweep is to do: done, failed, or being done."""
     if trial.state == TrialState.WAITING or FROM_STUDY in trial.user_attrs:
         return False
-    # One that was taken for dead and came to its end after all is done.
+    # One that had an expired heartbeat and came to its end after all is done.
     done = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return done or not (KILLED in trial.user_attrs or SURPLUS in trial.user_attrs)
 
 
 @contextmanager
-def signs_of_life(trial: optuna.Trial) -> Iterator[None]:
-    """Tell other machines from time to time that a trial's process lives, while a block runs it."""
+def heartbeat(trial: optuna.Trial) -> Iterator[None]:
+    """Write a trial's heartbeat for other machines while a block runs it."""
     done = threading.Event()
 
     def tell() -> None:
-        while not done.wait(SIGN_OF_LIFE_SECONDS):
+        while not done.wait(HEARTBEAT_SECONDS):
             try:
                 trial.set_user_attr(ALIVE, time.time())
             except (StorageInternalError, SQLAlchemyError) as error:
                 log.warning(
-                    "Trial %d cannot say that it lives: %s", trial.number, " ".join(str(error).split())
+                    "Trial %d cannot write its heartbeat: %s", trial.number, " ".join(str(error).split())
                 )
             except UpdateFinishedTrialError:
-                return  # Another machine has taken it for dead.
+                return  # Another machine has found its heartbeat expired.
 
     thread = threading.Thread(target=tell, daemon=True)
     thread.start()

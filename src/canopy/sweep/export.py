@@ -14,7 +14,7 @@ from omegaconf.errors import OmegaConfBaseException
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.files import write_text
-from canopy.places import readable
+from canopy.places import display_path
 from canopy.runs.keys import training_values
 from canopy.runs.run_folder import RunFolder
 from canopy.runs.written_paths import check_written_paths
@@ -69,7 +69,7 @@ def export_trial(
     _check_name(name)
     if path.exists() and not force:
         raise FileExistsError(
-            f"An experiment must have a new name; found {readable(path)}: choose another one, or --force"
+            f"An experiment must have a new name; found {display_path(path)}: choose another one, or --force"
         )
     if sweep.script != "train":
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 import optuna
 from hydra.core.hydra_config import HydraConfig
 
-from canopy.places import readable
+from canopy.places import display_path
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, RUN
 from canopy.sweep.plan import make_pruner
@@ -37,7 +37,7 @@ class JobTrial:
 
     def name_run(self, folder: Path) -> None:
         """Record where the trial's run is, so that its result is found even if its process dies."""
-        self._storage.set_trial_user_attr(self._id, RUN, readable(folder))
+        self._storage.set_trial_user_attr(self._id, RUN, display_path(folder))
 
     def report(self, value: float, step: int) -> None:
         """Keep an intermediate value of the objective; a study of several has none.
@@ -50,7 +50,7 @@ class JobTrial:
             self._storage.set_trial_intermediate_value(self._id, step, value)
 
     def should_prune(self) -> bool:
-        """Ask the pruner whether the trial is worth going on with; if not, it is marked as pruned."""
+        """Ask the pruner whether the trial is worth continuing; if not, it is marked as pruned."""
         if len(self._study.directions) > 1:
             return False
         pruned = self._pruner.prune(self._study, self._storage.get_trial(self._id))

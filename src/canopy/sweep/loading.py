@@ -131,7 +131,7 @@ class Sweep(optuna.Study):
 
 
 def state(trial: FrozenTrial) -> str:
-    """Say how a trial stands; `killed` if its process is gone without having said so."""
+    """Say the state of a trial; `killed` if its process is gone without having said so."""
     if trial.user_attrs.get(attributes.KILLED):
         return KILLED
     worker = trial.user_attrs.get(WORKER)
@@ -194,8 +194,8 @@ def load_sweep(name: str, url: str) -> Sweep:
     names = optuna.get_all_study_names(storage)
     if name not in names:
         near = ", ".join(near_matches(name, names)) or ", ".join(names[-3:])
-        way_out = f"there is {near}" if near else 'there is none yet: "python src/train.py -m" makes one'
-        raise ValueError(f"A sweep must be one of its storage; found no {name!r}: {way_out}")
+        hint = f"there is {near}" if near else 'there is none yet: "python src/train.py -m" makes one'
+        raise ValueError(f"A sweep must be one of its storage; found no {name!r}: {hint}")
     return Sweep(name, storage)
 
 
@@ -228,7 +228,7 @@ def _open(url: str) -> optuna.storages.BaseStorage:
     try:
         return open_storage(url)
     except SQLAlchemyError as error:
-        # What SQLAlchemy itself tells of a URL has its password in it.
+        # What SQLAlchemy itself reports about a URL has its password in it.
         shown = parsed.render_as_string(hide_password=True)
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
         raise ValueError(f"{shown} must be a storage of sweeps; found {reason}") from error

@@ -79,7 +79,7 @@ def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
 
 
 def repeating_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:
-    """Give the command of `script` that trains a trial once more: from its run's folder if that is there."""
+    """Give the command of `script` that reproduces a trial: from its run's folder if that is there."""
     if run_of(trial, project=project):
         return write_command("train", repeat=trial.user_attrs[RUN])
     return write_command(script, *trial_overrides(trial, project=project))

@@ -105,7 +105,7 @@ class Plan:
         return plan
 
     def check(self) -> None:
-        """Refuse what cannot be meant."""
+        """Refuse options that are out of range."""
         if str(self.sampler.get("_target_", "")).endswith("CmaEsSampler"):
             # The study may be from elsewhere.
             raise ValueError(
@@ -138,7 +138,7 @@ class Plan:
 
         Args:
             first: Whether for the first worker of a new study. Only that one takes the configured seed, as
-                the stock plugin does: with the same seed, another one, or one that goes on later, would draw
+                the stock plugin does: with the same seed, another one, or one that resumes later, would draw
                 the same points again. Samplers that keep their position in the storage keep their seed.
         """
         node: dict[str, Any] = dict(self.sampler)

@@ -1,4 +1,4 @@
-"""Several workers on one machine, each in a process of its own."""
+"""Several workers on one machine, each in its own process."""
 
 import logging
 import multiprocessing
@@ -63,14 +63,14 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
             for process in [process for process in workers if not process.is_alive()]:
                 workers.remove(process)
                 if process.exitcode == TOO_MANY_FAILURES:
-                    raise TooManyFailuresError("Too many trials have failed; the last reason stands above")
+                    raise TooManyFailuresError("Too many trials have failed; see the last reason above")
                 if process.exitcode != 0:
                     before, n_ended = n_ended, _n_ended(worker)
                     n_deaths = 1 if n_ended > before else n_deaths + 1
                     if n_deaths >= MAX_DEATHS * n_workers:
                         raise TooManyFailuresError(
                             f"Workers must live; found {n_deaths} that died one after the other without a "
-                            f"trial done, the last with exit code {process.exitcode}: see what stands above"
+                            f"trial done, the last with exit code {process.exitcode}: see the log above"
                         )
                     log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
                     workers.append(start(n_started))
@@ -78,7 +78,7 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
 
 
 def _n_ended(worker: Worker) -> int:
-    """Count the trials that came to an end of their own."""
+    """Count the trials that have ended."""
     try:
         trials = worker.study.get_trials(deepcopy=False)
     except KeyError as error:
@@ -101,7 +101,7 @@ def _work(common: bytes, parent: int, *, is_first: bool) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """Stop this process when the one that started it is gone: nobody would tell it to any more."""
+    """Stop this process when the one that started it is gone: no other process would."""
     while os.getppid() == parent:
         time.sleep(PARENT_CHECK_SECONDS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -25,7 +25,7 @@ HEAD = """<!doctype html>
 
 
 def write_report(sweep: Sweep, path: Path, *, project: Path = Path()) -> None:
-    """Write the page, whole or not at all.
+    """Write the page atomically.
 
     Args:
         sweep: The sweep.

@@ -16,7 +16,7 @@ DEFAULT_STORAGE = "sqlite:///logs/sweeps.db"
 
 # Holds the password of a storage that has one; processes that a sweep starts inherit it.
 PASSWORD_VARIABLE = "CANOPY_STORAGE_PASSWORD"  # noqa: S105 - the name of the variable
-WAY_OUT = f"give it as {PASSWORD_VARIABLE} in the environment, PostgreSQL's also in ~/.pgpass"
+HINT = f"give it as {PASSWORD_VARIABLE} in the environment, PostgreSQL's also in ~/.pgpass"
 
 # How long a writer waits for another one; SQLite's five seconds are short for a busy disk.
 LOCK_SECONDS = 60
@@ -33,13 +33,13 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         ValueError: If there is no such storage, it cannot be opened, or the URL has a password in it.
     """
     options = {}
-    refuse_passwords([url], way_out=WAY_OUT)
+    refuse_passwords([url], hint=HINT)
     try:
         parsed = make_url(url)
         if parsed.password:
             # One with signs in it that no URL should have.
             shown = parsed.set(password="hidden").render_as_string(hide_password=False)  # noqa: S106 - in its place
-            refuse_passwords([shown], way_out=WAY_OUT)
+            refuse_passwords([shown], hint=HINT)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             options = {"connect_args": {"timeout": LOCK_SECONDS}}

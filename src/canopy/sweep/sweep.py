@@ -1,4 +1,4 @@
-"""Run a sweep: open or go on with its study, let workers do what is left of it, tell what came of it."""
+"""Run a sweep: open or resume its study, let workers do the remaining trials, report the result."""
 
 import logging
 import signal
@@ -74,14 +74,14 @@ def run_sweep(
         "" if n_left > 0 else ", nothing to do",
     )
     if n_left > 0:
-        with _telling_how_to_go_on():
+        with _resume_hint():
             _run(worker, launcher, plan)
     write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(results(study))))
     tell(study, plan)
 
 
 @contextmanager
-def _telling_how_to_go_on() -> Iterator[None]:
+def _resume_hint() -> Iterator[None]:
     """Say what to do if a signal ends the block."""
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
@@ -91,7 +91,7 @@ def _telling_how_to_go_on() -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit):
-        log.warning("The sweep was stopped; the same command goes on with what is left of it")
+        log.warning("The sweep was stopped; the same command does the remaining trials")
         raise
     finally:
         signal.signal(signal.SIGTERM, previous)

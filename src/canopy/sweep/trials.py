@@ -107,8 +107,8 @@ def count_trials(sweep: Sweep) -> str:
     """
     counts = sweep.counts
     n = sum(counts.values())
-    told = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{n} {'trial' if n == 1 else 'trials'}{': ' if told else ''}{told}"
+    reported = ", ".join(f"{count} {word}" for word, count in counts.items())
+    return f"{n} {'trial' if n == 1 else 'trials'}{': ' if reported else ''}{reported}"
 
 
 def list_sweeps(sweeps: Sequence[Sweep], *, form: Form = "text") -> str:
@@ -141,7 +141,7 @@ def param_keys(trials: Sequence[FrozenTrial]) -> list[str]:
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
-    """Leave of each key as many last parts as tell it from the others.
+    """Leave of each key as many last parts as distinguish it from the others.
 
     Examples:
         >>> short_names(["model.optimizer.lr", "model.net.dropout", "data.batch_size"])

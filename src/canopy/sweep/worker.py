@@ -1,4 +1,4 @@
-"""A worker: takes trials one after the other, runs each as a job of Hydra, tells the study how it ended."""
+"""A worker: takes trials one after the other, runs each as a job of Hydra, reports the result."""
 
 import contextlib
 import gc
@@ -18,11 +18,11 @@ from hydra.utils import instantiate
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
-from canopy.places import readable
+from canopy.places import display_path
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.attributes import PRUNED, REASON, RUN, VIOLATIONS
-from canopy.sweep.claim import Claims, counts, signs_of_life, tell_end
+from canopy.sweep.claim import TrialQueue, counts, heartbeat, tell_end
 from canopy.sweep.constraints import violations_of
 from canopy.sweep.plan import Plan
 from canopy.sweep.storage import open_storage
@@ -59,7 +59,7 @@ class Worker:
         study.sampler = plan.make_sampler(first=is_first)
         study.pruner = plan.make_pruner()
         self.study = study
-        self.claims = Claims(
+        self.claims = TrialQueue(
             study,
             n_trials=plan.n_trials,
             max_retries=plan.max_retries,
@@ -76,7 +76,7 @@ class Worker:
             TooManyFailuresError: If more have failed than the sweep allows.
         """
         for trial in self._claimed():
-            with signs_of_life(trial):
+            with heartbeat(trial):
                 (job,) = launcher.launch([self._overrides(trial)], initial_job_idx=trial.number)
             self._finish(trial, job)
             if not gc.get_freeze_count():
@@ -88,7 +88,7 @@ class Worker:
         """Do trials a batch at a time, with a launcher that runs jobs elsewhere.
 
         Raises:
-            TooManyFailuresError: If more have failed than the sweep allows, when the whole batch is told.
+            TooManyFailuresError: If more have failed than the sweep allows, after the whole batch.
         """
         claimed = iter(self._claimed())
         template = str(self.plan.config.hydra.sweep._get_node("subdir"))  # noqa: SLF001 - before it is resolved
@@ -97,7 +97,7 @@ class Worker:
             with contextlib.ExitStack() as signs:
                 overrides = []
                 for trial in batch:
-                    signs.enter_context(signs_of_life(trial))
+                    signs.enter_context(heartbeat(trial))
                     # The launcher numbers its jobs itself, from the first one on.
                     subdir = re.sub(r"\$\{hydra[.:]job\.num\}", str(trial.number), template)
                     overrides.append([*self._overrides(trial), f"hydra.sweep.subdir={quote_value(subdir)}"])
@@ -159,13 +159,13 @@ class Worker:
             self._tell_end(trial, job)
         except UpdateFinishedTrialError:
             log.warning(
-                "Trial %d was silent for so long that another machine took it for dead; it is tried again",
+                "Another machine found the heartbeat of trial %d expired; it is tried again",
                 trial.number,
             )
 
     def _tell_end(self, trial: optuna.Trial, job: JobReturn) -> None:
         if job.hydra_cfg is not None and (run := Path(job.hydra_cfg.hydra.runtime.output_dir)).is_dir():
-            trial.set_user_attr(RUN, readable(run))
+            trial.set_user_attr(RUN, display_path(run))
             if (violations := violations_of(run, self.plan.constraints)) is not None:
                 trial.set_user_attr(VIOLATIONS, violations)
         try:

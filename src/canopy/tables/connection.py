@@ -1,4 +1,4 @@
-"""DuckDB with bounded memory, and what it says of lines that do not have the form of a table."""
+"""DuckDB with bounded memory, and what it says about lines that do not have the form of a table."""
 
 import tempfile
 from collections.abc import Iterator

@@ -14,7 +14,7 @@ N_FILES = 32
 
 
 class FirstRows:
-    """Tells which rows of a table no earlier row equals, batch by batch.
+    """Finds which rows of a table no earlier row equals, batch by batch.
 
     Of each row a hash of 64 bits is kept: of ten million rows, two that differ have the same one with a
     probability below 1 in 100,000.
@@ -99,7 +99,7 @@ def hash_values(values: pa.Array) -> NDArray[np.uint64]:
     """
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
-        # Each text is hashed once; the last one stands for null.
+        # Each text is hashed once; the last one is null.
         hashes = np.array([*map(hash, encoded.dictionary.to_pylist()), hash(None)], np.int64).view(np.uint64)
         found: NDArray[np.uint64] = hashes[encoded.indices.fill_null(len(hashes) - 1).to_numpy()]
         return found

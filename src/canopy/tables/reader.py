@@ -88,7 +88,7 @@ class TableFile:
         n_read = 0
         if self._is_plain:
             dialect, types = self.file_format, dict.fromkeys(columns, pa.string())
-            # Where the form of the file is another one, DuckDB goes on, and finds what is wrong with it.
+            # Where the form of the file is another one, DuckDB continues, and finds what is wrong with it.
             with suppress(ValueError):
                 for batch in read_chunks(
                     self.path,

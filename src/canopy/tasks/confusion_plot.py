@@ -1,4 +1,4 @@
-"""The picture of a confusion matrix."""
+"""The plot of a confusion matrix."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +13,7 @@ def draw_confusion(scores: Scores, *, title: str) -> Figure:
 
     Args:
         scores: The matrix, as counts, and the names of its classes.
-        title: Heading of the picture.
+        title: Heading of the plot.
 
     Returns:
         A figure that belongs to no window.

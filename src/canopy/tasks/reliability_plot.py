@@ -1,4 +1,4 @@
-"""The picture of a model's calibration."""
+"""The plot of a model's calibration."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,7 +11,7 @@ def draw_reliability(calibration: Calibration, *, title: str) -> Figure:
 
     Args:
         calibration: With and without the temperature.
-        title: Heading of the picture.
+        title: Heading of the plot.
 
     Returns:
         A figure that belongs to no window.

@@ -53,7 +53,7 @@ class NegativeLogLikelihood(Metric):
 class CalibrationError(MulticlassCalibrationError):
     """Expected calibration error whose last bin holds probabilities of exactly 1 too.
 
-    They would get a bin of their own from the parent, which sees less of an error then.
+    They would get their own bin from the parent, which sees less of an error then.
     """
 
     def update(self, preds: Tensor, target: Tensor) -> None:
@@ -184,7 +184,7 @@ class Scores:
             "nll": self.nll,
             "ece": self.ece,
         }
-        # A slash would open a folder of its own in TensorBoard.
+        # A slash would open its own folder in TensorBoard.
         recalls = {
             f"recall/{name.replace('/', '-')}": float(value)
             for name, value in zip(self.class_names, self.recall, strict=True)

@@ -60,7 +60,7 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
     except DAMAGES as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(
-            f"{path} must be a whole checkpoint of tensors and plain values; found: {reason}"
+            f"{path} must be a whole checkpoint of tensors and plain values; got {reason}"
         ) from error
     return checkpoint
 

@@ -1,4 +1,4 @@
-"""What a training config must hold before anything is built of it; libraries tell it late or not at all."""
+"""What a training config must hold before anything is built of it; libraries report it late or not at all."""
 
 import re
 import sys
@@ -24,7 +24,7 @@ from canopy.errors import MISTAKES, nearest_or_all, option_names
 from canopy.names import nearest
 from canopy.tasks.scores import Scores
 
-# Key: kind of the number, its least value. Where a list may stand, each of its items.
+# Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
     "seed": (int, 0),
     "trainer.max_epochs": (int, -1),
@@ -38,7 +38,7 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "model.label_smoothing": (float, 0),
     "callbacks.early_stopping.patience": (int, 0),
 }
-KINDS = {int: "a whole number", float: "a number"}
+KINDS = {int: "an integer", float: "a number"}
 
 # What an object raises that is built with a wrong option or value, or whose package is missing.
 BUILD_ERRORS = (
@@ -58,7 +58,7 @@ REFUSED_CALLBACKS = {
         "the run would train with another data.batch_size than its config says, and than its learning rate "
         "was chosen for; set data.batch_size, or sweep it"
     ),
-    LearningRateFinder: "the optimiser and the schedule have rates of their own; sweep model.optimizer.lr",
+    LearningRateFinder: "the optimiser and the schedule have their own rates; sweep model.optimizer.lr",
     ModelPruning: "its weights do not fit the net when they are loaded; use src/compress.py",
     StochasticWeightAveraging: (
         "its averaged weights are made after the best checkpoint was saved; use "
@@ -80,7 +80,7 @@ def check_training_config(cfg: DictConfig) -> None:
         >>> check_training_config(OmegaConf.create({"data": {"batch_size": 0}}))
         Traceback (most recent call last):
         ...
-        ValueError: data.batch_size must be a whole number from 1 on; found 0
+        ValueError: data.batch_size must be an integer >= 1; found 0
     """
     for key, (kind, least) in NUMBERS.items():
         value = OmegaConf.select(cfg, key)
@@ -151,8 +151,8 @@ def building(key: str, config: Any) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # What a library's own class raises, of whatever type, is told as a mistake of the config; what one of
-        # ours raises may be a defect.
+        # What a library's class raises is reported as a mistake of the config; what one of ours raises may
+        # be a defect.
         is_foreign = not _target(config).startswith("canopy.") and not isinstance(error, MISTAKES)
         if not isinstance(error, BUILD_ERRORS) and not is_foreign:
             raise

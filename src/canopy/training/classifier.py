@@ -33,14 +33,14 @@ class Classifier(LightningModule):
         schema: Features and classes of the data.
         net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
             logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
-            learns by itself, and the mean of their probabilities is the prediction.
+            learns alone, and the mean of their probabilities is the prediction.
         optimizer: Makes the optimiser of the net's parameters: called with them, and with the matrices of
-            its hidden layers if it takes them (`hidden`), of which then the net tells (`hidden_weights`).
+            its hidden layers if it takes them (`hidden`), which the net then lists (`hidden_weights`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
             each batch. Without one the rate stays.
         label_smoothing: Share of the target probability that is spread over all classes.
-        prior_correction: Whether the net learns the class frequencies from before the cap: it trains
+        logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
             on its logits plus log(frequency after / frequency before), so that the logits themselves
             hold for rows as frequent as in nature. Source: Menon et al., Long-tail learning via logit
             adjustment, 2021.
@@ -64,7 +64,7 @@ class Classifier(LightningModule):
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
         label_smoothing: float = 0.0,
-        prior_correction: bool = True,
+        logit_adjustment: bool = True,
         compile: bool = False,  # noqa: A002 - as in torch
     ) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Classifier(LightningModule):
         )
         self.label_smoothing = label_smoothing
         ratio = torch.zeros(schema.n_classes)
-        if prior_correction:
+        if logit_adjustment:
             before, after = (
                 torch.tensor(schema.class_counts[name], dtype=torch.float64)
                 for name in ("train_before_cap", "train")

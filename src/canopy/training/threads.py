@@ -10,7 +10,7 @@ from canopy.cores import usable_cores
 def limit_threads(n_processes: int = 1) -> None:
     """Give each of some processes its share of the cores, unless `OMP_NUM_THREADS` says how many threads.
 
-    By themselves, PyTorch and Lightning know the affinity mask but no CPU quota.
+    PyTorch and Lightning know the affinity mask but no CPU quota.
 
     Args:
         n_processes: Processes that train together on this machine.

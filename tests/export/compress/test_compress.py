@@ -102,14 +102,14 @@ def test_compress_takes_the_budget_of_the_runs_project(
     ("options", "message"),
     [
         ({"prune.keep": 0}, "prune.keep must be above 0"),
-        ({"prune.epochs": 1.5}, "prune.epochs must be a whole number, at least 1; found 1.5"),
+        ({"prune.epochs": 1.5}, "prune.epochs must be an integer >= 1; found 1.5"),
         ({"teacher_weight": 2}, "teacher_weight must be a number from 0 to 1; found 2"),
         ({"teacher_weight": "x"}, "teacher_weight must be a number from 0 to 1; found 'x'"),
         ({"compress.max_accuracy_drop": -1}, "max_accuracy_drop must be at least 0"),
         ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; found nan"),
         ({"compress.max_nll_increase": -1}, "max_nll_increase must be at least 0; found -1"),
-        ({"n_calibration_rows": 0}, "n_calibration_rows must be a whole number, at least 1; found 0"),
-        ({"distil.epochs": "abc"}, "distil.epochs must be a whole number, at least 1; found 'abc'"),
+        ({"n_calibration_rows": 0}, "n_calibration_rows must be an integer >= 1; found 0"),
+        ({"distil.epochs": "abc"}, "distil.epochs must be an integer >= 1; found 'abc'"),
     ],
 )
 def test_a_mistake_leaves_what_was_there(

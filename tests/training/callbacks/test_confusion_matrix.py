@@ -7,13 +7,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from canopy.runs.fit import fit
 from canopy.training.build import build_run
-from canopy.training.callbacks.confusion_matrix import ConfusionMatrixPicture
+from canopy.training.callbacks.confusion_matrix import ConfusionMatrixPlot
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 
 def images(folder: Path) -> list[int]:
-    """Steps at which TensorBoard got a picture of the validation rows."""
+    """Steps at which TensorBoard got a plot of the validation rows."""
     events = EventAccumulator(str(folder), size_guidance={"images": 0})
     events.Reload()
     tags = events.Tags()["images"]
@@ -57,10 +57,10 @@ def test_the_last_picture_stays_on_resume(
 def test_the_test_rows_are_always_drawn(train_config: DictConfig) -> None:
     run = build_run(train_config)
     run.trainer.test(run.model, datamodule=run.data, verbose=False)
-    picture = Path(train_config.run_folder) / "confusion_matrix_test.png"
-    assert picture.read_bytes().startswith(b"\x89PNG")
+    plot = Path(train_config.run_folder) / "confusion_matrix_test.png"
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_count_below_1_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 1, or null; found 0"):
-        ConfusionMatrixPicture("a.png", every_n_validations=0)
+        ConfusionMatrixPlot("a.png", every_n_validations=0)

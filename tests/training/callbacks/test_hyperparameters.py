@@ -52,7 +52,7 @@ def test_the_row_has_what_a_person_compares_runs_by(train_config: DictConfig) ->
         "data.batch_size": 32,
         "data.shuffle": "true",
         "model.label_smoothing": 0,
-        "model.prior_correction": "true",
+        "model.logit_adjustment": "true",
         "model.net": "MLP",
         "model.net.hidden": "[16]",
         "model.net.activation": "SiLU",

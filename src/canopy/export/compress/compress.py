@@ -23,7 +23,7 @@ from canopy.export.parity import check_same_rows
 from canopy.export.scorer import BATCH_SIZE
 from canopy.files import atomic_folder, sha256, write_json
 from canopy.params import check_params, load_params
-from canopy.places import check_place, readable
+from canopy.places import check_place, display_path
 from canopy.preset import Size, settle
 from canopy.quoting import write_command
 from canopy.runs.console import say_once
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """A variant, and the scores that its bundle would tell."""
+    """A variant, and the scores that its bundle would have."""
 
     variant: Variant
     scores: dict[str, Scores]
@@ -96,7 +96,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
             (folder / ONNX_FILE).write_bytes(graph.path.read_bytes())
             describe(manifest, found, graph, whole=measured[0]).save(folder)
     tell(variants, chosen, Path(cfg.output))
-    log.info("The comparison: %s, %s", readable(cfg.report), readable(cfg.plot))
+    log.info("The comparison: %s, %s", display_path(cfg.report), display_path(cfg.plot))
     return report
 
 
@@ -109,7 +109,7 @@ def check_options(cfg: DictConfig, run: RunFolder) -> None:
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.bundle))
     for name in ("n_calibration_rows", "prune.epochs", "distil.epochs"):
         if type(value := OmegaConf.select(cfg, name)) is not int or value < 1:
-            raise ValueError(f"{name} must be a whole number, at least 1; found {value!r}")
+            raise ValueError(f"{name} must be an integer >= 1; found {value!r}")
     for name, most in (("teacher_weight", 1.0), ("prune.keep", 1.0), ("prune.lr_factor", math.inf)):
         value = OmegaConf.select(cfg, name)
         if type(value) not in (int, float) or not 0 <= value <= most:
@@ -141,7 +141,7 @@ def read_bundle(folder: Path, run: RunFolder) -> Manifest:
     if found != name or manifest.data != run.schema.sha256:
         raise ValueError(
             f"{folder} must be the bundle of the run {name}; found that of {found}: make it with "
-            f'"{write_command("export", run=readable(run.path), output=folder)}"'
+            f'"{write_command("export", run=display_path(run.path), output=folder)}"'
         )
     if manifest.compression is not None:
         raise ValueError(
@@ -227,7 +227,7 @@ def tell(variants: list[Variant], chosen: Variant, output: Path) -> None:
             f"{BATCH_SIZE:,}",
         )
     log.info(
-        "Served is the smallest within the budget that takes each row by itself: %s, in %s",
+        "Served is the smallest within the budget that is batch-invariant: %s, in %s",
         chosen.name,
         output,
     )

@@ -49,7 +49,7 @@ def make_graphs(
         Graphs by name, that of the bundle first.
     """
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    # ONNX Runtime 1.32 puts a file of its own beside what it quantises.
+    # ONNX Runtime 1.32 puts its own file next to what it quantises.
     whole = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = {"whole": Graph(path=whole, how="as exported", temperature=manifest.temperature)}
     teacher = Teacher(run, predictor.model, weight=cfg.teacher_weight)
@@ -85,7 +85,7 @@ def make_graphs(
 
 
 def freeze(model: Classifier, run: RunFolder, manifest: Manifest, path: Path, *, how: str) -> Graph:
-    """Write the graph of a model that was made of a run's, with a temperature of its own."""
+    """Write the graph of a model that was made of a run's, with its own temperature."""
     valid = load_rows(run.located_config.data.folder, "val", run.schema).rows
     encoded = Encoded(valid.numeric.numpy(), valid.categorical.numpy())
     predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)

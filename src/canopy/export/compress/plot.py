@@ -1,4 +1,4 @@
-"""The picture of what smaller and faster models cost."""
+"""The plot of what smaller and faster models cost."""
 
 from collections.abc import Sequence
 

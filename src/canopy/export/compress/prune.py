@@ -41,7 +41,7 @@ def narrow(net: MLP, *, keep: float) -> MLP:
 
 
 def _keep_outputs(layer: nn.Linear, following: nn.Linear, keep: float) -> Tensor:
-    """Take neurons out of a layer; tell the indices of those that stay."""
+    """Take neurons out of a layer; return the indices of those that stay."""
     n_gone = layer.out_features - max(1, round(keep * layer.out_features))
     importance = layer.weight.detach() * following.weight.detach().norm(dim=0)[:, None]
     prune.ln_structured(layer, "weight", n_gone, n=2, dim=0, importance_scores=importance)  # type: ignore[no-untyped-call]

@@ -23,7 +23,7 @@ BATCH_SIZE = 4096
 
 
 class TaughtData(TensorDataModule):
-    """The rows of a run, the labels of its training rows mixed with what its model says of them.
+    """The rows of a run, the labels of its training rows mixed with what its model says about them.
 
     Source: Hinton et al., Distilling the knowledge in a neural network, 2015.
 

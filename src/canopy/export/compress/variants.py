@@ -39,7 +39,7 @@ class Variant:
         macro_f1: On test rows.
         rarest_recall: On test rows, of the class with the fewest training rows.
         nll: On test rows, in nats.
-        row_difference: Largest difference of a probability between a row by itself and the same row among
+        row_difference: Largest difference of a probability between a row alone and the same row among
             others. Where ranges are those of each batch, an answer depends on who else is asked about.
         speeds: With one thread, and with one on each core.
     """
@@ -60,7 +60,7 @@ class Variant:
 def choose(variants: Sequence[Variant], *, max_accuracy_drop: float, max_nll_increase: float) -> Variant:
     """Choose the smallest graph that loses little; the more accurate one of two that are equal.
 
-    What a graph says of a row must not depend on the other rows that it is asked about.
+    A graph must be batch-invariant.
 
     The size decides, not the speed: it is the same on each machine and in each run.
 
@@ -97,7 +97,7 @@ def pareto_front(variants: Sequence[Variant]) -> list[str]:
 
 
 def compare(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Put each variant beside the first.
+    """Compare each variant with the first.
 
     Returns:
         Its attributes, and `accuracy_drop` on test rows, `times_smaller`, `times_faster` (1,024 rows, one

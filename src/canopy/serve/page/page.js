@@ -35,7 +35,7 @@ async function ask(path, body, type = "application/json") {
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const readable = (name) => name.replaceAll("_", " ");
 
-/** Draw one bar of a list: name, length from 0 to 1 (from -1 where it may point to the left), what stands behind it. */
+/** Draw one bar of a list: name, length from 0 to 1 (from -1 where it may point to the left), the text behind it. */
 function bar(name, length, value, { best = false } = {}) {
   const fill = make("i", length < 0 ? { class: "against" } : {});
   fill.style.setProperty("--length", Math.min(1, Math.abs(length)));
@@ -130,16 +130,16 @@ function changed() {
 async function explain() {
   const number = ++asked;
   try {
-    const told = await (await ask("explain", JSON.stringify({ rows: [readRow()] }))).json();
+    const reported = await (await ask("explain", JSON.stringify({ rows: [readRow()] }))).json();
     if (number !== asked) return;
     showProblems([]);
     $("error").textContent = "";
-    const best = told.probabilities[told.class];
-    $("verdict").textContent = `${told.class}, ${percent(best)}`;
-    $("probabilities").replaceChildren(...Object.entries(told.probabilities).map(([name, share]) =>
-      bar(name, share, percent(share), { best: name === told.class })));
-    const largest = Math.max(...told.contributions.map((item) => Math.abs(item.contribution)), 0.1);
-    $("contributions").replaceChildren(...told.contributions.map((item) =>
+    const best = reported.probabilities[reported.class];
+    $("verdict").textContent = `${reported.class}, ${percent(best)}`;
+    $("probabilities").replaceChildren(...Object.entries(reported.probabilities).map(([name, share]) =>
+      bar(name, share, percent(share), { best: name === reported.class })));
+    const largest = Math.max(...reported.contributions.map((item) => Math.abs(item.contribution)), 0.1);
+    $("contributions").replaceChildren(...reported.contributions.map((item) =>
       bar(readable(item.feature), item.contribution / largest, `× ${Math.exp(item.contribution).toPrecision(2)}`)));
   } catch (error) {
     if (number !== asked) return;
@@ -293,10 +293,10 @@ async function showDrift() {
       }, make("title", {}, `${name}: ${percent(share)} ${kind === "found" ? "now" : "in training"}`));
       return rect;
     }));
-    const told = column.index === null ? "" : `: ${column.index.toFixed(3)}, change ${column.change}`;
+    const reported = column.index === null ? "" : `: ${column.index.toFixed(3)}, change ${column.change}`;
     return make("figure", { class: column.change ?? "" },
-      make("figcaption", {}, readable(column.name) + told),
-      make("svg", { viewBox: "0 0 100 50", preserveAspectRatio: "none", role: "img", "aria-label": `Shares of ${column.name}${told}` }, ...bars));
+      make("figcaption", {}, readable(column.name) + reported),
+      make("svg", { viewBox: "0 0 100 50", preserveAspectRatio: "none", role: "img", "aria-label": `Shares of ${column.name}${reported}` }, ...bars));
   }));
 }
 

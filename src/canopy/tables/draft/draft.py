@@ -104,7 +104,7 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
     draft = Draft(paths, store.n_rows, file_format, target_finding, columns, n_dropped)
     if not draft.n_features:
         raise ValueError(
-            f"{paths[0]} must have a feature beside {target!r}; got only keys and columns to ignore:\n"
+            f"{paths[0]} must have a feature besides {target!r}; got only keys and columns to ignore:\n"
             + "; ".join(f"{finding.name}: {finding.why}" for finding in columns[:N_SHOWN])
         )
     return draft

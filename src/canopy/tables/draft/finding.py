@@ -63,7 +63,7 @@ class Counts:
 
     @property
     def is_unique(self) -> bool:
-        """Whether each row has a value of its own."""
+        """Whether each row has its own value."""
         return self.n_values == self.n_rows >= 10
 
 

@@ -23,7 +23,7 @@ EPOCH = (631_152_000, 2_208_988_800)
 YYYYMMDD = (19_000_101, 21_001_231)
 # Double precision holds each integer of so many digits.
 N_EXACT_DIGITS = 15
-# Numbers that often stand for "no value", if all others are far away.
+# Numbers that often mean "no value", if all others are far away.
 SENTINELS = {sign * int("9" * n) for n in range(2, 7) for sign in (-1, 1)} | {-1, 0, -9, -88, -888, 88888}
 
 

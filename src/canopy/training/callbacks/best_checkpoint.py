@@ -26,7 +26,7 @@ class BestCheckpoint(ModelCheckpoint):
         best_epoch: Number of the best epoch, from 1; 0 before the first validation.
 
     Raises:
-        ValueError: If no metric is given that tells which epoch is the best, or an option asks for saving
+        ValueError: If no metric is given that says which epoch is the best, or an option asks for saving
             between validations.
     """
 
@@ -97,7 +97,7 @@ class BestCheckpoint(ModelCheckpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         self.best_metrics = state_dict["best_metrics"]
-        # A checkpoint of an earlier version does not tell.
+        # A checkpoint of an earlier version has none.
         self.best_epoch = state_dict.get("best_epoch", 0)
 
 

@@ -14,7 +14,7 @@ class CalibrationReport(WholeSplit):
     """Fit a temperature on the validation rows, and draw reliability diagrams with and without it.
 
     Args:
-        path: Where the PNG file goes; `{split}` in it stands for the name of the split.
+        path: Where the PNG file goes; `{split}` in it is replaced by the name of the split.
 
     Attributes:
         temperature: As fitted; None before a validation.

@@ -1,4 +1,4 @@
-"""Show a run's confusion matrix as a picture."""
+"""Show a run's confusion matrix as a plot."""
 
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,13 @@ from canopy.tasks.scores import Scores
 from canopy.training.callbacks.hyperparameters import tensorboards
 
 
-class ConfusionMatrixPicture(Callback):
+class ConfusionMatrixPlot(Callback):
     """Draw the confusion matrix, as a PNG file and in TensorBoard.
 
     Args:
-        path: Where the PNG file goes; `{split}` in it stands for the name of the split.
-        every_n_validations: Validations from one picture to the next, or None to draw none but the
-            test rows' picture, which is always drawn.
+        path: Where the PNG file goes; `{split}` in it is replaced by the name of the split.
+        every_n_validations: Validations from one plot to the next, or None to draw none but the
+            test rows' plot, which is always drawn.
 
     Raises:
         ValueError: If `every_n_validations` is below 1.
@@ -55,7 +55,7 @@ class ConfusionMatrixPicture(Callback):
         scores: Scores = all_scores[split]
         figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
         save_figure(figure, Path(self.path.format(split=split)))
-        # The last step, where the scores stand: a run that goes on leaves out what stands at the next.
+        # The last step, of the scores: a resumed run leaves out later ones.
         step = max(trainer.global_step - 1, 0)
         for logger in tensorboards(trainer):
             logger.experiment.add_figure(f"confusion_matrix/{split}", figure, step)

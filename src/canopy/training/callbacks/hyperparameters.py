@@ -1,4 +1,4 @@
-"""Show a run's config and what came of it in TensorBoard: as text and in the HParams tab."""
+"""Show a run's config and its results in TensorBoard: as text and in the HParams tab."""
 
 from collections.abc import Mapping
 from pathlib import Path

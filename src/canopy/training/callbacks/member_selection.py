@@ -28,8 +28,8 @@ class MemberSelection(EMAWeightAveraging):
         options: Those of Lightning's EMAWeightAveraging.
 
     Attributes:
-        found: By the number of each epoch, from 1, what `describe_kinds` says of the kinds, and the `epoch`
-            and `step` of each that learns in steps.
+        found: By the number of each epoch, from 1, what `describe_kinds` reports, and the `epoch` and `step`
+            of each that learns in steps.
     """
 
     def __init__(self, prior: float, **options: Any) -> None:

@@ -17,7 +17,7 @@ class PredictionFile(WholeSplit):
     so on, the probability of each class.
 
     Args:
-        path: Where the file goes; `{split}` in it stands for the name of the split.
+        path: Where the file goes; `{split}` in it is replaced by the name of the split.
     """
 
     def __init__(self, path: str) -> None:

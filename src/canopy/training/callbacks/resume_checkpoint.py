@@ -1,4 +1,4 @@
-"""Save the whole state of training, so that a run that was killed or stopped can go on."""
+"""Save the whole state of training, so that a run that was killed or stopped can be resumed."""
 
 import logging
 import os
@@ -38,9 +38,9 @@ class TrainingStopped(Exception):  # noqa: N818 - it is no error
 
 
 class ResumeCheckpoint(Checkpoint):
-    """Keep one checkpoint of everything that decides how training goes on.
+    """Keep one checkpoint of everything that decides how training continues.
 
-    Besides what Lightning saves it holds the random state of each process, so that a run that goes on from
+    Besides what Lightning saves it holds the random state of each process, so that a run resumed from
     it ends with the weights of one that never stopped. It is saved from time to time, between batches and
     after validations, after the first and the last validation always, and when a process is asked to stop
     (`SIGNALS`): after the batch at hand, training then ends with `TrainingStopped`. A second signal
@@ -92,7 +92,7 @@ class ResumeCheckpoint(Checkpoint):
         due, stop = self._agree_on(trainer, due=self._is_time())
         if due or stop is not None:
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left
-            # to the run that goes on.
+            # to the resumed run.
             progress = trainer.fit_loop.epoch_loop.batch_progress
             for counts in (progress.current, progress.total):
                 counts.ready -= 1
@@ -143,7 +143,7 @@ class ResumeCheckpoint(Checkpoint):
 
     def _save(self, trainer: Trainer, stop: int | None) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
-            # What has been logged so far is not logged again by a run that goes on from here.
+            # What has been logged so far is not logged again by a run resumed from here.
             for logger in trainer.loggers:
                 logger.save()
             trainer.save_checkpoint(self.path, weights_only=False)
@@ -157,7 +157,7 @@ class ResumeCheckpoint(Checkpoint):
         self._signal = number
         if number == signal.SIGHUP:
             _leave_terminal()
-        log.warning("Stopping after this batch; once more stops at once")
+        log.warning("Stopping after this batch; a second signal stops at once")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous_handlers.items():
@@ -205,7 +205,7 @@ def get_random_state() -> dict[str, Any]:
         "python": random.getstate(),
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
         "torch": torch.get_rng_state(),
-        # Of this process's device alone: the others belong to other processes, and may be gone on a resume.
+        # Of this process's device alone: the others belong to other processes, and may be absent later.
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
     }
 

@@ -1,4 +1,4 @@
-"""Tell a sweep how a trial does, and stop it when it is not worth going on with."""
+"""Report a trial's progress to its sweep, and stop it when it is not worth continuing."""
 
 from pathlib import Path
 from typing import Any, Protocol

@@ -1,1 +1,1 @@
-"""Loggers that a resumed run goes on writing; the others come from Lightning."""
+"""Loggers that a resumed run continues; the others come from Lightning."""

@@ -1,6 +1,6 @@
-"""Loggers whose curves have neither a gap nor a double when a run goes on after it was killed.
+"""Loggers whose curves have neither a hole nor a duplicate when a run is resumed after a kill.
 
-A killed run has usually logged more than its last checkpoint knows. Trained again, those steps would stand
+A killed run has usually logged more than its last checkpoint knows. Trained again, those steps would be
 twice: what was logged from the checkpoint's step on is left out first.
 """
 
@@ -28,7 +28,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
 
     Args:
         folder: The run's folder.
-        resume_step: Step that a resumed run goes on from; None for a new run.
+        resume_step: Step that a resumed run starts from; None for a new run.
         log_graph: Whether to show the model's `net` as a graph; `example_input_array` is sent through it.
         charts: Layout of the tab "Custom Scalars": section to chart to patterns of the curves it shows.
     """
@@ -43,7 +43,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
     ) -> None:
         # TensorBoard leaves out what earlier event files hold from `purge_step` on.
         options: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step}
-        # What does not belong to a step is there already when a run goes on.
+        # What does not belong to a step is there already in a resumed run.
         is_new = not resume_step
         super().__init__(
             folder, name="", version="", log_graph=log_graph and is_new, default_hp_metric=False, **options
@@ -98,7 +98,7 @@ class ResumableCSVLogger(CSVLogger):
 
     Args:
         folder: The run's folder.
-        resume_step: Step that a resumed run goes on from; None for a new run.
+        resume_step: Step that a resumed run starts from; None for a new run.
     """
 
     def __init__(self, folder: str | Path, *, resume_step: int | None = None) -> None:
