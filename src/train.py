@@ -4,6 +4,7 @@ python src/train.py                                  what params.yaml says under
 python src/train.py experiment=mlp seed=1            another one, another seed
 python src/train.py trainer=gpu trainer.max_epochs=5
 python src/train.py resume=logs/train/runs/NAME      resume a run that was killed or stopped
+python src/train.py reproduce=logs/train/runs/NAME   train its config again, in a new folder
 """
 
 import os

@@ -25,7 +25,7 @@ from sklearn.datasets import load_wine
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.quoting import write_command
 from canopy.runs.keys import training_values
-from canopy.runs.repeat import same_weights
+from canopy.runs.reproduce import same_weights
 from canopy.schema.file_format import NULL_VALUES
 from odd_names import ODD_NAMES
 from packages import INSTALL

@@ -28,7 +28,7 @@ TEXT_OPTIONS = frozenset(
         "plot",
         "publish.report",
         "publish.run",
-        "repeat",
+        "reproduce",
         "report",
         "resume",
         "run",

@@ -8,8 +8,8 @@ from omegaconf import ListConfig, OmegaConf
 
 from canopy.params import TRAIN_EXPERIMENT
 
-# Overrides that say nothing about the run itself: where its files go, what it resumes or repeats.
-BOOKKEEPING = ("resume=", "repeat=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
+# Overrides that say nothing about the run itself: where its files go, what it resumes or reproduces.
+BOOKKEEPING = ("resume=", "reproduce=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
 
 # A folder's name may have 255 bytes; in lists and in TensorBoard shorter ones are read.
 MAX_LENGTH = 80

@@ -19,7 +19,7 @@ import psutil
 import pytest
 from optuna.trial import TrialState
 
-from canopy.runs.repeat import same_weights
+from canopy.runs.reproduce import same_weights
 from canopy.training.checkpoint import REFIT, load_checkpoint
 from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 

@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.prepare.fetch import open_archived, write_body
 from canopy.run_name import run_name
 from canopy.runs.fit import choose_start, fit
-from canopy.runs.repeat import repeated_config
+from canopy.runs.reproduce import reproduced_config
 from canopy.runs.run_folder import RunFolder
 from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FOLDER
@@ -34,7 +34,7 @@ PLACES = [
 
 @pytest.fixture
 def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
-    """The default config of a command that repeats the run."""
+    """The default config of a command that reproduces the run."""
     config = train_config.copy()
     config.run_folder = str(tmp_path / "again")
     return config
@@ -56,16 +56,18 @@ def source(train_config: DictConfig, tensors: Path) -> RunFolder:
 def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
     source: RunFolder, again: DictConfig, key: str, place: str
 ) -> None:
-    assert repeated_config(source, again, []).run_folder == again.run_folder
+    assert reproduced_config(source, again, []).run_folder == again.run_folder
     planted = source.config
     OmegaConf.update(planted, key, place)
     source.save_config(planted)
     with pytest.raises(ValueError, match=f"must write into its run's folder, .*; found {key}="):
-        repeated_config(source, again, [])
+        reproduced_config(source, again, [])
 
 
 def test_what_a_user_types_is_the_users(source: RunFolder, again: DictConfig, tmp_path: Path) -> None:
-    config = repeated_config(source, again, [f"callbacks.best_checkpoint.dirpath={tmp_path / 'large_disk'}"])
+    config = reproduced_config(
+        source, again, [f"callbacks.best_checkpoint.dirpath={tmp_path / 'large_disk'}"]
+    )
     assert config.callbacks.best_checkpoint.dirpath == str(tmp_path / "large_disk")
 
 

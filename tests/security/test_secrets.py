@@ -111,7 +111,7 @@ def test_training_keeps_secrets(project: Project) -> None:
     assert "+# changed" in (run / "git.diff").read_text()
     assert "${oc.env:AWS_SECRET_ACCESS_KEY}" in (run / "config.yaml").read_text()
     project.run(sys.executable, "src/runs.py", "--json")
-    project.run(sys.executable, "src/train.py", f"repeat={run}", "name=again")
+    project.run(sys.executable, "src/train.py", f"reproduce={run}", "name=again")
     assert_nothing_leaked(project)
 
 

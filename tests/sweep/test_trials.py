@@ -76,14 +76,14 @@ def test_the_summary_gives_the_best_trial_and_the_command(mixed: str) -> None:
         "Best val/accuracy 0.75, trial 1:",
         "  model.optimizer.lr=0.01",
         "  model.net.dropout=0",
-        "Repeat it: python src/train.py model.optimizer.lr=0.01 model.net.dropout=0.0",
+        "Reproduce it: python src/train.py model.optimizer.lr=0.01 model.net.dropout=0.0",
     ]
 
 
 def test_a_run_that_is_there_is_repeated_from_its_folder(mixed: str, tmp_path: Path, make_run: Make) -> None:
     make_run(tmp_path / "logs/x/1", "seed: 1", overrides=[])
     reported = summarize_sweep(load_sweep("a", mixed), project=tmp_path)
-    assert reported.splitlines()[-1] == "Repeat it: python src/train.py repeat=logs/x/1"
+    assert reported.splitlines()[-1] == "Reproduce it: python src/train.py reproduce=logs/x/1"
 
 
 def test_several_objectives_have_a_pareto_front(url: str, make_study: Make, add_trial: Make) -> None:

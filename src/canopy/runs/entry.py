@@ -7,7 +7,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -53,6 +53,9 @@ TRUSTED_TARGETS = (
     "torch.nn.*",
     "torch.optim.*",
 )
+
+# What earlier versions called otherwise.
+OLD_KEYS = {"repeat": "reproduce", "model.prior_correction": "model.logit_adjustment"}
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -103,6 +106,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
             check_words(sys.argv[1:])
+            refuse_old_keys(sys.argv[1:])
             if in_project:
                 mount_params()
             OmegaConf.register_resolver("log_folder", _log_folder, replace=True)
@@ -113,6 +117,23 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         return command
 
     return decorate
+
+
+def refuse_old_keys(words: Sequence[str]) -> None:
+    """Refuse keys that an earlier version had, with what they are called now.
+
+    Raises:
+        ValueError: If there is one.
+
+    Examples:
+        >>> refuse_old_keys(["seed=1", "repeat=logs/train/runs/a"])
+        Traceback (most recent call last):
+        ...
+        ValueError: The option must be called reproduce; got 'repeat=logs/train/runs/a'
+    """
+    for word in words:
+        if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:
+            raise ValueError(f"The option must be called {new}; got {word!r}")
 
 
 def _make_arrow_lean() -> None:

@@ -19,8 +19,8 @@ from canopy.runs.console import say_once
 from canopy.runs.objective import check_returns, objective_of, report_to_sweep
 from canopy.runs.record import record_run, tracked_runs
 from canopy.runs.refit import refit
-from canopy.runs.repeat import repeated_config, same_config, tell_whether_repeated, warn_of_differences
 from canopy.runs.report import describe_best, describe_phases, describe_training, find_best_callback
+from canopy.runs.reproduce import log_whether_reproduced, reproduced_config, same_config, warn_of_differences
 from canopy.runs.resume import prepare_resume
 from canopy.runs.run_folder import (
     CONFIG,
@@ -62,14 +62,14 @@ def fit(
     Raises:
         FileNotFoundError: If the pipeline has not made the tensors.
         ValueError: If a run to resume was trained on other data, is finished, or is contradicted by
-            an override; if the config is invalid; if another run is to be repeated at once; or if no
+            an override; if the config is invalid; if another run is to be reproduced at once; or if no
             callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
     started = time.perf_counter()
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return fit_further_process()
-    source = repeated_run(cfg)
+    source = reproduced_run(cfg)
     if cfg.resume is not None and (trained := unpublished_record(Path(cfg.run_folder))):
         log.info("Trained already, and killed before its copies were made")
         finish(cfg, trained)
@@ -116,7 +116,7 @@ def fit(
         raise SystemExit(128 + stop.signal_number) from stop
     finish(cfg, record)
     if source is not None and same_config(source.config, cfg):
-        tell_whether_repeated(source, RunFolder(folder))
+        log_whether_reproduced(source, RunFolder(folder))
     return objective_of(record, cfg.objective.returns)
 
 
@@ -171,20 +171,20 @@ def fit_further_process() -> float:
     return float("nan") if best.best_model_score is None else float(best.best_model_score)
 
 
-def repeated_run(cfg: DictConfig) -> RunFolder | None:
-    """Find the run that a command repeats.
+def reproduced_run(cfg: DictConfig) -> RunFolder | None:
+    """Find the run that a command reproduces.
 
     Raises:
-        ValueError: If it is also to resume a run, whose folder the repeated one would take.
+        ValueError: If it is also to resume a run, whose folder the reproduced one would take.
     """
-    if cfg.repeat is None:
+    if cfg.reproduce is None:
         return None
     if cfg.resume is not None:
         raise ValueError(
-            f"One of repeat and resume must be null; found repeat={cfg.repeat} and resume={cfg.resume}: "
-            "repeat a run into its own folder, or resume one"
+            f"One of reproduce and resume must be null; found reproduce={cfg.reproduce} and "
+            f"resume={cfg.resume}: reproduce a run in its own folder, or resume one"
         )
-    return RunFolder(cfg.repeat)
+    return RunFolder(cfg.reproduce)
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
@@ -200,8 +200,8 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
         check_place(cfg.publish.run, option="publish.run", marker=RECORD, reads=(cfg.run_folder,))
     if cfg.publish.report is not None:
         check_writable(cfg.publish.report, option="publish.report")
-    if cfg.repeat is not None:
-        return repeated_config(RunFolder(cfg.repeat), cfg, overrides), None
+    if cfg.reproduce is not None:
+        return reproduced_config(RunFolder(cfg.reproduce), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
         config, checkpoint = prepare_resume(RunFolder(cfg.run_folder), cfg, overrides)
         # Copies replace what is there: where they go is what this command says, not what the folder says.

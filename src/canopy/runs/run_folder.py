@@ -1,5 +1,6 @@
 """The folder that a training run leaves: config, checkpoints, description of its data."""
 
+import io
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -27,13 +28,22 @@ METRICS = f"{EVALUATION}/metrics.json"
 DIFF = "git.diff"
 
 # Keys of the config that do not decide how a run trains.
-BOOKKEEPING = ("name", "publish", "repeat", "resume", "resume_step", "run_folder")
+BOOKKEEPING = ("name", "publish", "reproduce", "resume", "resume_step", "run_folder")
+
+# What configs of earlier versions call otherwise.
+RENAMED = {
+    "canopy.callbacks.": "canopy.training.callbacks.",
+    "canopy.loggers.": "canopy.training.loggers.",
+    "ConfusionMatrixPicture": "ConfusionMatrixPlot",
+    "prior_correction": "logit_adjustment",
+    "\nrepeat:": "\nreproduce:",
+}
 
 # Without them, the file was cut off.
 SECTIONS = ("pipeline", "data", "model")
 RESTORE = 'restore it ("dvc checkout" where DVC keeps it) or train again'
 
-# All that is needed to evaluate, export or repeat the run elsewhere.
+# All that is needed to evaluate, export or reproduce the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, PREPROCESSOR_FILE, RECORD, REPORT)
 
 
@@ -67,7 +77,10 @@ class RunFolder:
         """
         path = self.path / CONFIG
         try:
-            config = OmegaConf.load(path)
+            text = path.read_text(encoding="utf-8")
+            for old, new in RENAMED.items():
+                text = text.replace(old, new)
+            config = OmegaConf.load(io.StringIO(text))
         except (YAMLError, UnicodeError) as error:
             raise ValueError(
                 f"{path} must be YAML of plain values; found {' '.join(str(error).split())}: {RESTORE}"

@@ -214,5 +214,5 @@ def _check_same(composed: DictConfig, run: RunFolder) -> None:
         shown = "; ".join(differing[:_N_SHOWN])
         raise ValueError(
             f"The experiment must give the config of {run.path}; found {shown}{more}: "
-            "the configs have changed since; check out the run's commit, or train it again with repeat="
+            "the configs have changed since; check out the run's commit, or train it again with reproduce="
         )

@@ -78,10 +78,10 @@ def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
     return RunFolder(project / run) if run and (project / run / CONFIG).is_file() else None
 
 
-def repeating_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:
+def reproducing_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:
     """Give the command of `script` that reproduces a trial: from its run's folder if that is there."""
     if run_of(trial, project=project):
-        return write_command("train", repeat=trial.user_attrs[RUN])
+        return write_command("train", reproduce=trial.user_attrs[RUN])
     return write_command(script, *trial_overrides(trial, project=project))
 
 

@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial
 
 from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
 from canopy.sweep.loading import STATES, Sweep, is_feasible, state, values_of
-from canopy.sweep.overrides import repeating_command
+from canopy.sweep.overrides import reproducing_command
 from canopy.text_tables import Form, as_csv, as_json, format_value, render
 
 Order = Literal["best", "number"]
@@ -81,7 +81,7 @@ def describe_trial(sweep: Sweep, trial: FrozenTrial, *, keys: Sequence[str]) -> 
 
 
 def summarize_sweep(sweep: Sweep, *, project: Path = Path()) -> str:
-    """Say what a sweep searches, how far it has come and what is best, with the command that repeats it.
+    """Say what a sweep searches, how far it has come and what is best, with the command that reproduces it.
 
     Args:
         sweep: The sweep.
@@ -94,8 +94,8 @@ def summarize_sweep(sweep: Sweep, *, project: Path = Path()) -> str:
     elif best:
         lines.append(f"Best {sweep.metric_names[0]} {format_value(best[0].value)}, trial {best[0].number}:")
         lines += [f"  {key}={format_value(value)}" for key, value in best[0].params.items()]
-        command = repeating_command(best[0], project=project, script=sweep.script)
-        lines.append(f"Repeat it: {command}")
+        command = reproducing_command(best[0], project=project, script=sweep.script)
+        lines.append(f"Reproduce it: {command}")
     return "\n".join(lines)
 
 

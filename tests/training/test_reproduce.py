@@ -11,7 +11,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.fit import fit
-from canopy.runs.repeat import repeated_config, same_config, same_weights, way_to_the_code
+from canopy.runs.reproduce import reproduced_config, same_config, same_weights, way_to_the_code
 from canopy.runs.run_folder import RunFolder
 
 ROOT = Path(__file__).parents[2]
@@ -28,7 +28,7 @@ def weights_are_same(a: Path, b: Path) -> bool:
     )
 
 
-def test_a_run_is_repeated_from_its_folder_and_from_its_record(tensors: Path, tmp_path: Path) -> None:
+def test_a_run_is_reproduced_from_its_folder_and_from_its_record(tensors: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     done = train(
         *("experiment=mlp", "trainer=cpu", "trainer.max_epochs=3", "seed=7", "trainer.log_every_n_steps=2"),
@@ -45,7 +45,7 @@ def test_a_run_is_repeated_from_its_folder_and_from_its_record(tensors: Path, tm
     moved = tmp_path / "moved"
     shutil.move(first, moved)
     folder = tmp_path / "from_folder"
-    done = train(f"repeat={moved}", f"hydra.run.dir={folder}")
+    done = train(f"reproduce={moved}", f"hydra.run.dir={folder}")
     assert done.returncode == 0, done.stderr
     assert f"The weights are those of {moved} to the last bit" in done.stdout
     assert not re.search("Not the same (packages|machine)", done.stdout)
@@ -65,10 +65,10 @@ def source(train_config: DictConfig, trusted_targets: None) -> RunFolder:
 
 @pytest.fixture
 def again(train_config: DictConfig, source: RunFolder, tmp_path: Path) -> DictConfig:
-    """The default config of a command that repeats the run."""
+    """The default config of a command that reproduces the run."""
     config = train_config.copy()
     config.run_folder = str(tmp_path / "again")
-    config.repeat = str(source.path)
+    config.reproduce = str(source.path)
     (tmp_path / "again").mkdir()
     return config
 
@@ -77,17 +77,17 @@ def test_an_override_makes_it_another_run(
     source: RunFolder, again: DictConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    fit(again, overrides=[f"repeat={source.path}", "seed=1"])
-    repeated = RunFolder(again.run_folder)
-    assert repeated.config.seed == 1
-    assert not same_config(source.config, repeated.config)
-    assert not weights_are_same(source.path, repeated.path)
+    fit(again, overrides=[f"reproduce={source.path}", "seed=1"])
+    reproduced = RunFolder(again.run_folder)
+    assert reproduced.config.seed == 1
+    assert not same_config(source.config, reproduced.config)
+    assert not weights_are_same(source.path, reproduced.path)
     assert "to the last bit" not in caplog.text
 
 
 def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: RunFolder, again: DictConfig) -> None:
     again.resume = str(source.path)
-    with pytest.raises(ValueError, match="One of repeat and resume must be null"):
+    with pytest.raises(ValueError, match="One of reproduce and resume must be null"):
         fit(again)
 
 
@@ -96,14 +96,14 @@ def test_an_override_of_nothing_in_the_config_is_refused(
     source: RunFolder, again: DictConfig, override: str
 ) -> None:
     with pytest.raises(ValueError, match=f"takes single values of its own config; found {override}"):
-        repeated_config(source, again, [override])
+        reproduced_config(source, again, [override])
 
 
 def test_the_copies_of_the_run_are_not_made_again(source: RunFolder, again: DictConfig) -> None:
     config = source.config
     config.publish.run = "models/trained"
     source.save_config(config)
-    assert repeated_config(source, again, []).publish.run is None
+    assert reproduced_config(source, again, []).publish.run is None
 
 
 def test_what_differs_is_told(source: RunFolder, again: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
@@ -114,7 +114,7 @@ def test_what_differs_is_told(source: RunFolder, again: DictConfig, caplog: pyte
     later = {**record["commands"][0], "overrides": ["trainer.max_epochs=2"]}
     record["commands"].append(later)
     (source.path / "run.json").write_text(json.dumps(record))
-    fit(again, overrides=[f"repeat={source.path}"])
+    fit(again, overrides=[f"reproduce={source.path}"])
     assert "Not the same packages: torch was 1.0, is 2.13.0" in caplog.text
     assert f"git checkout {'c' * 40}" in caplog.text
     assert "was changed by a later command: trainer.max_epochs=2" in caplog.text
@@ -137,3 +137,20 @@ def test_bookkeeping_does_not_make_configs_differ(train_config: DictConfig) -> N
     assert same_config(train_config, other)
     OmegaConf.update(other, "model.net.dropout", 0.5)
     assert not same_config(train_config, other)
+
+
+def test_the_config_of_an_earlier_version_has_its_present_names(tmp_path: Path) -> None:
+    text = """data: {}
+pipeline: {}
+repeat: null
+model: {prior_correction: true}
+callbacks: {a: {_target_: canopy.callbacks.confusion_matrix.ConfusionMatrixPicture}}
+"""
+    (tmp_path / "config.yaml").write_text(text)
+    assert RunFolder(tmp_path).config == {
+        "data": {},
+        "pipeline": {},
+        "reproduce": None,
+        "model": {"logit_adjustment": True},
+        "callbacks": {"a": {"_target_": "canopy.training.callbacks.confusion_matrix.ConfusionMatrixPlot"}},
+    }

@@ -18,12 +18,12 @@ from canopy.training.checkpoint import REFIT, load_checkpoint
 log = logging.getLogger(__name__)
 
 
-def repeated_config(source: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def reproduced_config(source: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take the config of a run for a new one.
 
     Args:
-        source: The run to repeat.
-        composed: The config of the command that repeats it, of which only the new run's folder counts.
+        source: The run to reproduce.
+        composed: The config of the command that reproduces it, of which only the new run's folder counts.
         overrides: Overrides as on the command line; what they change is another experiment, of course.
 
     Returns:
@@ -44,7 +44,7 @@ def repeated_config(source: RunFolder, composed: DictConfig, overrides: Sequence
         group = isinstance(kept, DictConfig) and not isinstance(override.value(), dict)
         if kept is missing or group or override.is_delete():
             raise ValueError(
-                f"A repeated run takes single values of its own config; found {override.input_line}: "
+                f"A reproduced run takes single values of its own config; found {override.input_line}: "
                 f"override a key of {source.path}/config.yaml, or start a new run"
             )
         OmegaConf.update(config, key, override.value())
@@ -65,17 +65,17 @@ def same_config(a: DictConfig, b: DictConfig) -> bool:
     return first == second
 
 
-def warn_of_differences(source: RunFolder, repeated: RunFolder) -> None:
-    """Say what may keep a repeated run from having the same weights.
+def warn_of_differences(source: RunFolder, reproduced: RunFolder) -> None:
+    """Say what may keep a reproduced run from having the same weights.
 
     Args:
-        source: The run that is repeated.
-        repeated: The new run, its record written.
+        source: The run that is reproduced.
+        reproduced: The new run, its record written.
     """
     for command in source.record.get("commands", [])[1:]:
         if any(text.startswith(("trainer.max_epochs=", "callbacks.")) for text in command["overrides"]):
             log.warning("%s was changed by a later command: %s", source.path, " ".join(command["overrides"]))
-    found = find_differences(ListedRun(source.path, "a"), ListedRun(repeated.path, "b"))
+    found = find_differences(ListedRun(source.path, "a"), ListedRun(reproduced.path, "b"))
     for kind in ("code", "packages", "machine"):
         texts = [f"{item.key} was {_short(item.a)}, is {_short(item.b)}" for item in found[kind]]
         if texts:
@@ -102,11 +102,11 @@ def way_to_the_code(source: RunFolder) -> str:
     return text
 
 
-def tell_whether_repeated(source: RunFolder, repeated: RunFolder) -> None:
+def log_whether_reproduced(source: RunFolder, reproduced: RunFolder) -> None:
     """Say whether the best checkpoints of two runs have the same weights."""
     if not source.best_checkpoint.is_file():
         log.info("%s left no weights to compare with", source.path)
-    elif same_weights(source.best_checkpoint, repeated.best_checkpoint):
+    elif same_weights(source.best_checkpoint, reproduced.best_checkpoint):
         log.info("The weights are those of %s to the last bit", source.path)
     else:
         log.warning("The weights are not those of %s", source.path)
