@@ -7,7 +7,8 @@ import torch
 from sklearn import metrics as sklearn_metrics
 
 from canopy.tasks.confusion_plot import draw_confusion
-from canopy.tasks.scores import Scores, build_metrics
+from canopy.tasks.metrics import build_metrics
+from canopy.tasks.scores import Scores
 from odd_names import ODD_NAMES
 
 NAMES = ("Apple", "Pear", "Plum/Damson")

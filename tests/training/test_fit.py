@@ -184,3 +184,61 @@ def test_training_warns_of_nothing(train_config: DictConfig) -> None:
     with warnings.catch_warnings(record=True) as caught:
         fit(train_config)
     assert [str(warning.message) for warning in caught] == []
+
+
+KAPPA = {"_partial_": True, "_target_": "torchmetrics.classification.MulticlassCohenKappa"}
+
+
+def test_a_metric_of_the_config_is_logged_and_chooses_the_best_epoch(train_config: DictConfig) -> None:
+    with open_dict(train_config):
+        train_config.model.metrics = {"kappa": KAPPA}
+        train_config.objective.monitor = "val/kappa"
+    score = fit(train_config)
+    assert score == pytest.approx(
+        max(row["val/kappa"] for row in read_metrics(Path(train_config.run_folder)) if "val/kappa" in row)
+    )
+
+
+@pytest.mark.parametrize(
+    ("metrics", "message"),
+    [
+        ({"accuracy": KAPPA}, "model.metrics must have new names; got accuracy"),
+        (
+            {
+                "recall": {
+                    **KAPPA,
+                    "_target_": "torchmetrics.classification.MulticlassRecall",
+                    "average": None,
+                }
+            },
+            "model.metrics.recall must compute one number; got 3",
+        ),
+    ],
+)
+def test_a_metric_that_cannot_be_a_score_is_refused(
+    train_config: DictConfig, metrics: dict[str, object], message: str
+) -> None:
+    with open_dict(train_config):
+        train_config.model.metrics = metrics
+    with pytest.raises(ValueError, match=message):
+        fit(train_config)
+
+
+def test_a_loss_of_the_config_is_trained_with(train_config: DictConfig, tmp_path: Path) -> None:
+    found = []
+    for name, loss in (
+        ("cross_entropy", {"label_smoothing": 0.0}),
+        ("multi_margin_loss", {"margin": 0.5}),
+    ):
+        with open_dict(train_config):
+            train_config.run_folder = str(tmp_path / name)
+            train_config.model.loss = {
+                "_partial_": True,
+                "_target_": f"torch.nn.functional.{name}",
+                **loss,
+            }
+        (tmp_path / name).mkdir()
+        fit(train_config)
+        found.append(weights(train_config.run_folder))
+    first, other = found
+    assert not all(torch.equal(first[key], other[key]) for key in first)

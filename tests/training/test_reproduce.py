@@ -143,7 +143,7 @@ def test_the_config_of_an_earlier_version_has_its_present_names(tmp_path: Path) 
     text = """data: {}
 pipeline: {}
 repeat: null
-model: {prior_correction: true}
+model: {prior_correction: true, label_smoothing: 0.1}
 callbacks: {a: {_target_: canopy.callbacks.confusion_matrix.ConfusionMatrixPicture}}
 """
     (tmp_path / "config.yaml").write_text(text)
@@ -151,6 +151,13 @@ callbacks: {a: {_target_: canopy.callbacks.confusion_matrix.ConfusionMatrixPictu
         "data": {},
         "pipeline": {},
         "reproduce": None,
-        "model": {"logit_adjustment": True},
+        "model": {
+            "logit_adjustment": True,
+            "loss": {
+                "_partial_": True,
+                "_target_": "torch.nn.functional.cross_entropy",
+                "label_smoothing": 0.1,
+            },
+        },
         "callbacks": {"a": {"_target_": "canopy.training.callbacks.confusion_matrix.ConfusionMatrixPlot"}},
     }

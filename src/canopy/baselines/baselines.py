@@ -23,7 +23,8 @@ from canopy.runs.record import record_run
 from canopy.runs.run_folder import METRICS, start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.scores import Scores, build_metrics
+from canopy.tasks.metrics import build_metrics
+from canopy.tasks.scores import Scores
 from canopy.text_tables import render
 from canopy.training.callbacks.prediction_file import PredictionFile
 

@@ -52,10 +52,15 @@ TRUSTED_TARGETS = (
     "rtdl_num_embeddings.*",
     "torch.nn.*",
     "torch.optim.*",
+    "torchmetrics.*",
 )
 
 # What earlier versions called otherwise.
-OLD_KEYS = {"repeat": "reproduce", "model.prior_correction": "model.logit_adjustment"}
+OLD_KEYS = {
+    "model.label_smoothing": "model.loss.label_smoothing",
+    "model.prior_correction": "model.logit_adjustment",
+    "repeat": "reproduce",
+}
 
 CONFIGS = Path(__file__).parents[3] / "configs"
 
@@ -124,12 +129,6 @@ def refuse_old_keys(words: Sequence[str]) -> None:
 
     Raises:
         ValueError: If there is one.
-
-    Examples:
-        >>> refuse_old_keys(["seed=1", "repeat=logs/train/runs/a"])
-        Traceback (most recent call last):
-        ...
-        ValueError: The option must be called reproduce; got 'repeat=logs/train/runs/a'
     """
     for word in words:
         if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:

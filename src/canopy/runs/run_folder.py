@@ -89,6 +89,10 @@ class RunFolder:
             if not isinstance(config, DictConfig) or section not in config:
                 raise ValueError(f"{path} must have the section {section}; found none: {RESTORE}")
         assert isinstance(config, DictConfig)
+        if (smoothing := config.model.pop("label_smoothing", None)) is not None:
+            # An earlier version had no other loss.
+            cross_entropy = {"_partial_": True, "_target_": "torch.nn.functional.cross_entropy"}
+            config.model.loss = {**cross_entropy, "label_smoothing": smoothing}
         return config
 
     @property

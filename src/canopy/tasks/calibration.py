@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from canopy.tasks.scores import N_CALIBRATION_BINS
+from canopy.tasks.metrics import N_CALIBRATION_BINS
 
 # Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0

@@ -1,82 +1,17 @@
 """Scores of a classifier, all but two of them computed from its confusion matrix."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from canopy.tasks.intervals import LEVEL, balanced_accuracy_interval, macro_f1_interval, wilson
 
 # Of the bootstrap: draws of the rows, and their seed.
 N_DRAWS = 2000
 SEED = 0
-
-# Guo et al., On calibration of modern neural networks, 2017.
-N_CALIBRATION_BINS = 15
-
-
-class NegativeLogLikelihood(Metric):
-    """Mean of minus the log of the probability that the true class was given, in nats."""
-
-    is_differentiable = True
-    higher_is_better = False
-    full_state_update = False
-
-    total: Tensor
-    n_rows: Tensor
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add rows.
-
-        Args:
-            probabilities: Shape (B, K).
-            labels: Index of the true class, shape (B,).
-        """
-        given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        self.total -= given.log().sum()
-        self.n_rows += len(labels)
-
-    def compute(self) -> Tensor:
-        return self.total / self.n_rows
-
-
-class CalibrationError(MulticlassCalibrationError):
-    """Expected calibration error whose last bin holds probabilities of exactly 1 too.
-
-    They would get their own bin from the parent, which sees less of an error then.
-    """
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add rows.
-
-        Args:
-            preds: Probabilities, shape (B, K).
-            target: Index of the true class, shape (B,).
-        """
-        # It computes in single precision.
-        super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
-
-
-def build_metrics(n_classes: int) -> MetricCollection:
-    """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels."""
-    return MetricCollection(
-        {
-            "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
-            "nll": NegativeLogLikelihood(),
-            "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
-        },
-        compute_groups=False,
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +23,7 @@ class Scores:
         confusion: Rows by true class (first axis) and predicted class, shape (K, K).
         nll: Mean negative log-likelihood, in nats.
         ece: Expected calibration error over `N_CALIBRATION_BINS` bins of the top probability.
+        further: Scores by metrics that the config adds.
 
     Examples:
         >>> scores = Scores(class_names=("a", "b"), confusion=np.array([[3, 1], [0, 4]]), nll=0.3, ece=0.1)
@@ -99,16 +35,25 @@ class Scores:
     confusion: NDArray[np.int64]
     nll: float
     ece: float
+    further: dict[str, float] = field(default_factory=dict)
 
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
-        """Take over what the metrics of `build_metrics` computed."""
-        return cls(
-            class_names=class_names,
-            confusion=computed["confusion"].cpu().numpy().astype(np.int64),
-            nll=float(computed["nll"]),
-            ece=float(computed["ece"]),
-        )
+        """Take over what the metrics of `build_metrics` computed.
+
+        Raises:
+            ValueError: If a further metric gives more than one number.
+        """
+        computed = {**computed}
+        confusion = computed.pop("confusion").cpu().numpy().astype(np.int64)
+        for name, value in computed.items():
+            if value.numel() != 1:
+                raise ValueError(
+                    f"model.metrics.{name} must compute one number; got {value.numel()}: set average=macro"
+                )
+        numbers = {name: float(value) for name, value in computed.items()}
+        nll, ece = numbers.pop("nll"), numbers.pop("ece")
+        return cls(class_names=class_names, confusion=confusion, nll=nll, ece=ece, further=numbers)
 
     @property
     def n_rows(self) -> int:
@@ -183,6 +128,7 @@ class Scores:
             "macro_f1": self.macro_f1,
             "nll": self.nll,
             "ece": self.ece,
+            **self.further,
         }
         # A slash would open its own folder in TensorBoard.
         recalls = {
@@ -208,6 +154,7 @@ class Scores:
             "macro_f1": self.macro_f1,
             "nll": self.nll,
             "ece": self.ece,
+            **self.further,
             "intervals": self.intervals(),
             "n_rows": self.n_rows,
             "per_class": per_class,

@@ -35,7 +35,7 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "data.n_workers": (int, 0),
     "model.optimizer.lr": (float, 0),
     "model.net.hidden": (int, 1),
-    "model.label_smoothing": (float, 0),
+    "model.loss.label_smoothing": (float, 0),
     "callbacks.early_stopping.patience": (int, 0),
 }
 KINDS = {int: "an integer", float: "a number"}
@@ -87,7 +87,7 @@ def check_training_config(cfg: DictConfig) -> None:
         for number in value if isinstance(value, ListConfig) else [value]:
             if number is not None and not _is_number(number, kind, least):
                 found = list(value) if isinstance(value, ListConfig) else value
-                raise ValueError(f"{key} must be {KINDS[kind]} from {least:g} on; found {found!r}")
+                raise ValueError(f"{key} must be {KINDS[kind]} >= {least:g}; found {found!r}")
     for key, value, reason in UNSUPPORTED:
         if OmegaConf.select(cfg, key) not in (None, value):
             raise ValueError(f"{key} must be {value}; got {OmegaConf.select(cfg, key)}: {reason}")
@@ -104,7 +104,8 @@ def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
         ValueError: If there is no such metric.
     """
     confusion = np.eye(len(class_names), dtype=np.int64)
-    scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0)
+    further = dict.fromkeys(map(str, OmegaConf.select(cfg, "model.metrics") or ()), 0.0)
+    scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
     names = [f"val/{name}" for name in scores.summary()]
     monitors = {
         f"callbacks.{name}.monitor": OmegaConf.select(cfg, f"callbacks.{name}.monitor")

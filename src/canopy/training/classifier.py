@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from inspect import signature
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,13 +14,15 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torchmetrics import Metric
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
-from canopy.tasks.scores import Scores, build_metrics
+from canopy.tasks.metrics import build_metrics
+from canopy.tasks.scores import Scores
 from canopy.training.checks import building
 
 # What the schedules of torch.optim call the number of steps they last.
@@ -27,7 +30,7 @@ SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
 
 
 class Classifier(LightningModule):
-    """Train a net with cross-entropy and score it on validation and test rows.
+    """Train a net and score it on validation and test rows.
 
     Args:
         schema: Features and classes of the data.
@@ -39,7 +42,8 @@ class Classifier(LightningModule):
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
             each batch. Without one the rate stays.
-        label_smoothing: Share of the target probability that is spread over all classes.
+        loss: Called with logits of shape (B, K) and labels of shape (B,).
+        metrics: Makes further metrics by their names: see `build_metrics`.
         logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
             on its logits plus log(frequency after / frequency before), so that the logits themselves
             hold for rows as frequent as in nature. Source: Menon et al., Long-tail learning via logit
@@ -63,7 +67,8 @@ class Classifier(LightningModule):
         net: Callable[..., nn.Module],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
-        label_smoothing: float = 0.0,
+        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+        metrics: Mapping[str, Callable[..., Metric]] = MappingProxyType({}),
         logit_adjustment: bool = True,
         compile: bool = False,  # noqa: A002 - as in torch
     ) -> None:
@@ -80,7 +85,7 @@ class Classifier(LightningModule):
             torch.zeros(2, len(schema.numeric)),
             torch.zeros(2, len(schema.cardinalities), dtype=torch.int64),
         )
-        self.label_smoothing = label_smoothing
+        self.loss = loss
         ratio = torch.zeros(schema.n_classes)
         if logit_adjustment:
             before, after = (
@@ -92,15 +97,14 @@ class Classifier(LightningModule):
             ratio = ratio.where(before > 0, 0.0)
             assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
         self.register_buffer("log_prior_ratio", ratio)
-        self.metrics = nn.ModuleDict({split: build_metrics(schema.n_classes) for split in ("val", "test")})
+        collections = {split: build_metrics(schema.n_classes, metrics) for split in ("val", "test")}
+        self.metrics = nn.ModuleDict(collections)
         self.scores: dict[str, Scores] = {}
         self.n_rows_trained = 0
-        self.validation_seconds = 0.0
-        self._earlier_seconds = 0.0
+        self.validation_seconds = self._earlier_seconds = 0.0
         self.started = time.perf_counter()
         self._compile = compile
-        self._optimizer = optimizer
-        self._scheduler = scheduler
+        self._optimizer, self._scheduler = optimizer, scheduler
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         """Predict the classes of rows.
@@ -170,7 +174,7 @@ class Classifier(LightningModule):
         if logits.ndim == 3:
             labels = labels.repeat_interleave(logits.shape[1])
             logits = logits.flatten(0, 1)
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        loss = self.loss(logits, labels)
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]

@@ -16,7 +16,8 @@ from canopy.export.compress.variants import Speed
 from canopy.export.manifest import OUTPUT
 from canopy.export.scorer import BATCH_SIZE, open_session, run_batches
 from canopy.prepare.preprocessor import Inputs
-from canopy.tasks.scores import Scores, build_metrics
+from canopy.tasks.metrics import build_metrics
+from canopy.tasks.scores import Scores
 
 # Of each kind of call, spread over as many rounds, in which all graphs take turns.
 N_CALLS = {1: 200, BATCH_SIZE: 10}

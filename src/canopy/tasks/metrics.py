@@ -1,0 +1,83 @@
+"""The metrics that every classifier is scored by, and those that a config adds."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
+# Guo et al., On calibration of modern neural networks, 2017.
+N_CALIBRATION_BINS = 15
+
+
+class NegativeLogLikelihood(Metric):
+    """Mean of minus the log of the probability that the true class was given, in nats."""
+
+    is_differentiable = True
+    higher_is_better = False
+    full_state_update = False
+
+    total: Tensor
+    n_rows: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:
+        """Add rows.
+
+        Args:
+            probabilities: Shape (B, K).
+            labels: Index of the true class, shape (B,).
+        """
+        given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
+        self.total -= given.log().sum()
+        self.n_rows += len(labels)
+
+    def compute(self) -> Tensor:
+        return self.total / self.n_rows
+
+
+class CalibrationError(MulticlassCalibrationError):
+    """Expected calibration error whose last bin holds probabilities of exactly 1 too.
+
+    They would get their own bin from the parent, which sees less of an error then.
+    """
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add rows.
+
+        Args:
+            preds: Probabilities, shape (B, K).
+            target: Index of the true class, shape (B,).
+        """
+        # It computes in single precision.
+        super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
+
+
+def build_metrics(
+    n_classes: int, further: Mapping[str, Callable[..., Metric]] = MappingProxyType({})
+) -> MetricCollection:
+    """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels.
+
+    Args:
+        n_classes: Classes K.
+        further: Makes each further metric, by its name: called with `num_classes`.
+
+    Raises:
+        ValueError: If a further metric has the name of one of ours.
+    """
+    own: dict[str, Metric | MetricCollection] = {
+        "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
+        "nll": NegativeLogLikelihood(),
+        "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
+    }
+    taken = {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further)
+    if taken:
+        raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
+    own |= {name: make(num_classes=n_classes) for name, make in further.items()}
+    return MetricCollection(own, compute_groups=False)
