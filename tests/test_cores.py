@@ -122,6 +122,21 @@ def test_limit_threads_leaves_a_given_number_alone() -> None:
     assert run_python(code, OMP_NUM_THREADS="2") == "2 2"
 
 
+BUSY = "while True: pass"
+FREE = "from canopy.cores import free_cores; print(free_cores())"
+
+
+@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+def test_free_cores_are_those_that_no_other_process_keeps_busy() -> None:
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in CORES]
+    try:
+        assert run_python(FREE) == "1"
+    finally:
+        for process in others:
+            process.kill()
+            process.wait()
+
+
 def test_no_module_counts_the_cores_of_the_machine() -> None:
     root = Path(__file__).parents[1]
     sources = [*root.glob("src/**/*.py"), *root.glob("scripts/*.py"), *root.glob("benchmarks/*.py")]

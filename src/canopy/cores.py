@@ -5,6 +5,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+# How long other processes are watched.
+WATCHED_SECONDS = 0.3
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may keep busy.
@@ -20,6 +23,16 @@ def usable_cores(root: Path = Path("/")) -> int:
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))
+
+
+def free_cores() -> int:
+    """Count the cores of `usable_cores` that other processes leave free for a moment, at least 1."""
+    # Here, since the server does without it.
+    import psutil
+
+    n_cores = psutil.cpu_count() or 1
+    n_busy = round(float(psutil.cpu_percent(WATCHED_SECONDS)) / 100 * n_cores)
+    return max(1, min(usable_cores(), n_cores - n_busy))
 
 
 def _quotas(root: Path) -> Iterator[float]:

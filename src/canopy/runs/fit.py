@@ -39,6 +39,7 @@ from canopy.training.callbacks.trial_report import SweepTrial
 from canopy.training.checks import (
     check_training_config,
 )
+from canopy.training.threads import choose_threads
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +79,7 @@ def fit(
     cfg, checkpoint = choose_start(cfg, overrides)
     settle(cfg)
     leave_out_trees(cfg)
+    choose_threads(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
     run = build_run(cfg)

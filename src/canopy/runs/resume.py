@@ -32,6 +32,7 @@ CHANGEABLE = (
     "callbacks.histograms",
     "callbacks.resume_checkpoint.every_n_seconds",
     "data.n_workers",
+    "n_threads",
     "data.eval_batch_size",
     "publish",
 )

@@ -89,7 +89,7 @@ def build_run(cfg: DictConfig) -> Run:
         trainer: Trainer = instantiate(cfg.trainer)(
             callbacks=[*callbacks.values(), HyperparameterLog(cfg)], logger=[*loggers.values()]
         )
-    limit_threads(trainer.num_devices)
+    limit_threads(trainer.num_devices, cfg.get("n_threads"))
     return Run(data=data, model=model, trainer=trainer, callbacks=callbacks, loggers=loggers)
 
 

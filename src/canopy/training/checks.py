@@ -27,6 +27,7 @@ from canopy.tasks.scores import Scores
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
     "seed": (int, 0),
+    "n_threads": (int, 1),
     "trainer.max_epochs": (int, -1),
     "trainer.log_every_n_steps": (int, 0),
     "trainer.gradient_clip_val": (float, 0),

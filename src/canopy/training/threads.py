@@ -1,24 +1,43 @@
 """How many threads a process computes with."""
 
+import logging
 import os
 
 import torch
+from omegaconf import DictConfig, open_dict
 
-from canopy.cores import usable_cores
+from canopy.cores import free_cores, usable_cores
+
+log = logging.getLogger(__name__)
 
 
-def limit_threads(n_processes: int = 1) -> None:
+def choose_threads(cfg: DictConfig) -> None:
+    """Write into a run's config how many threads compute it, unless it or `OMP_NUM_THREADS` says so.
+
+    The threads of an operation wait for each other: where one shares a core with another process, all of them
+    take several times as long.
+    """
+    if cfg.get("n_threads") is None and "OMP_NUM_THREADS" not in os.environ:
+        n_free, n_cores = free_cores(), usable_cores()
+        with open_dict(cfg):
+            cfg.n_threads = n_free
+        if n_free < n_cores:
+            log.info("Other processes are busy: computing with %d of %d cores", n_free, n_cores)
+
+
+def limit_threads(n_processes: int = 1, n_threads: int | None = None) -> None:
     """Give each of some processes its share of the cores, unless `OMP_NUM_THREADS` says how many threads.
 
     PyTorch and Lightning know the affinity mask but no CPU quota.
 
     Args:
         n_processes: Processes that train together on this machine.
+        n_threads: Threads of all of them; as many as there are cores if None.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return
-    n_threads = min(torch.get_num_threads(), max(1, usable_cores() // n_processes))
-    torch.set_num_threads(n_threads)
+    share = max(1, (n_threads or usable_cores()) // n_processes)
+    torch.set_num_threads(min(torch.get_num_threads(), share))
     if n_processes > 1:
         # Lightning starts the others.
-        os.environ["OMP_NUM_THREADS"] = str(n_threads)
+        os.environ["OMP_NUM_THREADS"] = str(torch.get_num_threads())
