@@ -85,7 +85,7 @@ def test_a_class_may_be_among_the_rows_left_out_alone() -> None:
     labels = np.array([0, 1] * 20 + [2] * 10)
     codes = leave_group_out(labels, labels == 2, val_size=0.25, seed=0)
     assert np.bincount(codes).tolist() == [30, 10, 10]
-    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 next to"):
+    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 besides"):
         leave_group_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
 
 

@@ -173,12 +173,12 @@ def test_the_graph_of_a_bundle(
     }
     for content in planted.values():
         plant_graph(bundle, content)
-        with pytest.raises(ValueError, match=r"model.onnx must be a graph that ONNX Runtime takes; found"):
+        with pytest.raises(ValueError, match=r"model.onnx must be a graph that ONNX Runtime takes; got"):
             Scorer(bundle)
     assert not executed.exists()
     output = bundle.parent / "a.csv"
     said = refused("predict", f"bundle={bundle}", f"input={raw_table}", f"output={output}")
-    assert "model.onnx must be a graph that ONNX Runtime takes; found" in said
+    assert "model.onnx must be a graph that ONNX Runtime takes; got" in said
     assert not output.exists()
 
 
