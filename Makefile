@@ -19,7 +19,7 @@ endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install lock audit repro small metrics train sweep baselines runs remote push pull serve test test-faults lint \
+.PHONY: help install lock audit repro small metrics train sweep baselines runs remote push pull serve test test-all test-faults lint \
     format benchmark readme tensorboard clean
 
 help: ## List the targets
@@ -89,13 +89,17 @@ pull: $(INSTALLED) ## Bring data and models of this version from the team's remo
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
 	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)
 
-test: $(INSTALLED) ## Run the tests
-	@# Two processes side by side: with their own threads they would wait for each other.
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal -m "not long" $(ARGS)
+# Two processes side by side: with their own threads they would wait for each other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal
+
+test: $(INSTALLED) ## Run the quick tests of everything, some five minutes
+	$(PYTEST) -m "not long and not slow" $(ARGS)
+
+test-all: $(INSTALLED) ## Run the slow tests too: whole pipelines, kills, sweeps
+	$(PYTEST) -m "not long" $(ARGS)
 
 test-faults: $(INSTALLED) ## Run the fault suite, the long tests too, and write reports/faults.json
-	OMP_NUM_THREADS=1 $(BIN)/pytest tests/faults --numprocesses 2 --dist worksteal \
-	    --faults-report reports/faults.json $(ARGS)
+	$(PYTEST) tests/faults --faults-report reports/faults.json $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style, imports, words and types
 	$(BIN)/ruff format --check .

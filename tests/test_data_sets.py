@@ -98,6 +98,7 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["penguins", "titanic"])
 def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, name: str) -> None:
     folder = project / "datasets" / name
@@ -170,6 +171,7 @@ def check_server(folder: Path, url: str) -> None:
         assert column["index"] < 0.25, "the training rows are among these"
 
 
+@pytest.mark.slow
 def test_every_command_trains_a_data_set_the_same_way(project: Path) -> None:
     folder = project / "datasets/penguins"
     if not (folder / "models/trained").is_dir():
@@ -187,6 +189,7 @@ def test_every_command_trains_a_data_set_the_same_way(project: Path) -> None:
     assert pipelines.name.endswith("_mlp")
 
 
+@pytest.mark.slow
 def test_a_data_set_does_without_the_data_of_the_project(project: Path, tmp_path: Path) -> None:
     folder = project / "datasets/penguins"
     if not (folder / "models/trained").is_dir():
@@ -291,6 +294,7 @@ def test_a_drafted_description_works_as_it_is(project: Path, wine: Path) -> None
     assert 'names no source to fetch it from; found none\nRun "make pull"' in done.stderr
 
 
+@pytest.mark.slow
 def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp_path: Path) -> None:
     """No name of a column, a category or a class is read as something else."""
     classes, (target, first, second, *numeric) = ["???", "${z}", "1e5", "$x^$"], ODD_NAMES

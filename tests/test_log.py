@@ -64,6 +64,7 @@ def test_a_terminal_has_colour_and_its_file_has_none(folder: Path) -> None:
     assert ESCAPE not in kept
 
 
+@pytest.mark.slow
 def test_warnings_go_to_the_log_on_one_line(tensors: Path, tmp_path: Path) -> None:
     command = [
         *(sys.executable, "src/train.py", "trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]"),

@@ -66,6 +66,7 @@ def log_losses(draw: Draw, folder: Path) -> tuple[float, float]:
     return json.loads(records.read_text())["nll"], -float((frequencies * np.log(frequencies)).sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "draw",
     [
@@ -82,6 +83,7 @@ def test_the_preset_finds_the_signal(draw: Draw, tmp_path: Path) -> None:
     assert found < 0.9 * constant
 
 
+@pytest.mark.slow
 def test_the_preset_finds_no_signal_where_there_is_none(tmp_path: Path) -> None:
     found, constant = log_losses(no_signal, tmp_path)
     assert 0.9 * constant < found < 1.1 * constant

@@ -51,6 +51,7 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
     assert net["interval"][0] < net["interval"][1] < 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -67,6 +68,7 @@ def test_mistakes_are_told_in_a_line(project: Path, arguments: list[str], messag
     assert len(lines) <= 5
 
 
+@pytest.mark.slow
 def test_a_sweep_finds_settings_and_prints_the_command_that_trains_them(project: Path) -> None:
     done = execute(project, "baselines", "-m", "sweep=lightgbm", "hydra.sweeper.n_trials=3")
     assert done.returncode == 0, done.stderr

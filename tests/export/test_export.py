@@ -154,6 +154,7 @@ def test_nothing_in_a_bundle_is_pickled(export_run: Export) -> None:
             assert not archive.read(name).startswith(b"\x80"), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [MANIFEST_FILE, *FILES])
 @pytest.mark.parametrize("harm", ["flipped", "truncated", "missing"])
 def test_a_damaged_bundle_is_refused_by_the_name_of_the_file(
@@ -266,6 +267,7 @@ def test_nothing_but_a_bundle_is_replaced(
     assert kind != "a file" or place.read_text() == "years of work"
 
 
+@pytest.mark.slow
 def test_a_bundle_is_replaced_by_another(export_run: Export) -> None:
     target = export_run()
     (target / "model.pt2").unlink()

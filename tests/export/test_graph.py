@@ -112,6 +112,7 @@ def test_onnx_scales_as_the_pipeline_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trusted_targets")
 @pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
 @pytest.mark.parametrize("model", MODELS)

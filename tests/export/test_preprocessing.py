@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import numpy as np
 import onnxruntime
 import pyarrow as pa
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
@@ -69,6 +70,7 @@ class Both(nn.Module):
         return torch.cat([scaled, codes.float()], dim=1)
 
 
+@pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
 def test_the_graph_gives_what_the_stages_give(

@@ -200,6 +200,7 @@ def words(text: str) -> list[str]:
 STAGE_CASES = [(script, *case) for script, cases in BAD_OVERRIDES.items() for case in cases]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "override", "message"), STAGE_CASES)
 def test_a_stage_refuses(
     script: str,

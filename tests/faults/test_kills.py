@@ -135,6 +135,7 @@ server.serve_forever()
 """
 
 
+@pytest.mark.slow
 def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: Callable[..., None]) -> None:
     """The validation scores are kept, and the weights are those of a run that was not killed."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
@@ -192,6 +193,7 @@ def test_training_killed_at_random_moments(
     count("kills.training", n_kills)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_training_on_two_processes_killed_at_random_moments(
     n_kills: int, prepared: Project, tmp_path: Path, count: Callable[..., None]

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 import yaml
 from omegaconf import OmegaConf
 
@@ -104,6 +105,7 @@ def begin_project(person: Person, repository: Path) -> None:
     person.run("git", "remote", "add", "origin", str(repository))
 
 
+@pytest.mark.slow
 def test_two_people_share_data_and_results(
     sshd: Server,
     tmp_path: Path,

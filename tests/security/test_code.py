@@ -31,6 +31,7 @@ from canopy.sweep.plan import Plan
 Refused = Callable[..., str]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_checkpoint_to_predict_with(
     trained_run: RunFolder, raw_table: Path, payload: object, refused: Refused, tmp_path: Path
@@ -47,6 +48,7 @@ def test_a_checkpoint_to_go_on_from(trained_run: RunFolder, payload: object, ref
     assert "last.ckpt must be a whole checkpoint of tensors and plain values; got Weights only" in said
 
 
+@pytest.mark.slow
 def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refused) -> None:
     torch.save({"numeric": payload}, tensors / "train.pt")
     schema = Schema.load(tensors / SCHEMA_FILE)

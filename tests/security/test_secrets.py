@@ -105,6 +105,7 @@ def assert_nothing_leaked(project: Project) -> None:
         assert secret not in project.said
 
 
+@pytest.mark.slow
 def test_training_keeps_secrets(project: Project) -> None:
     project.train("name=run", "pipeline.table.about=${oc.env:AWS_SECRET_ACCESS_KEY}", "seed=1")
     (run,) = project.folder.glob("logs/train/runs/*_run")
@@ -115,6 +116,7 @@ def test_training_keeps_secrets(project: Project) -> None:
     assert_nothing_leaked(project)
 
 
+@pytest.mark.slow
 def test_a_run_is_not_named_after_a_secret(project: Project) -> None:
     """Its folder has its overrides in its name."""
     command = (
@@ -137,6 +139,7 @@ def test_a_run_that_fails_keeps_secrets(project: Project) -> None:
     assert_nothing_leaked(project)
 
 
+@pytest.mark.slow
 def test_a_sweep_keeps_secrets(project: Project) -> None:
     sweep = (
         "-m",

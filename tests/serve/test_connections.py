@@ -109,6 +109,7 @@ def test_an_offer_to_speak_http_2_is_no_reason_to_lose_the_body(server: Any, n_p
             assert read_answer(client).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.slow
 def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) -> None:
     """With two seconds in place of the usual time."""
     program = (

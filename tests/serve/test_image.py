@@ -33,6 +33,7 @@ def test_the_image_runs_as_no_one_in_particular_and_tells_its_health() -> None:
     assert "HEALTHCHECK" in DOCKERFILE
 
 
+@pytest.mark.slow
 def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "image"
     for line in re.findall(r"^COPY (.+)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE):

@@ -60,6 +60,7 @@ def raw_table(small_params: DictConfig) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_json_and_csv_give_the_same(server: Any) -> None:
     rows = [ROW, {**ROW, "size": None, "picked": None, "ripe": None}, {**ROW, "size": 1e6, "shop": "new"}]
     answer = server.post("/predict", {"rows": rows})
@@ -96,6 +97,7 @@ def test_values_that_no_policy_allows_are_named(server: Any, change: dict[str, A
     assert answer.json()["error"] == f"row 0: {message}"
 
 
+@pytest.mark.slow
 def test_the_document_holds_what_it_says(
     server: Any, bundle: Path, schemathesis: Callable[[str], str]
 ) -> None:

@@ -26,6 +26,7 @@ ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
 Start = Callable[..., Any]
 
 
+@pytest.mark.slow
 def test_a_key_is_asked_for(start: Start) -> None:
     with start(environment={"CANOPY_API_KEY": "geheim"}) as server:
         assert server.get("/health").status_code == 200
@@ -277,6 +278,7 @@ def test_no_process_outlives_the_one_that_started_it(start: Start) -> None:
         assert alive == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_without_a_word_of_python(

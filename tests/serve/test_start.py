@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2", "model.json"])
 def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str) -> None:
     copy = tmp_path / "copy"
@@ -41,6 +42,7 @@ def test_a_bundle_that_changes_while_it_is_copied_is_not_served(
     assert "model.json must" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -41,6 +41,7 @@ def trials(folder: Path) -> list[FrozenTrial]:
     return optuna.load_study(study_name="s", storage=open_storage(f"sqlite:///{folder}/studies.db")).trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("launcher", "start_of_a_batch"),
     [("joblib", "Joblib.Parallel"), ("submitit_local", "Submitit 'local' sweep")],
@@ -80,6 +81,7 @@ def test_a_batch_is_told_whole_before_failures_end_the_sweep(tmp_path: Path) -> 
     assert failed.user_attrs["reason"] == "RuntimeError: as asked for"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray_local", marks=needs_ray)])
 def test_a_pruned_trial_is_one_whichever_process_ran_it(launcher: str, tensors: Path, tmp_path: Path) -> None:
     run(

@@ -100,6 +100,7 @@ def points(found: list[FrozenTrial]) -> set[tuple[Any, ...]]:
     return {tuple(trial.params.values()) for trial in found}
 
 
+@pytest.mark.slow
 def test_two_machines_on_one_study_share_its_trials(url: str, tmp_path: Path) -> None:
     first = start(tmp_path / "0", url, "hydra.sweeper.n_trials=1", study="shared")
     output, _ = first.communicate()

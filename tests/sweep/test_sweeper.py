@@ -21,7 +21,7 @@ from canopy.sweep.claim import TrialQueue
 
 APP = Path(__file__).parent / "app.py"
 SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
-# Trials that two commands share: SHARED_TRIALS=200 make test ARGS="-k two_commands" for a harder test.
+# Trials that two commands share: SHARED_TRIALS=200 make test-all ARGS="-k two_commands" for a harder test.
 N_SHARED = int(os.environ.get("SHARED_TRIALS", "60"))
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
@@ -56,6 +56,7 @@ def trials(folder: Path, name: str = "s") -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{folder}/studies.db").trials
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "overrides",
     [
@@ -175,6 +176,7 @@ def n_done(folder: Path) -> int:
     return sum(state in {done.name for done in DONE} for (state,) in states)
 
 
+@pytest.mark.slow
 def test_two_commands_on_one_study_share_its_trials(tmp_path: Path) -> None:
     overrides = [*SPACE, *stored(tmp_path), f"hydra.sweeper.n_trials={N_SHARED}", "hydra.sweeper.n_jobs=1"]
     run(tmp_path, *SPACE, *stored(tmp_path), "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=1")
@@ -221,6 +223,7 @@ def test_too_many_failures_end_the_sweep(tmp_path: Path) -> None:
         assert "At most 1 of 10 trials may fail (hydra.sweeper.max_failure_rate=0.1); found 2" in output
 
 
+@pytest.mark.slow
 def test_workers_that_die_one_after_the_other_end_the_sweep(tmp_path: Path) -> None:
     found = run(tmp_path, *SPACE, *stored(tmp_path), "dies=true", "hydra.sweeper.n_jobs=2", check=False)
     assert "Workers must live; found 6 that died one after the other" in found
@@ -228,6 +231,7 @@ def test_workers_that_die_one_after_the_other_end_the_sweep(tmp_path: Path) -> N
     assert len(trials(tmp_path)) < 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_a_stopped_sweep_says_how_to_go_on(tmp_path: Path, n_jobs: int, number: signal.Signals) -> None:
@@ -264,6 +268,7 @@ def test_a_sweep_killed_during_its_last_trial_does_that_again(tmp_path: Path) ->
     assert killed.params == again.params
 
 
+@pytest.mark.slow
 def test_failures_in_all_workers_count(tmp_path: Path) -> None:
     options = ("hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=10", "hydra.sweeper.max_failure_rate=0.1")
     output = run(tmp_path, *SPACE, *stored(tmp_path), *options, "fails=true", "sleep=2", check=False)
@@ -299,6 +304,7 @@ def test_time_ends_a_sweep(tmp_path: Path) -> None:
     assert 1 <= len(trials(tmp_path)) <= 5
 
 
+@pytest.mark.slow
 def test_known_points_come_first_and_other_studies_are_known(tmp_path: Path) -> None:
     options = ["hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0"]
     run(tmp_path, *SPACE, *stored(tmp_path, "earlier"), *options)
@@ -342,6 +348,7 @@ def test_a_key_is_swept_where_its_condition_holds(tmp_path: Path) -> None:
         assert trial.value == x**2 + y**2 + z
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [

@@ -79,6 +79,7 @@ def test_values_and_steps_are_those_of_the_runs(sweep: Sweep, tmp_path: Path) ->
         assert record["machine"]["n_threads"] == 1, "two workers share the two cores"
 
 
+@pytest.mark.slow
 def test_a_pruned_trial_is_neither_complete_nor_failed(sweep: Sweep, tmp_path: Path) -> None:
     threshold = "optuna.pruners.ThresholdPruner"
     sweep(
@@ -100,6 +101,7 @@ def test_a_pruned_trial_is_neither_complete_nor_failed(sweep: Sweep, tmp_path: P
     assert [run["status"] for run in json.loads(listed.stdout)] == ["pruned"] * 3
 
 
+@pytest.mark.slow
 def test_a_diverged_trial_fails_alone(sweep: Sweep, tmp_path: Path) -> None:
     sweep(
         *("model.optimizer.lr=choice(0.01,1e30)", "hydra/sweeper/sampler=grid"),
@@ -117,6 +119,7 @@ def test_a_diverged_trial_fails_alone(sweep: Sweep, tmp_path: Path) -> None:
     assert yaml.safe_load(path.read_text())["defaults"] == ["_self_", {"override /model": "mlp"}]
 
 
+@pytest.mark.slow
 def test_several_objectives_and_a_bound(sweep: Sweep, tmp_path: Path) -> None:
     sweep(
         *(
@@ -134,6 +137,7 @@ def test_several_objectives_and_a_bound(sweep: Sweep, tmp_path: Path) -> None:
         assert not trial.intermediate_values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "n_jobs"), [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGKILL, 1)])
 def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     command: Command, sweep: Sweep, tmp_path: Path, number: signal.Signals, n_jobs: int
@@ -176,6 +180,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     assert all(trial.user_attrs["constraints"][0] > 0 for trial in complete)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [

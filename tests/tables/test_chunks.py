@@ -47,6 +47,7 @@ def test_a_row_is_no_longer_than_a_chunk(tmp_path: Path, small_chunks: None) -> 
 LINES = [f"{number},é{number}," for number in range(4000)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "inserted", "n_errors"),
     [

@@ -76,6 +76,7 @@ def test_fit_without_a_last_epoch_ends_at_the_limit_of_time(train_config: DictCo
 LIGHTNING = "lightning.pytorch.callbacks"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("key", "entry", "message"),
     [

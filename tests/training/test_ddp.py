@@ -21,6 +21,7 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_score_as_one(tensors: Path, tmp_path: Path) -> None:
     folder = tmp_path / "run"
     output = run(

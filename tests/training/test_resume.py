@@ -74,6 +74,7 @@ def assert_same_run(folder: Path, reference: Path) -> None:
     assert events(folder) == events(reference)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     long_config: DictConfig, tmp_path: Path, start: Callable[..., BaseProcess]
 ) -> None:
@@ -141,6 +142,7 @@ def test_a_signal_saves_the_state_and_names_the_way_back(
     assert_same_run(folder, tmp_path / "reference")
 
 
+@pytest.mark.slow
 def test_a_lost_terminal_stops_training_with_its_state_saved(tensors: Path, tmp_path: Path) -> None:
     """The command writes to the terminal; what it writes after the loss must not end it before it saves."""
     command = [

@@ -21,6 +21,7 @@ def train_config(train_config: DictConfig) -> DictConfig:
     return train_config
 
 
+@pytest.mark.slow
 def test_all_variants_are_made_and_say_of_a_row_the_same_whatever_comes_with_it(
     compress_run: Callable[..., dict[str, Any]], evaluated_run: RunFolder, tmp_path: Path
 ) -> None:
