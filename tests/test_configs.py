@@ -132,6 +132,7 @@ def test_no_config_repeats_what_the_schema_tells() -> None:
             assert fact not in text, f"{path} must leave {fact} to the schema"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", CHOICES, ids=str)
 def test_every_option_is_one_of_its_target(path: Path) -> None:
     cfg = composed("train", [choice(path), "run_folder=a", "++output=a"])

@@ -24,6 +24,8 @@ from sklearn.preprocessing import StandardScaler
 
 from canopy.prepare.interim import SPLIT_COLUMN
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 COPIED = (
     *("configs", "scripts", "src", "params.yaml", "dvc.yaml"),
@@ -268,7 +270,6 @@ def test_every_stage_logs_to_a_file(project: Project) -> None:
         assert re.search(r"^20\d\d-.* INFO +canopy\.", log.read_text(), re.MULTILINE), stage
 
 
-@pytest.mark.slow
 def test_an_experiment_runs_what_its_parameter_changes(project: Project) -> None:
     done = project.run(
         *("dvc", "exp", "run", "--name", "smaller-cap"),
@@ -285,7 +286,6 @@ def test_an_experiment_runs_what_its_parameter_changes(project: Project) -> None
     project.restore()
 
 
-@pytest.mark.slow
 def test_the_cap_reruns_nothing_before_it(project: Project) -> None:
     params = (project.folder / "params.yaml").read_text()
     changed = params.replace(f"max_per_class: {CAP}", "max_per_class: 250")
@@ -319,7 +319,6 @@ BAD_RUNS = [
 ]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("command", "message"), BAD_RUNS, ids=lambda value: str(value[1:] or value))
 def test_a_mistake_ends_with_one_message(project: Project, command: list[str], message: str) -> None:
     outputs = [*project.folder.glob("data/**/*.*"), *project.folder.glob("reports/**/*.*")]
@@ -354,7 +353,6 @@ def test_a_killed_stage_leaves_no_half_output(project: Project) -> None:
     assert project.run("dvc", "status", "split").stdout.strip() == "Data and pipelines are up to date."
 
 
-@pytest.mark.slow
 def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
     """The fourth area alone has the fourth class: no row of that class trains."""
     before = project.json("data/processed/schema.json")

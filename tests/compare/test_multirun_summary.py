@@ -19,6 +19,7 @@ def end(folder: Path) -> None:
     MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
 
 
+@pytest.mark.slow
 def test_a_multirun_over_seeds_is_summed_up(tensors: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     command = [

@@ -123,6 +123,7 @@ def test_the_training_rows_are_described_as_they_are_in_nature(
     assert manifest.training.classes == {"Apple": 1 / 3, "Pear": 1 / 3, "Plum": 1 / 3}
 
 
+@pytest.mark.slow
 def test_a_machine_without_the_repository_gives_the_same_scores(
     export_run: Export, evaluated_run: RunFolder, test_rows: Path, root: Path, tmp_path: Path
 ) -> None:

@@ -121,7 +121,7 @@ def test_all_kinds_of_columns_are_explained_and_watched(server: Any) -> None:
     found = server.post("/explain", {"rows": [ROW]}).json()["contributions"]
     assert {item["feature"] for item in found} == {*ROW}
     assert all(math.isfinite(item["contribution"]) for item in found)
-    assert server.post("/predict", {"rows": [{**ROW, "size": None}] * 40}).ok
+    assert server.post("/predict", {"rows": [{**ROW, "size": None, "shop": "a new one"}] * 40}).ok
     columns = {column["name"]: column for column in server.get("/drift").json()["columns"]}
     assert {"size", "colour", "shop", "ripe", "picked.time", "sold.time", "kind"} <= {*columns}
     assert columns["size"]["bins"][-1] == "missing"

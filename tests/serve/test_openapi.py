@@ -6,9 +6,11 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin
 
+import pytest
 import requests
 
 
+@pytest.mark.slow
 def test_what_the_document_says_is_so(server: Any, schemathesis: Callable[[str], str]) -> None:
     assert "Tested: 8" in schemathesis(server.url)
     assert server.get("/health").status_code == 200

@@ -88,6 +88,7 @@ def test_the_results_are_those_of_the_stock_plugin(tmp_path: Path, overrides: tu
     assert found["ours"] == found["stock"]
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_five_times_does_each_trial_once(tmp_path: Path) -> None:
     overrides = [
         *SPACE,

@@ -15,6 +15,7 @@ from canopy.runs.run_folder import RunFolder
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("trusted_targets"),
     # What Lightning says about so few batches.
     pytest.mark.filterwarnings("ignore:The number of training batches"),

@@ -28,6 +28,7 @@ def weights_are_same(a: Path, b: Path) -> bool:
     )
 
 
+@pytest.mark.slow
 def test_a_run_is_reproduced_from_its_folder_and_from_its_record(tensors: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
     done = train(

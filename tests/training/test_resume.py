@@ -117,6 +117,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     assert min(seconds.values()) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_saves_the_state_and_names_the_way_back(
     long_config: DictConfig, tmp_path: Path, number: signal.Signals, start: Callable[..., BaseProcess]

@@ -22,7 +22,7 @@ from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run_folder import RECORD, RunFolder
 from canopy.tables.rows import read_table
 
-pytestmark = pytest.mark.usefixtures("trusted_targets")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_targets")]
 
 Compress = Callable[..., dict[str, Any]]
 
@@ -61,7 +61,6 @@ def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
     compress_run: Compress, tmp_path: Path
 ) -> None:
@@ -73,7 +72,6 @@ def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
     assert variants[report["chosen"]]["val_nll"] <= variants["whole"]["val_nll"]
 
 
-@pytest.mark.slow
 def test_a_compressed_bundle_is_no_whole_model(compress_run: Compress, tmp_path: Path) -> None:
     compress_run(**{"compress.max_accuracy_drop": 1})
     with pytest.raises(ValueError, match="must be a whole model; found one that is compressed: "):
@@ -100,7 +98,6 @@ def test_compress_takes_the_budget_of_the_runs_project(
         compress_run(**{"compress.max_accuracy_drop": "null"})
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
