@@ -247,6 +247,7 @@ def test_rows_of_another_split_are_refused(
         export_run()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["other things", "a file", "the run", "what is above the run", "nothing"])
 def test_nothing_but_a_bundle_is_replaced(
     export_run: Export, evaluated_run: RunFolder, tmp_path: Path, kind: str
@@ -276,6 +277,7 @@ def test_a_bundle_is_replaced_by_another(export_run: Export) -> None:
     assert (target / "model.pt2").is_file()
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_can_be_frozen(export_run: Export, evaluated_run: RunFolder) -> None:
     """It has scores, and no word on how its training ended."""
     record = evaluated_run.record

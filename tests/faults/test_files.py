@@ -68,6 +68,7 @@ def place(path: Path, kind: str) -> None:
         (path / "c").write_text("old")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["replaced", "new"])
 def test_a_kill_at_any_operation_leaves_the_old_or_the_new(

@@ -62,6 +62,7 @@ def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refuse
     assert "train.pt must hold the tensors of a split and nothing else; got Weights only" in said
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("trusted_targets")
 def test_the_config_of_a_run_folder(
     trained_run: RunFolder, raw_table: Path, executed: Path, refused: Refused, tmp_path: Path

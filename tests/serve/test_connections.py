@@ -53,6 +53,7 @@ def has_had_enough(client: socket.socket, start: bytes, more: bytes) -> bool:
     return False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "more"),
     [

@@ -150,6 +150,7 @@ def children(server: Any) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(start: Start) -> None:
     with start("workers=2") as server:
         before = children(server)
@@ -246,6 +247,7 @@ def ask_until_answered(url: str) -> requests.Response:
     raise AssertionError(f"{url} was not answered")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_bundle_that_changes_is_served_as_it_was(
     start: Start, bundle: Path, tmp_path: Path, workers: int

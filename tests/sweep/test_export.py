@@ -155,6 +155,7 @@ def test_an_experiment_is_replaced_only_by_force(sweep: Sweep, project: Path) ->
     assert path.read_text() == EXPECTED
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["", "a/b", "../a", "a b", "a.b", ".a", "-a", "1", "default", "null", "ä", "a\n"]
 )

@@ -213,6 +213,7 @@ def test_a_failing_trial_leaves_its_reason(tmp_path: Path) -> None:
     assert "3 complete, 3 fail" in output
 
 
+@pytest.mark.slow
 def test_too_many_failures_end_the_sweep(tmp_path: Path) -> None:
     overrides = [*SPACE, *stored(tmp_path), "fails=true", "hydra.sweeper.n_trials=10"]
     for n_jobs in (1, 2):
@@ -277,6 +278,7 @@ def test_failures_in_all_workers_count(tmp_path: Path) -> None:
     assert sum(trial.state == TrialState.FAIL for trial in trials(tmp_path)) == 2
 
 
+@pytest.mark.slow
 def test_a_study_that_is_deleted_ends_the_sweep(tmp_path: Path) -> None:
     overrides = (*SPACE, *stored(tmp_path), "sleep=0.5", "hydra.sweeper.n_jobs=2")
     with subprocess.Popen(
@@ -334,6 +336,7 @@ def test_commands_that_start_together_try_known_points_once(tmp_path: Path) -> N
     assert len(set(points)) == 4
 
 
+@pytest.mark.slow
 def test_a_key_is_swept_where_its_condition_holds(tmp_path: Path) -> None:
     run(
         tmp_path,
