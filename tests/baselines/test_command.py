@@ -76,8 +76,8 @@ def test_a_sweep_finds_settings_and_prints_the_command_that_trains_them(project:
     assert "3 complete" in shown.stdout
     best = re.search(r"Best value (\S+), trial", shown.stdout)
     assert best is not None, shown.stdout
-    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("Repeat it: ")]
-    script, *arguments = shlex.split(line.removeprefix("Repeat it: python "))
+    (line,) = [line for line in shown.stdout.splitlines() if line.startswith("Reproduce it: ")]
+    script, *arguments = shlex.split(line.removeprefix("Reproduce it: python "))
     assert Path(script).name == "baselines.py"
     again = execute(project, "baselines", *arguments, "report=b.json")
     assert again.returncode == 0, again.stderr
