@@ -141,7 +141,7 @@ def run_in(folder: Path, *command: str) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-# Words of a translation, that nobody searches for; what stands for them in this field is in parentheses.
+# Words that this field does not use, and those that it uses instead.
 WORDS = (
     r"\bgo(es|ing|ne)? on\b",  # resume, continue
     r"signs? of life",  # heartbeat

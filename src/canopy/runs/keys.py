@@ -104,6 +104,6 @@ def training_values(config: DictConfig) -> dict[str, Any]:
 
 
 def is_shown(key: str) -> bool:
-    """Tell whether a value is one of the Trainer's that change nothing but what is shown."""
+    """Check whether a value is one of the Trainer's that change nothing but what is shown."""
     section, _, rest = key.partition(".")
     return section == "trainer" and rest.partition(".")[0] in SHOWN
