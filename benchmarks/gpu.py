@@ -375,7 +375,7 @@ def measure_work(arguments: argparse.Namespace) -> Found:
 
     from canopy.params import mount_params
     from canopy.runs.entry import TRUSTED_TARGETS
-    from canopy.training.build import build_run
+    from canopy.training.fit import prepare
 
     logging.disable(logging.WARNING)
     warnings.simplefilter("ignore")
@@ -388,7 +388,7 @@ def measure_work(arguments: argparse.Namespace) -> Found:
     with execution_whitelist(TRUSTED_TARGETS), initialize_config_dir(str(ROOT / "configs"), job_name="train"):
         for index, window in enumerate(windows):
             cfg = compose("train", [*options, f"run_folder={FOLDER / f'work_{index}'}"])
-            run = build_run(cfg)
+            run = prepare(cfg)
             run.trainer.callbacks.append(window)  # type: ignore[attr-defined]
             run.trainer.fit(run.model, datamodule=run.data)
     loader = run.trainer.train_dataloader

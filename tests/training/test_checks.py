@@ -5,8 +5,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.fit import fit
 from canopy.runs.run_folder import RunFolder
-from canopy.training.build import build_run
 from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -124,7 +124,7 @@ def test_averaged_weights_are_in_the_best_checkpoint(train_config: DictConfig, k
     fit(train_config)
     saved = RunFolder(train_config.run_folder)
     train_config.callbacks.x = train_config.logger = None
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.model.load_state_dict(load_checkpoint(saved.best_checkpoint)["state_dict"])
     run.trainer.validate(run.model, datamodule=run.data, verbose=False)
     for name, value in saved.record["best"]["metrics"].items():

@@ -10,9 +10,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.runs.fit import fit
 from canopy.runs.run_folder import RunFolder, publish
-from canopy.training.build import build_run, instantiate_all
 from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import prepare
 from canopy.training.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
+from canopy.training.parts import build_all
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -95,10 +96,10 @@ def test_a_run_without_a_best_checkpoint_is_refused_before_it_trains(train_confi
 
 
 def test_a_profiler_is_asked_for_by_name(train_config: DictConfig) -> None:
-    with build_run(train_config).trainer.profiler.profile("anything") as nothing:
+    with prepare(train_config).trainer.profiler.profile("anything") as nothing:
         assert nothing is None
     train_config.trainer.profiler = "simple"
-    assert isinstance(build_run(train_config).trainer.profiler, SimpleProfiler)
+    assert isinstance(prepare(train_config).trainer.profiler, SimpleProfiler)
 
 
 SCHEDULES = [
@@ -117,7 +118,7 @@ def test_any_schedule_of_torch_works(train_config: DictConfig, schedule: dict | 
 
 def test_entries_set_to_null_are_left_out(train_config: DictConfig) -> None:
     train_config.callbacks.early_stopping = None
-    run = build_run(train_config)
+    run = prepare(train_config)
     assert "EarlyStopping" not in {type(callback).__name__ for callback in run.trainer.callbacks}
     assert [type(logger) for logger in run.trainer.loggers] == [
         *(ResumableTensorBoardLogger, ResumableCSVLogger)
@@ -127,14 +128,14 @@ def test_entries_set_to_null_are_left_out(train_config: DictConfig) -> None:
 def test_an_entry_of_another_kind_is_refused() -> None:
     group = OmegaConf.create({"a": {"_target_": "torch.nn.Identity"}})
     with pytest.raises(ValueError, match=r"group\.a must make a int; got a Identity"):
-        instantiate_all("group", group, int)
+        build_all("group", group, int)
 
 
 def test_a_config_cannot_call_any_code(train_config: DictConfig) -> None:
     for target in ("json.dumps", "lightning.fabric.utilities.cloud_io._load", "canopy.files.write_text"):
         train_config.callbacks.early_stopping = {"_target_": target, "path": "a"}
         with pytest.raises(Exception, match=target):
-            build_run(train_config)
+            prepare(train_config)
 
 
 def test_a_copy_takes_the_place_of_nothing_but_a_run(train_config: DictConfig, tmp_path: Path) -> None:

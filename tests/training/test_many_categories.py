@@ -11,7 +11,7 @@ from canopy.data.dataset import Batch, load_rows, save_rows
 from canopy.files import sha256
 from canopy.prepare.make_tensors import code_type
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
-from canopy.training.build import build_run
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -52,7 +52,7 @@ def test_a_net_trains_on_a_column_of_many_names(
     assert (tensors / "train.pt").stat().st_size < n_bytes + 4096
     train_config.trainer.max_epochs = 1
     train_config.data.batch_size = n_rows // 10
-    run = build_run(train_config)
+    run = prepare(train_config)
     (embed,) = run.model.net.features.category_embeddings
     assert run.model.net.features.n_outputs == 2 * 16 + embed.embedding_dim
     before = embed.weight.detach().clone()

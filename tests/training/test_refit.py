@@ -10,10 +10,11 @@ from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
+from canopy.runs.processes import check_processes
 from canopy.runs.refit import StepSnapshot
 from canopy.runs.run_folder import RunFolder
-from canopy.training.build import build_run, check_processes
 from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -59,7 +60,7 @@ def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_conf
     best = load_checkpoint(RunFolder(train_config.run_folder).best_checkpoint)
     config = quiet(train_config, max_steps=best["global_step"])
     OmegaConf.update(config, "data.train_splits", ["train", "val"], force_add=True)
-    run = build_run(config)
+    run = prepare(config)
     run.fit(None)
     for name, weight in run.model.named_parameters():
         torch.testing.assert_close(weight.detach(), best[REFIT][name], rtol=0, atol=0)
@@ -69,13 +70,13 @@ def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_conf
 def test_a_snapshot_has_the_weights_of_its_step(train_config: DictConfig, prefixes: list[str]) -> None:
     train_config.model.scheduler = None
     steps = dict(zip(prefixes, (3, 5), strict=False))
-    run = build_run(quiet(train_config, max_steps=9))
+    run = prepare(quiet(train_config, max_steps=9))
     snapshot = StepSnapshot(steps)
     run.trainer.callbacks.append(snapshot)  # type: ignore[attr-defined]
     run.fit(None)
     assert run.trainer.global_step == max(steps.values())
     for prefix, step in steps.items():
-        expected = build_run(quiet(train_config, max_steps=step))
+        expected = prepare(quiet(train_config, max_steps=step))
         expected.fit(None)
         for name, weight in expected.model.named_parameters():
             if max((p for p in steps if name.startswith(p)), key=lambda p: steps[p]) == prefix:
@@ -94,6 +95,6 @@ def test_rows_and_frequencies_are_those_of_both_splits(train_config: DictConfig)
 
 def test_several_processes_are_refused(train_config: DictConfig) -> None:
     train_config.trainer.update({"devices": 2, "strategy": "ddp"})
-    run = build_run(train_config)
+    run = prepare(train_config)
     with pytest.raises(ValueError, match=r"A run with refit=true must train in one process; got 2"):
         check_processes(run.trainer, refit=True)

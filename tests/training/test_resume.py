@@ -23,9 +23,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from canopy.runs.fit import fit
 from canopy.runs.resume import choose_run_folder, find_unfinished, resumed_config
 from canopy.runs.run_folder import RunFolder
-from canopy.training.build import build_run
 from canopy.training.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
 from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -168,7 +168,7 @@ def test_a_lost_terminal_stops_training_with_its_state_saved(tensors: Path, tmp_
 def test_what_nohup_ignores_stays_ignored(train_config: DictConfig) -> None:
     previous = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        run = build_run(train_config)
+        run = prepare(train_config)
         run.trainer.callbacks.append(
             LambdaCallback(on_train_batch_end=lambda *_: os.kill(os.getpid(), signal.SIGHUP))
         )
@@ -236,7 +236,7 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
     def killed(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("canopy.runs.fit.publish", killed)
+    monkeypatch.setattr("canopy.runs.finish.publish", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(train_config)
     run = RunFolder(train_config.run_folder)
@@ -279,7 +279,7 @@ def test_resume_writes_to_the_tracked_run(train_config: DictConfig, tmp_path: Pa
 def test_resume_keeps_the_rows_of_a_step_on_other_devices(
     train_config: DictConfig, n_devices: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    data = build_run(train_config).data
+    data = prepare(train_config).data
     data.trainer = SimpleNamespace(world_size=n_devices)
     if n_devices == 3:
         with pytest.raises(ValueError, match="must keep its 64 rows a step; got 3 devices"):

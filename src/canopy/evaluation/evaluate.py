@@ -12,14 +12,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
-from canopy.runs.console import say_once
 from canopy.runs.listed import run_folders
+from canopy.runs.processes import log_once
 from canopy.runs.run_folder import METRICS, RunFolder, check_same_data
 from canopy.tasks.scores import Scores
-from canopy.training.build import instantiate_all
 from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
+from canopy.training.parts import build_all
 from canopy.training.threads import limit_threads
 
 log = logging.getLogger(__name__)
@@ -51,13 +51,13 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)
-    say_once()
+    log_once()
     data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
     trainer: Trainer = instantiate(cfg.trainer)(
-        callbacks=[*instantiate_all("callbacks", cfg.callbacks, Callback).values()],
-        logger=[*instantiate_all("logger", cfg.logger, Logger).values()],
+        callbacks=[*build_all("callbacks", cfg.callbacks, Callback).values()],
+        logger=[*build_all("logger", cfg.logger, Logger).values()],
     )
     limit_threads(trainer.num_devices)
     path = Path(cfg.output) / Path(METRICS).name

@@ -1,50 +1,34 @@
 """Train a run that a config describes, from its start or from where it was."""
 
 import logging
-import os
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
-from canopy.files import write_json
-from canopy.places import check_place, check_writable, display_path
+from canopy.places import display_path
 from canopy.preset import leave_out_trees, settle
 from canopy.quoting import write_command, write_override
-from canopy.runs.console import say_once
+from canopy.runs.finish import check_copies, finish
 from canopy.runs.objective import check_returns, objective_of, report_to_sweep
+from canopy.runs.processes import check_processes, fit_in_further_process, log_once, name_run_folder
 from canopy.runs.record import record_run, tracked_runs
 from canopy.runs.refit import refit
-from canopy.runs.report import describe_best, describe_phases, describe_training, find_best_callback
-from canopy.runs.reproduce import log_whether_reproduced, reproduced_config, same_config, warn_of_differences
+from canopy.runs.report import describe_result
+from canopy.runs.reproduce import compare_with_source, reproduced_config, reproduced_run, warn_of_differences
 from canopy.runs.resume import prepare_resume
-from canopy.runs.run_folder import (
-    CONFIG,
-    RECORD,
-    REPORT,
-    RunFolder,
-    publish,
-    resume_run_folder,
-    start_run_folder,
-    unpublished_record,
-)
+from canopy.runs.run_folder import CONFIG, RunFolder, resume_run_folder, start_run_folder, unpublished_record
 from canopy.runs.written_paths import places_outside
-from canopy.training.build import Run, build_run, check_processes
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.callbacks.trial_report import SweepTrial
-from canopy.training.checks import (
-    check_training_config,
-)
+from canopy.training.checks import check_training_config
+from canopy.training.fit import prepare
 from canopy.training.threads import choose_threads
 
 log = logging.getLogger(__name__)
-
-# Where the first of several processes names its run's folder to those that the Trainer starts.
-RUN_VARIABLE = "CANOPY_RUN_FOLDER"
 
 
 def fit(
@@ -67,126 +51,56 @@ def fit(
             callback keeps the best checkpoint.
         SystemExit: If training was stopped by a signal; its state is saved.
     """
-    started = time.perf_counter()
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
-        return fit_further_process()
+        return fit_in_further_process()
+    log_once()
+    started = time.perf_counter()
     source = reproduced_run(cfg)
-    if cfg.resume is not None and (trained := unpublished_record(Path(cfg.run_folder))):
+    if cfg.resume is not None and (record := unpublished_record(Path(cfg.run_folder))):
         log.info("Trained already, and killed before its copies were made")
-        finish(cfg, trained)
-        return objective_of(trained, cfg.objective.returns)
-    say_once()
+        finish(cfg, record)
+        return objective_of(record, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
     settle(cfg)
     leave_out_trees(cfg)
     choose_threads(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
-    run = build_run(cfg)
-    check_processes(run.trainer, refit=cfg.refit)
-    find_best_callback(run.trainer)
+    training = prepare(cfg)
+    check_processes(training.trainer, refit=cfg.refit)
+    best = training.best_checkpoint
     folder = Path(cfg.run_folder)
-    report = report_to_sweep(trial, run.trainer, monitor=cfg.objective.monitor, folder=folder)
+    report = report_to_sweep(trial, training.trainer, monitor=cfg.objective.monitor, folder=folder)
+    is_dry_run = bool(training.trainer.fast_dev_run)  # type: ignore[attr-defined]
+    trackers = {} if is_dry_run else tracked_runs(training.loggers)
+    recording = record_run(
+        folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
+    )
     if checkpoint is None:
-        start_run_folder(folder, cfg, run.data.folder)
+        start_run_folder(folder, cfg, training.data.folder)
     else:
         resume_run_folder(folder)
-    try:
-        trackers = {} if run.trainer.fast_dev_run else tracked_runs(run.loggers)  # type: ignore[attr-defined]
-        with record_run(
-            folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
-        ) as record:
-            log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
-            if source is not None:
-                warn_of_differences(source, RunFolder(folder))
-            os.environ[RUN_VARIABLE] = str(folder.resolve())
-            run.fit(checkpoint)
-            if run.trainer.fast_dev_run:  # type: ignore[attr-defined]
-                log.info("Ran a few batches without an error; nothing was saved")
-                return float(run.trainer.callback_metrics[cfg.objective.monitor])
-            record |= finish_training(cfg, run, started=started, refits=cfg.refit and report is None)
-            if any(place is not None for place in cfg.publish.values()):
-                record["published"] = False
-            if report is not None:
-                record["trial"] = report.trial.describe()
-                record["status"] = "pruned" if report.pruned else "finished"
-    except TrainingStopped as stop:
-        log.warning("Training was %s and its state saved; resume it with:", stop)
-        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
-        outside = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
-        log.warning("  %s", write_command("train", *outside, resume=display_path(folder)))
-        raise SystemExit(128 + stop.signal_number) from stop
+    name_run_folder(folder)
+    with hint_at_resume(cfg), recording as record:
+        log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
+        if source is not None:
+            warn_of_differences(source, RunFolder(folder))
+        training.fit(checkpoint)
+        if is_dry_run:
+            log.info("Ran a few batches without an error; nothing was saved")
+            return float(training.trainer.callback_metrics[cfg.objective.monitor])
+        record |= describe_result(training, best, folder=folder, seed=cfg.seed, started=started)
+        if report is not None:
+            record["trial"] = report.trial.describe()
+            record["status"] = "pruned" if report.pruned else "finished"
+        elif cfg.refit:
+            refit(cfg, training, record["training"])
+        if any(place is not None for place in cfg.publish.values()):
+            record["published"] = False
     finish(cfg, record)
-    if source is not None and same_config(source.config, cfg):
-        log_whether_reproduced(source, RunFolder(folder))
+    if source is not None:
+        compare_with_source(source, RunFolder(folder), cfg)
     return objective_of(record, cfg.objective.returns)
-
-
-def finish_training(cfg: DictConfig, run: Run, *, started: float, refits: bool) -> dict[str, Any]:
-    """Describe a training that has ended, and train again on all rows if that is asked for.
-
-    Args:
-        cfg: The run's config.
-        run: The run, after `fit`.
-        started: When it began to be built, by `time.perf_counter`.
-        refits: Whether it is trained again.
-
-    Returns:
-        What goes into the run's record.
-    """
-    best = find_best_callback(run.trainer)
-    described = {
-        "best": describe_best(best, Path(cfg.run_folder)),
-        "seconds": describe_phases(run.model, started),
-    }
-    training = describe_training(run.trainer, run.model, run.data, best=best, seed=cfg.seed)
-    if refits:
-        seconds = refit(cfg, run)
-        training["refit_seconds"] = round(seconds, 2)
-        training["train_seconds"] = round(training["train_seconds"] + seconds, 2)
-    return {**described, "training": training}
-
-
-def fit_further_process() -> float:
-    """Train as a further process of several: the first one has chosen the config and the checkpoint.
-
-    Returns:
-        The best epoch's score on the validation rows.
-
-    Raises:
-        ValueError: If another launcher than the Trainer's has started this process.
-    """
-    if RUN_VARIABLE not in os.environ:
-        raise ValueError(
-            "The processes of a run must be started by its Trainer; got one that another launcher started: "
-            "run python src/train.py trainer=ddp, without torchrun or srun"
-        )
-    say_once()
-    folder = RunFolder(os.environ[RUN_VARIABLE])
-    cfg = folder.config
-    cfg.run_folder = str(folder.path)
-    checkpoint = folder.last_checkpoint if folder.last_checkpoint.is_file() else None
-    run = build_run(cfg)
-    best = find_best_callback(run.trainer)
-    with suppress(TrainingStopped):
-        run.fit(checkpoint)
-    return float("nan") if best.best_model_score is None else float(best.best_model_score)
-
-
-def reproduced_run(cfg: DictConfig) -> RunFolder | None:
-    """Find the run that a command reproduces.
-
-    Raises:
-        ValueError: If it is also to resume a run, whose folder the reproduced one would take.
-    """
-    if cfg.reproduce is None:
-        return None
-    if cfg.resume is not None:
-        raise ValueError(
-            f"One of reproduce and resume must be null; found reproduce={cfg.reproduce} and "
-            f"resume={cfg.resume}: reproduce a run in its own folder, or resume one"
-        )
-    return RunFolder(cfg.reproduce)
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
@@ -198,10 +112,7 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     Raises:
         ValueError: If the copy that was asked for would take the place of something else.
     """
-    if cfg.publish.run is not None:
-        check_place(cfg.publish.run, option="publish.run", marker=RECORD, reads=(cfg.run_folder,))
-    if cfg.publish.report is not None:
-        check_writable(cfg.publish.report, option="publish.report")
+    check_copies(cfg)
     if cfg.reproduce is not None:
         return reproduced_config(RunFolder(cfg.reproduce), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
@@ -212,33 +123,15 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     return cfg, None
 
 
-def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
-    """Write the report of a run that has ended, and the copies that were asked for; say how it ended.
-
-    The run's record says that this is done; after a kill before that, the next command does it again.
-    """
-    folder, report, best = Path(cfg.run_folder), record["training"], record["best"]
-    write_json(folder / REPORT, report)
-    if cfg.publish.report is not None:
-        write_json(cfg.publish.report, report)
-    if cfg.publish.run is not None:
-        publish(folder, Path(cfg.publish.run))
-    if record.pop("published", None) is not None:
-        write_json(folder / RECORD, record)
-    log.info(
-        "Trained %d epochs in %.0f s; best %s %.4f: %s",
-        report["epochs"],
-        report["train_seconds"],
-        best["monitor"],
-        best["score"],
-        display_path(folder / best["path"]),
-    )
-    for name, found in report.get("members", {}).items():
-        log.info(
-            "  %s: weight %.2f, log loss %.4f alone, its gain in the mean %.4f%s",
-            name,
-            found["weight"],
-            found["nll"],
-            found["gain"],
-            f", of epoch {found['epoch']}" if "epoch" in found else "",
-        )
+@contextmanager
+def hint_at_resume(cfg: DictConfig) -> Iterator[None]:
+    """Turn the stop of a training by a signal into the command's end, with the command that resumes it."""
+    try:
+        yield
+    except TrainingStopped as stop:
+        log.warning("Training was %s and its state saved; resume it with:", stop)
+        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
+        elsewhere = places_outside(cfg, Path(cfg.run_folder))
+        typed = (write_override(f"++{key}", value) for key, value in elsewhere)
+        log.warning("  %s", write_command("train", *typed, resume=display_path(cfg.run_folder)))
+        raise SystemExit(128 + stop.signal_number) from stop

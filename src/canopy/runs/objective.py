@@ -7,11 +7,11 @@ from typing import Any
 from lightning import Trainer
 
 from canopy.runs.keys import flatten
-from canopy.runs.report import Best, Phases, Training
+from canopy.runs.report import Best, Phases, Report
 from canopy.training.callbacks.trial_report import SweepTrial, TrialReport
 
 # The parts of run.json that say how a run went.
-PARTS = {"best": Best, "seconds": Phases, "training": Training}
+PARTS = {"best": Best, "seconds": Phases, "training": Report}
 
 
 def check_returns(keys: Sequence[str] | None) -> None:

@@ -11,11 +11,12 @@ from lightning.pytorch.callbacks import WeightAveraging
 from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
+from canopy.runs.report import Report
 from canopy.runs.run_folder import RunFolder
 from canopy.tensors import save_tensors
-from canopy.training.build import Run, build_run
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import REFIT, load_checkpoint
+from canopy.training.fit import Training, prepare
 
 log = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class StepSnapshot(Callback):
         self.weights = state_dict["weights"]
 
 
-def refit(cfg: DictConfig, first: Run) -> float:
+def refit(cfg: DictConfig, first: Training, report: Report) -> None:
     """Train the net of a run again, with its validation rows among the training rows.
 
     There is nothing left to choose an epoch by, so each kind of net takes as many steps as were best in the
@@ -68,10 +69,8 @@ def refit(cfg: DictConfig, first: Run) -> float:
 
     Args:
         cfg: The run's config.
-        first: The run, after `fit`.
-
-    Returns:
-        Seconds that it took.
+        first: The first training, after `fit`.
+        report: What is reported of it; the seconds are added.
 
     Raises:
         TrainingStopped: If a signal asked for it; its state is saved, and `resume` continues from it.
@@ -86,7 +85,7 @@ def refit(cfg: DictConfig, first: Run) -> float:
             steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
     log.info("Training again on training and validation rows, for %d steps", max(steps.values()))
     state = run.path / "checkpoints/refit.ckpt"
-    second = build_run(_config(cfg, state, n_steps=_schedule_length(first, least=max(steps.values()))))
+    second = prepare(_config(cfg, state, n_steps=_schedule_length(first, least=max(steps.values()))))
     # The trees that were chosen by the validation rows, in number and rate.
     for name, trees in second.model.trees.items():
         leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
@@ -105,12 +104,14 @@ def refit(cfg: DictConfig, first: Run) -> float:
     else:
         save_tensors({**best, REFIT: {**weights, **shares, **snapshot.weights}}, run.best_checkpoint)
     state.unlink(missing_ok=True)
-    return time.perf_counter() - started
+    seconds = time.perf_counter() - started
+    report["refit_seconds"] = round(seconds, 2)
+    report["train_seconds"] = round(report["train_seconds"] + seconds, 2)
 
 
-def _schedule_length(run: Run, *, least: int) -> int:
-    """Give the steps of a run's schedule, or `least` if only time or a callback ended it."""
-    n_steps = run.trainer.estimated_stepping_batches
+def _schedule_length(training: Training, *, least: int) -> int:
+    """Give the steps of a training's schedule, or `least` if only time or a callback ended it."""
+    n_steps = training.trainer.estimated_stepping_batches
     return least if math.isinf(n_steps) else int(n_steps)
 
 

@@ -1,17 +1,14 @@
 """What a run reports when it has ended: its best checkpoint, how fast and where it trained."""
 
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import torch
-from lightning import Trainer
 
-from canopy.data.datamodule import TensorDataModule
 from canopy.runs.git import git_sha
-from canopy.runs.run_folder import BEST_CHECKPOINT
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
-from canopy.training.classifier import Classifier
+from canopy.training.fit import Training
 
 
 class Best(TypedDict):
@@ -35,7 +32,7 @@ class Phases(TypedDict):
     validation: float
 
 
-class Training(TypedDict):
+class Report(TypedDict):
     """How fast and where a run trained: what `reports/train.json` holds.
 
     The wall time of training and validation is that of all parts of a run that was resumed, without what a
@@ -59,91 +56,55 @@ class Training(TypedDict):
     members: NotRequired[dict[str, dict[str, float]]]
 
 
-def find_best_callback(trainer: Trainer) -> BestCheckpoint:
-    """Find the callback that keeps the best checkpoint.
-
-    Raises:
-        ValueError: If there is none, or no validation that it could choose by.
-    """
-    for name in ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps"):
-        if getattr(trainer, name) == 0:
-            raise ValueError(
-                f"trainer.{name} must be above 0; got {getattr(trainer, name)}: the best epoch is chosen by "
-                "validation"
-            )
-    for callback in trainer.checkpoint_callbacks:
-        if isinstance(callback, BestCheckpoint):
-            return callback
-    raise ValueError(
-        f"Training must leave {BEST_CHECKPOINT}; found no callback that does: keep callbacks.best_checkpoint"
-    )
-
-
-def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
-    """Tell which checkpoint is the best by validation.
+def describe_result(
+    training: Training, best: BestCheckpoint, *, folder: Path, seed: int, started: float
+) -> dict[str, Any]:
+    """Describe a training that has ended, for the run's record.
 
     Args:
-        callback: The callback that kept it, after `fit`.
+        training: The training, after `fit`.
+        best: The callback that kept its best checkpoint.
         folder: The run's folder.
+        seed: Its seed.
+        started: When it began to be built, by `time.perf_counter`.
 
     Raises:
-        ValueError: If training ended without a validation, as a limit of time can make it.
+        ValueError: If it ended without a validation, as a limit of time can make it.
     """
-    if callback.best_model_score is None:
+    if best.best_model_score is None:
         raise ValueError(
             "The best epoch is chosen by validation; got none before training ended: lower "
             "trainer.check_val_every_n_epoch or trainer.val_check_interval, or train longer"
         )
-    return Best(
-        path=str(Path(callback.best_model_path).relative_to(folder.resolve())),
-        monitor=str(callback.monitor),
-        score=float(callback.best_model_score),
-        metrics=callback.best_metrics,
-    )
-
-
-def describe_phases(model: Classifier, started: float) -> Phases:
-    """Tell where the wall time of a run went.
-
-    Args:
-        model: Its model, after `fit`.
-        started: When the run began to be built, by `time.perf_counter`.
-    """
-    return Phases(
-        setup=round(model.started - started, 2),
-        training=round(model.train_seconds - model.validation_seconds, 2),
-        validation=round(model.validation_seconds, 2),
-    )
-
-
-def describe_training(
-    trainer: Trainer, model: Classifier, data: TensorDataModule, *, best: BestCheckpoint, seed: int
-) -> Training:
-    """Tell how fast and where a run trained.
-
-    Args:
-        trainer: Its Trainer, after `fit`.
-        model: Its model.
-        data: Its data module.
-        best: The callback that kept the best checkpoint.
-        seed: Its seed.
-    """
+    model, trainer = training.model, training.trainer
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     seconds = model.train_seconds
-    training = Training(
+    report = Report(
         train_seconds=round(seconds, 2),
         rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
         epochs=trainer.current_epoch,
         best_epoch=best.best_epoch,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
-        batch_size=data.batch_size,
-        device=name,
+        batch_size=training.data.batch_size,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         n_threads=torch.get_num_threads(),
         seed=seed,
         git_sha=git_sha(),
     )
-    for callback in trainer.callbacks:  # type: ignore[attr-defined]
+    for callback in training.callbacks.values():
         if isinstance(callback, MemberSelection):
-            training["members"] = callback.found[best.best_epoch]
-    return training
+            report["members"] = callback.found[best.best_epoch]
+    return {
+        "best": Best(
+            path=str(Path(best.best_model_path).relative_to(folder.resolve())),
+            monitor=str(best.monitor),
+            score=float(best.best_model_score),
+            metrics=best.best_metrics,
+        ),
+        "seconds": Phases(
+            setup=round(model.started - started, 2),
+            training=round(seconds - model.validation_seconds, 2),
+            validation=round(model.validation_seconds, 2),
+        ),
+        "training": report,
+    }

@@ -18,6 +18,22 @@ from canopy.training.checkpoint import REFIT, load_checkpoint
 log = logging.getLogger(__name__)
 
 
+def reproduced_run(cfg: DictConfig) -> RunFolder | None:
+    """Find the run that a command reproduces.
+
+    Raises:
+        ValueError: If it is also to resume a run, whose folder the reproduced one would take.
+    """
+    if cfg.reproduce is None:
+        return None
+    if cfg.resume is not None:
+        raise ValueError(
+            f"One of reproduce and resume must be null; got reproduce={cfg.reproduce} and "
+            f"resume={cfg.resume}: reproduce a run in its own folder, or resume one"
+        )
+    return RunFolder(cfg.reproduce)
+
+
 def reproduced_config(source: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take the config of a run for a new one.
 
@@ -54,15 +70,6 @@ def reproduced_config(source: RunFolder, composed: DictConfig, overrides: Sequen
     check_written_paths(config, Path(config.run_folder), typed=typed)
     check_same_data(source, Path(config.data.folder), splits=("train", "val"))
     return config
-
-
-def same_config(a: DictConfig, b: DictConfig) -> bool:
-    """Say whether two configs train alike."""
-    first, second = (
-        {key: value for key, value in OmegaConf.to_container(config).items() if key not in BOOKKEEPING}  # type: ignore[union-attr]
-        for config in (a, b)
-    )
-    return first == second
 
 
 def warn_of_differences(source: RunFolder, reproduced: RunFolder) -> None:
@@ -102,14 +109,25 @@ def way_to_the_code(source: RunFolder) -> str:
     return text
 
 
-def log_whether_reproduced(source: RunFolder, reproduced: RunFolder) -> None:
-    """Say whether the best checkpoints of two runs have the same weights."""
+def compare_with_source(source: RunFolder, reproduced: RunFolder, cfg: DictConfig) -> None:
+    """Log whether a reproduced run has the weights of its source; no more if its config was changed."""
+    if not same_config(source.config, cfg):
+        return
     if not source.best_checkpoint.is_file():
         log.info("%s left no weights to compare with", source.path)
     elif same_weights(source.best_checkpoint, reproduced.best_checkpoint):
         log.info("The weights are those of %s to the last bit", source.path)
     else:
         log.warning("The weights are not those of %s", source.path)
+
+
+def same_config(a: DictConfig, b: DictConfig) -> bool:
+    """Say whether two configs train alike."""
+    first, second = (
+        {key: value for key, value in OmegaConf.to_container(config).items() if key not in BOOKKEEPING}  # type: ignore[union-attr]
+        for config in (a, b)
+    )
+    return first == second
 
 
 def same_weights(a: Path, b: Path) -> bool:

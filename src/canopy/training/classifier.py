@@ -23,7 +23,7 @@ from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
 from canopy.tasks.metrics import build_metrics
 from canopy.tasks.scores import Scores
-from canopy.training.checks import building
+from canopy.training.parts import building
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")

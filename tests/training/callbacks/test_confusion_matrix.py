@@ -6,8 +6,8 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.runs.fit import fit
-from canopy.training.build import build_run
 from canopy.training.callbacks.confusion_matrix import ConfusionMatrixPlot
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -26,7 +26,7 @@ def test_validation_pictures_come_on_demand(
 ) -> None:
     train_config.trainer.max_epochs = 4
     train_config.callbacks.confusion_matrix.every_n_validations = every
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.fit(run.model, datamodule=run.data)
     folder = Path(train_config.run_folder)
     assert images(folder) == steps
@@ -55,7 +55,7 @@ def test_the_last_picture_stays_on_resume(
 
 
 def test_the_test_rows_are_always_drawn(train_config: DictConfig) -> None:
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.test(run.model, datamodule=run.data, verbose=False)
     plot = Path(train_config.run_folder) / "confusion_matrix_test.png"
     assert plot.read_bytes().startswith(b"\x89PNG")

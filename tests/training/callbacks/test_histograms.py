@@ -7,8 +7,8 @@ from omegaconf import DictConfig
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.runs.fit import fit
-from canopy.training.build import build_run
 from canopy.training.callbacks.histograms import ParameterHistograms, gradient_scale
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -29,7 +29,7 @@ def histogram_config(train_config: DictConfig) -> DictConfig:
 @pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
 def test_each_parameter_has_its_weights_and_gradients(histogram_config: DictConfig, max_one_hot: int) -> None:
     histogram_config.model.net.max_one_hot = max_one_hot
-    run = build_run(histogram_config)
+    run = prepare(histogram_config)
     start = {name: parameter.detach().clone() for name, parameter in run.model.named_parameters()}
     run.trainer.fit(run.model, datamodule=run.data)
     events = read(histogram_config)
@@ -52,7 +52,7 @@ def test_gradients_are_those_of_the_accumulated_step_before_clipping(histogram_c
         config.run_folder += "_".join(options)
         config.trainer.max_epochs = 1
         config.trainer.update(options)
-        run = build_run(config)
+        run = prepare(config)
         run.trainer.fit(run.model, datamodule=run.data)
         name = "gradients/net.layers.2.weight"
         return [(item.step, item.histogram_value.max) for item in read(config).Histograms(name)]
@@ -67,18 +67,18 @@ def test_gradients_are_those_of_the_accumulated_step_before_clipping(histogram_c
 
 
 def test_nothing_is_logged_by_default(train_config: DictConfig) -> None:
-    run = build_run(train_config)
+    run = prepare(train_config)
     assert any(isinstance(callback, ParameterHistograms) for callback in run.trainer.callbacks)
     run.trainer.fit(run.model, datamodule=run.data)
     assert read(train_config).Tags()["histograms"] == []
 
 
 def test_histograms_leave_the_weights_as_they_are(histogram_config: DictConfig, tmp_path: Path) -> None:
-    run = build_run(histogram_config)
+    run = prepare(histogram_config)
     run.trainer.fit(run.model, datamodule=run.data)
     histogram_config.callbacks.histograms.every_n_steps = None
     histogram_config.run_folder = str(tmp_path / "without")
-    without = build_run(histogram_config)
+    without = prepare(histogram_config)
     without.trainer.fit(without.model, datamodule=without.data)
     for name, value in without.model.state_dict().items():
         assert torch.equal(run.model.state_dict()[name], value), name
@@ -97,7 +97,7 @@ def test_a_resumed_run_has_each_histogram_once(
 def test_values_that_are_not_finite_are_left_out(
     histogram_config: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = build_run(histogram_config)
+    run = prepare(histogram_config)
     run.trainer.fit_loop.max_epochs = 1
     (callback,) = (item for item in run.trainer.callbacks if isinstance(item, ParameterHistograms))
     logged = callback.on_before_optimizer_step
@@ -121,7 +121,7 @@ def test_values_that_are_not_finite_are_left_out(
 def test_a_fused_optimizer_leaves_the_scale_of_half_precision(
     train_config: DictConfig, fused: bool, factor: float
 ) -> None:
-    run = build_run(train_config)
+    run = prepare(train_config)
     optimizer = torch.optim.AdamW(run.model.parameters(), fused=fused)
     assert gradient_scale(run.trainer, optimizer) == 1
     run.trainer.precision_plugin.scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
@@ -133,14 +133,14 @@ def test_histograms_require_a_tensorboard_logger(
     histogram_config: DictConfig, left: list[str], found: str
 ) -> None:
     histogram_config.logger = {name: histogram_config.logger[name] for name in left}
-    run = build_run(histogram_config)
+    run = prepare(histogram_config)
     with pytest.raises(ValueError, match=f"need a TensorBoard logger; found {found}: add it with logger="):
         run.trainer.fit(run.model, datamodule=run.data)
 
 
 def test_without_histograms_no_logger_is_required(train_config: DictConfig) -> None:
     train_config.logger = None
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.fit(run.model, datamodule=run.data)
 
 

@@ -9,8 +9,8 @@ from tensorboard.plugins.hparams import metadata
 
 from canopy.runs.fit import fit
 from canopy.runs.run_folder import RunFolder
-from canopy.training.build import build_run
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -82,7 +82,7 @@ def test_the_row_has_what_a_person_compares_runs_by(train_config: DictConfig) ->
 
 
 def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> None:
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.fit(run.model, datamodule=run.data)
     best = run.trainer.checkpoint_callback
     assert isinstance(best, BestCheckpoint)

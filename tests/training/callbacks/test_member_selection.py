@@ -12,9 +12,9 @@ from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.run_folder import RunFolder
-from canopy.training.build import build_run
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import load_checkpoint
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -66,7 +66,7 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     # A rate with which kinds get worse again.
     best_config.model.optimizer.lr = 0.3
     best_config.trainer.max_epochs = 6
-    run = build_run(best_config)
+    run = prepare(best_config)
     selection = run.callbacks["callbacks.weight_averaging"]
     assert isinstance(selection, MemberSelection)
     run.trainer.callbacks.append(Watch())  # type: ignore[attr-defined]

@@ -5,15 +5,15 @@ import sys
 import pytest
 from omegaconf import DictConfig
 
-from canopy.training.build import build_run
 from canopy.training.callbacks.progress import EpochLog, TerminalProgressBar
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 
 def test_each_epoch_is_a_line_in_the_log(train_config: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="canopy"):
-        run = build_run(train_config)
+        run = prepare(train_config)
         run.trainer.fit(run.model, datamodule=run.data)
     lines = [record.getMessage() for record in caplog.records if "Epoch" in record.getMessage()]
     assert len(lines) == 2
@@ -26,7 +26,7 @@ def test_each_epoch_is_a_line_in_the_log(train_config: DictConfig, caplog: pytes
 def test_unknown_metrics_are_left_out(train_config: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     train_config.callbacks.epoch_log.metrics = ["val/accuracy", "val/absent"]
     with caplog.at_level(logging.INFO, logger="canopy"):
-        run = build_run(train_config)
+        run = prepare(train_config)
         assert any(isinstance(callback, EpochLog) for callback in run.trainer.callbacks)
         run.trainer.fit(run.model, datamodule=run.data)
     assert "absent" not in caplog.text
@@ -38,6 +38,6 @@ def test_the_bar_is_for_terminals(
 ) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: terminal, raising=False)
     bar = TerminalProgressBar()
-    run = build_run(train_config)
+    run = prepare(train_config)
     bar.setup(run.trainer, run.model, "fit")
     assert bar.is_enabled == terminal

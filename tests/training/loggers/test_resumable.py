@@ -9,7 +9,7 @@ from tensorboard.compat.proto.graph_pb2 import GraphDef
 from tensorboard.plugins.custom_scalar import layout_pb2
 
 from canopy.runs.fit import fit
-from canopy.training.build import build_run
+from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -23,7 +23,7 @@ def read(config: DictConfig) -> EventAccumulator:
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_graph_shows_the_net_on_demand(train_config: DictConfig, compiled: bool) -> None:
     train_config.logger.tensorboard.log_graph = True
-    run = build_run(train_config)
+    run = prepare(train_config)
     if compiled:
         run.model.net.compile(backend="eager")
     random_state = torch.get_rng_state()
@@ -44,7 +44,7 @@ def test_the_graph_shows_the_net_on_demand(train_config: DictConfig, compiled: b
 def test_the_graph_shows_the_embeddings_of_categories(train_config: DictConfig) -> None:
     train_config.logger.tensorboard.log_graph = True
     train_config.model.net.max_one_hot = 2
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.logger.log_graph(run.model)
     run.trainer.logger.save()
     graph = GraphDef.FromString(read(train_config).Graph().SerializeToString())
@@ -53,13 +53,13 @@ def test_the_graph_shows_the_embeddings_of_categories(train_config: DictConfig) 
 
 def test_a_run_with_a_graph_has_the_weights_of_one_without(train_config: DictConfig, tmp_path: Path) -> None:
     train_config.model.net.dropout = 0.2
-    without = build_run(train_config)
+    without = prepare(train_config)
     without.trainer.fit(without.model, datamodule=without.data)
     assert not read(train_config).Tags()["graph"]
     train_config.logger.tensorboard.log_graph = True
     train_config.trainer.enable_model_summary = True
     train_config.run_folder = str(tmp_path / "with")
-    run = build_run(train_config)
+    run = prepare(train_config)
     run.trainer.fit(run.model, datamodule=run.data)
     assert read(train_config).Tags()["graph"]
     assert run.model.state_dict().keys() == without.model.state_dict().keys()
@@ -68,7 +68,7 @@ def test_a_run_with_a_graph_has_the_weights_of_one_without(train_config: DictCon
 
 
 def test_the_example_fits_the_net(train_config: DictConfig) -> None:
-    model = build_run(train_config).model
+    model = prepare(train_config).model
     numeric, categorical = model.example_input_array
     assert (numeric.shape, categorical.shape) == ((2, 2), (2, 1))
     assert (numeric.dtype, categorical.dtype) == (torch.float32, torch.int64)

@@ -26,8 +26,8 @@ from canopy.params import check_params, load_params
 from canopy.places import check_place, display_path
 from canopy.preset import Size, settle
 from canopy.quoting import write_command
-from canopy.runs.console import say_once
 from canopy.runs.environment import describe_machine
+from canopy.runs.processes import log_once
 from canopy.runs.run_folder import RunFolder, check_same_data
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.confusion_matrix import save_figure
@@ -58,7 +58,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
         FileNotFoundError: If the run's bundle or its data is not there.
         ValueError: If the bundle or the data is not the run's, or an option is out of its range.
     """
-    say_once()
+    log_once()
     settle(cfg, Size.of(run.schema))
     check_options(cfg, run)
     budget = read_budget(cfg, run)
