@@ -208,6 +208,13 @@ def test_what_is_typed_decides_over_params_yaml(
     assert {key: OmegaConf.select(found, key) for key in own} == {**own, **expected}
 
 
+@pytest.mark.usefixtures("mount_train")
+def test_train_adds_callbacks_and_loggers_to_the_default_ones() -> None:
+    default, added = composed("train", []), composed("train", ["callbacks=[default,prediction_file]"])
+    assert {*added.callbacks} - {*default.callbacks} == {"prediction_file"}
+    assert {*composed("train", ["logger=[csv]"]).logger} == {"csv"}
+
+
 def test_params_yaml_decides_over_its_experiment_and_the_primary_config(
     mount_train: Callable[..., None],
 ) -> None:

@@ -1,5 +1,7 @@
 from pathlib import Path
 
+import lightning.pytorch.callbacks
+import lightning.pytorch.loggers
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
@@ -88,19 +90,10 @@ LIGHTNING = "lightning.pytorch.callbacks"
         ("logger.x._target_", "lightning.pytorch.loggers.NeptuneLogger", "logger.x cannot be built"),
         ("logger.x._target_", f"{LIGHTNING}.Timer", "logger.x must make a Logger; got a Timer"),
         ("callbacks.x._target_", f"{LIGHTNING}.LearningRateFindre", "did you mean 'LearningRateFinder'"),
-        ("callbacks.x._target_", f"{LIGHTNING}.LearningRateFinder", "sweep model.optimizer.lr"),
-        ("callbacks.x._target_", f"{LIGHTNING}.BackboneFinetuning", "needs a model with a backbone"),
-        ("callbacks.x._target_", f"{LIGHTNING}.BatchSizeFinder", "set data.batch_size"),
         (
             "callbacks.x._target_",
             f"{LIGHTNING}.BaseFinetuning",
             "callbacks.x failed; got NotImplementedError",
-        ),
-        ("callbacks.x", {"_target_": f"{LIGHTNING}.StochasticWeightAveraging", "swa_lrs": 0.1}, "EMAWeightA"),
-        (
-            "callbacks.x",
-            {"_target_": f"{LIGHTNING}.ModelPruning", "pruning_fn": "l1_unstructured"},
-            "compress",
         ),
         ("callbacks.x", 3, "callbacks.x must have a _target_"),
         ("model.net.embedding.foo", 1, "model.net.embedding.foo must be an option of .*PeriodicEmbeddings"),
@@ -116,6 +109,64 @@ def test_fit_names_the_key_of_a_mistake(
     with pytest.raises(ValueError, match=message) as error:
         fit(train_config)
     assert "\n" not in str(error.value)
+
+
+# Each public callback and logger of Lightning: the options that it needs, or why a run refuses it. Those for
+# subclasses alone, or with an account on a server, cannot be built here.
+PARTS: dict[str, dict[str, object] | str] = {
+    "BackboneFinetuning": "needs a model with a backbone",
+    "BatchSizeFinder": "set data.batch_size",
+    "Callback": {},
+    "Checkpoint": {},
+    "DeviceStatsMonitor": {"cpu_stats": True},
+    "EMAWeightAveraging": {},
+    "EarlyStopping": {"monitor": "val/nll"},
+    "GradientAccumulationScheduler": {"scheduling": {0: 2}},
+    "LambdaCallback": {},
+    "LearningRateFinder": "sweep model.optimizer.lr",
+    "LearningRateMonitor": {},
+    "ModelCheckpoint": {"dirpath": "${run_folder}/more", "monitor": "val/nll"},
+    "ModelPruning": "use src/compress.py",
+    "ModelSummary": {},
+    "OnExceptionCheckpoint": {"dirpath": "${run_folder}/more"},
+    "RichModelSummary": {},
+    "RichProgressBar": {},
+    "SpikeDetection": {"warmup": 1},
+    "StochasticWeightAveraging": "EMAWeightAveraging",
+    "TQDMProgressBar": {},
+    "ThroughputMonitor": "missing 1 required positional argument: 'batch_size_fn'",
+    "Timer": {"duration": "00:00:10:00"},
+    "WeightAveraging": {},
+    "CSVLogger": {"save_dir": "${run_folder}/more"},
+    "MLFlowLogger": {"tracking_uri": "sqlite:///${run_folder}/mlflow.db"},
+    "TensorBoardLogger": {"save_dir": "${run_folder}/more"},
+}
+NEEDED = {"ModelPruning": {"pruning_fn": "l1_unstructured"}, "StochasticWeightAveraging": {"swa_lrs": 0.1}}
+NOT_BUILT = {"BaseFinetuning", "BasePredictionWriter", "ProgressBar", "Logger"}
+NEED_A_SERVER = {"CometLogger", "LitLogger", "WandbLogger"}
+
+
+def test_parts_lists_all_of_lightning() -> None:
+    public = {*lightning.pytorch.callbacks.__all__, *lightning.pytorch.loggers.__all__}
+    assert public - NOT_BUILT - NEED_A_SERVER == PARTS.keys()
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", PARTS)
+def test_lightning_part_works_or_is_refused_with_a_reason(train_config: DictConfig, name: str) -> None:
+    group = "loggers" if name in lightning.pytorch.loggers.__all__ else "callbacks"
+    expected = PARTS[name]
+    options = NEEDED.get(name, {}) if isinstance(expected, str) else expected
+    part = {"_target_": f"lightning.pytorch.{group}.{name}", **options}
+    OmegaConf.update(train_config, f"{group.replace('loggers', 'logger')}.x", part, force_add=True)
+    train_config.trainer.enable_progress_bar = "ProgressBar" in name
+    if isinstance(expected, str):
+        with pytest.raises(ValueError, match=expected):
+            fit(train_config)
+        return
+    fit(train_config)
+    assert RunFolder(train_config.run_folder).record["status"] == "finished"
 
 
 @pytest.mark.parametrize("kind", ["WeightAveraging", "EMAWeightAveraging"])

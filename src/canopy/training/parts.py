@@ -28,6 +28,10 @@ BUILD_ERRORS = (
     *(ImportError, InstantiationException),
 )
 
+HINTS = {
+    "No supported gpu": "trainer=cpu trains without one",
+    "multiple progress bar": "callbacks.progress_bar=null leaves out the other",
+}
 REFUSED_CALLBACKS = {
     BackboneFinetuning: "it needs a model with a backbone, which these nets do not have",
     BatchSizeFinder: (
@@ -122,7 +126,7 @@ def building(key: str, config: Any) -> Iterator[None]:
         if match := re.search(r"unexpected keyword argument '(\w+)'", text):
             raise _unknown_option(key, config, match[1]) from error
         module, _, name = _target(config).rpartition(".")
-        hint = "; trainer=cpu trains without one" if "No supported gpu" in text else ""
+        hint = next((f"; {hint}" for said, hint in HINTS.items() if said in text), "")
         if module in sys.modules and not hasattr(sys.modules[module], name):
             hint = nearest(name, dir(sys.modules[module]))
         raise ValueError(f"{key} cannot be built as configured; got {one_line(cause)}{hint}") from error
