@@ -1,5 +1,7 @@
 # Every target that needs the packages installs them first, once for each lock.
-PYTHON ?= $(shell for name in python3.11 python3 python; do command -v $$name && break; done)
+# The newest that fits; a name may be there and not run, as those of pyenv.
+PYTHON ?= $(shell for name in python3.14 python3.13 python3.12 python3.11 python3 python; do \
+    $$name -c '' 2>/dev/null && command -v $$name && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
@@ -28,8 +30,8 @@ help: ## List the targets
 install: $(INSTALLED) ## Create .venv and install the locked packages and canopy
 
 $(INSTALLED): $(LOCK) pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v[:2] == (3, 11) else \
-	"Canopy needs Python 3.11; found %d.%d as $(PYTHON). Name another one: make PYTHON=/path/to/python3.11" % v[:2])'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if (3, 11) <= v[:2] <= (3, 14) else \
+	"Python must be 3.11 to 3.14; got %d.%d as $(PYTHON): name another one, make PYTHON=/path/to/python3.13" % v[:2])'
 	@test ! -L $(VENV) || { echo "$(VENV) must be a folder of this checkout; found a link, to which it would install \
 	itself in place of the other checkout: remove the link" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
