@@ -22,7 +22,7 @@ def test_help_shows_groups_choices_and_three_commands() -> None:
     text = run("src/train.py", "--help").stdout
     assert text.count("python src/train.py ") == 3
     for group in ("callbacks", "data", "debug", "experiment", "logger", "model", "trainer"):
-        choices = {path.stem for path in (ROOT / "configs" / group).glob("*.yaml")}
+        choices = {path.stem for path in (ROOT / "configs").glob(f"**/{group}/*.yaml")}
         # What params.yaml says under `train`.
         choices |= {"params"} if group == "experiment" else set()
         assert f"{group}: {', '.join(sorted(choices))}\n" in text

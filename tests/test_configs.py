@@ -49,7 +49,7 @@ def composed(name: str, overrides: list[str]) -> DictConfig:
 
 def choice(path: Path) -> str:
     """The override that takes a file of a group."""
-    group = str(path.parent)
+    group = str(path.parent).removeprefix("covertype/")
     return f"{group}@{PLACES[group]}={path.stem}" if group in PLACES else f"{group}={path.stem}"
 
 
@@ -105,7 +105,7 @@ EXPECTED = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parts[0] == "experiment"], ids=str)
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=str)
 def test_an_experiment_says_what_to_expect(path: Path) -> None:
     assert len(EXPECTED.findall((CONFIGS / path).read_text())) == 1
 
@@ -126,7 +126,7 @@ def test_the_pipeline_s_experiment_did_as_expected() -> None:
 
 def test_no_config_repeats_what_the_schema_tells() -> None:
     # A preparation is what makes the schema, as params.yaml is.
-    for path in (path for path in FILES if path.parts[0] != "preparation"):
+    for path in (path for path in FILES if "preparation" not in path.parts):
         text = (CONFIGS / path).read_text()
         for fact in ("n_classes", "n_numeric", "cardinalities", "Cover_Type", "Soil_Type"):
             assert fact not in text, f"{path} must leave {fact} to the schema"
@@ -158,7 +158,12 @@ def mount_train(tmp_path: Path) -> Iterator[Callable[..., None]]:
     def mount(overrides: str, experiment: str = "mlp", **paths: str) -> None:
         params = OmegaConf.load(ROOT / "params.yaml")
         params.train = {"experiment": experiment, "overrides": overrides}
-        params.paths = {**params.paths, "configs": str(CONFIGS), **paths}
+        params.paths = {
+            **params.paths,
+            "configs": str(CONFIGS),
+            "own_configs": str(CONFIGS / "covertype"),
+            **paths,
+        }
         OmegaConf.save(params, tmp_path / "params.yaml")
         mount_params(tmp_path)
 

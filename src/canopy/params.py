@@ -83,6 +83,8 @@ def load_params(folder: str | Path = ".") -> DictConfig:
     assert isinstance(content, DictConfig)
     paths: Any = OmegaConf.to_container(_typed({"paths": content.paths}).paths)
     for key, value in paths.items():
+        if value is None:
+            continue
         # The command line of a stage in dvc.yaml, which a shell reads, is made of them.
         if shlex.quote(value) != value:
             raise ValueError(
@@ -109,7 +111,7 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
     own = Path(folder) / typed.paths.configs
     # A folder with params.yaml alone is served by the configs next to the package.
     configs = own if own.is_dir() else Path(__file__).resolve().parents[2] / "configs"
-    _check_choice(configs / "experiment", typed.train.experiment, key="train.experiment")
+    _check_choice(configs, "experiment", typed.train.experiment, key="train.experiment")
     choices, values = [], OmegaConf.create()
     for override in parse_train_overrides(typed.train.overrides):
         key, value = override.key_or_group, override.value()
@@ -119,7 +121,7 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
                 "an experiment is train.experiment, an entry to leave out is null, a range is a sweep's"
             )
         if (configs / key).is_dir() and not isinstance(value, dict):
-            _check_choice(configs / key, value, key=f"{key} in train.overrides")
+            _check_choice(configs, key, value, key=f"{key} in train.overrides")
             group = f"/{key}@{override.package}" if override.package else f"/{key}"
             choices.append({group if override.is_add() else f"override {group}": value})
         else:
@@ -179,10 +181,13 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
     return checked
 
 
-def _check_choice(group: Path, choice: Any, *, key: str) -> None:
-    """Refuse what a group of configs does not have; Hydra brings its own choices for its groups."""
-    choices = sorted(path.stem for path in group.glob("*.yaml"))
-    if isinstance(choice, str) and choice not in choices and group.parent.name != "hydra":
+def _check_choice(configs: Path, group: str, choice: Any, *, key: str) -> None:
+    """Refuse what a group of configs does not have; Hydra brings its own choices for its groups.
+
+    A data set's own configs count where they are below `configs`, which the stage `train` depends on.
+    """
+    choices = sorted(path.stem for path in configs.glob(f"**/{group}/*.yaml"))
+    if isinstance(choice, str) and choice not in choices and not group.startswith("hydra/"):
         raise ValueError(
             f"params.yaml: {key} must be one of {', '.join(choices)}; "
             f"got {choice!r}{nearest(choice, choices)}"

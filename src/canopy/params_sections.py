@@ -14,6 +14,7 @@ class Paths:
     scripts: str = MISSING
     src: str = MISSING
     configs: str = MISSING
+    own_configs: str | None = None
     raw: str = MISSING
     interim: str = MISSING
     processed: str = MISSING

@@ -57,7 +57,7 @@ def gather(logs: Path, recipes: dict[str, str], **options: Any) -> list[Experime
 
 
 def test_each_experiment_trains_in_its_own_way(recipes: dict[str, str]) -> None:
-    assert set(recipes) == {path.stem for path in (CONFIGS / "experiment").glob("*.yaml")}
+    assert set(recipes) == {path.stem for path in CONFIGS.glob("**/experiment/*.yaml")}
     assert len(set(recipes.values())) == len(recipes)
 
 

@@ -14,7 +14,7 @@ from canopy.sweep.plan import Plan
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
-SPACES = sorted(path.stem for path in (ROOT / "configs/sweep").glob("*.yaml"))
+SPACES = sorted(path.stem for path in (ROOT / "configs").glob("**/sweep/*.yaml"))
 OF_BASELINES = [name for name in SPACES if name in BASELINES]
 OF_NETS = sorted({*SPACES} - {*OF_BASELINES})
 

@@ -23,7 +23,7 @@ pytestmark = [
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (ROOT / "configs" / group).glob("*.yaml"))
+    return sorted(path.stem for path in (ROOT / "configs").glob(f"**/{group}/*.yaml"))
 
 
 @pytest.fixture

@@ -79,7 +79,7 @@ def compose_experiments(configs: Path) -> dict[str, str]:
     """Give the recipe of each experiment as the configs are now, by name."""
     found = {}
     with initialize_config_dir(str(configs.absolute()), job_name="train"):
-        for path in sorted((configs / "experiment").glob("*.yaml")):
+        for path in sorted(configs.glob("**/experiment/*.yaml"), key=lambda path: path.stem):
             found[path.stem], _ = recipe_of(compose("train", [f"experiment={path.stem}"]))
     return found
 
