@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.finding import Finding
+from canopy.tables.draft.values import Finding
 from canopy.tables.rows import read_table
 
 N_ROWS = 120

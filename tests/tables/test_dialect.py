@@ -11,7 +11,7 @@ import pytest
 
 from canopy.tables.draft.dialect import parse_options, sniff
 from canopy.tables.draft.draft import draft_table
-from canopy.tables.draft.printout import describe
+from canopy.tables.draft.wording import describe
 from canopy.tables.rows import read_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 

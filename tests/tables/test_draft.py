@@ -8,7 +8,7 @@ import pytest
 
 from canopy.schema import TableSchema
 from canopy.tables.draft.draft import draft_table
-from canopy.tables.draft.printout import describe
+from canopy.tables.draft.wording import describe
 from canopy.tables.rows import read_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 
