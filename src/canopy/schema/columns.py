@@ -1,15 +1,18 @@
-"""The kinds of column, as `params.yaml` declares them, each with its policies.
+"""The kinds of column, as `params.yaml` declares them; docs/data_sets.md documents each key and policy.
 
-A policy that a column leaves out is that of `table.defaults` for its kind.
+A policy that a column leaves out (None) is that of `table.defaults` for its kind.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-DATETIME_PARTS = ("year", "month", "day_of_week", "hour", "time")
+# Month, day and hour are two features each, sine and cosine; the time itself is a number.
+DatetimePart = Literal["year", "month", "day_of_week", "hour", "time"]
+DATETIME_PARTS = get_args(DatetimePart)
 
 
 def as_text(value: Any) -> Any:
@@ -37,27 +40,14 @@ class Model(BaseModel):
 
 
 class NumericPolicies(Model):
-    """What happens to values of numeric columns.
-
-    Attributes:
-        missing: `reject` the row; or fill in the `median` or `mean` of the training rows, or the `constant`
-            in `fill_value`, with a missing-value indicator as a further feature.
-        out_of_range: `reject` the row, `clip` the value to the range, or treat it as `missing`.
-    """
+    """What happens to values of numeric columns."""
 
     missing: Literal["reject", "median", "mean", "constant"] | None = None
     out_of_range: Literal["reject", "clip", "missing"] | None = None
 
 
 class CategoricalPolicies(Model):
-    """What happens to values of categorical columns.
-
-    Attributes:
-        missing: `reject` the row, or make missing values a `category`.
-        unseen: What a category that the training rows do not have becomes: `other`, or the row is rejected.
-        min_count: A category with fewer training rows becomes `other`.
-        max_categories: Only the most frequent categories keep a code; the rest becomes `other`.
-    """
+    """What happens to values of categorical columns; `max_categories` has no limit if None."""
 
     missing: Literal["reject", "category"] | None = None
     unseen: Literal["reject", "other"] | None = None
@@ -66,12 +56,7 @@ class CategoricalPolicies(Model):
 
 
 class DatetimePolicies(Model):
-    """What happens to values of datetime columns.
-
-    Attributes:
-        missing: `reject` the row, or fill in the `median` of the training rows, with a missing-value
-            indicator.
-    """
+    """What happens to values of datetime columns."""
 
     missing: Literal["reject", "median"] | None = None
 
@@ -93,7 +78,7 @@ class Numeric(Column, NumericPolicies):
 
     Attributes:
         unit: Unit of the values, for people.
-        range: Least and greatest possible value; null where there is none.
+        range: Least and greatest possible value; None where there is none.
         fill_value: The constant of `missing: constant`.
         marks: Texts around a number that are not part of it, such as `$` or `%`.
     """
@@ -122,15 +107,7 @@ class Numeric(Column, NumericPolicies):
 
     @property
     def requirement(self) -> str:
-        """Name the values that the column may have.
-
-        Examples:
-            >>> (
-            ...     Numeric(unit="degrees", range=(0, 90)).requirement,
-            ...     Numeric(unit="m", range=(0, None)).requirement,
-            ... )
-            ('from 0 to 90 degrees', 'at least 0 m')
-        """
+        """Name the values that the column may have, such as `from 0 to 90 degrees`."""
         if math.isinf(self.high):
             text = "a finite number" if math.isinf(self.low) else f"at least {self.low:g}"
         else:
@@ -143,8 +120,7 @@ class Categorical(Column, CategoricalPolicies):
 
     Attributes:
         categories: Each value in the file and its name for people; or `auto`, learnt from the training rows.
-        one_hot: The columns of 0 and 1 that the file has in place of this one, and the name of the category
-            of each. A category's value is then the name of its column.
+        one_hot: The 0/1 columns that the file has in place of this one, which are its values, with names.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -172,13 +148,12 @@ class Datetime(Column, DatetimePolicies):
 
     Attributes:
         format: `iso` (ISO 8601), `epoch` (seconds since 1970), or a format of `strptime`.
-        parts: The features: `year`, `month`, `day_of_week` and `hour` (the last three as sine and cosine),
-            and `time` itself as a number; or `auto`, those that vary on the training rows.
+        parts: Its features; or `auto`, those that vary on the training rows.
     """
 
     kind: Literal["datetime"] = "datetime"
     format: str = "iso"
-    parts: Literal["auto"] | tuple[Literal["year", "month", "day_of_week", "hour", "time"], ...] = "auto"
+    parts: Literal["auto"] | tuple[DatetimePart, ...] = "auto"
 
 
 class Key(Column):
@@ -206,10 +181,7 @@ class Target(Column):
         column: Its name.
         classes: Each value in the file and its name for people, in the order of the model's outputs; or
             `auto`: those of the file, in ascending order.
-        missing: `reject` rows without a label, or `drop` them.
-        rare: What happens to a class with fewer than `min_count` rows: it is rejected, its rows are dropped
-            (`drop`), or all such classes become one of the name `merged_name` (`merge`).
-        min_count: The default is one row for each split.
+        min_count: Rows of a class below which it is `rare`; the default is one row for each split.
     """
 
     column: str
@@ -224,16 +196,11 @@ class Target(Column):
     def _check_classes(cls, classes: Any) -> Any:
         if classes != "auto" and len(classes) < 2:
             raise ValueError(f"at least two classes, got {len(classes)}")
-        if classes != "auto" and (name := first_repeated([*classes.values()])) is not None:
+        if classes != "auto" and (name := first_repeated(classes.values())) is not None:
             raise ValueError(f"each class name once, got {name!r} twice")
         return classes
 
 
-def first_repeated(names: Sequence[str]) -> str | None:
-    """Find the first name that occurs twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Find a name that occurs twice; None if there is none."""
+    return next((name for name, n in Counter(names).items() if n > 1), None)

@@ -18,10 +18,7 @@ class FileFormat(Model):
     """The format of a table, and the dialect of CSV.
 
     Attributes:
-        format: `csv`, `parquet` or `jsonl` (one JSON object per line).
-        delimiter: Character between two values.
         quote: Character around values that hold the delimiter or a line break; empty if there is none.
-        decimal: Decimal mark of numbers.
         thousands: Marks between groups of three digits; none if empty.
         encoding: Encoding of the text, by Python's name.
         trim: Whether blanks around names and values are dropped.
