@@ -12,12 +12,10 @@ from numpy.typing import NDArray
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
 from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
+from canopy.tables.problems import N_SHOWN
 
 # Nets compute in single precision.
 LARGEST = float(np.finfo(np.float32).max)
-
-# Of each kind of violation, so many are shown.
-N_SHOWN = 10
 
 
 class Violation(NamedTuple):

@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 from canopy.schema.columns import Column, Ignored
 from canopy.schema.file_format import FileFormat
 from canopy.tables.convert import to_texts
+from canopy.tables.problems import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
-from canopy.tables.rows import Problems
 
 AS_WRITTEN = Column(null_values=())
 TRIMMED = FileFormat(trim=True)
@@ -163,11 +163,8 @@ class TableValues:
             self.n_rows += batch.num_rows
         if file.file_format.ragged == "reject":
             problems = Problems()
-            problems.add_line_errors(file)
-            try:
-                problems.raise_error()
-            except ValueError as error:
-                raise ValueError(f"{error}\nCorrect them, or leave them out: --file ragged=drop") from error
+            problems.add_lines(file.line_errors)
+            problems.raise_error("Correct them, or leave them out: --file ragged=drop")
         return first_row
 
     def _texts(self, name: str, values: pa.Array) -> pa.Array:
@@ -189,4 +186,4 @@ class TableValues:
         """Find the line of a row in its file, from 1."""
         starts = zip(self.files, self._first_rows, strict=True)
         file, first_row = [start for start in starts if start[1] <= row][-1]
-        return file.lines([row - first_row])[0]
+        return file.lines([row - first_row])[row - first_row]
