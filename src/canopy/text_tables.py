@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 import shutil
@@ -10,9 +9,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
+import orjson
+
 Form = Literal["text", "json", "csv"]
 
-# Where the output is no terminal.
+# Characters of a line where the output is no terminal and the variable `COLUMNS` is not set.
 WIDTH = 120
 _GAP = "  "
 # Of each number a table shows at least so many significant digits, where it has them.
@@ -44,22 +45,18 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
     columns = [format_column([row[i] for row in rows]) for i in range(len(headers))]
     right = [bool(column) and all(_NUMBER.fullmatch(cell) for cell in column) for column in columns]
     columns = [[header, *column] for header, column in zip(headers, columns, strict=True)]
-    widths = _fit([max(map(len, column)) for column in columns], terminal_width() - indent)
+    total = shutil.get_terminal_size((WIDTH, 0)).columns - indent
+    widths = _fit([max(map(len, column)) for column in columns], total)
     lines = []
-    for i, cells in enumerate(zip(*columns, strict=True)):
-        # Of a long key the end says more.
-        cut = _cut_head if i == 0 else _cut
+    for row_index, cells in enumerate(zip(*columns, strict=True)):
+        # Of a long key, in the header, the end says more.
+        cut = _cut_head if row_index == 0 else _cut
         texts = [
             cut(cell, width).rjust(width) if to_right else cut(cell, width).ljust(width)
             for cell, width, to_right in zip(cells, widths, right, strict=True)
         ]
         lines.append((" " * indent + _GAP.join(texts)).rstrip())
     return "\n".join(lines)
-
-
-def terminal_width() -> int:
-    """Characters of a line: of the terminal, of the variable `COLUMNS`, or `WIDTH`."""
-    return shutil.get_terminal_size((WIDTH, 0)).columns
 
 
 def format_column(values: Sequence[Any]) -> list[str]:
@@ -146,7 +143,6 @@ def _n_decimals(value: float) -> int:
 
 def _fit(widths: list[int], total: int) -> list[int]:
     """Narrow the widest columns but the first until the table fits, or nothing is left to narrow."""
-    widths = list(widths)
     while sum(widths) + len(_GAP) * (len(widths) - 1) > total:
         widest = max(range(1, len(widths)), key=lambda i: widths[i], default=0)
         if widest == 0 or widths[widest] <= _NARROWEST:
@@ -165,16 +161,8 @@ def _cut_head(text: str, width: int) -> str:
 
 def as_json(content: Any) -> str:
     """Write JSON, null for numbers that it does not know."""
-    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _without_nan(content: Any) -> Any:
-    """Put null for numbers that JSON does not know."""
-    if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(content, default=str, option=options).decode()
 
 
 def as_csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
