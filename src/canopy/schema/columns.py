@@ -170,9 +170,6 @@ class Ignored(Column):
 
 AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(discriminator="kind")]
 
-# Kinds with a meaning in later versions; until then no column may have them.
-RESERVED_KINDS = ("weight", "group", "time")
-
 
 class Target(Column):
     """The column that is predicted.

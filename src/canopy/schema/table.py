@@ -8,7 +8,6 @@ from pydantic import ValidationError, model_validator
 from canopy.names import nearest
 from canopy.schema.columns import (
     DATETIME_PARTS,
-    RESERVED_KINDS,
     AnyColumn,
     Categorical,
     CategoricalPolicies,
@@ -27,15 +26,6 @@ from canopy.schema.columns import (
 from canopy.schema.file_format import FileFormat
 
 K = TypeVar("K", bound=Column)
-
-# Sections of earlier versions, and what a column of each is written as now.
-OLD_SECTIONS = {
-    "numeric": "height: {kind: numeric, unit: m, range: [0, null]}",
-    "one_hot": "colour: {kind: categorical, one_hot: {colour_red: Red, ...}}",
-    "text": "island: {kind: categorical, categories: {Dream: Dream, ...}}",
-    "ignored": "remark: {kind: ignored}",
-    "missing_values": "null_values in table.file",
-}
 
 
 class Defaults(Model):
@@ -80,14 +70,9 @@ class TableSchema(Model):
         """Validate the section `table` of `params.yaml`.
 
         Raises:
-            ValueError: If it is of an earlier version, a key is unknown or a value invalid; the message
-                names the key, the requirement and the value.
+            ValueError: If a key is unknown or a value invalid; the message names the key, the requirement and
+                the value.
         """
-        if old := [key for key in OLD_SECTIONS if key in table]:
-            raise ValueError(
-                f"params.yaml must declare each column in table.columns; got the section table.{old[0]} "
-                f"of an earlier version.\nWrite {OLD_SECTIONS[old[0]]}; docs/data_sets.md lists all kinds."
-            )
         try:
             return cls.model_validate(table)
         except ValidationError as error:
@@ -199,8 +184,7 @@ def _describe(error: ValidationError) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = value.get("kind") if isinstance(value, dict) else value
             kinds = "numeric, categorical, datetime, key or ignored"
-            reserved = " (reserved for a later version)" if kind in RESERVED_KINDS else ""
-            return f"params.yaml: {place}.kind must be {kinds}; got {kind!r}{reserved}"
+            return f"params.yaml: {place}.kind must be {kinds}; got {kind!r}"
         case "value_error":
             message = message if ", got" in message else f"{message}, got {value!r}"
             return f"params.yaml: {place} must give {message.replace(', got', '; got')}"

@@ -19,17 +19,11 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Violation(NamedTuple):
-    """Rows whose value in a column is not allowed.
-
-    Attributes:
-        column: The column of the file.
-        requirement: What it must be or have, such as `be a number`.
-        rows: Numbers of the rows in the batch, ascending.
-        values: The value of each row, for messages; of the first `n_shown` rows only.
-    """
+    """Rows whose value in a column of the file is not what it must be, such as `be a number`."""
 
     column: str
     requirement: str
+    # Their numbers in the batch, ascending, and for the first ones the value, for messages.
     rows: NDArray[np.int64]
     values: Sequence[str]
 
@@ -70,9 +64,6 @@ def parse(
         schema: What they are.
         with_target: Whether the target is among them.
         n_shown: For how many rows of each kind of violation the value is given; for all if None.
-
-    Returns:
-        The rows, and what is wrong with them.
     """
     check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
@@ -196,7 +187,7 @@ class _Check:
             return
         rows = np.flatnonzero(wrong)
         if values is None:
-            values = as_written(self.batch[name], rows[: self.n_shown].tolist())
+            values = as_written(self.batch[name], rows[: self.n_shown])
         self.violations.append(Violation(name, requirement, rows, values))
 
 

@@ -9,20 +9,14 @@ N_SHOWN = 10
 
 
 class Problem(NamedTuple):
-    """A value, or a line, that is not allowed.
-
-    Attributes:
-        file: The file.
-        line: Its line, from 1; of Parquet the row.
-        column: The column; empty where the form of the whole line is wrong.
-        requirement: What it must be or have.
-        value: What it is, shortened.
-    """
+    """A value that is not what it must be or have; or a whole line, in no column."""
 
     file: str
+    # From 1; of Parquet the row.
     line: int
     column: str
     requirement: str
+    # Shortened.
     value: str
 
 
@@ -55,11 +49,9 @@ class Problems:
     def raise_error(self, hint: str = "") -> None:
         """Refuse the table if anything is wrong with it.
 
-        Args:
-            hint: A last line for the message.
-
         Raises:
-            ValueError: With the first kind of problem, its lines and values, and how many others there are.
+            ValueError: With the first kind of problem, its lines and values, and how many others there are;
+                `hint` is its last line.
         """
         if not self.counts:
             return

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from canopy.names import nearest
 from canopy.schema.file_format import COMPRESSIONS, FORMATS, FileFormat
-from canopy.tables.text import BINARY, open_text, records
+from canopy.tables.text import open_text, records
 
 SAMPLE_CHARACTERS = 2**18
 BLOCK_CHARACTERS = 2**20
@@ -30,7 +30,6 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
@@ -75,11 +74,6 @@ def sniff(path: Path, **known: Any) -> FileFormat:
         start = stream.read(4096)
     if start.startswith(b"PAR1"):
         return FileFormat(**{"format": "parquet", **known})
-    for magic, suffix in COMPRESSED.items():
-        if start.startswith(magic) and path.suffix not in COMPRESSIONS:
-            raise ValueError(f"{path} must have a name that ends in {suffix}, as it is compressed; rename it")
-    if kinds := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
-        raise ValueError(f"{path} must be CSV, Parquet or JSON lines; got {kinds[0]}: export it as CSV")
     known = {"encoding": _find_encoding(path, start), **known}
     with open_text(path, FileFormat(**known)) as text:
         sample = text.read(SAMPLE_CHARACTERS)
