@@ -10,13 +10,11 @@ import sys
 from pathlib import Path
 
 from canopy.preset import DRAFTED, Size, describe_preset
+from canopy.tables.draft.categories import TRAINING_SHARE
 from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
 from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import Draft, draft_table
 from canopy.tables.draft.wording import describe
-
-# Of all rows: what the drafted split leaves for training.
-TRAINING_SHARE = 0.64
 
 
 def main() -> None:

@@ -56,9 +56,7 @@ def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     """Let configs say `${by_rows:{0: 32, 1000: 64}}` and `${if_wide:8,0}`.
 
-    Args:
-        measure: Gives the size of the table, called with the whole config; without it that of the tensors in
-            `data.folder`.
+    `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or _measure_tensors
 
@@ -77,11 +75,7 @@ def _measure_tensors(cfg: DictConfig) -> Size:
 
 
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
-    """Put the values that the rules give in the place of the rules, so that a run's config has them.
-
-    Args:
-        cfg: A composed config; it is changed.
-        size: Of the table; without it that of the tensors in `data.folder`.
+    """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
 
     Raises:
         FileNotFoundError: If the rows are not there that it depends on.

@@ -25,15 +25,9 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00")
 
 
 def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
-    """Lay out a table.
+    """Lay out a table, no wider than the terminal where cutting texts but those of the first column helps.
 
-    Args:
-        headers: Head of each column.
-        rows: Cells. The floats of a column get the same number of decimals; texts are taken as they are.
-        indent: Blanks before each line.
-
-    Returns:
-        Lines no wider than the terminal where cutting texts can achieve that; the first column is never cut.
+    The floats of a column get the same number of decimals; texts are taken as they are.
 
     Examples:
         >>> print(render(["name", "score"], [["a", 0.5], ["long", 0.97182], ["b", None]]))
@@ -64,12 +58,6 @@ def format_column(values: Sequence[Any]) -> list[str]:
 
     The floats get the same number of decimals where that leaves each its significant digits; else each is
     written with four of them.
-
-    Examples:
-        >>> format_column([0.5, 0.97182, None]), format_column([0.004, 0.00002])
-        (['0.5000', '0.9718', '-'], ['0.004', '2e-05'])
-        >>> format_column([0.0123456, 1234.5678]), format_column([123.456, 1234.5678])
-        (['0.01235', '1235'], ['123', '1235'])
     """
     floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     n_given = max(map(_n_decimals, floats), default=0)
@@ -97,9 +85,7 @@ def format_value(value: Any) -> str:
 
 
 def decimals(scale: float) -> int:
-    """Give the number of decimals for numbers of this size.
-
-    Four for scores, fewer for what is larger, and for what is smaller those that its significant digits need.
+    """Give the number of decimals for numbers of a size: four for scores, fewer above, what is needed below.
 
     Examples:
         >>> [decimals(scale) for scale in (0.0, 0.0000123, 0.0123, 0.97, 34.5, 1234.5)]

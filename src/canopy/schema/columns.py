@@ -16,11 +16,7 @@ DATETIME_PARTS = get_args(DatetimePart)
 
 
 def as_text(value: Any) -> Any:
-    """Read a category or class that YAML parsed as an integer as the text in the file.
-
-    Raises:
-        ValueError: If YAML parsed it as something whose text in the file is not known.
-    """
+    """Give an integer of YAML as text; of other values that YAML parsed, the text is not known."""
     if isinstance(value, bool):
         raise ValueError(f"this word in quotes, got {value}, as YAML reads yes, no, on, off, true and false")
     if isinstance(value, float):
@@ -62,26 +58,16 @@ class DatetimePolicies(Model):
 
 
 class Column(Model):
-    """What all kinds have.
+    """What all kinds have."""
 
-    Attributes:
-        meaning: What the column says, for people.
-        null_values: Texts that mean "no value" in this column; those of `table.file` if None.
-    """
-
+    # For people.
     meaning: str = ""
+    # Texts that mean "no value" in this column; those of `table.file` if None.
     null_values: tuple[Text, ...] | None = None
 
 
 class Numeric(Column, NumericPolicies):
-    """A number.
-
-    Attributes:
-        unit: Unit of the values, for people.
-        range: Least and greatest possible value; None where there is none.
-        fill_value: The constant of `missing: constant`.
-        marks: Texts around a number that are not part of it, such as `$` or `%`.
-    """
+    """A number; `marks` around it, such as `$` or `%`, are not part of it."""
 
     kind: Literal["numeric"] = "numeric"
     unit: str = ""
@@ -116,12 +102,7 @@ class Numeric(Column, NumericPolicies):
 
 
 class Categorical(Column, CategoricalPolicies):
-    """One of several values.
-
-    Attributes:
-        categories: Each value in the file and its name for people; or `auto`, learnt from the training rows.
-        one_hot: The 0/1 columns that the file has in place of this one, which are its values, with names.
-    """
+    """One of several values, each with a name for people; of `one_hot` the file has its 0/1 column."""
 
     kind: Literal["categorical"] = "categorical"
     categories: Literal["auto"] | dict[Text, str] = "auto"
@@ -144,12 +125,7 @@ class Categorical(Column, CategoricalPolicies):
 
 
 class Datetime(Column, DatetimePolicies):
-    """A date or time.
-
-    Attributes:
-        format: `iso` (ISO 8601), `epoch` (seconds since 1970), or a format of `strptime`.
-        parts: Its features; or `auto`, those that vary on the training rows.
-    """
+    """A date or time, whose features are its parts."""
 
     kind: Literal["datetime"] = "datetime"
     format: str = "iso"
@@ -172,19 +148,14 @@ AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(di
 
 
 class Target(Column):
-    """The column that is predicted.
-
-    Attributes:
-        column: Its name.
-        classes: Each value in the file and its name for people, in the order of the model's outputs; or
-            `auto`: those of the file, in ascending order.
-        min_count: Rows of a class below which it is `rare`; the default is one row for each split.
-    """
+    """The column that is predicted; of its classes, those of the file if `auto`, each has a name."""
 
     column: str
+    # In the order of the model's outputs; ascending if `auto`.
     classes: Literal["auto"] | dict[Text, str] = "auto"
     missing: Literal["reject", "drop"] = "reject"
     rare: Literal["reject", "drop", "merge"] = "reject"
+    # One row for each split.
     min_count: int = Field(default=3, ge=1)
     merged_name: str = "other"
 

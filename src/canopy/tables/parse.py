@@ -94,14 +94,10 @@ class _Check:
         values, invalid = to_numbers(self.batch[name], column, self.file)
         numbers = values.to_numpy(zero_copy_only=False)
         self._report(name, "be a number", invalid)
-        infinite = np.isinf(numbers)
-        self._report(name, "be a finite number", infinite)
-        large = (np.abs(numbers) > LARGEST) & ~infinite
-        self._report(name, "fit into single precision", large)
-        infinite |= large
-        outside = (numbers < column.low) | (numbers > column.high)
-        outside &= ~infinite
-        invalid |= infinite
+        invalid |= self._report(name, "be a finite number", np.isinf(numbers))
+        large = (np.abs(numbers) > LARGEST) & ~invalid
+        invalid |= self._report(name, "fit into single precision", large)
+        outside = ((numbers < column.low) | (numbers > column.high)) & ~invalid
         if outside.any():
             match column.out_of_range:
                 case "clip":
@@ -109,8 +105,7 @@ class _Check:
                 case "missing":
                     values = _without(values, outside)
                 case _:
-                    self._report(name, f"be {column.requirement}", outside)
-                    invalid |= outside
+                    invalid |= self._report(name, f"be {column.requirement}", outside)
         return self._without_missing(name, _without(values, invalid), column, invalid)
 
     def categorical(self, name: str, column: Categorical) -> pa.Array:
@@ -162,16 +157,13 @@ class _Check:
                 values, wrong = to_numbers(self.batch[part], numeric, self.file)
                 numbers = values.to_numpy(zero_copy_only=False)
                 wrong |= (numbers != 1) & (numbers != 0)
-                self._report(part, "be 0 or 1", wrong)
-                invalid |= wrong
+                invalid |= self._report(part, "be 0 or 1", wrong)
                 numbers = numbers == 1
             codes += numbers * np.int32(code)
             n_set += numbers
         several = (n_set > 1) & ~invalid
-        self._report(
-            name, "have exactly one column that is 1", several, [*map(str, n_set[several][: self.n_shown])]
-        )
-        invalid |= several
+        shown = [*map(str, n_set[several][: self.n_shown])]
+        invalid |= self._report(name, "have exactly one column that is 1", several, shown)
         texts = pa.array(names).take(pa.array(codes, mask=(n_set != 1) | invalid))
         return self._without_missing(name, texts, column, invalid)
 
@@ -182,13 +174,16 @@ class _Check:
             self._report(name, "have a value in every row", missing, ["none"] * len(missing))
         return values
 
-    def _report(self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None) -> None:
-        if not wrong.any():
-            return
-        rows = np.flatnonzero(wrong)
-        if values is None:
-            values = as_written(self.batch[name], rows[: self.n_shown])
-        self.violations.append(Violation(name, requirement, rows, values))
+    def _report(
+        self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None
+    ) -> Bools:
+        """Keep what is wrong with a column, if anything is, and give it back."""
+        if wrong.any():
+            rows = np.flatnonzero(wrong)
+            if values is None:
+                values = as_written(self.batch[name], rows[: self.n_shown])
+            self.violations.append(Violation(name, requirement, rows, values))
+        return wrong
 
 
 def _without(values: pa.Array, wrong: Bools) -> pa.Array:

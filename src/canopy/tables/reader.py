@@ -50,11 +50,7 @@ LINE_REQUIREMENTS = {
 
 @dataclass
 class TableFile:
-    """One file of a table.
-
-    Args:
-        path: The file; `.gz` and `.zst` are decompressed.
-        file_format: How it is written.
+    """One file of a table; `.gz` and `.zst` are decompressed.
 
     Attributes:
         line_errors: Lines that were left out, complete once `batches` has been exhausted.
@@ -86,11 +82,7 @@ class TableFile:
         return [name or f"unnamed_{index}" for index, name in enumerate(names, 1)]
 
     def batches(self, columns: Sequence[str], *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Read some columns, in the order of the rows.
-
-        Args:
-            columns: Their names.
-            n_rows: Rows of a batch, about.
+        """Read some columns, in batches of about `n_rows` rows.
 
         Yields:
             The columns in the given order: of CSV all as text, of the other formats in their types.
@@ -141,14 +133,7 @@ class TableFile:
         )
 
     def lines(self, rows: Iterable[int]) -> dict[int, int]:
-        """Find the lines of rows, by going through the file up to the last of them.
-
-        Args:
-            rows: Numbers of rows, from 0, as `batches` gives them.
-
-        Returns:
-            The line where each of the rows starts, from 1; of Parquet, the number of the row, from 1.
-        """
+        """Find the line where each of some rows (from 0) starts, from 1; of Parquet, the row from 1."""
         wanted = {*rows}
         if self.file_format.format == "parquet" or not wanted:
             return {row: row + 1 for row in wanted}

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class TableReader:
-    """The rows of a table, in one file or several.
+    """The rows of a table, in one file or several (`find_files`).
 
     Args:
-        pattern: A file, a folder, or a pattern.
+        pattern: The files.
         schema: What the columns are.
         with_target: Whether the target is read; it must then be there. None is for predictions: the target is
             read as it is, any value allowed, where all files have it, and files may lack the schema's keys.
@@ -79,13 +79,9 @@ class TableReader:
             )
 
     def valid_batches(self, *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Read the rows that nothing is wrong with, in order; `problems` collects the others.
+        """Read the rows that nothing is wrong with (`canopy.tables.parse.Parsed`) in order.
 
-        Args:
-            n_rows: Rows of a batch, about.
-
-        Yields:
-            Rows as `canopy.tables.parse.Parsed` has them.
+        What is wrong with the others is in `problems`.
         """
         problems = self.problems
         for file in self.files:
@@ -111,10 +107,7 @@ class TableReader:
 def read_table(
     pattern: str | Path, schema: TableSchema, *, with_target: bool = True
 ) -> Iterator[pa.RecordBatch]:
-    """Read a table in which nothing may be wrong.
-
-    Yields:
-        Rows as `canopy.tables.parse.Parsed` has them.
+    """Read the rows (`canopy.tables.parse.Parsed`) of a table in which nothing may be wrong.
 
     Raises:
         ValueError: At the end, if anything was wrong, or there was no row.

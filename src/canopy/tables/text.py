@@ -83,17 +83,13 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
 
 
 def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
-    """Find the files of a table.
-
-    Args:
-        pattern: A file, a folder, or a pattern with `*`, `?` and `[...]`.
-        hint: What to do if there is none.
+    """Find the files of a table by a path, that of their folder, or a pattern with `*`, `?` and `[...]`.
 
     Returns:
         The files, in the order of their names; hidden ones and those that start with `_` are left out.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none; the message ends with `hint`.
     """
     path = Path(pattern)
     if path.is_file():

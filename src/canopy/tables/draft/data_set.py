@@ -64,12 +64,7 @@ def check_name(name: str) -> Path:
 
 
 def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
-    """Write the folder of a data set.
-
-    Args:
-        draft: What the table is.
-        folder: Where the data set is to be.
-        train_comment: Lines that say what will be trained, for the section `train`.
+    """Write the folder of a data set; `train_comment` says in its section `train` what will be trained.
 
     Raises:
         ValueError: If two files have one name.

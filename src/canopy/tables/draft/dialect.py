@@ -61,11 +61,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def sniff(path: Path, **known: Any) -> FileFormat:
-    """Find format, encoding, delimiter and quote of a file, which need not be read as a table for that.
-
-    Args:
-        path: The file.
-        known: Keys of `FileFormat` that need not be found.
+    """Find the keys of `FileFormat` that are not `known`, but for the marks of numbers and missing values.
 
     Raises:
         ValueError: If it is not a table.

@@ -29,22 +29,14 @@ ONLY_CSV = {"delimiter", "quote", "encoding", "ragged"}
 
 @dataclass(frozen=True)
 class Draft:
-    """The schema of a table, and what was found out about it.
-
-    Attributes:
-        files: Its files.
-        n_rows: Number of rows.
-        file: How it is written.
-        target: The target.
-        columns: The other columns, in the order of the file.
-        n_dropped: Number of lines of another form, which are dropped.
-    """
+    """The schema of a table, and what was found out about it."""
 
     files: list[Path]
     n_rows: int
     file: FileFormat
     target: Finding
     columns: list[Finding]
+    # Lines of another form.
     n_dropped: int
 
     @property
@@ -66,10 +58,10 @@ class Draft:
 
 
 def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, Any] | None = None) -> Draft:
-    """Draft the schema of a table from all its values.
+    """Draft the schema of a table (`find_files`) from all its values.
 
     Args:
-        pattern: A file, a folder, or a pattern.
+        pattern: Its files.
         target: The column to predict.
         file_options: Keys of `FileFormat` that need not be found.
 

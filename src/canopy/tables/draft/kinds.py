@@ -17,12 +17,7 @@ UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+))|\.\.\.\d+")
 
 
 def set_kind(values: ColumnValues, file_format: FileFormat) -> None:
-    """Find the kind of a column, from which the null markers are removed.
-
-    Args:
-        values: Its values; texts that turn out to mean missing are removed.
-        file_format: How numbers are written.
-    """
+    """Find the kind of a column without its null markers; other texts that mean missing are removed."""
     finding = values.finding
     if finding.name in values.table.nested:
         finding.why = "lists, structures or bytes"

@@ -60,19 +60,12 @@ class Finding:
 
 @dataclass
 class ColumnValues:
-    """The values of a column: the table `values_<index>` has each once, in columns named as in `Value`.
-
-    Attributes:
-        table: All columns.
-        index: Position of the column.
-        finding: What is found out about it.
-        n_values: Number of different values.
-        n_filled: Number of rows with a value.
-    """
+    """The values of a column: the table `values_<index>` has each once, in columns named as in `Value`."""
 
     table: "TableValues"
     index: int
     finding: Finding
+    # Different values, and rows with one.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
 
@@ -120,15 +113,9 @@ class ColumnValues:
 
 
 class TableValues:
-    """The values of a table in a database: `rows` has the columns `c0`, `c1`, ...
-
-    Args:
-        connection: A database on disk.
-        files: The files of the table.
+    """The values of a table in a database on disk: `rows` has the columns `c0`, `c1`, ...
 
     Attributes:
-        n_rows: Number of rows.
-        columns: The values of each column.
         trimmed: Whether there were blanks around a value.
         nested: Columns with lists, structures or binary data, which have no values here.
 
