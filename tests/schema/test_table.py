@@ -31,9 +31,8 @@ def test_a_group_of_0_1_columns_is_one_column() -> None:
 
 
 def test_integers_of_yaml_are_read_as_texts() -> None:
-    schema = TableSchema.parse(
-        columns(a=NUMBER) | {"target": {"column": "y", "classes": {1: "Fir", "2": "Pine"}}}
-    )
+    target = {"column": "y", "classes": {1: "Fir", "2": "Pine"}}
+    schema = TableSchema.parse({**columns(a=NUMBER), "target": target})
     assert schema.target.classes == {"1": "Fir", "2": "Pine"}
 
 
