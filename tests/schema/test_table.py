@@ -50,7 +50,7 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         ),
         (columns(a=NUMBER, b={"kind": "categorical", "one_hot": {"a": "A", "c": "C"}}), "got 'a' twice"),
         (columns(a={**NUMBER, "rnage": [0, 1]}), r"table\.columns\.a\.rnage \(did you mean 'range'\?\)"),
-        (columns(a={"kind": "weight"}), r"columns\.a\.kind must be numeric, .*; got 'weight'"),
+        (columns(a={"kind": "weight"}), r"columns\.a\.kind must be numeric, .*'weight' \(reserved"),
         (columns(a={}), r"columns\.a\.kind must be numeric, .*; got None"),
         (columns(a={**NUMBER, "range": [2, 1]}), r"columns\.a\.range must give \[least, greatest\]"),
         (

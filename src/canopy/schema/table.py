@@ -184,7 +184,8 @@ def _describe(error: ValidationError) -> str:
         case "union_tag_invalid" | "union_tag_not_found":
             kind = value.get("kind") if isinstance(value, dict) else value
             kinds = "numeric, categorical, datetime, key or ignored"
-            return f"params.yaml: {place}.kind must be {kinds}; got {kind!r}"
+            reserved = " (reserved for a later version)" if kind in ("weight", "group", "time") else ""
+            return f"params.yaml: {place}.kind must be {kinds}; got {kind!r}{reserved}"
         case "value_error":
             message = message if ", got" in message else f"{message}, got {value!r}"
             return f"params.yaml: {place} must give {message.replace(', got', '; got')}"
