@@ -1,14 +1,16 @@
 """Find rows that repeat an earlier one."""
 
 from contextlib import ExitStack
+from tempfile import TemporaryFile
 from typing import Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from canopy.tables.connection import open_duckdb
 from canopy.tables.convert import Bools
+
+N_FILES = 32
 
 
 class FirstRows:
@@ -52,20 +54,26 @@ class FirstRows:
 
 
 class RowCounter(ExitStack):
-    """Counts rows that repeat an earlier one; their hashes lie in a database on disk."""
+    """Counts rows that repeat an earlier one. Its hashes lie in temporary files, by their last bits."""
 
     def __enter__(self) -> Self:
-        self._connection = self.enter_context(open_duckdb(on_disk=True))
-        self._connection.execute("CREATE TABLE rows (hash UBIGINT)")
+        self._n_rows = 0
+        self._files = [self.enter_context(file) for file in map(TemporaryFile, ["w+b"] * N_FILES)]
         return self
 
     def update(self, rows: pa.RecordBatch) -> None:
-        self._connection.register("batch", pa.table({"hash": _hash_rows(rows)}))
-        self._connection.execute("INSERT INTO rows FROM batch")
+        self._n_rows += rows.num_rows
+        hashes = _hash_rows(rows)
+        files = hashes % np.uint64(N_FILES)
+        for index, file in enumerate(self._files):
+            hashes[files == index].tofile(file)
 
     def n_repeated(self) -> int:
-        found = self._connection.execute("SELECT count(*) - count(DISTINCT hash) FROM rows").fetchone()
-        return int(found[0]) if found else 0
+        n_distinct = 0
+        for file in self._files:
+            file.seek(0)
+            n_distinct += len(np.unique(np.fromfile(file, np.uint64)))
+        return self._n_rows - n_distinct
 
 
 def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
