@@ -10,13 +10,11 @@ import sys
 from pathlib import Path
 
 from canopy.preset import DRAFTED, Size, describe_preset
+from canopy.tables.draft.categories import TRAINING_SHARE
 from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
 from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.printout import describe
-
-# Of all rows: what the drafted split leaves for training.
-TRAINING_SHARE = 0.64
+from canopy.tables.draft.wording import describe
 
 
 def main() -> None:
@@ -53,7 +51,7 @@ def main() -> None:
 
 def say_what_trains(draft: Draft) -> list[str]:
     """Write the comment of the section `train`: all that the preset chooses for such a table."""
-    n_numeric = sum(column["kind"] == "numeric" for column in draft.table["columns"].values())
+    n_numeric = sum(finding.kind == "numeric" for finding in draft.columns)
     size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
     values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
     return [

@@ -1,12 +1,13 @@
 """Small tables that are written and drafted, and what was found out about their columns."""
 
 import csv
+import gzip
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.finding import Finding
+from canopy.tables.draft.values import Finding
 from canopy.tables.rows import read_table
 
 N_ROWS = 120
@@ -16,10 +17,11 @@ COLOURS = [("red", "green", "blue")[row % 3] for row in range(N_ROWS)]
 
 
 def write(
-    path: Path, columns: Mapping[str, Iterable[Any]], *, delimiter: str = ",", encoding: str = "utf-8"
+    path: Path, columns: Mapping[str, Iterable[Any]], *, encoding: str = "utf-8", **dialect: Any
 ) -> Path:
-    with path.open("w", newline="", encoding=encoding) as file:
-        writer = csv.writer(file, delimiter=delimiter, lineterminator="\n")
+    opened: Any = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "wt", newline="", encoding=encoding) as file:
+        writer = csv.writer(file, **{"lineterminator": "\n", **dialect})
         writer.writerow(columns)
         writer.writerows(zip(*columns.values(), strict=True))
     return path

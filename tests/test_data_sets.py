@@ -330,30 +330,3 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     resume = shlex.split(write_command("train", resume=odd))[2:]
     execute("python", "../../src/train.py", *resume, "trainer.max_epochs=2", folder=folder)
     assert read(odd / "run.json")["training"]["epochs"] == 2
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--target", "tarjet", "--name", "new"], "got 'tarjet' (did you mean 'target'?)\n"),
-        (
-            ["--target", "alcohol", "--name", "new"],
-            "--target must be a class; got 126 different numbers from 11.03 to 14.83 in 'alcohol'.\n",
-        ),
-        (["--target", "target", "--name", "../x"], "letters, digits, - and _; got '../x': give --name\n"),
-        (
-            ["--target", "target", "--name", "penguins"],
-            "datasets/penguins must be new; it exists: give another --name\n",
-        ),
-    ],
-)
-def test_a_draft_that_cannot_be_made_is_refused(
-    project: Path, wine: Path, options: list[str], message: str
-) -> None:
-    before = sorted((project / "datasets").iterdir())
-    done = execute("python", "src/init_dataset.py", str(wine), *options, folder=project, check=False)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: ")
-    assert message in done.stderr
-    assert done.stderr.count("\n") <= 2
-    assert sorted((project / "datasets").iterdir()) == before

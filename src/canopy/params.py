@@ -36,13 +36,9 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
     Args:
         folder: The project's folder, or that of a data set.
 
-    Returns:
-        The content of the file.
-
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If the file is not YAML, a section is missing, a path is not one word to a shell, or
-            `train.overrides` are no overrides.
+        ValueError: If it is not valid (`load_params`, `mount_train`).
     """
     content, provider = load_params(folder), str(Path(folder) / PARAMS)
     register_rules()
@@ -52,10 +48,7 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
 
 
 def load_params(folder: str | Path = ".") -> DictConfig:
-    """Read `params.yaml`, unchecked but for its sections.
-
-    Args:
-        folder: The project's folder.
+    """Read `params.yaml` of a folder, unchecked but for its sections and paths.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -74,19 +67,15 @@ def load_params(folder: str | Path = ".") -> DictConfig:
             f"params.yaml must be YAML in UTF-8; found {' '.join(str(error).split())}"
         ) from error
     sections = [section.name for section in fields(Params)]
-    missing = [name for name in sections if not isinstance(content, DictConfig) or name not in content]
-    if missing:
+    if missing := [name for name in sections if not isinstance(content, DictConfig) or name not in content]:
         raise ValueError(
             f"params.yaml must have the sections {', '.join(sections)}; found none of the name {missing[0]}: "
             'git shows it whole: "git diff params.yaml"'
         )
     assert isinstance(content, DictConfig)
-    paths: Any = OmegaConf.to_container(_typed({"paths": content.paths}).paths)
-    for key, value in paths.items():
-        if value is None:
-            continue
+    for key, value in _typed({"paths": content.paths}).paths.items_ex(resolve=False):
         # The command line of a stage in dvc.yaml, which a shell reads, is made of them.
-        if shlex.quote(value) != value:
+        if value is not None and shlex.quote(value) != value:
             raise ValueError(
                 f"params.yaml: paths.{key} must be one word to a shell; got {value!r}: "
                 "use letters, digits, /, ., _ and -"
@@ -95,14 +84,10 @@ def load_params(folder: str | Path = ".") -> DictConfig:
 
 
 def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
-    """Let a run start from what `train` of `params.yaml` says, below all that its command says.
+    """Let a run start from what `train` of `params.yaml` (in `folder`) says, below all that its command says.
 
     The experiment `params` is `train.experiment` with `train.overrides` on top. Another experiment, chosen by
     the command, has them below it: what it leaves open stays as the data set needs it.
-
-    Args:
-        params: Content of `params.yaml`.
-        folder: The folder that its paths are relative to.
 
     Raises:
         ValueError: If `train.overrides` are no overrides, or none that a config can hold.
@@ -157,16 +142,10 @@ def parse_train_overrides(text: str) -> list[Override]:
 
 
 def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
-    """Check keys, types and the schema of the table in `params.yaml`, overrides included.
-
-    Args:
-        params: Its content.
-
-    Returns:
-        The same with each value in its type.
+    """Check the content of `params.yaml`, overrides included, and give each value its type.
 
     Raises:
-        ValueError: If a key is unknown or a value has the wrong type.
+        ValueError: If a key is unknown, a value has the wrong type, or the schema of the table is invalid.
 
     Examples:
         >>> check_params({"seed": "many"})

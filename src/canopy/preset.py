@@ -36,11 +36,7 @@ class Size(NamedTuple):
 
 
 def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
-    """Choose what holds for a number of training rows.
-
-    Args:
-        values: Each value by the least number of rows that it is for; one is for 0.
-        n_rows: Number of rows.
+    """Choose what holds for a number of training rows, of values by the least number that each is for.
 
     Raises:
         ValueError: If a key is no number of rows, or none is 0.
@@ -60,9 +56,7 @@ def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     """Let configs say `${by_rows:{0: 32, 1000: 64}}` and `${if_wide:8,0}`.
 
-    Args:
-        measure: Gives the size of the table, called with the whole config; without it that of the tensors in
-            `data.folder`.
+    `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or _measure_tensors
 
@@ -72,8 +66,8 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     def resolve_wide(wide: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
         return wide if size(_root_).is_wide else otherwise
 
-    OmegaConf.register_resolver(BY_ROWS, resolve_rows, replace=True)
-    OmegaConf.register_resolver(IF_WIDE, resolve_wide, replace=True)
+    for rule, resolve in ((BY_ROWS, resolve_rows), (IF_WIDE, resolve_wide)):
+        OmegaConf.register_resolver(rule, resolve, replace=True)
 
 
 def _measure_tensors(cfg: DictConfig) -> Size:
@@ -81,11 +75,7 @@ def _measure_tensors(cfg: DictConfig) -> Size:
 
 
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
-    """Put the values that the rules give in the place of the rules, so that a run's config has them.
-
-    Args:
-        cfg: A composed config; it is changed.
-        size: Of the table; without it that of the tensors in `data.folder`.
+    """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
 
     Raises:
         FileNotFoundError: If the rows are not there that it depends on.
@@ -106,11 +96,7 @@ def settle(cfg: DictConfig, size: Size | None = None) -> None:
 
 
 def leave_out_trees(cfg: DictConfig) -> None:
-    """Set the trees of an ensemble to null, with a warning, where CatBoost is not installed.
-
-    Args:
-        cfg: A composed config; it is changed.
-    """
+    """Set the trees of an ensemble in a config to null, with a warning, where CatBoost is not installed."""
     members = OmegaConf.select(cfg, "model.net.members") or {}
     trees = [name for name, net in members.items() if net and net.get("_target_") == TREES]
     if trees and find_spec("catboost") is None:
@@ -132,15 +118,7 @@ def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
 
 
 def describe_preset(size: Size, *, configs: Path) -> list[str]:
-    """Say what the preset of new data sets amounts to for a table.
-
-    Args:
-        size: Of the table.
-        configs: Folder of the configs.
-
-    Returns:
-        Its model, then every value that it sets, as `key=value`.
-    """
+    """Give the model of the preset of new data sets, then every value that it sets, as `key=value`."""
     content: Any = OmegaConf.load(configs / "preset" / f"{DRAFTED}.yaml")
     choices = [item for item in content.pop("defaults") if item != "_self_"]
     groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 import shutil
@@ -10,9 +9,11 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
+import orjson
+
 Form = Literal["text", "json", "csv"]
 
-# Where the output is no terminal.
+# Characters of a line where the output is no terminal and the variable `COLUMNS` is not set.
 WIDTH = 120
 _GAP = "  "
 # Of each number a table shows at least so many significant digits, where it has them.
@@ -24,15 +25,9 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00")
 
 
 def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
-    """Lay out a table.
+    """Lay out a table, no wider than the terminal where cutting texts but those of the first column helps.
 
-    Args:
-        headers: Head of each column.
-        rows: Cells. The floats of a column get the same number of decimals; texts are taken as they are.
-        indent: Blanks before each line.
-
-    Returns:
-        Lines no wider than the terminal where cutting texts can achieve that; the first column is never cut.
+    The floats of a column get the same number of decimals; texts are taken as they are.
 
     Examples:
         >>> print(render(["name", "score"], [["a", 0.5], ["long", 0.97182], ["b", None]]))
@@ -44,11 +39,12 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
     columns = [format_column([row[i] for row in rows]) for i in range(len(headers))]
     right = [bool(column) and all(_NUMBER.fullmatch(cell) for cell in column) for column in columns]
     columns = [[header, *column] for header, column in zip(headers, columns, strict=True)]
-    widths = _fit([max(map(len, column)) for column in columns], terminal_width() - indent)
+    total = shutil.get_terminal_size((WIDTH, 0)).columns - indent
+    widths = _fit([max(map(len, column)) for column in columns], total)
     lines = []
-    for i, cells in enumerate(zip(*columns, strict=True)):
-        # Of a long key the end says more.
-        cut = _cut_head if i == 0 else _cut
+    for row_index, cells in enumerate(zip(*columns, strict=True)):
+        # Of a long key, in the header, the end says more.
+        cut = _cut_head if row_index == 0 else _cut
         texts = [
             cut(cell, width).rjust(width) if to_right else cut(cell, width).ljust(width)
             for cell, width, to_right in zip(cells, widths, right, strict=True)
@@ -57,22 +53,11 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
     return "\n".join(lines)
 
 
-def terminal_width() -> int:
-    """Characters of a line: of the terminal, of the variable `COLUMNS`, or `WIDTH`."""
-    return shutil.get_terminal_size((WIDTH, 0)).columns
-
-
 def format_column(values: Sequence[Any]) -> list[str]:
     """Write values so that they read well below each other.
 
     The floats get the same number of decimals where that leaves each its significant digits; else each is
     written with four of them.
-
-    Examples:
-        >>> format_column([0.5, 0.97182, None]), format_column([0.004, 0.00002])
-        (['0.5000', '0.9718', '-'], ['0.004', '2e-05'])
-        >>> format_column([0.0123456, 1234.5678]), format_column([123.456, 1234.5678])
-        (['0.01235', '1235'], ['123', '1235'])
     """
     floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     n_given = max(map(_n_decimals, floats), default=0)
@@ -100,9 +85,7 @@ def format_value(value: Any) -> str:
 
 
 def decimals(scale: float) -> int:
-    """Give the number of decimals for numbers of this size.
-
-    Four for scores, fewer for what is larger, and for what is smaller those that its significant digits need.
+    """Give the number of decimals for numbers of a size: four for scores, fewer above, what is needed below.
 
     Examples:
         >>> [decimals(scale) for scale in (0.0, 0.0000123, 0.0123, 0.97, 34.5, 1234.5)]
@@ -146,7 +129,6 @@ def _n_decimals(value: float) -> int:
 
 def _fit(widths: list[int], total: int) -> list[int]:
     """Narrow the widest columns but the first until the table fits, or nothing is left to narrow."""
-    widths = list(widths)
     while sum(widths) + len(_GAP) * (len(widths) - 1) > total:
         widest = max(range(1, len(widths)), key=lambda i: widths[i], default=0)
         if widest == 0 or widths[widest] <= _NARROWEST:
@@ -165,16 +147,8 @@ def _cut_head(text: str, width: int) -> str:
 
 def as_json(content: Any) -> str:
     """Write JSON, null for numbers that it does not know."""
-    return json.dumps(_without_nan(content), indent=2, ensure_ascii=False, allow_nan=False, default=str)
-
-
-def _without_nan(content: Any) -> Any:
-    """Put null for numbers that JSON does not know."""
-    if isinstance(content, dict):
-        return {str(key): _without_nan(value) for key, value in content.items()}
-    if isinstance(content, list):
-        return [_without_nan(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    options = orjson.OPT_INDENT_2 | orjson.OPT_NON_STR_KEYS | orjson.OPT_SERIALIZE_NUMPY
+    return orjson.dumps(content, default=str, option=options).decode()
 
 
 def as_csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

@@ -53,7 +53,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("+table.columns.Slope.mising=median", r"table.columns.Slope.mising \(did you mean 'missing'\?\)"),
         ("table.columns.Slope=null", "table.columns.Slope"),
         ("+table.columns.Wind={kind: numeric}", "must have the column 'Wind'"),
-        ("+table.numeric.Wind={unit: m}", "in table.columns; got the section table.numeric of an earlier"),
+        ("+table.numeric.Wind={unit: m}", "must have known keys; got table.numeric"),
     ],
     "scripts/split.py": [
         ("split.test_size=2", "split.test_size must be between 0 and 1; got 2"),

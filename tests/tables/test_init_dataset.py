@@ -102,14 +102,11 @@ def test_command_prints_the_columns_and_what_to_do(tmp_path: Path) -> None:
         "  make repro DATA=wine",
     ]
     for options, message in (
-        (["wine.csv", "--target", "y"], "Error: datasets/wine must be new; it exists: give another --name\n"),
-        (
-            ["wine.csv", "--target", "b", "--name", "x"],
-            "Error: --target must be a column of wine.csv; got 'b'",
-        ),
-        (["wein.csv", "--target", "y"], "Error: The table wein.csv must exist"),
+        ("wine.csv --target y", "Error: datasets/wine must be new; it exists: give another --name\n"),
+        ("wine.csv --target b --name x", "Error: --target must be a column of wine.csv; got 'b'"),
+        ("wein.csv --target y", "Error: The table wein.csv must exist"),
     ):
-        done = execute(tmp_path, *options)
+        done = execute(tmp_path, *options.split())
         assert done.returncode == 1
         assert done.stderr.startswith(message)
         assert done.stderr.count("\n") <= 3

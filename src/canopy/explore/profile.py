@@ -16,7 +16,8 @@ from canopy.prepare.reductions import Moments, Sample
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Numeric
 from canopy.tables.duplicates import RowCounter, hash_values
-from canopy.tables.rows import Problems, TableReader
+from canopy.tables.problems import Problems
+from canopy.tables.rows import TableReader
 
 Codes = NDArray[np.int64]
 

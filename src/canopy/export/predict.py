@@ -17,7 +17,8 @@ from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.runs.run_folder import RunFolder
 from canopy.schema import TableSchema
-from canopy.tables.rows import Problems, TableReader
+from canopy.tables.problems import Problems
+from canopy.tables.rows import TableReader
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)

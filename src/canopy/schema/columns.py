@@ -1,23 +1,22 @@
-"""The kinds of column, as `params.yaml` declares them, each with its policies.
+"""The kinds of column, as `params.yaml` declares them; docs/data_sets.md documents each key and policy.
 
-A policy that a column leaves out is that of `table.defaults` for its kind.
+A policy that a column leaves out (None) is that of `table.defaults` for its kind.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
-DATETIME_PARTS = ("year", "month", "day_of_week", "hour", "time")
+# Month, day and hour are two features each, sine and cosine; the time itself is a number.
+DatetimePart = Literal["year", "month", "day_of_week", "hour", "time"]
+DATETIME_PARTS = get_args(DatetimePart)
 
 
 def as_text(value: Any) -> Any:
-    """Read a category or class that YAML parsed as an integer as the text in the file.
-
-    Raises:
-        ValueError: If YAML parsed it as something whose text in the file is not known.
-    """
+    """Give an integer of YAML as text; of other values that YAML parsed, the text is not known."""
     if isinstance(value, bool):
         raise ValueError(f"this word in quotes, got {value}, as YAML reads yes, no, on, off, true and false")
     if isinstance(value, float):
@@ -37,27 +36,14 @@ class Model(BaseModel):
 
 
 class NumericPolicies(Model):
-    """What happens to values of numeric columns.
-
-    Attributes:
-        missing: `reject` the row; or fill in the `median` or `mean` of the training rows, or the `constant`
-            in `fill_value`, with a missing-value indicator as a further feature.
-        out_of_range: `reject` the row, `clip` the value to the range, or treat it as `missing`.
-    """
+    """What happens to values of numeric columns."""
 
     missing: Literal["reject", "median", "mean", "constant"] | None = None
     out_of_range: Literal["reject", "clip", "missing"] | None = None
 
 
 class CategoricalPolicies(Model):
-    """What happens to values of categorical columns.
-
-    Attributes:
-        missing: `reject` the row, or make missing values a `category`.
-        unseen: What a category that the training rows do not have becomes: `other`, or the row is rejected.
-        min_count: A category with fewer training rows becomes `other`.
-        max_categories: Only the most frequent categories keep a code; the rest becomes `other`.
-    """
+    """What happens to values of categorical columns; `max_categories` has no limit if None."""
 
     missing: Literal["reject", "category"] | None = None
     unseen: Literal["reject", "other"] | None = None
@@ -66,37 +52,22 @@ class CategoricalPolicies(Model):
 
 
 class DatetimePolicies(Model):
-    """What happens to values of datetime columns.
-
-    Attributes:
-        missing: `reject` the row, or fill in the `median` of the training rows, with a missing-value
-            indicator.
-    """
+    """What happens to values of datetime columns."""
 
     missing: Literal["reject", "median"] | None = None
 
 
 class Column(Model):
-    """What all kinds have.
+    """What all kinds have."""
 
-    Attributes:
-        meaning: What the column says, for people.
-        null_values: Texts that mean "no value" in this column; those of `table.file` if None.
-    """
-
+    # For people.
     meaning: str = ""
+    # Texts that mean "no value" in this column; those of `table.file` if None.
     null_values: tuple[Text, ...] | None = None
 
 
 class Numeric(Column, NumericPolicies):
-    """A number.
-
-    Attributes:
-        unit: Unit of the values, for people.
-        range: Least and greatest possible value; null where there is none.
-        fill_value: The constant of `missing: constant`.
-        marks: Texts around a number that are not part of it, such as `$` or `%`.
-    """
+    """A number; `marks` around it, such as `$` or `%`, are not part of it."""
 
     kind: Literal["numeric"] = "numeric"
     unit: str = ""
@@ -122,15 +93,7 @@ class Numeric(Column, NumericPolicies):
 
     @property
     def requirement(self) -> str:
-        """Name the values that the column may have.
-
-        Examples:
-            >>> (
-            ...     Numeric(unit="degrees", range=(0, 90)).requirement,
-            ...     Numeric(unit="m", range=(0, None)).requirement,
-            ... )
-            ('from 0 to 90 degrees', 'at least 0 m')
-        """
+        """Name the values that the column may have, such as `from 0 to 90 degrees`."""
         if math.isinf(self.high):
             text = "a finite number" if math.isinf(self.low) else f"at least {self.low:g}"
         else:
@@ -139,13 +102,7 @@ class Numeric(Column, NumericPolicies):
 
 
 class Categorical(Column, CategoricalPolicies):
-    """One of several values.
-
-    Attributes:
-        categories: Each value in the file and its name for people; or `auto`, learnt from the training rows.
-        one_hot: The columns of 0 and 1 that the file has in place of this one, and the name of the category
-            of each. A category's value is then the name of its column.
-    """
+    """One of several values, each with a name for people; of `one_hot` the file has its 0/1 column."""
 
     kind: Literal["categorical"] = "categorical"
     categories: Literal["auto"] | dict[Text, str] = "auto"
@@ -168,17 +125,11 @@ class Categorical(Column, CategoricalPolicies):
 
 
 class Datetime(Column, DatetimePolicies):
-    """A date or time.
-
-    Attributes:
-        format: `iso` (ISO 8601), `epoch` (seconds since 1970), or a format of `strptime`.
-        parts: The features: `year`, `month`, `day_of_week` and `hour` (the last three as sine and cosine),
-            and `time` itself as a number; or `auto`, those that vary on the training rows.
-    """
+    """A date or time, whose features are its parts."""
 
     kind: Literal["datetime"] = "datetime"
     format: str = "iso"
-    parts: Literal["auto"] | tuple[Literal["year", "month", "day_of_week", "hour", "time"], ...] = "auto"
+    parts: Literal["auto"] | tuple[DatetimePart, ...] = "auto"
 
 
 class Key(Column):
@@ -195,27 +146,16 @@ class Ignored(Column):
 
 AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(discriminator="kind")]
 
-# Kinds with a meaning in later versions; until then no column may have them.
-RESERVED_KINDS = ("weight", "group", "time")
-
 
 class Target(Column):
-    """The column that is predicted.
-
-    Attributes:
-        column: Its name.
-        classes: Each value in the file and its name for people, in the order of the model's outputs; or
-            `auto`: those of the file, in ascending order.
-        missing: `reject` rows without a label, or `drop` them.
-        rare: What happens to a class with fewer than `min_count` rows: it is rejected, its rows are dropped
-            (`drop`), or all such classes become one of the name `merged_name` (`merge`).
-        min_count: The default is one row for each split.
-    """
+    """The column that is predicted; of its classes, those of the file if `auto`, each has a name."""
 
     column: str
+    # In the order of the model's outputs; ascending if `auto`.
     classes: Literal["auto"] | dict[Text, str] = "auto"
     missing: Literal["reject", "drop"] = "reject"
     rare: Literal["reject", "drop", "merge"] = "reject"
+    # One row for each split.
     min_count: int = Field(default=3, ge=1)
     merged_name: str = "other"
 
@@ -224,16 +164,11 @@ class Target(Column):
     def _check_classes(cls, classes: Any) -> Any:
         if classes != "auto" and len(classes) < 2:
             raise ValueError(f"at least two classes, got {len(classes)}")
-        if classes != "auto" and (name := first_repeated([*classes.values()])) is not None:
+        if classes != "auto" and (name := first_repeated(classes.values())) is not None:
             raise ValueError(f"each class name once, got {name!r} twice")
         return classes
 
 
-def first_repeated(names: Sequence[str]) -> str | None:
-    """Find the first name that occurs twice."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            return name
-        seen.add(name)
-    return None
+def first_repeated(names: Iterable[str]) -> str | None:
+    """Find a name that occurs twice; None if there is none."""
+    return next((name for name, n in Counter(names).items() if n > 1), None)

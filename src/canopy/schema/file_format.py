@@ -15,17 +15,11 @@ COMPRESSIONS = (".gz", ".zst")
 
 
 class FileFormat(Model):
-    """The format of a table, and the dialect of CSV.
+    """The format of a table, and the dialect of CSV; an empty quote or thousands mark is none.
 
     Attributes:
-        format: `csv`, `parquet` or `jsonl` (one JSON object per line).
-        delimiter: Character between two values.
-        quote: Character around values that hold the delimiter or a line break; empty if there is none.
-        decimal: Decimal mark of numbers.
-        thousands: Marks between groups of three digits; none if empty.
         encoding: Encoding of the text, by Python's name.
         trim: Whether blanks around names and values are dropped.
-        null_values: Texts that mean that there is no value.
         ragged: What happens to lines with too few or too many values.
     """
 

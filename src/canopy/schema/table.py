@@ -1,6 +1,6 @@
 """The schema of a table: the only description of it, for stages, training, prediction, export and server."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import ValidationError, model_validator
@@ -8,7 +8,6 @@ from pydantic import ValidationError, model_validator
 from canopy.names import nearest
 from canopy.schema.columns import (
     DATETIME_PARTS,
-    RESERVED_KINDS,
     AnyColumn,
     Categorical,
     CategoricalPolicies,
@@ -28,15 +27,6 @@ from canopy.schema.file_format import FileFormat
 
 K = TypeVar("K", bound=Column)
 
-# Sections of earlier versions, and what a column of each is written as now.
-OLD_SECTIONS = {
-    "numeric": "height: {kind: numeric, unit: m, range: [0, null]}",
-    "one_hot": "colour: {kind: categorical, one_hot: {colour_red: Red, ...}}",
-    "text": "island: {kind: categorical, categories: {Dream: Dream, ...}}",
-    "ignored": "remark: {kind: ignored}",
-    "missing_values": "null_values in table.file",
-}
-
 
 class Defaults(Model):
     """Policies of the columns that set none of their own."""
@@ -55,16 +45,10 @@ STRICT = Defaults(
 
 
 class TableSchema(Model):
-    """A table.
+    """A table: the section `table` of `params.yaml`, as docs/data_sets.md documents it.
 
     Attributes:
-        title: Its name for people.
-        about: What a row is, and where the table comes from.
-        file: How it is written.
-        target: The column that is predicted.
-        columns: The other columns, in any order; names are those of the file, exactly.
-        defaults: Policies of columns that set none.
-        duplicates: Whether rows that repeat another one are reported or dropped.
+        columns: The columns but the target, in any order; names are those of the file, exactly.
 
     Examples:
         >>> TableSchema.parse(
@@ -86,18 +70,13 @@ class TableSchema(Model):
         """Validate the section `table` of `params.yaml`.
 
         Raises:
-            ValueError: If it is of an earlier version, a key is unknown or a value invalid; the message
-                names the key, the requirement and the value.
+            ValueError: If a key is unknown or a value invalid; the message names the key, the requirement and
+                the value.
         """
-        if old := [key for key in OLD_SECTIONS if key in table]:
-            raise ValueError(
-                f"params.yaml must declare each column in table.columns; got the section table.{old[0]} "
-                f"of an earlier version.\nWrite {OLD_SECTIONS[old[0]]}; docs/data_sets.md lists all kinds."
-            )
         try:
             return cls.model_validate(table)
         except ValidationError as error:
-            raise ValueError(describe_error(error)) from error
+            raise ValueError(_describe(error)) from error
 
     @model_validator(mode="after")
     def _check_names(self) -> Self:
@@ -117,13 +96,11 @@ class TableSchema(Model):
         """Give each column the policy that it leaves to the defaults."""
         for name, column in self.columns.items():
             if isinstance(column, Numeric | Categorical | Datetime):
-                own = getattr(self.defaults, column.kind)
-                strict = getattr(STRICT, column.kind)
-                update = {}
-                for policy in type(own).model_fields:
-                    if getattr(column, policy) is None:
-                        chosen = getattr(own, policy)
-                        update[policy] = getattr(strict, policy) if chosen is None else chosen
+                chosen: dict[str, Any] = getattr(STRICT, column.kind).model_dump(exclude_none=True)
+                chosen |= getattr(self.defaults, column.kind).model_dump(exclude_none=True)
+                update = {
+                    policy: value for policy, value in chosen.items() if getattr(column, policy) is None
+                }
                 self.columns[name] = column.model_copy(update=update)
         return self
 
@@ -157,9 +134,7 @@ class TableSchema(Model):
 
     def file_columns(self, name: str) -> list[str]:
         """Names of the columns of the file that hold a column: several for one that is written as 0/1."""
-        column = self.columns.get(name)
-        one_hot = column.one_hot if isinstance(column, Categorical) else None
-        return [name] if one_hot is None else [*one_hot]
+        return [*(getattr(self.columns.get(name), "one_hot", None) or [name])]
 
     @property
     def all_file_columns(self) -> list[str]:
@@ -188,23 +163,28 @@ class TableSchema(Model):
         return schema
 
 
-def describe_error(error: ValidationError) -> str:
+def _describe(error: ValidationError) -> str:
     """Describe the first mistake in a schema: its key, the requirement, the value, the nearest name."""
     errors = error.errors(include_url=False)
     # Of a value that may have one of several types, the mistake that lies deepest is the one that was made.
     first = max(errors, key=lambda found: (found["loc"][:3] == errors[0]["loc"][:3], len(found["loc"])))
-    keys = [*_keys(first["loc"])]
-    value, message = first["input"], first["msg"].removeprefix("Value error, ")
+    value, message, loc = first["input"], first["msg"].removeprefix("Value error, "), first["loc"]
+    # Pydantic adds the kind of a column to the way to a value, and `[key]`.
+    is_column = loc[:1] == ("columns",)
+    keys = [
+        str(key) for index, key in enumerate(loc) if not (is_column and index == 2) and "[" not in str(key)
+    ]
     place = ".".join(["table", *keys])
     match first["type"]:
         case "extra_forbidden":
-            return f"params.yaml must have known keys; got {place}{nearest(keys[-1], _fields())}"
+            fields = {name for kind in WITH_KEYS for name in kind.model_fields}
+            return f"params.yaml must have known keys; got {place}{nearest(keys[-1], sorted(fields))}"
         case "missing":
             return f"params.yaml must set {place}; got none"
         case "union_tag_invalid" | "union_tag_not_found":
             kind = value.get("kind") if isinstance(value, dict) else value
             kinds = "numeric, categorical, datetime, key or ignored"
-            reserved = " (reserved for a later version)" if kind in RESERVED_KINDS else ""
+            reserved = " (reserved for a later version)" if kind in ("weight", "group", "time") else ""
             return f"params.yaml: {place}.kind must be {kinds}; got {kind!r}{reserved}"
         case "value_error":
             message = message if ", got" in message else f"{message}, got {value!r}"
@@ -213,14 +193,4 @@ def describe_error(error: ValidationError) -> str:
     return f"params.yaml: {place} must be {requirement}; got {value!r}"
 
 
-def _keys(loc: tuple[int | str, ...]) -> Iterator[str]:
-    """Leave out what pydantic adds to the way to a value: the kind of a column, and `[key]`."""
-    for index, part in enumerate(loc):
-        is_kind = index == 2 and loc[0] == "columns"
-        if not is_kind and "[" not in str(part):
-            yield str(part)
-
-
-def _fields() -> list[str]:
-    kinds = (TableSchema, Target, FileFormat, Numeric, Categorical, Datetime, Key, Ignored, Defaults)
-    return sorted({name for kind in kinds for name in kind.model_fields})
+WITH_KEYS = (TableSchema, Target, FileFormat, Numeric, Categorical, Datetime, Key, Ignored, Defaults)

@@ -1,8 +1,9 @@
 """What the data turned out to be: written once by `make_tensors`, read by everything after it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+
+from pydantic.dataclasses import dataclass
 
 from canopy.files import read_json, write_json
 
@@ -14,12 +15,7 @@ HINT = 'run "make repro", for another preparation "python scripts/prepare.py pre
 
 @dataclass(frozen=True, kw_only=True)
 class CategoricalFeature:
-    """A categorical feature and what its codes mean.
-
-    Attributes:
-        name: Name of the feature.
-        categories: Category of each code, in the order of the codes.
-    """
+    """A categorical feature, and the category of each of its codes."""
 
     name: str
     categories: tuple[str, ...]
@@ -43,7 +39,7 @@ class Schema:
     """
 
     target: str
-    class_values: tuple[int, ...] | tuple[str, ...]
+    class_values: tuple[int | str, ...]
     class_names: tuple[str, ...]
     numeric: tuple[str, ...]
     quantiles: tuple[tuple[float, ...], ...]
@@ -61,7 +57,6 @@ class Schema:
         return tuple(len(feature.categories) for feature in self.categorical)
 
     def save(self, path: str | Path) -> None:
-        """Write the schema as JSON."""
         write_json(path, {"format": FORMAT, **asdict(self)})
 
     @classmethod
@@ -75,20 +70,4 @@ class Schema:
         content = read_json(path, hint=HINT)
         if content.get("format") != FORMAT:
             raise ValueError(f"{path} must have the format {FORMAT}; found {content.get('format')!r}; {HINT}")
-        return cls._from_json(content)
-
-    @classmethod
-    def _from_json(cls, content: dict[str, Any]) -> "Schema":
-        return cls(
-            target=content["target"],
-            class_values=tuple(content["class_values"]),
-            class_names=tuple(content["class_names"]),
-            numeric=tuple(content["numeric"]),
-            quantiles=tuple(tuple(quantiles) for quantiles in content["quantiles"]),
-            categorical=tuple(
-                CategoricalFeature(name=feature["name"], categories=tuple(feature["categories"]))
-                for feature in content["categorical"]
-            ),
-            class_counts={name: tuple(counts) for name, counts in content["class_counts"].items()},
-            sha256=content["sha256"],
-        )
+        return cls(**content)

@@ -57,24 +57,23 @@ class RowCounter(ExitStack):
     """Counts rows that repeat an earlier one. Its hashes lie in temporary files, by their last bits."""
 
     def __enter__(self) -> Self:
-        self.n_rows = 0
+        self._n_rows = 0
         self._files = [self.enter_context(file) for file in map(TemporaryFile, ["w+b"] * N_FILES)]
         return self
 
     def update(self, rows: pa.RecordBatch) -> None:
-        self.n_rows += rows.num_rows
+        self._n_rows += rows.num_rows
         hashes = _hash_rows(rows)
         files = hashes % np.uint64(N_FILES)
         for index, file in enumerate(self._files):
             hashes[files == index].tofile(file)
 
     def n_repeated(self) -> int:
-        """Read one file after the other."""
         n_distinct = 0
         for file in self._files:
             file.seek(0)
             n_distinct += len(np.unique(np.fromfile(file, np.uint64)))
-        return self.n_rows - n_distinct
+        return self._n_rows - n_distinct
 
 
 def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
@@ -87,16 +86,7 @@ def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
 
 
 def hash_values(values: pa.Array) -> NDArray[np.uint64]:
-    """Give the same integer for the same value, and hardly ever for two; in one process only.
-
-    Args:
-        values: Texts, numbers or times.
-
-    Examples:
-        >>> first, second = hash_values(pa.array(["a", None, "a"])), hash_values(pa.array([None, "b"]))
-        >>> bool(first[0] == first[2]), bool(first[1] == second[0]), bool(first[0] == second[1])
-        (True, True, False)
-    """
+    """Give the same integer for the same text, number or time, hardly ever for two; in one process only."""
     if pa.types.is_string(values.type):
         encoded = values.dictionary_encode()
         # Each text is hashed once; the last one is null.

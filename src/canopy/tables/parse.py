@@ -12,26 +12,18 @@ from numpy.typing import NDArray
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
 from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
+from canopy.tables.problems import N_SHOWN
 
 # Nets compute in single precision.
 LARGEST = float(np.finfo(np.float32).max)
 
-# Of each kind of violation, so many are shown.
-N_SHOWN = 10
-
 
 class Violation(NamedTuple):
-    """Rows whose value in a column is not allowed.
-
-    Attributes:
-        column: The column of the file.
-        requirement: What it must be or have, such as `be a number`.
-        rows: Numbers of the rows in the batch, ascending.
-        values: The value of each row, for messages; of the first `n_shown` rows only.
-    """
+    """Rows whose value in a column of the file is not what it must be, such as `be a number`."""
 
     column: str
     requirement: str
+    # Their numbers in the batch, ascending, and for the first ones the value, for messages.
     rows: NDArray[np.int64]
     values: Sequence[str]
 
@@ -72,9 +64,6 @@ def parse(
         schema: What they are.
         with_target: Whether the target is among them.
         n_shown: For how many rows of each kind of violation the value is given; for all if None.
-
-    Returns:
-        The rows, and what is wrong with them.
     """
     check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
@@ -105,14 +94,10 @@ class _Check:
         values, invalid = to_numbers(self.batch[name], column, self.file)
         numbers = values.to_numpy(zero_copy_only=False)
         self._report(name, "be a number", invalid)
-        infinite = np.isinf(numbers)
-        self._report(name, "be a finite number", infinite)
-        large = (np.abs(numbers) > LARGEST) & ~infinite
-        self._report(name, "fit into single precision", large)
-        infinite |= large
-        outside = (numbers < column.low) | (numbers > column.high)
-        outside &= ~infinite
-        invalid |= infinite
+        invalid |= self._report(name, "be a finite number", np.isinf(numbers))
+        large = (np.abs(numbers) > LARGEST) & ~invalid
+        invalid |= self._report(name, "fit into single precision", large)
+        outside = ((numbers < column.low) | (numbers > column.high)) & ~invalid
         if outside.any():
             match column.out_of_range:
                 case "clip":
@@ -120,8 +105,7 @@ class _Check:
                 case "missing":
                     values = _without(values, outside)
                 case _:
-                    self._report(name, f"be {column.requirement}", outside)
-                    invalid |= outside
+                    invalid |= self._report(name, f"be {column.requirement}", outside)
         return self._without_missing(name, _without(values, invalid), column, invalid)
 
     def categorical(self, name: str, column: Categorical) -> pa.Array:
@@ -173,16 +157,13 @@ class _Check:
                 values, wrong = to_numbers(self.batch[part], numeric, self.file)
                 numbers = values.to_numpy(zero_copy_only=False)
                 wrong |= (numbers != 1) & (numbers != 0)
-                self._report(part, "be 0 or 1", wrong)
-                invalid |= wrong
+                invalid |= self._report(part, "be 0 or 1", wrong)
                 numbers = numbers == 1
             codes += numbers * np.int32(code)
             n_set += numbers
         several = (n_set > 1) & ~invalid
-        self._report(
-            name, "have exactly one column that is 1", several, [*map(str, n_set[several][: self.n_shown])]
-        )
-        invalid |= several
+        shown = [*map(str, n_set[several][: self.n_shown])]
+        invalid |= self._report(name, "have exactly one column that is 1", several, shown)
         texts = pa.array(names).take(pa.array(codes, mask=(n_set != 1) | invalid))
         return self._without_missing(name, texts, column, invalid)
 
@@ -193,13 +174,16 @@ class _Check:
             self._report(name, "have a value in every row", missing, ["none"] * len(missing))
         return values
 
-    def _report(self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None) -> None:
-        if not wrong.any():
-            return
-        rows = np.flatnonzero(wrong)
-        if values is None:
-            values = as_written(self.batch[name], rows[: self.n_shown].tolist())
-        self.violations.append(Violation(name, requirement, rows, values))
+    def _report(
+        self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None
+    ) -> Bools:
+        """Keep what is wrong with a column, if anything is, and give it back."""
+        if wrong.any():
+            rows = np.flatnonzero(wrong)
+            if values is None:
+                values = as_written(self.batch[name], rows[: self.n_shown])
+            self.violations.append(Violation(name, requirement, rows, values))
+        return wrong
 
 
 def _without(values: pa.Array, wrong: Bools) -> pa.Array:

@@ -3,8 +3,9 @@
 import csv
 import itertools
 import json
+import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -18,7 +19,8 @@ from canopy.places import require_file
 from canopy.schema.columns import first_repeated
 from canopy.schema.file_format import COMPRESSIONS, FileFormat
 from canopy.tables.chunks import read_chunks
-from canopy.tables.connection import LineError, open_duckdb, read_line_errors
+from canopy.tables.connection import open_duckdb
+from canopy.tables.problems import Problem
 from canopy.tables.text import is_utf8, open_text, record_starts, records
 
 if TYPE_CHECKING:
@@ -28,14 +30,27 @@ if TYPE_CHECKING:
 BATCH_ROWS = 65_536
 N_SAMPLED_OBJECTS = 1000
 
+# No `auto_detect`, which guesses from the first rows.
+READ_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter,
+    quote=$quote, escape=$quote, columns={{{types}}}, store_rejects=true, rejects_table='line_errors',
+    rejects_scan='line_error_scans', rejects_limit=0)"""
+
+# Of a line with too few values there is one entry for each that is missing.
+READ_LINE_ERRORS = "SELECT DISTINCT ON (line) line, error_type, csv_line FROM line_errors ORDER BY line"
+
+# DuckDB's names of what is wrong with a line, and what a line must do instead.
+LINE_REQUIREMENTS = {
+    "TOO MANY COLUMNS": "have as many values as the header has names",
+    "MISSING COLUMNS": "have as many values as the header has names",
+    "UNQUOTED VALUE": "have a delimiter after a closing quote",
+    "INVALID ENCODING": "be text in the encoding of table.file",
+    "LINE SIZE OVER MAXIMUM": "have at most 2 MB",
+}
+
 
 @dataclass
 class TableFile:
-    """One file of a table.
-
-    Args:
-        path: The file; `.gz` and `.zst` are decompressed.
-        file_format: How it is written.
+    """One file of a table; `.gz` and `.zst` are decompressed.
 
     Attributes:
         line_errors: Lines that were left out, complete once `batches` has been exhausted.
@@ -47,12 +62,11 @@ class TableFile:
 
     path: Path
     file_format: FileFormat
-    line_errors: list[LineError] = field(default_factory=list, init=False)
+    line_errors: list[Problem] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         require_file(self.path, name="The table ")
-        names = self.names
-        if (name := first_repeated(names)) is not None:
+        if (name := first_repeated(self.names)) is not None:
             raise ValueError(f"{self.path} must name each column once; got {name!r} twice in its header")
 
     @cached_property
@@ -68,11 +82,7 @@ class TableFile:
         return [name or f"unnamed_{index}" for index, name in enumerate(names, 1)]
 
     def batches(self, columns: Sequence[str], *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Read some columns, in the order of the rows.
-
-        Args:
-            columns: Their names.
-            n_rows: Rows of a batch, about.
+        """Read some columns, in batches of about `n_rows` rows.
 
         Yields:
             The columns in the given order: of CSV all as text, of the other formats in their types.
@@ -87,15 +97,12 @@ class TableFile:
             return
         n_read = 0
         if self._is_plain:
-            dialect, types = self.file_format, dict.fromkeys(columns, pa.string())
+            delimiter, quote = self.file_format.delimiter, self.file_format.quote
+            types = dict.fromkeys(columns, pa.string())
             # Where the form of the file is another one, DuckDB continues, and finds what is wrong with it.
             with suppress(ValueError):
                 for batch in read_chunks(
-                    self.path,
-                    self.names,
-                    types,
-                    delimiter=dialect.delimiter,
-                    forbidden=dialect.quote.encode(),
+                    self.path, self.names, types, delimiter=delimiter, forbidden=quote.encode()
                 ):
                     n_read += batch.num_rows
                     yield batch
@@ -108,7 +115,10 @@ class TableFile:
                 if rows.num_rows:
                     yield rows.rename_columns([*columns])
             if self.file_format.format == "csv":
-                self.line_errors += read_line_errors(connection)
+                for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
+                    requirement = LINE_REQUIREMENTS.get(str(kind), str(kind).lower())
+                    shown = repr((text or "")[:60])
+                    self.line_errors.append(Problem(str(self.path), line, "", requirement, shown))
 
     @property
     def _is_plain(self) -> bool:
@@ -122,17 +132,11 @@ class TableFile:
             and len(self.names) > 1
         )
 
-    def lines(self, rows: Sequence[int]) -> list[int]:
-        """Find the lines of rows, by going through the file up to the last of them.
-
-        Args:
-            rows: Numbers of rows, from 0, in ascending order, as `batches` gives them.
-
-        Returns:
-            Numbers of the lines where they start, from 1; of Parquet, numbers of the rows, from 1.
-        """
-        if self.file_format.format == "parquet":
-            return [row + 1 for row in rows]
+    def lines(self, rows: Iterable[int]) -> dict[int, int]:
+        """Find the line where each of some rows (from 0) starts, from 1; of Parquet, the row from 1."""
+        wanted = {*rows}
+        if self.file_format.format == "parquet" or not wanted:
+            return {row: row + 1 for row in wanted}
         left_out = {error.line for error in self.line_errors}
         with open_text(self.path, self.file_format) as text:
             starts: Iterator[int] = (
@@ -141,29 +145,23 @@ class TableFile:
                 else (line for line, content in enumerate(text, 1) if content.strip())
             )
             kept = (start for start in starts if start not in left_out)
-            wanted, found = set(rows), []
-            for row, start in enumerate(itertools.islice(kept, max(rows) + 1)):
-                if row in wanted:
-                    found.append(start)
-        return found
+            numbered = enumerate(itertools.islice(kept, max(wanted) + 1))
+            return {row: start for row, start in numbered if row in wanted}
 
     def _relation(
         self, connection: "duckdb.DuckDBPyConnection", path: Path, columns: Sequence[str]
     ) -> "duckdb.DuckDBPyRelation":
         if self.file_format.format == "jsonl":
-            paths = [
-                f'$."{name.replace(chr(92), chr(92) * 2).replace(chr(34), chr(92) + chr(34))}"'
-                for name in columns
-            ]
-            values = ", ".join(f"json ->> ${index}" for index in range(2, len(paths) + 2))
+            escaped = [name.replace("\\", r"\\").replace('"', r"\"") for name in columns]
+            values = ", ".join(f"json ->> ${index}" for index in range(2, len(columns) + 2))
             scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
-            return connection.sql(scan, params=[str(path), *paths])
+            return connection.sql(scan, params=[str(path), *(f'$."{name}"' for name in escaped)])
         # By position: DuckDB compares names without case, and changes some.
         chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
         types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
         dialect = self.file_format
         params = {"path": str(path), "delimiter": dialect.delimiter, "quote": dialect.quote}
-        return connection.sql(_CSV.format(chosen=chosen, types=types), params=params)
+        return connection.sql(READ_CSV.format(chosen=chosen, types=types), params=params)
 
     def _parquet(self) -> "pq.ParquetFile":
         # Here, since most tables are CSV.
@@ -205,8 +203,7 @@ class TableFile:
             return
         with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as copy:
             with open_text(self.path, self.file_format) as text:
-                while part := text.read(2**20):
-                    copy.write(part)
+                shutil.copyfileobj(text, copy, 2**20)
             copy.flush()
             yield Path(copy.name)
 
@@ -222,12 +219,6 @@ class TableFile:
                 f"{self.path} must be a well-formed {self.file_format.format} file, line ends of one kind; "
                 f"got: {reason}"
             ) from error
-
-
-# No `auto_detect`, which guesses from the first rows.
-_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter, quote=$quote,
-    escape=$quote, columns={{{types}}}, store_rejects=true, rejects_table='line_errors',
-    rejects_scan='line_error_scans', rejects_limit=0)"""
 
 
 def _read_ahead(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:

@@ -2,92 +2,25 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import pyarrow as pa
 
 from canopy.names import nearest
 from canopy.schema.table import TableSchema
-from canopy.tables.parse import N_SHOWN, parse
+from canopy.tables.parse import parse
+from canopy.tables.problems import N_SHOWN, Problem, Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
 from canopy.tables.text import find_files
 
 log = logging.getLogger(__name__)
 
 
-class Problem(NamedTuple):
-    """A value, or a line, that is not allowed.
-
-    Attributes:
-        file: The file.
-        line: Its line, from 1; of Parquet the row.
-        column: The column; empty where the form of the whole line is wrong.
-        requirement: What it must be or have.
-        value: What it is, shortened.
-    """
-
-    file: str
-    line: int
-    column: str
-    requirement: str
-    value: str
-
-
-@dataclass
-class Problems:
-    """What is wrong with the rows of a table: how many of each kind, the first ones with their lines.
-
-    Attributes:
-        counts: Number of rows by column and requirement.
-        shown: The first `n_shown` of each, all of them if that is None.
-    """
-
-    n_shown: int | None = N_SHOWN
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
-    shown: list[Problem] = field(default_factory=list)
-
-    def add_line_errors(self, file: TableFile) -> None:
-        """Add the lines of a file that do not have the form of the table."""
-        for error in file.line_errors:
-            n_before = self.counts.get(("", error.requirement), 0)
-            self.counts["", error.requirement] = n_before + 1
-            if self.n_shown is None or n_before < self.n_shown:
-                self.shown.append(
-                    Problem(str(file.path), error.line, "", error.requirement, repr(error.text[:60]))
-                )
-
-    def raise_error(self) -> None:
-        """Refuse the table if anything is wrong with it.
-
-        Raises:
-            ValueError: With the first kind of problem, its lines and values, and how many others there are.
-        """
-        if not self.counts:
-            return
-        (column, requirement), count = next(iter(self.counts.items()))
-        shown = [found for found in self.shown if (found.column, found.requirement) == (column, requirement)]
-        shown = shown[:N_SHOWN]
-        values = ", ".join(f"{found.value} in line {found.line}" for found in shown)
-        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
-        what = f"column {column!r}" if column else "each line"
-        lines = [f"{shown[0].file}: {what} must {requirement}; got {values}{more}"]
-        others = [
-            f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in [*self.counts.items()][1:]
-        ]
-        if others:
-            lines.append(
-                f"Further problems in {', '.join(others[:N_SHOWN])}{', ...' if len(others) > N_SHOWN else ''}"
-            )
-        raise ValueError("\n".join(lines))
-
-
 class TableReader:
-    """The rows of a table, in one file or several.
+    """The rows of a table, in one file or several (`find_files`).
 
     Args:
-        pattern: A file, a folder, or a pattern.
+        pattern: The files.
         schema: What the columns are.
         with_target: Whether the target is read; it must then be there. None is for predictions: the target is
             read as it is, any value allowed, where all files have it, and files may lack the schema's keys.
@@ -124,74 +57,57 @@ class TableReader:
             schema = schema.without(absent)
         schema = schema.with_keys([*keys, *([target] if with_target is None and self.has_target else [])])
         self.schema, self.with_target = schema, bool(with_target)
-        read = [*schema.features, *schema.keys, *([schema.target.column] if with_target else [])]
+        read = [*schema.features, *schema.keys, *([target] if with_target else [])]
         self.columns = [column for name in read for column in schema.file_columns(name)]
         for file in self.files:
             self._check_columns(file)
         self.problems = Problems(n_shown)
 
     def _check_columns(self, file: TableFile) -> None:
-        unknown = [name for name in file.names if name not in self._known]
+        known = {*self.columns, *self.schema.ignored, self.schema.target.column}
+        unknown = [name for name in file.names if name not in known]
         if missing := [name for name in self.columns if name not in file.names]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            found = f"{len(file.names)} columns without it{nearest(missing[0], unknown)}"
+            got = f"{len(file.names)} columns without it{nearest(missing[0], unknown)}"
             if len(file.names) == 1:
-                found = f"only {file.names[0][:60]!r}: set table.file.delimiter"
-            raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {found}")
+                got = f"only {file.names[0][:60]!r}: set table.file.delimiter"
+            raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {got}")
         if unknown:
             log.warning(
                 "%s: columns that table.columns does not list are ignored: %s",
                 *(file.path, ", ".join(map(repr, unknown[:N_SHOWN]))),
             )
 
-    @property
-    def _known(self) -> set[str]:
-        return {*self.columns, *self.schema.ignored, self.schema.target.column}
-
     def valid_batches(self, *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Read the rows that nothing is wrong with, in order; `problems` collects the others.
+        """Read the rows that nothing is wrong with (`canopy.tables.parse.Parsed`) in order.
 
-        Args:
-            n_rows: Rows of a batch, about.
-
-        Yields:
-            Rows as `canopy.tables.parse.Parsed` has them.
+        What is wrong with the others is in `problems`.
         """
+        problems = self.problems
         for file in self.files:
             first_row = 0
             found: list[tuple[int, str, str, str]] = []
-            counts, n_shown = self.problems.counts, self.problems.n_shown
             for batch in file.batches(self.columns, n_rows=n_rows):
-                parsed = parse(batch, self.schema, with_target=self.with_target, n_shown=n_shown)
+                parsed = parse(batch, self.schema, with_target=self.with_target, n_shown=problems.n_shown)
                 for name, requirement, rows, values in parsed.violations:
-                    n_before = counts.get((name, requirement), 0)
-                    counts[name, requirement] = n_before + len(rows)
-                    n_free = None if n_shown is None else max(0, n_shown - n_before)
-                    for row, value in zip(rows[:n_free].tolist(), values, strict=False):
-                        found.append((first_row + row, name, requirement, value))
+                    n_free = problems.count(name, requirement, len(rows))
+                    for row, value in zip((rows[:n_free] + first_row).tolist(), values, strict=False):
+                        found.append((row, name, requirement, value))
                 first_row += batch.num_rows
-                if (rows := parsed.valid_rows()).num_rows:
-                    yield rows
-            self._locate(file, found)
-
-    def _locate(self, file: TableFile, found: list[tuple[int, str, str, str]]) -> None:
-        problems = self.problems
-        rows = sorted({row for row, *_ in found})
-        lines = dict(zip(rows, file.lines(rows), strict=True)) if rows else {}
-        problems.shown += [Problem(str(file.path), lines[row], *rest) for row, *rest in found]
-        if self.schema.file.ragged == "drop" and file.line_errors:
-            log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
-            return
-        problems.add_line_errors(file)
+                if (valid := parsed.valid_rows()).num_rows:
+                    yield valid
+            lines = file.lines([row for row, *_ in found])
+            problems.shown += [Problem(str(file.path), lines[row], *rest) for row, *rest in found]
+            if self.schema.file.ragged == "reject":
+                problems.add_lines(file.line_errors)
+            elif file.line_errors:
+                log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
 
 
 def read_table(
     pattern: str | Path, schema: TableSchema, *, with_target: bool = True
 ) -> Iterator[pa.RecordBatch]:
-    """Read a table in which nothing may be wrong.
-
-    Yields:
-        Rows as `canopy.tables.parse.Parsed` has them.
+    """Read the rows (`canopy.tables.parse.Parsed`) of a table in which nothing may be wrong.
 
     Raises:
         ValueError: At the end, if anything was wrong, or there was no row.

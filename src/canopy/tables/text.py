@@ -12,22 +12,18 @@ import pyarrow as pa
 from canopy.places import require_file
 from canopy.schema.file_format import FileFormat
 
-# How files start that are not text.
+# How files start that are not text, and what to do with them.
+CONVERT = "convert it to CSV or Parquet first"
 BINARY = {
-    b"PAR1": "a Parquet file",
-    b"PK\x03\x04": "a ZIP archive or an Excel workbook",
-    b"\xd0\xcf\x11\xe0": "an Excel workbook",
-    b"SQLite format 3": "an SQLite database",
-    b"\x1f\x8b": "a file compressed by gzip",
-    b"\x28\xb5\x2f\xfd": "a file compressed by zstd",
-    b"BZh": "a file compressed by bzip2",
-    b"\xfd7zXZ": "a file compressed by xz",
-    b"ARROW1": "an Arrow file",
-}
-HINTS = {
-    "a Parquet file": "set table.file.format",
-    "a file compressed by gzip": "let its name end in .gz",
-    "a file compressed by zstd": "let its name end in .zst",
+    b"PAR1": "a Parquet file: set table.file.format",
+    b"\x1f\x8b": "a file compressed by gzip: let its name end in .gz",
+    b"\x28\xb5\x2f\xfd": "a file compressed by zstd: let its name end in .zst",
+    b"BZh": f"a file compressed by bzip2: {CONVERT}",
+    b"\xfd7zXZ": f"a file compressed by xz: {CONVERT}",
+    b"PK\x03\x04": f"a ZIP archive or an Excel workbook: {CONVERT}",
+    b"\xd0\xcf\x11\xe0": f"an Excel workbook: {CONVERT}",
+    b"SQLite format 3": f"an SQLite database: {CONVERT}",
+    b"ARROW1": f"an Arrow file: {CONVERT}",
 }
 
 
@@ -40,9 +36,8 @@ def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
     """
     with pa.input_stream(str(path)) as stream:
         start = stream.read(16)
-    if kinds := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
-        hint = HINTS.get(kinds[0], "convert it to CSV or Parquet first")
-        raise ValueError(f"{path} must be text; got {kinds[0]}: {hint}")
+    if found := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
+        raise ValueError(f"{path} must be text; got {found[0]}")
     encoding = file_format.encoding
     with pa.input_stream(str(path)) as stream:
         text = io.TextIOWrapper(stream, encoding="utf-8-sig" if is_utf8(encoding) else encoding, newline="")
@@ -83,17 +78,13 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
 
 
 def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
-    """Find the files of a table.
-
-    Args:
-        pattern: A file, a folder, or a pattern with `*`, `?` and `[...]`.
-        hint: What to do if there is none.
+    """Find the files of a table by a path, that of their folder, or a pattern with `*`, `?` and `[...]`.
 
     Returns:
         The files, in the order of their names; hidden ones and those that start with `_` are left out.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is none; the message ends with `hint`.
     """
     path = Path(pattern)
     if path.is_file():

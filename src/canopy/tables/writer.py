@@ -34,17 +34,6 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
     Raises:
         ValueError: If the suffix is another one.
         OSError: If the file cannot be written.
-
-    Examples:
-        >>> import tempfile
-        >>> rows = pa.RecordBatch.from_pydict({"a": [1.5, None], "b": ["x", "y,z"]})
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with open_writer(Path(folder) / "t.csv", rows.schema) as write:
-        ...         write(rows)
-        ...     print((Path(folder) / "t.csv").read_text().strip())
-        "a","b"
-        1.5,"x"
-        ,"y,z"
     """
     path = Path(path)
     if path == STANDARD_OUTPUT:
@@ -88,12 +77,7 @@ def _as_csv(rows: pa.RecordBatch | pa.Table, *, header: bool = False) -> pa.Buff
 
 
 def header_line(columns: Sequence[str]) -> str:
-    r"""Write the header line of a CSV file.
-
-    Examples:
-        >>> header_line(["a", "b, or c"])
-        'a,"b, or c"\n'
-    """
+    """Write the header line of a CSV file."""
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow(columns)
     return line.getvalue()

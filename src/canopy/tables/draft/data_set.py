@@ -64,41 +64,35 @@ def check_name(name: str) -> Path:
 
 
 def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
-    """Write the folder of a data set.
-
-    Args:
-        draft: What the table is.
-        folder: Where the data set is to be.
-        train_comment: Lines that say what will be trained, for the section `train`.
+    """Write the folder of a data set; `train_comment` says in its section `train` what will be trained.
 
     Raises:
         ValueError: If two files have one name.
     """
-    name = folder.name
+    name, files = folder.name, draft.files
+    if len({path.name for path in files}) < len(files):
+        names = ", ".join(path.name for path in files[:10])
+        raise ValueError(f"The files of a table must have different names; got {names}")
     with atomic_folder(folder) as new:
-        copies = _copy_files(draft.files, new / "data/raw", name)
+        if len(files) > 1:
+            raw = f"data/raw/{name}"
+            copies = [new / raw / path.name for path in files]
+        else:
+            suffixes = files[0].suffixes[-2:] if files[0].suffix in COMPRESSIONS else [files[0].suffix]
+            raw = f"data/raw/{name}{''.join(suffixes)}"
+            copies = [new / raw]
+        copies[0].parent.mkdir(parents=True)
+        hashes = {
+            copy.name: sha256(shutil.copy(path, copy)) for path, copy in zip(files, copies, strict=True)
+        }
         text = render(
             draft,
             name=name,
-            raw=f"data/raw/{name}" if len(copies) > 1 else f"data/raw/{copies[0].name}",
-            sha256=yaml_flow({path.name: sha256(path) for path in copies})
-            if len(copies) > 1
-            else sha256(copies[0]),
+            raw=raw,
+            sha256=yaml_flow(hashes) if len(files) > 1 else hashes[copies[0].name],
             train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")
-
-
-def _copy_files(files: Sequence[Path], raw: Path, name: str) -> list[Path]:
-    if len(files) == 1:
-        suffixes = files[0].suffixes[-2:] if files[0].suffix in COMPRESSIONS else [files[0].suffix]
-        names, folder = [name + "".join(suffixes)], raw
-    else:
-        names, folder = [path.name for path in files], raw / name
-    if len({*names}) < len(names):
-        raise ValueError(f"The files of a table must have different names; got {', '.join(names[:10])}")
-    folder.mkdir(parents=True)
-    return [Path(shutil.copy(path, folder / name)) for path, name in zip(files, names, strict=True)]
 
 
 def render(draft: Draft, *, name: str, raw: str, sha256: str, train_comment: Sequence[str] = ()) -> str:
@@ -114,14 +108,13 @@ def render(draft: Draft, *, name: str, raw: str, sha256: str, train_comment: Seq
     environment.filters |= {"text": yaml_text, "flow": yaml_flow}
     classes = draft.schema.target.classes
     test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
-    remarks = {finding.name: finding.remark for finding in [draft.target, *draft.columns]}
     return environment.get_template("params.yaml.jinja").render(
         name=name,
         raw=raw,
         sha256=sha256,
         source=draft.files[0].name,
         table=draft.table,
-        remarks=remarks,
+        remarks={finding.name: finding.remark for finding in [draft.target, *draft.columns]},
         has_numbers=any(isinstance(finding.column, Numeric) for finding in draft.columns),
         test_size=test_size,
         val_size=val_size,

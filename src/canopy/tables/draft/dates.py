@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from functools import partial
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -10,8 +11,8 @@ import pyarrow as pa
 from canopy.schema.columns import Datetime
 from canopy.schema.file_format import FileFormat
 from canopy.tables.convert import to_times
-from canopy.tables.draft.markers import MARKERS, N_STRANGE, is_almost
-from canopy.tables.draft.store import ColumnStore, Value
+from canopy.tables.draft.markers import MARKERS, N_STRANGE, find_strange, is_almost
+from canopy.tables.draft.values import ColumnValues, Value
 
 N_SAMPLED = 1000
 
@@ -42,22 +43,23 @@ class Dates(NamedTuple):
     is_ambiguous: bool
 
 
-def find_dates(store: ColumnStore, index: int, n_values: int) -> Dates | None:
+def find_dates(values: ColumnValues) -> Dates | None:
     """Find the format that all values of a column have, a few strange texts aside."""
-    sample = [value.text for value in store.first(index, N_SAMPLED) if value.text not in MARKERS]
-    fitting = []
+    sample = [value.text for value in values.first(N_SAMPLED) if value.text not in MARKERS]
+    found: dict[str, list[Value]] = {}
     for form in _candidates(sample[:5]):
-        if n_invalid(sample, form) > 2 * N_STRANGE:
-            continue
-        strange = not_times(store, index, form)
-        if is_almost(strange, n_values, store.n_rows):
-            fitting.append((len(strange), form, strange))
-    if not fitting:
+        column = Datetime(format=form, null_values=MARKERS)
+        convert = partial(to_times, column=column, file_format=FileFormat())
+        if convert(pa.array(sample, pa.string())).invalid.sum() <= 2 * N_STRANGE:
+            strange = find_strange(values, convert)
+            if is_almost(strange, values):
+                found[form] = strange
+    if not found:
         return None
-    n_strange, form, strange = min(fitting, key=lambda fit: fit[0])
+    form = min(found, key=lambda form: len(found[form]))
     swapped = form.translate(SWAPPED)
-    is_ambiguous = form != swapped and any(fit[:2] == (n_strange, swapped) for fit in fitting)
-    return Dates(form, strange, is_ambiguous)
+    is_ambiguous = swapped != form and swapped in found and len(found[swapped]) == len(found[form])
+    return Dates(form, found[form], is_ambiguous)
 
 
 def _candidates(texts: list[str]) -> Iterator[str]:
@@ -76,21 +78,3 @@ def _has_format(text: str, form: str) -> bool:
         return bool(datetime.strptime(text, form)) and ("%Y%m%d" not in form or text[:8].isdigit())  # noqa: DTZ007
     except ValueError:
         return False
-
-
-def n_invalid(texts: list[str], form: str) -> int:
-    column = Datetime(format=form, null_values=MARKERS)
-    return int(to_times(pa.array(texts, pa.string()), column, FileFormat()).invalid.sum())
-
-
-def not_times(store: ColumnStore, index: int, form: str) -> list[Value]:
-    """Find the values of a column that are no times in a format, at most a few more than may be strange."""
-    column = Datetime(format=form, null_values=MARKERS)
-    found: list[Value] = []
-    for batch in store.values(index):
-        invalid = to_times(batch["value"], column, FileFormat()).invalid
-        rows = batch.filter(pa.array(invalid)).slice(0, 3 * N_STRANGE)
-        found += [Value(**row | {"text": row.pop("value")}) for row in rows.to_pylist()]
-        if len(found) > 2 * N_STRANGE:
-            break
-    return sorted(found, key=lambda value: value.row)

@@ -3,6 +3,7 @@
 import codecs
 import csv
 import io
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,10 +14,10 @@ from pydantic import ValidationError
 
 from canopy.names import nearest
 from canopy.schema.file_format import COMPRESSIONS, FORMATS, FileFormat
-from canopy.tables.text import BINARY, open_text, records
+from canopy.tables.text import open_text, records
 
 SAMPLE_CHARACTERS = 2**18
-BLOCK_BYTES = 2**20
+BLOCK_CHARACTERS = 2**20
 
 OPTIONS = tuple(name for name in FileFormat.model_fields if name != "null_values")
 DELIMITERS = (",", ";", "\t", "|", "~", "^")
@@ -29,7 +30,6 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-COMPRESSED = {b"\x1f\x8b": ".gz", b"\x28\xb5\x2f\xfd": ".zst"}
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
@@ -61,11 +61,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 
 def sniff(path: Path, **known: Any) -> FileFormat:
-    """Find format, encoding, delimiter and quote of a file, which need not be read as a table for that.
-
-    Args:
-        path: The file.
-        known: Keys of `FileFormat` that need not be found.
+    """Find the keys of `FileFormat` that are not `known`, but for the marks of numbers and missing values.
 
     Raises:
         ValueError: If it is not a table.
@@ -74,12 +70,7 @@ def sniff(path: Path, **known: Any) -> FileFormat:
         start = stream.read(4096)
     if start.startswith(b"PAR1"):
         return FileFormat(**{"format": "parquet", **known})
-    for magic, suffix in COMPRESSED.items():
-        if start.startswith(magic) and path.suffix not in COMPRESSIONS:
-            raise ValueError(f"{path} must have a name that ends in {suffix}, as it is compressed; rename it")
-    if kinds := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
-        raise ValueError(f"{path} must be CSV, Parquet or JSON lines; got {kinds[0]}: export it as CSV")
-    known = {"encoding": find_encoding(path, start), **known}
+    known = {"encoding": _find_encoding(path, start), **known}
     with open_text(path, FileFormat(**known)) as text:
         sample = text.read(SAMPLE_CHARACTERS)
     if not sample.strip():
@@ -92,10 +83,10 @@ def sniff(path: Path, **known: Any) -> FileFormat:
                 "pandas.DataFrame.to_json(orient='records', lines=True)"
             )
         return FileFormat(**{"format": "jsonl", **known})
-    return sniff_csv(path, sample, known)
+    return _sniff_csv(path, sample, known)
 
 
-def find_encoding(path: Path, start: bytes) -> str:
+def _find_encoding(path: Path, start: bytes) -> str:
     """Find the encoding of a whole file: UTF-8 or -16, or else that of Western Windows."""
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if start.startswith(mark):
@@ -107,59 +98,54 @@ def find_encoding(path: Path, start: bytes) -> str:
 
 
 def _can_decode(path: Path, encoding: str) -> bool:
-    decoder = codecs.getincrementaldecoder(encoding)()
-    with pa.input_stream(str(path)) as stream:
+    with pa.input_stream(str(path)) as stream, io.TextIOWrapper(stream, encoding, newline="") as text:
         try:
-            while part := stream.read(BLOCK_BYTES):
-                decoder.decode(part)
-            decoder.decode(b"", final=True)
+            while text.read(BLOCK_CHARACTERS):
+                pass
         except UnicodeDecodeError:
             return False
     return True
 
 
 class _Dialect(NamedTuple):
-    """How well a delimiter and a quote fit; the greatest one fits best."""
+    """How well a delimiter and a quote fit: the greatest one fits best, of equal ones the first."""
 
     header_fits: bool
     share: float
     n_values: int
     n_still_quoted: int
+    n_names: int
 
 
-def sniff_csv(path: Path, sample: str, known: dict[str, Any]) -> FileFormat:
+def _sniff_csv(path: Path, sample: str, known: dict[str, Any]) -> FileFormat:
     """Choose the delimiter and quote that give most lines as many values as the header has names.
 
     Raises:
         ValueError: If the header has another number of names than most lines have values.
     """
+    quotes = [known["quote"]] if "quote" in known else QUOTES
     found: dict[tuple[str, str], _Dialect] = {}
-    delimiters = [known["delimiter"]] if "delimiter" in known else DELIMITERS
     # Blanks are within values, too.
-    for candidates in (delimiters, (" ",)):
-        for delimiter in candidates:
-            for quote in [known["quote"]] if "quote" in known else QUOTES:
-                if (fit := _fit(sample, delimiter, quote)) is not None:
-                    found[delimiter, quote] = fit
-        if found:
-            break
+    for delimiters in ([known["delimiter"]] if "delimiter" in known else DELIMITERS, (" ",)):
+        for pair in itertools.product(delimiters, quotes) if not found else ():
+            if (fit := _fit(sample, *pair)) is not None:
+                found[pair] = fit
     if not found:
         raise ValueError(
             f"{path} must have at least two columns; got lines such as {sample.splitlines()[0][:60]!r}, "
             "in which no delimiter was found: give --file delimiter=..."
         )
-    (delimiter, quote), fit = max(found.items(), key=lambda item: item[1])
-    if not fit.header_fits and fit.share > 0.5:
-        file_format = FileFormat(**{**known, "delimiter": delimiter, "quote": quote})
-        n_names = len(next(records(io.StringIO(sample), file_format)))
+    (delimiter, quote), fit = max(found.items(), key=lambda item: item[1][:-1])
+    if fit.n_names != fit.n_values and fit.share > 0.5:
+        hint = (
+            "name the first column too"
+            if fit.n_names == fit.n_values - 1
+            else "remove lines before the header"
+        )
         raise ValueError(
             f"{path} must start with a header that has as many names as the lines have values; "
-            f"got {n_names} {'name' if n_names == 1 else 'names'} and mostly {fit.n_values} values: "
-            + (
-                "name the first column too"
-                if n_names == fit.n_values - 1
-                else "remove lines before the header"
-            )
+            f"got {fit.n_names} {'name' if fit.n_names == 1 else 'names'} and mostly {fit.n_values} values: "
+            f"{hint}"
         )
     return FileFormat(**{**known, "delimiter": delimiter, "quote": quote})
 
@@ -181,4 +167,5 @@ def _fit(sample: str, delimiter: str, quote: str) -> _Dialect | None:
     n_still_quoted = sum(
         len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" for row in rows for value in row
     )
-    return _Dialect(len(rows[0]) == n_values, count / len(body or rows), n_values, -n_still_quoted)
+    n_names = len(rows[0])
+    return _Dialect(n_names == n_values, count / len(body or rows), n_values, -n_still_quoted, n_names)

@@ -1,0 +1,176 @@
+"""All values of a table as texts on disk, so that questions about whole columns need little memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from canopy.schema.columns import Column, Ignored
+from canopy.schema.file_format import FileFormat
+from canopy.tables.convert import to_texts
+from canopy.tables.problems import Problems
+from canopy.tables.reader import BATCH_ROWS, TableFile
+
+AS_WRITTEN = Column(null_values=())
+TRIMMED = FileFormat(trim=True)
+
+
+class Value(NamedTuple):
+    """A value of a column, the number of rows with it, and the first of them, from 0."""
+
+    text: str
+    n: int
+    row: int
+
+
+@dataclass
+class Finding:
+    """What a column is, and why.
+
+    Attributes:
+        name: The column.
+        column: What it is in the schema; attributes that are not set are the defaults.
+        why: What the values are, in a few words.
+        looks: What a person should have a look at.
+        markers: Texts that mean that there is no value.
+        kept: Texts that often mean so, but are values here.
+    """
+
+    name: str
+    column: Column = field(default_factory=Ignored)
+    why: str = ""
+    looks: list[str] = field(default_factory=list)
+    markers: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+
+    @property
+    def kind(self) -> str:
+        return str(getattr(self.column, "kind", "target"))
+
+    @property
+    def remark(self) -> str:
+        return "; ".join(filter(None, [self.why, *self.looks]))
+
+    def set(self, **attributes: object) -> None:
+        self.column = self.column.model_copy(update=attributes)
+
+
+@dataclass
+class ColumnValues:
+    """The values of a column: the table `values_<index>` has each once, in columns named as in `Value`."""
+
+    table: "TableValues"
+    index: int
+    finding: Finding
+    # Different values, and rows with one.
+    n_values: int = field(init=False)
+    n_filled: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.table.connection.execute(
+            f"CREATE TABLE values_{self.index} AS SELECT c{self.index} AS text, count(*) AS n, "
+            f"min(rowid) AS row FROM rows WHERE c{self.index} != '' GROUP BY ALL"
+        )
+        self.remove([])
+
+    @property
+    def n_missing(self) -> int:
+        return self.table.n_rows - self.n_filled
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether each row has its own value."""
+        return self.n_values == self.table.n_rows >= 10
+
+    def ask(self, aggregates: str, *params: object, source: str = "values") -> tuple[Any, ...]:
+        """Compute aggregates of the values, or of the numbers that they are (`source="numbers"`)."""
+        return self.table.ask(f"SELECT {aggregates} FROM {source}_{self.index}", *params)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Give all values, as batches of `text`, `n` and `row`."""
+        # A connection of its own, since tables are written meanwhile.
+        with self.table.connection.cursor() as cursor:
+            yield from cursor.sql(f"FROM values_{self.index}").to_arrow_reader(BATCH_ROWS)
+
+    def first(self, n: int, *, order: str = "row") -> list[Value]:
+        query = f"FROM values_{self.index} ORDER BY {order} LIMIT {n}"
+        return [Value(*row) for row in self.table.connection.execute(query).fetchall()]
+
+    def which(self, texts: Sequence[str]) -> set[str]:
+        """Find which of some texts the column has."""
+        (found,) = self.ask("list(text) FILTER (list_contains(?, text))", [*texts])
+        return {*(found or ())}
+
+    def remove(self, texts: Sequence[str]) -> None:
+        """Take texts that mean "no value" out of the values."""
+        self.finding.markers |= {*texts}
+        query = f"DELETE FROM values_{self.index} WHERE list_contains(?, text)"
+        self.table.connection.execute(query, [[*texts]])
+        self.n_values, self.n_filled = self.ask("count(*), coalesce(sum(n), 0)")
+
+
+class TableValues:
+    """The values of a table in a database on disk: `rows` has the columns `c0`, `c1`, ...
+
+    Attributes:
+        trimmed: Whether there were blanks around a value.
+        nested: Columns with lists, structures or binary data, which have no values here.
+
+    Raises:
+        ValueError: If a file has other columns than the first one, lines of another form, or there is no row.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[TableFile]) -> None:
+        self.connection, self.files = connection, files
+        self.names = files[0].names
+        self.n_rows, self.trimmed = 0, False
+        self.nested: set[str] = set()
+        columns = ", ".join(f"c{index} VARCHAR" for index in range(len(self.names)))
+        connection.execute(f"BEGIN; CREATE TABLE rows ({columns})")
+        self._first_rows = [self._load(file) for file in files]
+        connection.execute("COMMIT")
+        if not self.n_rows:
+            raise ValueError(f"{files[0].path} must hold rows below its header; got none")
+        self.columns = [ColumnValues(self, index, Finding(name)) for index, name in enumerate(self.names)]
+
+    def _load(self, file: TableFile) -> int:
+        if other := set(file.names) ^ set(self.names):
+            raise ValueError(
+                f"{file.path} must have the columns of {self.files[0].path}; got {min(other)!r} "
+                "in one of them only"
+            )
+        first_row = self.n_rows
+        for batch in file.batches(self.names):
+            texts = [self._texts(name, values) for name, values in zip(self.names, batch, strict=True)]
+            self.connection.register("batch", pa.table(texts, [f"c{index}" for index in range(len(texts))]))
+            self.connection.execute("INSERT INTO rows FROM batch")
+            self.n_rows += batch.num_rows
+        if file.file_format.ragged == "reject":
+            problems = Problems()
+            problems.add_lines(file.line_errors)
+            problems.raise_error("Correct them, or leave them out: --file ragged=drop")
+        return first_row
+
+    def _texts(self, name: str, values: pa.Array) -> pa.Array:
+        if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
+            self.nested.add(name)
+            return pa.nulls(len(values), pa.string())
+        texts = to_texts(values, AS_WRITTEN, TRIMMED)
+        if not self.trimmed and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+            self.trimmed = bool(pc.any(pc.not_equal(texts, values.cast(pa.string()))).as_py())
+        return texts
+
+    def ask(self, query: str, *params: object) -> tuple[Any, ...]:
+        """Give the only row of a query's result."""
+        found = self.connection.execute(query, params).fetchone()
+        assert found is not None, "an aggregate has one row"
+        return found
+
+    def line(self, row: int) -> int:
+        """Find the line of a row in its file, from 1."""
+        starts = zip(self.files, self._first_rows, strict=True)
+        file, first_row = [start for start in starts if start[1] <= row][-1]
+        return file.lines([row - first_row])[row - first_row]

@@ -1,0 +1,68 @@
+"""What is wrong with the rows of a table, and the message about it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+# Of each kind of problem, so many are shown.
+N_SHOWN = 10
+
+
+class Problem(NamedTuple):
+    """A value that is not what it must be or have; or a whole line, in no column."""
+
+    file: str
+    # From 1; of Parquet the row.
+    line: int
+    column: str
+    requirement: str
+    # Shortened.
+    value: str
+
+
+@dataclass
+class Problems:
+    """What is wrong with the rows of a table: how many of each kind, the first ones with their lines.
+
+    Attributes:
+        n_shown: So many of each kind are kept with their lines; all if None.
+        counts: Number of rows by column and requirement.
+        shown: Those that are kept.
+    """
+
+    n_shown: int | None = N_SHOWN
+    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    shown: list[Problem] = field(default_factory=list)
+
+    def count(self, column: str, requirement: str, n: int) -> int | None:
+        """Count further problems of a kind; gives how many of them are to be shown, None for all."""
+        n_before = self.counts.get((column, requirement), 0)
+        self.counts[column, requirement] = n_before + n
+        return None if self.n_shown is None else max(0, self.n_shown - n_before)
+
+    def add_lines(self, problems: Sequence[Problem]) -> None:
+        """Add lines of a file that do not have the form of the table."""
+        for problem in problems:
+            if self.count("", problem.requirement, 1) != 0:
+                self.shown.append(problem)
+
+    def raise_error(self, hint: str = "") -> None:
+        """Refuse the table if anything is wrong with it.
+
+        Raises:
+            ValueError: With the first kind of problem, its lines and values, and how many others there are;
+                `hint` is its last line.
+        """
+        if not self.counts:
+            return
+        (kind, count), *others = self.counts.items()
+        shown = [problem for problem in self.shown if (problem.column, problem.requirement) == kind][:N_SHOWN]
+        values = ", ".join(f"{problem.value} in line {problem.line}" for problem in shown)
+        more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+        what = f"column {kind[0]!r}" if kind[0] else "each line"
+        lines = [f"{shown[0].file}: {what} must {kind[1]}; got {values}{more}"]
+        if others:
+            texts = [f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in others]
+            more = ", ..." if len(texts) > N_SHOWN else ""
+            lines.append(f"Further problems in {', '.join(texts[:N_SHOWN])}{more}")
+        raise ValueError("\n".join([*lines, *filter(None, [hint])]))
