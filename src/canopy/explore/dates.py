@@ -11,8 +11,8 @@ from canopy.explore.columns import class_shares
 from canopy.explore.information import crosstab, discrete_information
 from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
-from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
 from canopy.prepare.reductions import Floats
+from canopy.prepare.scaling import MICROSECONDS_PER_DAY, datetime_parts
 
 Times = NDArray[np.datetime64]
 

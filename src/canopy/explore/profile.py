@@ -10,9 +10,9 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.explore.counting import ValueCounts
-from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, as_floats
 from canopy.prepare.labels import class_values
 from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Numeric
 from canopy.tables.duplicates import RowCounter, hash_values
