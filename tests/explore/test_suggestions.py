@@ -8,7 +8,6 @@ import pytest
 from canopy.explore.findings import Limits
 from canopy.schema import TableSchema
 
-Frame = dict[str, Any]
 N_ROWS = 6000
 
 
@@ -34,7 +33,7 @@ def useful() -> Any:
     return np.random.default_rng(0).normal(np.arange(N_ROWS) % 4 == 0, 1)
 
 
-def test_constant_columns_go(suggest: Any, useful: Any):
+def test_constant_columns_are_dropped(suggest: Any, useful: Any):
     empty, blank = np.full(N_ROWS, np.nan), np.where(np.arange(N_ROWS) < 9, np.nan, 4.0)
     assert suggest(useful=useful, same=np.full(N_ROWS, 4.0), empty=empty, blank=blank) == {
         "same": ("drop", "Constant: it is 4 in all 6,000 rows."),
@@ -43,7 +42,7 @@ def test_constant_columns_go(suggest: Any, useful: Any):
     }
 
 
-def test_nearly_constant_columns_go_unless_they_have_information(suggest: Any, useful: Any):
+def test_nearly_constant_columns_without_information_are_dropped(suggest: Any, useful: Any):
     rare = np.where(np.arange(N_ROWS) < 2, "yes", "no")
     telling = np.where(np.arange(N_ROWS) % 40 == 0, "yes", "no")
     missing = np.where(np.arange(N_ROWS) < 2, useful, np.nan)
@@ -57,7 +56,7 @@ def test_nearly_constant_columns_go_unless_they_have_information(suggest: Any, u
     )
 
 
-def test_uninformative_columns_go(suggest: Any, useful: Any):
+def test_uninformative_columns_are_dropped(suggest: Any, useful: Any):
     generator = np.random.default_rng(1)
     noise, coin = generator.normal(size=N_ROWS), generator.choice(["head", "tail"], N_ROWS)
     reasons = suggest(useful=useful, noise=noise, coin=coin)
@@ -67,7 +66,7 @@ def test_uninformative_columns_go(suggest: Any, useful: Any):
     )
 
 
-def test_of_redundant_columns_the_less_informative_one_goes(suggest: Any, useful: Any):
+def test_less_informative_one_of_redundant_columns_is_dropped(suggest: Any, useful: Any):
     noisy = 3 * useful + np.random.default_rng(1).normal(size=N_ROWS)
     letter = np.where(useful < 0, "low", np.where(useful < 1, "middle", "high"))
     number = np.where(useful < 0, "one", np.where(useful < 1, "two", "three"))
@@ -80,7 +79,7 @@ def test_of_redundant_columns_the_less_informative_one_goes(suggest: Any, useful
 
 
 @pytest.mark.parametrize("as_number", [True, False])
-def test_a_column_that_gives_the_class_away_is_to_be_checked(suggest: Any, useful: Any, as_number: bool):
+def test_leak_is_to_be_checked(suggest: Any, useful: Any, as_number: bool):
     is_rare = np.arange(N_ROWS) % 4 == 0
     leak = useful / 100 + is_rare if as_number else np.where(is_rare, "R", "O")
     (column, (action, reason)) = suggest(leak=leak).popitem()

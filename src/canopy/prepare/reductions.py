@@ -80,14 +80,10 @@ class Sample:
             for buffer in self.buffers.values():
                 buffer[: self.size] = buffer[kept]
 
-    def rows(self) -> dict[str, NDArray[Any]]:
-        """Give the drawn rows, in their order."""
-        self._reduce()
-        return {name: buffer[: self.n_held] for name, buffer in self.buffers.items() if name is not None}
-
     def values(self, name: str) -> Floats:
-        """Give the drawn values of a column that are not missing."""
-        values: Floats = self.rows()[name]
+        """Give the drawn values of a column that are not missing, in the order of the rows."""
+        self._reduce()
+        values: Floats = self.buffers[name][: self.n_held]
         return values[~np.isnan(values)]
 
 
