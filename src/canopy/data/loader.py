@@ -73,7 +73,9 @@ class BatchIndices(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.shuffle:
-            generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
+            # One seed of two numbers, so that no two pairs share their orders.
+            seeds = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(seeds[0] >> np.uint64(1)))
             order = torch.randperm(self.n_rows, generator=generator)
         else:
             order = torch.arange(self.n_rows)
@@ -84,11 +86,6 @@ class BatchIndices(Sampler[Tensor]):
             last = index == self._n_batches - 1
             stop = self.n_rows if last else (index + 1) * self._step
             yield order[index * self._step + self._rank : stop : self._n_ranks]
-
-
-def _mix(seed: int, epoch: int) -> int:
-    """Make one seed of two numbers, so that no two pairs share their orders."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 class Loader(DataLoader[Batch]):

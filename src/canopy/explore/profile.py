@@ -155,8 +155,8 @@ def _store(
     for batch in reader.valid_batches():
         rows = batch.select([*columns]).rename_columns([*columns.values()])
         labelled = rows.filter(rows["label"].is_valid())
-        connection.register("batch", labelled)
-        connection.execute(f"{command} SELECT * FROM batch")
+        connection.register("labelled_rows", labelled)
+        connection.execute(f"{command} SELECT * FROM labelled_rows")
         command = "INSERT INTO rows"
         n_rows += labelled.num_rows
         n_unlabelled += rows.num_rows - labelled.num_rows
