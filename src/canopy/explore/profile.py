@@ -170,9 +170,8 @@ def _figures(connection: "duckdb.DuckDBPyConnection", column: str, declared: Col
     elif isinstance(declared, Datetime):
         number = f"epoch_us({column}) / {MICROSECONDS_PER_DAY}"
     [(n_missing, n_outside, *moments)] = connection.execute(
-        f"""SELECT count(*) - count({column}), count(*) FILTER (NOT number BETWEEN ? AND ?),
-        min(number), max(number), avg(number), stddev_pop(number)
-        FROM (SELECT *, {number} AS number FROM rows)""",
+        f"""SELECT count(*) - count({column}), count(*) FILTER (NOT {number} BETWEEN ? AND ?),
+        min({number}), max({number}), avg({number}), stddev_pop({number}) FROM rows""",
         [low, high],
     ).fetchall()
     # Of the most frequent values, the smallest.
