@@ -11,7 +11,7 @@ from common import ROOT, median, parse, take_turns, write
 from torch.utils.data import DataLoader, TensorDataset
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.data.loader import make_loader
+from canopy.data.loader import Loader
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 PROCESSED = ROOT / "data/processed"
@@ -62,7 +62,7 @@ def timed(batches: Callable[[], Iterator[int]]) -> Callable[[], float]:
 
 
 def ours(rows: TensorRows, batch_size: int) -> Iterator[int]:
-    for batch in make_loader(rows, batch_size=batch_size, shuffle=True, seed=0):
+    for batch in Loader(rows, batch_size=batch_size, shuffle=True, seed=0):
         yield len(batch.labels)
 
 

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from canopy.data.dataset import Batch, save_rows
+from canopy.data.dataset import Batch
 from canopy.files import PREPROCESSOR_FILE, SPLITS, sha256
 from canopy.params import mount_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
@@ -26,6 +26,7 @@ from canopy.runs.run_folder import METRICS, RunFolder
 from canopy.schema import TableSchema
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tables.writer import header_line
+from canopy.tensors import save_tensors
 
 ROOT = Path(__file__).parents[1]
 SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
@@ -155,7 +156,7 @@ def tensors(tmp_path: Path) -> Path:
             torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8),
             labels,
         )
-        save_rows(rows, folder / f"{name}.pt")
+        save_tensors(rows._asdict(), folder / f"{name}.pt")
         hashes[f"{name}.pt"] = sha256(folder / f"{name}.pt")
         counts[name] = (n_rows // 3,) * 3
     schema = Schema(
@@ -179,7 +180,8 @@ def replace_rows() -> Callable[[Path, str, int], None]:
     def replace(folder: Path, split: str, n_rows: int) -> None:
         labels = torch.arange(n_rows) % 3
         numeric = torch.stack([torch.arange(n_rows).float(), torch.zeros(n_rows)], dim=1)
-        save_rows(Batch(numeric, torch.zeros(n_rows, 1, dtype=torch.uint8), labels), folder / f"{split}.pt")
+        rows = Batch(numeric, torch.zeros(n_rows, 1, dtype=torch.uint8), labels)
+        save_tensors(rows._asdict(), folder / f"{split}.pt")
         schema = Schema.load(folder / SCHEMA_FILE)
         hashes = {**schema.sha256, f"{split}.pt": sha256(folder / f"{split}.pt")}
         dataclasses.replace(schema, sha256=hashes).save(folder / SCHEMA_FILE)

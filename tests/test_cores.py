@@ -8,13 +8,20 @@ import pytest
 from canopy.cores import usable_cores
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+needs_two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 needs_affinity = pytest.mark.skipif(not CORES, reason="only Linux has affinity masks")
 
-V2 = "31 23 0:28 {root} /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
+V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
 V1 = (
-    "32 31 0:29 {root} /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-    "33 31 0:30 {root} /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
+    "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
+    "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
 )
+
+
+def v1(group: str, quota: str) -> dict[str, str]:
+    """Files of a group with a quota of a period of 100 ms."""
+    folder = f"cpu,cpuacct{group}"
+    return {f"{folder}/cpu.cfs_quota_us": quota, f"{folder}/cpu.cfs_period_us": "100000"}
 
 
 def write_system(root: Path, *, cgroup: str, mounts: str, files: dict[str, str]) -> None:
@@ -52,39 +59,25 @@ def test_usable_cores_follow_the_affinity_mask() -> None:
 @pytest.mark.parametrize(
     ("cgroup", "mounts", "files", "expected"),
     [
-        pytest.param("0::/", V2.format(root="/"), {"cpu.max": "50000 100000"}, 1, id="v2, own namespace"),
+        pytest.param("0::/", V2, {"cpu.max": "50000 100000"}, 1, id="v2, own namespace"),
         pytest.param(
             "0::/kubepods/pod1/box",
-            V2.format(root="/"),
+            V2,
             {"kubepods/pod1/box/cpu.max": "max 100000", "kubepods/pod1/cpu.max": "100000 100000"},
             1,
             id="v2, quota of a parent",
         ),
-        pytest.param("0::/a", V2.format(root="/"), {"a/cpu.max": "max 100000"}, None, id="v2, no quota"),
-        pytest.param(
-            "0::/a", V2.format(root="/"), {"a/cpu.max": "51200000 100000"}, None, id="v2, more than there are"
-        ),
-        pytest.param(
-            "5:cpu,cpuacct:/a\n4:memory:/a\n0::/a",
-            V1.format(root="/"),
-            {"cpu,cpuacct/a/cpu.cfs_quota_us": "30000", "cpu,cpuacct/a/cpu.cfs_period_us": "100000"},
-            1,
-            id="v1",
-        ),
+        pytest.param("0::/a", V2, {"a/cpu.max": "max 100000"}, None, id="v2, no quota"),
+        pytest.param("0::/a", V2, {"a/cpu.max": "51200000 100000"}, None, id="v2, more than there are"),
+        pytest.param("5:cpu,cpuacct:/a\n4:memory:/a\n0::/a", V1, v1("/a", "30000"), 1, id="v1"),
         pytest.param(
             "5:cpu,cpuacct:/docker/9f\n4:memory:/docker/9f",
-            V1.format(root="/docker/9f"),
-            {"cpu,cpuacct/cpu.cfs_quota_us": "100000", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
+            V1.replace(" / ", " /docker/9f "),
+            v1("", "100000"),
             1,
             id="v1, container without a namespace",
         ),
-        pytest.param(
-            "5:cpu,cpuacct:/",
-            V1.format(root="/"),
-            {"cpu,cpuacct/cpu.cfs_quota_us": "-1", "cpu,cpuacct/cpu.cfs_period_us": "100000"},
-            None,
-            id="v1, no quota",
-        ),
+        pytest.param("5:cpu,cpuacct:/", V1, v1("", "-1"), None, id="v1, no quota"),
     ],
 )
 def test_usable_cores_follow_the_cgroup_quota(
@@ -94,9 +87,9 @@ def test_usable_cores_follow_the_cgroup_quota(
     assert usable_cores(tmp_path) == (len(CORES) if expected is None else expected)
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+@needs_two_cores
 def test_usable_cores_round_a_quota_up(tmp_path: Path) -> None:
-    write_system(tmp_path, cgroup="0::/", mounts=V2.format(root="/"), files={"cpu.max": "120000 100000"})
+    write_system(tmp_path, cgroup="0::/", mounts=V2, files={"cpu.max": "120000 100000"})
     assert usable_cores(tmp_path) == 2
 
 
@@ -111,22 +104,25 @@ LIMIT = (
 )
 
 
-def test_limit_threads_divides_the_cores_among_processes() -> None:
-    assert run_python(LIMIT.format(n_processes="usable_cores()")) in ("1 1", "1 None")
-    assert run_python(LIMIT.format(n_processes="2 * usable_cores()")) == "1 1"
-
-
-@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
-def test_limit_threads_leaves_a_given_number_alone() -> None:
-    code = LIMIT.format(n_processes="2 * usable_cores()")
-    assert run_python(code, OMP_NUM_THREADS="2") == "2 2"
+@pytest.mark.parametrize(
+    ("n_processes", "environment", "expected"),
+    [
+        ("usable_cores()", {}, ("1 1", "1 None")),
+        ("2 * usable_cores()", {}, ("1 1",)),
+        pytest.param("2 * usable_cores()", {"OMP_NUM_THREADS": "2"}, ("2 2",), marks=needs_two_cores),
+    ],
+)
+def test_limit_threads_divides_the_cores_unless_a_number_is_given(
+    n_processes: str, environment: dict[str, str], expected: tuple[str, ...]
+) -> None:
+    assert run_python(LIMIT.format(n_processes=n_processes), **environment) in expected
 
 
 BUSY = "while True: pass"
 FREE = "from canopy.cores import free_cores; print(free_cores())"
 
 
-@pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
+@needs_two_cores
 def test_free_cores_are_those_that_no_other_process_keeps_busy() -> None:
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in CORES]
     try:

@@ -17,9 +17,6 @@ def usable_cores(root: Path = Path("/")) -> int:
 
     Args:
         root: Where `proc` and `sys` are.
-
-    Returns:
-        At least 1; of a quota of 1.5 cores, 2.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))

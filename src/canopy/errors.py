@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Iterable
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeGuard
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
@@ -35,8 +35,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     cause = root_cause(error)
     if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
         cause = PermissionError(describe_refusal(str(cause)))
-    mistake = isinstance(cause, MISTAKES) or _is_lightnings(cause)
-    if not mistake or "HYDRA_FULL_ERROR" in os.environ:
+    if not _is_mistake(cause) or "HYDRA_FULL_ERROR" in os.environ:
         traceback.print_exception(kind, error, trace)
         return
     sys.stderr.write(f"Error: {message_of(cause)}\n")
@@ -49,9 +48,7 @@ def describe_refusal(text: str) -> str:
     r"""Say in a line what Hydra says in many of a target that no config may call.
 
     Examples:
-        >>> describe_refusal(
-        ...     "Target 'os.system' is not in the\nHydra execution whitelist.\nfull_key: model.net"
-        ... )
+        >>> describe_refusal("Target 'os.system' is not in\nthe whitelist.\nfull_key: model.net")
         "A config can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found 'os.system' as model.net"
     """
     targets = re.findall(r"Target ('[^']*')", text)
@@ -68,7 +65,7 @@ def root_cause(error: BaseException) -> BaseException:
     """
     while isinstance(error, InstantiationException | InterpolationResolutionError):
         cause = error.__cause__
-        if cause is None or not (isinstance(cause, MISTAKES) or _is_lightnings(cause)):
+        if not _is_mistake(cause):
             return error
         error = cause
     return error
@@ -98,8 +95,8 @@ def message_of(error: BaseException) -> str:
     return text
 
 
-def _is_lightnings(error: BaseException) -> bool:
-    return type(error).__name__ in LIGHTNING_MISTAKES
+def _is_mistake(error: BaseException | None) -> TypeGuard[BaseException]:
+    return isinstance(error, MISTAKES) or type(error).__name__ in LIGHTNING_MISTAKES
 
 
 def nearest_or_all(name: str, names: Iterable[str]) -> str:

@@ -36,26 +36,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     A reader sees the old file or the complete new one, whenever the writer is stopped; of several writers
     the last one wins. Missing parent folders are made; after an error the temporary file is removed and
-    `path` is as it was.
-
-    Args:
-        path: Where the file is to be.
-
-    Yields:
-        A path in the same folder (a rename across file systems would not be atomic), with the same
-        suffix, for libraries that choose the format by it.
+    `path` is as it was. The temporary path is on the same file system, since a rename across two would not be
+    atomic, and has the same suffix, for libraries that choose the format by it.
 
     Raises:
         ValueError: If `path` is or lies below something else than a file or folder.
         OSError: If the file cannot be written; the message has a hint.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with atomic_write(Path(folder) / "a.txt") as temporary:
-        ...         _ = temporary.write_text("whole")
-        ...     (Path(folder) / "a.txt").read_text()
-        'whole'
     """
     path = Path(path)
     check_writable(path, option="A file to write")
@@ -68,19 +54,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Give a temporary folder that takes the place of `path` when the block ends without an error.
-
-    As with `atomic_write`, a reader sees the old folder or the complete new one, and the last writer wins.
-
-    Args:
-        path: Where the folder is to be; what is there is replaced.
-
-    Yields:
-        An empty folder next to it.
-
-    Raises:
-        OSError: If the folder cannot be written; the message has a hint.
-    """
+    """Give an empty folder that takes the place of `path` when the block ends, as `atomic_write` a file."""
     path = Path(path)
     with _folder_beside(path) as temporary:
         folder = temporary / path.name
@@ -107,7 +81,9 @@ def _folder_beside(path: Path) -> Iterator[Path]:
         with ExitStack() as stack:
             yield _locked_folder(path, stack)
     except OSError as error:
-        if error.errno not in UNWRITABLE or _is_elsewhere(error.filename, path.parent):
+        name, parent = error.filename, path.parent.absolute()
+        is_elsewhere = isinstance(name, str) and not Path(name).absolute().is_relative_to(parent)
+        if error.errno not in UNWRITABLE or is_elsewhere:
             raise
         raise OSError(
             f"{path} must be writable; got {os.strerror(error.errno)}: free some space or give the right "
@@ -152,10 +128,6 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _is_elsewhere(name: object, folder: Path) -> bool:
-    return isinstance(name, str) and not Path(name).absolute().is_relative_to(folder.absolute())
-
-
 def _sync(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
@@ -173,16 +145,7 @@ def write_json(path: str | Path, content: Any) -> None:
 
 
 def read_json(path: str | Path, *, hint: str = 'run "make repro"') -> Any:
-    """Read a JSON file.
-
-    Args:
-        path: The file.
-        hint: What to do where it is not there or damaged, for messages.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not JSON.
-    """
+    """Read a JSON file; `hint` says what to do where it is not there or damaged."""
     require_file(path, hint=f"{hint} first")
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
@@ -191,14 +154,7 @@ def read_json(path: str | Path, *, hint: str = 'run "make repro"') -> Any:
 
 
 def sha256(path: str | Path) -> str:
-    """Hash a file's content.
-
-    Returns:
-        64 hexadecimal digits.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
+    """Hash a file's content, as 64 hexadecimal digits."""
     require_file(path, hint='run "make repro" first')
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -33,9 +33,6 @@ def check_place(
         option: The option that says so.
         marker: File that the folders hold which may be replaced.
         reads: What is read to make the new folder: it cannot be inside the one that is replaced.
-
-    Raises:
-        ValueError: If there is a file, or a folder with other things.
     """
     requirement = f"{option} must name a new folder, or one that holds a {marker} and may be replaced"
     if not path or not str(path).strip():
@@ -53,20 +50,14 @@ def check_place(
 
 
 def describe_place(path: str | Path) -> str | None:
-    """Say what is at a path.
-
-    Returns:
-        Such as `a file`, `a folder`, `a pipe`, `a URL`; None if nothing is there and a file could be.
+    """Say what is at a path; None if nothing is there and a file could be.
 
     Examples:
-        >>> (
-        ...     describe_place("/dev/null"),
-        ...     describe_place("/dev/null/a.csv"),
-        ...     describe_place("s3://bucket/a.csv"),
-        ... )
-        ('a device', 'a path below a device', 'a URL')
-        >>> describe_place("/nowhere/a.csv") is None
-        True
+        >>> [
+        ...     describe_place(path)
+        ...     for path in ("/dev/null", "/dev/null/a.csv", "s3://b/a.csv", "/nowhere/a.csv")
+        ... ]
+        ['a device', 'a path below a device', 'a URL', None]
     """
     path = Path(path)
     try:
@@ -105,15 +96,7 @@ def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -
 
 
 def check_writable(path: str | Path, *, option: str) -> None:
-    """Refuse a path at which no file can be put, or where one would take the place of something else.
-
-    Args:
-        path: Where a file is to be written.
-        option: What says so, for the message.
-
-    Raises:
-        ValueError: If something else than a file is there.
-    """
+    """Refuse a path at which no file can be put, or where one would take the place of something else."""
     if (found := describe_place(path)) not in (None, "a file"):
         raise ValueError(
             f"{option} must be a file, or a new one; got {found}, {as_typed(path)}: choose another"

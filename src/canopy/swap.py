@@ -19,12 +19,7 @@ EXCHANGE = 2
 
 
 def swap_in(folder: Path, path: Path) -> None:
-    """Move a folder to a path; what is there before takes the folder's place, or one next to it.
-
-    Args:
-        folder: The folder, in one that is about to be removed.
-        path: Where it is to be, on the same file system.
-    """
+    """Move a folder out of one that is about to be removed; what was at the path takes its place there."""
     while True:
         try:
             folder.rename(path)
@@ -41,14 +36,7 @@ def swap_in(folder: Path, path: Path) -> None:
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Let two paths change places in one step.
-
-    Returns:
-        Whether that is done; not where the system or the file system cannot do it.
-
-    Raises:
-        OSError: If one of them is not there, or may not be moved.
-    """
+    """Let two paths change places in one step; false where the system or the file system cannot do it."""
     libc = ctypes.CDLL(None, use_errno=True)
     paths = os.fsencode(first), os.fsencode(second)
     try:

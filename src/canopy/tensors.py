@@ -17,22 +17,14 @@ PROBE_BYTES = 2**20
 
 
 def save_tensors(content: Any, path: str | Path) -> None:
-    """Write tensors and plain values atomically, as `torch.save` does.
-
-    Raises:
-        OSError: If the file cannot be written; the message has a hint.
-    """
+    """Write tensors and plain values atomically, as `torch.save` does."""
     with atomic_write(path) as temporary, telling_why(temporary):
         torch.save(content, temporary)
 
 
 @contextmanager
 def telling_why(path: Path) -> Iterator[None]:
-    """Say why torch cannot write a file in a block; on its own it says only that it cannot.
-
-    Raises:
-        OSError: What the file system answers to our own write.
-    """
+    """Raise the file system's own error where torch, which says only that it failed, cannot write a file."""
     try:
         yield
     except RuntimeError:
@@ -41,37 +33,14 @@ def telling_why(path: Path) -> Iterator[None]:
         raise
 
 
-def _storage_offset(file: BinaryIO, index: int) -> int:
-    """Find where a storage starts in what `torch.save` wrote, by the order that it wrote them in.
-
-    `torch.load` gives these places to fake tensors alone, whose first one takes seconds.
-
-    Source: the ZIP format's local file header, 30 bytes with the lengths of a name and an extra field.
-    """
-    with zipfile.ZipFile(file) as archive:
-        root = archive.namelist()[0].partition("/")[0]
-        start = archive.getinfo(f"{root}/data/{index}").header_offset
-    file.seek(start + 26)
-    n_name, n_extra = struct.unpack("<HH", file.read(4))
-    return start + 30 + int(n_name) + int(n_extra)
-
-
 @contextmanager
 def open_tensors(
     path: str | Path, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]
 ) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], None]]:
-    """Open a file of tensors that are written part by part; it appears, whole, when the block ends.
-
-    Args:
-        path: The file, as `torch.save` writes it.
-        shapes: Shape of each tensor; the first dimension is that of the rows.
-        kinds: Type of each.
+    """Open a file of tensors, of these shapes and types, that are written some rows at a time.
 
     Yields:
-        A function that appends rows to each tensor.
-
-    Raises:
-        OSError: If the file cannot be written.
+        A function that appends rows to each tensor. The file appears when the block ends.
 
     Examples:
         >>> import tempfile
@@ -98,3 +67,18 @@ def open_tensors(
                     places[name] += len(content)
 
             yield write
+
+
+def _storage_offset(file: BinaryIO, index: int) -> int:
+    """Find where a storage starts in what `torch.save` wrote, by the order that it wrote them in.
+
+    `torch.load` gives these places to fake tensors alone, whose first one takes seconds.
+
+    Source: the ZIP format's local file header, 30 bytes with the lengths of a name and an extra field.
+    """
+    with zipfile.ZipFile(file) as archive:
+        root = archive.namelist()[0].partition("/")[0]
+        start = archive.getinfo(f"{root}/data/{index}").header_offset
+    file.seek(start + 26)
+    n_name, n_extra = struct.unpack("<HH", file.read(4))
+    return start + 30 + int(n_name) + int(n_extra)

@@ -20,7 +20,7 @@ def test_fitting_does_not_read_the_test_rows(tensors: Path) -> None:
         data.setup("test")
 
 
-def test_the_loaders_have_their_batch_sizes(tensors: Path) -> None:
+def test_loaders_have_their_batch_sizes(tensors: Path) -> None:
     data = make(tensors)
     data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     data.setup("fit")
@@ -40,20 +40,10 @@ def test_rows_larger_than_half_of_the_gpu_stay_in_main_memory(
     assert "they take 5 MiB, and the GPU has 9 MiB free" in caplog.text
 
 
-def test_no_worker_processes_are_recommended(tensors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lightning warns on machines with more than two cores; warnings are errors in these tests."""
+def test_each_epoch_has_its_own_order(tensors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor does Lightning warn that workers are few, as on machines with more than two cores."""
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(16)), raising=False)
-    fit_recorder(tensors, [])
-
-
-def test_each_epoch_has_its_own_order(tensors: Path) -> None:
     seen: list[tuple[float, ...]] = []
-    fit_recorder(tensors, seen)
-    assert len(set(seen)) == 3
-
-
-def fit_recorder(tensors: Path, seen: list[tuple[float, ...]]) -> None:
-    """Train for three epochs a model that keeps the first batch of each."""
 
     class Recorder(LightningModule):
         def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
@@ -79,3 +69,4 @@ def fit_recorder(tensors: Path, seen: list[tuple[float, ...]]) -> None:
         use_distributed_sampler=False,
     )
     trainer.fit(model, datamodule=make(tensors))
+    assert len(set(seen)) == 3

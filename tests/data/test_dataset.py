@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from canopy.data.dataset import Batch, load_rows, save_rows
+from canopy.data.dataset import load_rows
 from canopy.files import sha256
 from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.tensors import save_tensors
 
 
 class Malicious:
@@ -20,30 +21,39 @@ class Malicious:
         return Path.touch, (self.path,)
 
 
-def test_a_malicious_tensor_file_executes_nothing(tensors: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def schema(tensors: Path) -> Schema:
+    return Schema.load(tensors / SCHEMA_FILE)
+
+
+def with_hash_of(path: Path, schema: Schema) -> Schema:
+    return replace(schema, sha256={**schema.sha256, path.name: sha256(path)})
+
+
+def test_malicious_tensor_file_executes_nothing(tensors: Path, schema: Schema, tmp_path: Path) -> None:
     torch.save({"numeric": Malicious(tmp_path / "executed")}, tensors / "train.pt")
-    schema = Schema.load(tensors / SCHEMA_FILE)
-    schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
-    with pytest.raises(
-        ValueError, match="must hold the tensors of a split and nothing else; got Weights only"
-    ):
-        load_rows(tensors, "train", schema)
+    message = "must hold the tensors of a split and nothing else; got Weights only"
+    with pytest.raises(ValueError, match=message):
+        load_rows(tensors, "train", with_hash_of(tensors / "train.pt", schema))
     assert not (tmp_path / "executed").exists()
 
 
-def test_a_changed_file_is_refused(tensors: Path) -> None:
+def test_changed_or_missing_file_is_refused(tensors: Path, schema: Schema) -> None:
     content = bytearray((tensors / "train.pt").read_bytes())
     content[len(content) // 2] ^= 1
     (tensors / "train.pt").write_bytes(content)
     with pytest.raises(ValueError, match=r"train.pt must have the SHA-256 .*; found .*make repro"):
-        load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE))
+        load_rows(tensors, "train", schema)
+    (tensors / "val.pt").unlink()
+    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another'):
+        load_rows(tensors, "val", schema)
 
 
-def test_loaded_rows_stay_when_a_new_file_takes_the_place_of_theirs(
-    tensors: Path, replace_rows: Callable[[Path, str, int], None]
+def test_loaded_rows_stay_when_their_file_is_replaced(
+    tensors: Path, schema: Schema, replace_rows: Callable[[Path, str, int], None]
 ) -> None:
     """They are mapped, not read: the file on disk is the memory."""
-    rows = load_rows(tensors, "train", Schema.load(tensors / SCHEMA_FILE)).rows
+    rows = load_rows(tensors, "train", schema).rows
     before = [tensor.clone() for tensor in rows]
     replace_rows(tensors, "train", 300)
     assert all(torch.equal(tensor, old) for tensor, old in zip(rows, before, strict=True))
@@ -51,32 +61,25 @@ def test_loaded_rows_stay_when_a_new_file_takes_the_place_of_theirs(
     assert not torch.equal(replaced.numeric, rows.numeric)
 
 
-def test_rows_without_a_kind_of_feature_are_loaded(tensors: Path) -> None:
-    rows = Batch(torch.zeros(2, 0), torch.zeros(2, 0, dtype=torch.uint8), torch.tensor([0, 2]))
-    save_rows(rows, tensors / "val.pt")
-    schema = Schema.load(tensors / SCHEMA_FILE)
-    schema = replace(schema, sha256={**schema.sha256, "val.pt": sha256(tensors / "val.pt")})
-    found = load_rows(tensors, "val", schema).rows
+def test_rows_without_features_are_loaded(tensors: Path, schema: Schema) -> None:
+    empty = {"numeric": torch.zeros(2, 0), "categorical": torch.zeros(2, 0, dtype=torch.uint8)}
+    save_tensors({**empty, "labels": torch.tensor([0, 2])}, tensors / "val.pt")
+    found = load_rows(tensors, "val", with_hash_of(tensors / "val.pt", schema)).rows
     assert [tensor.shape for tensor in found] == [(2, 0), (2, 0), (2,)]
     assert found.labels.tolist() == [0, 2]
 
 
-def test_missing_files_name_the_way_out(tmp_path: Path, tensors: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='absent.json must exist.*run "make repro", for another'):
-        Schema.load(tmp_path / "absent.json")
-    (tensors / "val.pt").unlink()
-    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another'):
-        load_rows(tensors, "val", Schema.load(tensors / SCHEMA_FILE))
-
-
-def test_the_schema_is_read_as_it_was_written(tensors: Path, tmp_path: Path) -> None:
-    schema = Schema.load(tensors / SCHEMA_FILE)
-    schema.save(tmp_path / "copy.json")
-    assert Schema.load(tmp_path / "copy.json") == schema
+def test_schema_is_saved_and_loaded(schema: Schema, tmp_path: Path) -> None:
+    path = tmp_path / "copy.json"
+    with pytest.raises(FileNotFoundError, match='copy.json must exist.*run "make repro", for another'):
+        Schema.load(path)
+    schema.save(path)
+    assert Schema.load(path) == schema
     assert (schema.n_classes, schema.cardinalities) == (3, (3,))
-    (tmp_path / "copy.json").write_text('{"format": 0}')
-    with pytest.raises(ValueError, match="must have the format 2; found 0"):
-        Schema.load(tmp_path / "copy.json")
-    (tmp_path / "copy.json").write_text("{")
-    with pytest.raises(ValueError, match="must be a JSON file; found Expecting"):
-        Schema.load(tmp_path / "copy.json")
+    for text, message in (
+        ('{"format": 0}', "have the format 2; found 0"),
+        ("{", "be a JSON file; found"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=f"must {message}"):
+            Schema.load(path)

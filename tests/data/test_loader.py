@@ -1,11 +1,9 @@
-from pathlib import Path
-
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from canopy.data.dataset import Batch, TensorRows
-from canopy.data.loader import BatchIndices, make_loader, make_loaders
+from canopy.data.loader import BatchIndices, Loader
 
 
 def rows(n_rows: int) -> TensorRows:
@@ -16,7 +14,7 @@ def rows(n_rows: int) -> TensorRows:
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
 @pytest.mark.parametrize(("n_rows", "batch_size"), [(12, 4), (13, 4), (7, 3), (10, 100), (25, 1)])
-def test_each_row_stands_in_one_batch_of_one_rank(
+def test_each_row_is_in_one_batch_of_one_rank(
     n_rows: int, batch_size: int, n_ranks: int, shuffle: bool
 ) -> None:
     samplers = [
@@ -24,21 +22,21 @@ def test_each_row_stands_in_one_batch_of_one_rank(
         for rank in range(n_ranks)
     ]
     batches = [list(sampler) for sampler in samplers]
-    assert len({len(batch) for batch in batches}) == 1
-    assert all(len(sampler) == len(batch) for sampler, batch in zip(samplers, batches, strict=True))
+    assert {len(batch) for batch in batches} == {len(sampler) for sampler in samplers}
+    assert len({len(sampler) for sampler in samplers}) == 1
     assert all(len(indices) for batch in batches for indices in batch)
     seen = torch.cat([indices for batch in batches for indices in batch])
     assert seen.sort().values.tolist() == list(range(n_rows))
 
 
-def test_the_ranks_share_the_batches_of_one_process() -> None:
+def test_ranks_share_the_batches_of_one_process() -> None:
     whole = list(BatchIndices(64, 8, shuffle=True, seed=5))
     halves = [list(BatchIndices(64, 4, shuffle=True, seed=5, rank=rank, n_ranks=2)) for rank in (0, 1)]
     for batch, first, second in zip(whole, *halves, strict=True):
         assert set(batch.tolist()) == {*first.tolist(), *second.tolist()}
 
 
-def test_seed_and_epoch_decide_the_order() -> None:
+def test_seed_and_epoch_determine_the_order() -> None:
     def order(seed: int, epoch: int) -> list[int]:
         sampler = BatchIndices(50, 50, shuffle=True, seed=seed)
         sampler.set_epoch(epoch)
@@ -57,38 +55,24 @@ def test_impossible_batches_are_refused(n_rows: int, batch_size: int, n_ranks: i
         BatchIndices(n_rows, batch_size, shuffle=False, seed=0, n_ranks=n_ranks)
 
 
-def test_the_loader_is_torchs_and_gives_whole_batches() -> None:
-    loader = make_loader(rows(5), batch_size=2, shuffle=False, seed=0)
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_loader_gives_whole_batches(n_workers: int) -> None:
+    loader = Loader(rows(5), batch_size=2, shuffle=False, seed=0, n_workers=n_workers)
     assert isinstance(loader, DataLoader)
-    assert [batch.labels.tolist() for batch in loader] == [[0, 1], [2, 3], [4]]
-    first = next(iter(loader))
-    assert first.numeric.tolist() == [[0.0], [1.0]]
-    assert first.categorical.tolist() == [[0], [1]]
-
-
-def test_worker_processes_give_the_same_batches() -> None:
-    loaders = [
-        make_loader(rows(50), batch_size=8, shuffle=True, seed=0, n_workers=workers) for workers in (0, 2)
-    ]
-    alone, workers = ([batch.labels.tolist() for batch in loader] for loader in loaders)
-    assert alone == workers
+    batches = list(loader)
+    assert [batch.labels.tolist() for batch in batches] == [[0, 1], [2, 3], [4]]
+    assert batches[0].numeric.tolist() == [[0.0], [1.0]]
+    assert batches[0].categorical.tolist() == [[0], [1]]
 
 
 @pytest.mark.parametrize("shuffle", [True, False])
 def test_rows_on_a_device_give_their_batches_there(shuffle: bool) -> None:
     """The meta device stands for a GPU: copying from or to it, but for the order of an epoch, is an error."""
-    batches = list(make_loader(rows(5).to(torch.device("meta")), batch_size=2, shuffle=shuffle, seed=0))
+    batches = list(Loader(rows(5).to(torch.device("meta")), batch_size=2, shuffle=shuffle, seed=0))
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
 
 
-def test_the_three_loaders_of_a_folder(tensors: Path) -> None:
-    loaders = make_loaders(tensors, batch_size=50, seed=1)
-    assert [len(loader.dataset) for loader in loaders] == [300, 60, 90]
-    assert next(iter(loaders.val)).labels.tolist() == (torch.arange(50) % 3).tolist()
-    assert next(iter(loaders.train)).labels.tolist() != (torch.arange(50) % 3).tolist()
-
-
-def test_tensors_must_agree_about_the_rows() -> None:
+def test_tensors_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="same number of rows; found {'numeric': 3, 'categorical': 2"):
         TensorRows(Batch(torch.zeros(3, 1), torch.zeros(2, 1).long(), torch.zeros(3).long()))

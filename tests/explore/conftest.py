@@ -1,7 +1,6 @@
 """A small table with something to find in it."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,10 @@ from canopy.explore.findings import Limits, compute_findings
 from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
+
+Table = tuple[pd.DataFrame, TableSchema]
+ProfileOf = Callable[..., Profile]
+FindingsOf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -35,7 +38,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
+def profile_of(explore_params: DictConfig) -> ProfileOf:
     """Profile a frame: `profile_of(frame, schema)`; the schema is that of the small table by default."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> Profile:
@@ -46,7 +49,7 @@ def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
 
 
 @pytest.fixture
-def findings_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> Callable[..., Any]:
+def findings_of(profile_of: ProfileOf, explore_params: DictConfig) -> FindingsOf:
     """Compute the findings about a frame, likewise."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
@@ -56,7 +59,7 @@ def findings_of(profile_of: Callable[..., Profile], explore_params: DictConfig) 
 
 
 @pytest.fixture
-def trips() -> tuple[pd.DataFrame, TableSchema]:
+def trips() -> Table:
     """400 rows with all kinds of columns: times over 40 days, cities, a key, labels that are found out."""
     generator = np.random.default_rng(0)
     hours = generator.integers(24 * 40, size=400)
@@ -74,17 +77,3 @@ def trips() -> tuple[pd.DataFrame, TableSchema]:
     columns |= {"city": {"kind": "categorical"}, "km": {"kind": "numeric", "range": [0, None]}}
     schema = TableSchema.parse({"target": {"column": "label", "missing": "drop"}, "columns": columns})
     return frame, schema
-
-
-@pytest.fixture
-def folder_of_parts(tmp_path: Path) -> Callable[[pd.DataFrame], Path]:
-    """Write a frame in files of 30 rows."""
-
-    def call(frame: pd.DataFrame) -> Path:
-        folder = tmp_path / "parts"
-        folder.mkdir()
-        for start in range(0, len(frame), 30):
-            frame[start : start + 30].to_csv(folder / f"{start:03d}.csv", index=False)
-        return folder
-
-    return call

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from canopy.explore import profile as module
 from canopy.explore.columns import (
-    N_LISTED,
     N_MOST_FREQUENT,
     describe_categories,
     describe_columns,
@@ -15,24 +15,24 @@ from canopy.explore.columns import (
 )
 from canopy.explore.profile import Profile
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical
+
+Table = tuple[pd.DataFrame, TableSchema]
+ProfileOf = Callable[..., Profile]
 
 
-def test_each_column_is_described_by_kind_and_values(
-    trips: tuple[pd.DataFrame, TableSchema], profile_of: Callable[..., Profile]
-):
+def test_describe_columns_gives_kind_and_values(trips: Table, profile_of: ProfileOf):
     frame, schema = trips
     frame.loc[:199, "km"] = np.nan
     frame.loc[200:349, "km"] = 7.5
     columns = describe_columns(profile_of(frame, schema))
-    assert [(name, column["kind"]) for name, column in columns.items()] == [
-        ("km", "numeric"),
-        ("city", "categorical"),
-        ("start", "datetime"),
-        ("label", "target"),
-        ("id", "key"),
-        ("note", "ignored"),
-    ]
+    assert {name: column["kind"] for name, column in columns.items()} == {
+        "km": "numeric",
+        "city": "categorical",
+        "start": "datetime",
+        "label": "target",
+        "id": "key",
+        "note": "ignored",
+    }
     assert columns["km"] == {
         "kind": "numeric",
         "meaning": "",
@@ -40,7 +40,6 @@ def test_each_column_is_described_by_kind_and_values(
         "n_missing": 200,
         "n_out_of_range": 0,
         "n_distinct": frame["km"].nunique(),
-        "is_lower_bound": False,
         "most_frequent": 7.5,
         "most_frequent_share": 0.75,
     }
@@ -49,14 +48,80 @@ def test_each_column_is_described_by_kind_and_values(
     assert columns["id"] == {"kind": "key", "meaning": ""}
 
 
-def test_an_empty_column_is_described(frame: pd.DataFrame, profile_of: Callable[..., Profile]):
-    found = profile_of(frame.assign(weight=np.nan))
+def test_summarize_numeric_gives_quartiles_and_spread(frame: pd.DataFrame, profile_of: ProfileOf):
+    found = profile_of(frame[:5].assign(weight=[4.0, 1.0, 2.0, 3.0, 0.0], size=np.nan))
+    assert summarize_numeric(found) == {
+        "weight": {
+            "min": 0,
+            "lower_quartile": 1,
+            "median": 2,
+            "upper_quartile": 3,
+            "max": 4,
+            "mean": 2,
+            "standard_deviation": 1.41421,
+        }
+    }
     columns = describe_columns(found)
-    assert (columns["weight"]["n_missing"], columns["weight"]["most_frequent"]) == (100, None)
-    assert [*summarize_numeric(found)] == ["size"]
+    assert (columns["size"]["n_missing"], columns["size"]["most_frequent"]) == (5, None)
 
 
-def test_the_limit_itself_is_nearly_constant_and_a_missing_category_is_a_value():
+def test_describe_target_gives_counts_shares_and_entropy(frame: pd.DataFrame, profile_of: ProfileOf):
+    target = describe_target(profile_of(frame[49:51].iloc[[0, 0, 0, 1]]))
+    assert target["classes"] == {
+        "Apple": {"value": "1", "n_rows": 3, "share": 0.75},
+        "Pear": {"value": "2", "n_rows": 1, "share": 0.25},
+        "Plum": {"value": "3", "n_rows": 0, "share": 0},
+    }
+    assert target["rare"] == ["Pear", "Plum"]
+    assert target["largest_to_smallest"] == 3
+    assert target["entropy_nat"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25), rel=1e-5)
+
+
+def test_describe_categories_gives_the_classes_of_their_rows(frame: pd.DataFrame, profile_of: ProfileOf):
+    frame = frame[:9].assign(kind=[1, 1, 2, 2, 1, 1, 1, 1, 3], colour1=[1] * 3 + [0] * 6)
+    frame["colour2"] = [0] * 3 + [1] + [0] * 5
+    found = describe_categories(profile_of(frame[:8]), "colour")
+    assert found["categories"]["colour1"] == {
+        "name": "red",
+        "n_rows": 3,
+        "share": 0.375,
+        "class_shares": {"Apple": 0.6667, "Pear": 0.3333},
+        "information_nat": 0.01089,
+    }
+    assert found["categories"]["colour3"]["n_rows"] == 0
+    assert found["missing"]["n_rows"] == 4
+    assert (found["n_values"], found["is_one_hot"], found["others"]) == (2, True, None)
+
+
+def of_values(profile_of: ProfileOf, values: list[str], **column: object) -> Profile:
+    """Profile a table of one categorical column and two classes."""
+    columns = {"c": {"kind": "categorical", **column}}
+    frame = pd.DataFrame({"c": values, "y": ["a", "b"] * (len(values) // 2) + ["a"] * (len(values) % 2)})
+    return profile_of(frame, TableSchema.parse({"target": {"column": "y"}, "columns": columns}))
+
+
+@pytest.mark.parametrize("n_counted", [1, 1_000_000])
+def test_describe_categories_adds_up_the_rarer_ones(
+    n_counted: int, profile_of: ProfileOf, monkeypatch: pytest.MonkeyPatch
+):
+    """Also where there are more than are counted by class."""
+    monkeypatch.setattr(module, "N_COUNTED", n_counted)
+    n_rows = [30] * N_MOST_FREQUENT + [10] * 30 + [1] * 1050
+    values = [f"v{index:04d}" for index, n in enumerate(n_rows) for _ in range(n)]
+    found = describe_categories(of_values(profile_of, values), "c")
+    assert [*found["categories"]] == [f"v{index:04d}" for index in range(N_MOST_FREQUENT)]
+    assert (found["n_values"], found["n_rare"]) == (1100, 1050)
+    assert (found["others"]["n_values"], found["others"]["n_rows"]) == (1080, 1350)
+
+
+def test_describe_categories_counts_unlisted_values(profile_of: ProfileOf):
+    profile = of_values(profile_of, ["b", "b", "a"], categories={"a": "A"})
+    found = describe_categories(profile, "c")
+    assert found["n_unlisted"] == 1
+    assert [category["name"] for category in found["categories"].values()] == ["b", "A"]
+
+
+def test_find_constant_includes_the_limit_and_missing_categories():
     def column(kind: str, n_distinct: int, share: float, n_missing: int = 0) -> dict[str, object]:
         return {"kind": kind, "n_distinct": n_distinct, "most_frequent_share": share, "n_missing": n_missing}
 
@@ -75,64 +140,3 @@ def test_the_limit_itself_is_nearly_constant_and_a_missing_category_is_a_value()
         "constant": ["all", "number or missing", "y"],
         "nearly_constant": ["most", "mostly missing", "z"],
     }
-
-
-def test_numeric_summary_gives_quartiles_and_spread(frame: pd.DataFrame, profile_of: Callable[..., Profile]):
-    frame = frame[:5].assign(weight=[4.0, 1.0, 2.0, 3.0, 0.0])
-    assert summarize_numeric(profile_of(frame))["weight"] == {
-        "min": 0,
-        "lower_quartile": 1,
-        "median": 2,
-        "upper_quartile": 3,
-        "max": 4,
-        "mean": 2,
-        "standard_deviation": 1.41421,
-    }
-
-
-def test_the_target_has_counts_shares_and_entropy(small_schema: TableSchema):
-    classes = small_schema.target.classes
-    assert isinstance(classes, dict)
-    target = describe_target(small_schema.target, classes, np.array([3, 1, 0]))
-    assert target["classes"] == {
-        "Apple": {"value": "1", "n_rows": 3, "share": 0.75},
-        "Pear": {"value": "2", "n_rows": 1, "share": 0.25},
-        "Plum": {"value": "3", "n_rows": 0, "share": 0},
-    }
-    assert target["rare"] == ["Pear", "Plum"]
-    assert target["largest_to_smallest"] == 3
-    assert target["entropy_nat"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25), rel=1e-5)
-
-
-def test_categories_have_the_classes_of_their_rows(small_schema: TableSchema):
-    counts = np.array([[2, 1], [0, 1], [4, 0]])
-    found = describe_categories(
-        small_schema.categorical["colour"], ["colour1", "colour2", None], counts, ["a", "b"]
-    )
-    assert found["categories"]["colour1"] == {
-        "name": "red",
-        "n_rows": 3,
-        "share": 0.375,
-        "class_shares": {"a": 0.6667, "b": 0.3333},
-        "information_nat": 0.01089,
-    }
-    assert found["categories"]["colour3"]["n_rows"] == 0
-    assert found["missing"]["n_rows"] == 4
-    assert (found["n_values"], found["is_one_hot"], found["others"]) == (2, True, None)
-
-
-def test_of_many_categories_the_most_frequent_are_listed_and_the_others_added_up():
-    n_values = N_LISTED + 10
-    counts = np.arange(n_values, 0, -1)[:, None]
-    found = describe_categories(Categorical(), [f"v{index}" for index in range(n_values)], counts, ["a"])
-    assert [*found["categories"]] == [f"v{index}" for index in range(N_MOST_FREQUENT)]
-    assert found["others"]["n_values"] == n_values - N_MOST_FREQUENT
-    assert found["others"]["n_rows"] == counts[N_MOST_FREQUENT:].sum()
-    assert found["n_rare"] == 9
-
-
-def test_values_that_are_not_listed_are_counted():
-    column = Categorical(categories={"a": "A"})
-    found = describe_categories(column, ["b", "a"], np.array([[2], [1]]), ["x"])
-    assert found["n_unlisted"] == 1
-    assert [category["name"] for category in found["categories"].values()] == ["b", "A"]

@@ -9,11 +9,13 @@ from canopy.explore.plots import draw_timeline
 from canopy.explore.profile import Profile
 from canopy.schema import TableSchema
 
-Trips = tuple[pd.DataFrame, TableSchema]
+Table = tuple[pd.DataFrame, TableSchema]
+ProfileOf = Callable[..., Profile]
 
 
-def test_parts_that_vary_show_the_classes(trips: Trips, profile_of: Callable[..., Profile]):
-    found = describe_dates(profile_of(*trips), "start")
+def test_describe_dates_gives_classes_by_part_and_over_time(trips: Table, profile_of: ProfileOf):
+    frame, schema = trips
+    found = describe_dates(profile_of(frame, schema), "start")
     assert [*found["parts"]] == ["month", "day_of_week", "hour"]
     assert [*found["parts"]["month"]["values"]] == ["Jan", "Feb"]
     hours = found["parts"]["hour"]
@@ -21,23 +23,14 @@ def test_parts_that_vary_show_the_classes(trips: Trips, profile_of: Callable[...
     assert hours["values"]["11:00"]["class_shares"] == {"early": 1}
     assert hours["values"]["12:00"]["class_shares"] == {"late": 1}
     # The hour decides the class.
-    late = (trips[0].label == "late").mean()
-    assert hours["information_nat"] == pytest.approx(
-        -late * np.log(late) - (1 - late) * np.log(1 - late), rel=1e-3
-    )
-
-
-def test_rows_over_time_are_counted_by_the_finest_unit_that_fits(
-    trips: Trips, profile_of: Callable[..., Profile]
-):
-    frame, schema = trips
-    over_time = describe_dates(profile_of(frame, schema), "start")["over_time"]
+    late = (frame.label == "late").mean()
+    entropy = -late * np.log(late) - (1 - late) * np.log(1 - late)
+    assert hours["information_nat"] == pytest.approx(entropy, rel=1e-3)
+    over_time = found["over_time"]
     assert over_time["unit"] == "day"
     assert over_time["starts"][:2] == ["2024-01-01", "2024-01-02"]
     on_first = frame[frame.start.str.startswith("2024-01-01")].label.value_counts()
-    assert [over_time["n_rows"][name][0] for name in ("early", "late")] == on_first[
-        ["early", "late"]
-    ].tolist()
+    assert {name: n_rows[0] for name, n_rows in over_time["n_rows"].items()} == on_first.to_dict()
 
 
 @pytest.mark.parametrize(
@@ -52,8 +45,8 @@ def test_rows_over_time_are_counted_by_the_finest_unit_that_fits(
         (["1700-05-01", "2020-05-01"], "year", None),
     ],
 )
-def test_units_are_found_for_any_span(
-    times: list[str], unit: str, starts: list[str] | None, trips: Trips, profile_of: Callable[..., Profile]
+def test_over_time_chooses_the_unit_for_any_span(
+    times: list[str], unit: str, starts: list[str] | None, trips: Table, profile_of: ProfileOf
 ):
     frame, schema = trips
     frame["start"] = (times * 200)[:400]
@@ -63,7 +56,7 @@ def test_units_are_found_for_any_span(
     assert sum(map(sum, over_time["n_rows"].values())) == 400
 
 
-def test_a_timeline_stacks_the_classes_and_adds_up_those_not_shown():
+def test_draw_timeline_stacks_classes_and_adds_up_those_not_shown():
     over_time = {
         "unit": "day",
         "starts": ["a", "b", "c"],

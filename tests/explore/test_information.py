@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.feature_selection import mutual_info_classif
 
@@ -18,49 +19,46 @@ from canopy.explore.information import (
         ([[5, 5], [0, 0]], 0),
     ],
 )
-def test_information_of_a_discrete_feature_is_exact(counts: list[list[int]], expected: float):
+def test_discrete_information_is_exact(counts: list[list[int]], expected: float):
     assert discrete_information(np.array(counts)) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("n_rows", [200, 3000])
-@pytest.mark.parametrize("spread", [0.05, 1, 30])
-def test_information_of_a_numeric_feature_equals_that_of_scikit_learn(n_rows: int, spread: float):
+@pytest.mark.parametrize(("spread", "is_rounded"), [(0.05, False), (1, False), (30, False), (3, True)])
+def test_numeric_information_equals_that_of_scikit_learn(n_rows: int, spread: float, is_rounded: bool):
     generator = np.random.default_rng(0)
     codes = generator.integers(5, size=n_rows)
     codes[0] = 7
     values = codes + generator.normal(0, spread, n_rows)
+    values = np.rint(values) if is_rounded else values
     expected = mutual_info_classif(values[:, None], codes, discrete_features=False, random_state=1)[0]
-    assert numeric_information(values, codes, seed=1) == pytest.approx(expected, abs=1e-9)
+    # Ties are broken in another order.
+    bound = 2e-3 if is_rounded and n_rows > 1000 else 2e-2 if is_rounded else 1e-9
+    assert numeric_information(values, codes, seed=1) == pytest.approx(expected, abs=bound)
 
 
-def test_information_of_whole_numbers_equals_that_of_scikit_learn_but_for_ties():
-    generator = np.random.default_rng(0)
-    codes = generator.integers(3, size=2000)
-    values = np.rint(2 * codes + generator.normal(0, 3, 2000))
-    expected = mutual_info_classif(values[:, None], codes, discrete_features=False, random_state=1)[0]
-    assert numeric_information(values, codes, seed=1) == pytest.approx(expected, abs=2e-3)
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (np.where(np.arange(1000) % 2 == 0, np.nan, 5.0), np.log(2)),
+        (np.full(1000, np.nan), 0),
+        (np.full(1000, 3.0), 0),
+    ],
+    ids=["half missing", "all missing", "constant"],
+)
+def test_numeric_information_includes_missing_values(values: np.ndarray, expected: float):
+    assert numeric_information(values, np.arange(1000) % 2, seed=0) == pytest.approx(expected)
 
 
-def test_a_missing_value_informs_too():
-    codes = np.arange(1000) % 2
-    values = np.where(codes == 0, np.nan, 5.0)
-    assert numeric_information(values, codes, seed=0) == pytest.approx(np.log(2))
-    assert numeric_information(np.full(1000, np.nan), codes, seed=0) == 0
-
-
-def test_a_constant_column_has_no_information():
-    assert numeric_information(np.full(20, 3.0), np.arange(20) % 2, seed=0) == 0
-
-
-def test_unique_values_have_no_information():
+def test_sparse_information_leaves_out_chance():
     generator = np.random.default_rng(0)
     codes = generator.integers(2, size=1000)
-    assert sparse_information(np.arange(1000, dtype=np.uint64), codes, seed=0) == 0
-    names = (codes * 200 + generator.integers(200, size=1000)).astype(np.uint64)
+    assert sparse_information(pa.array(map(str, range(1000))), codes, seed=0) == 0
+    names = pa.array(map(str, codes * 200 + generator.integers(200, size=1000)))
     assert sparse_information(names, codes, seed=0) > 0.4
 
 
-def test_groups_are_about_equally_large_and_missing_values_one_of_them():
+def test_equal_groups_have_one_for_missing_values():
     values = np.append(np.arange(100.0), np.nan)
     assert np.bincount(equal_groups(values)).tolist() == [10] * 10 + [1]
     assert equal_groups(np.full(3, np.nan)).tolist() == [10] * 3

@@ -1,6 +1,7 @@
 import re
 from collections.abc import Callable
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,14 +9,17 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig
 
+from canopy.explore import explore
 from canopy.explore.findings import Limits, compute_findings
 from canopy.explore.highlights import find_highlights
 from canopy.explore.page import N_CLASSES, class_colors, render_page
-from canopy.explore.plots import class_densities
 from canopy.explore.profile import Profile
+from canopy.files import read_json
 from canopy.schema import TableSchema
 
-Trips = tuple[pd.DataFrame, TableSchema]
+Table = tuple[pd.DataFrame, TableSchema]
+PageOf = Callable[..., str]
+FindingsOf = Callable[..., dict[str, Any]]
 
 # They have no end tag.
 VOID = {"meta", "link", "wbr"}
@@ -53,30 +57,21 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def page_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> Callable[..., str]:
+def page_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> PageOf:
     """Render the page of a frame: `page_of(frame, schema)`."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> str:
         profile = profile_of(frame, schema)
-        findings = compute_findings(profile, Limits(**explore_params.explore), seed=0)
-        densities = {
-            name: class_densities(profile.sample[name], profile.codes, len(profile.classes))
-            for name in findings["numeric"]
-        }
-        return render_page(findings, densities)
+        return render_page(compute_findings(profile, Limits(**explore_params.explore), seed=0), profile)
 
     return call
 
 
-def of_kinds(trips: Trips, *kinds: str) -> TableSchema:
-    schema = trips[1]
-    columns = {name: column for name, column in schema.columns.items() if column.kind in kinds}
-    return schema.model_copy(update={"columns": columns})
+def text_of(page: str) -> str:
+    return " ".join(Outline(page).text.split())
 
 
-def test_the_page_is_well_formed_and_loads_nothing(
-    frame: pd.DataFrame, trips: Trips, page_of: Callable[..., str]
-):
+def test_page_is_well_formed_and_loads_nothing(frame: pd.DataFrame, trips: Table, page_of: PageOf):
     for page in (page_of(frame), page_of(*trips)):
         outline = Outline(page)
         assert outline.open == []
@@ -86,50 +81,38 @@ def test_the_page_is_well_formed_and_loads_nothing(
             assert link == "data:," or link.removeprefix("#") in outline.ids
 
 
-def test_the_page_shows_what_was_found(
-    frame: pd.DataFrame, page_of: Callable[..., str], findings_of: Callable[..., Any]
-):
+def test_page_shows_the_findings(frame: pd.DataFrame, page_of: PageOf, findings_of: FindingsOf):
     findings = findings_of(frame)
-    text = " ".join(Outline(page_of(frame)).text.split())
-    for highlight in find_highlights(findings):
-        assert highlight.headline in text
-        assert highlight.text in text
-    for item in findings["suggestions"]:
-        assert item["column"] in text
-        assert item["reason"] in text
-    for name, column in findings["columns"].items():
-        assert name in text
-        assert column["meaning"] in text
-    for figure in ("5 : 1", "70 duplicate rows", "0 missing values in 100 rows", "weight and size", "1.000"):
-        assert figure in text
+    expected = ["5 : 1", "70 duplicate rows", "0 missing values in 100 rows", "weight and size", "1.000"]
+    expected += [part for highlight in find_highlights(findings) for part in highlight[1:]]
+    expected += [item[key] for item in findings["suggestions"] for key in ("column", "reason")]
+    expected += [part for name, column in findings["columns"].items() for part in (name, column["meaning"])]
+    text = text_of(page_of(frame))
+    assert [part for part in expected if part not in text] == []
 
 
-def test_the_page_shows_all_kinds_of_columns(trips: Trips, page_of: Callable[..., str]):
-    text = " ".join(Outline(page_of(*trips)).text.split())
+def test_page_shows_all_kinds_of_columns(trips: Table, page_of: PageOf):
+    text = text_of(page_of(*trips))
     for part in ("3 categories", "Rows per day, at most", "By hour", "By month", "not analysed"):
         assert part in text
 
 
-def test_a_class_has_its_colour_everywhere(frame: pd.DataFrame, page_of: Callable[..., str]):
+def test_class_has_its_colour_everywhere(frame: pd.DataFrame, page_of: PageOf):
     page = page_of(frame)
     for color in class_colors(3):
         # A bar and its label, a ridge in two plots, a column of the heat map.
         assert page.count(f"--color: {color}") == 5
 
 
-def test_of_many_classes_the_largest_are_shown(trips: Trips, page_of: Callable[..., str]):
+def test_page_shows_the_largest_of_many_classes(trips: Table, page_of: PageOf):
     frame, schema = trips
-    frame["label"] = [
-        f"class {index % (N_CLASSES + 10) if index < 350 else index % 5}" for index in range(400)
-    ]
-    page = page_of(frame, schema)
-    assert f"has {N_CLASSES + 10} classes, of which the largest are shown" in " ".join(
-        Outline(page).text.split()
-    )
+    labels = [index % (N_CLASSES + 10) if index < 350 else index % 5 for index in range(400)]
+    page = page_of(frame.assign(label=[f"class {label}" for label in labels]), schema)
+    assert f"has {N_CLASSES + 10} classes, of which the largest are shown" in text_of(page)
     assert "<title>other classes</title>" in page
 
 
-def test_texts_of_the_table_are_no_markup(trips: Trips, page_of: Callable[..., str]):
+def test_texts_of_the_table_are_escaped(trips: Table, page_of: PageOf):
     frame, schema = trips
     frame["city"] = frame["city"].replace("Bern", "<b>Bern</b> & more")
     page = page_of(frame, schema.model_copy(update={"title": "<b>Trips</b>"}))
@@ -138,16 +121,18 @@ def test_texts_of_the_table_are_no_markup(trips: Trips, page_of: Callable[..., s
     assert "<b>Bern" not in page
 
 
-@pytest.mark.parametrize("kind", ["numeric", "categorical", "datetime"])
-def test_a_table_may_have_one_kind_of_column(kind: str, trips: Trips, page_of: Callable[..., str]):
-    outline = Outline(page_of(trips[0], of_kinds(trips, kind)))
+@pytest.mark.parametrize(
+    ("kind", "section"), [("numeric", "distributions"), ("categorical", "categories"), ("datetime", "dates")]
+)
+def test_table_may_have_one_kind_of_column(kind: str, section: str, trips: Table, page_of: PageOf):
+    frame, schema = trips
+    columns = {name: column for name, column in schema.columns.items() if column.kind == kind}
+    outline = Outline(page_of(frame, schema.model_copy(update={"columns": columns})))
     assert outline.open == []
-    assert ("distributions" in outline.ids) == (kind == "numeric")
-    assert ("categories" in outline.ids) == (kind == "categorical")
-    assert ("dates" in outline.ids) == (kind == "datetime")
+    assert {"distributions", "categories", "dates"} & {*outline.ids} == {section}
 
 
-def test_faults_stand_out(frame: pd.DataFrame, findings_of: Callable[..., Any]):
+def test_highlights_name_faults(frame: pd.DataFrame, findings_of: FindingsOf):
     frame = frame.astype({"weight": float, "size": float})
     frame.loc[0, "weight"] = np.nan
     assert find_highlights(findings_of(frame.drop_duplicates()))[1].headline == "Some values are missing"
@@ -159,13 +144,31 @@ def test_faults_stand_out(frame: pd.DataFrame, findings_of: Callable[..., Any]):
     )
 
 
-def test_balanced_classes_call_for_no_warning(frame: pd.DataFrame, findings_of: Callable[..., Any]):
+def test_highlights_do_not_warn_of_balanced_classes(frame: pd.DataFrame, findings_of: FindingsOf):
     balance = find_highlights(findings_of(frame[frame.kind != 3]))[0]
     assert balance.headline == "The classes are about equally large"
     assert balance.text == "Apple has 55.6% of the rows, Pear 44.4%. No row is of class Plum."
 
 
-def test_colours_are_distinct_for_any_number_of_classes():
+def test_class_colors_are_distinct():
     colors = class_colors(40)
     assert len(set(colors)) == len(colors) == 40
     assert class_colors(7) == colors[:7]
+
+
+def test_explore_writes_findings_and_page(params: DictConfig, sample_csv: str, tmp_path: Path):
+    """Of the sample of the real table, and the same files each time."""
+    params = params.copy()
+    params.paths.raw, params.paths.reports = str(tmp_path / "raw.csv"), str(tmp_path)
+    Path(params.paths.raw).write_text(sample_csv)
+    explore.run(params)
+    folder = tmp_path / "exploration"
+    findings = read_json(folder / "findings.json")
+    assert len(findings["columns"]) == 13
+    assert findings["table"]["n_rows"] == 4008
+    assert findings["problems"] == []
+    assert next(iter(findings["mutual_information"]["columns_nat"])) == "Elevation"
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    explore.run(params)
+    assert before.keys() == {"findings.json", "index.html"}
+    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}

@@ -12,10 +12,11 @@ from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
 
-Trips = tuple[pd.DataFrame, TableSchema]
+Table = tuple[pd.DataFrame, TableSchema]
+ProfileOf = Callable[..., Profile]
 
 
-def test_what_policies_reject_or_change_is_counted(trips: Trips, profile_of: Callable[..., Profile]):
+def test_profile_counts_what_policies_reject_or_change(trips: Table, profile_of: ProfileOf):
     frame, schema = trips
     frame.loc[:4, "km"] = np.nan
     frame.loc[5:6, "km"] = -3
@@ -23,18 +24,19 @@ def test_what_policies_reject_or_change_is_counted(trips: Trips, profile_of: Cal
     frame.loc[397:, "label"] = None
     found = profile_of(frame, schema)
     assert (found.n_rows, found.n_unlabelled) == (397, 3)
-    assert found.n_missing == {"km": 5, "city": 3, "start": 0}
-    assert found.n_out_of_range == {"km": 2}
-    assert found.moments["km"].low == -3
+    n_missing = {name: figures.n_missing for name, figures in found.figures.items()}
+    assert n_missing == {"km": 5, "city": 3, "start": 0, "label": 0}
+    km = found.figures["km"]
+    assert (km.n_out_of_range, km.low, km.n_distinct) == (2, -3, frame.km[:397].nunique())
+    assert km.deviation == pytest.approx(frame.km[:397].std(ddof=0))
     assert found.problems.counts == {}
-    values, counts = found.by_class("city")
+    values, counts = found.counts["city"]
     assert values == ["Bern", "Rome", "Oslo", None]
-    assert counts.sum() == 397
+    expected = pd.crosstab(frame.city.fillna("missing"), frame.label).loc[["Bern", "Rome", "Oslo", "missing"]]
+    assert counts.tolist() == expected.to_numpy().tolist()
 
 
-def test_rows_with_values_that_no_column_may_have_are_left_out_and_reported(
-    frame: pd.DataFrame, profile_of: Callable[..., Profile]
-):
+def test_invalid_values_are_left_out_and_reported(frame: pd.DataFrame, profile_of: ProfileOf):
     frame = frame.astype({"weight": str})
     frame.loc[2, "weight"] = "heavy"
     frame.loc[3, "kind"] = 9
@@ -44,38 +46,35 @@ def test_rows_with_values_that_no_column_may_have_are_left_out_and_reported(
     assert [problem.line for problem in found.problems.shown] == [4, 5]
 
 
-def test_duplicates_are_counted_over_features_and_target(trips: Trips, profile_of: Callable[..., Profile]):
+def test_duplicates_are_counted_over_features_and_target(trips: Table, profile_of: ProfileOf):
     frame, schema = trips
     n_repeated = int(frame.drop(columns="id").duplicated().sum())
     doubled = pd.concat([frame, frame.assign(id=frame.id + 1000)])
     assert profile_of(doubled, schema).n_duplicates == n_repeated + 400
 
 
-def test_a_profile_does_not_depend_on_the_batches(
-    trips: Trips, profile_of: Callable[..., Profile], folder_of_parts: Callable[[pd.DataFrame], Path]
-):
+def test_profile_does_not_depend_on_the_batches(trips: Table, profile_of: ProfileOf, tmp_path: Path):
     frame, schema = trips
-    whole, parts = profile_of(frame, schema), read_profile(str(folder_of_parts(frame)), schema, seed=0)
-    for name in ("n_rows", "n_duplicates", "n_missing", "labels", "classes"):
-        assert getattr(whole, name) == getattr(parts, name)
-    assert all((parts.sample[name] == values).all() for name, values in whole.sample.items())
-    assert parts.counts["km"].totals() == whole.counts["km"].totals()
+    parts = tmp_path / "parts"
+    parts.mkdir()
+    for start in range(0, len(frame), 30):
+        frame[start : start + 30].to_csv(parts / f"{start:03d}.csv", index=False)
+    whole, found = profile_of(frame, schema), read_profile(str(parts), schema, seed=0)
+    for name in ("n_rows", "n_duplicates", "figures", "classes", "texts"):
+        assert getattr(whole, name) == getattr(found, name)
+    assert all((found.numbers[name] == values).all() for name, values in whole.numbers.items())
 
 
-def test_a_long_table_is_sampled(
-    trips: Trips, profile_of: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
-):
+def test_long_table_is_sampled(trips: Table, profile_of: ProfileOf, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "N_SAMPLED", 4000)
     frame, schema = trips
-    long = pd.concat([frame] * 10)
-    found = profile_of(long, schema)
-    assert (found.n_rows, len(found.codes)) == (4000, 1000)
+    found = profile_of(pd.concat([frame] * 10), schema)
+    assert found.n_rows == 4000
+    assert len(found.codes) == len(found.numbers["km"]) == pytest.approx(1000, abs=100)
     assert np.mean(found.codes) == pytest.approx((frame.label == "late").mean(), abs=0.05)
 
 
-def test_a_target_that_is_a_quantity_is_refused(
-    trips: Trips, profile_of: Callable[..., Profile], monkeypatch: pytest.MonkeyPatch
-):
+def test_numeric_target_is_refused(trips: Table, profile_of: ProfileOf, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "N_CLASSES", 100)
     frame, schema = trips
     with pytest.raises(ValueError, match="must be a class; got more than 100 different values in 'label'"):
@@ -91,7 +90,7 @@ def test_a_target_that_is_a_quantity_is_refused(
         (lambda text: text.replace("\n1", "\nx").replace("\n2", "\nx").replace("\n3", "\nx"), "be a number"),
     ],
 )
-def test_a_file_of_another_form_is_refused(
+def test_file_of_another_form_is_refused(
     change: Any, message: str, frame: pd.DataFrame, explore_params: DictConfig
 ):
     Path(explore_params.paths.raw).write_text(change(frame.to_csv(index=False)))

@@ -11,7 +11,7 @@ from canopy.tables.writer import open_writer
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_line_breaks_survive_where_a_block_ends(tmp_path: Path, suffix: str) -> None:
+def test_read_interim_keeps_line_breaks_where_a_block_ends(tmp_path: Path, suffix: str) -> None:
     # Of an odd length, so that blocks end before each of its bytes.
     value = "\r\n" * 20 + "x"
     n_rows = 3 * CHUNK_BYTES // len(value)
@@ -25,7 +25,7 @@ def test_line_breaks_survive_where_a_block_ends(tmp_path: Path, suffix: str) -> 
     assert (codes.tolist(), values) == ([0] * n_rows, [value])
 
 
-def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
+def test_damaged_table_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n1,2\n3\n")
     with pytest.raises(ValueError, match=r"t.csv is damaged: .*Expected 2 columns, got 1.*run .make repro"):
@@ -46,7 +46,7 @@ def test_a_damaged_table_is_refused(tmp_path: Path) -> None:
         ("reject", ("a", "other"), "auto"),
     ],
 )
-def test_learnt_categories_are_listed_where_others_are_rejected(
+def test_closed_schema_lists_learnt_categories_where_others_are_rejected(
     small_params: DictConfig, unseen: str, learnt: tuple[str, ...], expected: object
 ) -> None:
     small_params.table.columns.shape = {"kind": "categorical", "unseen": unseen}
@@ -63,7 +63,7 @@ def test_learnt_categories_are_listed_where_others_are_rejected(
     assert found["colour"] == schema.categorical["colour"]
 
 
-def test_a_column_is_read_as_codes_in_the_smallest_type(tmp_path: Path) -> None:
+def test_read_codes_uses_the_smallest_type(tmp_path: Path) -> None:
     texts = [f"c{index % 200}" for index in range(1000)]
     (tmp_path / "t.csv").write_text("\n".join(["a,b", *(f"{text},1" for text in texts)]) + "\n")
     [(codes, values)] = read_codes(tmp_path / "t.csv", "a")

@@ -28,7 +28,7 @@ def params(small_params: DictConfig) -> DictConfig:
     interim = Path(small_params.paths.interim)
     interim.mkdir()
     (interim / "drop_columns.csv").write_text(ROWS)
-    write_splits(small_params, SPLITS)
+    (interim / "split.csv").write_text("\n".join(["(split)", *SPLITS]) + "\n")
     small_params.table = OmegaConf.create(
         {
             "target": {"column": "kind"},
@@ -47,11 +47,15 @@ def params(small_params: DictConfig) -> DictConfig:
     return small_params
 
 
-def write_splits(params: DictConfig, splits: list[str]) -> None:
-    (Path(params.paths.interim) / "split.csv").write_text("\n".join(["(split)", *splits]) + "\n")
-
-
-def test_the_training_rows_alone_are_fitted(params: DictConfig) -> None:
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_normalize_fits_training_rows_and_scales_all_rows(params: DictConfig, suffix: str) -> None:
+    params.paths.format = suffix
+    if suffix == "parquet":
+        folder = Path(params.paths.interim)
+        for stage in ("drop_columns", "split"):
+            nulls = pa.csv.ConvertOptions(strings_can_be_null=True)
+            table = pa.csv.read_csv(folder / f"{stage}.csv", convert_options=nulls)
+            pa.parquet.write_table(table, folder / f"{stage}.parquet")
     normalize.run(params)
     learnt = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     assert learnt.numeric == {
@@ -59,19 +63,7 @@ def test_the_training_rows_alone_are_fitted(params: DictConfig) -> None:
         "b": Affine(method="z_score", center=25, scale=15, fill=25),
     }
     assert learnt.categorical == {"colour": Vocabulary(values=("red",), has_missing=True)}
-    assert learnt.indicators == ("b",)
-    assert learnt.classes == ("x", "y")
-
-
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_the_table_has_scaled_numbers_and_texts(params: DictConfig, suffix: str) -> None:
-    params.paths.format = suffix
-    if suffix == "parquet":
-        folder = Path(params.paths.interim)
-        for stage in ("drop_columns", "split"):
-            table = pa.csv.read_csv(folder / f"{stage}.csv")
-            pa.parquet.write_table(table, folder / f"{stage}.parquet")
-    normalize.run(params)
+    assert (learnt.indicators, learnt.classes) == (("b",), ("x", "y"))
     path = Path(params.paths.interim) / f"normalize.{suffix}"
     found = pa.csv.read_csv(path) if suffix == "csv" else pa.parquet.read_table(path)
     names = ["a", "b", "when.month_sin", "when.month_cos", "colour", "b (missing)", "kind", "(split)"]
@@ -85,8 +77,8 @@ def test_the_table_has_scaled_numbers_and_texts(params: DictConfig, suffix: str)
     assert found["(split)"].to_pylist() == SPLITS
 
 
-def test_a_split_of_another_table_is_refused(params: DictConfig) -> None:
-    write_splits(params, SPLITS[:3])
+def test_normalize_refuses_a_split_of_another_table(params: DictConfig) -> None:
+    (Path(params.paths.interim) / "split.csv").write_text("(split)\ntrain\ntest\ntrain\n")
     with pytest.raises(ValueError, match=r"for each of 4 rows; got 3: run \"make repro\""):
         normalize.run(params)
     assert not (Path(params.paths.interim) / "normalize.csv").exists()

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 
 from canopy.prepare.fitting import Fit, vocabulary
-from canopy.prepare.preprocessor import Preprocessor, Vocabulary
+from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Moments, Sample
 from canopy.prepare.scaling import METHODS, Affine, Method
 from canopy.schema import TableSchema
@@ -44,7 +44,7 @@ def batch(**columns: Any) -> pa.RecordBatch:
         ("none", lambda x: x),
     ],
 )
-def test_scaling_is_that_of_the_training_rows(method: Method, expected: Any) -> None:
+def test_scaling_follows_the_training_rows(method: Method, expected: Any) -> None:
     values = np.random.default_rng(0).normal(5, 3, 1000)
     declared = schema({"a": {"kind": "numeric"}})
     rows = batch(a=values)
@@ -60,7 +60,7 @@ def test_quantile_normal_is_standard_normal() -> None:
     assert found.std() == pytest.approx(1, abs=0.02)
 
 
-def test_the_sample_does_not_depend_on_batches() -> None:
+def test_sample_does_not_depend_on_batches() -> None:
     values = np.random.default_rng(0).normal(size=1000)
     drawn = []
     for size in (1000, 7, 300):
@@ -87,7 +87,7 @@ def test_moments_over_batches_are_those_of_all_values(values: list[float], size:
 
 
 @pytest.mark.parametrize(("policy", "fill"), [("median", 2.0), ("mean", 4.0), ("constant", -1.0)])
-def test_missing_numbers_are_filled_in_with_an_indicator(policy: str, fill: float) -> None:
+def test_missing_numbers_are_filled_and_indicated(policy: str, fill: float) -> None:
     declared = schema({"a": {"kind": "numeric", "missing": policy, "fill_value": -1}})
     learnt = fit(declared, batch(a=[1.0, 2.0, None, 9.0]))
     assert isinstance(scaling := learnt.numeric["a"], Affine)
@@ -98,27 +98,31 @@ def test_missing_numbers_are_filled_in_with_an_indicator(policy: str, fill: floa
     assert learnt.categories == {"a (missing)": ("no", "yes")}
 
 
-def test_rare_and_unseen_categories_are_other() -> None:
-    counts = {"b": 3, "a": 3, "c": 1, "2.0": 2, "2": 2, None: 1}
-    found = vocabulary(counts, Categorical(min_count=2, max_categories=3))
-    assert found.names == ("2", "a", "b", "other")
-    codes, unseen = found.encode(pa.array(["a", "2.0", "c", "new"]))
-    assert codes.tolist() == [1, 0, 3, 3]
-    assert unseen.tolist() == [False, False, True, True]
+@pytest.mark.parametrize(
+    ("counts", "policies", "names", "codes"),
+    [
+        (
+            {"b": 3, "a": 3, "c": 1, "2.0": 2, "2": 2, None: 1},
+            {"min_count": 2, "max_categories": 3},
+            ("2", "a", "b", "other"),
+            [1, 0, 3, 3, 4],
+        ),
+        ({"a": 1, "2": 1}, {}, ("2", "a"), [1, 0, 2, 2, 2]),
+        ({"2": 1, "a": 1}, {"categories": {"a": "A", "2": "Two"}}, ("a", "2"), [0, 1, 2, 2, 2]),
+    ],
+    ids=["rare ones are other", "none is rare", "listed ones keep their order"],
+)
+def test_vocabulary_encodes_known_rare_and_unseen_categories(
+    counts: dict[str | None, int], policies: dict[str, Any], names: tuple[str, ...], codes: list[int]
+) -> None:
+    found = vocabulary(counts, Categorical(**policies))
+    assert found.names == names
+    encoded, unseen = found.encode(pa.array(["a", "2.0", "c", "new", None]))
+    assert encoded.tolist() == codes
+    assert unseen.tolist() == [False, False, True, True, False]
 
 
-def test_an_unseen_category_without_other_has_a_code_of_its_own() -> None:
-    codes, unseen = Vocabulary(values=("a", "b")).encode(pa.array(["b", "new", None]))
-    assert codes.tolist() == [1, 2, 2]
-    assert unseen.tolist() == [False, True, False]
-
-
-def test_listed_categories_keep_their_order() -> None:
-    column = Categorical(categories={"low": "Low", "high": "High"})
-    assert vocabulary({"high": 1, "low": 1}, column).values == ("low", "high")
-
-
-def test_dates_become_the_parts_that_vary() -> None:
+def test_datetime_gives_the_parts_that_vary() -> None:
     learnt = fit(schema({"when": {"kind": "datetime"}}), batch(when=TIMES))
     assert [*learnt.datetime["when"]] == ["year", "month", "day_of_week", "hour", "time"]
     found = learnt.transform(batch(when=TIMES))
@@ -133,7 +137,7 @@ def test_dates_become_the_parts_that_vary() -> None:
     assert "hour" not in days.datetime["when"]
 
 
-def test_what_was_learnt_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_preprocessor_is_saved_and_loaded(tmp_path: Path) -> None:
     declared = schema(
         {
             "a": {"kind": "numeric", "missing": "mean"},
@@ -158,7 +162,7 @@ def test_what_was_learnt_is_saved_and_loaded(tmp_path: Path) -> None:
         ([1.0, 2.0], "zscore", r"must use one of \[.*\]; got 'zscore'"),
     ],
 )
-def test_a_column_that_cannot_be_scaled_is_refused(values: list[Any], method: Any, message: str) -> None:
+def test_column_that_cannot_be_scaled_is_refused(values: list[Any], method: Any, message: str) -> None:
     declared = schema({"a": {"kind": "numeric"}})
     with pytest.raises(ValueError, match=message):
         fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
@@ -166,7 +170,7 @@ def test_a_column_that_cannot_be_scaled_is_refused(values: list[Any], method: An
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("values", [[3.0, 3.0], [3.0, None], [None, None], [1e30, 1e30]])
-def test_a_column_that_does_not_vary_is_seen_as_0(
+def test_constant_column_is_scaled_to_0(
     values: list[Any], method: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     declared = schema({"a": {"kind": "numeric", "missing": "median"}})
@@ -182,7 +186,7 @@ def test_a_column_that_does_not_vary_is_seen_as_0(
 
 @settings(max_examples=50, deadline=None)
 @given(st.data())
-def test_rows_are_transformed_alike_in_any_batches(data: st.DataObject) -> None:
+def test_transform_does_not_depend_on_batches(data: st.DataObject) -> None:
     n_rows = data.draw(st.integers(2, 30))
     numbers = st.floats(-1e3, 1e3) | st.none()
     texts = st.sampled_from(["a", "b", "2", "2.0", "", "é"]) | st.none()

@@ -10,18 +10,20 @@ from canopy.prepare.interim import SPLIT_COLUMN, read_codes
 from canopy.prepare.split import TEST, TRAIN, VAL, leave_group_out, split_in_order, split_rows
 from canopy.prepare.stratified import stratified_draw
 
+NAMES = [*"abcdefg"]
 
-def test_the_published_protocol_gives_its_counts() -> None:
+
+def test_split_rows_gives_the_counts_of_the_published_protocol() -> None:
     # Rows of each class of the whole table, by its data sheet; test rows by the published protocol.
     labels = np.repeat(np.arange(7), [211840, 283301, 35754, 2747, 9493, 17367, 20510])
     labels = np.random.default_rng(1).permutation(labels)
-    codes = split_rows(labels, test_size=0.2, val_size=0.2, seed=42)
+    codes = split_rows(labels, test_size=0.2, val_size=0.2, seed=42, names=NAMES)
     assert np.bincount(codes).tolist() == [371847, 92962, 116203]
     assert np.bincount(labels[codes == TEST]).tolist() == [42368, 56661, 7151, 549, 1899, 3473, 4102]
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_stratified_draw_is_that_of_scikit_learn(seed: int) -> None:
+def test_stratified_draw_equals_that_of_scikit_learn(seed: int) -> None:
     random = np.random.default_rng(seed)
     labels = random.choice(5, size=997, p=[0.5, 0.3, 0.1, 0.05, 0.05])
     rows = np.sort(random.choice(997, size=800, replace=False))
@@ -30,30 +32,21 @@ def test_a_stratified_draw_is_that_of_scikit_learn(seed: int) -> None:
         np.testing.assert_array_equal(found, other)
 
 
-def test_the_seed_decides() -> None:
-    labels = np.arange(300) % 3
-    first, again, other = (split_rows(labels, test_size=0.2, val_size=0.25, seed=s) for s in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert (first != other).any()
-    assert np.bincount(first).tolist() == [180, 60, 60]
+@pytest.mark.parametrize(
+    ("counts", "size", "message"),
+    [
+        ([50, 2], 0.2, "at least 3 rows, one for each split; got class b with 2"),
+        ([500, 3], 0.1, "a row in every split; got none of class b in val"),
+    ],
+)
+def test_split_rows_needs_a_row_of_each_class_in_each_split(
+    counts: list[int], size: float, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        split_rows(np.repeat([0, 1], counts), test_size=size, val_size=size, seed=0, names=NAMES[:2])
 
 
-@pytest.mark.parametrize("size", [0, 1, -0.1, 1.5])
-def test_a_share_is_between_0_and_1(size: float) -> None:
-    with pytest.raises(ValueError, match=f"split.val_size must be between 0 and 1; got {size}"):
-        split_rows(np.arange(9) % 3, test_size=0.3, val_size=size, seed=0)
-
-
-def test_a_class_needs_a_row_for_each_split() -> None:
-    with pytest.raises(ValueError, match="at least 3 rows, one for each split; got class 5 with 2"):
-        split_rows(np.array([4] * 50 + [5] * 2), test_size=0.2, val_size=0.2, seed=0)
-    with pytest.raises(ValueError, match="a row in every split; got none of class 5 in val"):
-        split_rows(np.array([4] * 500 + [5] * 3), test_size=0.1, val_size=0.1, seed=0)
-    with pytest.raises(ValueError, match="got class rare with 2"):
-        split_rows(np.array([0] * 50 + [1] * 2), test_size=0.2, val_size=0.2, seed=0, names=["many", "rare"])
-
-
-def test_the_first_protocol_takes_the_rows_in_order() -> None:
+def test_split_in_order_gives_the_first_protocol() -> None:
     codes = split_in_order(581_012, test_size=565_892, val_size=3_780)
     assert np.bincount(codes).tolist() == [11_340, 3_780, 565_892]
     assert (np.diff(codes) >= 0).all()
@@ -67,32 +60,36 @@ def test_the_first_protocol_takes_the_rows_in_order() -> None:
         (8, 2, r"must leave rows to train; got 8 \+ 2 of 10 rows"),
     ],
 )
-def test_rows_in_order_need_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
+def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         split_in_order(10, test_size=test_size, val_size=val_size)
 
 
-def test_the_rows_left_out_test_and_no_others() -> None:
+def test_leave_group_out_tests_these_rows_alone() -> None:
     labels = np.arange(100) % 4
     tested = np.arange(100) >= 60
-    codes = leave_group_out(labels, tested, val_size=0.2, seed=0)
+    codes = leave_group_out(labels, tested, val_size=0.2, seed=0, names=NAMES)
     assert ((codes == TEST) == tested).all()
     assert np.bincount(labels[codes == VAL]).tolist() == [3, 3, 3, 3]
     assert (codes[~tested] == TRAIN).sum() == 48
-
-
-def test_a_class_may_be_among_the_rows_left_out_alone() -> None:
+    # A class may be among them alone.
     labels = np.array([0, 1] * 20 + [2] * 10)
-    codes = leave_group_out(labels, labels == 2, val_size=0.25, seed=0)
+    codes = leave_group_out(labels, labels == 2, val_size=0.25, seed=0, names=NAMES)
     assert np.bincount(codes).tolist() == [30, 10, 10]
-    with pytest.raises(ValueError, match="to train and to validate, or none; got class 2 with 1 besides"):
-        leave_group_out(labels, np.arange(50) >= 41, val_size=0.25, seed=0)
 
 
-@pytest.mark.parametrize("tested", [np.zeros(10, dtype=bool), np.ones(10, dtype=bool)])
-def test_some_rows_are_left_out_and_some_are_not(tested: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"split.left_out must leave out some rows; got (0|10) of 10"):
-        leave_group_out(np.zeros(10, dtype=np.int64), tested, val_size=0.2, seed=0)
+@pytest.mark.parametrize(
+    ("n_tested", "message"),
+    [
+        (0, "split.left_out must leave out some rows; got 0 of 50"),
+        (50, "split.left_out must leave out some rows; got 50 of 50"),
+        (9, "to train and to validate, or none; got class c with 1 besides"),
+    ],
+)
+def test_leave_group_out_leaves_enough_rows(n_tested: int, message: str) -> None:
+    labels = np.array([0, 1] * 20 + [2] * 10)
+    with pytest.raises(ValueError, match=message):
+        leave_group_out(labels, np.arange(50) >= 50 - n_tested, val_size=0.25, seed=0, names=NAMES)
 
 
 @pytest.fixture
@@ -114,9 +111,7 @@ def splits_of(params: DictConfig) -> list[str]:
     return [names[code] for code in codes]
 
 
-def test_a_dropped_column_can_say_what_is_left_out(
-    blue_plums: DictConfig, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_dropped_column_can_be_left_out(blue_plums: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     drop_columns.run(blue_plums)
     split.run(blue_plums)
     assert [name == "test" for name in splits_of(blue_plums)] == [False] * 20 + [True] * 5
@@ -128,7 +123,7 @@ def test_a_dropped_column_can_say_what_is_left_out(
 
 
 @pytest.mark.parametrize("policy", ["unlabelled", "rare", "repeated"])
-def test_rows_that_a_policy_drops_are_not_left_out(blue_plums: DictConfig, policy: str) -> None:
+def test_left_out_rows_are_those_that_policies_keep(blue_plums: DictConfig, policy: str) -> None:
     raw = Path(blue_plums.paths.raw)
     header, *rows = raw.read_text().splitlines()
     match policy:
@@ -149,7 +144,15 @@ def test_rows_that_a_policy_drops_are_not_left_out(blue_plums: DictConfig, polic
     assert [name == "test" for name in splits_of(blue_plums)] == [*first, *[False] * 20, *[True] * rest]
 
 
-def test_a_class_without_rows_is_refused(small_params: DictConfig) -> None:
+@pytest.mark.parametrize("size", [0, 1, -0.1, 1.5])
+def test_share_out_of_range_is_refused(blue_plums: DictConfig, size: float) -> None:
+    drop_columns.run(blue_plums)
+    blue_plums.split.val_size = size
+    with pytest.raises(ValueError, match=f"split.val_size must be between 0 and 1; got {size}"):
+        split.run(blue_plums)
+
+
+def test_class_without_rows_is_refused(small_params: DictConfig) -> None:
     interim = Path(small_params.paths.interim)
     interim.mkdir()
     rows = [f"{i},{i},colour1,{1 + i % 2}" for i in range(20)]

@@ -10,7 +10,7 @@ from rtdl_num_embeddings import PeriodicEmbeddings
 from torch import nn
 
 from canopy.data.dataset import Batch, load_rows
-from canopy.data.loader import make_loader
+from canopy.data.loader import Loader
 from canopy.nets.mlp import MLP
 from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
@@ -165,7 +165,7 @@ def test_a_training_step_never_waits_for_the_device(
     model.trainer = Trainer(accelerator="cpu", logger=False, log_every_n_steps=1000)
     optimizer = model.configure_optimizers()
     rows = load_rows(tensors, "train", model.schema).to(torch.device("meta"))
-    for index, batch in enumerate(make_loader(rows, batch_size=100, shuffle=True, seed=0)):
+    for index, batch in enumerate(Loader(rows, batch_size=100, shuffle=True, seed=0)):
         optimizer.zero_grad()
         model.training_step(batch, index).backward()
         optimizer.step()

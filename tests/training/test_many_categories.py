@@ -7,10 +7,11 @@ import pytest
 import torch
 from omegaconf import DictConfig
 
-from canopy.data.dataset import Batch, load_rows, save_rows
+from canopy.data.dataset import Batch, load_rows
 from canopy.files import sha256
 from canopy.prepare.make_tensors import code_type
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.tensors import save_tensors
 from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
@@ -24,7 +25,7 @@ def save_names(folder: Path, *, n_rows: int, n_names: int) -> Schema:
     for split, size in (("train", n_rows), ("val", 1000)):
         labels = torch.arange(size) % 3
         rows = Batch(torch.randn(size, 2), torch.randint(n_names, (size, 1)).to(kind), labels)
-        save_rows(rows, folder / f"{split}.pt")
+        save_tensors(rows._asdict(), folder / f"{split}.pt")
         hashes[f"{split}.pt"] = sha256(folder / f"{split}.pt")
         counts[split] = tuple(torch.bincount(labels).tolist())
     names = CategoricalFeature(name="name", categories=tuple(f"name {code}" for code in range(n_names)))

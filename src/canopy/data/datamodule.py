@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.data.loader import Loader, make_loader
+from canopy.data.loader import Loader
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
@@ -35,9 +35,6 @@ class TensorDataModule(LightningDataModule):
 
     Attributes:
         schema: That of the tensors; in its counts of classes the training rows are those of `train_splits`.
-
-    Raises:
-        FileNotFoundError: If the pipeline has not made the tensors.
     """
 
     def __init__(
@@ -73,8 +70,7 @@ class TensorDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]
         for split in splits:
-            if split not in self._rows:
-                self._rows[split] = self._load(split)
+            self.rows(split)
 
     def rows(self, split: str) -> Batch:
         """Give all rows of a split, in main memory."""
@@ -83,10 +79,8 @@ class TensorDataModule(LightningDataModule):
         return self._rows[split].rows
 
     def _load(self, split: str) -> TensorRows:
-        parts = [
-            load_rows(self.folder, name, self.schema)
-            for name in (self.train_splits if split == "train" else (split,))
-        ]
+        splits = self.train_splits if split == "train" else (split,)
+        parts = [load_rows(self.folder, name, self.schema) for name in splits]
         if len(parts) == 1:
             return parts[0]
         columns = zip(*(part.rows for part in parts), strict=True)
@@ -130,7 +124,7 @@ class TensorDataModule(LightningDataModule):
         rows = self._rows[split]
         if not self.n_workers:
             rows = place_rows(rows, device)
-        return make_loader(
+        return Loader(
             rows,
             batch_size=self.batch_size if training else self.eval_batch_size,
             shuffle=training and self.shuffle,
@@ -143,12 +137,7 @@ class TensorDataModule(LightningDataModule):
 
 
 def place_rows(rows: TensorRows, device: torch.device) -> TensorRows:
-    """Put rows on an NVIDIA GPU, unless they would take more than half of its free memory.
-
-    Args:
-        rows: The rows, in main memory.
-        device: Where training uses their batches.
-    """
+    """Put rows on an NVIDIA GPU, unless they would take more than half of its free memory."""
     if device.type != "cuda":
         return rows
     free, _ = torch.cuda.mem_get_info(device)

@@ -12,7 +12,6 @@ from torch.utils.data import Dataset
 from canopy.files import SPLITS, sha256
 from canopy.places import require_file
 from canopy.schema.tensors import HINT, Schema
-from canopy.tensors import save_tensors
 
 
 class Batch(NamedTuple):
@@ -33,12 +32,6 @@ class Batch(NamedTuple):
 
 class TensorRows(Dataset[Batch]):
     """A data set that gives a whole batch for a tensor of row indices.
-
-    Args:
-        rows: All rows of a split.
-
-    Raises:
-        ValueError: If the tensors disagree about the number of rows.
 
     Examples:
         >>> rows = TensorRows(Batch(torch.rand(4, 2), torch.zeros(4, 1).long(), torch.arange(4)))
@@ -68,33 +61,13 @@ class TensorRows(Dataset[Batch]):
         return len(self.rows.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        numeric, categorical, labels = self.rows
-        return Batch(
-            numeric.index_select(0, indices),
-            categorical.index_select(0, indices),
-            labels.index_select(0, indices),
-        )
-
-
-def save_rows(rows: Batch, path: str | Path) -> None:
-    """Write the tensors of a split to one file, atomically."""
-    save_tensors(rows._asdict(), path)
+        return Batch(*(part.index_select(0, indices) for part in self.rows))
 
 
 def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
-    """Load the tensors of a split; nothing in the file can execute code.
+    """Load the tensors of a split from a folder, as its schema describes them.
 
-    Args:
-        folder: Folder with one tensor file for each split.
-        split: Name of the split.
-        schema: The schema next to the file.
-
-    Returns:
-        The rows, mapped into memory: processes that load the same file share it.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file's content is not the one that the schema describes.
+    Nothing in the file can execute code. It is mapped into memory: processes that load it share it.
     """
     path = Path(folder) / f"{split}.pt"
     require_file(path, name="The tensors ", hint=f"{HINT} first")

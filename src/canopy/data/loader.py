@@ -1,16 +1,14 @@
 """Loaders that ask the data set for a batch at once, at the speed of indexing a tensor."""
 
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Sampler
 
-from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.data.dataset import Batch, TensorRows
 
 
 class BatchIndices(Sampler[Tensor]):
@@ -24,9 +22,6 @@ class BatchIndices(Sampler[Tensor]):
         rank: Which of the processes that share the rows this is.
         n_ranks: How many processes share the rows; all get the same number of batches.
         device: Where the rows are, and so their indices.
-
-    Raises:
-        ValueError: If there is no row for each rank, or the batch size is below 1.
 
     Examples:
         >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0)]
@@ -55,8 +50,8 @@ class BatchIndices(Sampler[Tensor]):
         self.seed = seed
         self.epoch = 0
         self._device = device
-        # Where the epoch of the same number starts: behind what was trained before a run was killed.
-        self._start = (0, 0)
+        # An epoch and the batch that it starts at: behind what was trained before a run was killed.
+        self.start = (0, 0)
         self._rank, self._n_ranks = rank, n_ranks
         self._step = batch_size * n_ranks
         self._n_batches = -(-n_rows // self._step)
@@ -68,13 +63,9 @@ class BatchIndices(Sampler[Tensor]):
         """Choose the epoch whose order comes next; Lightning calls it."""
         self.epoch = epoch
 
-    def start_at(self, epoch: int, batch: int) -> None:
-        """Let one epoch leave out its first batches, because they have been trained already."""
-        self._start = (epoch, batch)
-
     def first_batch(self) -> tuple[int, int]:
         """Give the epoch that comes next and the batch it starts at."""
-        epoch, batch = self._start
+        epoch, batch = self.start
         return self.epoch, batch if epoch == self.epoch else 0
 
     def __len__(self) -> int:
@@ -82,7 +73,9 @@ class BatchIndices(Sampler[Tensor]):
 
     def __iter__(self) -> Iterator[Tensor]:
         if self.shuffle:
-            generator = torch.Generator().manual_seed(_mix(self.seed, self.epoch))
+            # One seed of two numbers, so that no two pairs share their orders.
+            seeds = np.random.SeedSequence([self.seed, self.epoch]).generate_state(1, np.uint64)
+            generator = torch.Generator().manual_seed(int(seeds[0] >> np.uint64(1)))
             order = torch.randperm(self.n_rows, generator=generator)
         else:
             order = torch.arange(self.n_rows)
@@ -95,31 +88,47 @@ class BatchIndices(Sampler[Tensor]):
             yield order[index * self._step + self._rank : stop : self._n_ranks]
 
 
-def _mix(seed: int, epoch: int) -> int:
-    """Make one seed of two numbers, so that no two pairs share their orders."""
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
 class Loader(DataLoader[Batch]):
     """A DataLoader over `BatchIndices` that knows its position, so that a killed epoch can be resumed.
 
     Args:
         rows: The data set.
-        sampler: The indices of its batches.
-        n_workers: Processes that load.
+        batch_size: Rows of a batch on each rank.
+        shuffle: Whether each epoch has its own order.
+        seed: Seed of the orders.
+        rank: Which of the processes that share the rows this is.
+        n_ranks: How many processes share the rows.
+        n_workers: Processes that load; the rows are in memory, so that 0 is the fastest.
         pin_memory: Whether batches are put where a GPU copies from faster.
     """
 
     sampler: BatchIndices
 
     def __init__(
-        self, rows: TensorRows, sampler: BatchIndices, *, n_workers: int = 0, pin_memory: bool = False
+        self,
+        rows: TensorRows,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        seed: int,
+        rank: int = 0,
+        n_ranks: int = 1,
+        n_workers: int = 0,
+        pin_memory: bool = False,
     ) -> None:
         # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
         # indices, to the data set. With its own generator it leaves the global random state alone.
         super().__init__(
             rows,
-            sampler=sampler,
+            sampler=BatchIndices(
+                len(rows),
+                batch_size,
+                shuffle=shuffle,
+                seed=seed,
+                rank=rank,
+                n_ranks=n_ranks,
+                device=rows.device,
+            ),
             batch_size=None,
             num_workers=n_workers,
             pin_memory=pin_memory,
@@ -148,83 +157,13 @@ class Loader(DataLoader[Batch]):
         return {"epoch": epoch, "batch": batch, "n_batches": len(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Start with the batch that was handed out last when the state was taken.
-
-        Raises:
-            ValueError: If an epoch had another number of batches then.
-        """
+        """Start with the batch that was handed out last when the state was taken."""
         if state.get("n_batches", len(self)) != len(self):
             raise ValueError(
                 f"A resumed run must have {state['n_batches']} batches an epoch as before; got {len(self)}: "
                 "resume it on as many devices as before"
             )
-        self._position = (state["epoch"], state["batch"])
-        self.sampler.start_at(*self._position)
-
-
-def make_loader(
-    rows: TensorRows,
-    *,
-    batch_size: int,
-    shuffle: bool,
-    seed: int,
-    rank: int = 0,
-    n_ranks: int = 1,
-    n_workers: int = 0,
-    pin_memory: bool = False,
-) -> Loader:
-    """Turn a data set into a DataLoader.
-
-    Args:
-        rows: The data set.
-        batch_size: Rows of a batch on each rank.
-        shuffle: Whether each epoch has its own order.
-        seed: Seed of the orders.
-        rank: Which of the processes that share the rows this is.
-        n_ranks: How many processes share the rows.
-        n_workers: Processes that load; the rows are in memory, so that 0 is the fastest.
-        pin_memory: Whether batches are put where a GPU copies from faster.
-
-    Returns:
-        A loader of `Batch`.
-    """
-    sampler = BatchIndices(
-        len(rows), batch_size, shuffle=shuffle, seed=seed, rank=rank, n_ranks=n_ranks, device=rows.device
-    )
-    return Loader(rows, sampler, n_workers=n_workers, pin_memory=pin_memory)
-
-
-class Loaders(NamedTuple):
-    """The loaders of the three splits."""
-
-    train: Loader
-    val: Loader
-    test: Loader
-
-
-def make_loaders(folder: str | Path, *, batch_size: int, seed: int) -> Loaders:
-    """Build the three loaders of a folder of tensors; only training rows are shuffled.
-
-    Args:
-        folder: Folder with the tensors and their schema.
-        batch_size: Rows of a batch.
-        seed: Seed of the order of the training rows.
-
-    Returns:
-        Loaders of the training, validation and test rows.
-    """
-    schema = Schema.load(Path(folder) / SCHEMA_FILE)
-    return Loaders(
-        *(
-            make_loader(
-                load_rows(folder, split, schema),
-                batch_size=batch_size,
-                shuffle=split == "train",
-                seed=seed,
-            )
-            for split in Loaders._fields
-        )
-    )
+        self._position = self.sampler.start = (state["epoch"], state["batch"])
 
 
 def _as_is(batch: Batch) -> Batch:

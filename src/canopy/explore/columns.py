@@ -8,7 +8,6 @@ from scipy.special import entr
 from canopy.explore.information import discrete_information
 from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
-from canopy.schema.columns import Categorical, Target
 
 QUANTILES = {"min": 0.0, "lower_quartile": 0.25, "median": 0.5, "upper_quartile": 0.75, "max": 1.0}
 # Of a column with more categories than that, so many are listed.
@@ -18,33 +17,22 @@ RARE = 10
 
 
 def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
-    """Describe the columns: features first, then the target, then those that are only listed.
-
-    Returns:
-        Column to kind, meaning, unit, number of missing values, of values outside the range and of distinct
-        ones, the most frequent value (the smallest one of several) and its share of the present values.
-    """
+    """Describe the columns: features first, then the target, then those that are only listed."""
     schema = profile.schema
     columns: dict[str, dict[str, Any]] = {}
-    for name in (*schema.features, schema.target.column):
-        column = schema.columns.get(name, schema.target)
-        totals = profile.counts[name].totals()
-        present = totals.filter(totals["value"].is_valid())
-        n_present = profile.n_rows - profile.n_missing[name]
-        most_frequent, n_most = present.slice(0, 1).to_pylist()[0].values() if n_present else (None, 0)
+    for name, found in profile.figures.items():
+        column, value = schema.columns.get(name, schema.target), found.most_frequent
         columns[name] = {
             "kind": getattr(column, "kind", "target"),
             "meaning": column.meaning,
             "unit": getattr(column, "unit", ""),
-            "n_missing": profile.n_missing[name],
-            "n_out_of_range": profile.n_out_of_range[name],
-            "n_distinct": len(present),
-            # Where there are too many to count all.
-            "is_lower_bound": not profile.counts[name].is_complete,
-            "most_frequent": significant(most_frequent)
-            if isinstance(most_frequent, float)
-            else most_frequent and str(most_frequent),
-            "most_frequent_share": significant(n_most / max(n_present, 1), digits=8),
+            "n_missing": found.n_missing,
+            "n_out_of_range": found.n_out_of_range,
+            "n_distinct": found.n_distinct,
+            "most_frequent": significant(value) if isinstance(value, float) else value and str(value),
+            "most_frequent_share": significant(
+                (found.n_most_frequent or 0) / max(profile.n_rows - found.n_missing, 1), digits=8
+            ),
         }
     for name in (*schema.keys, *schema.ignored):
         columns[name] = {"kind": schema.columns[name].kind, "meaning": schema.columns[name].meaning}
@@ -52,44 +40,33 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
 
 
 def summarize_numeric(profile: Profile) -> dict[str, dict[str, float]]:
-    """Give range, quartiles, mean and standard deviation of numeric columns that have values.
+    """Give range, quartiles, mean and standard deviation, of all rows, of numeric columns that have values.
 
-    Returns:
-        Column to its figures, in the column's unit. Quartiles are those of the sample; the standard
-        deviation is that of the rows themselves (divided by n_rows).
+    Quartiles are those of the sample.
     """
     summaries = {}
     for name in profile.schema.numeric:
-        moments, values = profile.moments[name], profile.sample[name]
+        found, values = profile.figures[name], profile.numbers[name]
         values = values[~np.isnan(values)]
         if not len(values):
             continue
         figures = dict(zip(QUANTILES, np.quantile(values, [*QUANTILES.values()]).tolist(), strict=True))
-        figures |= {"min": moments.low, "max": moments.high}
-        figures |= {"mean": moments.mean, "standard_deviation": moments.deviation}
+        figures |= {"min": found.low, "max": found.high}
+        figures |= {"mean": found.mean, "standard_deviation": found.deviation}
         summaries[name] = {key: significant(value) for key, value in figures.items()}
     return summaries
 
 
-def describe_target(target: Target, classes: dict[str, str], counts: Codes) -> dict[str, Any]:
-    """Count the rows of each class.
-
-    Args:
-        target: The column.
-        classes: Value to name of each class.
-        counts: Rows of each class, shape (n_classes,).
-
-    Returns:
-        Count and share of each class, the ratio of the largest to the smallest class that has rows,
-        the classes that are rarer than the target allows, and the entropy of the classes in nat.
-    """
-    shares, n_rows = counts / counts.sum(), dict(zip(classes.values(), counts.tolist(), strict=True))
+def describe_target(profile: Profile) -> dict[str, Any]:
+    """Count the rows of each class, and describe how unequal the classes are."""
+    target, counts = profile.schema.target, profile.class_counts
+    shares, n_rows = counts / counts.sum(), dict(zip(profile.classes.values(), counts.tolist(), strict=True))
     return {
         "column": target.column,
         "meaning": target.meaning,
         "classes": {
             name: {"value": value, "n_rows": n_rows[name], "share": significant(share)}
-            for (value, name), share in zip(classes.items(), shares, strict=True)
+            for (value, name), share in zip(profile.classes.items(), shares, strict=True)
         },
         "rare": [name for name, n in n_rows.items() if n < target.min_count],
         "min_count": target.min_count,
@@ -109,28 +86,21 @@ def class_shares(counts: Codes, class_names: list[str]) -> dict[str, float]:
     return {name: significant(share, digits=4) for name, share in shares if share > 0}
 
 
-def describe_categories(
-    column: Categorical, values: list[str | None], counts: Codes, class_names: list[str]
-) -> dict[str, Any]:
+def describe_categories(profile: Profile, name: str) -> dict[str, Any]:
     """Give the frequency of each category of a column and the classes found in it.
 
-    Args:
-        column: The column.
-        values: Its values, the most frequent first; None for missing ones.
-        counts: Rows of each value and class, shape (n_values, n_classes).
-        class_names: Names of the classes.
-
     Returns:
-        The most frequent categories by value, those that `column` lists and no row has at the end; what
+        The most frequent categories by value, those that the column lists and no row has at the end; what
         the others have together; what rows without a value have; and how many values are not listed.
     """
-    total, listed = counts.sum(axis=0), column.listed or {}
-    rows = dict(zip(values, counts, strict=True))
+    column, total = profile.schema.categorical[name], profile.class_counts
+    listed, n_values = column.listed or {}, profile.figures[name].n_distinct
+    rows = dict(zip(*profile.counts[name], strict=True))
     missing = rows.pop(None, None)
     names = [str(value) for value in rows]
-    is_short = column.one_hot is not None or len(names) <= N_LISTED
+    is_short = column.one_hot is not None or n_values <= N_LISTED
     shown = names if is_short else names[:N_MOST_FREQUENT]
-    others = [rows[name] for name in names[len(shown) :]]
+    n_frequent = sum(int(of_category.sum()) >= RARE for of_category in rows.values())
 
     def describe(of_category: Codes) -> dict[str, Any]:
         n_rows = int(of_category.sum())
@@ -138,33 +108,31 @@ def describe_categories(
         return {
             "n_rows": n_rows,
             "share": significant(n_rows / total.sum()),
-            "class_shares": class_shares(of_category, class_names),
+            "class_shares": class_shares(of_category, [*profile.classes.values()]),
             "information_nat": significant(nat, digits=4),
         }
 
-    return {
+    found = {
         "meaning": column.meaning,
         "is_one_hot": column.one_hot is not None,
-        "n_values": len(rows),
-        "n_rare": sum(int(of_category.sum()) < RARE for of_category in rows.values()),
-        "n_unlisted": sum(name not in listed for name in names) if listed else 0,
+        "n_values": n_values,
+        "n_rare": n_values - n_frequent,
+        "n_unlisted": sum(value not in listed for value in names) if listed else 0,
         "categories": {
-            name: {"name": listed.get(name, name), **describe(rows.get(name, np.zeros_like(total)))}
-            for name in (*shown, *(value for value in listed if value not in rows))
+            value: {"name": listed.get(value, value), **describe(rows.get(value, np.zeros_like(total)))}
+            for value in (*shown, *(value for value in listed if value not in rows))
         },
-        "others": {"n_values": len(others), **describe(np.sum(others, axis=0))} if others else None,
+        "others": None,
         "missing": None if missing is None else describe(missing),
     }
+    if n_others := n_values - len(shown):
+        others = total - sum(rows[value] for value in shown) - (0 if missing is None else missing)
+        found["others"] = {"n_values": n_others, **describe(others)}
+    return found
 
 
 def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int) -> dict[str, Any]:
-    """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0.
-
-    Args:
-        columns: What `describe_columns` returns.
-        categories: What `describe_categories` returns of each categorical column.
-        n_rows: Number of rows.
-    """
+    """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0."""
     kinds = ("numeric", "categorical", "datetime")
     features = {name: column for name, column in columns.items() if column["kind"] in kinds}
     return features | {
@@ -185,17 +153,9 @@ def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int)
 def find_constant(
     columns: dict[str, Any], categories: dict[str, Any], n_rows: int, nearly_constant_share: float
 ) -> dict[str, list[str]]:
-    """Find the features, and 0/1 columns, that have one value in all rows, or in nearly all of them.
+    """Find the features, and 0/1 columns, that have one value in all rows, or in at least a share of them.
 
-    Args:
-        columns: What `describe_columns` returns.
-        categories: What `describe_categories` returns of each categorical column.
-        n_rows: Number of rows.
-        nearly_constant_share: Share of the rows from which on a column is nearly constant.
-
-    Returns:
-        Names under `constant` and `nearly_constant`; a column is in one of the two at most. A missing value
-        is a value of a categorical column.
+    A missing value is a value of a categorical column.
     """
     constant, nearly = [], []
     for name, column in with_parts(columns, categories, n_rows).items():

@@ -11,10 +11,8 @@ from canopy.explore.columns import class_shares
 from canopy.explore.information import crosstab, discrete_information
 from canopy.explore.profile import Codes, Profile
 from canopy.explore.wording import significant
-from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, datetime_parts
 from canopy.prepare.reductions import Floats
-
-Times = NDArray[np.datetime64]
+from canopy.prepare.scaling import MICROSECONDS_PER_DAY, datetime_parts
 
 NAMES = {
     "year": [],
@@ -35,21 +33,18 @@ N_UNITS = 80
 
 
 def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
-    """Describe a datetime column that has values.
+    """Describe a datetime column that has values: its range, and the classes over time and by its parts.
 
-    Returns:
-        First and last time; rows of each class over time; and for each part that varies its information on
-        the class and, for each value, the share of the rows and of the classes. All but the first two are
-        estimated from the sample.
+    All but the range is estimated from the sample.
     """
-    days, moments = profile.sample[name], profile.moments[name]
+    days, figures = profile.numbers[name], profile.figures[name]
     present = ~np.isnan(days)
     times, codes = _as_times(days[present]), profile.codes[present]
     parts = {part: values.astype(np.int64) for part, values in datetime_parts(pa.array(times)).items()}
     class_names = [*profile.classes.values()]
     return {
-        "first": _written(_as_times(moments.low)),
-        "last": _written(_as_times(moments.high)),
+        "first": _written(_as_times(figures.low)),
+        "last": _written(_as_times(figures.high)),
         "over_time": _over_time(times, codes, class_names, scale=profile.n_rows / len(present)),
         "parts": {
             part: _describe_part(names, parts[part], codes, class_names)
@@ -102,11 +97,6 @@ def _over_time(
 
 
 def _written(time: np.datetime64) -> str:
-    """Write a time without parts that are zero.
-
-    Examples:
-        >>> _written(np.datetime64("2024-03-01T00:00:00")), _written(np.datetime64("2024-03-01T06:30"))
-        ('2024-03-01', '2024-03-01 06:30')
-    """
+    """Write a time without parts that are zero: `2024-03-01 06:30`, `2024-03-01`."""
     text = str(time.astype("datetime64[s]") if time.dtype == "datetime64[us]" else time)
     return text.replace("T", " ").removesuffix(":00").removesuffix(" 00:00")

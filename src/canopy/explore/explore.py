@@ -6,8 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from canopy.explore.findings import Limits, compute_findings
-from canopy.explore.page import N_PLOTS, render_page
-from canopy.explore.plots import class_densities
+from canopy.explore.page import render_page
 from canopy.explore.profile import read_profile
 from canopy.files import write_json, write_text
 from canopy.prepare.interim import table_schema
@@ -20,13 +19,8 @@ def run(params: DictConfig) -> None:
     limits = Limits(**params.explore)
     profile = read_profile(params.paths.raw, table_schema(params), seed=params.seed)
     findings = compute_findings(profile, limits, seed=params.seed)
-    names = [name for name in findings["mutual_information"]["columns_nat"] if name in findings["numeric"]]
-    densities = {
-        name: class_densities(profile.sample[name], profile.codes, len(profile.classes))
-        for name in names[:N_PLOTS]
-    }
     # Both are complete before the first is written.
-    page = render_page(findings, densities)
+    page = render_page(findings, profile)
     folder = Path(params.paths.reports) / "exploration"
     write_json(folder / "findings.json", findings)
     write_text(folder / "index.html", page)

@@ -23,16 +23,7 @@ N_MATRIX = 40
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """From which figures on something is worth a remark: the section `explore` of `params.yaml`.
-
-    Attributes:
-        nearly_constant_share: Share of rows with one value from which on a column is nearly constant.
-        high_correlation: Absolute Pearson correlation from which on two columns are highly correlated.
-        n_mutual_information_rows: Most rows drawn for the mutual information of numeric columns.
-
-    Raises:
-        ValueError: If one is out of its range.
-    """
+    """From which figures on something is worth a remark: the section `explore` of `params.yaml`."""
 
     nearly_constant_share: float
     high_correlation: float
@@ -47,24 +38,13 @@ class Limits:
 
 
 def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str, Any]:
-    """Compute all findings.
+    """Compute all findings: sections by name, of dictionaries, lists, texts and numbers only.
 
-    Args:
-        profile: What a pass over the table collected.
-        limits: From which figures on something is worth a remark.
-        seed: Seed of the rows that mutual information is estimated from.
-
-    Returns:
-        Sections by name: dictionaries, lists, texts and numbers only.
+    `seed` is that of the rows that mutual information is estimated from.
     """
-    schema, sample = profile.schema, profile.sample
-    class_names = [*profile.classes.values()]
+    schema, numbers = profile.schema, profile.numbers
     columns = describe_columns(profile)
-    of_classes = profile.by_class(schema.target.column)[1].sum(axis=0)
-    categories = {
-        name: describe_categories(column, *profile.by_class(name), class_names)
-        for name, column in schema.categorical.items()
-    }
+    categories = {name: describe_categories(profile, name) for name in schema.categorical}
     datetimes = {
         name: describe_dates(profile, name) for name in schema.datetime if columns[name]["n_distinct"]
     }
@@ -76,7 +56,7 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
         chosen = {*[name for name in ranking if name in {*names}][:N_MATRIX]}
         return [name for name in names if name in chosen]
 
-    numeric = {name: sample[name] for name in schema.numeric if columns[name]["n_distinct"]}
+    numeric = {name: numbers[name] for name in schema.numeric if columns[name]["n_distinct"]}
     grouping = most_informative(schema.categorical)
     findings = {
         "table": {
@@ -89,12 +69,12 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             "n_numeric_columns": len(schema.numeric),
             "n_categorical_columns": len(schema.categorical),
             "n_datetime_columns": len(schema.datetime),
-            "n_missing_values": profile.n_missing.total(),
+            "n_missing_values": sum(found.n_missing for found in profile.figures.values()),
             "n_duplicate_rows": profile.n_duplicates,
             "n_sampled_rows": len(profile.codes),
         },
         "suggestions": [],
-        "target": describe_target(schema.target, profile.classes, of_classes),
+        "target": describe_target(profile),
         "problems": [
             {
                 "column": column,
@@ -120,8 +100,8 @@ def compute_findings(profile: Profile, limits: Limits, *, seed: int) -> dict[str
             ),
         },
         "association": describe_association(
-            {name: sample[name] for name in most_informative(schema.numeric)},
-            {name: sample[name] for name in grouping},
+            {name: numbers[name] for name in most_informative(schema.numeric)},
+            profile.texts,
             {name: [*categories[name]["categories"]] for name in grouping},
         ),
         "numeric": summarize_numeric(profile),

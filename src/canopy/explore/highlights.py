@@ -11,13 +11,7 @@ UNBALANCED = 1.5
 
 
 class Highlight(NamedTuple):
-    """One thing that stands out.
-
-    Attributes:
-        section: Anchor of the section with the details.
-        headline: A few words.
-        text: One to three sentences with the figures.
-    """
+    """One thing that stands out, and the anchor of the section with the details."""
 
     section: str
     headline: str
@@ -25,14 +19,7 @@ class Highlight(NamedTuple):
 
 
 def find_highlights(findings: dict[str, Any]) -> list[Highlight]:
-    """Choose what to know first.
-
-    Args:
-        findings: What `compute_findings` returns.
-
-    Returns:
-        Class balance, faults in the data, most informative features, redundancy and suggestions.
-    """
+    """Choose what to know first: class balance, faults, information, redundancy and suggestions."""
     correlation = findings["correlation"]
     return [
         Highlight("target", *_balance(findings["target"])),

@@ -7,7 +7,8 @@ import jinja2
 from canopy.explore.columns import RARE
 from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.plots import Densities, draw_ridgelines, draw_timeline
+from canopy.explore.plots import class_densities, draw_ridgelines, draw_timeline
+from canopy.explore.profile import Profile
 from canopy.explore.wording import breakable, fixed, listing, number, percent
 
 # Most classes, columns with a plot, and single categories that are shown.
@@ -23,32 +24,13 @@ GOLDEN_ANGLE = 137.508
 
 
 def class_colors(n_classes: int) -> list[str]:
-    """Choose a CSS colour for each class.
-
-    Args:
-        n_classes: Number of classes.
-
-    Returns:
-        Distinct colours, those of Okabe and Ito first.
-
-    Examples:
-        >>> class_colors(2)
-        ['#0072B2', '#E69F00']
-    """
+    """Choose distinct CSS colours, those of Okabe and Ito first."""
     hues = [place * GOLDEN_ANGLE % 360 for place in range(n_classes - len(OKABE_ITO))]
     return [*OKABE_ITO[:n_classes], *(f"oklch(66% 0.14 {hue:.0f}deg)" for hue in hues)]
 
 
-def render_page(findings: dict[str, Any], densities: dict[str, Densities]) -> str:
-    """Write the page.
-
-    Args:
-        findings: What `compute_findings` returns.
-        densities: Numeric column to what `class_densities` returns of it.
-
-    Returns:
-        HTML with all styles and plots in it.
-    """
+def render_page(findings: dict[str, Any], profile: Profile) -> str:
+    """Write the page, HTML with all styles and plots in it."""
     classes = findings["target"]["classes"]
     largest = sorted(classes, key=lambda name: -classes[name]["n_rows"])[:N_CLASSES]
     shown = {name: found for name, found in classes.items() if name in largest}
@@ -67,7 +49,13 @@ def render_page(findings: dict[str, Any], densities: dict[str, Densities]) -> st
         for column, described in findings["categories"].items()
         for value, category in described["categories"].items()
     ]
-    columns = findings["columns"]
+    columns, ridgelines = findings["columns"], {}
+    ranking = [name for name in findings["mutual_information"]["columns_nat"] if name in findings["numeric"]]
+    for name in ranking[:N_PLOTS]:
+        edges, densities, medians = class_densities(
+            profile.numbers[name], profile.codes, len(profile.classes)
+        )
+        ridgelines[name] = draw_ridgelines(edges, densities[places], medians[places])
     return environment.get_template("page.html.jinja").render(
         **findings,
         classes=shown,
@@ -78,10 +66,7 @@ def render_page(findings: dict[str, Any], densities: dict[str, Densities]) -> st
         | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
         anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
-        ridgelines={
-            name: draw_ridgelines(edges, of_classes[places], medians[places])
-            for name, (edges, of_classes, medians) in densities.items()
-        },
+        ridgelines=ridgelines,
         timelines={
             name: draw_timeline(found["over_time"], [*shown]) for name, found in findings["datetimes"].items()
         },

@@ -30,12 +30,7 @@ HEIGHT = 100.0
 
 
 def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
-    """Compute smoothed histograms of a numeric column for each class, on common bins.
-
-    Args:
-        values: Values of the column, shape (n_rows,); NaN where one is missing, but at least one is there.
-        codes: Class of each row, from 0 on, shape (n_rows,).
-        n_classes: Number of classes.
+    """Compute smoothed histograms of a numeric column, which has values, for each class, on common bins.
 
     Returns:
         Limits of the bins in the column's unit, ascending, shape (n_bins + 1,); share of each class's rows
@@ -63,12 +58,7 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> Densities:
 
 
 def draw_ridgelines(edges: Floats, densities: Floats, medians: Floats) -> dict[str, Any]:
-    """Turn densities into outlines: the more concentrated a class, the higher its ridge.
-
-    Args:
-        edges: Limits of the bins, shape (n_bins + 1,).
-        densities: Share of each class's rows per unit, shape (n_classes, n_bins).
-        medians: Median of each class, shape (n_classes,); NaN for an empty class.
+    """Turn what `class_densities` returns into outlines: the more concentrated a class, the higher its ridge.
 
     Returns:
         The plot's `width` and `height`, where its axis begins (`left`) and ends (`right`), position and text
@@ -113,11 +103,7 @@ def _ticks(low: float, high: float) -> list[float]:
 
 
 def draw_timeline(over_time: dict[str, Any], classes: list[str]) -> dict[str, Any]:
-    """Turn rows over time into stacked bars, those of the first class at the bottom.
-
-    Args:
-        over_time: What `describe_dates` returns under this name.
-        classes: The classes to show; the others have the name "" together.
+    """Turn rows over time into stacked bars, those of the classes not shown at the top.
 
     Returns:
         The `unit` that a bar covers, the number of bars (`n_bars`), the rows of the highest one (`peak`), the

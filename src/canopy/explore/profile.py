@@ -1,160 +1,204 @@
-"""Go through a table once: exact counts of all rows, and a sample of rows for what needs whole rows."""
+"""Go through a table once: exact figures of all rows, and a sample of rows for what needs whole rows."""
 
-from collections import Counter
-from functools import cached_property
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.explore.counting import ValueCounts
-from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, as_floats
 from canopy.prepare.labels import class_values
-from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.reductions import Floats
+from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
-from canopy.schema.columns import Ignored, Numeric
-from canopy.tables.duplicates import RowCounter, hash_values
+from canopy.schema.columns import Column, Datetime, Ignored, Numeric, Target
+from canopy.tables.connection import open_duckdb
 from canopy.tables.problems import Problems
 from canopy.tables.rows import TableReader
 
+if TYPE_CHECKING:
+    import duckdb
+
 Codes = NDArray[np.int64]
 
-# Values that the sample holds, and that are counted, over all columns.
+# Values that the sample holds, and categories that are counted by class, over all columns.
 N_SAMPLED = 8_000_000
 N_COUNTED = 1_000_000
 # Most classes.
 N_CLASSES = 10_000
 
+# Of the most frequent values of a column, which may be very many: rows of each class, most frequent first.
+COUNT_BY_CLASS = """
+WITH top AS MATERIALIZED (
+    SELECT {column} AS value, count(*) AS total FROM rows
+    GROUP BY value ORDER BY total DESC, value LIMIT {limit}
+)
+SELECT value, label, count(*) AS n FROM rows JOIN top ON {column} IS NOT DISTINCT FROM value
+GROUP BY ALL ORDER BY any_value(total) DESC, value
+"""
 
+
+class Figures(NamedTuple):
+    """Exact figures of a column; the last four only of a numeric one, in its unit, or a time, in days."""
+
+    n_missing: int
+    n_out_of_range: int
+    n_distinct: int
+    most_frequent: Any
+    n_most_frequent: int
+    low: float
+    high: float
+    mean: float
+    deviation: float
+
+
+@dataclass
 class Profile:
     """What one pass over a table collects. Rows without a label are counted, and otherwise left out.
 
-    Args:
-        schema: The table, as declared.
-        seed: Seed of the sample.
-
     Attributes:
+        schema: The table, as declared.
         n_rows: Rows with a label that nothing is wrong with.
         n_unlabelled: Rows without a label.
         n_duplicates: Rows that an earlier one equals in features and label.
-        labels: Labels, in the order in which they came.
-        n_missing: Missing values of each feature.
-        n_out_of_range: Values outside the range of each numeric column.
-        counts: Values of each feature; of categorical ones by label.
-        moments: Moments of numeric columns, and of datetime columns in days since 1970.
+        classes: Value to name of each class.
+        figures: Figures of each feature and of the target.
+        counts: Values of each categorical column and of the target, the most frequent first, None for a
+            missing one, and rows of each value and class.
+        codes: Class of each row of the sample, shape (n_sampled,).
+        numbers: Numbers, or days since 1970, of these rows.
+        texts: Categories of these rows.
         problems: Values that no column may have; their rows are left out.
     """
 
-    def __init__(self, schema: TableSchema, *, seed: int) -> None:
-        self.schema = schema
-        self.n_rows = self.n_unlabelled = self.n_duplicates = 0
-        self.labels: list[str] = []
-        self.n_missing: Counter[str] = Counter()
-        self.n_out_of_range: Counter[str] = Counter()
-        self._features = {name: schema.columns[name] for name in schema.features}
-        names = [*self._features, schema.target.column]
-        self.counts = {name: ValueCounts(max(1000, N_COUNTED // len(names))) for name in names}
-        self.moments = {name: Moments() for name in (*schema.numeric, *schema.datetime)}
-        self.problems = Problems()
-        self._sample = Sample(seed, size=max(1000, N_SAMPLED // len(names)))
+    schema: TableSchema
+    n_rows: int
+    n_unlabelled: int
+    n_duplicates: int
+    classes: dict[str, str]
+    figures: dict[str, Figures]
+    counts: dict[str, tuple[list[Any], Codes]]
+    codes: Codes
+    numbers: dict[str, Floats]
+    texts: dict[str, pa.Array]
+    problems: Problems
 
-    def update(self, batch: pa.RecordBatch, repeated: RowCounter) -> None:
-        """Add rows, read without policies."""
-        target = self.schema.target.column
-        self.n_unlabelled += batch[target].null_count
-        rows = batch.filter(batch[target].is_valid())
-        self.n_rows += rows.num_rows
-        codes = self._codes(rows[target])
-        self.counts[target].update(rows[target], codes)
-        sampled: dict[str, NDArray[Any]] = {target: codes.astype(np.int16)}
-        for name, column in self._features.items():
-            values = rows[name]
-            self.n_missing[name] += values.null_count
-            if column.kind == "categorical":
-                sampled[name] = hash_values(values)
-                self.counts[name].update(values, codes)
-            else:
-                if isinstance(column, Numeric):
-                    numbers = as_floats(values)
-                    outside = (numbers < column.low) | (numbers > column.high)
-                    self.n_out_of_range[name] += int(outside.sum())
-                else:
-                    numbers = as_floats(values.cast(pa.int64())) / MICROSECONDS_PER_DAY
-                sampled[name] = numbers
-                self.moments[name].update(numbers)
-                self.counts[name].update(values)
-        repeated.update(rows.select([*self._features, target]))
-        self._sample.update(sampled, rows.num_rows)
-
-    def _codes(self, labels: pa.Array) -> Codes:
-        """Number labels in the order in which they come."""
-        known = {*self.labels}
-        self.labels += [label for label in labels.unique().to_pylist() if label not in known]
-        if len(self.labels) > N_CLASSES:
-            raise ValueError(
-                f"The target must be a class; got more than {N_CLASSES:,} different values in "
-                f"{self.schema.target.column!r}. Regression does not exist yet"
-            )
-        codes = pc.index_in(labels, pa.array(self.labels, pa.string()))
-        return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
-
-    @cached_property
-    def classes(self) -> dict[str, str]:
-        """Value to name of each class."""
-        return class_values(self.labels, self.schema)
-
-    @cached_property
-    def _order(self) -> Codes:
-        return np.array([[*self.classes].index(label) for label in self.labels], np.int64)
-
-    @cached_property
-    def sample(self) -> dict[str, NDArray[Any]]:
-        """Rows drawn at random: numbers, days since 1970 and hashes of categories."""
-        return self._sample.rows()
-
-    @cached_property
-    def codes(self) -> Codes:
-        """Class of each row of the sample, shape (n_sampled,)."""
-        codes: Codes = self._order[self.sample[self.schema.target.column]]
-        return codes
-
-    def by_class(self, name: str) -> tuple[list[Any], Codes]:
-        """Give values of a categorical column, the most frequent first, and counts (n_values, n_classes)."""
-        values, counts = self.counts[name].by_class(len(self.labels))
-        ordered = np.zeros((len(values), len(self.classes)), np.int64)
-        ordered[:, self._order] = counts
-        return values, ordered
+    @property
+    def class_counts(self) -> Codes:
+        """Rows of each class, shape (n_classes,)."""
+        counts: Codes = self.counts[self.schema.target.column][1].sum(axis=0)
+        return counts
 
 
 def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
-    """Read a table.
-
-    Args:
-        path: The table.
-        schema: What it is.
-        seed: Seed of the sample.
+    """Read a table; `seed` is that of the sample.
 
     Raises:
         ValueError: If the file or lines of it do not have the form of the table, or no row has a label.
     """
-    reader = TableReader(path, without_policies(schema), with_target=True)
-    profile = Profile(schema, seed=seed)
-    with RowCounter() as repeated:
-        for batch in reader.valid_batches():
-            profile.update(batch, repeated)
-        profile.n_duplicates = repeated.n_repeated()
-    profile.problems = reader.problems
-    if not profile.n_rows or any(not column for column, _ in reader.problems.counts):
-        reader.problems.raise_error()
-    if not profile.n_rows:
-        n_unlabelled = f"{profile.n_unlabelled:,} without one"
-        raise ValueError(f"{path} must hold rows with a label below its header; got {n_unlabelled}")
-    return profile
+    reader = TableReader(path, _without_policies(schema), with_target=True)
+    target = schema.target.column
+    # By position, since DuckDB compares names without case; the label is one of the columns.
+    columns = {name: f"column_{index}" for index, name in enumerate(schema.features)} | {target: "label"}
+    with open_duckdb(on_disk=True) as connection:
+        n_rows, n_unlabelled = _store(connection, reader, columns)
+        if not n_rows or any(not column for column, _ in reader.problems.counts):
+            reader.problems.raise_error()
+        if not n_rows:
+            found = f"{n_unlabelled:,} without one"
+            raise ValueError(f"{path} must hold rows with a label below its header; got {found}")
+        figures = {
+            name: _figures(connection, column, schema.columns.get(name, schema.target))
+            for name, column in columns.items()
+        }
+        if figures[target].n_distinct > N_CLASSES:
+            raise ValueError(
+                f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
+                "Regression does not exist yet"
+            )
+        labels = connection.execute("SELECT DISTINCT label FROM rows").fetchall()
+        classes = class_values([label for (label,) in labels], schema)
+        limit = max(1000, N_COUNTED // len(columns))
+        counts = {
+            name: _count_by_class(connection, columns[name], [*classes], limit=limit)
+            for name in (*schema.categorical, target)
+        }
+        row = f"hash({', '.join(columns.values())})"
+        [(n_different,)] = connection.execute(f"SELECT count(DISTINCT {row}) FROM rows").fetchall()
+        share = min(1.0, max(1000, N_SAMPLED // len(columns)) / n_rows)
+        drawn = f"hash(rowid, {seed}) <= {int(share * 2**64)}"
+        sample = connection.sql(f"SELECT * FROM rows WHERE {drawn}").to_arrow_table()
+    numbers = {name: as_floats(sample[columns[name]]) for name in schema.numeric}
+    for name in schema.datetime:
+        numbers[name] = as_floats(sample[columns[name]].cast(pa.int64())) / MICROSECONDS_PER_DAY
+    return Profile(
+        schema=schema,
+        n_rows=n_rows,
+        n_unlabelled=n_unlabelled,
+        n_duplicates=n_rows - n_different,
+        classes=classes,
+        figures=figures,
+        counts=counts,
+        codes=_codes(sample["label"], [*classes]),
+        numbers=numbers,
+        texts={name: sample[columns[name]].combine_chunks() for name in schema.categorical},
+        problems=reader.problems,
+    )
 
 
-def without_policies(schema: TableSchema) -> TableSchema:
+def _store(
+    connection: "duckdb.DuckDBPyConnection", reader: TableReader, columns: dict[str, str]
+) -> tuple[int, int]:
+    """Store the rows that have a label as the table `rows`; gives how many have one, and how many not."""
+    n_rows = n_unlabelled = 0
+    command = "CREATE TABLE rows AS"
+    for batch in reader.valid_batches():
+        rows = batch.select([*columns]).rename_columns([*columns.values()])
+        labelled = rows.filter(rows["label"].is_valid())
+        connection.register("labelled_rows", labelled)
+        connection.execute(f"{command} SELECT * FROM labelled_rows")
+        command = "INSERT INTO rows"
+        n_rows += labelled.num_rows
+        n_unlabelled += rows.num_rows - labelled.num_rows
+    return n_rows, n_unlabelled
+
+
+def _figures(connection: "duckdb.DuckDBPyConnection", column: str, declared: Column | Target) -> Figures:
+    low, high, number = -np.inf, np.inf, "NULL::DOUBLE"
+    if isinstance(declared, Numeric):
+        low, high, number = declared.low, declared.high, column
+    elif isinstance(declared, Datetime):
+        number = f"epoch_us({column}) / {MICROSECONDS_PER_DAY}"
+    [(n_missing, n_outside, *moments)] = connection.execute(
+        f"""SELECT count(*) - count({column}), count(*) FILTER (NOT {number} BETWEEN ? AND ?),
+        min({number}), max({number}), avg({number}), stddev_pop({number}) FROM rows""",
+        [low, high],
+    ).fetchall()
+    # Of the most frequent values, the smallest.
+    [values] = connection.execute(
+        f"""SELECT count(*), arg_min(value, (-n, value)), max(n)
+        FROM (SELECT {column} AS value, count(*) AS n FROM rows WHERE value IS NOT NULL GROUP BY value)"""
+    ).fetchall()
+    return Figures(n_missing, n_outside, *values, *moments)
+
+
+def _count_by_class(
+    connection: "duckdb.DuckDBPyConnection", column: str, classes: list[str], *, limit: int
+) -> tuple[list[Any], Codes]:
+    found = connection.sql(COUNT_BY_CLASS.format(column=column, limit=limit)).to_arrow_table()
+    values = found["value"].combine_chunks().unique()
+    counts = np.zeros((len(values), len(classes)), np.int64)
+    counts[_codes(found["value"], values), _codes(found["label"], classes)] = found["n"].to_numpy()
+    return values.to_pylist(), counts
+
+
+def _codes(texts: pa.ChunkedArray, values: Any) -> Codes:
+    codes = pc.index_in(texts, pa.array(values, pa.string())).to_numpy()
+    return np.asarray(codes, np.int64)
+
+
+def _without_policies(schema: TableSchema) -> TableSchema:
     """Accept what policies would reject or change, since the exploration reports it; keys are not read."""
     accepted: dict[str, dict[str, Any]] = {
         "numeric": {"missing": "mean", "range": (None, None)},

@@ -20,13 +20,8 @@ Suggestion = tuple[str, str, str]
 def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
     """Find features to drop (constant, uninformative or redundant ones), leaks, keys and rare categories.
 
-    Args:
-        findings: What `compute_findings` has found so far.
-
-    Returns:
-        One entry for each column or 0/1 column, with `column`, `action` and `reason`. A pair of which one
-        column goes already is no pair any more; of any other pair the column with less information goes
-        (the second one where both have the same).
+    There is one entry for each column or 0/1 column. A pair of which one column goes already is no pair any
+    more; of any other pair the column with less information goes (the second one where both have the same).
     """
     found: dict[str, tuple[str, str]] = {}
     for name, action, reason in (*_of_constants(findings), *_of_columns(findings)):

@@ -37,18 +37,15 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
     Returns:
         Kept row indices in ascending order, shape (n_kept,).
 
-    Raises:
-        ValueError: If `max_per_class` is below 1.
-
     Examples:
         >>> cap_classes(np.array([0, 0, 1]), max_per_class=2, seed=0)
         array([0, 1, 2], dtype=int32)
     """
+    order = np.arange(len(labels), dtype=np.int32)
     if max_per_class is None:
-        return np.arange(len(labels), dtype=np.int32)
+        return order
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
-    order = np.arange(len(labels), dtype=np.int32)
     np.random.default_rng(seed).shuffle(order)
     mixed, kept = labels[order], np.zeros(len(labels), bool)
     for value in np.unique(labels):
@@ -63,20 +60,20 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "normalize"), schema.target.column
     (labels, values), (codes, splits) = read_codes(path, target, SPLIT_COLUMN)
     labels, names = class_codes(labels, values, schema)
-    is_training = codes == splits.index("train")
-    training = labels[is_training]
+    stays = codes != splits.index("train")
+    training = labels[~stays]
     kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
     counts = {
         when: dict(zip(names.values(), count_codes(found, len(names)), strict=True))
         for when, found in (("before", training), ("after", training[kept]))
     }
     log.info("Training rows of each class:\n%s", class_table(counts))
-    stays, is_kept = ~is_training, np.zeros(len(training), bool)
+    is_kept = np.zeros(len(training), bool)
     is_kept[kept] = True
-    stays[is_training] = is_kept
+    stays[~stays] = is_kept
     types = scaled_types(preprocessor, target)
     start = 0
-    with open_writer(interim_path(params, "cap_classes"), pa.schema([*types.items()])) as write:
+    with open_writer(interim_path(params, "cap_classes"), pa.schema(types)) as write:
         for batch in read_interim(path, types):
             write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
             start += batch.num_rows

@@ -36,12 +36,7 @@ HEADER = "# Written by the stage compose: the training config of the pipeline's 
 
 
 def run(params: DictConfig) -> None:
-    """Compose the config of `train.experiment` with `train.overrides` and write its sections.
-
-    Raises:
-        ValueError: If `train.overrides` are no overrides.
-        HydraException: If one of them changes what no config has.
-    """
+    """Compose the config of `train.experiment` with `train.overrides` and write its sections."""
     overrides = [str(override.input_line) for override in parse_train_overrides(params.train.overrides)]
     # The running command's Hydra composes it, from the same folders. Overrides that are typed are checked;
     # what a config holds, Hydra takes as it is.

@@ -14,10 +14,10 @@ from canopy.prepare.interim import (
     interim_types,
     kept_schema,
     read_interim,
+    replace_column,
     table_schema,
-    with_column,
 )
-from canopy.prepare.labels import known_labels, labelled_rows
+from canopy.prepare.labels import known_rows, labelled_rows
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema import TableSchema
 from canopy.tables.writer import open_writer
@@ -30,19 +30,19 @@ def run(params: DictConfig) -> None:
     schema, kept = table_schema(params), kept_schema(params)
     dropped = dropped_columns(params, schema)
     log.info("Dropping %d columns: %s", len(dropped), ", ".join(sorted(dropped)) or "none")
-    types = interim_types(kept)
+    types, target = interim_types(kept), schema.target.column
+    path = interim_path(params, "drop_columns")
     parts = {
         name: pa.array([part for part in column.one_hot if part in dropped])
         for name, column in schema.categorical.items()
         if column.one_hot is not None and name in kept.columns and not dropped.isdisjoint(column.one_hot)
     }
-    target = schema.target.column
     found, counts = Counter[str](), Counter[str]()
-    with open_writer(interim_path(params, "drop_columns"), pa.schema([*types.items()])) as write:
+    with open_writer(path, pa.schema(types)) as write:
         for batch in labelled_rows(params.paths.raw, schema, found=found):
             rows = batch.select([*types])
             for name, values in parts.items():
-                rows = with_column(rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name]))
+                rows = replace_column(rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name]))
             counts.update(
                 {item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()}
             )
@@ -53,19 +53,14 @@ def run(params: DictConfig) -> None:
     if found["repeated"]:
         log.warning("Dropped %d of %d rows that repeat an earlier one", found["repeated"], found["rows"])
     if rare:
-        path, classes = interim_path(params, "drop_columns"), [value for value in counts if value not in rare]
-        with open_writer(path, pa.schema([*types.items()])) as write:
+        classes = [value for value in counts if value not in rare]
+        with open_writer(path, pa.schema(types)) as write:
             for batch in read_interim(path, types):
-                rows = with_column(batch, target, known_labels(batch[target], schema, classes))
-                write(rows.filter(rows[target].is_valid()))
+                write(known_rows(batch, schema, classes))
 
 
 def rare_classes(counts: Mapping[str, int], schema: TableSchema) -> list[str]:
-    """Find the classes whose rows are dropped or merged.
-
-    Args:
-        counts: Rows of each class.
-        schema: The table, with the policies.
+    """Find the classes, by the rows of each, whose rows are dropped or merged.
 
     Raises:
         ValueError: If there are some and the policy is to reject them, or fewer than two classes are left.

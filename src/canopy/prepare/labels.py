@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canopy.names import by_number
-from canopy.prepare.interim import Codes, with_column
+from canopy.prepare.interim import Codes, replace_column
 from canopy.schema import TableSchema
 from canopy.tables.duplicates import FirstRows
 from canopy.tables.rows import read_table
@@ -24,15 +24,14 @@ def labelled_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Read the rows of the raw table that the policies of `table` keep.
 
+    Rows without a label, of rare classes and, with `table.duplicates: drop`, those that an earlier row equals
+    in features and label are left out.
+
     Args:
         path: The table.
         schema: What it is.
         classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
         found: Filled with the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
-
-    Yields:
-        Rows as `read_table` gives them; those without a label, of rare classes and, with
-        `table.duplicates: drop`, those that an earlier row equals in features and label are left out.
     """
     target = schema.target.column
     is_first = FirstRows() if schema.duplicates == "drop" else None
@@ -45,20 +44,18 @@ def labelled_rows(
             rows = rows.filter(pa.array(first))
         if found is not None:
             found.update(rows=batch.num_rows, unlabelled=batch[target].null_count, repeated=repeated)
-        if classes is not None:
-            rows = with_column(rows, target, known_labels(rows[target], schema, classes))
-            rows = rows.filter(rows[target].is_valid())
-        yield rows
+        yield rows if classes is None else known_rows(rows, schema, classes)
+
+
+def known_rows(rows: pa.RecordBatch, schema: TableSchema, classes: Sequence[str]) -> pa.RecordBatch:
+    """Apply the policy for rare classes, all but `classes`: merge them, or drop their rows."""
+    target = schema.target.column
+    rows = replace_column(rows, target, known_labels(rows[target], schema, classes))
+    return rows.filter(rows[target].is_valid())
 
 
 def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Apply the policy for rare classes: their labels become the merged class, or null for rows to drop.
-
-    Args:
-        labels: The values in the table; null stays null.
-        schema: The table.
-        classes: The classes that are not rare.
-    """
+    """Replace labels that are not among `classes` by the merged class, or null where there is none."""
     merged = schema.target.merged_name if schema.target.rare == "merge" else None
     kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
     return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
@@ -82,12 +79,7 @@ def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tup
 
 
 def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs.
-
-    Args:
-        labels: The values in the table, after `labelled_rows`.
-        schema: The table.
-    """
+    """Give value and name of each class, in the order of the model's outputs; rows have these labels."""
     listed = schema.target.classes
     if listed == "auto":
         return {value: value for value in sorted({*labels}, key=by_number)}

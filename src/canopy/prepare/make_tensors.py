@@ -34,38 +34,23 @@ log = logging.getLogger(__name__)
 N_QUANTILE_STEPS = 128
 
 
-def quantiles_of(sample: Sample, names: list[str]) -> tuple[tuple[float, ...], ...]:
-    """Give quantiles of each feature in equal steps, from the smallest value to the largest.
+def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
+    """Choose values that lie all over a feature, the lowest and the highest among them, ascending.
 
-    Returns:
-        For each feature `N_QUANTILE_STEPS` + 1 values that occur in rows, ascending; fewer if there are none.
-    """
-    return tuple(tuple(spread_values(sample.values(name)).tolist()) for name in names)
-
-
-def spread_values(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Choose values that lie all over a feature.
-
-    Where many rows have one value, such as 0, several quantiles are that value. In their place come others
-    that occur, so that what is rare can be distinguished too: all of them where they are few.
-
-    Args:
-        values: Of some rows, shape (B,).
-
-    Returns:
-        At most `N_QUANTILE_STEPS` + 1 distinct values, ascending, the lowest and the highest among them.
+    They are quantiles in equal steps. Where many rows have one value, such as 0, several quantiles are that
+    value. In their place come others that occur, so that what is rare can be distinguished too: all of them
+    where they are few.
 
     Examples:
-        >>> spread_values(np.array([0.0] * 1000 + [3.0, 7.0])).tolist()
-        [0.0, 3.0, 7.0]
+        >>> spread_values(np.array([0.0] * 1000 + [3.0, 7.0]))
+        (0.0, 3.0, 7.0)
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
     chosen = np.unique(np.quantile(values, shares, method="nearest"))
     others = np.setdiff1d(values, chosen)
     n_more = min(len(shares) - len(chosen), len(others))
     places = np.linspace(0, len(others) - 1, n_more).round().astype(int)
-    spread: NDArray[np.float64] = np.union1d(chosen, others[places])
-    return spread
+    return tuple(np.union1d(chosen, others[places]).tolist())
 
 
 def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
@@ -95,16 +80,13 @@ def run(params: DictConfig) -> None:
         "categorical": code_type(map(len, categories.values())),
         "labels": np.int64,
     }
-    widths = {"numeric": len(features), "categorical": len(categories), "labels": None}
-    before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]
-    counts = {"train_before_cap": tuple(before_cap[name] for name in names.values())}
-    counts |= {split: (0,) * len(names) for split in SPLITS}
+    counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
     sample = Sample(seed=params.seed)
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
             n = n_rows.get(split, 0)
-            shapes = {name: (n,) if width is None else (n, width) for name, width in widths.items()}
+            shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in read_interim(path, scaled_types(preprocessor, target)):
             encoded = preprocessor.encode(batch)
@@ -113,22 +95,25 @@ def run(params: DictConfig) -> None:
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
                 numeric = encoded.numeric[rows]
                 write({"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]})
-                found = np.bincount(labels[rows], minlength=len(names)).tolist()
-                counts[split] = tuple(a + b for a, b in zip(counts[split], found, strict=True))
+                counts[split] += np.bincount(labels[rows], minlength=len(names))
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
     for split in SPLITS:
-        log.info("%s: %s rows", split, f"{sum(counts[split]):,}")
+        log.info("%s: %s rows", split, f"{counts[split].sum():,}")
+    before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
     Schema(
         target=target,
         class_values=tuple(names),
         class_names=tuple(names.values()),
         numeric=tuple(features),
-        quantiles=quantiles_of(sample, features),
+        quantiles=tuple(spread_values(sample.values(name)) for name in features),
         categorical=tuple(
             CategoricalFeature(name=name, categories=found) for name, found in categories.items()
         ),
-        class_counts=counts,
+        class_counts={
+            "train_before_cap": tuple(before_cap[name] for name in names.values()),
+            **{split: tuple(found.tolist()) for split, found in counts.items()},
+        },
         sha256={name: sha256(processed / name) for name in files},
     ).save(processed / SCHEMA_FILE)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from omegaconf import DictConfig
+from omegaconf import DictConfig, ListConfig
 
 from canopy.files import PREPROCESSOR_FILE
+from canopy.names import match_columns
 from canopy.prepare.fitting import Fit
 from canopy.prepare.interim import (
     SPLIT_COLUMN,
@@ -17,10 +18,11 @@ from canopy.prepare.interim import (
     kept_schema,
     read_codes,
     read_interim,
+    scaled_types,
     zip_rows,
 )
 from canopy.prepare.labels import class_values
-from canopy.prepare.methods import choose_methods
+from canopy.prepare.scaling import Method
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -32,21 +34,35 @@ def run(params: DictConfig) -> None:
     methods = choose_methods([*schema.numeric], params.normalize.methods)
     path, types = interim_path(params, "drop_columns"), interim_types(schema)
     [splits] = read_codes(interim_path(params, "split"), SPLIT_COLUMN)
+    target = schema.target.column
 
     def rows() -> Iterator[pa.RecordBatch]:
         return zip_rows(read_interim(path, types), SPLIT_COLUMN, *splits)
 
     fit, labels = Fit(schema, methods=methods, seed=params.seed), set[str]()
     for batch in rows():
-        labels.update(batch[schema.target.column].unique().to_pylist())
+        labels.update(batch[target].unique().to_pylist())
         fit.update(batch.filter(pc.equal(batch[SPLIT_COLUMN], "train")))
     preprocessor = fit.preprocessor([*class_values(sorted(labels), schema)])
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
-    batches = rows()
-    first = preprocessor.scale(next(batches))
-    with open_writer(interim_path(params, "normalize"), first.schema) as write:
-        write(first)
-        for batch in batches:
+    scaled = pa.schema(scaled_types(preprocessor, target))
+    with open_writer(interim_path(params, "normalize"), scaled) as write:
+        for batch in rows():
             write(preprocessor.scale(batch))
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)
+
+
+def choose_methods(names: list[str], entries: ListConfig) -> dict[str, Method]:
+    """Find the method of each numeric column: the first of `normalize.methods` that matches decides."""
+    chosen: dict[str, Method] = {}
+    for entry in entries:
+        for name in match_columns(names, entry.columns):
+            chosen.setdefault(name, entry.method)
+    for name in names:
+        if name not in chosen:
+            raise ValueError(
+                f"normalize.methods must match each numeric column; found none for {name!r}: "
+                'end the list with {columns: ["*"], method: z_score}'
+            )
+    return chosen

@@ -1,7 +1,4 @@
-"""From checked rows to what a net takes: the one preprocessor of stages, predictions, export and server.
-
-`Fit` learns from batches of training rows, `Preprocessor` holds what it learnt and is saved as JSON.
-"""
+"""From checked rows to what a net takes: the one preprocessor of stages, predictions, export and server."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,8 +10,8 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from canopy.files import read_json, write_json
-from canopy.prepare.datetime_parts import Floats, as_floats, datetime_parts
-from canopy.prepare.scaling import Scaling
+from canopy.prepare.reductions import Floats
+from canopy.prepare.scaling import Scaling, as_floats, datetime_parts
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Model
 
@@ -41,14 +38,10 @@ class Vocabulary(Model):
         return (*self.values, MISSING) if self.has_missing else self.values
 
     def encode(self, texts: pa.Array) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-        """Find the code of each value.
+        """Find the code of each value, and whether it is unseen, both of shape (n_rows,).
 
-        Args:
-            texts: Values; null where there is none.
-
-        Returns:
-            Codes, and whether a value is unseen, both of shape (n_rows,). An unseen value has the code of
-            `OTHER` if there is one, otherwise `len(names)`, for which nets have no parameters.
+        An unseen value has the code of `OTHER` if there is one, otherwise `len(names)`, for which nets have
+        no parameters.
 
         Examples:
             >>> Vocabulary(values=("1", "2"), has_missing=True).encode(pa.array(["2", "2.0", "3", None]))[0]
@@ -70,12 +63,7 @@ class Vocabulary(Model):
 
 
 class Encoded(NamedTuple):
-    """The features of some rows.
-
-    Attributes:
-        numeric: Numeric features, shape (B, N).
-        categorical: Codes of the categorical features, shape (B, C).
-    """
+    """Numeric features, shape (B, N), and codes of the categorical features, shape (B, C), of some rows."""
 
     numeric: NDArray[np.float32]
     categorical: NDArray[np.int64]
@@ -93,12 +81,11 @@ class Inputs(NamedTuple):
     categorical: NDArray[np.int64]
 
     def take(self, rows: slice | NDArray[np.int64]) -> "Inputs":
-        """Give some of the rows."""
         return Inputs(self.numeric[rows], self.categorical[rows])
 
 
 class Preprocessor(Model):
-    """What was learnt from the training rows.
+    """What `canopy.prepare.fitting.Fit` learnt from the training rows.
 
     Attributes:
         numeric: Scaling of each numeric column.
@@ -173,37 +160,24 @@ class Preprocessor(Model):
         return {name: int(unseen.sum()) for name, unseen in found.items() if unseen.any()}
 
     def scale(self, rows: pa.RecordBatch) -> pa.RecordBatch:
-        """Scale the numeric features; categories stay text.
+        """Scale the numeric features of checked rows (`canopy.tables.parse.Parsed`) to single precision.
 
-        Args:
-            rows: Checked rows (`canopy.tables.parse.Parsed`).
-
-        Returns:
-            Numeric features in single precision, categories as text, missing-value indicators as 0 and 1;
-            then the other columns of `rows`.
+        Categories stay text; missing-value indicators, 0 and 1, follow them, then the other columns.
         """
         inputs = self.numeric_inputs(rows)
         columns: dict[str, pa.Array] = {}
         for name, scaling in self.scalings.items():
-            scaled = scaling.apply(inputs[name])
             with np.errstate(over="ignore"):
-                for feature, values in zip(scaling.feature_names(name), scaled, strict=True):
-                    columns[feature] = pa.array(values.astype(np.float32))
+                scaled = [pa.array(values.astype(np.float32)) for values in scaling.apply(inputs[name])]
+            columns |= dict(zip(scaling.feature_names(name), scaled, strict=True))
         columns |= {name: rows[name] for name in self.categorical}
         for name, indicator in self.indicator_names.items():
             columns[indicator] = pc.is_null(rows[name]).cast(pa.int8())
-        read = {*self.numeric, *self.datetime}
-        columns |= {
-            name: rows[name] for name in rows.schema.names if name not in read and name not in columns
-        }
-        return pa.RecordBatch.from_pydict(columns)
+        others = [name for name in rows.schema.names if name not in {*self.numeric, *self.datetime, *columns}]
+        return pa.RecordBatch.from_pydict(columns | {name: rows[name] for name in others})
 
     def encode(self, scaled: pa.RecordBatch) -> Encoded:
-        """Turn scaled rows into arrays.
-
-        Args:
-            scaled: What `scale` returns.
-        """
+        """Turn rows that `scale` returned into arrays."""
         numeric = np.empty((scaled.num_rows, len(self.feature_names)), np.float32)
         for index, name in enumerate(self.feature_names):
             numeric[:, index] = scaled[name].to_numpy(zero_copy_only=False)
@@ -223,12 +197,6 @@ class Preprocessor(Model):
 
     @classmethod
     def load(cls, path: str | Path) -> "Preprocessor":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it has another format.
-        """
         content = read_json(path)
         if content.pop("format", None) != FORMAT:
             raise ValueError(f'{path} must have the format {FORMAT}; run "make repro"')

@@ -45,14 +45,7 @@ class Moments:
 
 @dataclass
 class Sample:
-    """Rows drawn evenly from all rows, whatever batches they came in.
-
-    A row is drawn by a hash of its number: those with the smallest are kept.
-
-    Args:
-        seed: Seed of the draw.
-        size: Most rows to keep.
-    """
+    """`size` rows drawn evenly from all rows, whatever batches they came in: by a hash of their number."""
 
     seed: int
     size: int = SAMPLE_ROWS
@@ -64,7 +57,7 @@ class Sample:
     buffers: dict[str | None, NDArray[Any]] = field(default_factory=dict)
 
     def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
-        hashes = mix(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
+        hashes = _hash_numbers(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
         drawn = np.flatnonzero(hashes <= self.greatest)
         capacity = self.size + self.size // 8 + 1
@@ -87,19 +80,15 @@ class Sample:
             for buffer in self.buffers.values():
                 buffer[: self.size] = buffer[kept]
 
-    def rows(self) -> dict[str, NDArray[Any]]:
-        """Give the drawn rows, in their order."""
-        self._reduce()
-        return {name: buffer[: self.n_held] for name, buffer in self.buffers.items() if name is not None}
-
     def values(self, name: str) -> Floats:
-        """Give the drawn values of a column that are not missing."""
-        values: Floats = self.rows()[name]
+        """Give the drawn values of a column that are not missing, in the order of the rows."""
+        self._reduce()
+        values: Floats = self.buffers[name][: self.n_held]
         return values[~np.isnan(values)]
 
 
-def mix(numbers: NDArray[np.uint64], seed: int = 0) -> NDArray[np.uint64]:
-    """Hash numbers. Source: SplitMix64, Steele, Lea and Flood, 2014."""
+def _hash_numbers(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    # Source: SplitMix64, Steele, Lea and Flood, 2014.
     with np.errstate(over="ignore"):
         mixed = (numbers + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

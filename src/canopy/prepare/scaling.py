@@ -1,30 +1,23 @@
-"""Scalings of numeric inputs, with parameters that are saved with the model."""
+"""Numeric inputs of a table and their scalings, whose parameters are saved with the model."""
 
 from typing import Annotated, Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
 from pydantic import Field
 
+from canopy.prepare.reductions import Floats
 from canopy.schema.columns import Model
 
 Method = Literal["z_score", "min_max", "robust", "quantile_normal", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
-Floats = NDArray[np.float64]
-
-N_QUANTILES = 1000
+MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 class Affine(Model):
-    """The scaling `(x - center) / scale`.
-
-    Attributes:
-        method: What chose the two numbers.
-        center: In the unit of the input.
-        scale: In the unit of the input, above 0.
-        fill: Value that replaces a missing one, in the unit of the input; None if none may be missing.
-    """
+    """The scaling `(x - center) / scale`; as in the others, `fill` replaces missing values."""
 
     kind: Literal["affine"] = "affine"
     method: Method
@@ -36,17 +29,15 @@ class Affine(Model):
         return [name]
 
     def apply(self, values: Floats) -> list[Floats]:
-        """Scale values of any shape."""
-        return [(fill_missing(values, self.fill) - self.center) / self.scale]
+        return [(_fill_missing(values, self.fill) - self.center) / self.scale]
 
 
 class QuantileNormal(Model):
     """The scaling of a distribution to a standard normal one.
 
     Attributes:
-        values: Distinct quantiles in the unit of the input, ascending, shape (Q,), Q at least 2.
-        normals: Normal value of each, shape (Q,); in between it is interpolated.
-        fill: Value that replaces a missing one, in the unit of the input; None if none may be missing.
+        values: Distinct quantiles in the unit of the input, ascending, at least two.
+        normals: Normal value of each; in between it is interpolated, beyond them it is the outermost.
     """
 
     kind: Literal["quantile_normal"] = "quantile_normal"
@@ -59,40 +50,50 @@ class QuantileNormal(Model):
         return [name]
 
     def apply(self, values: Floats) -> list[Floats]:
-        """Scale values of any shape; beyond the fitted range they get the outermost normal value."""
-        return [np.interp(fill_missing(values, self.fill), self.values, self.normals)]
+        return [np.interp(_fill_missing(values, self.fill), self.values, self.normals)]
 
 
 class Cycle(Model):
-    """Sine and cosine of a quantity that starts again, such as an hour of the day.
-
-    Attributes:
-        period: In the unit of the input.
-        fill: Value that replaces a missing one; None if none may be missing.
-    """
+    """Sine and cosine of a quantity that starts again after a `period`, such as an hour of the day."""
 
     kind: Literal["cycle"] = "cycle"
     period: float
     fill: float | None = None
 
     def feature_names(self, name: str) -> list[str]:
-        """Name the two features that it gives.
-
-        Examples:
-            >>> Cycle(period=24).feature_names("when.hour")
-            ['when.hour_sin', 'when.hour_cos']
-        """
         return [f"{name}_sin", f"{name}_cos"]
 
     def apply(self, values: Floats) -> list[Floats]:
-        """Give sine and cosine of values of any shape."""
-        angle = fill_missing(values, self.fill) * (2 * np.pi / self.period)
+        angle = _fill_missing(values, self.fill) * (2 * np.pi / self.period)
         return [np.sin(angle), np.cos(angle)]
 
 
 Scaling = Annotated[Affine | QuantileNormal | Cycle, Field(discriminator="kind")]
 
 
-def fill_missing(values: Floats, fill: float | None) -> Floats:
-    """Replace NaN by a number, if there is one."""
+def _fill_missing(values: Floats, fill: float | None) -> Floats:
     return values if fill is None else np.where(np.isnan(values), fill, values)
+
+
+def as_floats(values: pa.Array) -> Floats:
+    """Give numbers with NaN for null, shape (n_rows,)."""
+    return np.asarray(values.to_numpy(zero_copy_only=False), np.float64)
+
+
+def datetime_parts(times: pa.Array) -> dict[str, Floats]:
+    """Split times into numbers: year, month (1 to 12), day of the week (0 is Monday), hour, days since 1970.
+
+    Examples:
+        >>> import datetime
+        >>> parts = datetime_parts(pa.array([datetime.datetime(2024, 2, 3, 6, 30), None]))
+        >>> parts["hour"].tolist()
+        [6.5, nan]
+    """
+    microseconds = as_floats(pc.cast(times, pa.int64()))
+    return {
+        "year": as_floats(pc.year(times)),
+        "month": as_floats(pc.month(times)),
+        "day_of_week": as_floats(pc.day_of_week(times)),
+        "hour": microseconds % MICROSECONDS_PER_DAY * (24 / MICROSECONDS_PER_DAY),
+        "time": microseconds / MICROSECONDS_PER_DAY,
+    }

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Rows = NDArray[np.int32]
 
-def stratified_draw(
-    rows: NDArray[np.int32], labels: NDArray[Any], *, size: float, seed: int
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+
+def stratified_draw(rows: Rows, labels: NDArray[Any], *, size: float, seed: int) -> tuple[Rows, Rows]:
     """Draw a share of some rows, with the same share of each class.
 
     Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
@@ -23,9 +23,6 @@ def stratified_draw(
 
     Returns:
         The rows that are left and those that are drawn, both in random order.
-
-    Raises:
-        ValueError: If there are more classes than rows to draw, or to leave.
     """
     random = np.random.RandomState(seed)
     classes = labels[rows]
@@ -39,17 +36,16 @@ def stratified_draw(
         )
     left_counts = _apportion(n_left, counts, random)
     drawn_counts = _apportion(n_drawn, counts - left_counts, random)
-    left, drawn = np.empty(n_left, rows.dtype), np.empty(n_drawn, rows.dtype)
-    n_filled = m_filled = 0
+    left, drawn = [], []
     for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
         found = rows[classes == value]
         random.shuffle(found)
-        left[n_filled : n_filled + n] = found[:n]
-        drawn[m_filled : m_filled + m] = found[n : n + m]
-        n_filled, m_filled = n_filled + n, m_filled + m
-    random.shuffle(left)
-    random.shuffle(drawn)
-    return left, drawn
+        left.append(found[:n])
+        drawn.append(found[n : n + m])
+    parts = np.concatenate(left), np.concatenate(drawn)
+    for part in parts:
+        random.shuffle(part)
+    return parts
 
 
 def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:

@@ -7,7 +7,7 @@ from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.data.loader import make_loaders
+from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
@@ -47,7 +47,7 @@ def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig)
     counts = [net.get("n_members", 1) for net in nets.values()]
     expected = [weights[name] / n for name, n in zip(kinds, counts, strict=True) for _ in range(n)]
     np.testing.assert_allclose(kept, expected, rtol=1e-6)
-    rows = make_loaders(run.config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    rows = load_rows(run.config.data.folder, "val", run.schema).rows
     encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
     predicted = Predictor(run, batch_size=100, split="val").predict(encoded)
     log_loss = -np.log(predicted[np.arange(len(rows.labels)), rows.labels.numpy()]).mean()
@@ -80,7 +80,7 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     # Choosing among the epochs again, by the score of the mean, would undo it.
     assert run.callbacks["callbacks.best_checkpoint"].best_epoch == 6  # type: ignore[attr-defined]
     # What is in memory at the end is what was scored.
-    rows = make_loaders(best_config.data.folder, batch_size=100, seed=0).val.dataset.rows  # type: ignore[attr-defined]
+    rows = run.data.rows("val")
     with torch.inference_mode():
         predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())  # type: ignore[operator]
     for probabilities, found in zip(predicted, last.values(), strict=True):
