@@ -81,13 +81,13 @@ def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("argument", "message"),
     [
-        ("bundl=a", "must be one of .* found 'bundl=a'"),
-        ("api_key=a", "must be one of"),
-        ("port=many", "port must be of the kind of 8000; found 'many'"),
-        ("workers=0", "workers must be an integer from 1 to 256; found 0"),
+        ("bundl=a", "bundl: Extra inputs are not permitted; got 'a'"),
+        ("api_key=a", "api_key: Extra inputs"),
+        ("port=many", "port: Input should be a valid integer; got 'many'"),
+        ("workers=0", "workers: Input should be greater than or equal to 1; got 0"),
     ],
 )
-def test_a_wrong_argument_is_told(monkeypatch: pytest.MonkeyPatch, argument: str, message: str) -> None:
+def test_invalid_argument_is_refused(monkeypatch: pytest.MonkeyPatch, argument: str, message: str) -> None:
     monkeypatch.chdir(ROOT)
     assert read_settings(["port=9000"]).port == 9000
     with pytest.raises(ValueError, match=message):
