@@ -2,14 +2,13 @@
 
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-import requests
 
 from canopy.serve.__main__ import read_settings
 
@@ -34,7 +33,7 @@ def test_the_image_runs_as_no_one_in_particular_and_tells_its_health() -> None:
 
 
 @pytest.mark.slow
-def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
+def test_files_of_the_image_serve(bundle: Path, start_command: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "image"
     for line in re.findall(r"^COPY (.+)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE):
         *sources, target = line.split()
@@ -48,34 +47,14 @@ def test_what_the_image_holds_serves(bundle: Path, tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--requirement", folder / "docker/requirements.txt"], check=True)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     (command,) = re.findall(r"^CMD \[(.+)\]$", DOCKERFILE, re.MULTILINE)
     _, *arguments = [
         part.strip(' "').replace("host=0.0.0.0", "host=127.0.0.1") for part in command.split(",")
     ]
-    with (tmp_path / "log").open("w") as log:
-        server = subprocess.Popen(
-            [python, *arguments, f"port={port}"],
-            cwd=folder,
-            env={"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        for _ in range(200):
-            try:
-                if requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok:
-                    break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        row = {"weight": 120.5, "size": 9, "colour": "colour2"}
-        answer = requests.post(f"http://127.0.0.1:{port}/predict", json={"rows": [row]}, timeout=10)
-        assert answer.status_code == 200, (tmp_path / "log").read_text()
-    finally:
-        server.terminate()
-        server.wait(30)
+    environment = {"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"}
+    with start_command(python, *arguments, "port={port}", folder=folder, environment=environment) as server:
+        answer = server.post("/predict", {"rows": [{"weight": 120.5, "size": 9, "colour": "colour2"}]})
+        assert answer.status_code == 200, server.log.read_text()
 
 
 @pytest.mark.parametrize(
