@@ -107,11 +107,10 @@ class DriftMonitor:
         """Count the rows that wait."""
         if not self._waiting:
             return
-        numeric = np.concatenate([rows.numeric for rows, _ in self._waiting]).T
-        categorical = np.concatenate([rows.categorical for rows, _ in self._waiting]).T
-        predicted = np.concatenate([classes for _, classes in self._waiting])
+        waiting = [(rows.numeric, rows.categorical, classes[:, None]) for rows, classes in self._waiting]
         self._waiting = []
-        columns = zip(self._parts, [*numeric, *categorical, predicted], strict=True)
+        values = [column for blocks in zip(*waiting, strict=True) for column in np.concatenate(blocks).T]
+        columns = zip(self._parts, values, strict=True)
         counts = [np.bincount(part.bins_of(values), minlength=len(part.labels)) for part, values in columns]
         self._counts += np.concatenate(counts)
 

@@ -38,12 +38,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._data = b""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
 
     def data_received(self, data: bytes) -> None:
-        """Read a piece of a request, or several requests."""
         self._n_unparsed += len(data)
         self._data = data
         super().data_received(data)
@@ -64,17 +62,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.abort()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, unless the request is read again."""
         if not self._offers_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that nothing is missing, unless the request is read again."""
         if not self._offers_upgrade():
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Begin to count again: the body has its own limit."""
+        # The body has its own limit.
         self._n_unparsed = 0
         super().on_body(body)
 

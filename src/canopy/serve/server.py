@@ -92,7 +92,6 @@ class Supervisor(Multiprocess):
     status = STARTUP_FAILURE
 
     def handle_signals(self) -> None:
-        """Handle the signals that have come."""
         if self.signal_queue:
             self.status = 128 + self.signal_queue[-1]
         super().handle_signals()
