@@ -30,6 +30,7 @@ class Metrics:
         self._latency = Histogram(
             "canopy_request_seconds", "Time to an answer.", ["path"], buckets=LATENCIES, registry=registry
         )
+        self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
         self._batch = Histogram(
             "canopy_batch_rows", "Rows of a prediction.", buckets=BATCH_SIZES, registry=registry
         )
@@ -47,8 +48,13 @@ class Metrics:
         )
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        self._requests.labels(path, str(status)).inc()
-        self._latency.labels(path).observe(seconds)
+        # To look up labels takes longer than to count.
+        if (path, status) not in self._counted:
+            counters = self._requests.labels(path, str(status)), self._latency.labels(path)
+            self._counted[path, status] = counters
+        requests, latency = self._counted[path, status]
+        requests.inc()
+        latency.observe(seconds)
 
     def count_rows(self, predicted: list[int]) -> None:
         """Count the rows of a prediction, by the place of each one's class."""
