@@ -5,7 +5,6 @@ python src/serve.py bundle=models/canopy workers=2 port=9000 host=0.0.0.0
 CANOPY_API_KEY=secret python src/serve.py
 """
 
-import os
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,9 +19,8 @@ def main(cfg: DictConfig) -> None:
     from canopy.serve.server import serve
     from canopy.serve.settings import Settings
 
-    # From the environment alone: what is given on a command line is written into logs.
     options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    serve(Settings(**options, api_key=os.environ.get("CANOPY_API_KEY")))
+    serve(Settings.parse(options))
 
 
 if __name__ == "__main__":

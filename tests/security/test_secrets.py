@@ -225,7 +225,7 @@ def serving(project: Project, bundle: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with (project.folder / "logs/server.txt").open("w") as log:
+    with (project.folder / "server.txt").open("w") as log:
         server = subprocess.Popen(
             [sys.executable, "src/serve.py", f"bundle={bundle}", f"port={port}"],
             cwd=project.folder,

@@ -7,11 +7,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 import requests
@@ -27,39 +27,45 @@ class Server:
     """A server in its own process.
 
     Args:
-        bundle: What it serves.
-        options: Overrides of `configs/serve.yaml`.
+        command: What starts it, `{port}` in the place of a free port.
+        log: File for what it writes.
+        folder: Its working folder.
         environment: Further variables of its environment.
+        output: Where its standard output goes, if not into the log.
     """
 
-    def __init__(self, bundle: Path, log: Path, *options: str, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        command: Sequence[object],
+        log: Path,
+        *,
+        folder: Path = ROOT,
+        environment: dict[str, str] | None = None,
+        output: IO[str] | None = None,
+    ) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
-        folder = log.with_suffix("")
-        command = [sys.executable, "src/serve.py", f"bundle={bundle}", f"port={self.port}", *options]
-        with log.open("w") as output:
+        with log.open("w") as file:
             self.process = subprocess.Popen(
-                [*command, f"hydra.run.dir={folder}"],
-                cwd=ROOT,
-                env={**os.environ, **environment},
-                stdout=output,
-                stderr=subprocess.STDOUT,
+                [str(word).format(port=self.port) for word in command],
+                cwd=folder,
+                env={**os.environ, **(environment or {})},
+                stdout=output or file,
+                stderr=file,
             )
-
-    def wait(self) -> None:
-        """Wait until it answers."""
         for _ in range(300):
-            assert self.process.poll() is None, self.log.read_text()
+            assert self.process.poll() is None, log.read_text()
             try:
                 assert requests.get(f"{self.url}/ready", timeout=5).status_code == 200
             except (requests.ConnectionError, requests.Timeout):
                 time.sleep(0.1)
             else:
                 return
-        raise AssertionError(self.log.read_text())
+        self.process.kill()
+        raise AssertionError(log.read_text())
 
     def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
         data = body if isinstance(body, bytes | str) else json.dumps(body)
@@ -104,18 +110,38 @@ def bundle(kept_bundle: Path, request: pytest.FixtureRequest) -> Path:
     return kept_bundle
 
 
+def serve_command(bundle: Path, folder: Path, *options: str) -> list[object]:
+    return [
+        sys.executable,
+        "src/serve.py",
+        f"bundle={bundle}",
+        "port={port}",
+        *options,
+        f"hydra.run.dir={folder}",
+    ]
+
+
 @pytest.fixture
-def start(bundle: Path, tmp_path: Path) -> Start:
-    """Run a server with its own options for the length of a block."""
+def start_command(tmp_path: Path) -> Start:
+    """Run a command that serves for the length of a block."""
 
     @contextmanager
-    def call(*options: str, environment: dict[str, str] | None = None) -> Iterator[Server]:
-        server = Server(bundle, tmp_path / "server.log", *options, environment=environment or {})
+    def call(*command: object, **options: Any) -> Iterator[Server]:
+        server = Server(command, tmp_path / "server.log", **options)
         try:
-            server.wait()
             yield server
         finally:
             server.stop()
+
+    return call
+
+
+@pytest.fixture
+def start(bundle: Path, start_command: Start, tmp_path: Path) -> Start:
+    """Run a server with its own options for the length of a block."""
+
+    def call(*options: str, **others: Any) -> Any:
+        return start_command(*serve_command(bundle, tmp_path / "server", *options), **others)
 
     return call
 
@@ -133,10 +159,9 @@ def kept_server() -> Iterator[list[Server]]:
 def server(bundle: Path, kept_server: list[Server], tmp_path_factory: pytest.TempPathFactory) -> Server:
     """A server that is only asked."""
     if not kept_server:
-        log = tmp_path_factory.mktemp("server") / "server.log"
-        options = ("max_body_bytes=20000", "max_rows=50")
-        kept_server.append(Server(bundle, log, *options, environment={}))
-        kept_server[0].wait()
+        folder = tmp_path_factory.mktemp("server")
+        command = serve_command(bundle, folder / "server", "max_body_bytes=20000", "max_rows=50")
+        kept_server.append(Server(command, folder / "server.log"))
     return kept_server[0]
 
 

@@ -3,7 +3,6 @@
 import json
 import re
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from typing import Any
 
 import psutil
 import pytest
-import requests
 
 ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
 Start = Callable[..., Any]
@@ -111,7 +109,9 @@ def test_an_offer_to_speak_http_2_is_no_reason_to_lose_the_body(server: Any, n_p
 
 
 @pytest.mark.slow
-def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) -> None:
+def test_unfinished_request_is_closed_after_silence(
+    bundle: Path, start_command: Start, tmp_path: Path
+) -> None:
     """With two seconds in place of the usual time."""
     program = (
         "import sys; from canopy.serve import protocol; protocol.SILENT_SECONDS = 2.0; "
@@ -119,41 +119,28 @@ def test_a_request_that_stops_halfway_is_given_up(bundle: Path, tmp_path: Path) 
         "serve(Settings(bundle=sys.argv[1], host='127.0.0.1', port=int(sys.argv[2]), workers=1, n_threads=1, "
         "max_body_bytes=10**6, max_rows=100, stop_seconds=5))"
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    process = subprocess.Popen([sys.executable, "-c", program, str(bundle), str(port)], cwd=tmp_path)
-    try:
-        for _ in range(200):
-            try:
-                assert requests.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
-                break
-            except requests.ConnectionError:
-                time.sleep(0.1)
-        head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+    head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
+    with start_command(sys.executable, "-c", program, bundle, "{port}", folder=tmp_path) as server:
         for sent in (b"", b"GET /hea", head + b'{"rows"'):
-            with connect(port) as client:
+            with connect(server.port) as client:
                 client.sendall(sent)
                 started = time.monotonic()
                 assert read_all(client) == b""
                 assert 1.5 < time.monotonic() - started < 10
         # A line's end after an answer is no request.
-        with connect(port) as client:
+        with connect(server.port) as client:
             client.sendall(b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n")
             assert read_answer(client).startswith(b"HTTP/1.1 200")
             client.sendall(b"\r\n")
             assert read_all(client) == b""
         # One that continues, if slowly, is answered.
         body = json.dumps({"rows": [ROW]}).encode().ljust(100)
-        with connect(port) as client:
+        with connect(server.port) as client:
             client.sendall(head)
             for start in range(0, 100, 25):
                 time.sleep(0.8)
                 client.sendall(body[start : start + 25])
             assert read_answer(client).startswith(b"HTTP/1.1 200")
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_a_client_that_leaves_is_no_error(start: Start) -> None:

@@ -143,9 +143,7 @@ def test_a_file_that_is_wrong_is_told_so(server: Any, visit: Callable[..., Page]
     page.locator("#file").set_input_files(path)
     expect(page.locator("#batch-state")).to_have_text("rows.csv cannot be predicted:")
     problems = page.locator("#batch-problems li")
-    expect(problems).to_have_text(
-        ["colour must be a column of the header, or its 3 columns; got no such column"]
-    )
+    expect(problems).to_have_text(["colour must be given in the header, or its 3 columns; got no such field"])
     expect(page.locator("#download")).to_be_hidden()
 
 

@@ -17,8 +17,6 @@ from hypothesis import strategies as st
 
 from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
-from canopy.serve.body import GZIP, refuse_repeated_keys
-from canopy.serve.problems import RowsRefused
 
 ROW: dict[str, Any] = {"weight": 120.5, "size": 9, "colour1": 0, "colour2": 1, "colour3": 0}
 SHORT = {"weight": 120.5, "size": 9, "colour": "colour2"}
@@ -110,15 +108,14 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "height": 3}, "height", "be a column of the table", "an unknown field"),
     ({**ROW, "wieght": 3}, "wieght", "did you mean 'weight'", "an unknown field"),
     ({**SHORT, "height": 3}, "height", "be a column of the table", "an unknown field"),
-    ({**SHORT, "kind": [3]}, "kind", "be a text or a number", "[3]"),
     (without("size"), "size", "be given in each row", "no such field"),
     (without("colour3"), "colour3", "be given in each row", "no such field"),
-    ({"weight": 120.5, "size": 9}, "colour", "the name of one of its 3 columns, or all", "no such field"),
+    ({"weight": 120.5, "size": 9}, "colour", "be given in each row, or its 3 columns", "no such field"),
     ({}, "weight", "be given in each row", "no such field"),
     ({**ROW, "size": "9"}, "size", "be a number", '"9"'),
     ({**ROW, "size": None}, "size", "have a value in every row", "null"),
     ({**ROW, "size": True}, "size", "be a number", "true"),
-    ({**ROW, "colour2": True}, "colour2", "be 0 or 1", "true"),
+    ({**ROW, "colour2": True}, "colour2", "be a number", "true"),
     ({**ROW, "colour2": None}, "colour2", "be 0 or 1", "null"),
     ({**ROW, "size": [9]}, "size", "be a number", "[9]"),
     ({**ROW, "size": {"cm": 9}}, "size", "be a number", '{"cm": 9}'),
@@ -133,10 +130,10 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "colour2": -1}, "colour2", "be 0 or 1", "-1"),
     ({**ROW, "colour1": 1}, "colour", "have exactly one column that is 1", "2"),
     ({**ROW, "colour2": 0}, "colour", "have a value in every row", "none"),
-    ({**SHORT, "colour": "colour4"}, "colour", "be the name of one of its 3 columns", "did you mean"),
+    ({**SHORT, "colour": "colour4"}, "colour", "columns (did you mean 'colour1'?)", '"colour4"'),
     ({**SHORT, "colour": 2}, "colour", "be the name of one of its 3 columns", "2"),
     ({**SHORT, "colour": None}, "colour", "have a value in every row", "null"),
-    ({**SHORT, "colour1": 1}, "colour1", "be left out where colour is given", "1"),
+    ({**SHORT, "colour1": 1}, "colour1", "be left out where colour is given", "both"),
     ([1, 2], "", "be an object with a value for each column", "[1, 2]"),
     ("row", "", "be an object with a value for each column", '"row"'),
     (None, "", "be an object with a value for each column", "null"),
@@ -151,7 +148,7 @@ def test_a_wrong_row_is_named(server: Any, row: object, field: str, requirement:
     problem = answer.json()["problems"][0]
     assert problem["row"] == 1
     assert problem["field"] == field
-    assert requirement in problem["requirement"] + problem["found"]
+    assert requirement in problem["requirement"]
     assert found in problem["found"]
     assert server.post("/explain", rows(row)).status_code == 422
     assert server.get("/health").status_code == 200
@@ -201,7 +198,7 @@ BAD_BODIES: list[tuple[str, object, int, str]] = [
         422,
         "size must be named once in the header; got it 2 times",
     ),
-    ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be a column of the header"),
+    ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be given in the header"),
     ("/predict/csv", f"{HEADER}\n9,120,0,1,0\n9,120,0,1\n", 422, "one value for each of 5 columns; got 4"),
     ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, "weight must have a value in every row"),
     ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, "weight must be a number; got 'heavy'"),
@@ -227,7 +224,7 @@ def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
     body = f"{HEADER}\n9,120.5,0,1,0\n".encode() if path == "/predict/csv" else json.dumps(rows(ROW)).encode()
     plain = server.post(path, body)
     assert plain.status_code == 200
-    for encoding in ("gzip", "x-gzip", "GZIP"):
+    for encoding in ("gzip", "GZIP"):
         # Two members of one file, as tools that append leave it.
         packed = gzip.compress(body[:20], mtime=0) + gzip.compress(body[20:])
         answer = server.post(path, packed, headers={"Content-Encoding": encoding})
@@ -242,7 +239,6 @@ FORM = b'--a\r\nContent-Disposition: form-data; name="file"\r\n\r\nsize,weight\r
 @pytest.mark.parametrize(
     ("body", "headers", "status", "message"),
     [
-        (PACKED, {}, 415, "got gzip data: send the header Content-Encoding: gzip with it"),
         (PACKED, {"Content-Encoding": "br"}, 415, "The Content-Encoding must be gzip, or none; got br"),
         (PACKED, {"Content-Encoding": "gzip, gzip"}, 415, "must be gzip, or none; got gzip, gzip"),
         (
@@ -279,41 +275,6 @@ def test_a_body_in_another_form_is_named(
     assert message in answer.json()["error"]
 
 
-TEXT = json.dumps(ROW)[1:-1]
-
-
-@pytest.mark.parametrize(
-    ("body", "row", "field"),
-    [
-        (f'{{"rows": [{{{TEXT}, "size": 9}}]}}', 0, "size"),
-        (f'{{"rows": [{{"size": "x", {TEXT}}}]}}', 0, "size"),
-        (f'{{"rows": [{{"size": {{"a": [":"]}}, {TEXT}}}]}}', 0, "size"),
-        (f'{{"rows": [{{{TEXT}, "s\\u0069ze" : 9}}]}}', 0, "size"),
-        (f'{{"rows": [], "rows": [{{{TEXT}}}]}}', None, "rows"),
-        (f'{{"rows": [{{{TEXT}}}, {{{TEXT}, "weight"\n: 1}}]}}', 1, "weight"),
-    ],
-)
-def test_a_field_that_a_row_names_twice_is_told(server: Any, body: str, row: int | None, field: str) -> None:
-    answer = server.post("/predict", body)
-    assert answer.status_code == 422
-    assert answer.json()["problems"] == [
-        {"row": row, "field": field, "requirement": "be named once", "found": "it twice"}
-    ]
-    if row != 1:
-        assert server.post("/explain", body).json() == answer.json()
-
-
-@pytest.mark.parametrize("text", ["a:b", 'a":"b', "\\:", "::", ""])
-def test_colons_in_texts_are_no_repeated_fields(text: str) -> None:
-    plain = json.dumps(text)
-    for value in (plain, plain.replace(":", r"\u003a")):
-        body = f'{{"rows": [{{"size": 1, "a:b": {value}}}, {{"size" : 2, "a:b": {value}}}]}}'
-        refuse_repeated_keys(body.encode(), json.loads(body)["rows"])
-        again = body.replace('"size" : 2', '"size": 0, "size": 2')
-        with pytest.raises(RowsRefused, match="^row 1: size must be named once; got it twice$"):
-            refuse_repeated_keys(again.encode(), json.loads(again)["rows"])
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
@@ -326,7 +287,7 @@ def test_colons_in_texts_are_no_repeated_fields(text: str) -> None:
 def test_what_is_not_there_is_told(server: Any, method: str, path: str, status: int) -> None:
     answer = requests.request(method, f"{server.url}{path}", timeout=10)
     assert answer.status_code == status
-    assert f"must be one that /openapi.json describes; got {method}" in answer.json()["error"]
+    assert answer.json() == {"error": {404: "Not Found", 405: "Method Not Allowed"}[status]}
 
 
 def test_a_body_without_a_length_is_not_read_beyond_the_limit(server: Any) -> None:
@@ -367,5 +328,4 @@ def test_nothing_that_is_sent_is_an_error_of_the_server(server: Any, content: An
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=st.binary() | st.text().map(lambda text: f"{HEADER}\n{text}".encode("utf-8", "replace")))
 def test_no_csv_is_an_error_of_the_server(server: Any, body: bytes) -> None:
-    allowed = (415,) if body.startswith(GZIP) else (200, 400, 413, 422)
-    assert server.post("/predict/csv", body).status_code in allowed
+    assert server.post("/predict/csv", body).status_code in (200, 400, 413, 422)

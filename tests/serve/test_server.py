@@ -6,9 +6,6 @@ import os
 import re
 import shutil
 import signal
-import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -292,32 +289,9 @@ def test_a_signal_ends_it_without_a_word_of_python(
         assert "Traceback" not in server.log.read_text()
 
 
-def test_a_log_that_cannot_be_written_keeps_nobody_from_an_answer(bundle: Path, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "src/serve.py",
-        f"bundle={bundle}",
-        f"port={port}",
-        f"hydra.run.dir={tmp_path}",
-    ]
+def test_answers_do_not_need_a_writable_log(start: Start) -> None:
     with open("/dev/full", "w") as full:  # noqa: PTH123
-        process = subprocess.Popen(
-            command, cwd=Path(__file__).parents[2], stdout=full, stderr=subprocess.PIPE, text=True
-        )
-    try:
-        with requests.Session() as session:
-            for _ in range(200):
-                try:
-                    assert session.get(f"http://127.0.0.1:{port}/ready", timeout=5).ok
-                    break
-                except requests.ConnectionError:
-                    time.sleep(0.1)
-            answers = [session.get(f"http://127.0.0.1:{port}/health", timeout=5) for _ in range(20)]
+        with start(output=full) as server, requests.Session() as session:
+            answers = [session.get(f"{server.url}/health", timeout=5) for _ in range(20)]
         assert all(answer.ok and answer.json() == {"status": "alive"} for answer in answers)
-    finally:
-        process.terminate()
-        _, reported = process.communicate(timeout=30)
-    assert "Traceback" not in reported
+    assert "Traceback" not in server.log.read_text()

@@ -4,9 +4,7 @@ Options and defaults are those of configs/serve.yaml, which must be below the wo
 """
 
 import logging
-import os
 import sys
-from dataclasses import fields
 from pathlib import Path
 
 import yaml
@@ -21,19 +19,14 @@ def read_settings(arguments: list[str]) -> Settings:
     """Read the defaults and the command line's `key=value` over them.
 
     Raises:
-        ValueError: If an argument is no option.
+        ValueError: If an argument is no option, or its value is invalid.
     """
-    names = {field.name for field in fields(Settings)} - {"api_key", "shared_folder"}
-    content = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
-    options = {name: value for name, value in content.items() if name in names}
+    defaults = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    options = {name: defaults[name] for name in Settings.model_fields}
     for argument in arguments:
-        name, equals, value = argument.partition("=")
-        if not equals or name not in names:
-            raise ValueError(f"Each argument must be one of {sorted(names)} with a value; found {argument!r}")
+        name, _, value = argument.partition("=")
         options[name] = yaml.safe_load(value)
-        if type(options[name]) is not type(content[name]):
-            raise ValueError(f"{name} must be of the kind of {content[name]!r}; found {value!r}")
-    return Settings(**options, api_key=os.environ.get("CANOPY_API_KEY"))
+    return Settings.parse(options)
 
 
 if __name__ == "__main__":

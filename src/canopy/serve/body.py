@@ -2,61 +2,53 @@
 
 import gzip
 import io
-import json
 import zlib
 from typing import Any
 
 import orjson
-from fastapi import Request
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
 
-from canopy.schema.columns import first_repeated
-from canopy.serve.problems import BodyTooLarge, Problem, RowsRefused, named
+from canopy.serve.problems import BodyTooLarge, TooManyRows, named
+
+# What a body must be.
+JSON, CSV = 'JSON, {"rows": [{"column": value, ...}]}', "CSV in UTF-8 with a header line"
 
 # Brackets that a body may have besides two for each row; each makes an object, millions make gigabytes.
 SPARE_BRACKETS = 1000
 
-GZIP = b"\x1f\x8b"
 
-
-async def read_body(request: Request, *, kind: str) -> tuple[bytes, bool]:
-    """Read the body of a request.
-
-    Args:
-        request: The request.
-        kind: What the body must be, for messages.
+async def read_body(request: Request, *, kind: str, limit: int) -> tuple[bytes, bool]:
+    """Read the body of a request, `limit` bytes at most.
 
     Returns:
         The body, and whether it is compressed by gzip.
 
     Raises:
-        HTTPException: If there is none, or it comes in a form that is not read.
+        HTTPException: If there is none, it is too large, or comes in a form that is not read.
     """
     headers = dict(request.scope["headers"])
     if headers.get(b"content-type", b"").lower().startswith(b"multipart/"):
-        raise HTTPException(
-            415, f"The body must be {kind}; got a form (multipart): send the content itself, without a form"
-        )
-    encoding = headers.get(b"content-encoding", b"").strip().lower()
-    if encoding not in (b"", b"identity", b"gzip", b"x-gzip"):
+        raise HTTPException(415, f"The body must be {kind}; got a form (multipart): send the content itself")
+    encoding = headers.get(b"content-encoding", b"identity").decode("latin-1").strip().lower()
+    if encoding not in ("identity", "gzip"):
         raise HTTPException(
             415,
-            f"The Content-Encoding must be gzip, or none; got {named(encoding.decode('latin-1'))}",
-            headers={"Accept-Encoding": "gzip"},
+            f"The Content-Encoding must be gzip, or none; got {named(encoding)}",
+            {"Accept-Encoding": "gzip"},
         )
-    body = await request.body()
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLarge(limit)
     if not body or body.isspace():
         raise HTTPException(400, f"The body must be {kind}; got an empty body")
-    is_compressed = encoding.endswith(b"gzip")
-    if not is_compressed and body.startswith(GZIP):
-        raise HTTPException(
-            415, f"The body must be {kind}; got gzip data: send the header Content-Encoding: gzip with it"
-        )
-    return body, is_compressed
+    return bytes(body), encoding == "gzip"
 
 
 def decompress(body: bytes, *, limit: int) -> bytes:
-    """Decompress a body, at most so many bytes of it.
+    """Decompress a body.
 
     Raises:
         HTTPException: If it is no gzip data, or more than `limit` bytes.
@@ -72,21 +64,15 @@ def decompress(body: bytes, *, limit: int) -> bytes:
     return content
 
 
-def rows_of(body: bytes, *, limit: int) -> list[Any]:
-    """Find the rows in the body of a request.
-
-    Args:
-        body: The body.
-        limit: Most rows that it may have.
+def parse_rows(body: bytes, *, max_rows: int) -> list[Any]:
+    """Give the rows of a JSON body.
 
     Raises:
-        HTTPException: If it is no JSON object with a list of rows, or holds far more objects and lists than
-            so many rows have.
+        HTTPException: If it is no JSON object with a list of rows, has too many, or far more objects and
+            lists than so many rows have.
     """
-    if body.count(b"{") + body.count(b"[") > 2 * limit + SPARE_BRACKETS:
-        raise HTTPException(
-            413, f"A request must have at most {limit:,} rows; got more objects or lists than those have"
-        )
+    if body.count(b"{") + body.count(b"[") > 2 * max_rows + SPARE_BRACKETS:
+        raise TooManyRows(max_rows, "more objects or lists than those have")
     try:
         content = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -96,36 +82,6 @@ def rows_of(body: bytes, *, limit: int) -> list[Any]:
             422, 'The body must be an object with a list of rows: {"rows": [{"column": value, ...}]}'
         )
     rows: list[Any] = content["rows"]
+    if len(rows) > max_rows:
+        raise TooManyRows(max_rows, f"{len(rows):,}")
     return rows
-
-
-def refuse_repeated_keys(body: bytes, rows: list[dict[str, Any]]) -> None:
-    """Refuse rows that name a field twice: of its values, only the last has been read.
-
-    Args:
-        body: The body of a request.
-        rows: The rows that were read from it, without anything wrong.
-
-    Raises:
-        RowsRefused: If there is one.
-    """
-    # A colon for each key that was read, `rows` among them; others are in texts, or behind repeated keys.
-    n_colons = body.count(b":") - 1
-    if n_colons == sum(map(len, rows)):
-        return
-    # All in texts, none of them escaped there.
-    if n_colons == orjson.dumps(rows).count(b":") and b"\\u003" not in body:
-        return
-    try:
-        content = json.loads(body, object_pairs_hook=object_or_repeated_name)
-    except RecursionError as error:
-        # Values that count are not nested.
-        raise RowsRefused([Problem(None, "the body", "name each field once", "one twice")]) from error
-    for row, found in [(None, content), *enumerate([] if isinstance(content, str) else content["rows"])]:
-        if isinstance(found, str):
-            raise RowsRefused([Problem(row, named(found), "be named once", "it twice")])
-
-
-def object_or_repeated_name(items: list[tuple[str, Any]]) -> dict[str, Any] | str:
-    repeated = first_repeated([name for name, _ in items])
-    return dict(items) if repeated is None else repeated

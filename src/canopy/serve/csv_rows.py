@@ -3,9 +3,9 @@
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, repeat
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,7 @@ from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, TooManyRows
 from canopy.serve.rows import RowReader
-from canopy.tables.parse import Parsed, parse
+from canopy.tables.parse import Parsed, Violation, parse
 from canopy.tables.text import records
 
 # Of a header: each takes memory of its own.
@@ -31,44 +31,38 @@ class CsvRows:
     """Rows that came as CSV, checked.
 
     Attributes:
-        n_rows: How many there are.
-        parsed: Those that have as many values as the header has names.
-        places: Index of each of these among all rows, shape (n_parsed,).
-        ragged: What is wrong with the other rows.
+        parsed: The rows, and what is wrong with some.
         ignored: Columns that the table does not have.
         keys: Columns that name a row.
         target: Column with labels; None if there is none.
     """
 
-    n_rows: int
     parsed: Parsed
-    places: NDArray[np.int64]
-    ragged: list[Problem]
     ignored: list[str]
     keys: list[str]
     target: str | None
 
     def problems(self) -> list[Problem]:
         """Give the first `MAX_PROBLEMS`, ordered by row."""
-        found = self.ragged[:MAX_PROBLEMS]
-        for column, requirement, rows, values in self.parsed.violations:
-            first = zip(self.places[rows[:MAX_PROBLEMS]].tolist(), values, strict=False)
-            found += [Problem(row, column, requirement, value) for row, value in first]
+        found = [
+            Problem(row, column, requirement, value)
+            for column, requirement, rows, values in self.parsed.violations
+            for row, value in zip(rows[:MAX_PROBLEMS].tolist(), values, strict=False)
+        ]
         return sorted(found, key=lambda problem: problem.row or 0)[:MAX_PROBLEMS]
 
     def reasons(self) -> dict[int, str]:
         """Give for each row that is not valid what is wrong with it: the first problem, and how many more."""
-        first = {problem.row: str(problem) for problem in self.ragged if problem.row is not None}
-        counts = np.zeros(self.n_rows, np.int64)
+        first: dict[int, str] = {}
+        counts: Counter[int] = Counter()
         for column, requirement, rows, values in self.parsed.violations:
-            found = self.places[rows]
-            fresh = np.flatnonzero(counts[found] == 0)
-            counts[found] += 1
-            for index, row in zip(fresh.tolist(), found[fresh].tolist(), strict=True):
-                value = f"; got {values[index]}" if index < len(values) else ""
-                first[row] = f"{column} must {requirement}{value}"
-        more = {row: f" ({counts[row] - 1} more)" if counts[row] > 1 else "" for row in first}
-        return {row: reason + more[row] for row, reason in first.items()}
+            numbers = rows.tolist()
+            counts.update(numbers)
+            for row, value in zip(numbers, chain(values, repeat("...")), strict=False):
+                if row not in first:
+                    first[row] = str(Problem(row, column, requirement, value))
+        more = {row: f" ({count - 1} more)" if count > 1 else "" for row, count in counts.items()}
+        return {row: text + more[row] for row, text in first.items()}
 
     def score(self, probabilities: NDArray[np.float32], classes: Sequence[str]) -> tuple[int, int]:
         """Count the valid rows whose label is a class, and those of them that are predicted correctly."""
@@ -90,13 +84,12 @@ class CsvRows:
         """
         table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
         if all_rows:
-            reasons = self.reasons()
-            predicted = spread(self.places[self.parsed.valid], self.n_rows)
-            read = spread(self.places, self.n_rows)
-            columns = [self.parsed.rows[name].take(read) for name in self.keys]
-            columns += [column.take(predicted) for column in table.columns[len(self.keys) :]]
-            columns.append(pa.array([reasons.get(row) for row in range(self.n_rows)], pa.string()))
-            table = pa.RecordBatch.from_arrays(columns, [*table.schema.names, "problem"])
+            valid, reasons = self.parsed.valid, self.reasons()
+            table = spread(table, np.flatnonzero(valid), len(valid))
+            for name in self.keys:
+                table = table.set_column(table.schema.names.index(name), name, self.parsed.rows[name])
+            texts = pa.array([reasons.get(row) for row in range(len(valid))], pa.string())
+            table = table.append_column("problem", texts)
         sink = io.BytesIO()
         pyarrow.csv.write_csv(table, sink)
         return sink.getvalue()
@@ -119,12 +112,11 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     """
     text = text.removeprefix("\ufeff").lstrip("\r\n")
     header, schema = read_header(text, reader)
-    if problems := [*islice(header_problems(header, schema), MAX_PROBLEMS)]:
-        raise RowsRefused(problems)
-    target = schema.target.column
+    refuse_header(header, reader)
+    target = schema.target.column if schema.target.column in header else None
     keys = [name for name in schema.keys if name in header]
     # Labels are carried like keys, any value allowed.
-    schema = schema.without({*schema.keys}).with_keys([*keys, target] if target in header else keys)
+    schema = schema.without({*schema.keys}).with_keys([*keys, target] if target else keys)
     given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}
     names = [*(part for parts in given.values() for part in parts), *schema.keys]
     ragged: dict[int, int] = {}
@@ -135,51 +127,40 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     if not n_rows:
         raise RowsRefused([Problem(None, "rows", "follow the header, at least one", "none")])
     batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], names)
-    requirement = f"have one value for each of {len(header)} columns"
-    return CsvRows(
-        n_rows,
-        parse(batch, schema, with_target=False, n_shown=MAX_VALUES),
-        np.delete(np.arange(n_rows), [*ragged]),
-        [Problem(row, "", requirement, str(n_values)) for row, n_values in ragged.items()],
-        [name for name in header if name not in reader.names],
-        keys,
-        target if target in header else None,
-    )
+    parsed = parse(batch, schema, with_target=False, n_shown=MAX_VALUES)
+    if ragged:
+        places = np.delete(np.arange(n_rows), [*ragged])
+        requirement = f"have one value for each of {len(header)} columns"
+        violations = [Violation("", requirement, np.array([*ragged]), [*map(str, ragged.values())])]
+        violations += [found._replace(rows=places[found.rows]) for found in parsed.violations]
+        parsed = Parsed(spread(parsed.rows, places, n_rows), violations)
+    return CsvRows(parsed, [name for name in header if name not in reader.names], keys, target)
 
 
 def read_header(text: str, reader: RowReader) -> tuple[list[str], TableSchema]:
     """Read the names of the columns, and find the dialect in which most of them are known."""
-    schemas = [reader.schema, reader.schema.model_copy(update={"file": reader.plain_schema.file})]
     found = []
-    for schema in schemas:
+    for file in (reader.schema.file, reader.plain_schema.file):
         # Arrow reads no others.
-        if len(schema.file.delimiter.encode()) == 1 and len(schema.file.quote.encode()) <= 1:
-            names = next(records(io.StringIO(text, newline=""), schema.file), [])
-            names = [name.strip() if schema.file.trim else name for name in names]
-            found.append(([name or f"unnamed_{place}" for place, name in enumerate(names, 1)], schema))
-    return max(found, key=lambda item: len(reader.names.intersection(item[0])))
+        if len(file.delimiter.encode()) == 1 and len(file.quote.encode()) <= 1:
+            names = next(records(io.StringIO(text, newline=""), file), [])
+            names = [name.strip() if file.trim else name for name in names]
+            header = [name or f"unnamed_{place}" for place, name in enumerate(names, 1)]
+            found.append((header, reader.schema.model_copy(update={"file": file})))
+    return max(found, key=lambda item: len(reader.names.keys() & item[0]))
 
 
-def header_problems(header: Sequence[str], schema: TableSchema) -> Iterator[Problem]:
+def refuse_header(header: Sequence[str], reader: RowReader) -> None:
+    """Refuse a header in which a feature is missing or named twice."""
     if len(header) > MAX_COLUMNS:
-        yield Problem(None, "the header", f"have at most {MAX_COLUMNS:,} columns", f"{len(header):,}")
-        return
+        requirement = f"have at most {MAX_COLUMNS:,} columns"
+        raise RowsRefused([Problem(None, "the header", requirement, f"{len(header):,}")])
     counts = Counter(header)
-    for name in schema.features:
-        parts = schema.file_columns(name)
-        given = [part for part in parts if part in counts]
-        if parts != [name] and name in counts:
-            for part in given:
-                yield Problem(None, part, f"be left out where {name} is given", "it in the header")
-        elif not given:
-            instead = f", or its {len(parts)} columns" if parts != [name] else ""
-            yield Problem(None, name, f"be a column of the header{instead}", "no such column")
-        else:
-            for part in (part for part in parts if part not in counts):
-                yield Problem(None, part, "be a column of the header", "no such column")
-        for part in dict.fromkeys([name, *parts]):
-            if counts[part] > 1:
-                yield Problem(None, part, "be named once in the header", f"it {counts[part]} times")
+    found = [*reader.check_names(counts, "the header", reader.parts)]
+    repeated = [name for name in reader.names if counts[name] > 1]
+    found += [(name, "be named once in the header", f"it {counts[name]} times") for name in repeated]
+    if found:
+        raise RowsRefused([Problem(None, *problem) for problem in found])
 
 
 def split_values(
@@ -237,8 +218,8 @@ def refuse_open_quote(text: str, schema: TableSchema) -> None:
         raise RowsRefused([Problem(max(n_rows, 0), "", "be a line of CSV", str(error))]) from error
 
 
-def spread(places: NDArray[np.int64], n_rows: int) -> pa.Array:
-    """Give the place of each row in a list of some rows; null for the others."""
+def spread(rows: pa.RecordBatch, places: NDArray[np.int64], n_rows: int) -> pa.RecordBatch:
+    """Put rows at their places among `n_rows`, the others null."""
     found = np.full(n_rows, -1)
     found[places] = np.arange(len(places))
-    return pa.array(found, mask=found < 0)
+    return rows.take(pa.array(found, mask=found < 0))

@@ -1,59 +1,62 @@
 """Whether the rows that a server sees are like those its model was trained on."""
 
-from collections.abc import Sequence
+import asyncio
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from canopy.export.manifest import Manifest
-from canopy.export.statistics import count_bins
 from canopy.prepare.preprocessor import Inputs
 
 # Below, an index means nothing: with so few rows chance alone gives as much.
 MIN_ROWS = 200
-
-# Rows that are counted at once: one by one, each would cost as much as its prediction.
-MAX_WAITING = 512
-
+# How long rows wait to be counted together: one by one, each would cost as much as its prediction.
+WAITING_SECONDS = 0.25
 # The usual reading of the population stability index: below 0.1 no change, from 0.25 on a large one.
-MODERATE, LARGE = 0.1, 0.25
-
+CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 # Of a column; the rarer ones are counted together.
 MAX_CATEGORIES = 50
-
 # A share of nothing has no logarithm.
 FLOOR = 1e-4
 
+CLASSES = "predicted classes"
 
-def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
-    """Measure how far shares are from those that are expected.
 
-    Source: the population stability index of credit scoring, the symmetric Kullback-Leibler divergence.
+class ColumnDrift(TypedDict):
+    """A column, or the predicted classes: bins, their shares on the training rows and since the start."""
 
-    Args:
-        expected: Share of each bin on the training rows, shape (n_bins,).
-        found: The same on the rows that are compared.
+    name: str
+    kind: str
+    index: float | None
+    change: str | None
+    bins: list[str]
+    expected: list[float]
+    found: list[float]
 
-    Examples:
-        >>> stability_index(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
-        0.0
-        >>> round(stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1])), 2)
-        0.88
-    """
-    a, b = np.maximum(expected, FLOOR), np.maximum(found, FLOOR)
-    return float(((b - a) * np.log(b / a)).sum())
+
+class DriftReport(TypedDict):
+    """All rows so far; there is no index while they are fewer than `min_rows`."""
+
+    n_rows: int
+    min_rows: int
+    columns: list[ColumnDrift]
 
 
 class Part(NamedTuple):
-    """One thing that is compared: its bins, and the share of each on the training rows."""
+    """One thing that is compared: its bins, their shares on the training rows, the bin of each value."""
 
     name: str
     kind: str
     labels: list[str]
     expected: NDArray[np.float64]
+    bins_of: Callable[[NDArray[Any]], NDArray[Any]]
 
 
 class DriftMonitor:
@@ -69,8 +72,6 @@ class DriftMonitor:
 
     def __init__(self, manifest: Manifest, *, folder: Path | None = None, process: str = "one") -> None:
         training, table = manifest.training, manifest.table
-        self._edges = [np.array(found["edges"]) for found in training.numeric.values()]
-        self._bins: list[NDArray[np.int64]] = []
         self._parts: list[Part] = []
         for name, found in training.numeric.items():
             # A time, in days since 1970.
@@ -78,97 +79,102 @@ class DriftMonitor:
             ends = [str(np.datetime64(int(edge), "D")) if is_time else f"{edge:g}" for edge in found["edges"]]
             present = np.array(found["shares"]) * (1 - found["missing"])
             expected = np.append(present, found["missing"])
-            self._parts.append(Part(name, "numeric", [*describe_bins(ends), "missing"], expected))
+            bins_of = partial(numeric_bins, np.array(found["edges"]))
+            self._parts.append(Part(name, "numeric", [*describe_bins(ends), "missing"], expected, bins_of))
         for name, vocabulary in manifest.preprocessor.categorical.items():
-            named = table.categorical[name].listed or {}
-            shares = np.array([*training.categories[name].values(), 0.0])
-            # The bin of each code; the last one is that of unseen categories.
-            kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
-            n_rare = len(shares) - 1 - len(kept)
-            bins = np.full(len(shares), len(kept))
-            bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (n_rare > 0)
-            self._bins.append(bins)
-            values = [vocabulary.names[code] for code in kept]
-            labels = [*(named.get(value, value) for value in values), *["all others"][:n_rare], "unseen"]
-            self._parts.append(Part(name, "categories", labels, np.bincount(bins, shares).astype(float)))
+            known = table.categorical[name].listed or {}
+            names = [known.get(value, value) for value in vocabulary.names]
+            self._parts.append(categorical_part(name, names, [*training.categories[name].values()]))
         shares = np.array([*training.classes.values()])
-        self._parts.append(Part(table.target.column, "predicted classes", [*training.classes], shares))
+        self._parts.append(Part(table.target.column, CLASSES, [*training.classes], shares, np.asarray))
         # Where the counts of each part but the first start.
-        *self._starts, n_counts = np.cumsum([len(part.expected) for part in self._parts]).tolist()
+        *self._starts, n_counts = np.cumsum([len(part.labels) for part in self._parts]).tolist()
         self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
-        self._n_waiting = 0
         self._folder = folder
-        if folder is None:
-            self._counts = np.zeros(n_counts, dtype=np.int64)
-        else:
+        self._counts: NDArray[np.int64] = np.zeros(n_counts, dtype=np.int64)
+        if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             self._counts = np.memmap(folder / f"{process}.counts", np.int64, "w+", shape=(n_counts,))
 
-    def add(self, rows: Inputs, predicted: NDArray[np.int64]) -> bool:
-        """Take in some rows, which are counted together with others.
-
-        Args:
-            rows: What was predicted, B rows.
-            predicted: Index of the class of each, shape (B,).
-
-        Returns:
-            Whether they are the first since `count`, which is to be called before long.
-        """
+    def add(self, rows: Inputs, predicted: NDArray[np.int64]) -> None:
+        """Take in rows and the index of the class of each; they are counted before long."""
         self._waiting.append((rows, predicted))
-        self._n_waiting += len(predicted)
-        if self._n_waiting >= MAX_WAITING:
-            self.count()
-        return len(self._waiting) == 1
+        if len(self._waiting) == 1:
+            # So that other processes report them too.
+            asyncio.get_running_loop().call_later(WAITING_SECONDS, self.count)
 
     def count(self) -> None:
         """Count the rows that wait."""
         if not self._waiting:
             return
-        numeric = np.concatenate([rows.numeric for rows, _ in self._waiting]).T
-        categorical = np.concatenate([rows.categorical for rows, _ in self._waiting]).T
-        predicted = np.concatenate([classes for _, classes in self._waiting])
-        self._waiting, self._n_waiting = [], 0
-        found: list[NDArray[np.int64]] = []
-        for values, edges in zip(numeric, self._edges, strict=True):
-            found += [count_bins(values, edges), np.isnan(values).sum(keepdims=True)]
-        for codes, bins in zip(categorical, self._bins, strict=True):
-            found.append(np.bincount(bins[codes], minlength=bins[-1] + 1))
-        found.append(np.bincount(predicted, minlength=len(self._parts[-1].labels)))
-        self._counts += np.concatenate(found)
+        waiting = [(rows.numeric, rows.categorical, classes[:, None]) for rows, classes in self._waiting]
+        self._waiting = []
+        values = [column for blocks in zip(*waiting, strict=True) for column in np.concatenate(blocks).T]
+        columns = zip(self._parts, values, strict=True)
+        counts = [np.bincount(part.bins_of(values), minlength=len(part.labels)) for part, values in columns]
+        self._counts += np.concatenate(counts)
 
-    def report(self) -> dict[str, Any]:
-        """Report on all rows so far, in all processes.
+    def report(self) -> DriftReport:
+        """Report on all rows so far, in all processes; of the others, up to the last fraction of a second.
 
-        Returns:
-            `n_rows` (those of other processes up to the last fraction of a second), and for each column and
-            the predicted classes (`columns`): its bins with their shares on the training rows and on these,
-            the index and what it means; None while there are fewer than `MIN_ROWS`. Bins of missing values
-            and unseen categories are left out where no row is in them.
+        Bins of missing values and unseen categories are left out where no row is in them.
         """
         self.count()
-        total: NDArray[np.int64] = self._counts
+        total = self._counts
         if self._folder is not None:
             total = np.sum([np.fromfile(path, np.int64) for path in self._folder.glob("*.counts")], axis=0)
         counts = np.split(total, self._starts)
         n_rows = int(counts[-1].sum())
-        columns = []
-        for (name, kind, labels, expected), count in zip(self._parts, counts, strict=True):
+        columns: list[ColumnDrift] = []
+        for (name, kind, labels, expected, _), count in zip(self._parts, counts, strict=True):
             found = count / max(n_rows, 1)
-            if kind != "predicted classes" and not found[-1] and not expected[-1]:
+            if kind != CLASSES and not found[-1] and not expected[-1]:
                 found, expected, labels = found[:-1], expected[:-1], labels[:-1]
             index = stability_index(expected, found) if n_rows >= MIN_ROWS else None
             columns.append(
-                {
-                    "name": name,
-                    "kind": kind,
-                    "index": index,
-                    "change": None if index is None else describe_change(index),
-                    "bins": labels,
-                    "expected": expected.tolist(),
-                    "found": found.tolist(),
-                }
+                ColumnDrift(
+                    name=name,
+                    kind=kind,
+                    index=index,
+                    change=None if index is None else CHANGES[bisect_right(LIMITS, index)],
+                    bins=labels,
+                    expected=expected.tolist(),
+                    found=found.tolist(),
+                )
             )
         return {"n_rows": n_rows, "min_rows": MIN_ROWS, "columns": columns}
+
+
+def numeric_bins(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Find the bin of each value; one on an edge belongs to the bin below it, a missing one to the last."""
+    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
+
+
+def categorical_part(name: str, names: Sequence[str], training: Sequence[float]) -> Part:
+    """Compare a column by its frequent categories; the last bin is that of unseen ones."""
+    shares = np.append(training, 0.0)
+    kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
+    n_rare = len(names) - len(kept)
+    # The bin of each code.
+    bins = np.full(len(shares), len(kept))
+    bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (n_rare > 0)
+    labels = [*(names[code] for code in kept), *["all others"][:n_rare], "unseen"]
+    return Part(name, "categories", labels, np.bincount(bins, shares).astype(float), bins.__getitem__)
+
+
+def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    """Measure how far the shares of bins are from those that are expected.
+
+    Source: the population stability index of credit scoring, the symmetric Kullback-Leibler divergence.
+
+    Examples:
+        >>> stability_index(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
+        0.0
+        >>> round(stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1])), 2)
+        0.88
+    """
+    a, b = np.maximum(expected, FLOOR), np.maximum(found, FLOOR)
+    return float(((b - a) * np.log(b / a)).sum())
 
 
 def describe_bins(ends: Sequence[str]) -> list[str]:
@@ -180,10 +186,3 @@ def describe_bins(ends: Sequence[str]) -> list[str]:
     """
     inner = [f"{low} to {high}" for low, high in pairwise(ends)]
     return [f"up to {ends[0]}", *inner, f"above {ends[-1]}"] if ends else ["all"]
-
-
-def describe_change(index: float) -> str:
-    """Say what an index means."""
-    if index < MODERATE:
-        return "none"
-    return "moderate" if index < LARGE else "large"

@@ -1,9 +1,10 @@
 """Feature contributions: how much each column supports the predicted class."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from canopy.export.scorer import Scorer
 from canopy.export.statistics import NumericStatistics
@@ -14,16 +15,27 @@ TINY = 1e-12
 N_VALUES, N_CATEGORIES = 20, 50
 
 
+class Contribution(TypedDict):
+    """How much a column supports the predicted class: above 0 where it does."""
+
+    feature: str
+    contribution: float
+
+
 class Change(NamedTuple):
     """What takes the place of a column's value.
 
     Attributes:
-        inputs: The columns of `numeric` or of `categorical` that change.
-        values: Their values, shape (n_variants, n_inputs).
+        name: The column.
+        kind: Which part of `Inputs` changes.
+        places: The columns of this part that change.
+        values: Their values, shape (n_variants, n_places).
         shares: How frequent each is, shape (n_variants,).
     """
 
-    inputs: list[int]
+    name: str
+    kind: Literal["numeric", "categorical"]
+    places: list[int]
     values: NDArray[Any]
     shares: NDArray[np.float64]
 
@@ -40,55 +52,44 @@ class Explainer:
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        manifest = scorer.manifest
-        training, preprocessor = manifest.training, manifest.preprocessor
-        places = {name: place for place, name in enumerate(preprocessor.scalings)}
+        training, preprocessor = scorer.manifest.training, scorer.manifest.preprocessor
         inputs = {name: [name] for name in preprocessor.numeric}
         inputs |= {
             name: [f"{name}.{part}" for part in parts] for name, parts in preprocessor.datetime.items()
         }
-        self._numeric = {
-            name: Change(
-                [places[part] for part in parts],
-                np.column_stack([draw(training.numeric[part], seed) for seed, part in enumerate(parts)]),
-                np.full(N_VALUES, 1 / N_VALUES),
-            )
-            for name, parts in inputs.items()
-        }
-        self._categorical: dict[str, Change] = {}
+        places = {name: place for place, name in enumerate(preprocessor.scalings)}
+        self._changes: list[Change] = []
+        for name, parts in inputs.items():
+            values = np.column_stack([draw(training.numeric[part], seed) for seed, part in enumerate(parts)])
+            shares = np.full(N_VALUES, 1 / N_VALUES)
+            self._changes.append(Change(name, "numeric", [places[part] for part in parts], values, shares))
         for place, name in enumerate(preprocessor.categorical):
             shares = np.array([*training.categories[name].values()])
             codes = np.argsort(-shares, kind="stable")[:N_CATEGORIES]
-            found = shares[codes]
-            self._categorical[name] = Change([place], codes[:, None], found / found.sum())
+            shares = shares[codes] / shares[codes].sum()
+            self._changes.append(Change(name, "categorical", [place], codes[:, None], shares))
+        # Where the variants of each change start, after the row itself, and how many rows there are.
+        self._starts = np.cumsum([1, *(len(change.shares) for change in self._changes)]).tolist()
 
-    def explain(self, row: Inputs) -> tuple[NDArray[np.float32], list[dict[str, Any]]]:
+    def explain(self, row: Inputs) -> tuple[NDArray[np.float32], list[Contribution]]:
         """Explain the prediction of a row.
 
-        Args:
-            row: The row.
-
         Returns:
-            The probabilities, shape (K,), and for each `feature` its `contribution`: the logarithm of the
-            predicted class's probability minus that of its mean over the values that the column might have,
-            above 0 where the column supports the class. The largest come first.
+            The probabilities, shape (K,), and the contribution of each column, the largest first: the
+            logarithm of the predicted class's probability minus that of its mean over the values that the
+            column might have.
         """
-        changes = {**self._numeric, **self._categorical}
-        sizes = [len(change.shares) for change in changes.values()]
-        changed = row.take(np.zeros(sum(sizes) + 1, np.int64))
-        start = 1
-        for name, change in changes.items():
-            values = changed.numeric if name in self._numeric else changed.categorical
-            values[start : start + len(change.shares), change.inputs] = change.values
-            start += len(change.shares)
-        found = self._scorer.predict(changed)
-        predicted = int(found[0].argmax())
-        contributions: list[dict[str, Any]] = []
-        parts = np.split(found[1:, predicted].astype(float), np.cumsum(sizes)[:-1])
-        for (name, change), probabilities in zip(changes.items(), parts, strict=True):
-            usual = float(probabilities @ change.shares)
-            contribution = float(np.log(max(float(found[0, predicted]), TINY) / max(usual, TINY)))
-            contributions.append({"feature": name, "contribution": contribution})
+        variants = row.take(np.zeros(self._starts[-1], np.int64))
+        for start, change in zip(self._starts, self._changes, strict=False):
+            changed: NDArray[Any] = getattr(variants, change.kind)
+            changed[start : start + len(change.shares), change.places] = change.values
+        found = self._scorer.predict(variants)
+        own, *others = np.split(found[:, found[0].argmax()].astype(float), self._starts[:-1])
+        contributions: list[Contribution] = []
+        for change, probabilities in zip(self._changes, others, strict=True):
+            usual = probabilities @ change.shares
+            contribution = float(np.log(max(own[0], TINY) / max(usual, TINY)))
+            contributions.append({"feature": change.name, "contribution": contribution})
         contributions.sort(key=lambda item: -abs(item["contribution"]))
         return found[0], contributions
 

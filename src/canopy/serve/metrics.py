@@ -2,10 +2,11 @@
 
 import os
 from collections import Counter as Counts
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+
+from canopy.serve.drift import DriftReport
 
 LATENCIES = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
@@ -22,49 +23,47 @@ class Metrics:
     """
 
     def __init__(self, class_names: list[str]) -> None:
-        self._registry = CollectorRegistry()
-        options: dict[str, Any] = {"registry": self._registry}
-        self.requests = Counter(
-            "canopy_requests_total", "Requests by path and status.", ["path", "status"], **options
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "canopy_requests_total", "Requests by path and status.", ["path", "status"], registry=registry
         )
-        self.latency = Histogram(
-            "canopy_request_seconds",
-            "Time from a request to its answer.",
-            ["path"],
-            buckets=LATENCIES,
-            **options,
+        self._latency = Histogram(
+            "canopy_request_seconds", "Time to an answer.", ["path"], buckets=LATENCIES, registry=registry
         )
-        self.batch = Histogram("canopy_batch_rows", "Rows of a prediction.", buckets=BATCH_SIZES, **options)
+        self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        self._batch = Histogram(
+            "canopy_batch_rows", "Rows of a prediction.", buckets=BATCH_SIZES, registry=registry
+        )
         predicted = Counter(
-            "canopy_predicted_total", "Rows by predicted class.", ["predicted_class"], **options
+            "canopy_predicted_total", "Rows by predicted class.", ["predicted_class"], registry=registry
         )
-        self.predicted = [predicted.labels(name) for name in class_names]
+        self._predicted = [predicted.labels(name) for name in class_names]
         self._drift = Gauge(
             "canopy_drift_index",
             "Population stability index of each column against the training rows.",
             ["column"],
             # Any process gives the index over all of them.
             multiprocess_mode="mostrecent",
-            **options,
+            registry=registry,
         )
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        """Count an answered request."""
-        self.requests.labels(path, str(status)).inc()
-        self.latency.labels(path).observe(seconds)
+        # To look up labels takes longer than to count.
+        if (path, status) not in self._counted:
+            counters = self._requests.labels(path, str(status)), self._latency.labels(path)
+            self._counted[path, status] = counters
+        requests, latency = self._counted[path, status]
+        requests.inc()
+        latency.observe(seconds)
 
     def count_rows(self, predicted: list[int]) -> None:
         """Count the rows of a prediction, by the place of each one's class."""
-        self.batch.observe(len(predicted))
+        self._batch.observe(len(predicted))
         for index, count in Counts(predicted).items():
-            self.predicted[index].inc(count)
+            self._predicted[index].inc(count)
 
-    def exposition(self, drift: dict[str, Any]) -> bytes:
-        """Write all that was counted, in all processes.
-
-        Args:
-            drift: What `DriftMonitor.report` returns.
-        """
+    def exposition(self, drift: DriftReport) -> bytes:
+        """Write all that was counted, in all processes."""
         for column in drift["columns"]:
             if column["index"] is not None:
                 self._drift.labels(column["name"]).set(column["index"])

@@ -2,16 +2,19 @@
 
 import csv
 import io
-from typing import Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from canopy.export.manifest import Manifest
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema.columns import Categorical, Datetime, Numeric
-from canopy.serve.plain_rows import integers_among
+from canopy.serve.drift import DriftReport
+from canopy.serve.explain import Contribution
+from canopy.serve.json_values import integers_among, time_text, words_among
 from canopy.serve.problems import Problem
-from canopy.serve.rows import time_text, words_among
 from canopy.tables.convert import null_values
 from canopy.tables.parse import LARGEST
 
@@ -21,9 +24,10 @@ ON_ERROR = ("reject_file", "reject_row")
 POLICIES = ("missing", "out_of_range", "unseen")
 # Days since 1970, for an example of a time.
 SOME_DAY = 20_000.0
+# Categories that are listed one by one.
+MAX_LISTED = 100
 
 TEXT = {"type": "string"}
-SHARE = {"type": "number", "minimum": 0, "maximum": 1}
 # Headers of an answer to CSV.
 CSV_HEADERS = {
     "X-Ignored-Columns": "JSON list of columns that the table does not have.",
@@ -39,22 +43,77 @@ REFUSALS = {
     415: "The body is compressed in another way than by gzip, or a form (multipart/form-data).",
     422: "A row is wrong: `problems` gives its place, the field, the requirement and what was sent.",
 }
-# Categories that are listed one by one.
-MAX_LISTED = 100
-ANY_VALUE = {"type": ["string", "number", "boolean", "null"]}
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Prediction = TypedDict("Prediction", {"label": str, "class": str, "probabilities": dict[str, Share]})
+
+
+class Predictions(TypedDict):
+    """Each row's likeliest class, as value and name; `model` is the beginning of the graph's SHA-256."""
+
+    model: str
+    predictions: list[Prediction]
+
+
+class Explanation(Prediction):
+    """A prediction and the contribution of each column, the largest first."""
+
+    model: str
+    contributions: list[Contribution]
+
+
+class State(TypedDict):
+    """Whether the process lives, and which model it has."""
+
+    status: str
+    model: NotRequired[str]
+
+
+class Refusal(TypedDict):
+    """The answer to a client's mistake."""
+
+    error: str
+    problems: NotRequired[list[Problem]]
+
+
+def content_of(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
+    """Describe an answer that is not made of fields."""
+    return {"content": {kind: {"schema": schema}}}
+
+
+REFUSED: dict[int | str, Any] = {
+    status: {"model": Refusal, "description": text} for status, text in REFUSALS.items()
+}
+CLOSED: dict[int | str, Any] = {401: REFUSED[401]}
+CSV_ANSWER = {
+    **content_of("text/csv", TEXT),
+    "description": "A header line, then the keys, label, class and probabilities of each row.",
+    "headers": {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()},
+}
+# By path and status; those with 401 need the key.
+ANSWERS: dict[str, dict[int | str, Any]] = {
+    "/predict": {200: {"model": Predictions}, **REFUSED},
+    "/predict/csv": {200: CSV_ANSWER, **REFUSED},
+    "/explain": {200: {"model": Explanation}, **REFUSED},
+    "/model": {200: content_of("application/json", {"type": "object"}), **CLOSED},
+    "/drift": {200: {"model": DriftReport}, **CLOSED},
+    "/metrics": {200: content_of("text/plain", TEXT), **CLOSED},
+    "/health": {200: {"model": State}},
+    "/ready": {200: {"model": State}},
+}
 
 
 def row_schema(manifest: Manifest) -> dict[str, Any]:
     """Describe a row: each column with its kind, unit, range, categories and policies."""
     schema = manifest.preprocessor.restrict(manifest.table)
-    further = {name: {**ANY_VALUE, "description": "Not used."} for name in [*schema.keys, *schema.ignored]}
-    further[schema.target.column] = {**ANY_VALUE, "description": "The label; not used."}
-    one_hot = {name: column.one_hot for name, column in schema.categorical.items() if column.one_hot}
-    columns: dict[str, Numeric | Categorical | Datetime] = {**schema.numeric, **schema.categorical}
-    columns |= schema.datetime
+    further: dict[str, Any] = {name: {"description": "Not used."} for name in [*schema.keys, *schema.ignored]}
+    further[schema.target.column] = {"description": "The label; not used."}
+    columns: dict[str, Any] = {**schema.numeric, **schema.categorical, **schema.datetime}
     properties = {name: column_schema(manifest, name, column) for name, column in columns.items()}
     required = [name for name, column in columns.items() if column.missing == "reject"]
-    short = {**object_of(properties | further), "required": required}
+    short = object_of(properties | further, required)
+    one_hot = {name: column.one_hot for name, column in schema.categorical.items() if column.one_hot}
     if not one_hot:
         return short
     parts = {
@@ -63,12 +122,16 @@ def row_schema(manifest: Manifest) -> dict[str, Any]:
         for part, meaning in found.items()
     }
     others = {name: found for name, found in properties.items() if name not in one_hot}
-    whole = {"title": "All columns", **object_of({**others, **parts, **further})}
-    whole["required"] = [*(name for name in required if name not in one_hot), *parts]
+    whole = object_of(
+        {**others, **parts, **further}, [name for name in required if name in others] + [*parts]
+    )
     # Of these alternatives exactly one holds.
-    chosen = [one_hot[name] for name in one_hot if name in required]
-    whole["allOf"] = [{"oneOf": [{"properties": {part: {"const": 1}}} for part in found]} for found in chosen]
-    return {"oneOf": [{"title": "One value for each column", **short}, whole]}
+    whole["allOf"] = [
+        {"oneOf": [{"properties": {part: {"const": 1}}} for part in found]}
+        for name, found in one_hot.items()
+        if name in required
+    ]
+    return {"oneOf": [{"title": "One value for each column", **short}, {"title": "All columns", **whole}]}
 
 
 def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> dict[str, Any]:
@@ -110,6 +173,11 @@ def describe_categories(manifest: Manifest, name: str, column: Categorical) -> d
     return found
 
 
+def object_of(properties: dict[str, Any], required: list[str]) -> dict[str, Any]:
+    """Describe an object that has no other properties."""
+    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+
 def example_row(manifest: Manifest) -> dict[str, Any]:
     """Give a row as the training rows are on average."""
     training, row = manifest.training, dict[str, Any]()
@@ -130,24 +198,19 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
 
 def body_of(manifest: Manifest, *, max_rows: int) -> dict[str, Any]:
     """Describe a body of rows in JSON."""
-    rows = {**list_of(row_schema(manifest)), "minItems": 1, "maxItems": max_rows}
+    rows = {"type": "array", "items": row_schema(manifest), "minItems": 1, "maxItems": max_rows}
     example = {"rows": [example_row(manifest)]}
-    content = {"application/json": {"schema": object_of({"rows": rows}), "example": example}}
+    content = {"application/json": {"schema": object_of({"rows": rows}, ["rows"]), "example": example}}
     return {"requestBody": {"required": True, "content": content}}
 
 
 def csv_body(manifest: Manifest) -> dict[str, Any]:
     """Describe a body of rows in CSV."""
     row = example_row(manifest)
-    for name, column in manifest.table.categorical.items():
-        if column.one_hot is not None and name in row:
-            chosen = row.pop(name)
-            row |= {part: int(part == chosen) for part in column.one_hot}
     lines = io.StringIO(newline="")
-    writer = csv.writer(lines, lineterminator="\n")
-    writer.writerows([row.keys(), row.values()])
+    csv.writer(lines, lineterminator="\n").writerows([row.keys(), row.values()])
     schema = {
-        "type": "string",
+        **TEXT,
         "description": "A header line, then a line for each row, in the dialect of the table's file or with "
         "commas and decimal points. Columns may be in any order; further ones are ignored.",
     }
@@ -160,71 +223,3 @@ def csv_body(manifest: Manifest) -> dict[str, Any]:
     }
     content = {"text/csv": {"schema": schema, "example": lines.getvalue()}}
     return {"requestBody": {"required": True, "content": content}, "parameters": [on_error]}
-
-
-def answers_of(manifest: Manifest) -> dict[str, dict[int | str, dict[str, Any]]]:
-    """Describe what each path answers, by path and status."""
-    prediction = {
-        "label": {"enum": [*manifest.classes], "description": "The class as the table writes it."},
-        "class": {"enum": [*manifest.classes.values()]},
-        "probabilities": object_of(dict.fromkeys(manifest.classes.values(), SHARE)),
-    }
-    model = {**TEXT, "description": "Beginning of the SHA-256 of the graph."}
-    contribution = object_of({"feature": TEXT, "contribution": {"type": "number"}})
-    contributions = {**list_of(contribution), "description": "The largest come first."}
-    predictions = {**list_of(object_of(prediction)), "minItems": 1}
-    row = {"type": ["integer", "null"], "description": "From 0; null where no one row is meant."}
-    problem = object_of({**dict.fromkeys(Problem._fields, TEXT), "row": row})
-    error = {**object_of({"error": TEXT, "problems": list_of(problem)}), "required": ["error"]}
-    refused: dict[int | str, Any] = {status: answer_of(error, text) for status, text in REFUSALS.items()}
-    lines = answer_of(
-        TEXT, "A header line, then the keys, label, class and probabilities of each row.", kind="text/csv"
-    )
-    headers = {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()}
-    closed: dict[int | str, Any] = {401: refused[401]}
-    about = {"type": "object", "description": "The bundle's model.json."}
-    counters = answer_of(TEXT, "Counters in Prometheus's text format.", kind="text/plain")
-    return {
-        "/predict": {200: answer_of(object_of({"model": model, "predictions": predictions})), **refused},
-        "/predict/csv": {200: {**lines, "headers": headers}, **refused},
-        "/explain": {
-            200: answer_of(object_of({"model": model, **prediction, "contributions": contributions})),
-            **refused,
-        },
-        "/model": {200: answer_of(about), **closed},
-        "/drift": {200: answer_of(drift_schema()), **closed},
-        "/metrics": {200: counters, **closed},
-        "/health": {200: answer_of(object_of({"status": {"const": "alive"}}))},
-        "/ready": {200: answer_of(object_of({"status": {"const": "ready"}, "model": model}))},
-    }
-
-
-def drift_schema() -> dict[str, Any]:
-    """Describe what `DriftMonitor.report` gives."""
-    column = {
-        "name": TEXT,
-        "kind": {"enum": ["numeric", "categories", "predicted classes"]},
-        "index": {"type": ["number", "null"], "description": "Population stability index."},
-        "change": {"enum": ["none", "moderate", "large", None]},
-        "bins": list_of(TEXT),
-        "expected": {**list_of(SHARE), "description": "On the training rows."},
-        "found": {**list_of(SHARE), "description": "Since the server started."},
-    }
-    count = {"type": "integer", "minimum": 0}
-    return object_of({"n_rows": count, "min_rows": count, "columns": list_of(object_of(column))})
-
-
-def object_of(properties: dict[str, Any]) -> dict[str, Any]:
-    """Describe an object that has exactly these properties."""
-    required = [*properties]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def list_of(items: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "array", "items": items}
-
-
-def answer_of(
-    schema: dict[str, Any], meaning: str = "Done.", *, kind: str = "application/json"
-) -> dict[str, Any]:
-    return {"description": meaning, "content": {kind: {"schema": schema}}}

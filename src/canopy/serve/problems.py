@@ -1,26 +1,24 @@
 """What is wrong with a request: its size, or fields of its rows with requirement and value."""
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from starlette.exceptions import HTTPException
-
-from canopy.names import nearest
 
 # Of one request: more would only repeat what is wrong.
 MAX_PROBLEMS = 20
 # Of a value that is shown again: a client may send megabytes.
 MAX_SHOWN = 80
-# Longer names are not compared with those of the table.
-MAX_COMPARED = 100
 
 
-class Problem(NamedTuple):
+@dataclass(frozen=True)
+class Problem:
     """What is wrong with a value.
 
     Attributes:
-        row: Index of the row in the request; None where no one row is meant.
+        row: Index of the row in the request, from 0; None where no one row is meant.
         field: Column; empty where the row as a whole is wrong.
         requirement: What it must be or have, such as `be a number`.
         found: What was sent.
@@ -35,44 +33,36 @@ class Problem(NamedTuple):
         return f"{self.field or 'the row'} must {self.requirement}; got {self.found}"
 
 
-class BodyTooLarge(HTTPException):
-    """A request's body is larger than the server reads.
-
-    Args:
-        limit: What it reads, in bytes.
-    """
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(
-            413, f"A request's body must be at most {limit:,} bytes; found more: send fewer rows at once"
-        )
-
-
-class TooManyRows(HTTPException):
-    """A request has more rows than the server predicts at once.
-
-    Args:
-        limit: What it predicts.
-        found: How many the request has.
-    """
-
-    def __init__(self, limit: int, found: str) -> None:
-        super().__init__(413, f"A request must have at most {limit:,} rows; got {found}: send fewer at once")
-
-
-class RowsRefused(ValueError):  # noqa: N818 - it is an answer to a client
+class RowsRefused(HTTPException):
     """The rows of a request cannot be predicted.
 
     Args:
-        problems: What is wrong, at least one, the first `MAX_PROBLEMS`.
+        problems: What is wrong, at least one; the first `MAX_PROBLEMS` are reported.
     """
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        row, *_ = first = problems[0]
-        where = "" if row is None else f"row {row}: " if first.field else f"row {row} "
-        more = f" ({len(problems) - 1} more)" if len(problems) > 1 else ""
-        super().__init__(f"{where}{str(first).removeprefix('the row ')}{more}")
-        self.problems = list(problems)
+        self.problems = problems[:MAX_PROBLEMS]
+        row = problems[0].row
+        place = "" if row is None else f"row {row}: "
+        more = f" ({len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
+        super().__init__(422, f"{place}{problems[0]}{more}")
+
+    def __str__(self) -> str:
+        return self.detail
+
+
+class BodyTooLarge(HTTPException):
+    """A request's body has more than `limit` bytes, which is all that the server reads."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(413, f"A request's body must be at most {limit:,} bytes: send fewer rows at once")
+
+
+class TooManyRows(HTTPException):
+    """A request has more rows than the `limit` that the server predicts at once."""
+
+    def __init__(self, limit: int, found: str) -> None:
+        super().__init__(413, f"A request must have at most {limit:,} rows; got {found}: send fewer at once")
 
 
 def shown(value: Any) -> str:
@@ -87,8 +77,3 @@ def shown(value: Any) -> str:
 def named(name: str) -> str:
     """Write a name that a client chose, shortened, its control characters escaped."""
     return shown(name)[1:-1]
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, unless the one that was sent is too long to be compared."""
-    return nearest(name, names) if len(name) <= MAX_COMPARED else ""

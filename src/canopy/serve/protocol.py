@@ -23,8 +23,8 @@ MAX_WAITING = 32
 SILENT_SECONDS = 20.0
 
 TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
-    b"content-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%s"
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
+    b"The headers must be at most %d bytes" % MAX_HEAD_BYTES
 )
 
 
@@ -36,50 +36,41 @@ class BoundedProtocol(HttpToolsProtocol):
         # Bytes since the last piece of a body, or since a request was complete.
         self._n_unparsed = 0
         self._data = b""
-        self._timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
-        self._stop_waiting()
-        super().connection_lost(exc)
-
     def data_received(self, data: bytes) -> None:
-        """Read a piece of a request, or several requests."""
         self._n_unparsed += len(data)
         self._data = data
         super().data_received(data)
-        self._data = b""
         cycle = self.cycle
-        is_complete = cycle is not None and not cycle.more_body and cycle.scope is self.scope
-        if is_complete and not cycle.response_complete:
+        is_answered = cycle is None or cycle.response_complete
+        if not is_answered and not cycle.more_body and cycle.scope is self.scope:
             # Nothing is missing of the request that came last.
             self._n_unparsed = 0
-            self._stop_waiting()
         elif not self.transport.is_closing():
             self._wait()
             if self._n_unparsed > MAX_HEAD_BYTES:
-                self._refuse()
+                log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
+                if is_answered:
+                    self.transport.write(TOO_LARGE)
+                self.transport.close()
         if len(self.pipeline) > MAX_WAITING:
             log.warning("A client's connection was closed: more than %d requests at once", MAX_WAITING)
             self.transport.abort()
 
     def on_headers_complete(self) -> None:
-        """Begin to answer, unless the request is read anew."""
         if not self._offers_upgrade():
             super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Note that nothing is missing, unless the request is read anew."""
         if not self._offers_upgrade():
             super().on_message_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Begin to count anew: the body has its own limit."""
+        # The body has its own limit.
         self._n_unparsed = 0
         super().on_body(body)
 
@@ -87,41 +78,26 @@ class BoundedProtocol(HttpToolsProtocol):
         return bool(self.parser.should_upgrade()) and any(name == b"upgrade" for name, _ in self.headers)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Read a request anew, without its offer to continue in another protocol."""
+        """Read a request again, without its offer to continue in another protocol."""
         upgrade = sys.exc_info()[1]
         if not self._offers_upgrade() or not isinstance(upgrade, httptools.HttpParserUpgrade):
             super()._unsupported_upgrade_warning()
             return
-        lines = [
-            b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())
-        ]
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
         self.parser = httptools.HttpRequestParser(self)
         rest = self._data[upgrade.args[0] :]
         super().data_received(b"\r\n".join([*lines, b"", rest]))
 
-    def _refuse(self) -> None:
-        log.warning("A client's connection was closed: headers of more than %d bytes", MAX_HEAD_BYTES)
-        if self.cycle is None or self.cycle.response_complete:
-            text = b'{"error":"The headers must be at most %d bytes; found more"}' % MAX_HEAD_BYTES
-            self.transport.write(TOO_LARGE % (len(text), text))
-            self.transport.close()
-        else:
-            self.transport.abort()
-
     def _wait(self) -> None:
-        """Close the connection if nothing more comes for long."""
-        self._stop_waiting()
-        self._timer = self.loop.call_later(SILENT_SECONDS, self._give_up)
+        """Close the connection if nothing more comes for long; what comes cancels this."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
-    def _stop_waiting(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _give_up(self) -> None:
-        if self.flow.read_paused:
-            # It is we who do not listen.
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless it is we who do not listen."""
+        if self.flow.read_paused and not self.transport.is_closing():
             self._wait()
         else:
-            self.transport.abort()
+            super().timeout_keep_alive_handler()

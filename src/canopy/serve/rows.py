@@ -1,22 +1,29 @@
-"""Turn what a client sends as JSON into what a bundle predicts."""
+"""Turn rows of JSON into what the graph of a bundle takes."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from datetime import UTC, datetime
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from operator import itemgetter
+from types import NoneType
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
-from canopy.prepare.preprocessor import Inputs, Preprocessor
+from canopy.names import nearest
+from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical, Datetime, Numeric
-from canopy.serve.plain_rows import FURTHER, PlainRows
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown, suggestion
-from canopy.tables.parse import parse
+from canopy.schema.columns import Categorical, Column, Numeric
+from canopy.schema.file_format import FileFormat
+from canopy.serve.json_values import convert, integers_among, words_among
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, named, shown
+from canopy.tables.convert import is_number, to_texts
+from canopy.tables.parse import LARGEST, parse
 
-# How tables write true and false; the first that a column has counts.
-WORDS = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "y": True, "n": False}
+NUMBER, CATEGORY = {int, float, NoneType}, {str, int, NoneType}
+# Longer names are not compared with those of the table.
+MAX_COMPARED = 100
+# What a 0/1 column is read as.
+BIT = Numeric()
 
 
 class RowReader:
@@ -27,66 +34,124 @@ class RowReader:
     them, or by its name and the name of the one that is 1: `{"soil": "soil29"}`. Null, or no such field, is a
     missing value.
 
+    `canopy.tables.parse`, which applies the policies, takes milliseconds for a row. Rows whose numbers are in
+    their ranges and whose categories are known need no policy: they are read without it, to the same inputs.
+
     Args:
         table: The raw table.
         preprocessor: What was learnt from its training rows.
 
     Attributes:
         schema: The rows that are expected.
-        plain_schema: The same for numbers with a decimal point, features only.
+        plain_schema: The same, features only, for values with a decimal point and without marks.
+        parts: Names of the columns that hold each feature: several for one that is written as 0/1 columns.
         names: The columns that a row may have.
     """
 
     def __init__(self, table: TableSchema, preprocessor: Preprocessor) -> None:
         self.schema = schema = preprocessor.restrict(table)
-        marks = {"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
-        features = {name: schema.columns[name] for name in schema.features}
-        plain = schema.model_copy(update={"file": schema.file.model_copy(update=marks)})
-        self.plain_schema = plain.model_copy(update={"columns": features})
         self._preprocessor = preprocessor
-        # Reading times takes so long that a fast way for the other columns would not help.
-        self._plain = None if schema.datetime else PlainRows(plain, preprocessor)
-        # 0/1 columns are checked sooner as integers, if that is what they are.
-        self._types = {
-            part: pa.float64() if part in schema.numeric else pa.string() if part == name else None
-            for name in features
-            for part in schema.file_columns(name)
-        }
+        plain = schema.file.model_copy(
+            update={"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
+        )
+        features = {name: schema.columns[name] for name in schema.features}
+        self.plain_schema = schema.model_copy(update={"file": plain, "columns": features})
+        self.parts = {name: schema.file_columns(name) for name in features}
         self._further = {*schema.keys, *schema.ignored, schema.target.column}
-        names = dict.fromkeys([*self._types, *features, *self._further])
-        self._places = {name: place for place, name in enumerate(names)}
-        self.names = frozenset(names)
+        self.names = dict.fromkeys([*features, *chain(*self.parts.values()), *self._further])
+        self._required = {
+            name for name in features if getattr(schema.columns[name], "missing", "") == "reject"
+        }
         self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
+        self._numeric = [*preprocessor.numeric]
+        numeric = [schema.numeric[name] for name in self._numeric]
+        self._low = np.array([max(column.low, -LARGEST) for column in numeric])
+        self._high = np.array([min(column.high, LARGEST) for column in numeric])
+        self._nullable = np.array([column.missing != "reject" for column in numeric], bool)
+        nulls = {text for part in (schema.file, *features.values()) for text in part.null_values or ()}
+        self._markers = np.array([float(text) for text in nulls if is_number(text)])
+        # Name, 0/1 columns if it is written so and what reads them, code of each value.
+        self._categorical = [
+            (
+                name,
+                parts := tuple(self.parts[name]),
+                itemgetter(*parts),
+                code_lookup(column, vocabulary, plain),
+            )
+            for name, vocabulary in preprocessor.categorical.items()
+            for column in [schema.categorical[name]]
+        ]
+
     def read(self, rows: Sequence[Any]) -> Inputs:
-        """Read rows that came as JSON objects.
-
-        Args:
-            rows: The rows, B of them.
-
-        Returns:
-            What the graph of the bundle takes.
+        """Read rows that came as JSON objects, B of them.
 
         Raises:
             RowsRefused: If there is none, or one is wrong.
         """
         if not rows:
             raise RowsRefused([Problem(None, "rows", "be a list of at least one row", "an empty list")])
-        found = None if self._plain is None else self._plain.read(rows)
+        # Reading times takes so long that there is no fast way.
+        found = None if self.schema.datetime else self.read_known(rows)
         return self.check(rows) if found is None else found
+
+    def read_known(self, rows: Sequence[Any]) -> Inputs | None:
+        """Read rows that need no policy; None if a row may need one, or is wrong."""
+        try:
+            values = [[row[name] for name in self._numeric] for row in rows]
+            codes = [self._codes(row) for row in rows]
+        except (KeyError, TypeError):
+            return None
+        if not {*map(type, chain.from_iterable(values))} <= NUMBER:
+            return None
+        matrix = np.array(values, np.float64).reshape(len(rows), len(self._numeric))
+        valid = (matrix >= self._low) & (matrix <= self._high)
+        if not (valid | np.isnan(matrix) & self._nullable).all():
+            return None
+        if self._markers.size and np.isin(matrix, self._markers).any():
+            return None
+        return Inputs(matrix, np.array(codes, np.int64).reshape(len(rows), len(self._categorical)))
+
+    def _codes(self, row: Mapping[str, Any]) -> list[int]:
+        """Give the codes of a row's categories.
+
+        Raises:
+            KeyError: If the row may need a policy.
+            TypeError: If it is no mapping, or a value cannot be a category.
+        """
+        codes, n_read = [], len(self._numeric)
+        for name, parts, read, lookup in self._categorical:
+            if name in row:
+                value = row[name]
+                n_read += 1
+            else:
+                bits = read(row)
+                if not {*map(type, bits)} <= NUMBER or bits.count(1) != 1 or bits.count(0) != len(bits) - 1:
+                    raise KeyError
+                value = parts[bits.index(1)]
+                n_read += len(parts)
+            if type(value) not in CATEGORY:
+                raise KeyError
+            codes.append(lookup[value])
+        if len(row) != n_read and len(row) != n_read + len(self._further.intersection(row)):
+            raise KeyError
+        return codes
 
     def check(self, rows: Sequence[Any]) -> Inputs:
         """Read rows value by value, apply the policies, and name all that is wrong."""
-        columns: dict[str, list[Any]] = {name: [] for name in self._types}
+        fields: list[dict[str, Any]] = []
         problems: list[Problem] = []
         for index, row in enumerate(rows):
-            found = self._fields(index, row, problems)
-            for name, values in columns.items():
-                values.append(found.get(name))
+            fields.append(self._fields(index, row, problems))
             if len(problems) >= MAX_PROBLEMS:
-                self._refuse(problems)
-        arrays = {name: pa.array(values, self._types[name]) for name, values in columns.items()}
-        batch = pa.RecordBatch.from_pydict(arrays)
+                raise RowsRefused(problems)
+        columns = {
+            part: pa.array([found.get(part) for found in fields], pa.string() if is_text else pa.float64())
+            for name, parts in self.parts.items()
+            for is_text in [parts == [name] and name not in self.schema.numeric]
+            for part in parts
+        }
+        batch = pa.RecordBatch.from_pydict(columns)
         parsed = parse(batch, self.plain_schema, with_target=False, n_shown=MAX_PROBLEMS)
         named_already = {(problem.row, problem.field) for problem in problems}
         for column, requirement, indices, examples in parsed.violations:
@@ -95,133 +160,73 @@ class RowReader:
                     sent = shown(rows[index][column]) if column in rows[index] else value
                     problems.append(Problem(index, column, requirement, sent))
         if problems:
-            self._refuse(problems)
+            raise RowsRefused(sorted(problems, key=lambda problem: problem.row or 0))
         return self._preprocessor.inputs(parsed.rows)
 
-    def _refuse(self, problems: list[Problem]) -> None:
-        places = self._places
-        problems.sort(key=lambda problem: (problem.row, places.get(problem.field, len(places))))
-        raise RowsRefused(problems[:MAX_PROBLEMS])
-
     def _fields(self, index: int, row: Any, problems: list[Problem]) -> dict[str, Any]:
-        """Give the columns of the table that a row sets, and add what is wrong with its form."""
+        """Give the columns of the file that a row sets, and add what is wrong with its form."""
         if type(row) is not dict:
             problems.append(Problem(index, "", "be an object with a value for each column", shown(row)))
             return {}
         found: dict[str, Any] = {}
+        sent: list[tuple[str, Column]] = []
         for name, column in self.plain_schema.columns.items():
-            if isinstance(column, Categorical) and column.one_hot is not None:
-                found |= one_hot_fields(index, row, name, column, problems)
-            elif name in row:
-                try:
-                    found[name] = field_of(row[name], column, words=self._words.get(name, {}))
-                except ValueError as error:
-                    problems.append(Problem(index, name, str(error), shown(row[name])))
-            elif getattr(column, "missing", None) == "reject":
-                problems.append(Problem(index, name, "be given in each row", "no such field"))
-        problems += islice(self._further_problems(index, row), MAX_PROBLEMS)
+            parts, value = self.parts[name], row.get(name)
+            if parts == [name]:
+                sent.append((name, column))
+            elif name not in row and any(part in row for part in parts):
+                sent += [(part, BIT) for part in parts]
+            else:
+                found |= {part: float(part == value) for part in parts}
+                if value is not None and value not in parts:
+                    form = f"be the name of one of its {len(parts)} columns{suggest(value, parts)}"
+                    problems.append(Problem(index, name, form, shown(value)))
+        for field, kind in sent:
+            try:
+                found[field] = convert(row.get(field), kind, words=self._words.get(field, {}))
+            except ValueError as error:
+                problems.append(Problem(index, field, str(error), shown(row[field])))
+        problems += [Problem(index, *found) for found in self.check_names(row, "each row", self._required)]
+        for name in [name for name in row if name not in self.names][:MAX_PROBLEMS]:
+            requirement = f"be a column of the table{suggest(name, self.names)}"
+            problems.append(Problem(index, named(name), requirement, "an unknown field"))
         return found
 
-    def _further_problems(self, index: int, row: Mapping[str, Any]) -> Iterable[Problem]:
-        for name, value in row.items():
-            if name not in self._places:
-                requirement = f"be a column of the table{suggestion(name, self._places)}"
-                yield Problem(index, named(name), requirement, "an unknown field")
-            elif name in self._further and type(value) not in FURTHER:
-                yield Problem(index, name, "be a text or a number", shown(value))
+    def check_names(
+        self, names: Collection[str], place: str, required: Collection[str]
+    ) -> Iterator[tuple[str, str, str]]:
+        """Find features that are not among the names in a row or header, or that two forms give.
+
+        Yields:
+            Field, requirement, and what was found.
+        """
+        for name, parts in self.parts.items():
+            given = [part for part in parts if part in names]
+            if parts != [name] and name in names:
+                for part in given:
+                    yield part, f"be left out where {name} is given", "both"
+            elif given:
+                for part in [part for part in parts if part not in names]:
+                    yield part, f"be given in {place}", "no such field"
+            elif name in required:
+                instead = f", or its {len(parts)} columns" if parts != [name] else ""
+                yield name, f"be given in {place}{instead}", "no such field"
 
 
-def field_of(value: Any, column: object, *, words: Mapping[bool, str] | None = None) -> Any:
-    """Turn a value of JSON into the number or the text that `canopy.tables.parse` reads.
-
-    Args:
-        value: The value.
-        column: What the column is.
-        words: How the table writes true and false, where it does so in its own way.
-
-    Raises:
-        ValueError: If it is of another kind than the column; the message is the requirement.
-
-    Examples:
-        >>> field_of(2.0, Categorical()), field_of(True, Categorical(), words={True: "yes"})
-        ('2', 'yes')
-        >>> field_of("2024-01-31", Datetime(format="%d.%m.%Y"))
-        '31.01.2024'
-    """
-    kind = type(value)
-    if value is None:
-        return None
-    match column:
-        case Numeric() if kind in (int, float):
-            return float(value)
-        case Numeric():
-            raise ValueError("be a number")
-        case Datetime() if kind is str:
-            return time_text(value, column.format)
-        case Categorical() if kind is bool:
-            return (words or {}).get(value, str(value).lower())
-        case Categorical() if kind is str:
-            return value
-        case Categorical() | Datetime() if kind in (int, float):
-            return str(int(value)) if value == int(value) else repr(value)
-    raise ValueError("be a text or a number")
+def code_lookup(column: Categorical, vocabulary: Vocabulary, file_format: FileFormat) -> dict[Any, int]:
+    """Give the code of each value that a field with a known category may have in JSON."""
+    known = vocabulary.values if column.one_hot is None and column.unseen == "other" else ()
+    texts = pa.array([*dict.fromkeys([*(column.listed or ()), *known]), None], pa.string())
+    if column.one_hot is None:
+        texts = to_texts(texts, column, file_format)
+    lookup: dict[Any, int] = dict(zip(texts.to_pylist(), vocabulary.encode(texts)[0].tolist(), strict=True))
+    if column.missing != "category":
+        del lookup[None]
+    if column.one_hot is None:
+        lookup |= {number: lookup[text] for text, number in integers_among(lookup).items()}
+    return lookup
 
 
-def words_among(values: Sequence[str]) -> dict[bool, str]:
-    """Find how a column writes true and false.
-
-    Examples:
-        >>> words_among(["No", "Perhaps", "Yes"])
-        {False: 'No', True: 'Yes'}
-    """
-    found = {text.lower(): text for text in values}
-    return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
-
-
-def time_text(text: str, form: str) -> str:
-    """Write a time by ISO 8601 in the format of a column; a text that is none stays as it is."""
-    if form == "iso":
-        return text
-    with suppress(ValueError):
-        if form == "epoch":
-            float(text)
-        else:
-            datetime.strptime(text, form)  # noqa: DTZ007 - only whether it is in the format
-        return text
-    with suppress(ValueError):
-        time = datetime.fromisoformat(text)
-        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
-        # The C library writes no leading zeros of a year.
-        return (
-            repr(time.timestamp())
-            if form == "epoch"
-            else time.strftime(form.replace("%Y", f"{time.year:04}"))
-        )
-    return text
-
-
-def one_hot_fields(
-    index: int, row: Mapping[str, Any], name: str, column: Categorical, problems: list[Problem]
-) -> dict[str, int | float]:
-    """Give the 0/1 columns of a column that is written so, and add what is wrong with them."""
-    parts = [*(column.one_hot or ())]
-    given = [part for part in parts if part in row]
-    value = row.get(name)
-    if given and name not in row:
-        for part in parts:
-            if part not in row:
-                problems.append(Problem(index, part, "be given in each row", "no such field"))
-            elif type(row[part]) not in (int, float):
-                problems.append(Problem(index, part, "be 0 or 1", shown(row[part])))
-        return {part: row[part] for part in given if type(row[part]) in (int, float)}
-    requirement = f"be left out where {name} is given"
-    problems += [Problem(index, part, requirement, shown(row[part])) for part in given]
-    form = f"the name of one of its {len(parts)} columns"
-    if name in row and value is not None and value not in parts:
-        hint = suggestion(value, parts) if isinstance(value, str) else ""
-        problems.append(Problem(index, name, f"be {form}", shown(value) + hint))
-    elif name not in row and column.missing == "reject":
-        problems.append(
-            Problem(index, name, f"be given in each row, as {form}, or all of them", "no such field")
-        )
-    return {part: int(part == value) for part in parts}
+def suggest(name: Any, names: Iterable[str]) -> str:
+    """Suggest the name that was probably meant, unless what was sent is too long to be compared."""
+    return nearest(name, names) if isinstance(name, str) and len(name) <= MAX_COMPARED else ""

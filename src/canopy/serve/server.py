@@ -10,9 +10,8 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
@@ -20,13 +19,12 @@ from uvicorn.supervisors import Multiprocess
 
 from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
+from canopy.serve.app import API_KEY, create_app
 from canopy.serve.metrics import MULTIPROCESS
 from canopy.serve.protocol import BoundedProtocol
 from canopy.serve.settings import Settings
 
 log = logging.getLogger(__name__)
-
-FACTORY = "canopy.serve.app:create_app"
 
 N_ACCEPTED_AT_ONCE = 32
 
@@ -37,17 +35,19 @@ HEALTHCHECK_SECONDS = 10
 def serve(settings: Settings) -> None:
     """Answer requests until a signal stops the server; then finish those in flight.
 
-    Args:
-        settings: The server's.
-
     Raises:
         FileNotFoundError: If a file of the bundle is not there.
-        ValueError: If the bundle has been damaged or changed.
+        ValueError: If the bundle has been damaged or changed, or the key is empty.
         OSError: If the address cannot be bound.
     """
+    if os.environ.get(API_KEY) == "":
+        raise ValueError(f"{API_KEY} must hold a key; got an empty text: unset it to answer all")
+    # As an exception, so that what is held is cleaned up; uvicorn sends again what it handled.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    with scratch_folder() as folder, ended_by_signals():
+    with scratch_folder() as folder:
         sockets = listen(settings.host, settings.port)
         # A process that is started later has the same model as the others.
         kept = folder / "bundle"
@@ -58,12 +58,11 @@ def serve(settings: Settings) -> None:
         Scorer(kept)
         shared = None
         if settings.workers > 1:
-            shared, metrics = str(folder), folder / "metrics"
+            shared, metrics = folder, folder / "metrics"
             metrics.mkdir()
             os.environ[MULTIPROCESS] = str(metrics)
-        replace(settings, bundle=str(kept), shared_folder=shared).export()
         config = uvicorn.Config(
-            FACTORY,
+            partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=shared),
             factory=True,
             http=BoundedProtocol,
             ws="none",
@@ -71,46 +70,31 @@ def serve(settings: Settings) -> None:
             workers=settings.workers,
             timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
             log_config=None,
-            # The gate writes one.
+            # The application writes one.
             access_log=False,
             server_header=False,
             timeout_graceful_shutdown=settings.stop_seconds,
         )
-        host, port, *_ = sockets[0].getsockname()
-        url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        url = f"http://{host}:{sockets[0].getsockname()[1]}"
         log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
-        if settings.workers > 1:
+        if settings.workers == 1:
+            uvicorn.Server(config).run(sockets)
+        else:
             supervisor = Supervisor(config, sockets)
             supervisor.run()
             sys.exit(supervisor.status)
-        server = uvicorn.Server(config)
-        try:
-            server.run(sockets)
-        except KeyboardInterrupt:
-            # uvicorn has finished what was in flight.
-            sys.exit(128 + signal.SIGINT)
-        if not server.started:
-            sys.exit(STARTUP_FAILURE)
 
 
 class Supervisor(Multiprocess):
-    """What keeps several processes running, and remembers why it ended.
-
-    Attributes:
-        status: Exit status.
-    """
+    """What keeps several processes running, and remembers the signal that ended them in its exit `status`."""
 
     status = STARTUP_FAILURE
 
-    def handle_int(self) -> None:
-        """End after Ctrl-C."""
-        self.status = 128 + signal.SIGINT
-        super().handle_int()
-
-    def handle_term(self) -> None:
-        """End after SIGTERM."""
-        self.status = 128 + signal.SIGTERM
-        super().handle_term()
+    def handle_signals(self) -> None:
+        if self.signal_queue:
+            self.status = 128 + self.signal_queue[-1]
+        super().handle_signals()
 
 
 @contextmanager
@@ -135,16 +119,14 @@ def listen(host: str, port: int) -> list[socket.socket]:
         Handles of one socket.
 
     Raises:
-        OSError: If the address is not this machine's, or somebody listens there.
+        OSError: If the address is not this machine's, or another program listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         first = socket.create_server((host, port), family=family)
     except OSError as error:
-        number = error.errno or 0
-        reason = os.strerror(number) if number > 0 else error.strerror
         raise OSError(
-            f"host and port must be an address of this machine that is free; found {host}:{port}: {reason}: "
+            f"host and port must be a free address of this machine; got {host}:{port}: {error.strerror}: "
             f"choose another, port={port + 1}"
         ) from error
     handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
@@ -152,20 +134,3 @@ def listen(host: str, port: int) -> list[socket.socket]:
         # For the worker processes.
         handle.set_inheritable(True)
     return handles
-
-
-@contextmanager
-def ended_by_signals() -> Iterator[None]:
-    """Let SIGTERM end the block as an exception does, so that what it holds is cleaned up.
-
-    uvicorn handles the signal itself while it runs, then sends it again.
-    """
-
-    def end(number: int, _: FrameType | None) -> None:
-        sys.exit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)

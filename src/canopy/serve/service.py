@@ -1,6 +1,5 @@
 """What answers requests: predictions, feature contributions, what the model is, drift."""
 
-import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -11,23 +10,22 @@ from typing import Any, TypeVar
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from fastapi import Request
-from fastapi.responses import Response
 from numpy import float32, int64
 from numpy.typing import NDArray
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
 from canopy.export.manifest import ONNX_FILE
 from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
-from canopy.serve.body import decompress, read_body, refuse_repeated_keys, rows_of
+from canopy.serve.body import CSV, JSON, decompress, parse_rows, read_body
 from canopy.serve.csv_rows import read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
-from canopy.serve.gate import as_json
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import ON_ERROR
-from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, TooManyRows, named
+from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, named
 from canopy.serve.rows import RowReader
 from canopy.serve.settings import Settings
 from canopy.tables.text import is_utf8
@@ -38,17 +36,7 @@ MAX_BYTES_IN_LOOP = 256 * 1024
 # Large bodies that are worked on at once: each takes many times its size in memory.
 MAX_THREADS = 2
 
-# What a body must be.
-JSON, CSV = 'JSON, {"rows": [{"column": value, ...}]}', "CSV in UTF-8 with a header line"
-
-# Rows that `/explain` reads to say that they are too many.
-MAX_EXPLAINED = 100
-
 T = TypeVar("T")
-
-# The longest that a predicted row waits to be counted.
-DRIFT_SECONDS = 0.25
-
 
 # Rows, index of the likeliest class of each, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
@@ -59,6 +47,7 @@ class Service:
 
     Args:
         settings: The server's.
+        shared: Where several processes share counts; None for one process.
 
     Attributes:
         manifest: What the served bundle is.
@@ -66,7 +55,7 @@ class Service:
         counters: What is counted for Prometheus.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, shared: Path | None = None) -> None:
         self._scorer = Scorer(settings.bundle, n_threads=settings.n_threads)
         self.manifest = manifest = self._scorer.manifest
         self.name = manifest.files[ONNX_FILE][:12]
@@ -79,9 +68,8 @@ class Service:
         if manifest.table.datetime:
             # What reads times; the first request would wait for it.
             import pandas  # noqa: F401
-
-        shared = None if settings.shared_folder is None else Path(settings.shared_folder) / "drift"
-        self._drift = DriftMonitor(manifest, folder=shared, process=str(os.getpid()))
+        drift = shared and shared / "drift"
+        self._drift = DriftMonitor(manifest, folder=drift, process=str(os.getpid()))
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
 
     async def predict(self, request: Request) -> Response:
@@ -109,11 +97,11 @@ class Service:
         return as_json(self._drift.report())
 
     async def health(self, _: Request) -> Response:
-        """Tell that the process lives."""
+        """Report that the process lives."""
         return as_json({"status": "alive"})
 
     async def ready(self, _: Request) -> Response:
-        """Tell that the model is loaded."""
+        """Report that the model is loaded."""
         return as_json({"status": "ready", "model": self.name})
 
     async def metrics(self, _: Request) -> Response:
@@ -133,34 +121,29 @@ class Service:
 
         At most as many are worked on at once as there are threads for it.
         """
-        body, is_compressed = await read_body(request, kind=kind)
+        limit = self._max_body_bytes
+        body, is_compressed = await read_body(request, kind=kind, limit=limit)
         if not is_compressed and len(body) <= max_bytes_in_loop:
             return work(body)
 
         def call() -> T:
-            return work(decompress(body, limit=self._max_body_bytes) if is_compressed else body)
+            return work(decompress(body, limit=limit) if is_compressed else body)
 
         return await to_thread.run_sync(call, limiter=self._threads)
 
     def _explain(self, body: bytes) -> Response:
-        given = rows_of(body, limit=MAX_EXPLAINED)
+        given = parse_rows(body, max_rows=self._max_rows)
         if len(given) != 1:
             raise HTTPException(422, f"rows must be one row to explain; got {len(given)}")
-        row = self._reader.read(given)
-        refuse_repeated_keys(body, given)
-        probabilities, contributions = self._explainer.explain(row)
-        (reported,) = self._tell(probabilities[None, :], [int(probabilities.argmax())])
+        probabilities, contributions = self._explainer.explain(self._reader.read(given))
+        (reported,) = self._report(probabilities[None, :], [int(probabilities.argmax())])
         return as_json({"model": self.name, **reported, "contributions": contributions})
 
     def _predict_json(self, body: bytes) -> Predicted:
-        given = rows_of(body, limit=self._max_rows)
-        if len(given) > self._max_rows:
-            raise TooManyRows(self._max_rows, f"{len(given):,}")
-        rows = self._reader.read(given)
-        refuse_repeated_keys(body, given)
+        rows = self._reader.read(parse_rows(body, max_rows=self._max_rows))
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
-        reported = self._tell(probabilities, best.tolist())
+        reported = self._report(probabilities, best.tolist())
         return rows, best, as_json({"model": self.name, "predictions": reported})
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
@@ -170,14 +153,15 @@ class Service:
         rows = self.manifest.preprocessor.inputs(found.parsed.valid_rows())
         probabilities = self._scorer.predict(rows)
         table = found.write(probabilities, self.manifest.classes, all_rows=reject_row)
-        headers = {"X-Rejected-Rows": str(found.n_rows - len(probabilities))} if reject_row else {}
+        headers = {}
+        if reject_row:
+            headers["X-Rejected-Rows"] = str(found.parsed.rows.num_rows - len(probabilities))
         n_labelled, n_correct = found.score(probabilities, self._values)
         if n_labelled:
             headers |= {"X-Labelled-Rows": str(n_labelled), "X-Correct-Rows": str(n_correct)}
         if found.ignored:
-            headers["X-Ignored-Columns"] = json.dumps(
-                [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
-            )
+            ignored = [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
+            headers["X-Ignored-Columns"] = json.dumps(ignored)
         response = Response(table, media_type="text/csv; charset=utf-8", headers=headers)
         return rows, probabilities.argmax(axis=1), response
 
@@ -195,15 +179,18 @@ class Service:
         rows, best, response = predicted
         request.state.n_rows = len(best)
         self.counters.count_rows(best.tolist())
-        if self._drift.add(rows, best):
-            # So that other processes report them too.
-            asyncio.get_running_loop().call_later(DRIFT_SECONDS, self._drift.count)
+        self._drift.add(rows, best)
         return response
 
-    def _tell(self, probabilities: NDArray[float32], best: list[int]) -> list[dict[str, Any]]:
+    def _report(self, probabilities: NDArray[float32], best: list[int]) -> list[dict[str, Any]]:
         """Lay out each row's likeliest class, as value and name, and the probabilities by name."""
         values, classes = self._values, self._classes
         return [
             {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
             for index, row in zip(best, probabilities.tolist(), strict=True)
         ]
+
+
+def as_json(content: Any, status: int = 200, headers: Any = None) -> Response:
+    """Answer with JSON."""
+    return Response(orjson.dumps(content), status, headers, media_type="application/json")

@@ -1,28 +1,19 @@
-"""Settings of a server: passed on to its worker processes through their environment."""
+"""Settings of a server."""
 
-import json
-import os
-import re
-from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
-ENVIRONMENT = "CANOPY_SERVE"
+from pydantic import Field, ValidationError
 
-# Of each number, the least and the most.
-LIMITS = {
-    "port": (0, 65535),
-    "workers": (1, 256),
-    "n_threads": (1, 256),
-    "max_body_bytes": (1, 2**31),
-    "max_rows": (1, 10_000_000),
-    "stop_seconds": (1, 86_400),
-}
+from canopy.schema.columns import Model
 
-# What a browser names a page's server by.
-ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://[^/\s*]+")
+Count = Annotated[int, Field(strict=True, ge=1)]
+FewProcesses = Annotated[int, Field(strict=True, ge=1, le=256)]
+Text = Annotated[str, Field(min_length=1)]
+# What a browser names the server of a page by: scheme, host and port.
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Settings:
+class Settings(Model):
     """Settings of a server.
 
     Attributes:
@@ -35,44 +26,28 @@ class Settings:
         max_rows: Most rows of a request.
         stop_seconds: Time that requests in flight get when the server stops.
         cors_origins: Origins whose pages may use the server from a browser; `*` for all.
-        api_key: What the header `X-API-Key` must hold to be answered; None to answer all.
-        shared_folder: Where several processes share counts; None for one process.
     """
 
-    bundle: str
-    host: str
-    port: int
-    workers: int
-    n_threads: int
-    max_body_bytes: int
-    max_rows: int
-    stop_seconds: int
-    cors_origins: list[str] = field(default_factory=list)
-    api_key: str | None = None
-    shared_folder: str | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("bundle", "host"):
-            if not isinstance(value := getattr(self, name), str) or not value:
-                raise ValueError(f"{name} must be a text, not an empty one; found {value!r}")
-        for name, (low, high) in LIMITS.items():
-            value = getattr(self, name)
-            if type(value) is not int or not low <= value <= high:
-                raise ValueError(f"{name} must be an integer from {low} to {high}; found {value!r}")
-        origins = self.cors_origins
-        if not isinstance(origins, list) or not all(map(ORIGIN.fullmatch, map(str, origins))):
-            raise ValueError(
-                "cors_origins must be a list of origins (scheme://host:port, no path), or [*] for all; "
-                f"got {origins!r}"
-            )
-        if self.api_key == "":
-            raise ValueError("CANOPY_API_KEY must not be empty; found '': unset it to answer all")
-
-    def export(self) -> None:
-        """Let processes that this one starts read the settings."""
-        os.environ[ENVIRONMENT] = json.dumps(asdict(self))
+    bundle: Text
+    host: Text
+    port: Annotated[int, Field(strict=True, ge=0, le=65535)]
+    workers: FewProcesses
+    n_threads: FewProcesses
+    max_body_bytes: Count
+    max_rows: Count
+    stop_seconds: Count
+    cors_origins: list[Origin] = Field(default_factory=list)
 
     @classmethod
-    def from_environment(cls) -> "Settings":
-        """Read what `export` wrote."""
-        return cls(**json.loads(os.environ[ENVIRONMENT]))
+    def parse(cls, options: dict[str, Any]) -> "Settings":
+        """Validate options.
+
+        Raises:
+            ValueError: If one is unknown or invalid; the message names it, the requirement and the value.
+        """
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            option, *_ = first["loc"]
+            raise ValueError(f"{option}: {first['msg']}; got {first['input']!r}") from None
