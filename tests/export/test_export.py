@@ -204,13 +204,13 @@ def test_scores_of_another_run_are_refused(
     with pytest.raises(ValueError, match=r"whose calibrated\.nll on the test rows is"):
         export_run(metrics=tmp_path / "other.json")
     for content, found in (
-        ({"test": metrics["test"]}, "no 'val'"),
+        ({"test": metrics["test"]}, r"KeyError\('val'\)"),
         ({**metrics, "val": None}, ".* is not subscriptable"),
-        ({**metrics, "test": {**metrics["test"], "accuracy": None}}, "a score of test that is no number"),
-        ([], "list indices"),
+        ({**metrics, "test": {**metrics["test"], "accuracy": None}}, "TypeError"),
+        ([], ".*list indices"),
     ):
         write_json(tmp_path / "other.json", content)
-        with pytest.raises(ValueError, match=f"scores of both splits and a temperature; found {found}"):
+        with pytest.raises(ValueError, match=f"scores of both splits and a temperature; got {found}"):
             export_run(metrics=tmp_path / "other.json")
     with pytest.raises(FileNotFoundError, match=r"none.json must exist; .*python src/evaluate.py run="):
         export_run(metrics=tmp_path / "none.json")
@@ -292,16 +292,14 @@ def test_predictions_that_differ_are_refused() -> None:
     near = np.array([[0.699995, 0.300005], [0.499999, 0.500001]], dtype=np.float32)
     assert compare(expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
     far = np.array([[0.7, 0.3], [0.49, 0.51]], dtype=np.float32)
-    with pytest.raises(
-        ValueError, match=r"model.onnx must give .* within 1e-05; found .* 0.01 in test row 1"
-    ):
+    with pytest.raises(ValueError, match=r"model.onnx must give .* within 1e-05; got .* 0.01 in test row 1"):
         compare(expected, far, name="model.onnx")
-    with pytest.raises(ValueError, match="found a difference of nan in test row 0"):
+    with pytest.raises(ValueError, match="got a difference of nan in test row 0"):
         compare(expected, np.array([[np.nan, 0.3], [0.5, 0.5]], dtype=np.float32), name="model.onnx")
 
 
 def test_a_row_that_the_model_rules_out_counts_as_in_evaluation() -> None:
     probabilities, labels = np.array([[0.9, 0.1], [1.0, 0.0]]), np.array([0, 1])
     calibrated = calibrate(probabilities, labels, temperature=0.5).report()
-    metrics = {"test": {"accuracy": 0.5, "calibrated": calibrated, "per_class": {}}}
-    check_same_scores(apply_temperature(probabilities, 0.5), labels, metrics, path=Path("metrics.json"))
+    reported = {"accuracy": 0.5, "calibrated.nll": calibrated["nll"]}
+    check_same_scores(apply_temperature(probabilities, 0.5), labels, reported, path=Path("metrics.json"))

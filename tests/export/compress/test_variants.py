@@ -16,7 +16,7 @@ WHOLE = Variant(
     rarest_recall=0.8,
     nll=0.1,
     row_difference=2e-6,
-    speeds=(Speed(n_threads=1, one_row_us=50, batch_ms=4, rows_per_second=256_000),),
+    speeds=[Speed(n_threads=1, one_row_us=50, batch_ms=4, rows_per_second=256_000)],
 )
 
 
@@ -28,7 +28,7 @@ def variant(name: str, *, n_bytes: int, val_accuracy: float, batch_ms: float = 4
         n_bytes=n_bytes,
         val_accuracy=val_accuracy,
         accuracy=val_accuracy - 0.01,
-        speeds=(speed,),
+        speeds=[speed],
     )
 
 
