@@ -15,7 +15,7 @@ from canopy.baselines.models import BASELINES, Fitted, Floats, Ints, Rows, as_ro
 from canopy.compare.predictions import PREDICTIONS
 from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
-from canopy.evaluation.evaluate import HEADLINE, headline
+from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
 from canopy.names import nearest
 from canopy.places import require_file
@@ -159,8 +159,7 @@ def _train(
             folder=folder,
         )
         record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
-        write_json(folder / METRICS, report)
-        write_json((folder / METRICS).with_name(HEADLINE), headline(report, record))
+        write_scores(folder / METRICS, report, record)
     return {"title": BASELINES[name].title, "run": str(folder), "train_seconds": seconds, **report}
 
 

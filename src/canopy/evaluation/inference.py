@@ -17,14 +17,7 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 
 
 def choose_device(accelerator: Accelerator) -> torch.device:
-    """Find the device to compute on.
-
-    Args:
-        accelerator: The processor, the machine's accelerator, or the latter where there is one (`auto`).
-
-    Raises:
-        ValueError: If there is no such choice, or no accelerator.
-    """
+    """Find the device to compute on: `auto` is the machine's accelerator where there is one."""
     if accelerator not in get_args(Accelerator):
         raise ValueError(f"accelerator must be one of {[*get_args(Accelerator)]}; found {accelerator!r}")
     found = torch.accelerator.current_accelerator(check_available=True)
