@@ -101,13 +101,7 @@ def warn_of_majority(scores: Scores, split: str) -> None:
 
 
 def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:
-    """Write `metrics.json`, and next to it the few scores that are compared first.
-
-    Args:
-        path: Where `metrics.json` goes.
-        report: Scores of each split.
-        record: The run's record.
-    """
+    """Write `metrics.json`, and next to it the few scores that are compared first."""
     write_json(path, report)
     scores = {split: {name: found[name] for name in HEADLINE_SCORES} for split, found in report.items()}
     headline = {**scores, "train_seconds": record["training"]["train_seconds"]}
@@ -115,15 +109,7 @@ def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> 
 
 
 def evaluate_all(cfg: DictConfig) -> None:
-    """Score a run, or each run below a folder.
-
-    Args:
-        cfg: The composed config of `configs/evaluate.yaml`; its `run` is the folder.
-
-    Raises:
-        FileNotFoundError: If there is no run.
-        ValueError: If several runs would write into one folder, or one cannot be scored.
-    """
+    """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
     if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, "output"):
         raise ValueError(

@@ -19,15 +19,7 @@ Classes = Mapping[int, str] | Mapping[str, str]
 
 
 def check_target(path: str | Path, *, source: str | Path) -> None:
-    """Check that predictions can take the place of `path`.
-
-    Args:
-        path: Where they are to be written.
-        source: The table that is predicted, which has to stay.
-
-    Raises:
-        ValueError: If the suffix is none of `SUFFIXES`, or the place is no file's, or the source's.
-    """
+    """Check that predictions can take the place of `path`."""
     path = Path(path)
     if path == STANDARD_OUTPUT:
         return

@@ -36,16 +36,7 @@ class Metrics(NamedTuple):
 
 
 def export(run: RunFolder, cfg: DictConfig) -> Manifest:
-    """Write a run's bundle.
-
-    Args:
-        run: The run.
-        cfg: The composed config of `configs/export.yaml`.
-
-    Raises:
-        FileNotFoundError: If the run has not been evaluated, or its data is not there.
-        ValueError: If the data or the scores are not the run's, or the bundle's predictions differ.
-    """
+    """Write a run's bundle."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     metrics = read_metrics(Path(cfg.metrics), run)
     preprocessor, schema = run.preprocessor, table_schema(run.config.pipeline)

@@ -70,15 +70,7 @@ class Scorer:
 
 
 def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
-    """Load a graph for the processor.
-
-    Args:
-        path: The ONNX file.
-        n_threads: Threads of one call; 0 for one on each core that may be used.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """Load an ONNX graph for the processor; 0 threads are one on each core that may be used."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or usable_cores()
     # Between batches the threads would keep their cores busy with waiting.

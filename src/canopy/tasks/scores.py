@@ -39,11 +39,7 @@ class Scores:
 
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
-        """Take over what the metrics of `build_metrics` computed.
-
-        Raises:
-            ValueError: If a further metric gives more than one number.
-        """
+        """Take over what the metrics of `build_metrics` computed."""
         computed = {**computed}
         confusion = computed.pop("confusion").cpu().numpy().astype(np.int64)
         for name, value in computed.items():

@@ -9,7 +9,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
@@ -28,7 +27,7 @@ from canopy.quoting import write_command
 from canopy.runs.console import say_once
 from canopy.runs.environment import describe_machine
 from canopy.runs.run_folder import RunFolder
-from canopy.tasks.metrics import build_metrics
+from canopy.tasks.metrics import score
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.confusion_matrix import save_figure
 
@@ -44,19 +43,7 @@ class Measured(NamedTuple):
 
 
 def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
-    """Write the report on a run's smaller models, its plot, and the bundle of the one that is chosen.
-
-    Args:
-        run: The run.
-        cfg: The composed config of `configs/compress.yaml`.
-
-    Returns:
-        What the report holds.
-
-    Raises:
-        FileNotFoundError: If the run's bundle or its data is not there.
-        ValueError: If the bundle or the data is not the run's, or an option is out of range.
-    """
+    """Write the report on a run's smaller models, its plot, and the bundle of the one that is chosen."""
     say_once()
     settle(cfg, Size.of(run.schema))
     check_options(cfg, run)
@@ -154,22 +141,12 @@ def read_bundle(folder: Path, run: RunFolder) -> Manifest:
 def measure(
     name: str, graph: Graph, rows: dict[str, RawSplit], manifest: Manifest, *, speeds: list[Speed]
 ) -> Measured:
-    """Score a graph on validation and test rows, as an evaluation does.
-
-    Args:
-        name: Name of the variant.
-        graph: Its graph.
-        rows: Raw rows of `val` and `test`.
-        manifest: The bundle that it is a variant of.
-        speeds: What `time_graphs` measured.
-    """
+    """Score a graph on validation and test rows, as an evaluation does."""
     shares = manifest.training.classes
     scores, predicted = {}, {}
     for split, found in rows.items():
         predicted[split] = predict(graph.path, found.inputs)
-        metrics = build_metrics(len(shares))
-        metrics.update(torch.from_numpy(predicted[split]).double(), torch.from_numpy(found.labels))
-        scores[split] = Scores.from_metrics(metrics.compute(), tuple(manifest.classes.values()))
+        scores[split] = score(predicted[split], found.labels, tuple(manifest.classes.values()))
     val, test = scores["val"], scores["test"]
     variant = Variant(
         name=name,

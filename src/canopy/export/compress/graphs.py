@@ -36,17 +36,9 @@ class Graph:
 def make_graphs(
     run: RunFolder, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
 ) -> dict[str, Graph]:
-    """Make all variants of a run's model.
+    """Make all variants of a run's model in a folder, that of its bundle first.
 
-    Args:
-        run: The run.
-        cfg: The composed config of `configs/compress.yaml`.
-        manifest: Its bundle.
-        calibration: Raw training rows to measure ranges on.
-        folder: Where the files go.
-
-    Returns:
-        Graphs by name, that of the bundle first.
+    Ranges are measured on the training rows `calibration`.
     """
     data_folder = run.located_config.data.folder
     teacher = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu").model

@@ -25,30 +25,14 @@ def predict(path: Path, rows: Inputs) -> NDArray[np.float32]:
 
 
 def row_difference(path: Path, rows: Inputs) -> float:
-    """Compare what is predicted for rows one by one and together.
-
-    Args:
-        path: An ONNX file.
-        rows: Raw rows, at most `BATCH_SIZE`.
-
-    Returns:
-        The largest difference of a probability.
-    """
+    """Give the largest difference of a probability between rows alone and together, `BATCH_SIZE` at most."""
     session = open_session(path, n_threads=1)
     alone = [run_batches(session, rows.take(slice(row, row + 1))) for row in range(len(rows.numeric))]
     return float(np.abs(run_batches(session, rows) - np.concatenate(alone)).max())
 
 
 def time_graphs(paths: Mapping[str, Path], rows: Inputs) -> dict[str, list[Speed]]:
-    """Measure how fast graphs predict, in one thread and with one on each core.
-
-    Args:
-        paths: An ONNX file by name.
-        rows: Raw rows to predict, again and again if they are few.
-
-    Returns:
-        Speeds of each, by name.
-    """
+    """Measure how fast graphs predict, in one thread and with one on each core."""
     rows = rows.take(np.arange(BATCH_SIZE) % len(rows.numeric))
     speeds: dict[str, list[Speed]] = {name: [] for name in paths}
     for n_threads in sorted({1, usable_cores()}):

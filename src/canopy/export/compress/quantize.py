@@ -27,13 +27,7 @@ class CalibrationRows(quantization.CalibrationDataReader):  # type: ignore[misc]
 
 
 def quantize_static(source: Path, target: Path, rows: Inputs) -> None:
-    """Quantise weights, and what enters layers by ranges that are measured beforehand.
-
-    Args:
-        source: An ONNX file.
-        target: The file to write.
-        rows: Raw rows to measure the ranges on.
-    """
+    """Quantise weights, and what enters layers by ranges that are measured beforehand."""
     measured = CalibrationRows(batches(open_session(source, n_threads=1), rows))
     with quiet():
         quantization.quantize_static(
