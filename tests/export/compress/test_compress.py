@@ -32,7 +32,7 @@ def inputs_of(table: Path, manifest: Manifest) -> Inputs:
     return manifest.preprocessor.inputs(rows)
 
 
-def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
+def test_compress_measures_all_variants_and_bundles_the_chosen(
     compress_run: Compress, raw_table: Path, tmp_path: Path
 ) -> None:
     report = compress_run()
@@ -61,9 +61,7 @@ def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
-    compress_run: Compress, tmp_path: Path
-) -> None:
+def test_compress_without_budget_serves_nothing_worse(compress_run: Compress, tmp_path: Path) -> None:
     report = compress_run(**{"compress.max_accuracy_drop": 0})
     variants = {item["name"]: item for item in report["variants"]}
     assert variants[report["chosen"]]["val_accuracy"] >= variants["whole"]["val_accuracy"]
@@ -72,21 +70,17 @@ def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
     assert variants[report["chosen"]]["val_nll"] <= variants["whole"]["val_nll"]
 
 
-def test_a_compressed_bundle_is_no_whole_model(compress_run: Compress, tmp_path: Path) -> None:
+def test_compress_refuses_other_bundles(
+    compress_run: Compress, evaluated_run: RunFolder, tmp_path: Path
+) -> None:
     compress_run(**{"compress.max_accuracy_drop": 1})
     with pytest.raises(ValueError, match="must be a whole model; got one that is compressed: "):
         compress_run(bundle=tmp_path / "compressed", output=tmp_path / "again")
-    assert not (tmp_path / "again").exists()
-
-
-def test_the_bundle_of_another_run_is_refused(
-    compress_run: Compress, evaluated_run: RunFolder, tmp_path: Path
-) -> None:
     record = read_json(evaluated_run.path / RECORD)
     write_json(evaluated_run.path / RECORD, {**record, "name": "another"})
     with pytest.raises(ValueError, match="must be the bundle of the run another; got that of run: make it"):
-        compress_run()
-    assert not (tmp_path / "compressed").exists()
+        compress_run(output=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_compress_takes_the_budget_of_the_runs_project(
@@ -112,7 +106,7 @@ def test_compress_takes_the_budget_of_the_runs_project(
         ({"distil.epochs": "abc"}, "distil.epochs must be an integer >= 1; got 'abc'"),
     ],
 )
-def test_a_mistake_leaves_what_was_there(
+def test_invalid_options_leave_the_old_bundle(
     compress_run: Compress, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     (tmp_path / "compressed").mkdir()
@@ -123,7 +117,7 @@ def test_a_mistake_leaves_what_was_there(
     assert not (tmp_path / "compression.json").exists()
 
 
-def test_int8_holds_the_matrices_in_a_byte_each_and_says_nearly_the_same(
+def test_quantised_graph_holds_int8_matrices_and_predicts_nearly_the_same(
     export_run: Callable[..., Path], raw_table: Path, tmp_path: Path
 ) -> None:
     bundle = export_run()
@@ -140,12 +134,12 @@ def test_int8_holds_the_matrices_in_a_byte_each_and_says_nearly_the_same(
         assert 0 < np.abs(found - expected).max() < 0.05
 
 
-def test_a_bundle_tells_nothing_of_the_machine_it_was_made_on(export_run, root: Path) -> None:
+def test_bundle_holds_no_path_of_the_machine(export_run, root: Path) -> None:
     for path in export_run().iterdir():
         assert str(root).encode() not in path.read_bytes(), path.name
 
 
-def test_taught_labels_are_between_the_label_and_the_models_word(evaluated_run: RunFolder) -> None:
+def test_taught_labels_mix_label_and_prediction(evaluated_run: RunFolder) -> None:
     config = evaluated_run.config
     rows = load_rows(config.data.folder, "train", evaluated_run.schema).rows
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
@@ -162,7 +156,7 @@ def test_taught_labels_are_between_the_label_and_the_models_word(evaluated_run: 
     assert not data._rows["val"].rows.labels.is_floating_point()
 
 
-def test_a_pupil_comes_to_say_what_its_teacher_says(evaluated_run: RunFolder, root: Path) -> None:
+def test_pupil_learns_the_predictions_of_its_teacher(evaluated_run: RunFolder, root: Path) -> None:
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
     # Whatever the labels: the teacher knows but one class.
     with torch.no_grad():
