@@ -60,7 +60,7 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
         (["settings.constant.depth=3"], "Key 'depth' is not in struct"),
     ],
 )
-def test_mistakes_are_told_in_a_line(project: Path, arguments: list[str], message: str) -> None:
+def test_mistakes_end_with_one_line(project: Path, arguments: list[str], message: str) -> None:
     done = execute(project, "baselines", *arguments)
     assert done.returncode == 1
     lines = done.stderr.strip().splitlines()

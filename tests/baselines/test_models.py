@@ -23,7 +23,7 @@ def make(n_rows: int, seed: int, *, classes: tuple[int, ...], n_categories: int 
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_a_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
+def test_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
     # Class 1 has no training row, and class 3 none but in validation.
     train, val, test = (
         make(300, 0, classes=(0, 2)),
@@ -40,7 +40,7 @@ def test_a_baseline_learns_and_gives_every_class_a_probability(name: str) -> Non
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_many_categories_and_unseen_ones_are_taken(name: str) -> None:
+def test_baseline_takes_many_and_unseen_categories(name: str) -> None:
     train, val = (make(900, seed, classes=(0, 1), n_categories=2) for seed in (0, 1))
     many = [
         as_rows(
@@ -56,7 +56,7 @@ def test_many_categories_and_unseen_ones_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_the_same_seed_gives_the_same_predictions(name: str) -> None:
+def test_same_seed_gives_same_predictions(name: str) -> None:
     train, val = make(200, 0, classes=(0, 1)), make(80, 1, classes=(0, 1))
     first, second = (
         Fitted(BASELINES[name], train, val, n_classes=2, seed=3, settings=SETTINGS.get(name, {}))

@@ -40,7 +40,7 @@ def evaluate_config(run: Path, root: Path, tmp_path: Path) -> DictConfig:
         )
 
 
-def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, tmp_path: Path) -> None:
+def test_evaluate_scores_both_splits(evaluate_config: DictConfig, run: Path, tmp_path: Path) -> None:
     report = evaluate(RunFolder(run), evaluate_config)
     assert json.loads((tmp_path / "reports/metrics.json").read_text()) == report
     assert (report["test"]["n_rows"], report["val"]["n_rows"]) == (90, 60)
@@ -52,7 +52,7 @@ def test_a_run_is_scored_on_both_splits(evaluate_config: DictConfig, run: Path, 
     assert report["val"]["accuracy"] == pytest.approx(best, abs=1e-6)
 
 
-def test_the_predictions_are_kept(
+def test_evaluate_keeps_predictions(
     evaluate_config: DictConfig, run: Path, tensors: Path, tmp_path: Path
 ) -> None:
     report = evaluate(RunFolder(run), evaluate_config)
@@ -64,7 +64,7 @@ def test_the_predictions_are_kept(
         np.testing.assert_allclose(kept.filter(like="probability").sum(axis=1), 1, rtol=1e-6)
 
 
-def test_one_split_can_be_asked_for(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
+def test_evaluate_scores_one_split(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     evaluate_config.split = "val"
     (tensors / "test.pt").unlink()
     assert list(evaluate(RunFolder(run), evaluate_config)) == ["val"]
@@ -73,7 +73,7 @@ def test_one_split_can_be_asked_for(evaluate_config: DictConfig, run: Path, tens
         evaluate(RunFolder(run), evaluate_config)
 
 
-def test_other_data_is_refused(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
+def test_evaluate_refuses_other_data(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     schema.sha256["test.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
@@ -81,14 +81,14 @@ def test_other_data_is_refused(evaluate_config: DictConfig, run: Path, tensors: 
         evaluate(RunFolder(run), evaluate_config)
 
 
-def test_other_training_rows_do_not_matter(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
+def test_evaluate_ignores_other_training_rows(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     schema.sha256["train.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
     assert evaluate(RunFolder(run), evaluate_config)["test"]["n_rows"] == 90
 
 
-def test_a_split_scored_later_joins_the_run_s_scores(evaluate_config: DictConfig, run: Path) -> None:
+def test_split_scored_later_joins_the_scores_of_the_run(evaluate_config: DictConfig, run: Path) -> None:
     scores = evaluate(RunFolder(run), evaluate_config)
     evaluate_config.output = "${run}/evaluation"
     kept = run / "evaluation/metrics.json"
@@ -111,7 +111,7 @@ def test_a_split_scored_later_joins_the_run_s_scores(evaluate_config: DictConfig
     ]
 
 
-def test_elsewhere_no_other_run_s_scores_are_kept(
+def test_output_elsewhere_keeps_no_scores_of_other_runs(
     evaluate_config: DictConfig, run: Path, tmp_path: Path
 ) -> None:
     kept = tmp_path / "reports/metrics.json"
@@ -122,9 +122,7 @@ def test_elsewhere_no_other_run_s_scores_are_kept(
     assert list(json.loads(kept.read_text())) == ["val"]
 
 
-def test_a_run_that_goes_on_loses_its_scores(
-    evaluate_config: DictConfig, run: Path, train_config: DictConfig
-) -> None:
+def test_resume_removes_scores(evaluate_config: DictConfig, run: Path, train_config: DictConfig) -> None:
     evaluate_config.output = "${run}/evaluation"
     evaluate(RunFolder(run), evaluate_config)
     train_config.resume = str(run)
@@ -132,7 +130,7 @@ def test_a_run_that_goes_on_loses_its_scores(
     assert not (run / "evaluation").exists()
 
 
-def test_each_run_of_a_folder_is_scored(
+def test_evaluate_all_scores_each_run_of_a_folder(
     evaluate_config: DictConfig, run: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     several = tmp_path / "several"
@@ -149,7 +147,7 @@ def test_each_run_of_a_folder_is_scored(
     assert f"Left out {several}/2_unfinished, which has no best checkpoint yet" in caplog.text
 
 
-def test_the_temperature_is_that_of_the_validation_rows(evaluate_config: DictConfig, run: Path) -> None:
+def test_temperature_is_fitted_on_validation_rows(evaluate_config: DictConfig, run: Path) -> None:
     report = evaluate(RunFolder(run), evaluate_config)
     predicted = pd.read_parquet(Path(evaluate_config.output) / "predictions_val.parquet")
     probabilities = predicted.filter(like="probability_").to_numpy(np.float64)
@@ -159,6 +157,6 @@ def test_the_temperature_is_that_of_the_validation_rows(evaluate_config: DictCon
     assert report["val"]["calibrated"]["nll"] <= report["val"]["nll"]
 
 
-def test_without_validation_rows_there_is_no_temperature(evaluate_config: DictConfig, run: Path) -> None:
+def test_evaluate_without_validation_rows_has_no_temperature(evaluate_config: DictConfig, run: Path) -> None:
     evaluate_config.split = "test"
     assert "calibrated" not in evaluate(RunFolder(run), evaluate_config)["test"]

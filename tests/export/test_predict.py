@@ -1,5 +1,4 @@
 import gzip
-import io
 import logging
 import os
 import re
@@ -21,10 +20,7 @@ from canopy.evaluation.inference import Predictor, choose_device
 from canopy.export.predict import predict
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
-from canopy.prepare.preprocessor import Preprocessor
 from canopy.runs.run_folder import CONFIG, RunFolder
-from canopy.schema import TableSchema
-from canopy.tables.rows import read_table
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -68,20 +64,7 @@ def splits_of(params: DictConfig) -> np.ndarray:
     return pyarrow.csv.read_csv(f"{params.paths.interim}/split.csv")[SPLIT_COLUMN].to_numpy()
 
 
-def test_raw_rows_are_encoded_as_the_pipeline_encodes_them(
-    trained_run: RunFolder, raw_table: Path, small_params: DictConfig, small_schema: TableSchema
-) -> None:
-    (table,) = read_table(raw_table, small_schema)
-    rows = Preprocessor.load(trained_run.path / PREPROCESSOR_FILE).transform(table)
-    splits = splits_of(small_params)
-    for name in ("val", "test"):
-        expected = load_rows(small_params.paths.processed, name, trained_run.schema).rows
-        assert torch.equal(torch.from_numpy(rows.numeric[splits == name]), expected.numeric)
-        assert torch.equal(torch.from_numpy(rows.categorical[splits == name]), expected.categorical.long())
-    assert set(rows.categorical[:, 0].tolist()) == {0, 1, 2}
-
-
-def test_predictions_are_those_of_the_evaluated_tensors(
+def test_predictions_equal_those_of_the_tensors(
     trained_run: RunFolder,
     raw_table: Path,
     small_params: DictConfig,
@@ -110,7 +93,7 @@ def test_predictions_are_those_of_the_evaluated_tensors(
     assert f"On 60 rows with a label: accuracy {accuracy:.4f}, macro-F1" in caplog.text
 
 
-def test_the_size_of_batches_changes_nothing(raw_table: Path, predict_csv: Predict) -> None:
+def test_predictions_do_not_depend_on_batch_size(raw_table: Path, predict_csv: Predict) -> None:
     whole = pyarrow.csv.read_csv(predict_csv(raw_table, "whole.csv"))
     pieces = pyarrow.csv.read_csv(predict_csv(raw_table, "pieces.csv", batch_size=2))
     assert whole.num_rows == N_ROWS
@@ -119,7 +102,9 @@ def test_the_size_of_batches_changes_nothing(raw_table: Path, predict_csv: Predi
 
 
 @pytest.mark.parametrize("label", ["1", "7", "", "no idea"])
-def test_any_label_may_be_there(predict_csv: Predict, label: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_labels_change_no_prediction(
+    predict_csv: Predict, label: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
     without = f"{HEADER.removesuffix(',kind')}\n" + "2,1,0,0,1.5\n" * 20
     expected = predict_csv(without, "expected.csv").read_bytes()
@@ -128,7 +113,7 @@ def test_any_label_may_be_there(predict_csv: Predict, label: str, caplog: pytest
     assert ("On 20 rows with a label: " in caplog.text) == (label == "1")
 
 
-def test_neither_order_nor_further_columns_matter(
+def test_column_order_and_further_columns_are_ignored(
     predict_csv: Predict, caplog: pytest.LogCaptureFixture
 ) -> None:
     expected = predict_csv(f"{HEADER}\n{ROW}\n").read_bytes()
@@ -161,7 +146,7 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("row", "message"), BAD_ROWS)
-def test_a_wrong_value_is_named_by_its_line_in_the_file(
+def test_invalid_value_is_rejected_by_line(
     tmp_path: Path, predict_csv: Predict, row: str, message: str
 ) -> None:
     text = "\n".join([HEADER, *[ROW] * 40, row, *[ROW] * 40])
@@ -180,7 +165,7 @@ def test_a_wrong_value_is_named_by_its_line_in_the_file(
     assert not (tmp_path / "output.csv.rejected.csv").exists()
 
 
-def test_each_wrong_value_is_written_down(tmp_path: Path, predict_csv: Predict) -> None:
+def test_every_invalid_value_is_listed(tmp_path: Path, predict_csv: Predict) -> None:
     rows = [f"{'x' if i % 3 == 0 else i},1,0,0,{'y' if i % 5 == 0 else i},1" for i in range(100)]
     table = pyarrow.csv.read_csv(predict_csv("\n".join([HEADER, *rows])))
     assert table.num_rows == sum(i % 3 != 0 and i % 5 != 0 for i in range(100))
@@ -200,7 +185,7 @@ def test_each_wrong_value_is_written_down(tmp_path: Path, predict_csv: Predict) 
         (f"size,{HEADER}\n2,{ROW}\n", "must name each column once; got 'size' twice"),
     ],
 )
-def test_a_wrong_table_leaves_no_output(
+def test_invalid_table_leaves_no_output(
     tmp_path: Path, predict_csv: Predict, text: str, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -208,7 +193,7 @@ def test_a_wrong_table_leaves_no_output(
     assert not (tmp_path / "output.csv").exists()
 
 
-def test_several_files_are_one_table(raw_table: Path, predict_csv: Predict, tmp_path: Path) -> None:
+def test_several_files_are_read_as_one_table(raw_table: Path, predict_csv: Predict, tmp_path: Path) -> None:
     header, *lines = raw_table.read_text().splitlines()
     (tmp_path / "parts").mkdir()
     for part in range(3):
@@ -221,15 +206,9 @@ def test_several_files_are_one_table(raw_table: Path, predict_csv: Predict, tmp_
         np.testing.assert_allclose(probabilities_of(found), probabilities_of(expected), atol=1e-6)
 
 
-PARQUET = io.BytesIO()
-pyarrow.parquet.write_table(pa.table({"weight": [1.5]}), PARQUET)
-
-
-def place(path: Path, content: bytes | str) -> None:
-    """Put a file there, or what the text names."""
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content == "pipe":
+def place(path: Path, content: str) -> None:
+    """Put there what the text names."""
+    if content == "pipe":
         os.mkfifo(path)
     elif content == "folder":
         path.mkdir()
@@ -244,19 +223,10 @@ def place(path: Path, content: bytes | str) -> None:
         ("link.csv", "link", "link.csv must exist; found a link whose target does not exist$"),
         ("a.csv", "folder", "The table .*/a.csv must be a file; got a folder: name a file in it$"),
         ("a.csv", "pipe", "must be a file; got a pipe: write what comes from it to a file first$"),
-        ("a.csv", PARQUET.getvalue(), "must be text; got a Parquet file: set table.file.format$"),
-        ("a.xlsx", b"PK\x03\x04...", "must be text; got a ZIP archive or an Excel workbook"),
-        ("a.json", b'[{"weight": 1.5}]', "must have the column 'weight' and 4 more; got only '"),
-        ("a.csv", f"{HEADER}\n".encode("utf-16"), "must be text in utf-8; got .*: set table.file.encoding$"),
-        (
-            "a.csv",
-            f"{HEADER}\n{ROW}\n".replace(",", ";").encode(),
-            "must have the column 'weight' and 4 more; got only 'size;.*': set table.file.delimiter",
-        ),
     ],
 )
-def test_an_input_that_is_no_such_table_is_named(
-    tmp_path: Path, predict_csv: Predict, name: str, content: bytes | str, message: str
+def test_input_that_is_no_file_is_refused(
+    tmp_path: Path, predict_csv: Predict, name: str, content: str, message: str
 ) -> None:
     (tmp_path / "output.csv").write_text("old")
     place(tmp_path / name, content)
@@ -265,16 +235,15 @@ def test_an_input_that_is_no_such_table_is_named(
     assert (tmp_path / "output.csv").read_text() == "old"
 
 
-def test_a_file_of_a_run_is_not_its_folder(trained_run: RunFolder) -> None:
+def test_run_folder_refuses_a_file_in_it(trained_run: RunFolder) -> None:
     for file in (trained_run.best_checkpoint, trained_run.path / CONFIG):
         with pytest.raises(FileNotFoundError, match=f"found a file, {file}: name {trained_run.path}$"):
             RunFolder(file)
 
 
-@pytest.mark.parametrize("url", ["https://example.org/a.csv", "s3://bucket/a.csv"])
-def test_a_url_is_no_file(predict_csv: Predict, url: str) -> None:
-    with pytest.raises(ValueError, match=f"The table {url} must be a file; got a URL: download it first"):
-        predict_csv(Path(url))
+def test_predict_refuses_a_url(predict_csv: Predict) -> None:
+    with pytest.raises(ValueError, match="s3://bucket/a.csv must be a file; got a URL: download it first"):
+        predict_csv(Path("s3://bucket/a.csv"))
 
 
 @pytest.mark.parametrize(
@@ -287,7 +256,7 @@ def test_a_url_is_no_file(predict_csv: Predict, url: str) -> None:
         ("input.csv", "must be another file than the input"),
     ],
 )
-def test_a_wrong_output_is_refused(tmp_path: Path, predict_csv: Predict, output: str, message: str) -> None:
+def test_invalid_output_is_refused(tmp_path: Path, predict_csv: Predict, output: str, message: str) -> None:
     place(tmp_path / "folder.csv", "folder")
     place(tmp_path / "pipe.csv", "pipe")
     with pytest.raises(ValueError, match=message):
@@ -301,7 +270,7 @@ def test_a_wrong_output_is_refused(tmp_path: Path, predict_csv: Predict, output:
     [("a.csv", pyarrow.csv, "write_csv"), ("a.parquet", pyarrow.parquet.ParquetWriter, "write")],
 )
 @pytest.mark.parametrize("stop", [OSError("No space left on device"), KeyboardInterrupt()], ids=str)
-def test_a_stopped_write_leaves_the_old_output(
+def test_interrupted_write_keeps_the_old_output(
     predict_csv: Predict,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -349,7 +318,7 @@ def test_unseen_categories_are_other_or_rejected(
     assert "'colour': 1 of 3 rows have a category that was unseen, rare or dropped in training" in caplog.text
 
 
-def test_another_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+def test_changed_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
     path = trained_run.path / PREPROCESSOR_FILE
     content = read_json(path)
     content["numeric"]["weight"]["center"] += 1
@@ -358,7 +327,7 @@ def test_another_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Pr
         predict_csv(f"{HEADER}\n{ROW}\n")
 
 
-def test_wrong_options_are_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+def test_invalid_options_are_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
     with pytest.raises(ValueError, match="batch size must be at least 1; found 0"):
         predict_csv(f"{HEADER}\n{ROW}\n", batch_size=0)
     with pytest.raises(ValueError, match=r"one of \['auto', 'cpu', 'gpu'\]; found 'tpu'"):

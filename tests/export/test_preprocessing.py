@@ -86,7 +86,7 @@ def test_the_graph_gives_what_the_stages_give(
     with torch.no_grad():
         program = torch.export.export(graph, tensors, dynamic_shapes=(n_rows, n_rows))
         found = {"module": graph(*tensors).numpy(), "program": program.module()(*tensors).numpy()}
-    with quiet("torch.onnx", "onnxscript", "onnx_ir"):
+    with quiet():
         names = ["numeric", "categorical"]
         onnx = torch.onnx.export(program, dynamo=True, input_names=names, opset_version=20, verbose=False)
     assert onnx is not None

@@ -41,55 +41,33 @@ NETS = {
 ENSEMBLES = ("ensemble", "mixed", "tabm", "tabm_mini")
 
 
-def make(
-    net: str,
-    *,
-    n_numeric: int = 3,
-    cardinalities: tuple[int, ...] = (2, 5),
-    embedding: Any = None,
-    max_one_hot: int = 100,
-):
-    return NETS[net](
-        n_numeric=n_numeric,
-        cardinalities=cardinalities,
-        n_classes=7,
-        quantiles=QUANTILES[:n_numeric],
-        embedding=EMBEDDINGS[embedding or "none"],
-        max_one_hot=max_one_hot,
-    )
+def make(net: str, *, n_numeric: int = 3, embedding: str = "none", **options: Any) -> nn.Module:
+    data = {"cardinalities": (2, 5), "n_classes": 7, "quantiles": QUANTILES[:n_numeric], "max_one_hot": 100}
+    return NETS[net](n_numeric=n_numeric, embedding=EMBEDDINGS[embedding], **{**data, **options})
 
 
 def inputs(
     n_rows: int, *, n_numeric: int = 3, cardinalities: tuple[int, ...] = (2, 5)
 ) -> tuple[torch.Tensor, ...]:
-    codes = torch.stack([torch.arange(n_rows) % n for n in cardinalities], dim=1) if cardinalities else None
-    return (
-        torch.randn(n_rows, n_numeric),
-        torch.zeros(n_rows, 0, dtype=torch.int64) if codes is None else codes,
-    )
+    codes = torch.arange(n_rows)[:, None] % torch.tensor(cardinalities, dtype=torch.int64)
+    return torch.randn(n_rows, n_numeric), codes
 
 
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize("net", NETS)
 @pytest.mark.parametrize("max_one_hot", [100, 2, 0])
 @pytest.mark.parametrize(("n_numeric", "cardinalities"), [(3, (2, 5)), (0, (3,)), (3, ())])
-def test_any_features_give_logits(
+def test_net_gives_logits_for_any_features(
     net: str, embedding: str, max_one_hot: int, n_numeric: int, cardinalities: tuple[int, ...]
 ) -> None:
-    made = make(
-        net,
-        n_numeric=n_numeric,
-        cardinalities=cardinalities,
-        embedding=embedding,
-        max_one_hot=max_one_hot,
-    )
-    logits = made(*inputs(4, n_numeric=n_numeric, cardinalities=cardinalities))
+    data = {"n_numeric": n_numeric, "cardinalities": cardinalities}
+    logits = make(net, embedding=embedding, max_one_hot=max_one_hot, **data)(*inputs(4, **data))
     assert logits.shape == ((4, 3, 7) if net in ENSEMBLES else (4, 7))
 
 
 @pytest.mark.parametrize("max_one_hot", [100, 2])
 @pytest.mark.parametrize("net", NETS)
-def test_each_row_is_predicted_by_itself(net: str, max_one_hot: int) -> None:
+def test_net_is_batch_invariant(net: str, max_one_hot: int) -> None:
     torch.manual_seed(0)
     made = make(net, embedding="periodic", max_one_hot=max_one_hot).eval()
     numeric, codes = inputs(5)
@@ -100,7 +78,7 @@ def test_each_row_is_predicted_by_itself(net: str, max_one_hot: int) -> None:
 @pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize("max_one_hot", [100, 2])
 @pytest.mark.parametrize("net", NETS)
-def test_every_weight_learns(net: str, embedding: str, max_one_hot: int) -> None:
+def test_every_weight_gets_a_gradient(net: str, embedding: str, max_one_hot: int) -> None:
     torch.manual_seed(0)
     made = make(net, embedding=embedding, max_one_hot=max_one_hot)
     optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
@@ -117,7 +95,7 @@ def test_every_weight_learns(net: str, embedding: str, max_one_hot: int) -> None
 
 
 @pytest.mark.parametrize("net", [name for name in NETS if name != "linear"])
-def test_dropout_works_in_training_alone(net: str) -> None:
+def test_dropout_is_off_in_evaluation(net: str) -> None:
     torch.manual_seed(0)
     made = make(net)
     rows = inputs(16)
@@ -127,7 +105,7 @@ def test_dropout_works_in_training_alone(net: str) -> None:
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_the_same_seed_makes_the_same_weights(net: str) -> None:
+def test_same_seed_gives_same_weights(net: str) -> None:
     weights = []
     for _ in range(2):
         torch.manual_seed(3)
@@ -136,7 +114,7 @@ def test_the_same_seed_makes_the_same_weights(net: str) -> None:
 
 
 @pytest.mark.parametrize("net", ENSEMBLES)
-def test_members_differ(net: str) -> None:
+def test_ensemble_members_differ(net: str) -> None:
     torch.manual_seed(0)
     logits = make(net)(*inputs(4))
     assert not torch.allclose(logits[:, 0], logits[:, 1])
@@ -156,7 +134,7 @@ def test_members_differ(net: str) -> None:
         ("tabm_mini", [(8, ...), (8, 8)]),
     ],
 )
-def test_a_net_names_the_matrices_of_its_hidden_layers(
+def test_hidden_weights_lists_the_matrices_of_hidden_layers(
     net: str, embedding: str, max_one_hot: int, n_categorical: int, shapes: list[tuple[Any, ...]]
 ) -> None:
     made = make(net, embedding=embedding, max_one_hot=max_one_hot)
@@ -167,6 +145,13 @@ def test_a_net_names_the_matrices_of_its_hidden_layers(
     assert all(id(weight) in own for weight in made.hidden_weights())
 
 
-def test_a_mixed_ensemble_needs_a_net() -> None:
+def test_mixed_ensemble_without_members_is_refused() -> None:
     with pytest.raises(ValueError, match="must name at least one net; got none"):
         MixedEnsemble(n_numeric=1, cardinalities=[], n_classes=2, members={"mlp": None})
+
+
+def test_mlp_without_hidden_layers_is_linear() -> None:
+    net = MLP(n_numeric=2, cardinalities=[3], n_classes=2, hidden=[])
+    linear = net.layers[0]
+    expected = torch.tensor([[0.5, -1.0, 0, 0, 1]]) @ linear.weight.T + linear.bias
+    torch.testing.assert_close(net(torch.tensor([[0.5, -1.0]]), torch.tensor([[2]])), expected)

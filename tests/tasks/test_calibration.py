@@ -21,12 +21,12 @@ def predictions(*, sharpness: float, n_rows: int = 20_000) -> Predictions:
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])
-def test_the_temperature_undoes_what_made_predictions_too_sure(sharpness: float) -> None:
+def test_fit_temperature_undoes_overconfidence(sharpness: float) -> None:
     probabilities, labels = predictions(sharpness=sharpness)
     assert fit_temperature(probabilities, labels) == pytest.approx(sharpness, rel=0.03)
 
 
-def test_no_other_temperature_is_better() -> None:
+def test_fitted_temperature_has_the_lowest_nll() -> None:
     probabilities, labels = predictions(sharpness=1.7)
     best = fit_temperature(probabilities, labels)
     nll = {
@@ -36,7 +36,7 @@ def test_no_other_temperature_is_better() -> None:
     assert min(nll, key=nll.__getitem__) == 1.0
 
 
-def test_few_rows_that_are_all_right_move_the_temperature_little() -> None:
+def test_few_correct_rows_move_the_temperature_little() -> None:
     probabilities, labels = np.array([[0.9, 0.1], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 1, 0])
     few, many = (fit_temperature(np.tile(probabilities, (n, 1)), np.tile(labels, n)) for n in (1, 100))
     # Without a bound each lower temperature would be better.
@@ -54,12 +54,12 @@ def test_reliability_equals_the_metrics_of_training() -> None:
     assert found.nll == pytest.approx(float(computed["nll"]), abs=1e-6)
     assert found.counts.sum() == len(labels)
     assert len(found.counts) == N_CALIBRATION_BINS
-    # With three classes nobody is less sure than a third.
+    # With three classes no row is less sure than a third.
     assert found.counts[:4].tolist() == [0, 0, 0, 0]
     assert np.isnan(found.accuracy[0])
 
 
-def test_calibration_leaves_the_classes_and_mends_the_probabilities() -> None:
+def test_calibrate_keeps_the_classes_and_lowers_the_ece() -> None:
     probabilities, labels = predictions(sharpness=2.0)
     calibration = calibrate(probabilities, labels, temperature=fit_temperature(probabilities, labels))
     assert calibration.after.ece < 0.01 < 0.1 < calibration.before.ece
@@ -72,7 +72,7 @@ def test_calibration_leaves_the_classes_and_mends_the_probabilities() -> None:
     np.testing.assert_array_equal(after.argmax(axis=1), probabilities.argmax(axis=1))
 
 
-def test_certain_and_wrong_is_bad_but_finite() -> None:
+def test_nll_of_a_certain_error_is_finite() -> None:
     probabilities = np.array([[1.0, 0.0], [1.0, 0.0]])
     labels = np.array([0, 1])
     assert np.isfinite(measure_reliability(apply_temperature(probabilities, 1.0), labels).nll)
@@ -80,7 +80,7 @@ def test_certain_and_wrong_is_bad_but_finite() -> None:
     assert fit_temperature(np.repeat(probabilities, 500, axis=0), np.repeat(labels, 500)) > 10
 
 
-def test_the_picture_shows_both() -> None:
+def test_reliability_plot_shows_both() -> None:
     probabilities, labels = predictions(sharpness=2.0)
     calibration = calibrate(probabilities, labels, temperature=2.0)
     figure = draw_reliability(calibration, title="test")

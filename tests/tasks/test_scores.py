@@ -56,7 +56,7 @@ def test_calibration_error_equals_its_definition(
     assert scores.ece == pytest.approx(sum(gaps) / len(labels), abs=1e-6)
 
 
-def test_probabilities_of_one_share_the_last_bin() -> None:
+def test_ece_puts_probabilities_of_one_in_the_last_bin() -> None:
     """Half of the rows are certain and right eight times in ten, half nearly so and always right."""
     metrics = build_metrics(2)
     top = torch.tensor([1.0] * 10 + [0.95] * 10, dtype=torch.float64)
@@ -116,7 +116,7 @@ def test_intervals_have_their_coverage(support: list[int], n_rows: int, error: f
     assert min(covered.values()) >= 0.92 * 200, covered
 
 
-def test_absent_classes_score_zero_and_leave_the_means() -> None:
+def test_absent_classes_score_zero_and_are_left_out_of_means() -> None:
     confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
     scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
     assert scores.recall.tolist() == [0.75, 1.0, 0.0]
@@ -125,7 +125,7 @@ def test_absent_classes_score_zero_and_leave_the_means() -> None:
     assert scores.macro_f1 == pytest.approx((6 / 7 + 8 / 9) / 2)
 
 
-def test_the_report_has_every_score_of_every_class(scores: Scores) -> None:
+def test_report_has_every_score_of_every_class(scores: Scores) -> None:
     report = scores.report()
     assert report["n_rows"] == 500
     assert set(report) == {
@@ -135,17 +135,17 @@ def test_the_report_has_every_score_of_every_class(scores: Scores) -> None:
     assert set(report["per_class"]["Pear"]) == {"precision", "recall", "f1", "support"}
 
 
-def test_names_in_the_summary_open_no_folder(scores: Scores) -> None:
+def test_summary_replaces_slashes_in_names(scores: Scores) -> None:
     assert "recall/Plum-Damson" in scores.summary()
 
 
-def test_a_probability_of_zero_is_no_infinite_loss() -> None:
+def test_nll_of_a_probability_of_zero_is_finite() -> None:
     metrics = build_metrics(2)
     metrics.update(torch.tensor([[1.0, 0.0]]), torch.tensor([1]))
     assert metrics.compute()["nll"].item() == pytest.approx(87.34, abs=0.01)  # -log of float32's tiny
 
 
-def test_the_picture_shows_counts_and_shares() -> None:
+def test_confusion_plot_shows_counts_and_shares() -> None:
     confusion = np.array([[15000, 5000, 0], [0, 40, 0], [1, 0, 9999]])
     scores = Scores(class_names=NAMES, confusion=confusion, nll=0.0, ece=0.0)
     figure = draw_confusion(scores, title="test")
@@ -158,7 +158,7 @@ def test_the_picture_shows_counts_and_shares() -> None:
     assert [label.get_text() for label in counts.get_yticklabels()] == list(NAMES)
 
 
-def test_confusion_plot_takes_class_names_as_they_stand(tmp_path: Path) -> None:
+def test_confusion_plot_takes_any_class_name(tmp_path: Path) -> None:
     names = tuple(ODD_NAMES)
     scores = Scores(class_names=names, confusion=np.eye(len(names), dtype=np.int64), nll=0.0, ece=0.0)
     # In a font of ours or not: characters without a sign in it are no mistake.

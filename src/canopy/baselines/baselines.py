@@ -11,11 +11,11 @@ import pyarrow.parquet
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.baselines.models import BASELINES, Fitted, Floats, Ints, Rows, as_rows
+from canopy.baselines.models import BASELINES, Fitted, Ints, Rows, as_rows
 from canopy.compare.predictions import PREDICTIONS
 from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
-from canopy.evaluation.evaluate import HEADLINE, headline
+from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
 from canopy.names import nearest
 from canopy.places import require_file
@@ -23,8 +23,7 @@ from canopy.runs.record import record_run
 from canopy.runs.run_folder import METRICS, start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.metrics import build_metrics
-from canopy.tasks.scores import Scores
+from canopy.tasks.metrics import score
 from canopy.text_tables import render
 from canopy.training.callbacks.prediction_file import PredictionFile
 
@@ -152,57 +151,24 @@ def _train(
         )
         seconds = round(time.perf_counter() - started, 2)
         record["training"] = {"train_seconds": seconds}
-        report = score(
-            {split: model.predict(splits[split].features) for split in ("val", "test")},
-            {split: splits[split].labels for split in ("val", "test")},
-            class_names=schema.class_names,
-            folder=folder,
-        )
+        report = {}
+        for split in ("val", "test"):
+            features, labels = splits[split]
+            predicted = model.predict(features)
+            if split == "val":
+                temperature = fit_temperature(predicted, labels)
+            calibration = calibrate(predicted, labels, temperature=temperature)
+            scores = score(predicted, labels, schema.class_names).report()
+            report[split] = {**scores, "calibrated": calibration.report()}
+            rows = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
+            PredictionFile(str(folder / PREDICTIONS)).finish(split, **rows)
         record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
-        write_json(folder / METRICS, report)
-        write_json((folder / METRICS).with_name(HEADLINE), headline(report, record))
+        write_scores(folder / METRICS, report, record)
     return {"title": BASELINES[name].title, "run": str(folder), "train_seconds": seconds, **report}
 
 
-def score(
-    probabilities: dict[str, Floats],
-    labels: dict[str, Ints],
-    *,
-    class_names: tuple[str, ...],
-    folder: Path,
-) -> dict[str, Any]:
-    """Score predictions as `evaluate` does, and keep them in a run's folder.
-
-    Args:
-        probabilities: Of each class, by split: `val` first, then `test`, each of shape (n_rows, K).
-        labels: Index of each row's class, by split.
-        class_names: Names of the classes, K of them.
-        folder: The run's folder.
-
-    Returns:
-        What `metrics.json` holds.
-    """
-    report, temperature = {}, fit_temperature(probabilities["val"], labels["val"])
-    for split, predicted in probabilities.items():
-        metrics: Any = build_metrics(len(class_names))
-        given, true = torch.from_numpy(predicted), torch.from_numpy(labels[split])
-        metrics.update(given, true)
-        scores = Scores.from_metrics(metrics.compute(), class_names)
-        calibration = calibrate(predicted, labels[split], temperature=temperature)
-        report[split] = {**scores.report(), "calibrated": calibration.report()}
-        PredictionFile(str(folder / PREDICTIONS)).finish(split, probabilities=given.float(), labels=true)
-    return report
-
-
 def read_predictions(path: Path) -> tuple[Ints, Ints]:
-    """Read what a run's evaluation predicted.
-
-    Returns:
-        Class of each row, and the class predicted for it, each of shape (n_rows,).
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-    """
+    """Read class and predicted class of each row, as an evaluation leaves them, each of shape (n_rows,)."""
     require_file(path, name="The predictions ", hint="evaluate a run first")
     table = pyarrow.parquet.read_table(path, columns=["label", "predicted"])
     labels, predicted = (table[name].to_numpy().astype(np.int64) for name in table.column_names)

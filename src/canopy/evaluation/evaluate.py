@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 SPLITS = ("test", "val")
 
 # What is compared from commit to commit and from experiment to experiment; all else is detail.
-HEADLINE = "headline.json"
 HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 
 
@@ -55,46 +54,34 @@ def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)
     model: Classifier = instantiate(run.config.model)(schema=data.schema)
-    trainer: Trainer = instantiate(cfg.trainer)(
-        callbacks=[*build_all("callbacks", cfg.callbacks, Callback).values()],
-        logger=[*build_all("logger", cfg.logger, Logger).values()],
-    )
+    callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values()]
+    loggers = [*build_all("logger", cfg.logger, Logger).values()]
+    trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
     limit_threads(trainer.num_devices)
     path = Path(cfg.output) / Path(METRICS).name
     own = path.resolve().is_relative_to(run.path.resolve())
     earlier: dict[str, Any] = read_json(path) if own and path.is_file() else {}
-    calibrations = [
-        callback
-        for callback in trainer.callbacks  # type: ignore[attr-defined]
-        if isinstance(callback, CalibrationReport)
-    ]
+    calibrations = [callback for callback in callbacks if isinstance(callback, CalibrationReport)]
     for calibration in calibrations:
         # Fitted when the validation rows were scored.
         calibration.temperature = earlier.get("val", {}).get("calibrated", {}).get("temperature")
-    if "val" in splits:
-        model.load_state_dict(load_weights(run.best_checkpoint, split="val"))
-        trainer.validate(model, datamodule=data, verbose=False)
-    if "test" in splits:
-        model.load_state_dict(load_weights(run.best_checkpoint, split="test"))
-        trainer.test(model, datamodule=data, verbose=False)
+    for split, score in (("val", trainer.validate), ("test", trainer.test)):
+        if split in splits:
+            model.load_state_dict(load_weights(run.best_checkpoint, split=split))
+            score(model, datamodule=data, verbose=False)
     report = {split: model.scores[split].report() for split in splits}
     for calibration in calibrations:
         for split, found in calibration.splits.items():
             report[split]["calibrated"] = found.report()
     if not trainer.is_global_zero:
         return report
-    whole = {**earlier, **report}
-    write_json(path, whole)
-    write_json(path.with_name(HEADLINE), headline(whole, run.record))
-    for split, scores in report.items():
-        log.info(
-            "%s: accuracy %.4f, macro-F1 %.4f on %s rows",
-            split,
-            scores["accuracy"],
-            scores["macro_f1"],
-            f"{scores['n_rows']:,}",
-        )
-        warn_of_majority(model.scores[split], split)
+    write_scores(path, {**earlier, **report}, run.record)
+    for split in splits:
+        scores = model.scores[split]
+        n_rows = f"{scores.n_rows:,}"
+        accuracy, macro_f1 = scores.accuracy, scores.macro_f1
+        log.info("%s: accuracy %.4f, macro-F1 %.4f on %s rows", split, accuracy, macro_f1, n_rows)
+        warn_of_majority(scores, split)
     return report
 
 
@@ -113,27 +100,16 @@ def warn_of_majority(scores: Scores, split: str) -> None:
         )
 
 
-def headline(report: dict[str, Any], record: dict[str, Any]) -> dict[str, Any]:
-    """Choose from a run's scores and its record what `headline.json` holds.
-
-    Args:
-        report: Scores of each split, as in `metrics.json`.
-        record: The run's record.
-    """
+def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:
+    """Write `metrics.json`, and next to it the few scores that are compared first."""
+    write_json(path, report)
     scores = {split: {name: found[name] for name in HEADLINE_SCORES} for split, found in report.items()}
-    return {**scores, "train_seconds": record["training"]["train_seconds"]}
+    headline = {**scores, "train_seconds": record["training"]["train_seconds"]}
+    write_json(path.with_name("headline.json"), headline)
 
 
 def evaluate_all(cfg: DictConfig) -> None:
-    """Score a run, or each run below a folder.
-
-    Args:
-        cfg: The composed config of `configs/evaluate.yaml`; its `run` is the folder.
-
-    Raises:
-        FileNotFoundError: If there is no run.
-        ValueError: If several runs would write into one folder, or one cannot be scored.
-    """
+    """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
     if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, "output"):
         raise ValueError(

@@ -17,14 +17,7 @@ Accelerator = Literal["auto", "cpu", "gpu"]
 
 
 def choose_device(accelerator: Accelerator) -> torch.device:
-    """Find the device to compute on.
-
-    Args:
-        accelerator: The processor, the machine's accelerator, or the latter where there is one (`auto`).
-
-    Raises:
-        ValueError: If there is no such choice, or no accelerator.
-    """
+    """Find the device to compute on: `auto` is the machine's accelerator where there is one."""
     if accelerator not in get_args(Accelerator):
         raise ValueError(f"accelerator must be one of {[*get_args(Accelerator)]}; found {accelerator!r}")
     found = torch.accelerator.current_accelerator(check_available=True)
@@ -60,26 +53,13 @@ class Predictor:
         self.model = model.eval().to(self.device)
 
     def predict(self, rows: Encoded) -> NDArray[np.float32]:
-        """Predict rows.
-
-        Returns:
-            Probability of each class, shape (B, K).
-        """
+        """Give the probability of each class, shape (B, K)."""
         return predict_rows(self.model, rows, batch_size=self.batch_size)
 
 
 @torch.inference_mode()
 def predict_rows(model: Classifier, rows: Encoded, *, batch_size: int) -> NDArray[np.float32]:
-    """Predict rows with a model, on the device that it is on.
-
-    Args:
-        model: The model.
-        rows: Encoded rows, B of them.
-        batch_size: Rows that go through the net at once.
-
-    Returns:
-        Probability of each class, shape (B, K).
-    """
+    """Give the probability of each class, shape (B, K), on the device that the model is on."""
     numeric, categorical = (torch.from_numpy(array).to(model.device) for array in rows)
     starts = range(0, len(numeric), batch_size)
     batches = [slice(start, start + batch_size) for start in starts]

@@ -1,5 +1,6 @@
 """The predictions of a table: their columns, the file they are written to, and their scores."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,15 +19,7 @@ Classes = Mapping[int, str] | Mapping[str, str]
 
 
 def check_target(path: str | Path, *, source: str | Path) -> None:
-    """Check that predictions can take the place of `path`.
-
-    Args:
-        path: Where they are to be written.
-        source: The table that is predicted, which has to stay.
-
-    Raises:
-        ValueError: If the suffix is none of `SUFFIXES`, or the place is no file's, or the source's.
-    """
+    """Check that predictions can take the place of `path`."""
     path = Path(path)
     if path == STANDARD_OUTPUT:
         return
@@ -134,10 +127,12 @@ class LabelScores:
         return int(self._counts.sum())
 
     def __str__(self) -> str:
-        right = self._counts.diagonal()
-        occurring = self._counts.sum(axis=0) + self._counts.sum(axis=1)
-        macro_f1 = (2 * right[occurring > 0] / occurring[occurring > 0]).mean()
+        # Here, as above.
+        from canopy.tasks.scores import Scores
+
+        nll = self._log_loss / self.n_rows
+        scores = Scores(class_names=self._classes.values, confusion=self._counts, nll=nll, ece=math.nan)
         return (
-            f"On {self.n_rows:,} rows with a label: accuracy {right.sum() / self.n_rows:.4f}, "
-            f"macro-F1 {macro_f1:.4f}, log loss {self._log_loss / self.n_rows:.4f}"
+            f"On {self.n_rows:,} rows with a label: accuracy {scores.accuracy:.4f}, "
+            f"macro-F1 {scores.macro_f1:.4f}, log loss {nll:.4f}"
         )

@@ -68,21 +68,19 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
 
 
 @contextmanager
-def quiet(*names: str) -> Iterator[None]:
-    """Keep loggers from telling each step of an export."""
-    levels = {name: logging.getLogger(name).level for name in names}
-    for name in names:
-        logging.getLogger(name).setLevel(logging.ERROR)
+def quiet() -> Iterator[None]:
+    """Keep exporters and quantisers from logging each of their steps."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        for name, level in levels.items():
-            logging.getLogger(name).setLevel(level)
+        logging.disable(before)
 
 
 def save_onnx(program: ExportedProgram, path: Path) -> None:
     """Write a trace as one ONNX file."""
-    with quiet("torch.onnx", "onnxscript", "onnx_ir"), warnings.catch_warnings():
+    with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         onnx = torch.onnx.export(
             program,

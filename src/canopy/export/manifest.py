@@ -65,12 +65,7 @@ class Manifest(Model):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Manifest":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not a manifest of this format, or has been changed since.
-        """
+        """Read what `save` wrote."""
         path = Path(folder) / MANIFEST_FILE
         content = read_json(path, hint=HINT)
         found = content.get("format") if isinstance(content, dict) else None
@@ -92,16 +87,7 @@ class Manifest(Model):
         return [name for name in FILES if name in self.files or name == ONNX_FILE]
 
     def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
-        """Refuse files that are not the ones that were exported.
-
-        Args:
-            folder: The bundle.
-            names: The files to check.
-
-        Raises:
-            FileNotFoundError: If one is not there.
-            ValueError: If one has another content.
-        """
+        """Refuse files that are not the ones that were exported."""
         for name in names:
             path = Path(folder) / name
             require_file(path, hint=f"{HINT} first")

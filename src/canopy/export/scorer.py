@@ -1,6 +1,8 @@
-"""Ask a bundle for probabilities, with ONNX Runtime."""
+"""Predict rows with a bundle, by ONNX Runtime."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -68,15 +70,7 @@ class Scorer:
 
 
 def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
-    """Load a graph for the processor.
-
-    Args:
-        path: The ONNX file.
-        n_threads: Threads of one call; 0 for one on each core that may be used.
-
-    Raises:
-        ValueError: If it is none.
-    """
+    """Load an ONNX graph for the processor; 0 threads are one on each core that may be used."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or usable_cores()
     # Between batches the threads would keep their cores busy with waiting.
@@ -88,12 +82,16 @@ def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
         raise ValueError(f"{path} must be a graph that ONNX Runtime takes; got {reason}: {HINT}") from error
 
 
-def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:
-    """Give the probabilities of one row or more, shape (B, K)."""
+def batches(session: onnxruntime.InferenceSession, rows: Inputs) -> Iterator[dict[str, NDArray[Any]]]:
+    """Give the inputs of a graph, some rows after the others."""
     # Of those of another exporter, an input without columns may be left out.
     names = [found.name for found in session.get_inputs()]
-    batches = (
-        rows.take(slice(start, start + BATCH_SIZE)) for start in range(0, len(rows.numeric), BATCH_SIZE)
-    )
-    parts = [session.run([OUTPUT], {name: getattr(batch, name) for name in names})[0] for batch in batches]
+    for start in range(0, len(rows.numeric), BATCH_SIZE):
+        batch = rows.take(slice(start, start + BATCH_SIZE))
+        yield {name: getattr(batch, name) for name in names}
+
+
+def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:
+    """Give the probabilities of one row or more, shape (B, K)."""
+    parts = [session.run([OUTPUT], batch)[0] for batch in batches(session, rows)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -53,14 +53,7 @@ class TrainingStatistics(Model):
 def measure(
     inputs: Inputs, labels: NDArray[np.int64], *, preprocessor: Preprocessor, classes: Mapping[str, str]
 ) -> TrainingStatistics:
-    """Measure the training rows.
-
-    Args:
-        inputs: What `Preprocessor.inputs` makes of them.
-        labels: Index of each row's class, shape (n_rows,).
-        preprocessor: What was learnt from them.
-        classes: Value and name of each class.
-    """
+    """Measure the training rows."""
     codes = inputs.categorical.T
     return TrainingStatistics(
         n_rows=len(labels),

@@ -1,12 +1,11 @@
 """Several nets, of one kind or of several, trained side by side, whose predictions are averaged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from canopy.nets.features import Quantiles
 from canopy.nets.trees import Trees
 
 
@@ -17,13 +16,10 @@ class Ensemble(nn.Module):
     ensembles, 2017.
 
     Args:
-        n_numeric: Numeric features N.
-        cardinalities: Number of categories of each categorical feature, C of them.
-        n_classes: Outputs K.
-        quantiles: Quantiles of each numeric feature on the training rows.
         n_members: Nets M.
-        member: Makes one of them, called as this class is; it returns logits of shape (B, K).
-        options: Options that all members take, such as `max_one_hot`.
+        member: Makes one of them; it returns logits of shape (B, K).
+        options: What each is made with: features and classes of the data, and options of all, such as
+            `max_one_hot`.
 
     Shape:
         - numeric: (B, N), float
@@ -39,29 +35,10 @@ class Ensemble(nn.Module):
         torch.Size([5, 4, 7])
     """
 
-    def __init__(
-        self,
-        *,
-        n_numeric: int,
-        cardinalities: Sequence[int],
-        n_classes: int,
-        quantiles: Quantiles = (),
-        n_members: int,
-        member: Callable[..., nn.Module],
-        **options: Any,
-    ) -> None:
+    def __init__(self, *, n_members: int, member: Callable[..., nn.Module], **options: Any) -> None:
         super().__init__()
         self.n_members = n_members
-        self.members = nn.ModuleList(
-            member(
-                n_numeric=n_numeric,
-                cardinalities=cardinalities,
-                n_classes=n_classes,
-                quantiles=quantiles,
-                **options,
-            )
-            for _ in range(n_members)
-        )
+        self.members = nn.ModuleList(member(**options) for _ in range(n_members))
 
     def hidden_weights(self) -> list[Tensor]:
         """List the matrices of all members' hidden layers."""
@@ -78,13 +55,10 @@ class MixedEnsemble(nn.Module):
     that of as many of one kind. All members have the same weight in it, unless the kinds are weighed.
 
     Args:
-        n_numeric: Numeric features N.
-        cardinalities: Number of categories of each categorical feature, C of them.
-        n_classes: Outputs K.
-        quantiles: Quantiles of each numeric feature on the training rows.
-        members: Makes each kind of net, by its name, called as this class is; it returns logits of shape
-            (B, K) or (B, M, K). Null and a kind with `n_members` of 0 are left out.
-        options: Options that all take, such as `max_one_hot`.
+        members: Makes each kind of net, by its name; it returns logits of shape (B, K) or (B, M, K). Null
+            and a kind with `n_members` of 0 are left out.
+        options: What each is made with: features and classes of the data, and options of all, such as
+            `max_one_hot`.
 
     Attributes:
         member_weights: Of each member in the mean of their probabilities, shape (M,); their sum is 1.
@@ -98,34 +72,20 @@ class MixedEnsemble(nn.Module):
         ValueError: If there is no kind.
     """
 
-    def __init__(
-        self,
-        *,
-        n_numeric: int,
-        cardinalities: Sequence[int],
-        n_classes: int,
-        quantiles: Quantiles = (),
-        members: Mapping[str, Callable[..., nn.Module] | None],
-        **options: Any,
-    ) -> None:
+    member_weights: Tensor
+
+    def __init__(self, *, members: Mapping[str, Callable[..., nn.Module] | None], **options: Any) -> None:
         super().__init__()
         made = {
-            name: make(
-                n_numeric=n_numeric,
-                cardinalities=cardinalities,
-                n_classes=n_classes,
-                quantiles=quantiles,
-                **options,
-            )
+            name: make(**options)
             for name, make in members.items()
             if make is not None and getattr(make, "keywords", {}).get("n_members") != 0
         }
         if not made:
             raise ValueError("model.net.members must name at least one net; got none")
         self.members = nn.ModuleDict(made)
-        self._n_members = [getattr(net, "n_members", 1) for net in made.values()]
-        n_members = sum(self._n_members)
-        self.member_weights: Tensor
+        self._n_members = torch.tensor([getattr(net, "n_members", 1) for net in made.values()])
+        n_members = int(self._n_members.sum())
         self.register_buffer("member_weights", torch.full((n_members,), 1 / n_members))
 
     def hidden_weights(self) -> list[Tensor]:
@@ -142,10 +102,7 @@ class MixedEnsemble(nn.Module):
         Args:
             weights: Of each kind, in the order of `members`; their sum is 1.
         """
-        shares = [
-            weight / n for weight, n in zip(weights.tolist(), self._n_members, strict=True) for _ in range(n)
-        ]
-        self.member_weights.copy_(torch.tensor(shares))
+        self.member_weights.copy_((weights.cpu() / self._n_members).repeat_interleave(self._n_members))
 
     def probabilities(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
         """Give the mean probabilities of each kind's members, each of shape (B, K)."""

@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Sequence
-from inspect import signature
+from inspect import Signature, signature
 
 import torch
 from torch import Tensor, nn
 
 Quantiles = Sequence[Sequence[float]]
+Embedding = Callable[..., nn.Module]
 
 # One-hot columns make the first layer wider by each category; with more categories than this, a step takes
 # longer with them than with an embedding.
@@ -39,7 +40,7 @@ class Features(nn.Module):
         - output: (B, W): numeric features, then one-hot columns, then embeddings of categories
 
     Raises:
-        ValueError: If `max_one_hot` or `d_category` is out of its range.
+        ValueError: If `max_one_hot` or `d_category` is out of range.
 
     Examples:
         >>> features = Features(n_numeric=1, cardinalities=[100_000, 3], d_category=4)
@@ -57,7 +58,7 @@ class Features(nn.Module):
         n_numeric: int,
         cardinalities: Sequence[int],
         quantiles: Quantiles = (),
-        embedding: Callable[..., nn.Module] | None = None,
+        embedding: Embedding | None = None,
         max_one_hot: int = MAX_ONE_HOT,
         d_category: int | None = None,
     ) -> None:
@@ -68,21 +69,22 @@ class Features(nn.Module):
             )
         if d_category is not None and d_category < 1:
             raise ValueError(f"d_category must be at least 1, or null for a width by rule; got {d_category}")
-        self.embedding = make_embedding(embedding, n_numeric=n_numeric, quantiles=quantiles) or nn.Identity()
+        self.embedding: nn.Module = nn.Identity()
+        if embedding is not None and n_numeric:
+            options = {"quantiles": quantiles} if "quantiles" in signature(embedding).parameters else {}
+            self.embedding = embedding(n_numeric, **options)
         few = [place for place, n in enumerate(cardinalities) if n <= max_one_hot]
         self.many = [place for place, n in enumerate(cardinalities) if n > max_one_hot]
         self.one_hot = OneHot([cardinalities[place] for place in few])
-        widths = [d_category or embedding_width(cardinalities[place]) for place in self.many]
-        self.category_embeddings = nn.ModuleList(
-            make_category_embedding(cardinalities[place], width)
-            for place, width in zip(self.many, widths, strict=True)
-        )
+        embeddings = [make_category_embedding(cardinalities[place], d_category) for place in self.many]
+        self.category_embeddings = nn.ModuleList(embeddings)
         # Where all features are of one kind there is nothing to select.
         self.register_buffer("few", torch.tensor(few) if few and self.many else None, persistent=False)
         with torch.no_grad():
-            n_embedded = self.embedding(torch.zeros(1, n_numeric)).numel() if n_numeric else 0
+            n_embedded = self.embedding(torch.zeros(1, n_numeric)).numel()
         self.widths = [n_embedded // n_numeric] * n_numeric if n_numeric else []
-        self.widths += [*(cardinalities[place] for place in few), *widths]
+        self.widths += [cardinalities[place] for place in few]
+        self.widths += [embed.embedding_dim for embed in embeddings]
         self.n_outputs = sum(self.widths)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
@@ -91,6 +93,36 @@ class Features(nn.Module):
         for place, embed in zip(self.many, self.category_embeddings, strict=True):
             parts.append(embed(categorical[:, place]))
         return torch.cat(parts, dim=1)
+
+
+class FeatureNet(nn.Module):
+    """What nets extend: `features` takes the options of `Features`, the net those of its own layers."""
+
+    def __init_subclass__(cls) -> None:
+        # Without `**options`, so that a misspelt one in a config is refused by its own key.
+        parameters = {**signature(FeatureNet.__init__).parameters, **signature(cls.__init__).parameters}
+        taken = [parameter for name, parameter in parameters.items() if name not in ("self", "options")]
+        cls.__signature__ = Signature(taken)  # type: ignore[attr-defined]
+
+    def __init__(
+        self,
+        *,
+        n_numeric: int,
+        cardinalities: Sequence[int],
+        quantiles: Quantiles = (),
+        embedding: Embedding | None = None,
+        max_one_hot: int = MAX_ONE_HOT,
+        d_category: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.features = Features(
+            n_numeric=n_numeric,
+            cardinalities=cardinalities,
+            quantiles=quantiles,
+            embedding=embedding,
+            max_one_hot=max_one_hot,
+            d_category=d_category,
+        )
 
 
 def embedding_width(n_categories: int) -> int:
@@ -107,29 +139,19 @@ def embedding_width(n_categories: int) -> int:
     return min(50, round(1.6 * math.pow(n_categories, 0.56)))
 
 
-def make_category_embedding(n_categories: int, width: int) -> nn.Embedding:
-    """Make the embedding of one categorical feature.
+def make_category_embedding(n_categories: int, width: int | None) -> nn.Embedding:
+    """Make the embedding of one categorical feature, of a width by rule if there is none.
 
     Its first weights are uniform in ±1/√width, as those of `rtdl_revisiting_models.CategoricalEmbeddings`
     (source: Gorishniy et al., Revisiting deep learning models for tabular data, 2021).
     """
+    width = width or embedding_width(n_categories)
     # The last row is that of unseen categories: zeros, which no gradient reaches.
     embed = nn.Embedding(n_categories + 1, width, padding_idx=n_categories)
     bound = 1 / math.sqrt(width)
     with torch.no_grad():
         embed.weight[:-1].uniform_(-bound, bound)
     return embed
-
-
-def make_embedding(
-    embedding: Callable[..., nn.Module] | None, *, n_numeric: int, quantiles: Quantiles
-) -> nn.Module | None:
-    """Make the embeddings of the numeric features, if there are both."""
-    if embedding is None or not n_numeric:
-        return None
-    if "quantiles" in signature(embedding).parameters:
-        return embedding(n_numeric, quantiles=quantiles)
-    return embedding(n_numeric)
 
 
 class OneHot(nn.Module):

@@ -1,30 +1,25 @@
 """The multilayer perceptron, with or without embeddings of its numeric features."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from canopy.nets.features import MAX_ONE_HOT, Features, Quantiles
+from canopy.nets.features import FeatureNet
 
 Activation = Literal["ReLU", "SiLU", "GELU"]
 
 
-class MLP(nn.Module):
+class MLP(FeatureNet):
     """A multilayer perceptron over numeric features and categories.
 
     Args:
-        n_numeric: Numeric features N.
-        cardinalities: Number of categories of each categorical feature, C of them.
         n_classes: Outputs K.
-        quantiles: Quantiles of each numeric feature on the training rows.
         hidden: Width of each hidden layer.
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
-        embedding: Makes the embeddings of the numeric features; see `Features`.
-        max_one_hot: Most categories of a feature that enters as one-hot columns; one of more is embedded.
-        d_category: Width of the embedding of a category; see `Features`.
+        options: Those of `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -41,26 +36,13 @@ class MLP(nn.Module):
     def __init__(
         self,
         *,
-        n_numeric: int,
-        cardinalities: Sequence[int],
         n_classes: int,
-        quantiles: Quantiles = (),
         hidden: Sequence[int],
         activation: Activation = "SiLU",
         dropout: float = 0.0,
-        embedding: Callable[..., nn.Module] | None = None,
-        max_one_hot: int = MAX_ONE_HOT,
-        d_category: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__()
-        self.features = Features(
-            n_numeric=n_numeric,
-            cardinalities=cardinalities,
-            quantiles=quantiles,
-            embedding=embedding,
-            max_one_hot=max_one_hot,
-            d_category=d_category,
-        )
+        super().__init__(**options)
         widths = [self.features.n_outputs, *hidden]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):

@@ -1,25 +1,21 @@
 """TabM: many perceptrons in one, which share most of their weights."""
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import tabm
-from torch import Tensor, nn
+from torch import Tensor
 
-from canopy.nets.features import MAX_ONE_HOT, Features, Quantiles
+from canopy.nets.features import FeatureNet
 
 
-class TabM(nn.Module):
+class TabM(FeatureNet):
     """An ensemble of perceptrons with shared weights; each member predicts.
 
     Source: Gorishniy et al., TabM: advancing tabular deep learning with parameter-efficient ensembling,
     2025; its layers are those of the authors' package `tabm`.
 
     Args:
-        n_numeric: Numeric features N.
-        cardinalities: Number of categories of each categorical feature, C of them.
         n_classes: Outputs K.
-        quantiles: Quantiles of each numeric feature on the training rows.
         kind: `tabm`, where members scale the inputs and outputs of each layer, or `tabm-mini`, where they
             scale the inputs of the first one alone.
         n_members: Perceptrons M.
@@ -27,9 +23,7 @@ class TabM(nn.Module):
         width: Width of each of them.
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
-        embedding: Makes the embeddings of the numeric features; see `Features`.
-        max_one_hot: Most categories of a feature that enters as one-hot columns; one of more is embedded.
-        d_category: Width of the embedding of a category; see `Features`.
+        options: Those of `Features`.
 
     Shape:
         - numeric: (B, N), float
@@ -46,30 +40,17 @@ class TabM(nn.Module):
     def __init__(
         self,
         *,
-        n_numeric: int,
-        cardinalities: Sequence[int],
         n_classes: int,
-        quantiles: Quantiles = (),
         kind: Literal["tabm", "tabm-mini"] = "tabm",
         n_members: int,
         n_blocks: int,
         width: int,
         activation: str = "ReLU",
         dropout: float = 0.0,
-        embedding: Callable[..., nn.Module] | None = None,
-        max_one_hot: int = MAX_ONE_HOT,
-        d_category: int | None = None,
+        **options: Any,
     ) -> None:
-        super().__init__()
+        super().__init__(**options)
         self.n_members = n_members
-        self.features = Features(
-            n_numeric=n_numeric,
-            cardinalities=cardinalities,
-            quantiles=quantiles,
-            embedding=embedding,
-            max_one_hot=max_one_hot,
-            d_category=d_category,
-        )
         self.view = tabm.EnsembleView(k=n_members)
         # Members scale all numbers of one feature by the same factor; the authors' defaults.
         self.backbone = tabm.make_tabm_backbone(
@@ -80,7 +61,7 @@ class TabM(nn.Module):
             d_block=width,
             activation=activation,
             dropout=dropout,
-            start_scaling_init="random-signs" if embedding is None else "normal",
+            start_scaling_init="random-signs" if options.get("embedding") is None else "normal",
             start_scaling_init_chunks=self.features.widths,
         )
         self.output = tabm.LinearEnsemble(width, n_classes, k=n_members)

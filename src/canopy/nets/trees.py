@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from canopy.data.dataset import Batch
-from canopy.nets.features import OneHot, Quantiles
+from canopy.nets.features import OneHot
 
 # Categories of a feature that enters as one-hot columns; one of more enters as the class frequencies of each.
 MAX_ONE_HOT = 32
@@ -30,12 +30,10 @@ class Trees(nn.Module):
     Source: Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, 2018.
 
     Args:
-        n_numeric: Numeric features N.
         cardinalities: Number of categories of each categorical feature, C of them.
         n_classes: Outputs K.
-        quantiles: Taken as by all nets; trees need none.
         settings: Options of `catboost.CatBoostClassifier`.
-        options: How nets encode categories; trees have their own way.
+        options: What other nets take too; trees encode categories in their own way.
 
     Attributes:
         n_members: 1.
@@ -57,15 +55,12 @@ class Trees(nn.Module):
     def __init__(
         self,
         *,
-        n_numeric: int,
         cardinalities: Sequence[int],
         n_classes: int,
-        quantiles: Quantiles = (),
         settings: Mapping[str, Any],
         **options: Any,
     ) -> None:
         super().__init__()
-        self.n_numeric = n_numeric
         self.settings = {**settings}
         self._few = [place for place, n in enumerate(cardinalities) if n <= MAX_ONE_HOT]
         self._many = [place for place, n in enumerate(cardinalities) if n > MAX_ONE_HOT]

@@ -111,12 +111,7 @@ def calibrate(
 
 
 def measure_reliability(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Reliability:
-    """Compare how confident predictions are with how often they are right.
-
-    Args:
-        log_probabilities: Shape (n_rows, K).
-        labels: True classes, shape (n_rows,).
-    """
+    """Compare how confident predictions, shape (n_rows, K), are with how often they are right."""
     confidence = np.exp(log_probabilities.max(axis=1))
     right = log_probabilities.argmax(axis=1) == labels
     bins = np.minimum((confidence * N_CALIBRATION_BINS).astype(int), N_CALIBRATION_BINS - 1)

@@ -9,15 +9,7 @@ from canopy.tasks.scores import Scores
 
 
 def draw_confusion(scores: Scores, *, title: str) -> Figure:
-    """Draw a confusion matrix twice: as counts, and each row as shares of its true class.
-
-    Args:
-        scores: The matrix, as counts, and the names of its classes.
-        title: Heading of the plot.
-
-    Returns:
-        A figure that belongs to no window.
-    """
+    """Draw a confusion matrix twice: as counts, and each row as shares of its true class."""
     n_classes = len(scores.class_names)
     side = max(4.0, 0.75 * n_classes)
     figure = Figure(figsize=(2 * side + 2.5, side + 1.2), layout="constrained")

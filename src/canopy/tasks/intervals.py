@@ -39,11 +39,7 @@ def wilson(n_right: Ints | int, n: Ints | int) -> tuple[Floats, Floats]:
 
 
 def balanced_accuracy_interval(confusion: Ints) -> tuple[float, float]:
-    """Combine the Wilson intervals of the classes' recalls, which are independent.
-
-    Args:
-        confusion: Rows by true and predicted class, shape (K, K).
-    """
+    """Combine the Wilson intervals of the classes' recalls, which are independent."""
     support = confusion.sum(axis=1)
     right, n = confusion.diagonal()[support > 0], support[support > 0]
     low, high = wilson(right, n)

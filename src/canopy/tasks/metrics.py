@@ -2,11 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+
+from canopy.tasks.scores import Scores
 
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
@@ -28,12 +33,7 @@ class NegativeLogLikelihood(Metric):
         self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
 
     def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add rows.
-
-        Args:
-            probabilities: Shape (B, K).
-            labels: Index of the true class, shape (B,).
-        """
+        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
         self.total -= given.log().sum()
         self.n_rows += len(labels)
@@ -49,12 +49,7 @@ class CalibrationError(MulticlassCalibrationError):
     """
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add rows.
-
-        Args:
-            preds: Probabilities, shape (B, K).
-            target: Index of the true class, shape (B,).
-        """
+        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
         # It computes in single precision.
         super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
 
@@ -81,3 +76,12 @@ def build_metrics(
         raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
     own |= {name: make(num_classes=n_classes) for name, make in further.items()}
     return MetricCollection(own, compute_groups=False)
+
+
+def score(
+    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: tuple[str, ...]
+) -> Scores:
+    """Score predictions, shape (n_rows, K), as training and evaluation do."""
+    metrics = build_metrics(len(class_names))
+    metrics.update(torch.from_numpy(probabilities).double(), torch.from_numpy(labels))
+    return Scores.from_metrics(metrics.compute(), class_names)

@@ -7,15 +7,7 @@ from canopy.tasks.calibration import Calibration
 
 
 def draw_reliability(calibration: Calibration, *, title: str) -> Figure:
-    """Draw how often predictions are right over how confident they are, and how many are how confident.
-
-    Args:
-        calibration: With and without the temperature.
-        title: Heading of the plot.
-
-    Returns:
-        A figure that belongs to no window.
-    """
+    """Draw how often predictions are right over how confident they are, and how many are how confident."""
     figure = Figure(figsize=(6.4, 7.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="as it should be")

@@ -1,13 +1,16 @@
 """Scores of a classifier, all but two of them computed from its confusion matrix."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from canopy.tasks.intervals import LEVEL, balanced_accuracy_interval, macro_f1_interval, wilson
+
+if TYPE_CHECKING:
+    # Predicting with a bundle needs no torch.
+    from torch import Tensor
 
 # Of the bootstrap: draws of the rows, and their seed.
 N_DRAWS = 2000
@@ -38,12 +41,8 @@ class Scores:
     further: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
-        """Take over what the metrics of `build_metrics` computed.
-
-        Raises:
-            ValueError: If a further metric gives more than one number.
-        """
+    def from_metrics(cls, computed: "dict[str, Tensor]", class_names: tuple[str, ...]) -> "Scores":
+        """Take over what the metrics of `build_metrics` computed."""
         computed = {**computed}
         confusion = computed.pop("confusion").cpu().numpy().astype(np.int64)
         for name, value in computed.items():

@@ -13,8 +13,8 @@ from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.export.compress.measure import predict
-from canopy.export.compress.quantize import quantize_as_they_come, quantize_with_rows
-from canopy.export.compress.teach import TaughtData, Teacher, ask
+from canopy.export.compress.quantize import quantize_dynamic, quantize_static
+from canopy.export.compress.teach import TaughtData, teach, teacher_probabilities
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer
 from canopy.files import PARAMS, read_json, write_json
@@ -32,7 +32,7 @@ def inputs_of(table: Path, manifest: Manifest) -> Inputs:
     return manifest.preprocessor.inputs(rows)
 
 
-def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
+def test_compress_measures_all_variants_and_bundles_the_chosen(
     compress_run: Compress, raw_table: Path, tmp_path: Path
 ) -> None:
     report = compress_run()
@@ -61,9 +61,7 @@ def test_all_variants_are_measured_and_the_chosen_one_is_bundled(
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-5)
 
 
-def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
-    compress_run: Compress, tmp_path: Path
-) -> None:
+def test_compress_without_budget_serves_nothing_worse(compress_run: Compress, tmp_path: Path) -> None:
     report = compress_run(**{"compress.max_accuracy_drop": 0})
     variants = {item["name"]: item for item in report["variants"]}
     assert variants[report["chosen"]]["val_accuracy"] >= variants["whole"]["val_accuracy"]
@@ -72,21 +70,17 @@ def test_without_a_budget_the_whole_model_or_one_no_worse_is_served(
     assert variants[report["chosen"]]["val_nll"] <= variants["whole"]["val_nll"]
 
 
-def test_a_compressed_bundle_is_no_whole_model(compress_run: Compress, tmp_path: Path) -> None:
-    compress_run(**{"compress.max_accuracy_drop": 1})
-    with pytest.raises(ValueError, match="must be a whole model; found one that is compressed: "):
-        compress_run(bundle=tmp_path / "compressed", output=tmp_path / "again")
-    assert not (tmp_path / "again").exists()
-
-
-def test_the_bundle_of_another_run_is_refused(
+def test_compress_refuses_other_bundles(
     compress_run: Compress, evaluated_run: RunFolder, tmp_path: Path
 ) -> None:
+    compress_run(**{"compress.max_accuracy_drop": 1})
+    with pytest.raises(ValueError, match="must be a whole model; got one that is compressed: "):
+        compress_run(bundle=tmp_path / "compressed", output=tmp_path / "again")
     record = read_json(evaluated_run.path / RECORD)
     write_json(evaluated_run.path / RECORD, {**record, "name": "another"})
-    with pytest.raises(ValueError, match="must be the bundle of the run another; found that of run: make it"):
-        compress_run()
-    assert not (tmp_path / "compressed").exists()
+    with pytest.raises(ValueError, match="must be the bundle of the run another; got that of run: make it"):
+        compress_run(output=tmp_path / "again")
+    assert not (tmp_path / "again").exists()
 
 
 def test_compress_takes_the_budget_of_the_runs_project(
@@ -94,7 +88,7 @@ def test_compress_takes_the_budget_of_the_runs_project(
 ) -> None:
     params = (root / PARAMS).read_text().replace("max_accuracy_drop: 0.002", "max_accuracy_drop: -0.5")
     (evaluated_run.path.parent / PARAMS).write_text(params)
-    with pytest.raises(ValueError, match="max_accuracy_drop must be at least 0; found -0.5"):
+    with pytest.raises(ValueError, match="max_accuracy_drop must be at least 0; got -0.5"):
         compress_run(**{"compress.max_accuracy_drop": "null"})
 
 
@@ -102,17 +96,17 @@ def test_compress_takes_the_budget_of_the_runs_project(
     ("options", "message"),
     [
         ({"prune.keep": 0}, "prune.keep must be above 0"),
-        ({"prune.epochs": 1.5}, "prune.epochs must be an integer >= 1; found 1.5"),
-        ({"teacher_weight": 2}, "teacher_weight must be a number from 0 to 1; found 2"),
-        ({"teacher_weight": "x"}, "teacher_weight must be a number from 0 to 1; found 'x'"),
+        ({"prune.epochs": 1.5}, "prune.epochs must be an integer >= 1; got 1.5"),
+        ({"teacher_weight": 2}, "teacher_weight must be a number from 0 to 1; got 2"),
+        ({"teacher_weight": "x"}, "teacher_weight must be a number from 0 to 1; got 'x'"),
         ({"compress.max_accuracy_drop": -1}, "max_accuracy_drop must be at least 0"),
-        ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; found nan"),
-        ({"compress.max_nll_increase": -1}, "max_nll_increase must be at least 0; found -1"),
-        ({"n_calibration_rows": 0}, "n_calibration_rows must be an integer >= 1; found 0"),
-        ({"distil.epochs": "abc"}, "distil.epochs must be an integer >= 1; found 'abc'"),
+        ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be at least 0; got nan"),
+        ({"compress.max_nll_increase": -1}, "max_nll_increase must be at least 0; got -1"),
+        ({"n_calibration_rows": 0}, "n_calibration_rows must be an integer >= 1; got 0"),
+        ({"distil.epochs": "abc"}, "distil.epochs must be an integer >= 1; got 'abc'"),
     ],
 )
-def test_a_mistake_leaves_what_was_there(
+def test_invalid_options_leave_the_old_bundle(
     compress_run: Compress, tmp_path: Path, options: dict[str, object], message: str
 ) -> None:
     (tmp_path / "compressed").mkdir()
@@ -123,14 +117,14 @@ def test_a_mistake_leaves_what_was_there(
     assert not (tmp_path / "compression.json").exists()
 
 
-def test_int8_holds_the_matrices_in_a_byte_each_and_says_nearly_the_same(
+def test_quantised_graph_holds_int8_matrices_and_predicts_nearly_the_same(
     export_run: Callable[..., Path], raw_table: Path, tmp_path: Path
 ) -> None:
     bundle = export_run()
     whole, rows = bundle / ONNX_FILE, inputs_of(raw_table, Manifest.load(bundle))
     expected = predict(whole, rows)
-    quantize_with_rows(whole, tmp_path / "static.onnx", rows)
-    quantize_as_they_come(whole, tmp_path / "dynamic.onnx")
+    quantize_static(whole, tmp_path / "static.onnx", rows)
+    quantize_dynamic(whole, tmp_path / "dynamic.onnx")
     for kind in ("static", "dynamic"):
         graph = onnx.load(tmp_path / f"{kind}.onnx").graph
         matrices = [item for item in graph.initializer if "layers" in item.name and len(item.dims) == 2]
@@ -140,16 +134,16 @@ def test_int8_holds_the_matrices_in_a_byte_each_and_says_nearly_the_same(
         assert 0 < np.abs(found - expected).max() < 0.05
 
 
-def test_a_bundle_tells_nothing_of_the_machine_it_was_made_on(export_run, root: Path) -> None:
+def test_bundle_holds_no_path_of_the_machine(export_run, root: Path) -> None:
     for path in export_run().iterdir():
         assert str(root).encode() not in path.read_bytes(), path.name
 
 
-def test_taught_labels_are_between_the_label_and_the_models_word(evaluated_run: RunFolder) -> None:
+def test_taught_labels_mix_label_and_prediction(evaluated_run: RunFolder) -> None:
     config = evaluated_run.config
     rows = load_rows(config.data.folder, "train", evaluated_run.schema).rows
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
-    taught = ask(model, rows)
+    taught = teacher_probabilities(model, rows)
     torch.testing.assert_close(taught.sum(dim=1), torch.ones(len(rows.labels)))
     options = {name: value for name, value in config.data.items() if name != "_target_"}
     data = TaughtData(taught=taught, weight=0.25, **options)
@@ -162,7 +156,7 @@ def test_taught_labels_are_between_the_label_and_the_models_word(evaluated_run: 
     assert not data._rows["val"].rows.labels.is_floating_point()
 
 
-def test_a_pupil_comes_to_say_what_its_teacher_says(evaluated_run: RunFolder, root: Path) -> None:
+def test_pupil_learns_the_predictions_of_its_teacher(evaluated_run: RunFolder, root: Path) -> None:
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
     # Whatever the labels: the teacher knows but one class.
     with torch.no_grad():
@@ -171,9 +165,9 @@ def test_a_pupil_comes_to_say_what_its_teacher_says(evaluated_run: RunFolder, ro
     small = ["distil.net.hidden=[8]"]
     with initialize_config_dir(str(root / "configs"), job_name="compress"):
         cfg = compose("compress", ["run=none", "run_folder=none", *small])
-    pupil = Teacher(evaluated_run, model, weight=1.0).teach(
-        instantiate(cfg.distil.net), trainer=cfg.trainer, epochs=20
-    )
     rows = load_rows(evaluated_run.config.data.folder, "train", evaluated_run.schema).rows
+    taught = teacher_probabilities(model, rows)
+    net = instantiate(cfg.distil.net)
+    pupil = teach(evaluated_run, net, taught=taught, weight=1.0, trainer=cfg.trainer, epochs=20)
     with torch.inference_mode():
         assert (pupil(rows.numeric, rows.categorical).argmax(dim=1) == 0).float().mean() > 0.95

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from canopy.export.compress.prune import narrow
+from canopy.export.compress.prune import prune_neurons
 from canopy.nets.mlp import MLP
 
 
@@ -24,42 +24,36 @@ def widths(net: MLP) -> list[tuple[int, int]]:
     return [tuple(layer.weight.shape) for layer in net.layers if isinstance(layer, nn.Linear)]
 
 
-def test_neurons_that_say_nothing_go_first_and_are_not_missed(net: MLP, rows) -> None:
+def test_prune_takes_neurons_without_outgoing_weights_first(net: MLP, rows) -> None:
     """Half of each layer's neurons have no weights that lead away from them."""
     first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         second.weight[:, [0, 3, 4, 7]] = 0
         last.weight[:, [1, 2, 5]] = 0
-    narrower = narrow(net, keep=0.5)
-    assert widths(narrower) == [(4, 8), (3, 4), (4, 3)]
-    torch.testing.assert_close(narrower(*rows), net(*rows))
-    assert torch.equal(narrower.layers[0].weight, first.weight[[1, 2, 5, 6]])
+    pruned = prune_neurons(net, keep=0.5)
+    assert widths(pruned) == [(4, 8), (3, 4), (4, 3)]
+    torch.testing.assert_close(pruned(*rows), net(*rows))
+    assert torch.equal(pruned.layers[0].weight, first.weight[[1, 2, 5, 6]])
 
 
-def test_neurons_that_nothing_reaches_go_first_too(net: MLP, rows) -> None:
+def test_prune_takes_neurons_without_incoming_weights_first(net: MLP, rows) -> None:
     first = net.layers[0]
     with torch.no_grad():
         first.weight[[1, 2]] = 0
         first.bias[[1, 2]] = 0
-    narrower = narrow(net, keep=0.75)
-    assert torch.equal(narrower.layers[0].bias, first.bias[[0, 3, 4, 5, 6, 7]])
+    pruned = prune_neurons(net, keep=0.75)
+    assert torch.equal(pruned.layers[0].bias, first.bias[[0, 3, 4, 5, 6, 7]])
 
 
-def test_the_net_stays_as_it_is_and_the_narrow_one_learns(net: MLP, rows) -> None:
+def test_prune_leaves_the_net_and_gives_one_that_learns(net: MLP, rows) -> None:
     before = {name: value.clone() for name, value in net.state_dict().items()}
-    narrower = narrow(net, keep=0.5)
-    narrower(*rows).sum().backward()
-    assert all(parameter.grad is not None for parameter in narrower.parameters())
+    pruned = prune_neurons(net, keep=0.5)
+    pruned(*rows).sum().backward()
+    assert all(parameter.grad is not None for parameter in pruned.parameters())
     assert widths(net) == [(8, 8), (6, 8), (4, 6)]
     assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
-    assert [tuple(weight.shape) for weight in narrower.hidden_weights()] == [(4, 8), (3, 4)]
+    assert [tuple(weight.shape) for weight in pruned.hidden_weights()] == [(4, 8), (3, 4)]
 
 
-def test_a_neuron_always_stays(net: MLP) -> None:
-    assert widths(narrow(net, keep=0.01)) == [(1, 8), (1, 1), (4, 1)]
-
-
-@pytest.mark.parametrize("keep", [0, -0.1, 1.5])
-def test_a_share_that_cannot_be_is_refused(net: MLP, keep: float) -> None:
-    with pytest.raises(ValueError, match=rf"prune.keep must be above 0 and at most 1; found {keep}"):
-        narrow(net, keep=keep)
+def test_prune_keeps_one_neuron(net: MLP) -> None:
+    assert widths(prune_neurons(net, keep=0.01)) == [(1, 8), (1, 1), (4, 1)]

@@ -10,7 +10,7 @@ MAX_ROW_DIFFERENCE = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """How fast a graph answers on the processor.
+    """How fast a graph predicts on the processor.
 
     Attributes:
         n_threads: Threads of a call.
@@ -33,14 +33,14 @@ class Variant:
         name: Short name.
         how: How it was made.
         n_bytes: Size of its graph's file.
-        val_accuracy: Share of validation rows that are classified right; it decides.
+        val_accuracy: On validation rows; it decides.
         val_nll: On validation rows, in nats, with the temperature that is served; it decides too.
-        accuracy: The same of test rows.
-        macro_f1: On test rows.
-        rarest_recall: On test rows, of the class with the fewest training rows.
-        nll: On test rows, in nats.
+        accuracy: On test rows, as are the following.
+        macro_f1: Mean F1 of the classes.
+        rarest_recall: Recall of the class with the fewest training rows.
+        nll: Negative log-likelihood, in nats.
         row_difference: Largest difference of a probability between a row alone and the same row among
-            others. Where ranges are those of each batch, an answer depends on who else is asked about.
+            others. Where ranges are those of each batch, a prediction depends on its neighbours.
         speeds: With one thread, and with one on each core.
     """
 
@@ -54,18 +54,16 @@ class Variant:
     rarest_recall: float
     nll: float
     row_difference: float
-    speeds: tuple[Speed, ...]
+    speeds: list[Speed]
 
 
 def choose(variants: Sequence[Variant], *, max_accuracy_drop: float, max_nll_increase: float) -> Variant:
-    """Choose the smallest graph that loses little; the more accurate one of two that are equal.
-
-    A graph must be batch-invariant.
+    """Choose the smallest batch-invariant graph that loses little; of two equal ones the more accurate.
 
     The size decides, not the speed: it is the same on each machine and in each run.
 
     Args:
-        variants: The first is the model itself, which none of the others need beat.
+        variants: The first is the model itself, which is chosen if no other is within the budget.
         max_accuracy_drop: How much lower a variant's validation accuracy may be.
         max_nll_increase: How much higher its negative log-likelihood on validation rows may be, in nats.
     """
@@ -86,12 +84,11 @@ def pareto_front(variants: Sequence[Variant]) -> list[str]:
     Accuracy is that of the test rows, speed that of 1,024 rows in one thread.
     """
 
-    def gains(variant: Variant) -> tuple[float, float, float]:
-        return (variant.accuracy, -variant.n_bytes, -variant.speeds[0].batch_ms)
+    def costs(variant: Variant) -> tuple[float, float, float]:
+        return (-variant.accuracy, variant.n_bytes, variant.speeds[0].batch_ms)
 
     def beats(a: Variant, b: Variant) -> bool:
-        pairs = list(zip(gains(a), gains(b), strict=True))
-        return all(x >= y for x, y in pairs) and any(x > y for x, y in pairs)
+        return costs(a) != costs(b) and all(x <= y for x, y in zip(costs(a), costs(b), strict=True))
 
     return [one.name for one in variants if not any(beats(other, one) for other in variants)]
 
@@ -107,7 +104,6 @@ def compare(variants: Sequence[Variant]) -> list[dict[str, Any]]:
     return [
         {
             **asdict(variant),
-            "speeds": [asdict(speed) for speed in variant.speeds],
             "accuracy_drop": round(first.accuracy - variant.accuracy, 6),
             "times_smaller": round(first.n_bytes / variant.n_bytes, 2),
             "times_faster": round(first.speeds[0].batch_ms / variant.speeds[0].batch_ms, 2),

@@ -1,0 +1,74 @@
+"""The raw rows of a run's splits, checked against its tensors."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from canopy.data.dataset import load_rows
+from canopy.files import SPLITS
+from canopy.prepare.interim import SPLIT_COLUMN, interim_path, read_codes, table_schema, zip_rows
+from canopy.prepare.labels import labelled_rows
+from canopy.prepare.preprocessor import Encoded, Inputs
+from canopy.runs.run_folder import RunFolder, check_same_data
+
+
+class RawSplit(NamedTuple):
+    """The raw rows of a split.
+
+    Attributes:
+        inputs: What the graph reads of them.
+        encoded: What the net reads of them.
+        labels: Index of the class of each, shape (n_rows,).
+    """
+
+    inputs: Inputs
+    encoded: Encoded
+    labels: NDArray[np.int64]
+
+
+def read_raw(run: RunFolder, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
+    """Read the raw table of a run, and the split of each of its rows.
+
+    Args:
+        run: The run.
+        splits: The splits whose tensors must be those that the run was trained with.
+
+    Returns:
+        All splits. The training rows are those before any class was cut, so that they cannot be compared
+        with their tensors: they are the rows that are left by validation and test rows, which are.
+
+    Raises:
+        FileNotFoundError: If the table or its split is not there.
+        ValueError: If the rows are not those of the run.
+    """
+    config, preprocessor = run.located_config, run.preprocessor
+    pipeline, data_folder = config.pipeline, Path(config.data.folder)
+    check_same_data(run, data_folder, splits=splits)
+    target, classes = pipeline.table.target.column, pa.array(preprocessor.classes)
+    labelled = labelled_rows(pipeline.paths.raw, table_schema(pipeline), classes=preprocessor.classes)
+    [codes] = read_codes(interim_path(pipeline, "split"), SPLIT_COLUMN)
+    parts: dict[str, list[tuple[NDArray[Any], ...]]] = {split: [] for split in SPLITS}
+    for batch in zip_rows(labelled, SPLIT_COLUMN, *codes):
+        for split, found in parts.items():
+            rows = batch.filter(pc.equal(batch[SPLIT_COLUMN], split))
+            labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)
+            found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels))
+    raw = {}
+    for split, found in parts.items():
+        arrays = [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
+        raw[split] = RawSplit(Inputs(*arrays[:2]), Encoded(*arrays[2:4]), arrays[4])
+        if split == "train":
+            continue
+        tensors = load_rows(data_folder, split, run.schema).rows
+        if not all(np.array_equal(one, other) for one, other in zip(arrays[2:], tensors, strict=True)):
+            raise ValueError(
+                f"The raw rows of the split {split}, transformed, must be those of its tensors; got "
+                f"{len(arrays[4]):,} rows that differ from the {len(tensors.labels):,} there: run "
+                '"make repro", or restore the data of the run'
+            )
+    return raw
