@@ -12,8 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.listing import list_runs, summarize_runs
-from canopy.runs.listed import check_logs, find_runs
+from canopy.compare.listing import list_runs
+from canopy.compare.spread import summarize_runs
+from canopy.runs.find import check_logs, find_runs
 from canopy.text_tables import Form
 
 

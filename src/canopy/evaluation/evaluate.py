@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
 from canopy.runs.console import say_once
-from canopy.runs.listed import run_folders
+from canopy.runs.find import run_folders
 from canopy.runs.run_folder import METRICS, RunFolder, check_same_data
 from canopy.tasks.scores import Scores
 from canopy.training.build import instantiate_all

@@ -8,7 +8,7 @@ from lightning import Trainer
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.runs.git import git_sha
-from canopy.runs.run_folder import BEST_CHECKPOINT
+from canopy.runs.run import BEST_CHECKPOINT
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.classifier import Classifier
@@ -67,10 +67,7 @@ def find_best_callback(trainer: Trainer) -> BestCheckpoint:
     """
     for name in ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps"):
         if getattr(trainer, name) == 0:
-            raise ValueError(
-                f"trainer.{name} must be above 0; got {getattr(trainer, name)}: the best epoch is chosen by "
-                "validation"
-            )
+            raise ValueError(f"trainer.{name} must be above 0; got 0: the best epoch is chosen by validation")
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestCheckpoint):
             return callback
@@ -80,11 +77,7 @@ def find_best_callback(trainer: Trainer) -> BestCheckpoint:
 
 
 def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
-    """Tell which checkpoint is the best by validation.
-
-    Args:
-        callback: The callback that kept it, after `fit`.
-        folder: The run's folder.
+    """Describe the best epoch that a callback has kept in a run's folder.
 
     Raises:
         ValueError: If training ended without a validation, as a limit of time can make it.
@@ -103,12 +96,7 @@ def describe_best(callback: BestCheckpoint, folder: Path) -> Best:
 
 
 def describe_phases(model: Classifier, started: float) -> Phases:
-    """Tell where the wall time of a run went.
-
-    Args:
-        model: Its model, after `fit`.
-        started: When the run began to be built, by `time.perf_counter`.
-    """
+    """Describe where the wall time of a run went that began to be built at a `time.perf_counter`."""
     return Phases(
         setup=round(model.started - started, 2),
         training=round(model.train_seconds - model.validation_seconds, 2),
@@ -119,26 +107,16 @@ def describe_phases(model: Classifier, started: float) -> Phases:
 def describe_training(
     trainer: Trainer, model: Classifier, data: TensorDataModule, *, best: BestCheckpoint, seed: int
 ) -> Training:
-    """Tell how fast and where a run trained.
-
-    Args:
-        trainer: Its Trainer, after `fit`.
-        model: Its model.
-        data: Its data module.
-        best: The callback that kept the best checkpoint.
-        seed: Its seed.
-    """
+    """Describe how fast and where a run trained."""
     device = trainer.strategy.root_device
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-    seconds = model.train_seconds
     training = Training(
-        train_seconds=round(seconds, 2),
-        rows_per_second=round(model.n_rows_trained * trainer.world_size / seconds),
+        train_seconds=round(model.train_seconds, 2),
+        rows_per_second=round(model.n_rows_trained * trainer.world_size / model.train_seconds),
         epochs=trainer.current_epoch,
         best_epoch=best.best_epoch,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         batch_size=data.batch_size,
-        device=name,
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         n_threads=torch.get_num_threads(),
         seed=seed,
         git_sha=git_sha(),
