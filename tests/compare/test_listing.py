@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from canopy.compare.listing import Condition, list_runs
-from canopy.compare.spread import summarize_runs
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
 
@@ -46,16 +45,6 @@ def test_list_has_columns_of_any_kind(listed: Callable[..., str]) -> None:
         "a     finished               0.010                  2  [8, 8]",
         "b     finished               0.100                  2  [8, 8]",
     ]
-
-
-def test_list_shows_small_rates_next_to_large_ones(logs: Path, make_run: Make) -> None:
-    for name, lr in (("a", 250.5), ("b", 0.0123), ("c", 2.3e-6)):
-        make_run(name, lr=lr)
-    runs = find_runs([], logs=logs)
-    rates = [line.split()[-1] for line in list_runs(runs, columns=["model.optimizer.lr"]).splitlines()[1:]]
-    assert rates == ["2.3e-06", "0.0123", "250.5"]
-    (line,) = summarize_runs(runs[:1], columns=["model.optimizer.lr"]).splitlines()[-1:]
-    assert line.split()[:3] == ["1", "model.optimizer.lr", "0.00000230"]
 
 
 @pytest.mark.parametrize(
@@ -145,12 +134,12 @@ def test_list_says_that_there_is_nothing(listed: Callable[..., str]) -> None:
     assert text == "Nothing to list: none of 3 runs meets seed=9 and best>0"
 
 
-def test_list_fits_the_terminal_without_cutting_names(logs: Path, make_run: Make) -> None:
+def test_list_cuts_values_but_no_names(logs: Path, make_run: Make) -> None:
     make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden={'8' * 300}"]}])
-    lines = list_runs(find_runs([], logs=logs)).splitlines()
-    assert all(len(line) <= 120 for line in lines)
-    assert lines[1].startswith("n" * 45 + "  finished")
-    assert "  hidden=88..." in lines[1]
+    header, line = list_runs(find_runs([], logs=logs)).splitlines()
+    assert max(len(header), len(line)) <= 120
+    assert line.startswith("n" * 45 + "  finished")
+    assert "  hidden=88..." in line
     columns = ["model.scheduler.max_lr", "model.optimizer.lr", "machine.n_threads", "training.n_parameters"]
     header, _ = list_runs(find_runs([], logs=logs), columns=columns).splitlines()
     assert len(header) <= 120

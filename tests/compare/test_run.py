@@ -27,8 +27,11 @@ def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) 
         assert [run.name for run in find_runs(folders, logs=logs)] == names
 
 
-def test_find_runs_refuses_a_named_folder_without_runs(logs: Path) -> None:
-    assert find_runs([], logs=logs) == []
+def test_find_runs_refuses_a_folder_without_runs(logs: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=f"Runs must be in {logs}/train of a project; found no such folder"
+    ):
+        find_runs([], logs=logs)
     for folder, found in (
         (logs, "no such folder"),
         (logs.parent, "none below it"),

@@ -72,29 +72,25 @@ class Significance:
     mcnemar_p: float
 
     def verdict(self, *, split: str) -> str:
-        """Answer in a sentence whether one of two models, A and B, is better on the rows of a split.
-
-        Differences in it are positive where the one that it calls better is.
-        """
+        """Answer whether A or B is better on the rows of a split, with the differences in its favour."""
         if self.n_same == self.n_rows:
             return (
                 "A and B are not distinguishable: they predict the same class for each of the "
                 f"{self.n_rows:,} {split} rows"
             )
-        accuracy, macro_f1 = self.accuracy, self.macro_f1
+        accuracy, macro_f1, better, worse = self.accuracy, self.macro_f1, "B", "A"
         # Both have to agree, so that the approximation of neither decides alone.
         by_accuracy = accuracy.excludes_zero and self.mcnemar_p < 1 - CONFIDENCE
-        deciding = accuracy if by_accuracy else macro_f1
-        better, worse = ("B", "A") if deciding.low > 0 else ("A", "B")
-        answer = "A and B are not distinguishable"
-        if (by_accuracy or macro_f1.excludes_zero) and better == "A":
-            accuracy, macro_f1 = accuracy.negated(), macro_f1.negated()
-        if by_accuracy:
+        if (accuracy if by_accuracy else macro_f1).high < 0:
+            accuracy, macro_f1, better, worse = accuracy.negated(), macro_f1.negated(), "A", "B"
+        if by_accuracy and macro_f1.high < 0:
+            answer = f"{better} is better in accuracy and {worse} in macro-F1"
+        elif by_accuracy:
             answer = f"{better} is better than {worse}"
-            if macro_f1.high < 0:
-                answer = f"{better} is better in accuracy and {worse} in macro-F1"
         elif macro_f1.excludes_zero:
-            answer += f" in accuracy, {better} is better in macro-F1"
+            answer = f"A and B are not distinguishable in accuracy, {better} is better in macro-F1"
+        else:
+            answer = "A and B are not distinguishable"
         test = f", McNemar {format_p(self.mcnemar_p)}"
         return f"{answer}: accuracy {accuracy.describe(test=test)}; macro-F1 {macro_f1.describe()}"
 
@@ -114,7 +110,7 @@ def compare_predictions(
         predicted_a: Class that A predicts for each row, shape (n_rows,).
         predicted_b: Class that B predicts for each row, shape (n_rows,).
         n_resamples: Resamples of the bootstrap.
-        seed: Seed of the bootstrap.
+        seed: Of the bootstrap.
 
     Returns:
         The differences, B minus A. With A and B exchanged, exactly their negatives.
@@ -147,8 +143,8 @@ def compare_predictions(
         Interval(difference=difference, low=low, high=high)
         for difference, low, high in np.concatenate([observed, ends.T], axis=1).tolist()
     )
-    n_only_a = int(((predicted_a == labels) & (predicted_b != labels)).sum())
-    n_only_b = int(((predicted_b == labels) & (predicted_a != labels)).sum())
+    right_a, right_b = predicted_a == labels, predicted_b == labels
+    n_only_a, n_only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return Significance(
         n_rows=n_rows,
         n_only_a=n_only_a,
@@ -201,12 +197,10 @@ def _macro_f1(counts: Floats, label: Ints, predicted: Ints) -> Floats:
 def mcnemar(n_only_a: int, n_only_b: int) -> float:
     """Test whether two models are right equally often, from the rows that only one of them has right.
 
-    Exact below `N_EXACT` such rows, by the binomial distribution; above by chi-square with continuity
-    correction (McNemar, Note on the sampling error of the difference between correlated proportions,
-    1947; Edwards, 1948).
-
     Returns:
-        The two-sided p-value.
+        The two-sided p-value. Exact below `N_EXACT` such rows, by the binomial distribution; above by
+        chi-square with continuity correction (McNemar, Note on the sampling error of the difference between
+        correlated proportions, 1947; Edwards, 1948).
 
     Examples:
         >>> [round(mcnemar(*counts), 5) for counts in ((1, 5), (0, 0), (40, 70))]

@@ -22,35 +22,35 @@ _SHOWN = ["accuracy", "macro_f1", "balanced_accuracy", "nll"]
 def summarize(reports: Path) -> str:
     """Give the latest result in a few lines: scores, what to compare them with, the weakest class, plots.
 
-    Args:
-        reports: Folder with `metrics.json` and `train.json`, perhaps also with `baselines.json`.
-
     Raises:
-        FileNotFoundError: If the pipeline has not written the first two.
+        FileNotFoundError: If the pipeline has not written its reports into the folder.
     """
-    metrics, train = read_json(reports / "metrics.json"), read_json(reports / "train.json")
-    baselines = _read_optional(reports / "baselines.json") or {}
-    return _render("summary.txt", test=metrics["test"], train=train, baselines=baselines, reports=reports)
+    return _render("summary.txt", reports=reports, **_read_reports(reports))
 
 
 def fill_readme(readme: str, reports: Path) -> str:
-    """Write what the reports hold into the text of the README.
-
-    Args:
-        readme: The text.
-        reports: Folder with `metrics.json` and `train.json`, perhaps also with `benchmark/peers.json`,
-            `compression.json` and `experiments.json`.
+    """Write what a folder of reports holds into the text of the README.
 
     Raises:
-        FileNotFoundError: If the pipeline has not written the first two.
+        FileNotFoundError: If the pipeline has not written its reports into the folder.
     """
-    metrics, train = read_json(reports / "metrics.json"), read_json(reports / "train.json")
-    peers = _read_optional(reports / "benchmark/peers.json")
-    readme = insert_table(readme, RESULTS, _render("results.md", **metrics, train=train, peers=peers))
-    if compression := _read_optional(reports / "compression.json"):
-        readme = insert_table(readme, COMPRESSION, compression_table(compression))
+    content = _read_reports(reports)
+    readme = insert_table(readme, RESULTS, _render("results.md", **content))
+    if content["compression"]:
+        readme = insert_table(readme, COMPRESSION, compression_table(content["compression"]))
     experiments = read_experiments(reports / REPORT)
     return readme if experiments.empty else insert_table(readme, EXPERIMENTS, experiments_table(experiments))
+
+
+def _read_reports(folder: Path) -> dict[str, Any]:
+    """Read the scores of each split, and the other reports by their names; empty if there is none."""
+    optional = {"baselines": "baselines", "compression": "compression", "peers": "benchmark/peers"}
+    paths = {name: folder / f"{path}.json" for name, path in optional.items()}
+    return {
+        **read_json(folder / "metrics.json"),
+        "train": read_json(folder / "train.json"),
+        **{name: read_json(path) if path.is_file() else {} for name, path in paths.items()},
+    }
 
 
 def compression_table(report: dict[str, Any]) -> str:
@@ -109,13 +109,7 @@ def marks(name: str, by: str = "make readme") -> tuple[str, str]:
 
 
 def insert_table(readme: str, name: str, table: str, *, by: str = "make readme") -> str:
-    """Put a table between its two marks.
-
-    Args:
-        readme: Text of the document.
-        name: Of the table.
-        table: The new content.
-        by: The command that writes it.
+    """Put a table of this name between its two marks in the text of a document.
 
     Raises:
         ValueError: If the text lacks a mark.
@@ -133,10 +127,6 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
-def _read_optional(path: Path) -> Any:
-    return read_json(path) if path.is_file() else None
-
-
 def _render(template: str, **content: Any) -> str:
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("canopy.compare", "."),
@@ -145,7 +135,9 @@ def _render(template: str, **content: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["digits"] = "{:.4f}".format
-    environment.filters["thousands"] = "{:,}".format
-    environment.filters["interval"] = lambda ends: "{:.4f} to {:.4f}".format(*ends)
+    environment.filters |= {
+        "digits": "{:.4f}".format,
+        "thousands": "{:,}".format,
+        "interval": lambda ends: "{:.4f} to {:.4f}".format(*ends),
+    }
     return environment.get_template(f"{template}.jinja").render(content).rstrip()

@@ -17,9 +17,15 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
         logs: Where the project's runs are; in names this part of the path is left out.
 
     Raises:
-        FileNotFoundError: If a folder is not there or holds no run.
+        FileNotFoundError: If a folder is not there or holds no run, or `logs` is asked for and no project's.
     """
-    found: dict[Path, Path] = {}
+    if not folders and not (logs / "train").is_dir() and not (logs.is_dir() and Path(PARAMS).is_file()):
+        found = "a folder without train" if logs.is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"Runs must be in {logs}/train of a project; found {found} in {Path.cwd()}: change to the "
+            "project's folder, train a run, or name runs or --logs"
+        )
+    paths: dict[Path, Path] = {}
     for folder in folders or [logs / "train"]:
         below = {path.resolve(): path for path in run_folders(folder)}
         if folders and not below:
@@ -27,24 +33,9 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
             raise FileNotFoundError(
                 f"{as_typed(folder)} must be a run or hold runs; found {state}: see {logs}/train/runs"
             )
-        found = {**below, **found}
-    runs = [Run(path, name_of(path, logs)) for path in found.values()]
+        paths = {**below, **paths}
+    runs = [Run(path, name_of(path, logs)) for path in paths.values()]
     return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
-
-
-def check_logs(logs: Path) -> None:
-    """Refuse to look for runs where none can be.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or it is not that of a project.
-    """
-    if (logs / "train").is_dir() or (logs.is_dir() and Path(PARAMS).is_file()):
-        return
-    found = "a folder without train" if logs.is_dir() else "no such folder"
-    raise FileNotFoundError(
-        f"Runs must be in {logs}/train of a project; found {found} in {Path.cwd()}: change to the project's "
-        "folder, train a run, or name runs or --logs"
-    )
 
 
 def find_run(name: str, *, logs: Path) -> Run:
