@@ -13,12 +13,13 @@ from canopy.errors import option_names
 from canopy.files import write_json, write_text
 from canopy.runs.environment import (
     describe_machine,
+    git_diff,
+    git_sha,
     hash_project_files,
     list_packages,
     peak_gpu_memory_mib,
     peak_memory_mib,
 )
-from canopy.runs.git import git_diff, git_sha
 from canopy.runs.process import this_process
 from canopy.runs.run import DIFF, RECORD, Run
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped

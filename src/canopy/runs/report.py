@@ -7,7 +7,7 @@ import torch
 from lightning import Trainer
 
 from canopy.data.datamodule import TensorDataModule
-from canopy.runs.git import git_sha
+from canopy.runs.environment import git_sha
 from canopy.runs.run import BEST_CHECKPOINT
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
