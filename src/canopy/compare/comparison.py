@@ -1,5 +1,6 @@
 """Two runs side by side: what differs, their scores, and whether one is better."""
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -38,6 +39,10 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
     first, second = (run.metrics[split] for run in (a, b))
     overall = {key: (value, second.get(key)) for key, value in first.items() if is_number(value)}
     overall |= {key: (a.value(key), b.value(key)) for key in TRAINING}
+    per_class = {name: {"support": scores["support"]} for name, scores in first["per_class"].items()}
+    for (name, scores), key in itertools.product(per_class.items(), PER_CLASS):
+        x, y = first["per_class"][name][key], second["per_class"][name][key]
+        scores |= {f"{key}_a": x, f"{key}_b": y, f"{key}_change": y - x}
     found = compare_predictions(
         rows[0]["label"].to_numpy(), *(frame["predicted"].to_numpy() for frame in rows)
     )
@@ -54,20 +59,10 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
             for key, (x, y) in overall.items()
             if key != "n_rows" and (x, y) != (None, None)
         },
-        "per_class": {
-            name: _class_scores(scores, second["per_class"][name])
-            for name, scores in first["per_class"].items()
-        },
+        "per_class": per_class,
         "significance": asdict(found),
         "verdict": found.verdict(split=split),
     }
-
-
-def _class_scores(a: dict[str, float], b: dict[str, float]) -> dict[str, float]:
-    scores = {"support": a["support"]}
-    for key in PER_CLASS:
-        scores |= {f"{key}_a": a[key], f"{key}_b": b[key], f"{key}_change": b[key] - a[key]}
-    return scores
 
 
 def load_predictions(run: Run, *, split: str) -> pd.DataFrame:

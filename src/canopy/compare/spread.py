@@ -42,10 +42,10 @@ def summarize_runs(
     runs = choose_runs(runs, where, keys=[*columns, *keys])
     columns = columns or (DEFAULT if keys else result_columns(runs))
     columns = [column for column in columns if column not in keys]
-    groups = []
-    for group in group_runs(runs, keys):
-        spreads = measure_spread(tabulate(group, columns))
-        groups.append((dict(zip(keys, map(group[0].value, keys), strict=True)), len(group), spreads))
+    groups = [
+        ({key: group[0].value(key) for key in keys}, len(group), measure_spread(tabulate(group, columns)))
+        for group in group_runs(runs, keys)
+    ]
     if all(spreads.empty for *_, spreads in groups):
         raise ValueError(
             f"A summary needs numbers; found none in {', '.join(columns) or 'the runs'} of {len(runs)} runs: "
@@ -55,20 +55,16 @@ def summarize_runs(
         content = [{"values": v, "n": n, "spreads": spreads.to_dict("index")} for v, n, spreads in groups]
         return as_json(content)
     headers = [*keys, "n", "column"]
+    lines = [(values, row) for values, _, spreads in groups for row in spreads.itertuples()]
     if form == "csv":
-        rows = [
-            [*values.values(), row.n, row.Index, *row[2:]]
-            for values, _, spreads in groups
-            for row in spreads.itertuples()
-        ]
+        rows = [[*values.values(), row.n, row.Index, *row[2:]] for values, row in lines]
         return as_csv([*headers, "mean", "sd", "low", "high"], rows)
-    rows = []
-    for values, _, spreads in groups:
+    rows, written = [], None
+    for values, row in lines:
         # The values of a group are written once, in its first line.
-        cells = [format_value(value) for value in values.values()]
-        for row in spreads.itertuples():
-            rows.append([*cells, str(row.n), row.Index, *_cells(row)])
-            cells = [""] * len(keys)
+        cells = ["" if values is written else format_value(value) for value in values.values()]
+        rows.append([*cells, str(row.n), row.Index, *_cells(row)])
+        written = values
     return f"{_describe(runs)}\n\n{render([*headers, 'mean ± sd', '95 % interval'], rows)}"
 
 
@@ -134,14 +130,11 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
 def _describe(runs: Sequence[Run]) -> str:
     """Write what is summarized: how many runs, how they ended, in which config keys they differ."""
     ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
-    differences = "; ".join(
-        f"{key} ({', '.join(format_value(value) for value in values)})"
-        for key, values in varying_keys(runs).items()
-    )
-    return (
-        f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n"
-        f"{f'They differ in {differences}' if differences else 'Their configs are the same'}"
-    )
+    varying = [
+        f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()
+    ]
+    differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n{differences}"
 
 
 def _cells(row: Any) -> tuple[str, str]:
