@@ -66,8 +66,10 @@ def find_best_callback(trainer: Trainer) -> BestCheckpoint:
         ValueError: If there is none, or no validation that it could choose by.
     """
     for name in ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps"):
-        if getattr(trainer, name) == 0:
-            raise ValueError(f"trainer.{name} must be above 0; got 0: the best epoch is chosen by validation")
+        if (limit := getattr(trainer, name)) == 0:
+            raise ValueError(
+                f"trainer.{name} must be above 0; got {limit}: the best epoch is chosen by validation"
+            )
     for callback in trainer.checkpoint_callbacks:
         if isinstance(callback, BestCheckpoint):
             return callback
