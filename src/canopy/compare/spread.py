@@ -89,8 +89,9 @@ def measure_spread(values: pd.DataFrame) -> pd.DataFrame:
         n - 1); low and high, the ends of the 95 % interval of the mean by Student's t. None below two values.
 
     Examples:
-        >>> measure_spread(pd.DataFrame({"best": [1.0, 2.0, 3.0, None]})).round(3).to_dict("index")
-        {'best': {'n': 3, 'mean': 2.0, 'sd': 1.0, 'low': -0.484, 'high': 4.484}}
+        >>> spread = measure_spread(pd.DataFrame({"best": [1.0, 2.0, 3.0, None]})).loc["best"]
+        >>> spread["n"], spread["mean"], spread["sd"], round(spread["high"], 3)
+        (3, 2.0, 1.0, 4.484)
     """
     numbers = values.map(lambda value: float(value) if is_number(value) else np.nan)
     spreads = numbers.agg(["count", "mean", "std"]).T.set_axis(["n", "mean", "sd"], axis=1)
