@@ -12,9 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.comparison import compare
-from canopy.compare.report import write_report
-from canopy.runs.listed import find_run
+from canopy.compare.comparison import compare, write_report
+from canopy.runs.find import find_run
+from canopy.text_tables import as_json
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         comparison = compare(a, b, split=arguments.split)
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
-    sys.stdout.write(f"{comparison.json() if arguments.json else write_report(comparison)}\n")
+    sys.stdout.write(f"{as_json(comparison) if arguments.json else write_report(a, b, comparison)}\n")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from canopy.runs.entry import entry_point
-from canopy.runs.listed import run_folders
+from canopy.runs.find import run_folders
 from canopy.runs.run_folder import RunFolder
 
 

@@ -11,17 +11,11 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.experiments import (
-    REPORT,
-    as_json,
-    as_markdown,
-    collect,
-    compose_experiments,
-    read_experiments,
-)
+from canopy.compare.experiments import REPORT, as_json, collect, compose_experiments, read_experiments
+from canopy.compare.summary import experiments_table
 from canopy.files import write_json
 from canopy.params import mount_params
-from canopy.runs.listed import find_runs
+from canopy.runs.find import find_runs
 
 
 def main() -> None:
@@ -39,13 +33,13 @@ def main() -> None:
             recipes=compose_experiments(configs),
             earlier=read_experiments(path),
         )
-        if not experiments:
+        if experiments.empty:
             raise ValueError(
                 "There must be finished and evaluated runs of an experiment; found none: train some, such as "
                 "\"python src/train.py -m 'seed=range(0,5)'\", and score them with src/evaluate.py"
             )
         write_json(path, as_json(experiments))
-        sys.stdout.write(f"{as_markdown(experiments)}\n\nWritten: {path}\n")
+        sys.stdout.write(f"{experiments_table(experiments)}\n\nWritten: {path}\n")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
 

@@ -12,8 +12,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.listing import list_runs, summarize_runs
-from canopy.runs.listed import check_logs, find_runs
+from canopy.compare.listing import list_runs
+from canopy.compare.spread import summarize_runs
+from canopy.runs.find import find_runs
 from canopy.text_tables import Form
 
 
@@ -21,8 +22,6 @@ def main() -> None:
     arguments = parse(sys.argv[1:])
     form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
     try:
-        if not arguments.folders:
-            check_logs(arguments.logs)
         runs = find_runs(arguments.folders, logs=arguments.logs)
         if arguments.summary or arguments.group:
             text = summarize_runs(

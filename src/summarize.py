@@ -8,7 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.summary import Results, fill_readme
+from canopy.compare.summary import fill_readme, summarize
 from canopy.files import write_text
 
 
@@ -23,7 +23,7 @@ def main() -> None:
             readme = Path("README.md")
             write_text(readme, fill_readme(readme.read_text(encoding="utf-8"), arguments.reports))
         else:
-            sys.stdout.write(f"\n{Results(arguments.reports).summary()}\n")
+            sys.stdout.write(f"\n{summarize(arguments.reports)}\n")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
 

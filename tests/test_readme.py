@@ -14,11 +14,11 @@ from canopy.compare.summary import (
     COMPRESSION,
     EXPERIMENTS,
     RESULTS,
-    Results,
     compression_table,
     fill_readme,
     insert_table,
     marks,
+    summarize,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -68,8 +68,8 @@ def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
 def test_the_experiments_told_are_those_of_the_configs() -> None:
     """Figures of an experiment whose config has changed since are worth nothing."""
     recipes = compose_experiments(ROOT / "configs")
-    for experiment in read_experiments(ROOT / "reports/experiments.json"):
-        assert experiment.recipe == recipes[experiment.name], f"measure {experiment.name} again"
+    for run in read_experiments(ROOT / "reports/experiments.json").itertuples():
+        assert run.recipe == recipes[run.name], f"measure {run.name} again"
 
 
 @pytest.mark.parametrize("name", [RESULTS, COMPRESSION, EXPERIMENTS])
@@ -83,7 +83,7 @@ def test_missing_reports_name_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match='metrics.json must exist; found no such file; run "make repro" first'
     ):
-        Results(tmp_path)
+        summarize(tmp_path)
 
 
 def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:

@@ -7,31 +7,29 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canopy.compare.columns import order
-from canopy.compare.conditions import Condition
-from canopy.compare.listing import list_runs, summarize_runs
-from canopy.runs.keys import near_matches
-from canopy.runs.listed import find_runs
+from canopy.compare.listing import Condition, list_runs
+from canopy.runs.find import find_runs
+from canopy.runs.run import Run
 
-Make = Callable[..., Any]
-
-
-def shown(text: str) -> list[str]:
-    return [line.split()[0] for line in text.splitlines()[1:]]
+Make = Callable[..., Run]
 
 
 @pytest.fixture
-def three_runs(make_run: Make) -> None:
-    """Run a with lr 0.01, then b with lr 0.1, then c with lr 0.001 and without a score."""
-    make_run("a", lr=0.01, seed=1, score=0.75)
+def listed(make_run: Make, logs: Path, evaluate: Callable[..., None]) -> Callable[..., str]:
+    """List run a with lr 0.01, then b with lr 0.1, then c with lr 0.001 and without a score."""
+    run = make_run("a", lr=0.01, seed=1, score=0.75)
+    evaluate(run, np.array([0, 1, 2, 0]), np.array([0, 1, 2, 1]))
     make_run("b", lr=0.1, seed=2, score=0.8125)
     make_run("c", lr=0.001, seed=3, status="failed", best={}, training={})
+    return lambda **options: list_runs(find_runs([], logs=logs), **options)
 
 
-@pytest.mark.usefixtures("three_runs")
-def test_the_table_is_exactly_this(logs: Path, evaluate: Make) -> None:
-    evaluate(logs / "train/runs/a", np.array([0, 1, 2, 0]), np.array([0, 1, 2, 1]))
-    assert list_runs(find_runs([], logs=logs)).splitlines() == [
+def names(text: str) -> str:
+    return "".join(row["name"] for row in json.loads(text))
+
+
+def test_list_has_default_columns(listed: Callable[..., str]) -> None:
+    assert listed().splitlines() == [
         "name  status    started (UTC)     overrides  epochs  seconds    best  test.accuracy",
         "c     failed    2026-01-31 12:00  seed=3          -        -       -              -",
         "b     finished  2026-01-31 12:00  seed=2          3     12.5  0.8125              -",
@@ -39,11 +37,9 @@ def test_the_table_is_exactly_this(logs: Path, evaluate: Make) -> None:
     ]
 
 
-@pytest.mark.usefixtures("three_runs")
-def test_columns_of_any_kind(logs: Path) -> None:
+def test_list_has_columns_of_any_kind(listed: Callable[..., str]) -> None:
     columns = ["model.optimizer.lr", "machine.n_threads", "model.net.hidden"]
-    text = list_runs(find_runs([], logs=logs), columns=columns, sort="model.optimizer.lr")
-    assert text.splitlines() == [
+    assert listed(columns=columns, sort="model.optimizer.lr").splitlines() == [
         "name  status    model.optimizer.lr  machine.n_threads  model.net.hidden",
         "c     failed                 0.001                  2  [8, 8]",
         "a     finished               0.010                  2  [8, 8]",
@@ -51,26 +47,23 @@ def test_columns_of_any_kind(logs: Path) -> None:
     ]
 
 
-def test_small_rates_are_shown_beside_large_ones(logs: Path, make_run: Make) -> None:
-    for name, lr in (("a", 250.5), ("b", 0.0123), ("c", 2.3e-6)):
-        make_run(name, lr=lr)
-    runs = find_runs([], logs=logs)
-    rates = [line.split()[-1] for line in list_runs(runs, columns=["model.optimizer.lr"]).splitlines()[1:]]
-    assert rates == ["2.3e-06", "0.0123", "250.5"]
-    (line,) = summarize_runs(runs[:1], columns=["model.optimizer.lr"]).splitlines()[-1:]
-    assert line.split()[:3] == ["1", "model.optimizer.lr", "0.00000230"]
-
-
-@pytest.mark.usefixtures("three_runs")
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [("best", "abc"), ("-best", "bac"), ("seed", "abc"), ("-name", "cba"), (None, "cba")],
 )
-def test_runs_without_the_value_come_last(logs: Path, sort: str | None, expected: str) -> None:
-    assert shown(list_runs(find_runs([], logs=logs), sort=sort)) == list(expected)
+def test_sort_puts_runs_without_the_value_last(
+    listed: Callable[..., str], sort: str | None, expected: str
+) -> None:
+    assert names(listed(sort=sort, form="json")) == expected
 
 
-@pytest.mark.usefixtures("three_runs")
+def test_sort_orders_values_of_all_types(logs: Path, make_run: Make) -> None:
+    for name, value in zip("abcdef", ("x", 10, None, -1.5, [1], float("nan")), strict=True):
+        make_run(name, extra=value)
+    text = list_runs(find_runs([], logs=logs), columns=["extra"], sort="extra", form="json")
+    assert names(text)[:4] == "dbea"
+
+
 @pytest.mark.parametrize(
     ("where", "expected"),
     [
@@ -79,6 +72,7 @@ def test_runs_without_the_value_come_last(logs: Path, sort: str | None, expected
         (["seed>=2"], "cb"),
         (["seed<2"], "a"),
         (["model.optimizer.lr<=1e-2"], "ca"),
+        (["model.optimizer.lr=1e-2"], "a"),
         (["best>0.7", "status=finished"], "ba"),
         (["best!=0.75"], "cb"),
         (["overrides=seed=1"], "a"),
@@ -87,82 +81,71 @@ def test_runs_without_the_value_come_last(logs: Path, sort: str | None, expected
         (["started>2026-02"], ""),
     ],
 )
-def test_conditions(logs: Path, where: list[str], expected: str) -> None:
-    found = json.loads(list_runs(find_runs([], logs=logs), where=where, form="json"))
-    assert [run["name"] for run in found] == list(expected)
+def test_where_keeps_runs_that_meet_all_conditions(
+    listed: Callable[..., str], where: list[str], expected: str
+) -> None:
+    assert names(listed(where=where, form="json")) == expected
 
 
 @pytest.mark.parametrize("text", ["seed", "=3", "", ">"])
-def test_a_condition_without_key_or_operator_is_refused(text: str) -> None:
+def test_condition_must_have_key_and_operator(text: str) -> None:
     with pytest.raises(ValueError, match="A condition must be key=value"):
         Condition.parse(text)
 
 
-def test_numbers_are_ordered_against_numbers_only() -> None:
+def test_condition_orders_numbers_against_numbers_only() -> None:
     with pytest.raises(ValueError, match="seed must be compared with a number, as it is 3; found 'x'"):
         Condition.parse("seed<x").holds(3)
 
 
-@pytest.mark.usefixtures("three_runs")
-def test_json_and_csv_hold_all_digits(logs: Path, make_run: Make) -> None:
+def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make) -> None:
     make_run("d", score=0.1234567890123)
-    runs = find_runs([], logs=logs)
-    columns = ["best", "model.net.hidden"]
-    first = json.loads(list_runs(runs, columns=columns, form="json"))[0]
-    assert first == {
-        "name": "d",
-        "status": "finished",
-        "best": 0.1234567890123,
-        "model.net.hidden": [8, 8],
-    }
-    rows = list(csv.reader(list_runs(runs, columns=columns, form="csv").splitlines()))
+    columns: Any = ["best", "model.net.hidden"]
+    first = json.loads(listed(columns=columns, form="json"))[0]
+    values = {"best": 0.1234567890123, "model.net.hidden": [8, 8]}
+    assert first == {"name": "d", "status": "finished", **values}
+    rows = [*csv.reader(listed(columns=columns, form="csv").splitlines())]
     assert rows[:2] == [["name", "status", *columns], ["d", "finished", "0.1234567890123", "[8, 8]"]]
     assert rows[2][2] == ""
 
 
-@pytest.mark.usefixtures("three_runs")
-@pytest.mark.parametrize("option", ["columns", "where", "sort"])
-def test_an_unknown_key_names_near_ones(logs: Path, option: str) -> None:
-    asked = {"columns": ["model.lr"], "where": ["model.lr=1"], "sort": "-model.lr"}[option]
-    with pytest.raises(ValueError, match="found 'model.lr'; did you mean model.optimizer.lr"):
-        list_runs(find_runs([], logs=logs), **{option: asked})
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": ["model.lr"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
+        ({"where": ["model.lr=1"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
+        ({"sort": "-model.lr"}, "found 'model.lr'; did you mean model.optimizer.lr"),
+        ({"columns": ["model.optimiser.lr"]}, "did you mean model.optimizer.lr"),
+        ({"columns": ["xyz"]}, "found 'xyz'; see config.yaml and run.json of a run"),
+        ({"columns": ["val.macro_f1"]}, "none of the runs is evaluated: .*src/evaluate.py"),
+    ],
+)
+def test_unknown_key_names_near_ones(
+    listed: Callable[..., str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        listed(**options)
 
 
-@pytest.mark.usefixtures("three_runs")
-def test_scores_of_runs_that_are_not_evaluated_name_the_command(logs: Path) -> None:
-    with pytest.raises(ValueError, match="none of the runs is evaluated: .*src/evaluate.py"):
-        list_runs(find_runs([], logs=logs), columns=["test.macro_f1"])
-
-
-def test_near_matches_of_a_misspelling() -> None:
-    assert near_matches("model.optimiser.lr", ["model.optimizer.lr", "seed"]) == ["model.optimizer.lr"]
-    assert near_matches("xyz", ["seed"]) == []
-
-
-def test_nothing_to_list_is_said(logs: Path, make_run: Make) -> None:
+def test_list_says_that_there_is_nothing(listed: Callable[..., str]) -> None:
     assert list_runs([]) == "Nothing to list: there are no runs yet"
     assert list_runs([], form="json") == "[]"
-    make_run("a")
-    text = list_runs(find_runs([], logs=logs), where=["seed=9", "best>0"])
-    assert text == "Nothing to list: none of 1 runs meets seed=9 and best>0"
+    text = listed(where=["seed=9", "best>0"])
+    assert text == "Nothing to list: none of 3 runs meets seed=9 and best>0"
 
 
-def test_a_long_list_fits_the_terminal_and_a_name_stays_whole(logs: Path, make_run: Make) -> None:
+def test_list_cuts_values_but_no_names(logs: Path, make_run: Make) -> None:
     make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden={'8' * 300}"]}])
-    lines = list_runs(find_runs([], logs=logs)).splitlines()
-    assert all(len(line) <= 120 for line in lines)
-    assert lines[1].startswith("n" * 45 + "  finished")
-    assert "  hidden=88..." in lines[1]
+    header, line = list_runs(find_runs([], logs=logs)).splitlines()
+    assert max(len(header), len(line)) <= 120
+    assert line.startswith("n" * 45 + "  finished")
+    assert "  hidden=88..." in line
     columns = ["model.scheduler.max_lr", "model.optimizer.lr", "machine.n_threads", "training.n_parameters"]
     header, _ = list_runs(find_runs([], logs=logs), columns=columns).splitlines()
     assert len(header) <= 120
     assert "...uler.max_lr" in header
 
 
-def test_what_a_terminal_would_obey_is_not_printed(logs: Path, make_run: Make) -> None:
+def test_list_prints_nothing_that_a_terminal_would_obey(logs: Path, make_run: Make) -> None:
     make_run("a", commands=[{"overrides": ["x=\x1b[2J\n\ty"]}])
     assert "x=?[2J y" in list_runs(find_runs([], logs=logs))
-
-
-def test_values_of_all_types_have_an_order() -> None:
-    assert min([[1], True, float("nan"), "a", None, -1.5], key=order) is None

@@ -5,8 +5,7 @@ from scipy import stats
 from sklearn import metrics
 
 from canopy.compare import significance
-from canopy.compare.significance import JointTable, Significance, compare_predictions, mcnemar
-from canopy.compare.verdict import verdict
+from canopy.compare.significance import compare_predictions, differences, mcnemar
 
 Ints = NDArray[np.int64]
 
@@ -22,59 +21,45 @@ def draw(n_rows: int, *, right_a: float, right_b: float, seed: int = 0) -> tuple
     return labels, a, b
 
 
-def f1_difference(labels: Ints, a: Ints, b: Ints) -> float:
-    return float(metrics.f1_score(labels, b, average="macro") - metrics.f1_score(labels, a, average="macro"))
+def expected_differences(labels: Ints, a: Ints, b: Ints) -> tuple[float, float]:
+    """Compute the differences of accuracy and macro-F1 with scikit-learn."""
+    f1_a, f1_b = (metrics.f1_score(labels, predicted, average="macro") for predicted in (a, b))
+    return np.mean(b == labels) - np.mean(a == labels), f1_b - f1_a
 
 
-def test_the_differences_are_those_of_scikit_learn() -> None:
+def test_differences_are_those_of_scikit_learn() -> None:
     labels, a, b = draw(500, right_a=0.5, right_b=0.6)
     found = compare_predictions(labels, a, b)
-    accuracy = metrics.accuracy_score(labels, b) - metrics.accuracy_score(labels, a)
-    assert found.accuracy.difference == pytest.approx(accuracy, abs=1e-12)
-    assert found.macro_f1.difference == pytest.approx(f1_difference(labels, a, b), abs=1e-12)
+    expected = expected_differences(labels, a, b)
+    assert (found.accuracy.difference, found.macro_f1.difference) == pytest.approx(expected, abs=1e-12)
     assert found.n_only_b == ((b == labels) & (a != labels)).sum()
     assert found.n_only_a == ((a == labels) & (b != labels)).sum()
 
 
-def test_each_resample_is_one_of_rows() -> None:
-    """Counts of drawn rows give what scikit-learn computes from these rows themselves."""
-    labels, a, b = draw(40, right_a=0.3, right_b=0.5)
-    table = JointTable.of(labels, a, b)
-    cells = (table.label * 3 + table.a) * 3 + table.b
+def test_differences_of_counts_are_those_of_the_drawn_rows() -> None:
+    rows = np.stack(draw(40, right_a=0.3, right_b=0.5))
+    cells = np.unique(rows, axis=1)
     rng = np.random.default_rng(1)
     for _ in range(20):
-        rows = rng.integers(40, size=40)
-        drawn = (labels[rows] * 3 + a[rows]) * 3 + b[rows]
-        counts = (drawn[:, None] == cells).sum(axis=0)[None].astype(float)
-        accuracy, macro_f1 = table.differences(counts)
-        assert accuracy[0] == pytest.approx(((b == labels) * 1.0 - (a == labels))[rows].mean(), abs=1e-12)
-        assert macro_f1[0] == pytest.approx(f1_difference(labels[rows], a[rows], b[rows]), abs=1e-12)
+        drawn = rows[:, rng.integers(40, size=40)]
+        counts = (drawn[:, :, None] == cells[:, None]).all(axis=0).sum(axis=0)
+        found = differences(cells.T, counts[None].astype(float))[:, 0]
+        assert found == pytest.approx(expected_differences(*drawn), abs=1e-12)
 
 
-def test_the_intervals_are_those_of_a_bootstrap_over_many_rows() -> None:
-    labels, a, b = draw(600, right_a=0.4, right_b=0.5)
-    found = compare_predictions(labels, a, b, n_resamples=20_000)
-    rows = np.random.default_rng(2).integers(600, size=(5_000, 600))
-    gains = ((b == labels) * 1.0 - (a == labels))[rows].mean(axis=1)
-    f1 = np.empty((2, 5_000))
-    for i, predicted in enumerate((a, b)):
-        one = [
-            (
-                2 * ((labels[rows] == k) & (predicted[rows] == k)).sum(axis=1),
-                (labels[rows] == k).sum(axis=1) + (predicted[rows] == k).sum(axis=1),
-            )
-            for k in range(3)
-        ]
-        f1[i] = sum(right / np.maximum(total, 1) for right, total in one) / sum(total > 0 for _, total in one)
-    for interval, values in ((found.accuracy, gains), (found.macro_f1, f1[1] - f1[0])):
-        low, high = np.quantile(values, [0.025, 0.975])
+def test_intervals_are_those_of_a_bootstrap_over_many_rows() -> None:
+    rows = np.stack(draw(600, right_a=0.4, right_b=0.5))
+    found = compare_predictions(*rows, n_resamples=20_000)
+    cells, cell = np.unique(rows, axis=1, return_inverse=True)
+    rng = np.random.default_rng(2)
+    counts = [np.bincount(rng.choice(cell, size=600), minlength=cells.shape[1]) for _ in range(5_000)]
+    ends = np.quantile(differences(cells.T, np.array(counts, dtype=float)), [0.025, 0.975], axis=1).T
+    for interval, (low, high) in zip((found.accuracy, found.macro_f1), ends, strict=True):
         # Of 5,000 resamples a quantile is sure to about 4 % of the interval's width.
-        tolerance = 0.08 * (high - low)
-        assert interval.low == pytest.approx(low, abs=tolerance)
-        assert interval.high == pytest.approx(high, abs=tolerance)
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.08 * (high - low))
 
 
-def test_paired_intervals_have_their_coverage_where_few_rows_differ() -> None:
+def test_intervals_have_their_coverage_where_few_rows_differ() -> None:
     """A is always right and B in 97 of 100; plain percentiles cover the difference in 83 of 100 samples."""
     rng, covered = np.random.default_rng(0), np.zeros(2)
     for _ in range(200):
@@ -88,12 +73,12 @@ def test_paired_intervals_have_their_coverage_where_few_rows_differ() -> None:
 
 
 @pytest.mark.parametrize("counts", [(0, 1), (3, 3), (2, 9), (0, 24), (12, 12), (7, 17)])
-def test_mcnemar_is_the_binomial_test_of_few_rows(counts: tuple[int, int]) -> None:
+def test_mcnemar_of_few_rows_is_the_binomial_test(counts: tuple[int, int]) -> None:
     assert mcnemar(*counts) == pytest.approx(stats.binomtest(counts[0], sum(counts)).pvalue)
 
 
 @pytest.mark.parametrize("counts", [(10, 15), (30, 60), (1000, 1100), (0, 5000), (50, 50)])
-def test_mcnemar_is_chi_square_of_many_rows(counts: tuple[int, int]) -> None:
+def test_mcnemar_of_many_rows_is_chi_square(counts: tuple[int, int]) -> None:
     statistic = max(abs(counts[0] - counts[1]) - 1, 0) ** 2 / sum(counts)
     assert mcnemar(*counts) == pytest.approx(stats.chi2.sf(statistic, 1))
 
@@ -106,7 +91,7 @@ def test_identical_predictions_are_not_distinguishable() -> None:
         assert -0.06 < interval.low < -0.01, "on other rows they may differ"
         assert 0.01 < interval.high < 0.06
     assert (found.mcnemar_p, found.n_same) == (1.0, 100)
-    assert verdict(found, split="val") == (
+    assert found.verdict(split="val") == (
         "A and B are not distinguishable: they predict the same class for each of the 100 val rows"
     )
 
@@ -119,50 +104,48 @@ def test_four_rows_do_not_show_that_a_perfect_model_is_better() -> None:
     found = compare_predictions(labels, a, labels)
     for interval in (found.accuracy, found.macro_f1):
         assert interval.low <= 0 < 0.05 < interval.difference < interval.high
-    assert verdict(found, split="test").startswith("A and B are not distinguishable: accuracy +0.058")
+    assert found.verdict(split="test").startswith("A and B are not distinguishable: accuracy +0.058")
 
 
 def test_models_as_good_as_each_other_are_not_distinguishable() -> None:
     found = compare_predictions(*draw(300, right_a=0.7, right_b=0.7))
     assert found.accuracy.low < 0 < found.accuracy.high
-    assert verdict(found, split="test").startswith("A and B are not distinguishable: accuracy ")
+    assert found.verdict(split="test").startswith("A and B are not distinguishable: accuracy ")
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_swapping_negates(seed: int) -> None:
+def test_swapped_models_have_negated_differences(seed: int) -> None:
     labels, a, b = draw(200, right_a=0.5, right_b=0.8, seed=seed)
     forth, back = compare_predictions(labels, a, b), compare_predictions(labels, b, a)
-    assert forth.accuracy == back.accuracy.negated()
-    assert forth.macro_f1 == back.macro_f1.negated()
+    assert (forth.accuracy, forth.macro_f1) == (back.accuracy.negated(), back.macro_f1.negated())
     assert (forth.n_only_a, forth.n_only_b) == (back.n_only_b, back.n_only_a)
     assert forth.mcnemar_p == back.mcnemar_p
     assert forth.accuracy.low > 0
-    first, second = verdict(forth, split="test"), verdict(back, split="test")
+    first, second = (found.verdict(split="test") for found in (forth, back))
     assert first.startswith("B is better than A: accuracy +0.")
     assert second == first.replace("B is better than A", "A is better than B")
 
 
-def test_the_verdict_tells_when_the_two_scores_disagree() -> None:
-    """B wins some rows of the large class and loses more of the share of the small one."""
+@pytest.mark.parametrize(
+    ("wrong_a", "wrong_b", "answer"),
+    [
+        # B wins some rows of the large class and loses more of the share of the small one.
+        (range(200), range(1010, 1100), "B is better in accuracy and A in macro-F1: accuracy +0.1"),
+        (
+            range(90),
+            range(1000, 1090),
+            "A and B are not distinguishable in accuracy, A is better in macro-F1: accuracy +0.0000",
+        ),
+    ],
+)
+def test_verdict_names_the_score_in_which_a_model_is_better(
+    wrong_a: range, wrong_b: range, answer: str
+) -> None:
     labels = np.repeat([0, 1], [1000, 100])
     a, b = labels.copy(), labels.copy()
-    a[:200] = 1
-    b[1010:] = 0
-    found = compare_predictions(labels, a, b)
-    assert found.accuracy.low > 0 > found.macro_f1.high
-    assert verdict(found, split="test").startswith("B is better in accuracy and A in macro-F1: accuracy +0.1")
-
-
-def test_the_verdict_tells_of_macro_f1_alone() -> None:
-    labels = np.repeat([0, 1], [1000, 40])
-    a, b = labels.copy(), labels.copy()
-    b[1000:1030] = 0
-    a[:30] = 1
-    a[1000:] = 1
-    found = compare_predictions(labels, a, b)
-    assert verdict(found, split="test").startswith(
-        "A and B are not distinguishable in accuracy, A is better in macro-F1: accuracy +0.0000"
-    )
+    a[wrong_a] ^= 1
+    b[wrong_b] ^= 1
+    assert compare_predictions(labels, a, b).verdict(split="test").startswith(answer)
 
 
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,17 +155,13 @@ def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     assert compare_predictions(*predictions) == whole
 
 
-def test_a_hundred_classes_and_many_rows_take_no_time() -> None:
-    rng = np.random.default_rng(0)
-    labels, a, b = rng.integers(100, size=(3, 50_000))
-    found = compare_predictions(labels, a, b, n_resamples=50)
-    assert isinstance(found, Significance)
-    assert found.n_rows == 50_000
+def test_hundred_classes_and_many_rows_are_compared_in_blocks() -> None:
+    labels, a, b = np.random.default_rng(0).integers(100, size=(3, 50_000))
+    assert compare_predictions(labels, a, b, n_resamples=50).n_rows == 50_000
 
 
 def test_rows_must_be_there_and_the_same() -> None:
-    none = np.array([], dtype=np.int64)
     with pytest.raises(ValueError, match="on the same rows, at least one; found 0 labels"):
-        compare_predictions(none, none, none)
+        compare_predictions(*np.empty((3, 0), dtype=np.int64))
     with pytest.raises(ValueError, match="found 3 labels, 3 and 2 predictions"):
         compare_predictions(np.arange(3), np.arange(3), np.arange(2))

@@ -1,45 +1,44 @@
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from omegaconf import OmegaConf
 from scipy import stats
 
-from canopy.compare.listing import summarize_runs
-from canopy.compare.spread import Spread, varying_keys
-from canopy.runs.listed import find_runs
+from canopy.compare.multirun_summary import MultirunSummary, repeated_keys
+from canopy.compare.spread import measure_spread, summarize_runs
+from canopy.runs.find import find_runs
+from canopy.runs.run import Run
 
-Make = Callable[..., Any]
+ROOT = Path(__file__).parents[2]
+LR = "model.optimizer.lr"
 
 
-def test_the_interval_is_students() -> None:
-    values = np.random.default_rng(0).normal(size=7).tolist()
-    spread = Spread.of(values)
+def test_interval_is_students() -> None:
+    values = np.random.default_rng(0).normal(size=7)
+    spread = measure_spread(pd.DataFrame({"a": values})).loc["a"]
     expected = stats.t.interval(0.95, df=6, loc=np.mean(values), scale=stats.sem(values))
-    assert (spread.low, spread.high) == pytest.approx(expected)
-    assert spread.sd == pytest.approx(np.std(values, ddof=1))
-
-
-def test_one_run_has_no_spread() -> None:
-    assert Spread.of([0.5]) == Spread(n=1, mean=0.5, sd=None, low=None, high=None)
+    assert (spread["low"], spread["high"]) == pytest.approx(expected)
+    assert spread["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
 @pytest.fixture
-def sweep(make_run: Make) -> None:
-    """Two values of lr with two seeds each, and a failed run."""
+def sweep(make_run: Callable[..., Run], logs: Path) -> list[Run]:
+    """Two values of lr with two seeds each, and a failed run; the newest first."""
     for job, (lr, seed, score) in enumerate([(0.1, 0, 0.5), (0.1, 1, 0.75), (0.01, 0, 0.5), (0.01, 1, 0.5)]):
         make_run(f"sweep/{job}", lr=lr, seed=seed, score=score)
     make_run("sweep/4", lr=0.01, seed=2, status="failed", best={}, training={})
+    return find_runs([], logs=logs)
 
 
-@pytest.mark.usefixtures("sweep")
-def test_groups_are_exactly_these(logs: Path) -> None:
-    columns = ["best", "status", "epochs"]
-    text = summarize_runs(find_runs([], logs=logs), keys=["model.optimizer.lr"], columns=columns)
-    assert text.splitlines() == [
+def test_summary_has_a_line_for_each_group_and_column(sweep: list[Run]) -> None:
+    assert summarize_runs(sweep, keys=[LR], columns=["best", "status", "epochs"]).splitlines() == [
         "5 runs: 1 failed, 4 finished",
         "They differ in seed (0, 1, 2); model.optimizer.lr (0.01, 0.1)",
         "",
@@ -51,46 +50,89 @@ def test_groups_are_exactly_these(logs: Path) -> None:
     ]
 
 
-@pytest.mark.usefixtures("sweep")
-def test_groups_as_json_and_csv(logs: Path) -> None:
-    runs = find_runs([], logs=logs)
-    groups = json.loads(summarize_runs(runs, keys=["model.optimizer.lr", "seed"], form="json"))
-    assert [group["values"] for group in groups] == [
-        {"model.optimizer.lr": lr, "seed": seed}
-        for lr, seed in [(0.01, 0), (0.01, 1), (0.01, 2), (0.1, 0), (0.1, 1)]
-    ]
+def test_summary_as_json_and_csv(sweep: list[Run]) -> None:
+    groups = json.loads(summarize_runs(sweep, keys=[LR, "seed"], form="json"))
+    pairs = [(0.01, 0), (0.01, 1), (0.01, 2), (0.1, 0), (0.1, 1)]
+    assert [group["values"] for group in groups] == [{LR: lr, "seed": seed} for lr, seed in pairs]
     assert groups[-1]["spreads"]["best"] == {"n": 1, "mean": 0.75, "sd": None, "low": None, "high": None}
     assert (groups[2]["n"], groups[2]["spreads"]) == (1, {})
-    rows = list(
-        csv.DictReader(summarize_runs(runs, keys=["seed"], columns=["best"], form="csv").splitlines())
-    )
-    assert [(row["seed"], row["n"], row["mean"]) for row in rows] == [("0", "2", "0.5"), ("1", "2", "0.625")]
+    text = summarize_runs(sweep, keys=["seed"], columns=["best"], form="csv")
+    rows = [(row["seed"], row["n"], row["mean"]) for row in csv.DictReader(text.splitlines())]
+    assert rows == [("0", "2", "0.5"), ("1", "2", "0.625")]
 
 
-@pytest.mark.usefixtures("sweep")
-def test_a_summary_has_every_score_of_evaluated_runs(logs: Path, evaluate: Make) -> None:
-    runs = find_runs([], logs=logs)
-    columns = list(json.loads(summarize_runs(runs, form="json"))[0]["spreads"])
+def test_summary_has_every_score_of_evaluated_runs(
+    sweep: list[Run], logs: Path, evaluate: Callable[..., None]
+) -> None:
+    columns = list(json.loads(summarize_runs(sweep, form="json"))[0]["spreads"])
     assert columns == ["best", "epochs", "seconds", "best.metrics.val/accuracy"]
     labels = np.array([0, 1, 2, 0])
-    for run, predicted in zip(runs[1:], (labels, labels[::-1]), strict=False):
-        evaluate(run.path, labels, predicted)
+    for run, predicted in zip(sweep[1:], (labels, labels[::-1]), strict=False):
+        evaluate(run, labels, predicted)
     (group,) = json.loads(summarize_runs(find_runs([], logs=logs), form="json"))
     assert group["n"] == 5
     assert group["spreads"]["test.accuracy"]["mean"] == 0.75
     assert group["spreads"]["test.per_class.Plum/Damson.recall"]["n"] == 2
-    assert "test.n_rows" not in group["spreads"]
-    assert "metrics.val/accuracy" not in group["spreads"]
+    assert not {"test.n_rows", "best.metrics.val/accuracy"} & group["spreads"].keys()
 
 
-@pytest.mark.usefixtures("sweep")
-def test_nothing_to_average_is_refused(logs: Path) -> None:
+def test_summary_needs_numbers(sweep: list[Run]) -> None:
     with pytest.raises(ValueError, match="A summary needs numbers; found none in status of 5 runs"):
-        summarize_runs(find_runs([], logs=logs), columns=["status"])
+        summarize_runs(sweep, columns=["status"])
 
 
-@pytest.mark.usefixtures("sweep")
-def test_runs_of_one_config_say_so(logs: Path) -> None:
-    runs = find_runs([logs / "train/multiruns/sweep/0"], logs=logs)
-    assert varying_keys(runs) == {}
-    assert "1 run: 1 finished\nTheir configs are the same" in summarize_runs(runs)
+def test_summary_says_that_configs_are_the_same(sweep: list[Run]) -> None:
+    assert "1 run: 1 finished\nTheir configs are the same" in summarize_runs(sweep[-1:])
+
+
+def end_multirun(folder: Path) -> None:
+    MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+
+
+def test_multirun_summary_groups_runs_that_differ_in_the_seed_alone(
+    sweep: list[Run], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = sweep[0].path.parent
+    end_multirun(folder)
+    assert "4 runs: 4 finished" in capsys.readouterr().out
+    summary = pd.read_csv(folder / "summary.csv")
+    best = summary[summary["column"] == "best"]
+    assert best[[LR, "mean"]].to_numpy().tolist() == [[0.01, 0.5], [0.1, 0.625]]
+
+
+def test_multirun_without_repeated_seeds_has_no_summary(
+    make_run: Callable[..., Run], logs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = logs / "train/multiruns/sweep"
+    folder.mkdir(parents=True)
+    end_multirun(folder)
+    for job in range(3):
+        make_run(f"sweep/{job}", lr=0.1 * job, seed=job)
+    end_multirun(folder)
+    assert capsys.readouterr().out == ""
+    assert not (folder / "summary.csv").exists()
+    assert repeated_keys(find_runs([folder], logs=logs)) is None
+
+
+@pytest.mark.slow
+def test_multirun_over_seeds_is_summarized(tensors: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "runs"
+    command = [
+        *(sys.executable, "src/train.py", "-m", "seed=range(0,5)", "experiment=mlp", "trainer=cpu"),
+        *("trainer.max_epochs=1", "model.net.hidden=[8]", "data.batch_size=32", "logger=csv"),
+        *("trainer.log_every_n_steps=5", f"pipeline.paths.processed={tensors}", f"hydra.sweep.dir={folder}"),
+    ]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "5 runs: 5 finished\nThey differ in seed (0, 1, 2, 3, 4)\n" in done.stdout
+    runs = find_runs([folder], logs=tmp_path)
+    assert sorted(run.path.name for run in runs)[2].startswith("2_mlp_")
+    assert all(f"_seed-{run.path.name[0]}" in run.path.name for run in runs)
+    summary = pd.read_csv(folder / "summary.csv", index_col="column")
+    for name in ("val/accuracy", "val/nll", "val/macro_f1", "val/recall/Plum"):
+        values = [run.record["best"]["metrics"][name] for run in runs]
+        row = summary.loc[f"best.metrics.{name}"]
+        assert (row["n"], row["mean"]) == (5, pytest.approx(sum(values) / 5))
+        assert row["sd"] == pytest.approx(stats.tstd(values))
+        interval = stats.t.interval(0.95, 4, row["mean"], stats.sem(values))
+        assert (row["low"], row["high"]) == pytest.approx(interval)

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from canopy.runs.git import git_diff, git_sha
+from canopy.runs.environment import git_diff, git_sha
 
 
 def git(*arguments: str, folder: Path) -> str:

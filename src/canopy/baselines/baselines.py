@@ -12,7 +12,7 @@ import torch
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.baselines.models import BASELINES, Fitted, Ints, Rows, as_rows
-from canopy.compare.predictions import PREDICTIONS
+from canopy.compare.comparison import PREDICTIONS
 from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores

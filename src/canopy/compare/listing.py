@@ -1,19 +1,122 @@
-"""The list of runs and the spread over groups of them, as text, JSON or CSV."""
+"""A list of runs as text, JSON or CSV: which of them, in which order, with which columns."""
 
-from collections import Counter
+import operator
+import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from canopy.compare.columns import check_keys, choose_columns, choose_runs
-from canopy.compare.conditions import Condition
-from canopy.compare.spread import Group, Spread, group_runs, result_columns, varying_keys
+import pandas as pd
+import yaml
+
 from canopy.run_name import shorten_override
-from canopy.runs.listed import ListedRun
-from canopy.text_tables import Form, as_csv, as_json, decimals_for_error, format_value, render
+from canopy.runs.keys import check_known
+from canopy.runs.run import ALIASES, OWN_KEYS, Run
+from canopy.text_tables import Form, as_csv, as_json, render
+
+DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
+# The columns before those that are asked for.
+FIRST = ("name", "status")
+# Known also when no run has them yet.
+STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
+
+_CONDITION = re.compile(r"(.+?)(>=|<=|!=|=|<|>)(.*)")
+_ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
+
+
+class Condition(NamedTuple):
+    """A key of a run, an operator such as `<=`, and the text that its value is compared with.
+
+    Examples:
+        >>> condition = Condition.parse("seed>=2")
+        >>> [condition.holds(seed) for seed in (1, 2, None)]
+        [False, True, False]
+    """
+
+    key: str
+    operator: str
+    text: str
+
+    @classmethod
+    def parse(cls, text: str) -> "Condition":
+        """Read a condition.
+
+        Raises:
+            ValueError: If the text is none.
+        """
+        match = _CONDITION.fullmatch(text)
+        if match is None:
+            raise ValueError(
+                f"A condition must be key=value, with one of = != < <= > >=; found {text!r}: quote it, since "
+                "the shell reads < and >"
+            )
+        return cls(*match.groups())
+
+    def holds(self, value: Any) -> bool:
+        """Check a run's value; a run without the value only meets `!=`.
+
+        Raises:
+            ValueError: If a number is to be ordered against text.
+        """
+        # As on the command line of a run: 1e-3, true, null, [8, 8].
+        meanings: list[Any] = [self.text]
+        for read in (float, yaml.safe_load):
+            with suppress(ValueError, yaml.YAMLError):
+                meanings.append(read(self.text))
+        if self.operator in ("=", "!="):
+            return (value in meanings or str(value) == self.text) == (self.operator == "=")
+        if value is None:
+            return False
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            return bool(_ORDER[self.operator](str(value), self.text))
+        numbers = [meaning for meaning in meanings if isinstance(meaning, float)]
+        if not numbers:
+            raise ValueError(
+                f"{self.key} must be compared with a number, as it is {value}; found {self.text!r}: "
+                "correct --where"
+            )
+        return bool(_ORDER[self.operator](value, numbers[0]))
+
+
+def choose_runs(runs: Sequence[Run], where: Sequence[str], *, keys: Sequence[str]) -> list[Run]:
+    """Keep the runs that meet all conditions.
+
+    Args:
+        runs: The runs.
+        where: Conditions such as `seed>=2`.
+        keys: What else will be looked up.
+
+    Raises:
+        ValueError: If no run has a key, or a condition cannot be understood.
+    """
+    conditions = [Condition.parse(text) for text in where]
+    asked = {*keys, *(condition.key for condition in conditions)}.difference(STANDARD_KEYS)
+    # Only a key that is looked for costs reading all the configs.
+    if asked and runs:
+        check_known(sorted(asked), {key for run in runs for key in run.known})
+    return [run for run in runs if all(condition.holds(run.value(condition.key)) for condition in conditions)]
+
+
+def tabulate(runs: Sequence[Run], keys: Sequence[str]) -> pd.DataFrame:
+    """Look up keys: a row for each run, a column for each key."""
+    values = {key: [run.value(key) for run in runs] for key in keys}
+    return pd.DataFrame(values, index=range(len(runs)), dtype=object)
+
+
+def order(value: Any) -> tuple[int, float, str]:
+    """Give a sort key for values of any type: nothing, then numbers, then text.
+
+    Examples:
+        >>> sorted(["b", 10, None, 9, "a"], key=order)
+        [None, 9, 10, 'a', 'b']
+    """
+    if isinstance(value, int | float):
+        return 1, value, ""
+    return (0, 0.0, "") if value is None else (2, 0.0, str(value))
 
 
 def list_runs(
-    runs: Sequence[ListedRun],
+    runs: Sequence[Run],
     *,
     columns: Sequence[str] = (),
     where: Sequence[str] = (),
@@ -26,105 +129,30 @@ def list_runs(
         runs: Runs, newest first.
         columns: Keys to show after name and status; the default columns if empty.
         where: Conditions that a shown run meets.
-        sort: Key to sort by, `-` before it for descending.
+        sort: Key to sort by, `-` before it for descending; runs without the value come last.
         form: What to write: text for a terminal, or all values in full.
 
     Raises:
         ValueError: If a key is unknown or a condition cannot be understood.
     """
-    kept = _choose(runs, where=where, sort=sort, keys=columns)
-    chosen = choose_columns(columns)
-    rows = [[run.value(key) for key in chosen] for run in kept]
+    chosen = list(dict.fromkeys([*FIRST, *columns])) if columns else [*DEFAULT]
+    key = sort and sort.removeprefix("-")
+    keys = [*chosen, key] if key else chosen
+    frame = tabulate(choose_runs(runs, where, keys=keys), keys)
+    if key:
+        # Runs without the value come last in both orders.
+        frame = frame.sort_values(
+            key, ascending=key == sort, kind="stable", key=lambda x: x.map(order, na_action="ignore")
+        )
+    frame = frame[chosen]
     if form == "json":
-        return as_json([dict(zip(chosen, row, strict=True)) for row in rows])
+        return as_json(frame.to_dict("records"))
     if form == "csv":
-        return as_csv(chosen, rows)
-    if not kept:
+        return as_csv(chosen, frame.to_numpy().tolist())
+    if frame.empty:
         found = f"none of {len(runs)} runs meets {' and '.join(where)}" if runs else "there are no runs yet"
         return f"Nothing to list: {found}"
-    if "overrides" in chosen:
-        at = chosen.index("overrides")
-        rows = [[*row[:at], " ".join(map(shorten_override, row[at].split())), *row[at + 1 :]] for row in rows]
-    return render(["started (UTC)" if key == "started" else key for key in chosen], rows)
-
-
-def summarize_runs(
-    runs: Sequence[ListedRun],
-    *,
-    keys: Sequence[str] = (),
-    columns: Sequence[str] = (),
-    where: Sequence[str] = (),
-    form: Form = "text",
-) -> str:
-    """Write the mean, standard deviation and 95 % interval of numbers over runs.
-
-    Args:
-        runs: The runs.
-        keys: Keys in which the runs of a group agree; all runs are one group if empty.
-        columns: What is averaged; if empty, the numbers among the default columns, or every result where
-            there is one group.
-        where: Conditions that a run meets.
-        form: What to write.
-
-    Raises:
-        ValueError: If a key is unknown, a condition cannot be understood or nothing can be averaged.
-    """
-    kept = _choose(runs, where=where, sort=None, keys=[*columns, *keys])
-    chosen = columns or (choose_columns(()) if keys else result_columns(kept))
-    groups = group_runs(kept, keys=keys, columns=chosen)
-    if form == "json":
-        return as_json([asdict(group) for group in groups])
-    headers = [*keys, "n", "column"]
-    lines = [(group, column, spread) for group in groups for column, spread in group.spreads.items()]
-    if form == "csv":
-        rows = [
-            [*group.values.values(), spread.n, column, spread.mean, spread.sd, spread.low, spread.high]
-            for group, column, spread in lines
-        ]
-        return as_csv([*headers, "mean", "sd", "low", "high"], rows)
-    table = render(
-        [*headers, "mean ± sd", "95 % interval"],
-        [
-            [*_group_cells(group, column), str(spread.n), column, *_spread_cells(spread)]
-            for group, column, spread in lines
-        ],
-    )
-    return f"{_describe(kept)}\n\n{table}"
-
-
-def _choose(
-    runs: Sequence[ListedRun], *, where: Sequence[str], sort: str | None, keys: Sequence[str]
-) -> list[ListedRun]:
-    conditions = [Condition.parse(text) for text in where]
-    sorted_by = [] if sort is None else [sort.removeprefix("-")]
-    check_keys(runs, [*keys, *sorted_by, *(condition.key for condition in conditions)])
-    return choose_runs(runs, conditions=conditions, sort=sort)
-
-
-def _describe(runs: Sequence[ListedRun]) -> str:
-    """Say what is summarized: how many runs, how they ended, in which config keys they differ."""
-    counts = Counter(run.status for run in runs)
-    ended = ", ".join(f"{n} {status}" for status, n in counts.items())
-    lines = [f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}"]
-    varying = varying_keys(runs)
-    if varying:
-        differences = [
-            f"{key} ({', '.join(format_value(value) for value in values)})" for key, values in varying.items()
-        ]
-        lines.append(f"They differ in {'; '.join(differences)}")
-    else:
-        lines.append("Their configs are the same")
-    return "\n".join(lines)
-
-
-def _group_cells(group: Group, column: str) -> list[str]:
-    """Write a group's values once, in its first line."""
-    first = column == next(iter(group.spreads))
-    return [format_value(value) if first else "" for value in group.values.values()]
-
-
-def _spread_cells(spread: Spread) -> tuple[str, str]:
-    n = decimals_for_error(abs(spread.mean), spread.sd or 0.0)
-    if spread.sd is None or spread.low is None or spread.high is None:
-        return f"{spread.mean:.{n}f}", "needs two runs"
-    return f"{spread.mean:.{n}f} ± {spread.sd:.{n}f}", f"{spread.low:.{n}f} to {spread.high:.{n}f}"
+    if "overrides" in frame:
+        frame["overrides"] = [" ".join(map(shorten_override, text.split())) for text in frame["overrides"]]
+    headers = ["started (UTC)" if key == "started" else key for key in chosen]
+    return render(headers, frame.to_numpy().tolist())

@@ -8,12 +8,12 @@ from typing import Any
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from canopy.compare.listing import summarize_runs
-from canopy.compare.spread import result_columns, varying_keys
+from canopy.compare.spread import result_columns, summarize_runs, varying_keys
 from canopy.files import write_text
 from canopy.places import display_path
 from canopy.quoting import write_command
-from canopy.runs.listed import ListedRun, find_runs, run_folders
+from canopy.runs.find import find_runs, run_folders
+from canopy.runs.run import Run
 
 SUMMARY = "summary.csv"
 SEED = "seed"
@@ -44,7 +44,7 @@ class MultirunSummary(Callback):
         )
 
 
-def repeated_keys(runs: Sequence[ListedRun]) -> list[str] | None:
+def repeated_keys(runs: Sequence[Run]) -> list[str] | None:
     """Name the config keys other than the seed in which runs differ; None if no two runs agree in them."""
     varying = varying_keys(runs)
     if SEED not in varying:

@@ -1,10 +1,13 @@
-"""Whether two models differ on the same rows: paired bootstrap and McNemar's test."""
+"""Whether two models differ on the same rows: paired bootstrap, McNemar's test, the answer in a sentence."""
 
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr, chdtrc
+
+from canopy.text_tables import decimals_for_error, signed
 
 CONFIDENCE = 0.95
 # Below as many rows that only one model classifies right, the chi-square approximation is too coarse.
@@ -32,6 +35,19 @@ class Interval:
         """Give A minus B."""
         return Interval(difference=0.0 - self.difference, low=0.0 - self.high, high=0.0 - self.low)
 
+    def describe(self, *, test: str = "") -> str:
+        """Write the difference and its interval.
+
+        Examples:
+            >>> Interval(difference=0.0031, low=0.002, high=0.0042).describe()
+            '+0.0031 (95 % interval +0.0020 to +0.0042)'
+        """
+        n = decimals_for_error(1.0, (self.high - self.low) / 2)
+        difference, low, high = (
+            signed(value, n_decimals=n) for value in (self.difference, self.low, self.high)
+        )
+        return f"{difference} (95 % interval {low} to {high}{test})"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Significance:
@@ -55,76 +71,28 @@ class Significance:
     macro_f1: Interval
     mcnemar_p: float
 
-
-@dataclass(frozen=True, kw_only=True)
-class JointTable:
-    """How many rows have which label and get which two predictions: M combinations that occur.
-
-    Attributes:
-        label: Class of each combination, shape (M,).
-        a: Prediction of A, shape (M,).
-        b: Prediction of B, shape (M,).
-        counts: Rows of each combination, shape (M,).
-        n_classes: Number of classes, K.
-    """
-
-    label: Ints
-    a: Ints
-    b: Ints
-    counts: Ints | Floats
-    n_classes: int
-
-    @classmethod
-    def of(cls, labels: Ints, a: Ints, b: Ints) -> "JointTable":
-        """Count them; all arguments have the shape (n_rows,)."""
-        k = int(max(labels.max(), a.max(), b.max())) + 1
-        cells, counts = np.unique((labels * k + a) * k + b, return_counts=True)
-        return cls(label=cells // (k * k), a=cells // k % k, b=cells % k, counts=counts, n_classes=k)
-
-    def with_pseudo_rows(self) -> "JointTable":
-        """Add one row that only A has right and one that only B has right, spread over labels and errors.
-
-        So Bonett and Price (Adjusted Wald confidence interval for a difference of binomial proportions based
-        on paired data, 2012) keep their interval from collapsing where few rows distinguish the two.
-        """
-        classes = np.unique(np.concatenate([self.label, self.a, self.b]))
-        labels = np.bincount(self.label, self.counts, self.n_classes)
-        pairs = [(k, wrong) for k in np.unique(self.label) for wrong in classes if wrong != k]
-        if not pairs:
-            return self
-        label, wrong = np.array(pairs).T
-        weight = labels[label] / labels.sum() / (len(classes) - 1)
-        return JointTable(
-            label=np.concatenate([self.label, label, label]),
-            a=np.concatenate([self.a, label, wrong]),
-            b=np.concatenate([self.b, wrong, label]),
-            counts=np.concatenate([self.counts, weight, weight]),
-            n_classes=self.n_classes,
-        )
-
-    def differences(self, counts: Floats) -> tuple[Floats, Floats]:
-        """Measure B minus A for other counts of the same combinations.
-
-        Args:
-            counts: Shape (R, M).
-
-        Returns:
-            The differences of the accuracy and of the macro-F1, each of shape (R,).
-        """
-        gains = (self.b == self.label).astype(float) - (self.a == self.label)
-        accuracy = counts @ gains / counts.sum(axis=1)
-        return accuracy, self._macro_f1(counts, self.b) - self._macro_f1(counts, self.a)
-
-    def _macro_f1(self, counts: Floats, predicted: Ints) -> Floats:
-        """Average F1 over the classes that have rows or predictions, as `Scores.macro_f1` does."""
-        classes = np.arange(self.n_classes)
-        is_label = (self.label[:, None] == classes).astype(float)
-        is_predicted = (predicted[:, None] == classes).astype(float)
-        total = counts @ (is_label + is_predicted)
-        right = counts @ (is_label * is_predicted)
-        f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
-        mean: Floats = f1.sum(axis=1) / (total > 0).sum(axis=1)
-        return mean
+    def verdict(self, *, split: str) -> str:
+        """Answer whether A or B is better on the rows of a split, with the differences in its favour."""
+        if self.n_same == self.n_rows:
+            return (
+                "A and B are not distinguishable: they predict the same class for each of the "
+                f"{self.n_rows:,} {split} rows"
+            )
+        accuracy, macro_f1, better, worse = self.accuracy, self.macro_f1, "B", "A"
+        # Both have to agree, so that the approximation of neither decides alone.
+        by_accuracy = accuracy.excludes_zero and self.mcnemar_p < 1 - CONFIDENCE
+        if (accuracy if by_accuracy else macro_f1).high < 0:
+            accuracy, macro_f1, better, worse = accuracy.negated(), macro_f1.negated(), "A", "B"
+        if by_accuracy and macro_f1.high < 0:
+            answer = f"{better} is better in accuracy and {worse} in macro-F1"
+        elif by_accuracy:
+            answer = f"{better} is better than {worse}"
+        elif macro_f1.excludes_zero:
+            answer = f"A and B are not distinguishable in accuracy, {better} is better in macro-F1"
+        else:
+            answer = "A and B are not distinguishable"
+        test = f", McNemar {format_p(self.mcnemar_p)}"
+        return f"{answer}: accuracy {accuracy.describe(test=test)}; macro-F1 {macro_f1.describe()}"
 
 
 def compare_predictions(
@@ -132,17 +100,17 @@ def compare_predictions(
 ) -> Significance:
     """Compare two models on the same rows.
 
-    To draw rows with replacement is to draw the counts of the joint table from a multinomial distribution,
-    so each resample costs as much as the table has cells, however many rows there are. Intervals are those
-    of the percentiles (Efron and Tibshirani, An introduction to the bootstrap, 1993, chapter 13). Resamples
-    are drawn from `JointTable.with_pseudo_rows`.
+    To draw rows with replacement is to draw the counts of the combinations of label and predictions from a
+    multinomial distribution, so each resample costs as much as there are combinations, however many rows
+    there are. Intervals are those of the percentiles (Efron and Tibshirani, An introduction to the
+    bootstrap, 1993, chapter 13). Resamples are drawn from `with_pseudo_rows`.
 
     Args:
         labels: Class of each row, shape (n_rows,).
         predicted_a: Class that A predicts for each row, shape (n_rows,).
         predicted_b: Class that B predicts for each row, shape (n_rows,).
         n_resamples: Resamples of the bootstrap.
-        seed: Seed of the bootstrap.
+        seed: Of the bootstrap.
 
     Returns:
         The differences, B minus A. With A and B exchanged, exactly their negatives.
@@ -150,40 +118,89 @@ def compare_predictions(
     Raises:
         ValueError: If there are no rows, or not as many of each.
     """
-    if not len(labels) or not len(labels) == len(predicted_a) == len(predicted_b):
+    n_rows = len(labels)
+    if not n_rows or not n_rows == len(predicted_a) == len(predicted_b):
         raise ValueError(
             "Models must be compared on the same rows, at least one; found "
-            f"{len(labels)} labels, {len(predicted_a)} and {len(predicted_b)} predictions"
+            f"{n_rows} labels, {len(predicted_a)} and {len(predicted_b)} predictions"
         )
-    only_a = (predicted_a == labels) & (predicted_b != labels)
-    only_b = (predicted_b == labels) & (predicted_a != labels)
     # One order of the two, so that the resamples do not depend on which is called A.
     other = np.flatnonzero(predicted_a != predicted_b)
     swapped = len(other) > 0 and predicted_a[other[0]] > predicted_b[other[0]]
     first, second = (predicted_b, predicted_a) if swapped else (predicted_a, predicted_b)
-    accuracy, macro_f1 = _bootstrap(
-        JointTable.of(labels, first, second), n_resamples=n_resamples, rng=np.random.default_rng(seed)
+    table = pd.DataFrame({"label": labels, "a": first, "b": second}).value_counts().sort_index()
+    cells, counts = np.array(table.index.to_list()), table.to_numpy().astype(float)
+    resampled, weights = with_pseudo_rows(cells, counts)
+    rng, block = np.random.default_rng(seed), max(1, _BLOCK // len(weights))
+    drawn = [
+        differences(resampled, rng.multinomial(n_rows, weights / weights.sum(), size=size).astype(float))
+        for size in np.diff([*range(0, n_resamples, block), n_resamples])
+    ]
+    tail = (1 - CONFIDENCE) / 2
+    ends = np.quantile(np.concatenate(drawn, axis=1), [tail, 1 - tail], axis=1)
+    observed = differences(cells, counts[None])
+    accuracy, macro_f1 = (
+        Interval(difference=difference, low=low, high=high)
+        for difference, low, high in np.concatenate([observed, ends.T], axis=1).tolist()
     )
+    right_a, right_b = predicted_a == labels, predicted_b == labels
+    n_only_a, n_only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     return Significance(
-        n_rows=len(labels),
-        n_only_a=int(only_a.sum()),
-        n_only_b=int(only_b.sum()),
-        n_same=len(labels) - len(other),
+        n_rows=n_rows,
+        n_only_a=n_only_a,
+        n_only_b=n_only_b,
+        n_same=n_rows - len(other),
         accuracy=accuracy.negated() if swapped else accuracy,
         macro_f1=macro_f1.negated() if swapped else macro_f1,
-        mcnemar_p=mcnemar(int(only_a.sum()), int(only_b.sum())),
+        mcnemar_p=mcnemar(n_only_a, n_only_b),
     )
+
+
+def with_pseudo_rows(cells: Ints, counts: Floats) -> tuple[Ints, Floats]:
+    """Add one row that only A has right and one that only B has right, spread over labels and errors.
+
+    So Bonett and Price (Adjusted Wald confidence interval for a difference of binomial proportions based on
+    paired data, 2012) keep their interval from collapsing where few rows distinguish the two.
+
+    Args:
+        cells: Combinations of label, prediction of A and prediction of B, shape (M, 3).
+        counts: Rows of each, shape (M,).
+    """
+    classes = np.unique(cells)
+    pairs = [(label, wrong) for label in np.unique(cells[:, 0]) for wrong in classes if wrong != label]
+    if not pairs:
+        return cells, counts
+    label, wrong = np.array(pairs).T
+    weights = np.bincount(cells[:, 0], counts)[label] / counts.sum() / (len(classes) - 1)
+    pseudo = [np.column_stack(columns) for columns in ((label, label, wrong), (label, wrong, label))]
+    return np.concatenate([cells, *pseudo]), np.concatenate([counts, weights, weights])
+
+
+def differences(cells: Ints, counts: Floats) -> Floats:
+    """Measure B minus A for R counts of the same cells, shape (R, M): of accuracy and macro-F1, (2, R)."""
+    label, a, b = cells.T
+    accuracy = counts @ ((b == label).astype(float) - (a == label)) / counts.sum(axis=1)
+    return np.stack([accuracy, _macro_f1(counts, label, b) - _macro_f1(counts, label, a)])
+
+
+def _macro_f1(counts: Floats, label: Ints, predicted: Ints) -> Floats:
+    """Average F1 over the classes that have rows or predictions, as `Scores.macro_f1` does."""
+    classes = np.arange(max(label.max(), predicted.max()) + 1)
+    is_label, is_predicted = ((values[:, None] == classes).astype(float) for values in (label, predicted))
+    total = counts @ (is_label + is_predicted)
+    right = counts @ (is_label * is_predicted)
+    f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
+    mean: Floats = f1.sum(axis=1) / (total > 0).sum(axis=1)
+    return mean
 
 
 def mcnemar(n_only_a: int, n_only_b: int) -> float:
     """Test whether two models are right equally often, from the rows that only one of them has right.
 
-    Exact below `N_EXACT` such rows, by the binomial distribution; above by chi-square with continuity
-    correction (McNemar, Note on the sampling error of the difference between correlated proportions,
-    1947; Edwards, 1948).
-
     Returns:
-        The two-sided p-value.
+        The two-sided p-value. Exact below `N_EXACT` such rows, by the binomial distribution; above by
+        chi-square with continuity correction (McNemar, Note on the sampling error of the difference between
+        correlated proportions, 1947; Edwards, 1948).
 
     Examples:
         >>> [round(mcnemar(*counts), 5) for counts in ((1, 5), (0, 0), (40, 70))]
@@ -195,20 +212,13 @@ def mcnemar(n_only_a: int, n_only_b: int) -> float:
     return float(chdtrc(1, max(abs(n_only_a - n_only_b) - 1, 0) ** 2 / n))
 
 
-def _bootstrap(table: JointTable, *, n_resamples: int, rng: np.random.Generator) -> tuple[Interval, Interval]:
-    n_rows = int(table.counts.sum())
-    resampled = table.with_pseudo_rows()
-    shares = resampled.counts / resampled.counts.sum()
-    block = max(1, _BLOCK // max(len(shares), table.n_classes))
-    parts = []
-    for start in range(0, n_resamples, block):
-        size = min(block, n_resamples - start)
-        drawn = rng.multinomial(n_rows, shares, size=size)
-        parts.append(resampled.differences(drawn.astype(float)))
-    observed = table.differences(table.counts[None].astype(float))
-    intervals = []
-    for i in range(2):
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.quantile(np.concatenate([part[i] for part in parts]), [tail, 1 - tail])
-        intervals.append(Interval(difference=float(observed[i][0]), low=float(low), high=float(high)))
-    return intervals[0], intervals[1]
+def format_p(p: float) -> str:
+    """Write a p-value.
+
+    Examples:
+        >>> format_p(0.0312), format_p(1.04e-7), format_p(0.0)
+        ('p = 0.031', 'p = 1e-07', 'p < 1e-300')
+    """
+    if p < 1e-300:
+        return "p < 1e-300"
+    return f"p = {p:.2g}" if p >= 1e-4 else f"p = {p:.0e}"

@@ -1,133 +1,145 @@
 """The spread of numbers over runs that differ in their seed: mean, standard deviation, interval."""
 
-import json
 import math
-import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pandas as pd
 from scipy.special import stdtrit
 
-from canopy.compare.columns import is_number, order
-from canopy.runs.listed import ListedRun
+from canopy.compare.listing import DEFAULT, choose_runs, order, tabulate
+from canopy.runs.run import Run
+from canopy.text_tables import Form, as_csv, as_json, decimals_for_error, format_value, render
 
 CONFIDENCE = 0.95
 # What the evaluation counts is the same for all runs on the same data.
 _NO_RESULT = ("n_rows", "support")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spread:
-    """Mean of some runs' numbers and how far it can be trusted.
-
-    Attributes:
-        n: Number of runs that have the number.
-        mean: Their mean.
-        sd: Sample standard deviation (divisor n - 1); None below two runs.
-        low: Lower end of the 95 % interval of the mean, by Student's t; None below two runs.
-        high: Upper end.
-    """
-
-    n: int
-    mean: float
-    sd: float | None
-    low: float | None
-    high: float | None
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Spread":
-        """Measure it, of at least one number.
-
-        Examples:
-            >>> spread = Spread.of([1.0, 2.0, 3.0])
-            >>> spread.mean, spread.sd, round(spread.high, 3)
-            (2.0, 1.0, 4.484)
-        """
-        n, mean = len(values), statistics.fmean(values)
-        if n < 2:
-            return cls(n=n, mean=mean, sd=None, low=None, high=None)
-        sd = statistics.stdev(values)
-        half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * sd / math.sqrt(n)
-        return cls(n=n, mean=mean, sd=sd, low=mean - half, high=mean + half)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Group:
-    """Runs that agree in some keys.
-
-    Attributes:
-        values: What they agree in, by key.
-        n: Number of runs.
-        spreads: Spread of each numeric column.
-    """
-
-    values: dict[str, Any]
-    n: int
-    spreads: dict[str, Spread]
-
-
-def group_runs(runs: Sequence[ListedRun], *, keys: Sequence[str], columns: Sequence[str]) -> list[Group]:
-    """Measure the spread of each numeric column in each group of runs.
+def summarize_runs(
+    runs: Sequence[Run],
+    *,
+    keys: Sequence[str] = (),
+    columns: Sequence[str] = (),
+    where: Sequence[str] = (),
+    form: Form = "text",
+) -> str:
+    """Write the mean, standard deviation and 95 % interval of numbers over runs.
 
     Args:
         runs: The runs.
         keys: Keys in which the runs of a group agree; all runs are one group if empty.
-        columns: Keys of what is averaged; those without a number are left out.
-
-    Returns:
-        The groups, ordered by their values.
+        columns: What is averaged; if empty, the numbers among the default columns, or every result where
+            there is one group.
+        where: Conditions that a run meets.
+        form: What to write.
 
     Raises:
-        ValueError: If no column has a number.
+        ValueError: If a key is unknown, a condition cannot be understood or nothing can be averaged.
     """
-    groups: dict[str, list[ListedRun]] = {}
-    for run in sorted(runs, key=lambda run: [order(run.value(key)) for key in keys]):
-        groups.setdefault(json.dumps([run.value(key) for key in keys], default=str), []).append(run)
+    runs = choose_runs(runs, where, keys=[*columns, *keys])
+    columns = columns or (DEFAULT if keys else result_columns(runs))
     columns = [column for column in columns if column not in keys]
-    measured = [
-        Group(
-            values={key: members[0].value(key) for key in keys},
-            n=len(members),
-            spreads=_measure(members, columns),
-        )
-        for members in groups.values()
+    groups = [
+        ({key: group[0].value(key) for key in keys}, len(group), measure_spread(tabulate(group, columns)))
+        for group in group_runs(runs, keys)
     ]
-    if not any(group.spreads for group in measured):
+    if all(spreads.empty for *_, spreads in groups):
         raise ValueError(
             f"A summary needs numbers; found none in {', '.join(columns) or 'the runs'} of {len(runs)} runs: "
             "choose finished runs and numeric --columns"
         )
-    return measured
+    if form == "json":
+        content = [{"values": v, "n": n, "spreads": spreads.to_dict("index")} for v, n, spreads in groups]
+        return as_json(content)
+    headers = [*keys, "n", "column"]
+    lines = [(values, row) for values, _, spreads in groups for row in spreads.itertuples()]
+    if form == "csv":
+        rows = [[*values.values(), row.n, row.Index, *row[2:]] for values, row in lines]
+        return as_csv([*headers, "mean", "sd", "low", "high"], rows)
+    rows, written = [], None
+    for values, row in lines:
+        # The values of a group are written once, in its first line.
+        cells = ["" if values is written else format_value(value) for value in values.values()]
+        rows.append([*cells, str(row.n), row.Index, *_cells(row)])
+        written = values
+    return f"{_describe(runs)}\n\n{render([*headers, 'mean ± sd', '95 % interval'], rows)}"
 
 
-def result_columns(runs: Sequence[ListedRun]) -> list[str]:
+def group_runs(runs: Sequence[Run], keys: Sequence[str]) -> list[list[Run]]:
+    """Gather the runs that agree in some keys, ordered by their values; all runs if there is no key."""
+    frame = tabulate(runs, keys)
+    if keys:
+        frame = frame.sort_values([*keys], kind="stable", key=lambda column: column.map(order))
+    # Lists among the values cannot be hashed.
+    labels = [frame[key].map(repr) for key in keys] or [pd.Series(0, index=frame.index)]
+    return [[runs[i] for i in group.index] for _, group in frame.groupby(labels, sort=False)]
+
+
+def measure_spread(values: pd.DataFrame) -> pd.DataFrame:
+    """Measure how far the mean of each column can be trusted that has numbers.
+
+    Args:
+        values: Columns of values of any type; what is no number is left out.
+
+    Returns:
+        A row for each column: n, the number of values; mean; sd, the sample standard deviation (divisor
+        n - 1); low and high, the ends of the 95 % interval of the mean by Student's t. None below two values.
+
+    Examples:
+        >>> spread = measure_spread(pd.DataFrame({"best": [1.0, 2.0, 3.0, None]})).loc["best"]
+        >>> spread["n"], spread["mean"], spread["sd"], round(spread["high"], 3)
+        (3, 2.0, 1.0, 4.484)
+    """
+    numbers = values.map(lambda value: float(value) if is_number(value) else np.nan)
+    spreads = numbers.agg(["count", "mean", "std"]).T.set_axis(["n", "mean", "sd"], axis=1)
+    spreads = spreads[spreads["n"] > 0].astype({"n": int})
+    half = stdtrit(spreads["n"] - 1, (1 + CONFIDENCE) / 2) * spreads["sd"] / np.sqrt(spreads["n"])
+    spreads = spreads.assign(low=spreads["mean"] - half, high=spreads["mean"] + half).astype(object)
+    return spreads.where(spreads.notna(), None)
+
+
+def is_number(value: Any) -> bool:
+    """Check whether a value can be averaged."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def result_columns(runs: Sequence[Run]) -> list[str]:
     """Name all that measures how good runs are: best score, training, scores of the evaluation.
 
     As long as no run has been evaluated, the best epoch's validation takes the place of the scores.
     """
-    names: dict[str, None] = dict.fromkeys(["best", "epochs", "seconds"])
-    evaluated = any(run.metrics for run in runs)
-    for run in runs:
-        for key in run.known:
-            wanted = key.startswith(("test.", "val.")) if evaluated else key.startswith("best.metrics.")
-            if wanted and key.rpartition(".")[2] not in _NO_RESULT:
-                names[key] = None
-    return list(names)
+    scores = ("test.", "val.") if any(run.metrics for run in runs) else ("best.metrics.",)
+    known = dict.fromkeys(key for run in runs for key in run.known if key.startswith(scores))
+    results = (key for key in known if key.rpartition(".")[2] not in _NO_RESULT)
+    return list(dict.fromkeys(["best", "epochs", "seconds", *results]))
 
 
-def varying_keys(runs: Sequence[ListedRun]) -> dict[str, list[Any]]:
+def varying_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
     """Give the config keys in which runs differ, and the values that each takes."""
     varying = {}
-    for key in dict.fromkeys(key for run in runs for key in run.config):
-        values = sorted((run.config.get(key) for run in runs), key=order)
+    for key in dict.fromkeys(key for run in runs for key in run.config_values):
+        values = [run.config_values.get(key) for run in runs]
         distinct = [value for i, value in enumerate(values) if value not in values[:i]]
         if len(distinct) > 1:
-            varying[key] = distinct
+            varying[key] = sorted(distinct, key=order)
     return varying
 
 
-def _measure(runs: Sequence[ListedRun], columns: Sequence[str]) -> dict[str, Spread]:
-    numbers = {column: [run.value(column) for run in runs] for column in columns}
-    kept = {column: [float(v) for v in values if is_number(v)] for column, values in numbers.items()}
-    return {column: Spread.of(values) for column, values in kept.items() if values}
+def _describe(runs: Sequence[Run]) -> str:
+    """Write what is summarized: how many runs, how they ended, in which config keys they differ."""
+    ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
+    varying = [
+        f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()
+    ]
+    differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n{differences}"
+
+
+def _cells(row: Any) -> tuple[str, str]:
+    n = decimals_for_error(abs(row.mean), row.sd or 0.0)
+    if row.sd is None:
+        return f"{row.mean:.{n}f}", "needs two runs"
+    return f"{row.mean:.{n}f} ± {row.sd:.{n}f}", f"{row.low:.{n}f} to {row.high:.{n}f}"

@@ -1,180 +1,106 @@
-"""The pipeline's result in words: for the terminal and as the table in the README."""
+"""The pipeline's results as text: lines for the terminal, Markdown tables for the README."""
 
 from pathlib import Path
 from typing import Any
 
-from canopy.compare.experiments import REPORT, as_markdown, read_experiments
+import jinja2
+import pandas as pd
+import yaml
+
+from canopy.compare.experiments import REPORT, read_experiments
 from canopy.files import read_json
 
-# What `make readme` writes.
+# Names of the tables that `make readme` writes.
 RESULTS, COMPRESSION, EXPERIMENTS = "results", "compression", "experiments"
+# Figures of others that experiments are shown with.
+PUBLISHED = Path("docs/published.yaml")
+
+# In the order of the table's columns.
+_SHOWN = ["accuracy", "macro_f1", "balanced_accuracy", "nll"]
 
 
-# Where the best epoch comes after this share of all, the model still improved when training ended.
-LATE = 0.9
-
-
-class Results:
-    """The reports of the pipeline's latest run.
-
-    Args:
-        reports: Folder with `metrics.json` and `train.json`, perhaps also with `baselines.json` and
-            `benchmark/peers.json`.
+def summarize(reports: Path) -> str:
+    """Give the latest result in a few lines: scores, what to compare them with, the weakest class, plots.
 
     Raises:
-        FileNotFoundError: If the pipeline has not written them.
+        FileNotFoundError: If the pipeline has not written its reports into the folder.
     """
+    return _render("summary.txt", reports=reports, **_read_reports(reports))
 
-    def __init__(self, reports: Path) -> None:
-        self.reports = reports
-        self.metrics: dict[str, Any] = read_json(reports / "metrics.json")
-        self.train: dict[str, Any] = read_json(reports / "train.json")
-        baselines = reports / "baselines.json"
-        self.baselines: dict[str, Any] = read_json(baselines) if baselines.is_file() else {}
-        peers = reports / "benchmark/peers.json"
-        self.peers: dict[str, Any] | None = read_json(peers) if peers.is_file() else None
 
-    def summary(self) -> str:
-        """Give the result as a few lines: scores, what to compare them with, the weakest class, plots."""
-        test, train = self.metrics["test"], self.train
-        weakest = min(test["per_class"], key=lambda name: test["per_class"][name]["f1"])
-        scores = test["per_class"][weakest]
-        commonest = max(test["per_class"], key=lambda name: test["per_class"][name]["support"])
-        share = test["per_class"][commonest]["support"] / test["n_rows"]
-        return "\n".join(
-            [
-                f"Test accuracy  {test['accuracy']:.4f} (95 %: {_interval(test, 'accuracy')}), "
-                f"{test['n_rows']:,} rows; always {commonest}: {share:.4f}",
-                f"Log loss       {test['calibrated']['nll']:.4f}, ECE {test['calibrated']['ece']:.4f}, "
-                "as it is served (with its temperature)",
-                f"Macro-F1       {test['macro_f1']:.4f} (95 %: {_interval(test, 'macro_f1')})",
-                f"Weakest class  {weakest}: F1 {scores['f1']:.4f}, recall {scores['recall']:.4f}, "
-                f"{scores['support']:,} rows",
-                *self._baseline_lines(),
-                f"Training       {train['train_seconds']:.0f} s, {train['epochs']} epochs, "
-                f"{train['device']}, {train['n_threads']} threads{self._advice()}",
-                f"Plots          {self.reports / 'confusion_matrix_test.png'}, "
-                f"{self.reports / 'exploration' / 'index.html'}",
-            ]
-        )
+def fill_readme(readme: str, reports: Path) -> str:
+    """Write what a folder of reports holds into the text of the README.
 
-    def _baseline_lines(self) -> list[str]:
-        """Say how much better or worse than each baseline the model is."""
-        lines = []
-        for report in self.baselines.values():
-            test, net = report["test"], report["net"]
-            low, high = net["interval"]
-            found = "level" if low <= 0 <= high else "ahead" if low > 0 else "behind"
-            lines.append(
-                f"{report['title']}: accuracy {test['accuracy']:.4f}, log loss {test['nll']:.4f}; "
-                f"the model is {found} ({net['accuracy_difference']:+.4f}, "
-                f"95 %: {low:+.4f} to {high:+.4f})"
-            )
-        return [f"{'Baselines' if not n else '':14} {line}" for n, line in enumerate(lines)]
+    Raises:
+        FileNotFoundError: If the pipeline has not written its reports into the folder.
+    """
+    content = _read_reports(reports)
+    readme = insert_table(readme, RESULTS, _render("results.md", **content))
+    if content["compression"]:
+        readme = insert_table(readme, COMPRESSION, compression_table(content["compression"]))
+    experiments = read_experiments(reports / REPORT)
+    return readme if experiments.empty else insert_table(readme, EXPERIMENTS, experiments_table(experiments))
 
-    def _advice(self) -> str:
-        """Say whether longer training promises more: whether the best epoch was among the last."""
-        # With several kinds each has its own, and the last validation always counts.
-        best = None if "members" in self.train else self.train.get("best_epoch")
-        if best is None:
-            return ""
-        if best > LATE * self.train["epochs"]:
-            return f"; the best was epoch {best}, near the end: longer training may give more (preset=best)"
-        return f"; the best was epoch {best}: longer training alone would give no more"
 
-    def table(self) -> str:
-        """Give the scores as Markdown tables: of the whole test split, and of each class."""
-        test, val, train = self.metrics["test"], self.metrics["val"], self.train
-        lines = [
-            "| split | rows | accuracy | macro-F1 | balanced accuracy | NLL | ECE |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [
-            f"| {name} | {scores['n_rows']:,} | {scores['accuracy']:.4f} | {scores['macro_f1']:.4f} "
-            f"| {scores['balanced_accuracy']:.4f} | {scores['nll']:.4f} | {scores['ece']:.4f} |"
-            for name, scores in (("test", test), ("validation", val))
-        ]
-        lines += [
-            "",
-            "95 % intervals of the test scores, from a bootstrap over rows and Wilson's intervals: "
-            f"accuracy {_interval(test, 'accuracy')}, macro-F1 {_interval(test, 'macro_f1')}, "
-            f"balanced accuracy {_interval(test, 'balanced_accuracy')}. With the temperature "
-            f"{test['calibrated']['temperature']:.3f}, fitted on the validation rows, the test rows' NLL is "
-            f"{test['calibrated']['nll']:.4f} and their ECE {test['calibrated']['ece']:.4f}.",
-            "",
-            "| class (test) | precision | recall | F1 | rows |",
-            "| --- | ---: | ---: | ---: | ---: |",
-        ]
-        lines += [
-            f"| {name} | {scores['precision']:.4f} | {scores['recall']:.4f} | {scores['f1']:.4f} "
-            f"| {scores['support']:,} |"
-            for name, scores in test["per_class"].items()
-        ]
-        lines += [
-            "",
-            f"Trained in {train['train_seconds']:.0f} s ({train['epochs']} epochs, "
-            f"{train['rows_per_second']:,} rows/s, {train['n_parameters']:,} parameters) on "
-            f"{train['device']} with {train['n_threads']} threads, seed {train['seed']}.",
-        ]
-        return "\n".join([*lines, *self._peer_lines()])
-
-    def _peer_lines(self) -> list[str]:
-        """Give the table of other packages' models and ours, if they have been measured."""
-        if self.peers is None:
-            return []
-        machine = self.peers["machine"]
-        rows = [
-            f"| {row['model']} | {row['fit_seconds']:.0f} | {row['predict_seconds']:.1f} "
-            f"| {row['accuracy']:.4f} | {row['macro_f1']:.4f} | {row['balanced_accuracy']:.4f} "
-            f"| {row['size_mb']:.0f} |"
-            for row in self.peers["results"]
-        ]
-        return [
-            "",
-            f"Other models on the same rows, one after the other ({machine['processor']}, "
-            f"{machine['n_cores']} cores; `make benchmark` measures them, and more):",
-            "",
-            "| model | fit, s | predict, s | accuracy | macro-F1 | balanced accuracy | MB |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *rows,
-        ]
+def _read_reports(folder: Path) -> dict[str, Any]:
+    """Read the scores of each split, and the other reports by their names; empty if there is none."""
+    optional = {"baselines": "baselines", "compression": "compression", "peers": "benchmark/peers"}
+    paths = {name: folder / f"{path}.json" for name, path in optional.items()}
+    return {
+        **read_json(folder / "metrics.json"),
+        "train": read_json(folder / "train.json"),
+        **{name: read_json(path) if path.is_file() else {} for name, path in paths.items()},
+    }
 
 
 def compression_table(report: dict[str, Any]) -> str:
-    """Give what smaller models cost as a Markdown table.
+    """Write what smaller models cost, from what `compression.json` holds."""
+    return _render("compression.md", **report)
+
+
+def experiments_table(runs: pd.DataFrame, published: Path = PUBLISHED) -> str:
+    """Write what experiments reach next to published figures: a table for each split, the best first.
 
     Args:
-        report: What `compression.json` holds.
+        runs: What `collect` or `read_experiments` gives.
+        published: YAML file with the splits in the order of their tables: title, and the figures of others.
     """
-    machine, chosen = report["machine"], report["chosen"]
-    rows = []
-    for item in report["variants"]:
-        one, *_, all_cores = item["speeds"]
-        name = f"**{item['name']}**" if item["name"] == chosen else item["name"]
-        rows.append(
-            f"| {name} | {item['accuracy']:.4f} | {item['macro_f1']:.4f} | {item['rarest_recall']:.4f} "
-            f"| {item['n_bytes'] / 1e3:.0f} | {one['one_row_us']:.0f} | {one['batch_ms']:.2f} "
-            f"| {all_cores['rows_per_second']:,} | {item['times_smaller']:.1f} | {item['times_faster']:.1f} |"
-        )
-    threads = report["variants"][0]["speeds"][-1]["n_threads"]
-    return "\n".join(
-        [
-            "| variant | accuracy | macro-F1 | recall of the rarest class | kB | microseconds a row "
-            f"| ms for 1,024 rows | rows/s, {threads} threads | times smaller | times faster |",
-            "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-            *rows,
-            "",
-            f"Test rows; times of ONNX Runtime {report['versions']['onnxruntime']}, one thread unless noted "
-            f"otherwise ({machine['processor']}, {machine['n_cores']} cores). The smallest that loses at "
-            f"most {report['max_accuracy_drop']:g} of validation accuracy, and is batch-invariant, is "
-            f"**{chosen}**.",
-        ]
-    )
+    splits = []
+    for split in yaml.safe_load(published.read_text(encoding="utf-8")):
+        ours = runs[runs["split"] == split["split"]]
+        if not ours.empty:
+            groups = ours.groupby(["name", "left_out"], sort=False, dropna=False)
+            rows = [*(_experiment(group) for _, group in groups), *split["published"]]
+            rows.sort(key=lambda row: -row["accuracy"])
+            splits.append({"title": split["title"], "rows": [*rows, *_means(ours)]})
+    return _render("experiments.md", splits=splits, scores=_SHOWN)
 
 
-def _interval(scores: dict[str, Any], name: str) -> str:
-    low, high = scores["intervals"][name]
-    return f"{low:.4f} to {high:.4f}"
+def _experiment(runs: pd.DataFrame) -> dict[str, Any]:
+    """Describe an experiment's runs over seeds as `published.yaml` does a model of others."""
+    first, scores = runs.iloc[0], runs[_SHOWN].astype(float)
+    kinds = {
+        f"{device}, {n} thread{'' if n == 1 else 's'}"
+        for device, n in zip(runs["device"], runs["n_threads"], strict=True)
+    }
+    return {
+        "model": f"**`{first['name']}`**" + (f", {first['left_out']} left out" if first["left_out"] else ""),
+        "seeds": len(runs),
+        **scores.mean(),
+        **({"sd": scores.std()} if len(runs) > 1 else {}),
+        "time": f"{runs['train_seconds'].mean():.0f} s ({'; '.join(sorted(kinds))})",
+        "source": "this repository",
+    }
+
+
+def _means(runs: pd.DataFrame) -> list[dict[str, Any]]:
+    """Give the mean of each experiment over the groups that were left out, where it has several."""
+    means = runs.groupby(["name", "left_out"])[_SHOWN].agg("mean")
+    return [
+        {"model": f"**`{name}`**, mean of {len(groups)}", **groups.mean(), "source": "this repository"}
+        for name, groups in means.groupby("name")
+        if len(groups) > 1
+    ]
 
 
 def marks(name: str, by: str = "make readme") -> tuple[str, str]:
@@ -183,16 +109,7 @@ def marks(name: str, by: str = "make readme") -> tuple[str, str]:
 
 
 def insert_table(readme: str, name: str, table: str, *, by: str = "make readme") -> str:
-    """Put a table between its two marks.
-
-    Args:
-        readme: Text of the document.
-        name: Of the table.
-        table: The new content.
-        by: The command that writes it.
-
-    Returns:
-        The new text.
+    """Put a table of this name between its two marks in the text of a document.
 
     Raises:
         ValueError: If the text lacks a mark.
@@ -210,15 +127,17 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
-def fill_readme(readme: str, reports: Path) -> str:
-    """Write what the reports hold into the text of the README.
-
-    Args:
-        readme: The text.
-        reports: Folder of the reports, perhaps also with those of the experiments.
-    """
-    readme = insert_table(readme, RESULTS, Results(reports).table())
-    if (reports / "compression.json").is_file():
-        readme = insert_table(readme, COMPRESSION, compression_table(read_json(reports / "compression.json")))
-    experiments = read_experiments(reports / REPORT)
-    return insert_table(readme, EXPERIMENTS, as_markdown(experiments)) if experiments else readme
+def _render(template: str, **content: Any) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("canopy.compare", "."),
+        autoescape=False,  # noqa: S701 - no HTML
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "digits": "{:.4f}".format,
+        "thousands": "{:,}".format,
+        "interval": lambda ends: "{:.4f} to {:.4f}".format(*ends),
+    }
+    return environment.get_template(f"{template}.jinja").render(content).rstrip()

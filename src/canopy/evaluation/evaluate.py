@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
-from canopy.runs.listed import run_folders
+from canopy.runs.find import run_folders
 from canopy.runs.processes import log_once
 from canopy.runs.run_folder import METRICS, RunFolder, check_same_data
 from canopy.tasks.scores import Scores

@@ -1,9 +1,13 @@
-"""What a run depends on besides its config: files of the project, packages, machine, memory."""
+"""What a run depends on besides its config: code, files of the project, packages, machine, memory."""
 
 import functools
+import os
 import platform
 import resource
+import shutil
+import subprocess
 import sys
+import tempfile
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -15,6 +19,8 @@ from canopy.files import sha256
 
 # Their content decides what the pipeline trains, and on what.
 PROJECT_FILES = ("params.yaml", "dvc.lock")
+# Where files that git does not know are code; elsewhere they may be data of any size.
+CODE = ("configs", "scripts", "src")
 
 
 def hash_project_files() -> dict[str, str]:
@@ -52,3 +58,42 @@ def peak_gpu_memory_mib() -> float | None:
     """Give the most memory that this process's tensors have held on one GPU, in MiB; None without a GPU."""
     peaks = [torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())]
     return round(max(peaks) / 2**20, 1) if peaks else None
+
+
+def git_sha() -> str | None:
+    """Name the commit that is checked out, or None without a git repository or without git."""
+    return _git("rev-parse", "HEAD").strip() or None
+
+
+def git_diff() -> str:
+    """Give what `git apply` needs to make the working tree's code of that commit, empty if nothing.
+
+    Changes of tracked files but reports and DVC's settings, and new files below `CODE` that git does not
+    ignore.
+    """
+    # The command may have been started in the folder of a data set.
+    top = _git("rev-parse", "--show-toplevel").strip()
+    index = _git("rev-parse", "--path-format=absolute", "--git-path", "index").strip()
+    if not index or not Path(index).is_file():
+        return ""
+    with tempfile.TemporaryDirectory() as folder:
+        # New files are shown once they are in an index, and the user's own stays as it is. By the index's own
+        # time git knows for which files, changed within a second of it, it has to compare the content.
+        copy = shutil.copy2(index, folder)
+        folders = [name for name in CODE if Path(top, name).is_dir()]
+        if folders:
+            _git("-C", top, "add", "--intent-to-add", "--", *folders, index=copy)
+        # No code: what stages write, and addresses of data, which may have passwords in them.
+        others = [":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock", ":(exclude).dvc"]
+        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *others, index=copy)
+
+
+def _git(*arguments: str, index: str | None = None) -> str:
+    environment = os.environ if index is None else {**os.environ, "GIT_INDEX_FILE": index}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, check=False, env=environment
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout if done.returncode == 0 else ""

@@ -25,10 +25,8 @@ def flatten(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     """
     flat: dict[str, Any] = {}
     for key, value in content.items():
-        if isinstance(value, Mapping) and value:
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
+        nested = isinstance(value, Mapping) and value
+        flat |= flatten(value, f"{prefix}{key}.") if nested else {f"{prefix}{key}": value}
     return flat
 
 
@@ -38,10 +36,7 @@ def resolve(content: Mapping[Any, Any], key: str, value: object) -> Any:
     Args:
         content: The whole config as it was written.
         key: Dotted key of the value.
-        value: The value.
-
-    Returns:
-        The resolved value; `value` itself if it depends on what only the run knew.
+        value: The value, which is returned if it depends on what only the run knew.
 
     Examples:
         >>> resolve({"seed": 3, "data": {"seed": "${seed}"}}, "data.seed", "${seed}")
@@ -60,10 +55,6 @@ def resolve(content: Mapping[Any, Any], key: str, value: object) -> Any:
 
 def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
     """Refuse keys that no run has.
-
-    Args:
-        asked: Keys to look up.
-        known: Keys that at least one run has.
 
     Raises:
         ValueError: If one of them is unknown; the message names those that are near.
@@ -97,8 +88,7 @@ def near_matches(key: str, known: Iterable[str]) -> list[str]:
 
 def training_values(config: DictConfig) -> dict[str, Any]:
     """Give the values that decide how a run trains, by key and as they were written."""
-    content = OmegaConf.to_container(config)
-    assert isinstance(content, dict)
+    content: Any = OmegaConf.to_container(config)
     found = flatten({section: content[section] for section in COMPARED if section in content})
     return {key: value for key, value in found.items() if not is_shown(key)}
 

@@ -15,10 +15,7 @@ PARTS = {"best": Best, "seconds": Phases, "training": Report}
 
 
 def check_returns(keys: Sequence[str] | None) -> None:
-    """Refuse keys of `run.json` that no run will have, before one is trained.
-
-    Args:
-        keys: What `objective.returns` names.
+    """Refuse keys of `objective.returns` that no `run.json` will have, before a run is trained.
 
     Raises:
         ValueError: If a key is none of a run's best epoch, seconds or training.
@@ -33,14 +30,7 @@ def check_returns(keys: Sequence[str] | None) -> None:
 
 
 def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | tuple[float, ...]:
-    """Read what a sweep optimises from a run's record.
-
-    Args:
-        record: The record.
-        keys: Dotted keys of numbers in it; None for the best epoch's score.
-
-    Returns:
-        The number, or one for each key.
+    """Read what a sweep optimises from a run's record: its best score, or the number of each dotted key.
 
     Raises:
         ValueError: If there is no such number.

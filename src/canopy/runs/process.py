@@ -19,7 +19,7 @@ def this_process() -> dict[str, Any]:
 
 
 def is_alive(process: dict[str, Any]) -> bool:
-    """Say whether a process named by `this_process` still runs; one of another host is taken to."""
+    """Check whether a process named by `this_process` still runs; one of another host is taken to."""
     if process["host"] != this_host():
         return True
     try:
@@ -32,11 +32,10 @@ def is_alive(process: dict[str, Any]) -> bool:
 
 
 def trains_elsewhere(record: dict[str, Any]) -> bool:
-    """Say whether another process of this machine still trains the run of a record.
+    """Check whether another process of this machine trains the run of a record.
 
-    Of one of another machine only that machine knows.
+    Whether one of another machine does, only that machine knows.
     """
-    process = record.get("process")
-    if record.get("status") != "running" or process is None or process["host"] != this_host():
-        return False
-    return process["pid"] != os.getpid() and is_alive(process)
+    process = record.get("process", {})
+    here = record.get("status") == "running" and process.get("host") == this_host()
+    return here and process["pid"] != os.getpid() and is_alive(process)

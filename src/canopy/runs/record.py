@@ -10,17 +10,18 @@ from typing import Any
 from lightning.pytorch.loggers import Logger
 
 from canopy.errors import option_names
-from canopy.files import read_json, write_json, write_text
+from canopy.files import write_json, write_text
 from canopy.runs.environment import (
     describe_machine,
+    git_diff,
+    git_sha,
     hash_project_files,
     list_packages,
     peak_gpu_memory_mib,
     peak_memory_mib,
 )
-from canopy.runs.git import git_diff, git_sha
 from canopy.runs.process import this_process
-from canopy.runs.run_folder import DIFF, RECORD, RunFolder
+from canopy.runs.run import DIFF, RECORD, Run
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 
 FORMAT = 1
@@ -50,65 +51,44 @@ def record_run(
     Yields:
         The record; what the block adds to it is written when the block ends. The status is `running`
         until then (a killed process cannot change it), afterwards `finished` or what the block sets,
-        `stopped` or `failed`.
+        `stopped` or `failed`. A resumed run's keeps its start and lists each command.
     """
-    record = start_record(folder, overrides=overrides, seed=seed, step=step)
-    if trackers:
-        record["trackers"] = trackers
+    run, started = Run(folder), now()
+    commit, diff = git_sha(), git_diff()
+    if diff:
+        write_text(folder / DIFF, diff)
+    command = {"argv": sys.argv, "overrides": [*overrides], "started": started, "step": step or 0}
+    record = {
+        "format": FORMAT,
+        "status": "running",
+        "name": folder.name,
+        "started": run.record.get("started", started),
+        "commands": [*run.record.get("commands", []), {**command, "commit": commit}],
+        "process": this_process(),
+        "git": {"commit": commit, "dirty": bool(diff)},
+        "data": run.schema.sha256,
+        "files": hash_project_files(),
+        "machine": describe_machine(),
+        "packages": list_packages(),
+        "seed": seed,
+        **({"trackers": trackers} if trackers else {}),
+    }
     write_json(folder / RECORD, record)
     try:
         yield record
         if record["status"] == "running":
             record["status"] = "finished"
     except (TrainingStopped, KeyboardInterrupt) as stop:
-        record["status"] = "stopped"
-        record["reason"] = str(stop) or type(stop).__name__
+        record |= {"status": "stopped", "reason": str(stop) or type(stop).__name__}
         raise
     except BaseException as error:
-        record["status"] = "failed"
-        record["reason"] = f"{type(error).__name__}: {error}"
+        record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
         raise
     finally:
         record["ended"] = now()
         record["peak_memory_mib"] = peak_memory_mib()
         record["peak_gpu_memory_mib"] = peak_gpu_memory_mib()
         write_json(folder / RECORD, record)
-
-
-def start_record(
-    folder: Path, *, overrides: Sequence[str], seed: int, step: int | None = None
-) -> dict[str, Any]:
-    """Tell all that is known of a run before it trains.
-
-    Returns:
-        The record. A resumed run's keeps its start and lists each command that went on with it.
-    """
-    previous = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    diff = git_diff()
-    if diff:
-        write_text(folder / DIFF, diff)
-    commit = git_sha()
-    command = {
-        "argv": sys.argv,
-        "overrides": list(overrides),
-        "started": now(),
-        "step": step or 0,
-        "commit": commit,
-    }
-    return {
-        "format": FORMAT,
-        "status": "running",
-        "name": folder.name,
-        "started": previous.get("started", command["started"]),
-        "commands": [*previous.get("commands", []), command],
-        "process": this_process(),
-        "git": {"commit": commit, "dirty": bool(diff)},
-        "data": RunFolder(folder).schema.sha256,
-        "files": hash_project_files(),
-        "machine": describe_machine(),
-        "packages": list_packages(),
-        "seed": seed,
-    }
 
 
 def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:

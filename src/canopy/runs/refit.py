@@ -12,7 +12,7 @@ from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
 from canopy.runs.report import Report
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import BEST_CHECKPOINT
 from canopy.tensors import save_tensors
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import REFIT, load_checkpoint
@@ -21,6 +21,8 @@ from canopy.training.fit import Training, prepare
 log = logging.getLogger(__name__)
 
 MEMBERS = "net.members"
+# What an interrupted refit continues from.
+STATE = "checkpoints/refit.ckpt"
 
 
 class StepSnapshot(Callback):
@@ -76,16 +78,19 @@ def refit(cfg: DictConfig, first: Training, report: Report) -> None:
         TrainingStopped: If a signal asked for it; its state is saved, and `resume` continues from it.
     """
     started = time.perf_counter()
-    run = RunFolder(cfg.run_folder)
-    best = load_checkpoint(run.best_checkpoint)
+    best_checkpoint, state = (Path(cfg.run_folder) / name for name in (BEST_CHECKPOINT, STATE))
+    best = load_checkpoint(best_checkpoint)
     steps = {"": best["global_step"]}
     for callback in first.callbacks.values():
         if isinstance(callback, MemberSelection):
             chosen = callback.steps_at(best["epoch"] + 1)
             steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
-    log.info("Training again on training and validation rows, for %d steps", max(steps.values()))
-    state = run.path / "checkpoints/refit.ckpt"
-    second = prepare(_config(cfg, state, n_steps=_schedule_length(first, least=max(steps.values()))))
+    n_best = max(steps.values())
+    log.info("Training again on training and validation rows, for %d steps", n_best)
+    # Infinite if only time or a callback ended the first training.
+    n_scheduled = first.trainer.estimated_stepping_batches
+    n_steps = n_best if math.isinf(n_scheduled) else int(n_scheduled)
+    second = prepare(_config(cfg, state, n_steps=n_steps))
     # The trees that were chosen by the validation rows, in number and rate.
     for name, trees in second.model.trees.items():
         leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
@@ -102,17 +107,11 @@ def refit(cfg: DictConfig, first: Training, report: Report) -> None:
             "Training again ended before its last step: the model is the one of the training rows alone"
         )
     else:
-        save_tensors({**best, REFIT: {**weights, **shares, **snapshot.weights}}, run.best_checkpoint)
+        save_tensors({**best, REFIT: {**weights, **shares, **snapshot.weights}}, best_checkpoint)
     state.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     report["refit_seconds"] = round(seconds, 2)
     report["train_seconds"] = round(report["train_seconds"] + seconds, 2)
-
-
-def _schedule_length(training: Training, *, least: int) -> int:
-    """Give the steps of a training's schedule, or `least` if only time or a callback ended it."""
-    n_steps = training.trainer.estimated_stepping_batches
-    return least if math.isinf(n_steps) else int(n_steps)
 
 
 def _config(cfg: DictConfig, state: Path, *, n_steps: int) -> DictConfig:

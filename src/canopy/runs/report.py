@@ -5,7 +5,7 @@ from typing import Any, NotRequired, TypedDict
 
 import torch
 
-from canopy.runs.git import git_sha
+from canopy.runs.environment import git_sha
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.fit import Training

@@ -10,7 +10,6 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.places import display_path
 from canopy.runs.differences import find_differences
-from canopy.runs.listed import ListedRun
 from canopy.runs.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
 from canopy.runs.written_paths import check_written_paths
 from canopy.training.checkpoint import REFIT, load_checkpoint
@@ -82,7 +81,7 @@ def warn_of_differences(source: RunFolder, reproduced: RunFolder) -> None:
     for command in source.record.get("commands", [])[1:]:
         if any(text.startswith(("trainer.max_epochs=", "callbacks.")) for text in command["overrides"]):
             log.warning("%s was changed by a later command: %s", source.path, " ".join(command["overrides"]))
-    found = find_differences(ListedRun(source.path, "a"), ListedRun(reproduced.path, "b"))
+    found = find_differences(source, reproduced)
     for kind in ("code", "packages", "machine"):
         texts = [f"{item.key} was {_short(item.a)}, is {_short(item.b)}" for item in found[kind]]
         if texts:

@@ -4,7 +4,6 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.runs.fit import fit
-from canopy.runs.listed import ListedRun
 from canopy.runs.run_folder import RunFolder
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.checkpoint import load_checkpoint
@@ -35,7 +34,7 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
     state = load_checkpoint(run.last_checkpoint)["callbacks"]
     (kept,) = (value for key, value in state.items() if key.startswith("BestCheckpoint"))
     assert kept["best_metrics"] == best["metrics"]
-    assert ListedRun(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
+    assert RunFolder(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
 
 
 def test_a_metric_that_chooses_is_required() -> None:

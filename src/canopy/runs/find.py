@@ -1,0 +1,80 @@
+"""Find training runs below folders, or by their names."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from canopy.files import PARAMS
+from canopy.places import as_typed, describe_place
+from canopy.runs.run import CONFIG, Run
+
+
+def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
+    """Find the runs below some folders, newest first.
+
+    Args:
+        folders: Run folders, or folders with runs somewhere below them; all training runs in `logs` if empty.
+        logs: Where the project's runs are; in names this part of the path is left out.
+
+    Raises:
+        FileNotFoundError: If a folder is not there or holds no run, or `logs` is asked for and no project's.
+    """
+    if not folders and not (logs / "train").is_dir() and not (logs.is_dir() and Path(PARAMS).is_file()):
+        found = "a folder without train" if logs.is_dir() else "no such folder"
+        raise FileNotFoundError(
+            f"Runs must be in {logs}/train of a project; found {found} in {Path.cwd()}: change to the "
+            "project's folder, train a run, or name runs or --logs"
+        )
+    paths: dict[Path, Path] = {}
+    for folder in folders or [logs / "train"]:
+        below = {path.resolve(): path for path in run_folders(folder)}
+        if folders and not below:
+            state = "none below it" if folder.is_dir() else describe_place(folder) or "no such folder"
+            raise FileNotFoundError(
+                f"{as_typed(folder)} must be a run or hold runs; found {state}: see {logs}/train/runs"
+            )
+        paths = {**below, **paths}
+    runs = [Run(path, name_of(path, logs)) for path in paths.values()]
+    return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
+
+
+def find_run(name: str, *, logs: Path) -> Run:
+    """Find one run by its folder, or by its name in the list.
+
+    Raises:
+        FileNotFoundError: If there is no such run.
+    """
+    for path in (Path(name), logs / "train" / "runs" / name, logs / "train" / "multiruns" / name):
+        if (path / CONFIG).is_file():
+            return Run(path, name_of(path, logs))
+    raise FileNotFoundError(
+        f"{name} must be a run's folder or name; found "
+        f"{describe_place(name) or f'none of that name in {logs.absolute()}/train'}: "
+        '"python src/runs.py" lists them'
+    )
+
+
+def name_of(path: Path, logs: Path) -> str:
+    """Give a run's name: its folder, without the part of the path that all runs share.
+
+    Examples:
+        >>> name_of(Path("logs/train/multiruns/2026-01-31/0"), Path("logs"))
+        '2026-01-31/0'
+        >>> name_of(Path("models/trained"), Path("logs"))
+        'models/trained'
+    """
+    for shared in (logs / "train" / "runs", logs / "train" / "multiruns"):
+        if path.resolve().is_relative_to(shared.resolve()):
+            return str(path.resolve().relative_to(shared.resolve()))
+    return str(path)
+
+
+def run_folders(folder: Path) -> Iterator[Path]:
+    """Find the run folders at or below a folder, in the order of their names."""
+    if (folder / CONFIG).is_file():
+        yield folder
+    elif folder.is_dir():
+        with os.scandir(folder) as entries:
+            below = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
+        for name in below:
+            yield from run_folders(folder / name)

@@ -1,0 +1,237 @@
+"""A training run, as its folder holds it: config, record, scores, checkpoints, description of its data."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+from omegaconf import DictConfig, OmegaConf
+
+from canopy import run_name
+from canopy.files import PARAMS, PREPROCESSOR_FILE, read_json, sha256, write_text
+from canopy.places import as_typed, describe_place
+from canopy.quoting import escape
+from canopy.runs.config import RESTORE, load_config
+from canopy.runs.keys import flatten, resolve
+from canopy.runs.process import is_alive
+from canopy.schema.tensors import SCHEMA_FILE, Schema
+
+if TYPE_CHECKING:
+    from canopy.prepare.preprocessor import Preprocessor
+
+CONFIG = "config.yaml"
+BEST_CHECKPOINT = "checkpoints/best.ckpt"
+LAST_CHECKPOINT = "checkpoints/last.ckpt"
+RECORD = "run.json"
+REPORT = "train.json"
+EVALUATION = "evaluation"
+METRICS = f"{EVALUATION}/metrics.json"
+DIFF = "git.diff"
+
+# Keys of the config that do not decide how a run trains.
+BOOKKEEPING = ("name", "publish", "reproduce", "resume", "resume_step", "run_folder")
+
+# Short names of what is asked for most.
+ALIASES = {"epochs": "training.epochs", "seconds": "training.train_seconds", "best": "best.score"}
+# Properties of a run that its files do not hold under these names.
+OWN_KEYS = ("name", "path", "status", "started", "overrides")
+
+
+class Run:
+    """A folder with a training run in it.
+
+    What lists show of a run (`status`, `value`, ...) is read as far as it can be: a damaged file is a line in
+    `problems`. What a run is scored, resumed or reproduced with raises an error where it is damaged.
+
+    Args:
+        path: The folder.
+        name: What the run is called in lists; the path if None.
+
+    Attributes:
+        problems: What lists could not read so far, one line for each file.
+
+    Raises:
+        FileNotFoundError: If there is no such folder, or no training run in it.
+    """
+
+    def __init__(self, path: str | Path, name: str | None = None) -> None:
+        self.path = Path(path)
+        self.name = name or str(path)
+        self.problems: list[str] = []
+        if not (self.path / CONFIG).is_file():
+            place = describe_place(self.path) or "a folder"
+            found = "none in" if place == "a folder" else f"{place},"
+            around = [str(parent) for parent in self.path.parents if (parent / CONFIG).is_file()]
+            raise FileNotFoundError(
+                f"A run folder must hold {CONFIG}; found {found} {as_typed(self.path)}: name "
+                f"{around[0] if around else 'one of logs/train/runs'}"
+            )
+
+    @property
+    def best_checkpoint(self) -> Path:
+        return self.path / BEST_CHECKPOINT
+
+    @property
+    def last_checkpoint(self) -> Path:
+        return self.path / LAST_CHECKPOINT
+
+    @property
+    def config(self) -> DictConfig:
+        """The composed config of the run; see `load_config`."""
+        return load_config(self.path / CONFIG)
+
+    @property
+    def project(self) -> Path:
+        """The nearest folder above the run with a `params.yaml`; the working folder if there is none."""
+        folders = self.path.absolute().parents
+        return next((folder for folder in folders if (folder / PARAMS).is_file()), Path.cwd())
+
+    @property
+    def located_config(self) -> DictConfig:
+        """The config with the paths of the run's data as the working folder sees them."""
+        config = self.config
+        if self.project != Path.cwd():
+            OmegaConf.update(config, "data.folder", escape(str(self.project / config.data.folder)))
+            for name, path in config.pipeline.paths.items():
+                if name != "format":
+                    config.pipeline.paths[name] = escape(str(self.project / path))
+        return config
+
+    def save_config(self, config: DictConfig) -> None:
+        """Replace the config by the one that the run is resumed with."""
+        write_text(self.path / CONFIG, OmegaConf.to_yaml(config))
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What `run.json` holds of the run; empty before it has started to train."""
+        path = self.path / RECORD
+        content: dict[str, Any] = read_json(path) if path.is_file() else {}
+        return content
+
+    @property
+    def schema(self) -> Schema:
+        """The schema of the data that the run was trained on."""
+        return Schema.load(self.path / SCHEMA_FILE)
+
+    @property
+    def preprocessor(self) -> "Preprocessor":
+        """What was learnt from the run's training rows.
+
+        Raises:
+            ValueError: If the file is damaged, or another than the run was trained with.
+        """
+        # Here, since it imports Arrow.
+        from canopy.prepare.preprocessor import Preprocessor
+
+        path = self.path / PREPROCESSOR_FILE
+        preprocessor = Preprocessor.load(path)
+        expected = self.schema.sha256[PREPROCESSOR_FILE]
+        if (found := sha256(path)) != expected:
+            raise ValueError(
+                f"{path} must be the one that the run was trained with, of the SHA-256 {expected[:12]}...; "
+                f"got {found[:12]}...: {RESTORE}"
+            )
+        return preprocessor
+
+    @property
+    def status(self) -> str:
+        """How the run ended or that it runs; `killed` if its process is gone and has not recorded an end."""
+        status: str = self._listed_record["status"]
+        process = self._listed_record.get("process")
+        return "killed" if status == "running" and process and not is_alive(process) else status
+
+    @property
+    def started(self) -> str:
+        """Time of the start in UTC; that of the folder if the record has none."""
+        recorded: str | None = self._listed_record.get("started")
+        return recorded or datetime.fromtimestamp(self.path.stat().st_mtime, UTC).isoformat(
+            timespec="seconds"
+        )
+
+    @property
+    def overrides(self) -> str:
+        """What the commands of the run changed in its config."""
+        commands = self._listed_record.get("commands", [])
+        texts = dict.fromkeys(str(text) for command in commands for text in command["overrides"])
+        return " ".join(text for text in texts if not text.startswith(run_name.BOOKKEEPING))
+
+    @cached_property
+    def metrics(self) -> dict[str, Any]:
+        """Scores of the evaluation by split; empty if the run has not been evaluated."""
+        return self._read_if_whole(METRICS, read_json, damaged={})
+
+    @cached_property
+    def config_values(self) -> dict[str, Any]:
+        """Values of the config by dotted key, as they were written: interpolations are not resolved."""
+        return flatten(self._written_config)
+
+    def value(self, key: str) -> Any:
+        """Look up a key of the scores, the record or the config; None if the run has no such value."""
+        if key in self._facts:
+            return self._facts[key]
+        return resolve(self._written_config, key, self.config_values.get(key))
+
+    @property
+    def known(self) -> list[str]:
+        """All keys that `value` knows."""
+        return list(dict.fromkeys([*self._facts, *self.config_values]))
+
+    @cached_property
+    def _facts(self) -> dict[str, Any]:
+        facts = {**flatten(self._listed_record), **flatten(self.metrics)}
+        facts |= {alias: facts.get(key) for alias, key in ALIASES.items()}
+        return facts | {key: getattr(self, key) for key in OWN_KEYS} | {"path": str(self.path)}
+
+    @cached_property
+    def _listed_record(self) -> dict[str, Any]:
+        record = self._read_if_whole(RECORD, _load_record, damaged={"status": "damaged"})
+        return record or {"status": "unrecorded"}
+
+    @cached_property
+    def _written_config(self) -> dict[str, Any]:
+        return self._read_if_whole(CONFIG, _load_yaml, damaged={})
+
+    def _read_if_whole(
+        self, name: str, load: Callable[[Path], Any], *, damaged: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Read a file of the folder; empty if it is not there, `damaged` and a problem if it is damaged."""
+        path = self.path / name
+        try:
+            content: dict[str, Any] = load(path) if path.exists() else {}
+            if not isinstance(content, dict):
+                raise TypeError(f"a {type(content).__name__}")
+        except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+            found = " ".join(str(error.__cause__ or error).split())
+            self.problems.append(f"{path} cannot be used; found {found}")
+            return damaged
+        return content
+
+
+def _load_yaml(path: Path) -> Any:
+    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
+
+
+def _load_record(path: Path) -> Any:
+    record = read_json(path)
+    for key, kind in (("status", str), ("commands", list), ("process", dict)):
+        if isinstance(record, dict) and not isinstance(record.get(key), kind):
+            raise TypeError(f"no {key}")
+    return record
+
+
+def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> None:
+    """Refuse to resume or to score a run on other data than the run's.
+
+    Raises:
+        ValueError: If one of them or the normalisation is another than the run's.
+    """
+    trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
+    for name in (PREPROCESSOR_FILE, *(f"{split}.pt" for split in splits)):
+        expected = trained[name]
+        if present.get(name) != expected:
+            raise ValueError(
+                f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
+                f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
+            )

@@ -1,0 +1,128 @@
+import multiprocessing
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from canopy.runs.find import find_run, find_runs
+from canopy.runs.run import Run
+
+Make = Callable[..., Run]
+
+
+def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) -> None:
+    for name in ("b", "sweep/0", "sweep/1", "a"):
+        make_run(name)
+    runs = logs / "train/runs"
+    (runs / "a/checkpoints").mkdir()
+    (runs / "empty").mkdir()
+    for folders, names in (
+        ([], ["a", "sweep/1", "sweep/0", "b"]),
+        ([logs / "train/multiruns/sweep"], ["sweep/1", "sweep/0"]),
+        ([runs / "a", runs], ["a", "b"]),
+    ):
+        assert [run.name for run in find_runs(folders, logs=logs)] == names
+
+
+def test_find_runs_refuses_a_folder_without_runs(logs: Path) -> None:
+    with pytest.raises(
+        FileNotFoundError, match=f"Runs must be in {logs}/train of a project; found no such folder"
+    ):
+        find_runs([], logs=logs)
+    for folder, found in (
+        (logs, "no such folder"),
+        (logs.parent, "none below it"),
+        ("https://a.org", "a URL"),
+    ):
+        with pytest.raises(
+            FileNotFoundError, match=f"{folder} must be a run or hold runs; found {found}: see"
+        ):
+            find_runs([Path(folder)], logs=logs)
+
+
+def test_find_run_takes_a_folder_or_a_name(make_run: Make, logs: Path) -> None:
+    folder = make_run("sweep/0").path
+    assert find_run(str(folder), logs=logs).path == find_run("sweep/0", logs=logs).path == folder
+    for name, found in (("c", "none of that name"), (str(folder / "config.yaml"), "a file: ")):
+        with pytest.raises(FileNotFoundError, match=f"{name} must be a run's folder or name; found {found}"):
+            find_run(name, logs=logs)
+
+
+def test_value_comes_from_config_record_and_scores(make_run: Make, evaluate: Callable[..., None]) -> None:
+    run = make_run("a", lr=0.02, seed=7, score=0.625)
+    evaluate(run, np.array([0, 1]), np.array([0, 0]))
+    expected = {
+        "model.net.hidden": [8, 8],
+        "model.scheduler.max_lr": 0.02,
+        "data.seed": 7,
+        "run_folder": "${hydra:runtime.output_dir}",
+        "machine.n_threads": 2,
+        "best.metrics.val/accuracy": 0.625,
+        "best.score": 0.625,
+        "best": 0.625,
+        "overrides": "seed=7",
+        "test.accuracy": 0.5,
+        "val.accuracy": None,
+    }
+    assert {key: run.value(key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(
+    ("host", "alive", "status"),
+    [(None, True, "running"), (None, False, "killed"), ("elsewhere", False, "running")],
+)
+def test_status_is_killed_if_the_process_is_gone(
+    make_run: Make, host: str | None, alive: bool, status: str
+) -> None:
+    gone = multiprocessing.get_context("spawn").Process(target=int)
+    gone.start()
+    gone.join()
+    process = {"host": host or socket.gethostname(), "pid": os.getpid() if alive else gone.pid}
+    assert make_run("a", status="running", process=process).status == status
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"", b'{"status": "fin', b"[]", b"{}", b'{"status": 3}', b"\x00", b"\xff\xfe\x00"),
+        b'{"status": "a", "process": "x", "commands": []}',
+        b'{"status": "a", "process": {}, "commands": 3}',
+    ],
+)
+def test_damaged_record_is_a_problem(make_run: Make, content: bytes) -> None:
+    run = make_run("a")
+    (run.path / "run.json").write_bytes(content)
+    assert run.status == "damaged"
+    assert run.problems[0].startswith(f"{run.path / 'run.json'} cannot be used; found ")
+    assert (run.value("seed"), run.value("best")) == (0, None)
+    assert run.started.startswith("20")
+
+
+def test_run_without_a_record_is_unrecorded(make_run: Make) -> None:
+    run = make_run("a")
+    (run.path / "run.json").unlink()
+    assert (run.status, run.problems) == ("unrecorded", [])
+
+
+def test_parts_of_a_record_may_be_missing(make_run: Make) -> None:
+    run = make_run("a", best=None, training=[1])
+    assert (run.value("best"), run.value("epochs")) == (None, None)
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1", "\x07"])
+def test_damaged_config_is_a_problem(make_run: Make, content: str) -> None:
+    run = make_run("a")
+    (run.path / "config.yaml").write_text(content)
+    assert run.value("seed") is None
+    assert run.status == "finished"
+    assert len(run.problems) == 1
+
+
+def test_broken_interpolation_stays_as_written(make_run: Make) -> None:
+    run = make_run("a")
+    (run.path / "config.yaml").write_text("a: ${\nb: ${c}\nd: ${b}")
+    assert [run.value(key) for key in "abd"] == ["${", "${c}", "${b}"]
+    assert run.problems == []
