@@ -230,11 +230,11 @@ def read_run(run: Path) -> dict[str, Any]:
     from canopy.evaluation.inference import Predictor
     from canopy.prepare.preprocessor import Encoded
     from canopy.runs.entry import TRUSTED_TARGETS
-    from canopy.runs.run_folder import RunFolder
+    from canopy.runs.run import Run
 
     record = json.loads((run / "run.json").read_text())
     with execution_whitelist(TRUSTED_TARGETS):
-        predictor = Predictor(RunFolder(run), batch_size=4096)
+        predictor = Predictor(Run(run), batch_size=4096)
     rows = load_rows(PROCESSED, "test", predictor.model.schema).rows
     started = time.perf_counter()
     predicted = predictor.predict(Encoded(rows.numeric.numpy(), rows.categorical.numpy())).argmax(axis=1)

@@ -377,7 +377,7 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
     from canopy.params import mount_params
     from canopy.prepare.preprocessor import Encoded
     from canopy.runs.fit import fit
-    from canopy.runs.run_folder import RunFolder
+    from canopy.runs.run import Run
 
     run = Path("runs", model).resolve()
     shutil.rmtree(run, ignore_errors=True)
@@ -387,7 +387,7 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
     settings += ["trainer.enable_progress_bar=false", "callbacks.progress_bar=null"]
     with initialize_config_dir(str(ROOT / "configs"), job_name="train", version_base=None):
         fit(compose("train", [*settings, "callbacks.resume_checkpoint=null", *overrides]))
-    folder = RunFolder(run)
+    folder = Run(run)
     predicted, labels = {}, {}
     for split in ("val", "test"):
         predictor = Predictor(folder, batch_size=4096, accelerator="cpu", split=split)

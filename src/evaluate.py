@@ -10,14 +10,14 @@ from omegaconf import DictConfig
 
 from canopy.runs.entry import entry_point
 from canopy.runs.find import run_folders
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("evaluate", in_project=False)
 def main(cfg: DictConfig) -> None:
     if next(run_folders(Path(cfg.run)), None) is None:
-        RunFolder(cfg.run)
+        Run(cfg.run)
     # Here, so that a mistake is reported without waiting for torch.
     from canopy.evaluation.evaluate import evaluate_all
 

@@ -7,13 +7,13 @@ python src/export.py run=logs/train/runs/NAME output=models/NAME
 from omegaconf import DictConfig
 
 from canopy.runs.entry import entry_point
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 
 # What @hydra.main is elsewhere: shells complete only scripts in which they find that name.
 @entry_point("export", in_project=False)
 def main(cfg: DictConfig) -> None:
-    run = RunFolder(cfg.run)
+    run = Run(cfg.run)
     # Here, so that a mistake is reported without waiting for torch.
     from canopy.export.export import export
 

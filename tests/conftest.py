@@ -22,7 +22,7 @@ from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, s
 from canopy.prepare.interim import table_schema
 from canopy.preset import Size, register_rules
 from canopy.runs.entry import TRUSTED_TARGETS
-from canopy.runs.run_folder import METRICS, RunFolder
+from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tables.writer import header_line
@@ -246,7 +246,7 @@ def trained_run(
     tmp_path: Path,
     finished_run: Path,
     request: pytest.FixtureRequest,
-) -> RunFolder:
+) -> Run:
     """A run on that table, one of its columns dropped, after one epoch."""
     small_params.drop_columns.columns = ["colour2"]
     small_params.cap_classes.max_per_class = 50
@@ -256,7 +256,7 @@ def trained_run(
     ]
     if any(finished_run.iterdir()):
         shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
-        return RunFolder(tmp_path / "run")
+        return Run(tmp_path / "run")
     train_config: DictConfig = request.getfixturevalue("train_config")
     # The stages put their tensors where the config expects some.
     for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
@@ -269,11 +269,11 @@ def trained_run(
 
     fit(train_config)
     shutil.copytree(tmp_path, finished_run, dirs_exist_ok=True)
-    return RunFolder(train_config.run_folder)
+    return Run(train_config.run_folder)
 
 
 @pytest.fixture
-def evaluated_run(trained_run: RunFolder, root: Path) -> RunFolder:
+def evaluated_run(trained_run: Run, root: Path) -> Run:
     """The small run with its scores."""
     if not (trained_run.path / METRICS).is_file():
         with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
@@ -291,7 +291,7 @@ def evaluated_run(trained_run: RunFolder, root: Path) -> RunFolder:
 
 
 @pytest.fixture
-def export_run(evaluated_run: RunFolder, root: Path, tmp_path: Path) -> Callable[..., Path]:
+def export_run(evaluated_run: Run, root: Path, tmp_path: Path) -> Callable[..., Path]:
     """Export the small run; gives the bundle's folder."""
     # Here, since it imports torch's exporters.
     from canopy.export.export import export

@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.preset import Size, by_rows, describe_preset, leave_out_trees, register_rules, settle
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.tables.draft.data_set import write_data_set
 from canopy.tables.draft.draft import draft_table
 
@@ -84,7 +84,7 @@ def test_a_run_keeps_the_values_that_the_rule_gave(tensors: Path, tmp_path: Path
     assert OmegaConf.is_interpolation(cfg.data, "batch_size")
     fit(cfg)
     assert "by_rows" not in (folder / "config.yaml").read_text()
-    config = RunFolder(folder).config
+    config = Run(folder).config
     assert config.data.batch_size == 64
     assert config.model.net.members.periodic.n_members == 4
 

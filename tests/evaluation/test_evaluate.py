@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from canopy.evaluation.evaluate import evaluate, evaluate_all
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import fit_temperature
 
@@ -41,7 +41,7 @@ def evaluate_config(run: Path, root: Path, tmp_path: Path) -> DictConfig:
 
 
 def test_evaluate_scores_both_splits(evaluate_config: DictConfig, run: Path, tmp_path: Path) -> None:
-    report = evaluate(RunFolder(run), evaluate_config)
+    report = evaluate(Run(run), evaluate_config)
     assert json.loads((tmp_path / "reports/metrics.json").read_text()) == report
     assert (report["test"]["n_rows"], report["val"]["n_rows"]) == (90, 60)
     assert (tmp_path / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
@@ -55,7 +55,7 @@ def test_evaluate_scores_both_splits(evaluate_config: DictConfig, run: Path, tmp
 def test_evaluate_keeps_predictions(
     evaluate_config: DictConfig, run: Path, tensors: Path, tmp_path: Path
 ) -> None:
-    report = evaluate(RunFolder(run), evaluate_config)
+    report = evaluate(Run(run), evaluate_config)
     for split, n_rows in (("test", 90), ("val", 60)):
         kept = pd.read_parquet(tmp_path / f"reports/predictions_{split}.parquet")
         assert list(kept) == ["label", "predicted", "probability_0", "probability_1", "probability_2"]
@@ -67,10 +67,10 @@ def test_evaluate_keeps_predictions(
 def test_evaluate_scores_one_split(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     evaluate_config.split = "val"
     (tensors / "test.pt").unlink()
-    assert list(evaluate(RunFolder(run), evaluate_config)) == ["val"]
+    assert list(evaluate(Run(run), evaluate_config)) == ["val"]
     evaluate_config.split = "train"
     with pytest.raises(ValueError, match="one of \\['test', 'val'\\], or null for both; found 'train'"):
-        evaluate(RunFolder(run), evaluate_config)
+        evaluate(Run(run), evaluate_config)
 
 
 def test_evaluate_refuses_other_data(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
@@ -78,23 +78,23 @@ def test_evaluate_refuses_other_data(evaluate_config: DictConfig, run: Path, ten
     schema.sha256["test.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
     with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
-        evaluate(RunFolder(run), evaluate_config)
+        evaluate(Run(run), evaluate_config)
 
 
 def test_evaluate_ignores_other_training_rows(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     schema.sha256["train.pt"] = "0" * 64
     schema.save(tensors / SCHEMA_FILE)
-    assert evaluate(RunFolder(run), evaluate_config)["test"]["n_rows"] == 90
+    assert evaluate(Run(run), evaluate_config)["test"]["n_rows"] == 90
 
 
 def test_split_scored_later_joins_the_scores_of_the_run(evaluate_config: DictConfig, run: Path) -> None:
-    scores = evaluate(RunFolder(run), evaluate_config)
+    scores = evaluate(Run(run), evaluate_config)
     evaluate_config.output = "${run}/evaluation"
     kept = run / "evaluation/metrics.json"
     for split, expected in (("val", ["val"]), ("test", ["val", "test"])):
         evaluate_config.split = split
-        evaluate(RunFolder(run), evaluate_config)
+        evaluate(Run(run), evaluate_config)
         assert json.loads(kept.read_text()) == {name: scores[name] for name in expected}
         headline = json.loads(kept.with_name("headline.json").read_text())
         assert headline == {
@@ -102,7 +102,7 @@ def test_split_scored_later_joins_the_scores_of_the_run(evaluate_config: DictCon
                 name: {score: scores[name][score] for score in ("accuracy", "macro_f1", "nll", "ece")}
                 for name in expected
             },
-            "train_seconds": RunFolder(run).record["training"]["train_seconds"],
+            "train_seconds": Run(run).record["training"]["train_seconds"],
         }
     assert sorted(path.name for path in kept.parent.iterdir()) == [
         *("calibration_test.png", "calibration_val.png"),
@@ -118,13 +118,13 @@ def test_output_elsewhere_keeps_no_scores_of_other_runs(
     kept.parent.mkdir()
     kept.write_text('{"test": "of another run"}')
     evaluate_config.split = "val"
-    evaluate(RunFolder(run), evaluate_config)
+    evaluate(Run(run), evaluate_config)
     assert list(json.loads(kept.read_text())) == ["val"]
 
 
 def test_resume_removes_scores(evaluate_config: DictConfig, run: Path, train_config: DictConfig) -> None:
     evaluate_config.output = "${run}/evaluation"
-    evaluate(RunFolder(run), evaluate_config)
+    evaluate(Run(run), evaluate_config)
     train_config.resume = str(run)
     fit(train_config, overrides=["trainer.max_epochs=3"])
     assert not (run / "evaluation").exists()
@@ -148,7 +148,7 @@ def test_evaluate_all_scores_each_run_of_a_folder(
 
 
 def test_temperature_is_fitted_on_validation_rows(evaluate_config: DictConfig, run: Path) -> None:
-    report = evaluate(RunFolder(run), evaluate_config)
+    report = evaluate(Run(run), evaluate_config)
     predicted = pd.read_parquet(Path(evaluate_config.output) / "predictions_val.parquet")
     probabilities = predicted.filter(like="probability_").to_numpy(np.float64)
     temperature = fit_temperature(probabilities, predicted["label"].to_numpy())
@@ -159,4 +159,4 @@ def test_temperature_is_fitted_on_validation_rows(evaluate_config: DictConfig, r
 
 def test_evaluate_without_validation_rows_has_no_temperature(evaluate_config: DictConfig, run: Path) -> None:
     evaluate_config.split = "test"
-    assert "calibrated" not in evaluate(RunFolder(run), evaluate_config)["test"]
+    assert "calibrated" not in evaluate(Run(run), evaluate_config)["test"]

@@ -24,7 +24,7 @@ from canopy.export.scorer import Scorer
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.runs.run_folder import METRICS, RECORD, RunFolder
+from canopy.runs.run import METRICS, RECORD, Run
 from canopy.schema import TableSchema
 from canopy.tables.rows import read_table
 from canopy.tasks.calibration import apply_temperature, calibrate
@@ -85,7 +85,7 @@ def test_rows(raw_table: Path, small_params: DictConfig, tmp_path: Path) -> Path
 
 
 def test_bundle_predicts_what_its_run_predicts(
-    export_run: Export, evaluated_run: RunFolder, test_rows: Path, small_schema: TableSchema
+    export_run: Export, evaluated_run: Run, test_rows: Path, small_schema: TableSchema
 ) -> None:
     bundle = export_run()
     manifest = Manifest.load(bundle)
@@ -125,7 +125,7 @@ def test_manifest_describes_training_rows_before_the_cap(
 
 @pytest.mark.slow
 def test_bundle_gives_the_same_scores_with_numpy_and_onnxruntime_alone(
-    export_run: Export, evaluated_run: RunFolder, test_rows: Path, root: Path, tmp_path: Path
+    export_run: Export, evaluated_run: Run, test_rows: Path, root: Path, tmp_path: Path
 ) -> None:
     """In its own environment that has numpy and ONNX Runtime alone, from a copied folder."""
     elsewhere = tmp_path / "elsewhere"
@@ -178,9 +178,7 @@ def test_damaged_bundle_is_refused_by_file_name(
         Manifest.load(path.parent).check_files(path.parent, FILES)
 
 
-def test_scores_of_another_run_are_refused(
-    export_run: Export, evaluated_run: RunFolder, tmp_path: Path
-) -> None:
+def test_scores_of_another_run_are_refused(export_run: Export, evaluated_run: Run, tmp_path: Path) -> None:
     metrics: dict[str, Any] = read_json(evaluated_run.path / METRICS)
     name = next(iter(metrics["test"]["per_class"]))
     other = tmp_path / "other.json"
@@ -212,7 +210,7 @@ def test_scores_of_another_run_are_refused(
     assert not (tmp_path / "bundle").exists()
 
 
-def test_other_raw_rows_are_refused(export_run: Export, evaluated_run: RunFolder, tmp_path: Path) -> None:
+def test_other_raw_rows_are_refused(export_run: Export, evaluated_run: Run, tmp_path: Path) -> None:
     config = evaluated_run.config
     paths = config.pipeline.paths
     header, *lines = Path(paths.raw).read_text().splitlines()
@@ -236,7 +234,7 @@ def test_other_raw_rows_are_refused(export_run: Export, evaluated_run: RunFolder
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["other things", "a file", "the run", "what is above the run", "nothing"])
 def test_export_replaces_nothing_but_a_bundle(
-    export_run: Export, evaluated_run: RunFolder, tmp_path: Path, kind: str
+    export_run: Export, evaluated_run: Run, tmp_path: Path, kind: str
 ) -> None:
     place = tmp_path / "place"
     if kind == "other things":
@@ -264,7 +262,7 @@ def test_export_replaces_a_bundle(export_run: Export) -> None:
 
 
 @pytest.mark.slow
-def test_stopped_run_can_be_exported(export_run: Export, evaluated_run: RunFolder) -> None:
+def test_stopped_run_can_be_exported(export_run: Export, evaluated_run: Run) -> None:
     """It has scores, and no word on how its training ended."""
     record = evaluated_run.record
     n_parameters = record.pop("training")["n_parameters"]

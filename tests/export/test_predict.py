@@ -20,7 +20,7 @@ from canopy.evaluation.inference import Predictor, choose_device
 from canopy.export.predict import predict
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
-from canopy.runs.run_folder import CONFIG, RunFolder
+from canopy.runs.run import CONFIG, Run
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -33,7 +33,7 @@ Predict = Callable[..., Path]
 
 
 @pytest.fixture
-def predict_csv(trained_run: RunFolder, root: Path, tmp_path: Path) -> Iterator[Predict]:
+def predict_csv(trained_run: Run, root: Path, tmp_path: Path) -> Iterator[Predict]:
     """Predict the rows of a CSV text, or of files; gives the output's path."""
 
     def call(source: str | Path, output: str = "output.csv", **options: object) -> Path:
@@ -65,7 +65,7 @@ def splits_of(params: DictConfig) -> np.ndarray:
 
 
 def test_predictions_equal_those_of_the_tensors(
-    trained_run: RunFolder,
+    trained_run: Run,
     raw_table: Path,
     small_params: DictConfig,
     predict_csv: Predict,
@@ -235,10 +235,10 @@ def test_input_that_is_no_file_is_refused(
     assert (tmp_path / "output.csv").read_text() == "old"
 
 
-def test_run_folder_refuses_a_file_in_it(trained_run: RunFolder) -> None:
+def test_run_folder_refuses_a_file_in_it(trained_run: Run) -> None:
     for file in (trained_run.best_checkpoint, trained_run.path / CONFIG):
         with pytest.raises(FileNotFoundError, match=f"found a file, {file}: name {trained_run.path}$"):
-            RunFolder(file)
+            Run(file)
 
 
 def test_predict_refuses_a_url(predict_csv: Predict) -> None:
@@ -296,7 +296,7 @@ def test_interrupted_write_keeps_the_old_output(
 
 @pytest.mark.parametrize("unseen", ["other", "reject"])
 def test_unseen_categories_are_other_or_rejected(
-    trained_run: RunFolder,
+    trained_run: Run,
     predict_csv: Predict,
     tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
@@ -318,7 +318,7 @@ def test_unseen_categories_are_other_or_rejected(
     assert "'colour': 1 of 3 rows have a category that was unseen, rare or dropped in training" in caplog.text
 
 
-def test_changed_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict) -> None:
     path = trained_run.path / PREPROCESSOR_FILE
     content = read_json(path)
     content["numeric"]["weight"]["center"] += 1
@@ -327,7 +327,7 @@ def test_changed_preprocessor_is_refused(trained_run: RunFolder, predict_csv: Pr
         predict_csv(f"{HEADER}\n{ROW}\n")
 
 
-def test_invalid_options_are_refused(trained_run: RunFolder, predict_csv: Predict) -> None:
+def test_invalid_options_are_refused(trained_run: Run, predict_csv: Predict) -> None:
     with pytest.raises(ValueError, match="batch size must be at least 1; found 0"):
         predict_csv(f"{HEADER}\n{ROW}\n", batch_size=0)
     with pytest.raises(ValueError, match=r"one of \['auto', 'cpu', 'gpu'\]; found 'tpu'"):

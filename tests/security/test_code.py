@@ -24,7 +24,7 @@ from canopy.export.scorer import Scorer
 from canopy.files import read_json, sha256
 from canopy.params import mount_params
 from canopy.runs.entry import TRUSTED_TARGETS
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.sweep.plan import Plan
 
@@ -34,7 +34,7 @@ Refused = Callable[..., str]
 @pytest.mark.slow
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_checkpoint_to_predict_with(
-    trained_run: RunFolder, raw_table: Path, payload: object, refused: Refused, tmp_path: Path
+    trained_run: Run, raw_table: Path, payload: object, refused: Refused, tmp_path: Path
 ) -> None:
     torch.save({"state_dict": payload}, trained_run.best_checkpoint)
     said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
@@ -42,7 +42,7 @@ def test_a_checkpoint_to_predict_with(
 
 
 @pytest.mark.usefixtures("trusted_targets")
-def test_a_checkpoint_to_go_on_from(trained_run: RunFolder, payload: object, refused: Refused) -> None:
+def test_a_checkpoint_to_go_on_from(trained_run: Run, payload: object, refused: Refused) -> None:
     torch.save({"callbacks": payload, "state_dict": {}}, trained_run.last_checkpoint)
     said = refused("train", f"resume={trained_run.path}", "trainer.max_epochs=2", own_log=False)
     assert "last.ckpt must be a whole checkpoint of tensors and plain values; got Weights only" in said
@@ -65,7 +65,7 @@ def test_tensors(tensors: Path, payload: object, executed: Path, refused: Refuse
 @pytest.mark.slow
 @pytest.mark.usefixtures("trusted_targets")
 def test_the_config_of_a_run_folder(
-    trained_run: RunFolder, raw_table: Path, executed: Path, refused: Refused, tmp_path: Path
+    trained_run: Run, raw_table: Path, executed: Path, refused: Refused, tmp_path: Path
 ) -> None:
     config = trained_run.config
     config.model = {"_target_": "os.system", "command": f"touch {executed}"}
@@ -127,7 +127,7 @@ TAG = "!!python/object/apply:os.system ['touch {}']\n"
 def test_yaml_makes_no_objects(trained_files: Path, executed: Path, tmp_path: Path) -> None:
     (trained_files / "config.yaml").write_text(f"model: {TAG.format(executed)}")
     with pytest.raises(ValueError, match="must be YAML of plain values; found could not determine a constr"):
-        _ = RunFolder(trained_files).config
+        _ = Run(trained_files).config
     (tmp_path / "params.yaml").write_text(f"seed: {TAG.format(executed)}")
     with pytest.raises(ValueError, match="must be YAML in UTF-8; found could not determine a constructor"):
         mount_params(tmp_path)

@@ -14,7 +14,7 @@ from canopy.prepare.fetch import open_archived, write_body
 from canopy.run_name import run_name
 from canopy.runs.fit import choose_start, fit
 from canopy.runs.reproduce import reproduced_config
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FOLDER
 from canopy.sweep.study import folder_of
@@ -41,12 +41,12 @@ def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
 
 
 @pytest.fixture
-def source(train_config: DictConfig, tensors: Path) -> RunFolder:
+def source(train_config: DictConfig, tensors: Path) -> Run:
     """A run folder as somebody could send it."""
     folder = Path(train_config.run_folder)
     for name in ("schema.json", "preprocessor.json"):
         shutil.copyfile(tensors / name, folder / name)
-    run = RunFolder.__new__(RunFolder)
+    run = Run.__new__(Run)
     run.path = folder
     run.save_config(train_config)
     return run
@@ -54,7 +54,7 @@ def source(train_config: DictConfig, tensors: Path) -> RunFolder:
 
 @pytest.mark.parametrize(("key", "place"), PLACES)
 def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
-    source: RunFolder, again: DictConfig, key: str, place: str
+    source: Run, again: DictConfig, key: str, place: str
 ) -> None:
     assert reproduced_config(source, again, []).run_folder == again.run_folder
     planted = source.config
@@ -64,7 +64,7 @@ def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
         reproduced_config(source, again, [])
 
 
-def test_what_a_user_types_is_the_users(source: RunFolder, again: DictConfig, tmp_path: Path) -> None:
+def test_what_a_user_types_is_the_users(source: Run, again: DictConfig, tmp_path: Path) -> None:
     config = reproduced_config(
         source, again, [f"callbacks.best_checkpoint.dirpath={tmp_path / 'large_disk'}"]
     )
@@ -82,7 +82,7 @@ def test_a_run_that_goes_on_writes_into_its_folder(train_config: DictConfig, tmp
     """It neither writes checkpoints nor puts copies where its config says, which replace what is there."""
     train_config.trainer.max_epochs = 1
     fit(train_config)
-    run = RunFolder(train_config.run_folder)
+    run = Run(train_config.run_folder)
     precious = tmp_path / "precious"
     precious.mkdir()
     (precious / "letter").write_text("kept")

@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.sweep.export import export_trial, write_experiment
 from canopy.sweep.loading import Sweep, load_sweep
 from canopy.sweep.overrides import Choice, choice_of_sweep, split_overrides, start_overrides
@@ -125,7 +125,7 @@ def test_what_params_yaml_let_the_trial_start_from_is_part_of_the_experiment(
         "trainer=cpu data.batch_size=32 trainer.max_epochs=50 'model.net.hidden=[64]'"
     )
     make_run(project / "logs/x/0", OmegaConf.to_yaml(config), overrides=[])
-    run, typed = RunFolder(project / "logs/x/0"), ["model.net.hidden=[8]", "sweep=mlp_quick"]
+    run, typed = Run(project / "logs/x/0"), ["model.net.hidden=[8]", "sweep=mlp_quick"]
     choice = split_overrides(typed, configs=project / "configs", start=start_overrides(run, typed))
     assert (choice.experiments, choice.command) == (["mlp"], ["trainer=cpu"])
     assert choice.values["data"] == {"batch_size": 32}

@@ -14,7 +14,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.sweep.storage import open_storage
 
 ROOT = Path(__file__).parents[2]
@@ -96,7 +96,7 @@ def test_a_pruned_trial_is_one_whichever_process_ran_it(launcher: str, tensors: 
     for trial in trials(tmp_path):
         assert trial.state == TrialState.PRUNED
         assert list(trial.intermediate_values) == [1, 2]
-        record = RunFolder(ROOT / trial.user_attrs["run"]).record
+        record = Run(ROOT / trial.user_attrs["run"]).record
         assert record["trial"] == {"study": "s", "number": trial.number}
         assert (record["status"], record["training"]["epochs"]) == ("pruned", 2)
         # Not the worker's process, which only hands out trials.

@@ -16,7 +16,7 @@ import pytest
 import yaml
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.sweep.export import export_trial
 from canopy.sweep.loading import load_sweep, state
 
@@ -59,8 +59,8 @@ def trials(tmp_path: Path, name: str = "mlp") -> list[FrozenTrial]:
     return optuna.load_study(study_name=name, storage=f"sqlite:///{tmp_path}/studies.db").trials
 
 
-def run_of(trial: FrozenTrial) -> RunFolder:
-    return RunFolder(ROOT / trial.user_attrs["run"])
+def run_of(trial: FrozenTrial) -> Run:
+    return Run(ROOT / trial.user_attrs["run"])
 
 
 def test_values_and_steps_are_those_of_the_runs(sweep: Sweep, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
 
@@ -27,10 +27,10 @@ pytestmark = pytest.mark.usefixtures("trusted_targets")
 def test_fit_validates_at_the_end_of_training(train_config: DictConfig, limits: dict[str, object]) -> None:
     train_config.trainer = {**OmegaConf.to_container(train_config.trainer), **limits}
     fit(train_config)
-    record = RunFolder(train_config.run_folder).record
+    record = Run(train_config.run_folder).record
     assert (record["status"], record["best"]["monitor"]) == ("finished", "val/accuracy")
     if "max_steps" in limits:
-        last = load_checkpoint(RunFolder(train_config.run_folder).last_checkpoint)
+        last = load_checkpoint(Run(train_config.run_folder).last_checkpoint)
         assert last["global_step"] == limits["max_steps"]
 
 
@@ -72,7 +72,7 @@ def test_fit_without_a_last_epoch_ends_at_the_limit_of_time(train_config: DictCo
     train_config.model.scheduler = None
     train_config.callbacks.early_stopping = None
     fit(train_config)
-    assert RunFolder(train_config.run_folder).record["status"] == "finished"
+    assert Run(train_config.run_folder).record["status"] == "finished"
 
 
 LIGHTNING = "lightning.pytorch.callbacks"
@@ -166,14 +166,14 @@ def test_lightning_part_works_or_is_refused_with_a_reason(train_config: DictConf
             fit(train_config)
         return
     fit(train_config)
-    assert RunFolder(train_config.run_folder).record["status"] == "finished"
+    assert Run(train_config.run_folder).record["status"] == "finished"
 
 
 @pytest.mark.parametrize("kind", ["WeightAveraging", "EMAWeightAveraging"])
 def test_averaged_weights_are_in_the_best_checkpoint(train_config: DictConfig, kind: str) -> None:
     OmegaConf.update(train_config, "callbacks.x", {"_target_": f"{LIGHTNING}.{kind}"}, force_add=True)
     fit(train_config)
-    saved = RunFolder(train_config.run_folder)
+    saved = Run(train_config.run_folder)
     train_config.callbacks.x = train_config.logger = None
     run = prepare(train_config)
     run.model.load_state_dict(load_checkpoint(saved.best_checkpoint)["state_dict"])

@@ -9,7 +9,8 @@ from lightning.pytorch.profilers import SimpleProfiler
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder, publish
+from canopy.runs.run import Run
+from canopy.runs.run_folder import publish
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
 from canopy.training.loggers.resumable import ResumableCSVLogger, ResumableTensorBoardLogger
@@ -160,13 +161,13 @@ def test_publishing_replaces_what_is_there(train_config: DictConfig, tmp_path: P
     assert {path.name for path in target.iterdir()} - {"git.diff"} == {
         *("checkpoints", "config.yaml", "preprocessor.json", "run.json", "schema.json", "train.json")
     }
-    assert RunFolder(target).schema == RunFolder(folder).schema
+    assert Run(target).schema == Run(folder).schema
     assert [path.name for path in target.parent.iterdir()] == ["trained"]
 
 
 def test_a_folder_without_a_run_names_the_way_out(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"must hold config.yaml; .* logs/train/runs"):
-        RunFolder(tmp_path)
+        Run(tmp_path)
 
 
 def test_a_run_of_another_project_has_its_paths_there(train_config: DictConfig, tmp_path: Path) -> None:
@@ -175,7 +176,7 @@ def test_a_run_of_another_project_has_its_paths_there(train_config: DictConfig, 
     (project / "params.yaml").touch()
     train_config.data.folder = "data/processed"
     OmegaConf.save(train_config, project / "run/config.yaml")
-    found = RunFolder(project / "run").located_config
+    found = Run(project / "run").located_config
     assert found.data.folder == str(project / "data/processed")
     # The format of tables is no path.
     assert (found.pipeline.paths.interim, found.pipeline.paths.format) == (f"{project}/data/interim", "csv")

@@ -10,7 +10,7 @@ from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def test_a_model_trains_and_is_read_back(composed, model: str, embedding: str, t
     )
     config = composed(f"model={model}", *overrides, "trainer.max_epochs=1")
     score = fit(config)
-    predictor = Predictor(RunFolder(config.run_folder), batch_size=50, accelerator="cpu")
+    predictor = Predictor(Run(config.run_folder), batch_size=50, accelerator="cpu")
     rows = load_rows(tensors, "val", predictor.model.schema).rows
     predicted = predictor.predict(Encoded(rows.numeric.numpy(), rows.categorical.numpy())).argmax(axis=1)
     assert (predicted == rows.labels.numpy()).mean() == pytest.approx(score)

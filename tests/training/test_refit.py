@@ -12,7 +12,7 @@ from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.processes import check_processes
 from canopy.runs.refit import StepSnapshot
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights
 from canopy.training.fit import prepare
 
@@ -38,10 +38,10 @@ def test_a_refit_keeps_the_validation_scores_and_predicts_with_all_rows(
     score = fit(plain)
     train_config.refit = True
     assert fit(train_config) == score
-    run = RunFolder(train_config.run_folder)
+    run = Run(train_config.run_folder)
     assert run.record["training"]["refit_seconds"] > 0
     kept = load_weights(run.best_checkpoint, split="val")
-    expected = load_weights(RunFolder(plain.run_folder).best_checkpoint)
+    expected = load_weights(Run(plain.run_folder).best_checkpoint)
     assert all(torch.equal(kept[key], expected[key]) for key in expected)
     refitted = load_weights(run.best_checkpoint, split="test")
     assert not torch.equal(refitted["net.layers.0.weight"], kept["net.layers.0.weight"])
@@ -57,7 +57,7 @@ def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_conf
     train_config.refit = True
     train_config.model.scheduler = None
     fit(train_config)
-    best = load_checkpoint(RunFolder(train_config.run_folder).best_checkpoint)
+    best = load_checkpoint(Run(train_config.run_folder).best_checkpoint)
     config = quiet(train_config, max_steps=best["global_step"])
     OmegaConf.update(config, "data.train_splits", ["train", "val"], force_add=True)
     run = prepare(config)

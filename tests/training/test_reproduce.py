@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.fit import fit
 from canopy.runs.reproduce import reproduced_config, same_config, same_weights, way_to_the_code
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,13 +59,13 @@ def test_a_run_is_reproduced_from_its_folder_and_from_its_record(tensors: Path, 
 
 
 @pytest.fixture
-def source(train_config: DictConfig, trusted_targets: None) -> RunFolder:
+def source(train_config: DictConfig, trusted_targets: None) -> Run:
     fit(train_config)
-    return RunFolder(train_config.run_folder)
+    return Run(train_config.run_folder)
 
 
 @pytest.fixture
-def again(train_config: DictConfig, source: RunFolder, tmp_path: Path) -> DictConfig:
+def again(train_config: DictConfig, source: Run, tmp_path: Path) -> DictConfig:
     """The default config of a command that reproduces the run."""
     config = train_config.copy()
     config.run_folder = str(tmp_path / "again")
@@ -75,18 +75,18 @@ def again(train_config: DictConfig, source: RunFolder, tmp_path: Path) -> DictCo
 
 
 def test_an_override_makes_it_another_run(
-    source: RunFolder, again: DictConfig, caplog: pytest.LogCaptureFixture
+    source: Run, again: DictConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
     fit(again, overrides=[f"reproduce={source.path}", "seed=1"])
-    reproduced = RunFolder(again.run_folder)
+    reproduced = Run(again.run_folder)
     assert reproduced.config.seed == 1
     assert not same_config(source.config, reproduced.config)
     assert not weights_are_same(source.path, reproduced.path)
     assert "to the last bit" not in caplog.text
 
 
-def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: RunFolder, again: DictConfig) -> None:
+def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: Run, again: DictConfig) -> None:
     again.resume = str(source.path)
     with pytest.raises(ValueError, match="One of reproduce and resume must be null"):
         fit(again)
@@ -94,20 +94,20 @@ def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: RunFolder, 
 
 @pytest.mark.parametrize("override", ["trainer=gpu", "model.net.depth=3", "~callbacks.early_stopping"])
 def test_an_override_of_nothing_in_the_config_is_refused(
-    source: RunFolder, again: DictConfig, override: str
+    source: Run, again: DictConfig, override: str
 ) -> None:
     with pytest.raises(ValueError, match=f"takes single values of its own config; found {override}"):
         reproduced_config(source, again, [override])
 
 
-def test_the_copies_of_the_run_are_not_made_again(source: RunFolder, again: DictConfig) -> None:
+def test_the_copies_of_the_run_are_not_made_again(source: Run, again: DictConfig) -> None:
     config = source.config
     config.publish.run = "models/trained"
     source.save_config(config)
     assert reproduced_config(source, again, []).publish.run is None
 
 
-def test_what_differs_is_told(source: RunFolder, again: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_differs_is_told(source: Run, again: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
     record = source.record
     record["packages"]["torch"] = "1.0"
@@ -122,7 +122,7 @@ def test_what_differs_is_told(source: RunFolder, again: DictConfig, caplog: pyte
     assert f"The weights are those of {source.path} to the last bit" in caplog.text
 
 
-def test_the_way_to_the_code_names_uncommitted_changes(source: RunFolder) -> None:
+def test_the_way_to_the_code_names_uncommitted_changes(source: Run) -> None:
     record = source.record
     (source.path / "git.diff").write_text("a diff")
     (source.path / "run.json").write_text(json.dumps({**record, "git": {"commit": "abc", "dirty": True}}))
@@ -148,7 +148,7 @@ model: {prior_correction: true, label_smoothing: 0.1}
 callbacks: {a: {_target_: canopy.callbacks.confusion_matrix.ConfusionMatrixPicture}}
 """
     (tmp_path / "config.yaml").write_text(text)
-    assert RunFolder(tmp_path).config == {
+    assert Run(tmp_path).config == {
         "data": {},
         "pipeline": {},
         "reproduce": None,

@@ -22,7 +22,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from canopy.runs.fit import fit
 from canopy.runs.resume import choose_run_folder, find_unfinished, resumed_config
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.resume_checkpoint import ResumeCheckpoint, get_random_state, set_random_state
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
@@ -107,7 +107,7 @@ def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     process.join()
     assert process.exitcode == 0
     assert_same_run(tmp_path / "killed", tmp_path / "reference")
-    record = RunFolder(tmp_path / "killed").record
+    record = Run(tmp_path / "killed").record
     assert record["status"] == "finished"
     assert len(record["commands"]) == N_KILLS + 1
     seconds = record["seconds"]
@@ -131,7 +131,7 @@ def test_a_signal_saves_the_state_and_names_the_way_back(
     os.kill(process.pid, number)
     process.join()
     assert process.exitcode == 128 + number
-    record = RunFolder(folder).record
+    record = Run(folder).record
     assert (record["status"], record["reason"]) == ("stopped", f"stopped by {number.name}")
     long_config.resume = str(folder)
     # TensorBoard orders event files by the second they were made in.
@@ -160,7 +160,7 @@ def test_a_lost_terminal_stops_training_with_its_state_saved(tensors: Path, tmp_
         output += os.read(terminal, 65536)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 128 + signal.SIGHUP
-    run = RunFolder(tmp_path)
+    run = Run(tmp_path)
     assert run.record["reason"] == "stopped by SIGHUP"
     assert load_checkpoint(run.last_checkpoint)["global_step"] > 0
 
@@ -198,10 +198,10 @@ def test_what_a_resume_changes_outlives_a_kill(train_config: DictConfig) -> None
     folder = Path(train_config.run_folder)
     train_config.resume = train_config.run_folder
     fit(train_config, overrides=["trainer.max_epochs=4"])
-    assert RunFolder(folder).config.trainer.max_epochs == 4
+    assert Run(folder).config.trainer.max_epochs == 4
     with pytest.raises(ValueError, match="got trainer.max_epochs=4 reached"):
         fit(train_config)
-    assert [command["step"] for command in RunFolder(folder).record["commands"]] == [0, 20]
+    assert [command["step"] for command in Run(folder).record["commands"]] == [0, 20]
 
 
 def test_a_refused_resume_changes_nothing(train_config: DictConfig) -> None:
@@ -218,11 +218,11 @@ def test_the_command_of_a_run_goes_on_with_it(train_config: DictConfig) -> None:
     command = ["experiment=default", "resume=auto", "trainer.max_epochs=2"]
     fit(train_config, overrides=command)
     folder = Path(train_config.run_folder)
-    record = RunFolder(folder).record
+    record = Run(folder).record
     (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
     train_config.resume = "auto"
     score = fit(train_config, overrides=command)
-    assert RunFolder(folder).record["status"] == "finished"
+    assert Run(folder).record["status"] == "finished"
     assert score == pytest.approx(record["best"]["score"])
 
 
@@ -239,7 +239,7 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
     monkeypatch.setattr("canopy.runs.finish.publish", killed)
     with pytest.raises(KeyboardInterrupt):
         fit(train_config)
-    run = RunFolder(train_config.run_folder)
+    run = Run(train_config.run_folder)
     assert (run.record["status"], run.record["published"]) == ("finished", False)
     weights = run.best_checkpoint.read_bytes()
     monkeypatch.undo()
@@ -247,7 +247,7 @@ def test_a_run_killed_before_its_copies_are_made_only_makes_them(
     assert score == run.record["best"]["score"]
     assert len(run.record["commands"]) == 1, "it was not trained again"
     assert run.best_checkpoint.read_bytes() == weights
-    published = RunFolder(tmp_path / "published")
+    published = Run(tmp_path / "published")
     assert published.best_checkpoint.read_bytes() == weights
     assert published.record == run.record
     assert "published" not in run.record
@@ -270,7 +270,7 @@ def test_resume_writes_to_the_tracked_run(train_config: DictConfig, tmp_path: Pa
     (experiment,) = [item for item in client.search_experiments() if item.name == "lightning_logs"]
     (tracked,) = client.search_runs([experiment.experiment_id])
     assert tracked.data.params["model.optimizer.lr"] == str(train_config.model.optimizer.lr)
-    assert tracked.data.metrics["best/accuracy"] == RunFolder(train_config.run_folder).record["best"]["score"]
+    assert tracked.data.metrics["best/accuracy"] == Run(train_config.run_folder).record["best"]["score"]
     epochs = [item.value for item in client.get_metric_history(tracked.info.run_id, "epoch")]
     assert sorted(set(epochs)) == [0, 1, 2, 3]
 
@@ -291,12 +291,12 @@ def test_resume_keeps_the_rows_of_a_step_on_other_devices(
 
 
 @pytest.fixture
-def run(train_config: DictConfig) -> RunFolder:
+def run(train_config: DictConfig) -> Run:
     fit(train_config)
-    return RunFolder(train_config.run_folder)
+    return Run(train_config.run_folder)
 
 
-def test_what_may_change_is_taken_over(run: RunFolder) -> None:
+def test_what_may_change_is_taken_over(run: Run) -> None:
     changed = resumed_config(run, run.config, ["trainer.max_epochs=9", "callbacks.early_stopping.patience=1"])
     assert (changed.trainer.max_epochs, changed.callbacks.early_stopping.patience) == (9, 1)
     assert resumed_config(run, run.config, ["data.batch_size=32", "seed=42"]) == run.config
@@ -312,12 +312,12 @@ def test_what_may_change_is_taken_over(run: RunFolder) -> None:
         ("~callbacks.early_stopping", "found ~callbacks.early_stopping, which cannot be compared"),
     ],
 )
-def test_what_contradicts_is_refused(run: RunFolder, override: str, message: str) -> None:
+def test_what_contradicts_is_refused(run: Run, override: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resumed_config(run, run.config, [override])
 
 
-def test_other_data_is_refused(run: RunFolder, train_config: DictConfig, tensors: Path) -> None:
+def test_other_data_is_refused(run: Run, train_config: DictConfig, tensors: Path) -> None:
     schema = json.loads((tensors / "schema.json").read_text())
     schema["sha256"]["train.pt"] = "0" * 64
     (tensors / "schema.json").write_text(json.dumps(schema))
@@ -327,7 +327,7 @@ def test_other_data_is_refused(run: RunFolder, train_config: DictConfig, tensors
 
 
 def test_auto_finds_the_newest_unfinished_run_of_the_command(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs, default = run.path.parent, str(run.path.parent / "new")
     arguments = ["seed=1", "resume=auto"]
@@ -363,7 +363,7 @@ def test_a_failed_run_says_why(train_config: DictConfig) -> None:
     train_config.model.optimizer.weight_decay = -1
     with pytest.raises(Exception, match="eight.decay.* -1"):
         fit(train_config)
-    record = RunFolder(train_config.run_folder).record
+    record = Run(train_config.run_folder).record
     assert record["status"] == "failed"
     assert "decay" in record["reason"]
 
@@ -390,5 +390,5 @@ def test_a_negative_interval_is_refused() -> None:
         ResumeCheckpoint("a.ckpt", every_n_seconds=-1)
 
 
-def test_the_saved_config_is_the_runs(run: RunFolder, train_config: DictConfig) -> None:
+def test_the_saved_config_is_the_runs(run: Run, train_config: DictConfig) -> None:
     assert run.config == OmegaConf.create(OmegaConf.to_yaml(train_config))

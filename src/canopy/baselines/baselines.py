@@ -20,7 +20,8 @@ from canopy.files import SPLITS, write_json
 from canopy.names import nearest
 from canopy.places import require_file
 from canopy.runs.record import record_run
-from canopy.runs.run_folder import METRICS, start_run_folder
+from canopy.runs.run import METRICS
+from canopy.runs.run_folder import start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
 from canopy.tasks.metrics import score

@@ -14,7 +14,7 @@ from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
 from canopy.runs.find import run_folders
 from canopy.runs.processes import log_once
-from canopy.runs.run_folder import METRICS, RunFolder, check_same_data
+from canopy.runs.run import METRICS, Run, check_same_data
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
@@ -30,7 +30,7 @@ SPLITS = ("test", "val")
 HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 
 
-def evaluate(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
+def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
 
     `headline.json` has the few of the scores that are compared first.
@@ -117,7 +117,7 @@ def evaluate_all(cfg: DictConfig) -> None:
             f"in {cfg.run}: leave it out"
         )
     for folder in folders:
-        run = RunFolder(folder)
+        run = Run(folder)
         if len(folders) > 1:
             if not run.best_checkpoint.is_file():
                 log.warning("Left out %s, which has no best checkpoint yet", folder)

@@ -8,7 +8,7 @@ from hydra.utils import instantiate
 from numpy.typing import NDArray
 
 from canopy.prepare.preprocessor import Encoded
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
 from canopy.training.threads import limit_threads
@@ -41,7 +41,7 @@ class Predictor:
     """
 
     def __init__(
-        self, run: RunFolder, *, batch_size: int, accelerator: Accelerator = "auto", split: str | None = None
+        self, run: Run, *, batch_size: int, accelerator: Accelerator = "auto", split: str | None = None
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")

@@ -21,7 +21,7 @@ from canopy.places import check_place, display_path
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.labels import class_values
 from canopy.quoting import write_command
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.tasks.calibration import apply_temperature
 
 BATCH_SIZE = 4096
@@ -35,7 +35,7 @@ class Metrics(NamedTuple):
     tested: dict[str, float]
 
 
-def export(run: RunFolder, cfg: DictConfig) -> Manifest:
+def export(run: Run, cfg: DictConfig) -> Manifest:
     """Write a run's bundle."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     metrics = read_metrics(Path(cfg.metrics), run)
@@ -79,7 +79,7 @@ def export(run: RunFolder, cfg: DictConfig) -> Manifest:
     return manifest
 
 
-def read_metrics(path: Path, run: RunFolder) -> Metrics:
+def read_metrics(path: Path, run: Run) -> Metrics:
     """Read the scores of a run; the bundle needs the temperature among them."""
     hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
     content = read_json(path, hint=hint)
@@ -96,7 +96,7 @@ def read_metrics(path: Path, run: RunFolder) -> Metrics:
     return Metrics(content, temperature, tested)
 
 
-def describe_run(run: RunFolder, model: torch.nn.Module) -> dict[str, Any]:
+def describe_run(run: Run, model: torch.nn.Module) -> dict[str, Any]:
     """Describe the run of a bundle; None is what a run does not know that was stopped before its end."""
     record = run.record
     git = record.get("git", {})

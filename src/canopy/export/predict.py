@@ -15,7 +15,7 @@ from omegaconf import DictConfig
 from canopy.evaluation.predictions import LabelScores, PredictionColumns, check_target, rejected_path
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.schema import TableSchema
 from canopy.tables.problems import Problems
 from canopy.tables.rows import TableReader
@@ -116,7 +116,7 @@ def write_rejected(problems: Problems, path: Path | None) -> None:
 
 def open_run(cfg: DictConfig) -> Model:
     """Let a run's best checkpoint predict, behind the run's own preprocessor."""
-    run = RunFolder(cfg.run)
+    run = Run(cfg.run)
     preprocessor = run.preprocessor
 
     def load() -> Predict:

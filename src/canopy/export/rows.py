@@ -14,7 +14,7 @@ from canopy.files import SPLITS
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path, read_codes, table_schema, zip_rows
 from canopy.prepare.labels import labelled_rows
 from canopy.prepare.preprocessor import Encoded, Inputs
-from canopy.runs.run_folder import RunFolder, check_same_data
+from canopy.runs.run import Run, check_same_data
 
 
 class RawSplit(NamedTuple):
@@ -31,7 +31,7 @@ class RawSplit(NamedTuple):
     labels: NDArray[np.int64]
 
 
-def read_raw(run: RunFolder, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
+def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
     """Read the raw table of a run, and the split of each of its rows.
 
     Args:

@@ -8,7 +8,8 @@ from omegaconf import DictConfig
 
 from canopy.files import write_json
 from canopy.places import check_place, check_writable, display_path
-from canopy.runs.run_folder import RECORD, REPORT, publish
+from canopy.runs.run import RECORD, REPORT
+from canopy.runs.run_folder import publish
 
 log = logging.getLogger(__name__)
 

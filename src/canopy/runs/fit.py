@@ -20,7 +20,8 @@ from canopy.runs.refit import refit
 from canopy.runs.report import describe_result
 from canopy.runs.reproduce import compare_with_source, reproduced_config, reproduced_run, warn_of_differences
 from canopy.runs.resume import prepare_resume
-from canopy.runs.run_folder import CONFIG, RunFolder, resume_run_folder, start_run_folder, unpublished_record
+from canopy.runs.run import CONFIG, Run
+from canopy.runs.run_folder import resume_run_folder, start_run_folder, unpublished_record
 from canopy.runs.written_paths import places_outside
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.callbacks.trial_report import SweepTrial
@@ -84,7 +85,7 @@ def fit(
     with hint_at_resume(cfg), recording as record:
         log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
         if source is not None:
-            warn_of_differences(source, RunFolder(folder))
+            warn_of_differences(source, Run(folder))
         training.fit(checkpoint)
         if is_dry_run:
             log.info("Ran a few batches without an error; nothing was saved")
@@ -99,7 +100,7 @@ def fit(
             record["published"] = False
     finish(cfg, record)
     if source is not None:
-        compare_with_source(source, RunFolder(folder), cfg)
+        compare_with_source(source, Run(folder), cfg)
     return objective_of(record, cfg.objective.returns)
 
 
@@ -114,9 +115,9 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     """
     check_copies(cfg)
     if cfg.reproduce is not None:
-        return reproduced_config(RunFolder(cfg.reproduce), cfg, overrides), None
+        return reproduced_config(Run(cfg.reproduce), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
-        config, checkpoint = prepare_resume(RunFolder(cfg.run_folder), cfg, overrides)
+        config, checkpoint = prepare_resume(Run(cfg.run_folder), cfg, overrides)
         # Copies replace what is there: where they go is what this command says, not what the folder says.
         config.publish = cfg.publish
         return config, checkpoint

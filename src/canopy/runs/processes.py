@@ -10,7 +10,7 @@ from hydra.types import RunMode
 from lightning import Trainer
 from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.fit import fit
 
@@ -44,7 +44,7 @@ def fit_in_further_process() -> float:
             "run python src/train.py trainer=ddp, without torchrun or srun"
         )
     log_once()
-    run = RunFolder(os.environ[RUN_VARIABLE])
+    run = Run(os.environ[RUN_VARIABLE])
     cfg = run.config
     cfg.run_folder = str(run.path)
     # The first process ends the run, and reports its score.

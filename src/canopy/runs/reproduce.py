@@ -10,14 +10,14 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.places import display_path
 from canopy.runs.differences import find_differences
-from canopy.runs.run_folder import BOOKKEEPING, DIFF, RunFolder, check_same_data
+from canopy.runs.run import BOOKKEEPING, DIFF, Run, check_same_data
 from canopy.runs.written_paths import check_written_paths
 from canopy.training.checkpoint import REFIT, load_checkpoint
 
 log = logging.getLogger(__name__)
 
 
-def reproduced_run(cfg: DictConfig) -> RunFolder | None:
+def reproduced_run(cfg: DictConfig) -> Run | None:
     """Find the run that a command reproduces.
 
     Raises:
@@ -30,10 +30,10 @@ def reproduced_run(cfg: DictConfig) -> RunFolder | None:
             f"One of reproduce and resume must be null; got reproduce={cfg.reproduce} and "
             f"resume={cfg.resume}: reproduce a run in its own folder, or resume one"
         )
-    return RunFolder(cfg.reproduce)
+    return Run(cfg.reproduce)
 
 
-def reproduced_config(source: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def reproduced_config(source: Run, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take the config of a run for a new one.
 
     Args:
@@ -71,7 +71,7 @@ def reproduced_config(source: RunFolder, composed: DictConfig, overrides: Sequen
     return config
 
 
-def warn_of_differences(source: RunFolder, reproduced: RunFolder) -> None:
+def warn_of_differences(source: Run, reproduced: Run) -> None:
     """Say what may keep a reproduced run from having the same weights.
 
     Args:
@@ -97,7 +97,7 @@ def _short(value: object) -> str:
     return text if len(text) < 40 else f"{text[:12]}..."
 
 
-def way_to_the_code(source: RunFolder) -> str:
+def way_to_the_code(source: Run) -> str:
     """Tell how to get the code that a run was trained with."""
     git = source.record.get("git", {})
     if not git.get("commit"):
@@ -108,7 +108,7 @@ def way_to_the_code(source: RunFolder) -> str:
     return text
 
 
-def compare_with_source(source: RunFolder, reproduced: RunFolder, cfg: DictConfig) -> None:
+def compare_with_source(source: Run, reproduced: Run, cfg: DictConfig) -> None:
     """Log whether a reproduced run has the weights of its source; no more if its config was changed."""
     if not same_config(source.config, cfg):
         return

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.environment import hash_project_files
 from canopy.runs.process import is_alive, trains_elsewhere
-from canopy.runs.run_folder import RECORD, RunFolder, check_same_data, unpublished_record
+from canopy.runs.run import RECORD, Run, check_same_data
+from canopy.runs.run_folder import unpublished_record
 from canopy.runs.written_paths import check_written_paths
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training.checkpoint import load_checkpoint
@@ -38,7 +39,7 @@ CHANGEABLE = (
 )
 
 
-def resumed_config(run: RunFolder, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
+def resumed_config(run: Run, composed: DictConfig, overrides: Sequence[str]) -> DictConfig:
     """Take a run's config, with the overrides of the command that resumes it.
 
     Args:
@@ -67,7 +68,7 @@ def resumed_config(run: RunFolder, composed: DictConfig, overrides: Sequence[str
 
 
 def prepare_resume(
-    run: RunFolder, composed: DictConfig, overrides: Sequence[str]
+    run: Run, composed: DictConfig, overrides: Sequence[str]
 ) -> tuple[DictConfig, Path | None]:
     """Find out how to resume a run.
 
@@ -139,10 +140,10 @@ def choose_run_folder(resume: str | None, default: str) -> str:
     if resume == "auto":
         unfinished = find_unfinished(Path(default).parent, sys.argv[1:])
         return default if unfinished is None else str(unfinished.path)
-    return str(RunFolder(resume).path)
+    return str(Run(resume).path)
 
 
-def find_unfinished(runs: Path, arguments: Sequence[str]) -> RunFolder | None:
+def find_unfinished(runs: Path, arguments: Sequence[str]) -> Run | None:
     """Find the newest run that a command started and did not finish.
 
     Args:
@@ -154,7 +155,7 @@ def find_unfinished(runs: Path, arguments: Sequence[str]) -> RunFolder | None:
         and is neither finished, with its copies made, nor still running.
     """
     for record_file in sorted(runs.glob(f"*/{RECORD}"), reverse=True):
-        run = RunFolder(record_file.parent)
+        run = Run(record_file.parent)
         record = run.record
         if (
             (record["status"] != "finished" or unpublished_record(run.path))
@@ -171,7 +172,7 @@ def _changeable(key: str) -> bool:
     return any(key == allowed or key.startswith(f"{allowed}.") for allowed in CHANGEABLE)
 
 
-def _require_same(run: RunFolder, config: DictConfig, override: Override) -> None:
+def _require_same(run: Run, config: DictConfig, override: Override) -> None:
     key, asked = override.key_or_group, override.value()
     missing: Any = object()
     kept = OmegaConf.select(config, key, default=missing)

@@ -10,23 +10,13 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.files import PREPROCESSOR_FILE, atomic_folder, read_json, write_json, write_text
 from canopy.runs.run import (
     BEST_CHECKPOINT,
-    BOOKKEEPING,
     CONFIG,
     DIFF,
     EVALUATION,
-    METRICS,
     RECORD,
     REPORT,
-    Run,
-    check_same_data,
 )
 from canopy.schema.tensors import SCHEMA_FILE
-
-__all__ = ["BOOKKEEPING", "CONFIG", "DIFF", "METRICS", "RECORD", "REPORT", "RunFolder", "check_same_data"]
-__all__ += ["publish", "resume_run_folder", "start_run_folder", "unpublished_record"]
-
-# Its former name.
-RunFolder = Run
 
 # All that is needed to evaluate, export or reproduce the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, PREPROCESSOR_FILE, RECORD, REPORT)

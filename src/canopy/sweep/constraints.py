@@ -7,7 +7,7 @@ from optuna.trial import FrozenTrial
 
 from canopy.files import read_json
 from canopy.runs.keys import flatten
-from canopy.runs.run_folder import RECORD
+from canopy.runs.run import RECORD
 from canopy.sweep.attributes import VIOLATIONS
 
 

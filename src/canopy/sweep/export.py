@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from canopy.files import write_text
 from canopy.places import display_path
 from canopy.runs.keys import training_values
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state
@@ -125,9 +125,7 @@ def choose_trial(sweep: Sweep, number: int | None) -> FrozenTrial:
     return best[0]
 
 
-def write_experiment(
-    sweep: Sweep, trial: FrozenTrial, name: str, *, choice: Choice, run: RunFolder | None
-) -> str:
+def write_experiment(sweep: Sweep, trial: FrozenTrial, name: str, *, choice: Choice, run: Run | None) -> str:
     """Write the text of an experiment config: what it is, how to train it, what to expect, what it sets."""
     which = "The best" if [best.number for best in sweep.best] == [trial.number] else "One"
     command = shlex.join(["python", "src/train.py", f"experiment={name}", *choice.command])
@@ -155,7 +153,7 @@ def count_complete(sweep: Sweep) -> str:
     return f"{n} complete {'trial' if n == 1 else 'trials'}"
 
 
-def expected(sweep: Sweep, trial: FrozenTrial, run: RunFolder | None) -> str:
+def expected(sweep: Sweep, trial: FrozenTrial, run: Run | None) -> str:
     """Say what a trial reached and what it took, as far as that was recorded."""
     record = run.record if run else {}
     scores = dict(zip(sweep.metric_names, trial.values, strict=True))
@@ -201,7 +199,7 @@ def _compose(text: str, name: str, *, command: list[str], configs: Path) -> Dict
             ) from error
 
 
-def _check_same(composed: DictConfig, run: RunFolder) -> None:
+def _check_same(composed: DictConfig, run: Run) -> None:
     """Refuse an experiment that is not what the run was trained with."""
     expected, found = training_values(run.config), training_values(composed)
     differing = [

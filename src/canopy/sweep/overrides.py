@@ -15,7 +15,7 @@ from optuna.trial import FrozenTrial
 from canopy.params import parse_train_overrides
 from canopy.quoting import write_choice, write_command
 from canopy.runs.keys import MACHINE, is_shown, training_values
-from canopy.runs.run_folder import BOOKKEEPING, CONFIG, RunFolder
+from canopy.runs.run import BOOKKEEPING, CONFIG, Run
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
 
 # Say where a run's files go and what it shows while it trains.
@@ -58,7 +58,7 @@ def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
     return [*written, *(write_choice(key, value) for key, value in trial.params.items())]
 
 
-def start_overrides(run: RunFolder | None, overrides: Sequence[str]) -> list[str]:
+def start_overrides(run: Run | None, overrides: Sequence[str]) -> list[str]:
     """Write as overrides what `params.yaml` let a run start from; nothing if it chose an experiment.
 
     Args:
@@ -72,10 +72,10 @@ def start_overrides(run: RunFolder | None, overrides: Sequence[str]) -> list[str
     return [f"experiment={train.experiment}", *words]
 
 
-def run_of(trial: FrozenTrial, *, project: Path = Path()) -> RunFolder | None:
+def run_of(trial: FrozenTrial, *, project: Path = Path()) -> Run | None:
     """Open the folder of a trial's run; None if it is not there."""
     run = trial.user_attrs.get(RUN)
-    return RunFolder(project / run) if run and (project / run / CONFIG).is_file() else None
+    return Run(project / run) if run and (project / run / CONFIG).is_file() else None
 
 
 def reproducing_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:

@@ -7,13 +7,13 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from canopy.export.compress.compress import compress
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 
 @pytest.fixture
 def compress_run(
     export_run: Callable[..., Path],
-    evaluated_run: RunFolder,
+    evaluated_run: Run,
     small_params: DictConfig,
     root: Path,
     tmp_path: Path,

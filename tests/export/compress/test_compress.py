@@ -19,7 +19,7 @@ from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer
 from canopy.files import PARAMS, read_json, write_json
 from canopy.prepare.preprocessor import Inputs
-from canopy.runs.run_folder import RECORD, RunFolder
+from canopy.runs.run import RECORD, Run
 from canopy.tables.rows import read_table
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_targets")]
@@ -70,9 +70,7 @@ def test_compress_without_budget_serves_nothing_worse(compress_run: Compress, tm
     assert variants[report["chosen"]]["val_nll"] <= variants["whole"]["val_nll"]
 
 
-def test_compress_refuses_other_bundles(
-    compress_run: Compress, evaluated_run: RunFolder, tmp_path: Path
-) -> None:
+def test_compress_refuses_other_bundles(compress_run: Compress, evaluated_run: Run, tmp_path: Path) -> None:
     compress_run(**{"compress.max_accuracy_drop": 1})
     with pytest.raises(ValueError, match="must be a whole model; got one that is compressed: "):
         compress_run(bundle=tmp_path / "compressed", output=tmp_path / "again")
@@ -84,7 +82,7 @@ def test_compress_refuses_other_bundles(
 
 
 def test_compress_takes_the_budget_of_the_runs_project(
-    compress_run: Compress, evaluated_run: RunFolder, root: Path
+    compress_run: Compress, evaluated_run: Run, root: Path
 ) -> None:
     params = (root / PARAMS).read_text().replace("max_accuracy_drop: 0.002", "max_accuracy_drop: -0.5")
     (evaluated_run.path.parent / PARAMS).write_text(params)
@@ -139,7 +137,7 @@ def test_bundle_holds_no_path_of_the_machine(export_run, root: Path) -> None:
         assert str(root).encode() not in path.read_bytes(), path.name
 
 
-def test_taught_labels_mix_label_and_prediction(evaluated_run: RunFolder) -> None:
+def test_taught_labels_mix_label_and_prediction(evaluated_run: Run) -> None:
     config = evaluated_run.config
     rows = load_rows(config.data.folder, "train", evaluated_run.schema).rows
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
@@ -156,7 +154,7 @@ def test_taught_labels_mix_label_and_prediction(evaluated_run: RunFolder) -> Non
     assert not data._rows["val"].rows.labels.is_floating_point()
 
 
-def test_pupil_learns_the_predictions_of_its_teacher(evaluated_run: RunFolder, root: Path) -> None:
+def test_pupil_learns_the_predictions_of_its_teacher(evaluated_run: Run, root: Path) -> None:
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
     # Whatever the labels: the teacher knows but one class.
     with torch.no_grad():

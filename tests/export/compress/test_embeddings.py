@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 
 from canopy.evaluation.inference import Predictor
 from canopy.export.manifest import ONNX_FILE
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -23,7 +23,7 @@ def train_config(train_config: DictConfig) -> DictConfig:
 
 @pytest.mark.slow
 def test_all_variants_are_made_and_say_of_a_row_the_same_whatever_comes_with_it(
-    compress_run: Callable[..., dict[str, Any]], evaluated_run: RunFolder, tmp_path: Path
+    compress_run: Callable[..., dict[str, Any]], evaluated_run: Run, tmp_path: Path
 ) -> None:
     net = Predictor(evaluated_run, batch_size=64).model.net
     assert [tuple(embed.weight.shape) for embed in net.features.category_embeddings] == [(4, 3)]

@@ -4,7 +4,7 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.checkpoint import load_checkpoint
 
@@ -20,7 +20,7 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
         "gamma": 100,
     }
     fit(train_config)
-    run = RunFolder(train_config.run_folder)
+    run = Run(train_config.run_folder)
     best = run.record["best"]
     rows = (run.path / "csv/metrics.csv").read_text().splitlines()
     names = rows[0].split(",")
@@ -34,7 +34,7 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
     state = load_checkpoint(run.last_checkpoint)["callbacks"]
     (kept,) = (value for key, value in state.items() if key.startswith("BestCheckpoint"))
     assert kept["best_metrics"] == best["metrics"]
-    assert RunFolder(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
+    assert Run(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
 
 
 def test_a_metric_that_chooses_is_required() -> None:

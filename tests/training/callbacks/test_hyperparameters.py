@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.hparams import metadata
 
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.fit import prepare
 
@@ -39,7 +39,7 @@ def metrics(events: EventAccumulator) -> dict[str, float]:
 
 
 def expected_metrics(config: DictConfig) -> dict[str, float]:
-    best = RunFolder(config.run_folder).record["best"]
+    best = Run(config.run_folder).record["best"]
     named = {name.replace("val/", "best/", 1): value for name, value in best["metrics"].items()}
     return {**named, "hp_metric": best["score"]}
 

@@ -11,7 +11,7 @@ from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
@@ -35,7 +35,7 @@ def best_config(tensors: Path, tmp_path: Path, root: Path) -> DictConfig:
 
 def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig) -> None:
     score = fit(best_config)
-    run = RunFolder(best_config.run_folder)
+    run = Run(best_config.run_folder)
     members = run.record["training"]["members"]
     nets = {name: net for name, net in best_config.model.net.members.items() if net.get("n_members") != 0}
     kinds = [*nets]

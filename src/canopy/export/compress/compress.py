@@ -26,7 +26,7 @@ from canopy.preset import Size, settle
 from canopy.quoting import write_command
 from canopy.runs.environment import describe_machine
 from canopy.runs.processes import log_once
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.tasks.metrics import score
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.confusion_matrix import save_figure
@@ -42,7 +42,7 @@ class Measured(NamedTuple):
     predicted: NDArray[np.float32]
 
 
-def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
+def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Write the report on a run's smaller models, its plot, and the bundle of the one that is chosen."""
     log_once()
     settle(cfg, Size.of(run.schema))
@@ -94,7 +94,7 @@ def compress(run: RunFolder, cfg: DictConfig) -> dict[str, Any]:
     return report
 
 
-def check_options(cfg: DictConfig, run: RunFolder) -> None:
+def check_options(cfg: DictConfig, run: Run) -> None:
     """Refuse what would fail only after minutes of training."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.bundle))
     for name in ("n_calibration_rows", "prune.epochs", "distil.epochs"):
@@ -108,7 +108,7 @@ def check_options(cfg: DictConfig, run: RunFolder) -> None:
         raise ValueError(f"prune.keep must be above 0; got {cfg.prune.keep}")
 
 
-def read_budget(cfg: DictConfig, run: RunFolder) -> dict[str, float]:
+def read_budget(cfg: DictConfig, run: Run) -> dict[str, float]:
     """Read what a smaller model may cost: from the config, or from the params.yaml of the run's project."""
     given = {key: value for key, value in cfg.compress.items() if value is not None}
     if len(given) < len(cfg.compress):
@@ -121,7 +121,7 @@ def read_budget(cfg: DictConfig, run: RunFolder) -> dict[str, float]:
     return budget
 
 
-def read_bundle(folder: Path, run: RunFolder) -> Manifest:
+def read_bundle(folder: Path, run: Run) -> Manifest:
     """Read what the bundle of a run is, and refuse another's."""
     manifest = Manifest.load(folder)
     manifest.check_files(folder, (ONNX_FILE,))

@@ -18,7 +18,7 @@ from canopy.export.graph import RawClassifier, save_onnx, trace
 from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.nets.mlp import MLP
 from canopy.prepare.preprocessor import Encoded, Inputs
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.tasks.calibration import fit_temperature
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class Graph:
 
 
 def make_graphs(
-    run: RunFolder, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
+    run: Run, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
 ) -> dict[str, Graph]:
     """Make all variants of a run's model in a folder, that of its bundle first.
 

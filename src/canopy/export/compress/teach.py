@@ -14,7 +14,7 @@ from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch, TensorRows
 from canopy.evaluation.inference import predict_rows
 from canopy.prepare.preprocessor import Encoded
-from canopy.runs.run_folder import RunFolder
+from canopy.runs.run import Run
 from canopy.training.callbacks.progress import EpochLog
 from canopy.training.classifier import Classifier
 
@@ -58,7 +58,7 @@ def teacher_probabilities(teacher: Classifier, rows: Batch) -> Tensor:
 
 
 def teach(
-    run: RunFolder,
+    run: Run,
     net: Callable[..., nn.Module],
     *,
     taught: Tensor,
