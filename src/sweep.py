@@ -16,17 +16,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from canopy.text_tables import Form
 
-REPORTS = Path("logs/sweeps")
-REPORT = "report.html"
-
 
 def main() -> None:
     arguments = parse()
     try:
-        text = answer(arguments)
+        sys.stdout.write(f"{answer(arguments)}\n")
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
-    sys.stdout.write(f"{text}\n")
 
 
 def answer(arguments: argparse.Namespace) -> str:
@@ -54,7 +50,11 @@ def answer(arguments: argparse.Namespace) -> str:
     if arguments.report:
         from canopy.sweep.report import write_report
 
-        path = REPORTS / arguments.name / REPORT if arguments.report is True else Path(arguments.report)
+        path = (
+            Path("logs/sweeps", arguments.name, "report.html")
+            if arguments.report is True
+            else Path(arguments.report)
+        )
         write_report(sweep, path)
         return str(path)
     trials = list_trials(sweep, order=arguments.order, form=form)

@@ -28,9 +28,9 @@ def main(cfg: DictConfig) -> float | tuple[float, ...]:
 
     trial = None
     if TRIAL_VARIABLE in os.environ:
-        from canopy.sweep.job import current_trial
+        from canopy.sweep.job import JobTrial
 
-        trial = current_trial()
+        trial = JobTrial()
     return fit(cfg, overrides=as_typed(HydraConfig.get().overrides.task), trial=trial)
 
 

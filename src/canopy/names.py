@@ -17,9 +17,6 @@ def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
     Returns:
         The columns that match, in the order of `names`.
 
-    Raises:
-        ValueError: If a name or pattern matches no column.
-
     Examples:
         >>> match_columns(["Slope", "Soil_Type1", "Soil_Type2"], ["Soil_Type*"])
         ['Soil_Type1', 'Soil_Type2']

@@ -15,25 +15,11 @@ if TYPE_CHECKING:
 
 # Options of the commands that are names or paths: what is typed for them is a text, never a number or a list.
 TEXT_OPTIONS = frozenset(
-    {
-        "bundle",
-        "hydra.run.dir",
-        "hydra.sweep.dir",
-        "hydra.sweeper.storage",
-        "hydra.sweeper.study_name",
-        "input",
-        "metrics",
-        "name",
-        "output",
-        "plot",
-        "publish.report",
-        "publish.run",
-        "reproduce",
-        "report",
-        "resume",
-        "run",
-        "run_folder",
-    }
+    (
+        *("bundle", "input", "metrics", "name", "output", "plot", "publish.report", "publish.run"),
+        *("reproduce", "report", "resume", "run", "run_folder", "hydra.run.dir", "hydra.sweep.dir"),
+        *("hydra.sweeper.storage", "hydra.sweeper.study_name"),
+    )
 )
 
 
@@ -79,9 +65,6 @@ def escape(text: str) -> str:
 
 def escape_yaml(text: str) -> str:
     r"""Make plain YAML into such that OmegaConf resolves to the same texts; it takes keys as they are.
-
-    Raises:
-        yaml.YAMLError: If it is none.
 
     Examples:
         >>> print(escape_yaml('${z}: ["${z}", "1e5", 1e5]'), end="")
@@ -142,10 +125,10 @@ def write_choice(key: str, value: Any) -> str:
 
 
 def write_command(script: str, *words: str, **texts: str | Path) -> str:
-    """Write a command of this checkout that works when it is pasted into a shell in the working folder.
+    """Write a command of a script in `src/` that works when it is pasted into a shell in the working folder.
 
     Args:
-        script: Name of the script in `src/`, without the suffix.
+        script: Name of the script, without the suffix.
         words: Further words of the command line.
         texts: Overrides by key.
     """
@@ -175,9 +158,6 @@ def quote_texts(words: Sequence[str], *, multirun: bool = False) -> list[str]:
 def check_words(words: Sequence[str]) -> None:
     """Refuse words of a command line that are no overrides, with the quotes that they probably lack.
 
-    Raises:
-        ValueError: If there is one.
-
     Examples:
         >>> check_words(["run=models/trained", "input=my", "file.csv"])
         Traceback (most recent call last):
@@ -189,17 +169,18 @@ def check_words(words: Sequence[str]) -> None:
         if word.startswith("-") or (before.startswith("-") and "=" not in word):
             continue
         if re.match(r"\+*=", word) or ("=" not in word and not word.startswith("~")):
-            is_value = "=" in before and not after.startswith("=")
-            quoted = shlex.quote(f"{before} {word}")
-            hint = f"quote blanks, as {quoted}" if is_value else "write it without blanks"
+            hint = "write it without blanks"
+            if "=" in before and not after.startswith("="):
+                hint = f"quote blanks, as {shlex.quote(f'{before} {word}')}"
             raise ValueError(f"Each argument must be key=value; got {word!r}: {hint}")
         try:
             _override(word)
         except ValueError as error:
             key, _, value = word.partition("=")
+            quoted = shlex.quote(f"{key}={quote_value(value)}")
             raise ValueError(
                 f"Each argument must be key=value in Hydra's grammar; got {word!r} ({error}): quote a text "
-                f"with special characters twice, as {shlex.quote(f'{key}={quote_value(value)}')}"
+                f"with special characters twice, as {quoted}"
             ) from error
 
 
@@ -212,9 +193,7 @@ def _quote(word: str, *, multirun: bool) -> str:
             return word
         pieces = [_quote(f"{key}={piece}", multirun=False) for piece in value.split(",")]
         return f"{key}={','.join(piece.partition('=')[2] for piece in pieces)}"
-    if isinstance(_parse(word), str):
-        return word
-    return f"{key}={quote_value(value)}"
+    return word if isinstance(_parse(word), str) else f"{key}={quote_value(value)}"
 
 
 def _parse(word: str) -> Any:

@@ -1,4 +1,4 @@
-"""Names of runs that a person recognises: what was chosen, not when."""
+"""Names of runs: what was chosen, not when."""
 
 import re
 from collections.abc import Sequence
@@ -37,10 +37,8 @@ def run_name(
         'mlp_hidden-256-256'
         >>> run_name(None, "params", ["seed=1"], "mlp")
         'mlp_seed-1'
-        >>> run_name("wide net", "mlp", ["seed=1"])
-        'wide-net'
-        >>> run_name("???", "mlp", [])
-        'run'
+        >>> run_name("wide net", "mlp", ["seed=1"]), run_name("???", "mlp", [])
+        ('wide-net', 'run')
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH] or "run"

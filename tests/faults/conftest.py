@@ -13,7 +13,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from faults.figures import Figures
-from faults.project import ROOT, SMALL, STAGES, USES, Forker, Project, environment, sha256
+from faults.project import (
+    ROOT,
+    SMALL,
+    STAGES,
+    USES,
+    Count,
+    Forker,
+    Project,
+    Refuses,
+    environment,
+    sha256,
+)
 
 
 @pytest.fixture(scope="session")
@@ -66,11 +77,13 @@ def trained_project(tmp_path: Path, trained: Project) -> Project:
     return trained.copy(tmp_path / "project")
 
 
-@pytest.fixture(scope="session")
-def refuses() -> Callable[..., str]:
+@pytest.fixture
+def refuses(count: Count) -> Refuses:
     """Check how a command refuses: exit code, one short message, no output changed; gives the message."""
 
-    def check(project: Project, *argv: str, message: str = "", folders: tuple[str, ...] = ()) -> str:
+    def check(
+        project: Project, *argv: str, message: str = "", folders: tuple[str, ...] = (), counted: str = ""
+    ) -> str:
         before = project.outputs(*folders)
         done = project.run(*argv, check=False)
         assert done.code not in (0, -signal.SIGKILL), f"{argv} went through"
@@ -86,6 +99,8 @@ def refuses() -> Callable[..., str]:
         assert 1 <= len(reported) <= 3, done.errors
         assert all(len(line) < 1000 for line in lines), "a message is read by a person"
         assert re.search(message, done.errors), done.errors
+        if counted:
+            count(counted)
         return "\n".join(lines)
 
     return check
@@ -124,7 +139,7 @@ def read_only(mounted: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def count(record_property: Callable[[str, object], None]) -> Callable[..., None]:
+def count(record_property: Callable[[str, object], None]) -> Count:
     """Count what a test has found to be survived, for the table of figures: `count("kills.split", 3)`."""
 
     def add(name: str, number: float = 1) -> None:

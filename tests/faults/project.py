@@ -16,6 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+# The fixtures `refuses` and `count`.
+Refuses = Callable[..., str]
+Count = Callable[..., None]
+
 ROOT = Path(__file__).parents[2]
 STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 # A net that trains in a moment.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.project import Project
+from faults.project import Count, Project, Refuses
 
 pytestmark = pytest.mark.faults
 
@@ -197,46 +197,32 @@ def words(text: str) -> list[str]:
     return parts if all("=" in part or part == "-m" for part in parts) else [text] if text else []
 
 
-STAGE_CASES = [(script, *case) for script, cases in BAD_OVERRIDES.items() for case in cases]
+QUICK = ("src/train.py", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
+CASES = [
+    *(
+        pytest.param((script,), *case, "stages", marks=pytest.mark.slow)
+        for script, cases in BAD_OVERRIDES.items()
+        for case in cases
+    ),
+    # Before it trains: an hour later would be late.
+    *(pytest.param(QUICK, *case, "training", marks=pytest.mark.long) for case in BAD_RUNS),
+    *(((script,), *case, "other commands") for script, *case in BAD_USES),
+]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("script", "override", "message"), STAGE_CASES)
-def test_a_stage_refuses(
-    script: str,
+@pytest.mark.parametrize(("command", "override", "message", "kind"), CASES)
+def test_command_refuses_override(
+    command: tuple[str, ...],
     override: str,
     message: str,
-    prepared: Project,
-    refuses: Callable[..., str],
-    count: Callable[..., None],
+    kind: str,
+    request: pytest.FixtureRequest,
+    refuses: Refuses,
 ) -> None:
-    refuses(prepared, script, *words(override), message=message)
-    count("bad_inputs.overrides of stages")
-
-
-@pytest.mark.long
-@pytest.mark.parametrize(("override", "message"), BAD_RUNS)
-def test_training_refuses(
-    override: str, message: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
-) -> None:
-    """Before it trains: an hour later would be late."""
-    quick = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
-    refuses(project, "src/train.py", *quick, *words(override), message=message)
+    project: Project = request.getfixturevalue("project" if command == QUICK else "prepared")
+    counted = f"bad_inputs.overrides of {kind}"
+    refuses(project, *command, *words(override), message=message, counted=counted)
     assert [*project.folder.glob("logs/train/runs/*/checkpoints/*")] == []
-    count("bad_inputs.overrides of training")
-
-
-@pytest.mark.parametrize(("script", "override", "message"), BAD_USES)
-def test_what_uses_a_model_refuses(
-    script: str,
-    override: str,
-    message: str,
-    prepared: Project,
-    refuses: Callable[..., str],
-    count: Callable[..., None],
-) -> None:
-    refuses(prepared, script, *words(override), message=message)
-    count("bad_inputs.overrides of other commands")
 
 
 BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
@@ -267,20 +253,17 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_PARAMS)
-def test_a_params_file_is_refused(
-    name: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
-) -> None:
+def test_command_refuses_params_file(name: str, project: Project, refuses: Refuses) -> None:
     change, message = BAD_PARAMS[name]
     path = project.folder / "params.yaml"
     changed = change(path.read_text())
     path.write_bytes(changed.encode() if isinstance(changed, str) else changed)
-    refuses(project, "scripts/split.py", message=message)
-    count("corrupted.params.yaml")
+    refuses(project, "scripts/split.py", message=message, counted="corrupted.params.yaml")
 
 
 @pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py"])
-def test_without_params_a_command_says_where_to_run(
-    script: str, tmp_path: Path, prepared: Project, count: Callable[..., None]
+def test_command_without_params_gives_hint(
+    script: str, tmp_path: Path, prepared: Project, count: Count
 ) -> None:
     done = prepared.forker.run(tmp_path, script)
     assert done.code == 1
@@ -298,7 +281,7 @@ def test_without_params_a_command_says_where_to_run(
     ],
     ids=lambda command: command[0],
 )
-def test_a_process_of_its_own_says_the_same(command: tuple[str, ...], prepared: Project) -> None:
+def test_message_of_a_process_of_its_own_is_the_same(command: tuple[str, ...], prepared: Project) -> None:
     """The commands of this suite are forks of a process that has imported what they import."""
     process: subprocess.Popen[str] = prepared.start(*command)
     _, errors = process.communicate(timeout=60)

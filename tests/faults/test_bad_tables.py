@@ -2,7 +2,6 @@
 
 import gzip
 import io
-import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from faults.project import Project
+from faults.project import Project, Refuses
 
 pytestmark = pytest.mark.faults
 
@@ -216,19 +215,15 @@ def write(path: Path, content: str | bytes) -> Path:
 
 
 @pytest.mark.parametrize("name", BAD)
-def test_a_bad_table_is_refused(
-    name: str,
-    few_rows: str,
-    prepared: Project,
-    tmp_path: Path,
-    refuses: Callable[..., str],
-    count: Callable[..., None],
+def test_bad_table_is_refused(
+    name: str, few_rows: str, prepared: Project, tmp_path: Path, refuses: Refuses
 ) -> None:
     change, message = BAD[name]
     raw = write(tmp_path / "raw.csv", change(few_rows))
-    reported = refuses(prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message)
+    reported = refuses(
+        prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message, counted="bad_inputs.tables"
+    )
     assert "raw.csv" in reported
-    count("bad_inputs.tables")
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -272,42 +267,48 @@ def test_classes_with_too_few_rows_are_refused(
     sample_csv: str,
     prepared: Project,
     tmp_path: Path,
-    refuses: Callable[..., str],
-    count: Callable[..., None],
+    refuses: Refuses,
 ) -> None:
     raw = write(tmp_path / "raw.csv", of_classes(counts, sample_csv))
     paths = (f"paths.raw={raw}", f"paths.interim={tmp_path}")
+    expected = {"message": message, "counted": "bad_inputs.tables"}
     if "3 rows" in message:
-        refuses(prepared, "scripts/drop_columns.py", *paths, message=message)
+        refuses(prepared, "scripts/drop_columns.py", *paths, **expected)
         assert not (tmp_path / "drop_columns.csv").exists()
         # What is too rare is left out where params.yaml says so.
         prepared.run("scripts/drop_columns.py", *paths, "+table.target.rare=drop")
         prepared.run("scripts/split.py", *paths, "+table.target.rare=drop")
     else:
         prepared.run("scripts/drop_columns.py", *paths)
-        refuses(prepared, "scripts/split.py", *paths, message=message)
+        refuses(prepared, "scripts/split.py", *paths, **expected)
         assert not (tmp_path / "split.csv").exists()
-    count("bad_inputs.tables")
 
 
-@pytest.mark.parametrize("stage", ["explore", "split", "normalize", "cap_classes", "make_tensors"])
-def test_each_stage_refuses_a_table_that_was_cut_off(
-    stage: str, project: Project, refuses: Callable[..., str], count: Callable[..., None]
+@pytest.mark.parametrize(
+    ("stage", "name", "cut", "message"),
+    [
+        ("explore", "data/raw/covtype.csv", b",", "covtype.csv(: each line must| is damaged)"),
+        ("split", "data/interim/drop_columns.csv", b",", "drop_columns.csv(: each line must| is damaged)"),
+        (
+            "normalize",
+            "data/interim/drop_columns.csv",
+            b",",
+            "drop_columns.csv(: each line must| is damaged)",
+        ),
+        ("normalize", "data/interim/split.csv", b"\n", r"a \(split\) for each of 4,008 rows; got"),
+        ("cap_classes", "data/interim/normalize.csv", b",", "normalize.csv(: each line must| is damaged)"),
+        (
+            "make_tensors",
+            "data/interim/cap_classes.csv",
+            b",",
+            "cap_classes.csv(: each line must| is damaged)",
+        ),
+    ],
+)
+def test_stage_refuses_table_that_was_cut_off(
+    stage: str, name: str, cut: bytes, message: str, project: Project, refuses: Refuses
 ) -> None:
-    before = {"split": "drop_columns", "normalize": "drop_columns", "cap_classes": "normalize"}
-    name = f"data/interim/{before.get(stage, 'cap_classes')}.csv"
-    path = project.folder / ("data/raw/covtype.csv" if stage == "explore" else name)
+    path = project.folder / name
     content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2].rpartition(b",")[0])
-    refuses(project, f"scripts/{stage}.py", message=f"{re.escape(path.name)}(: each line must| is damaged)")
-    count("corrupted.tables")
-
-
-def test_a_split_that_was_cut_off_is_refused(
-    project: Project, refuses: Callable[..., str], count: Callable[..., None]
-) -> None:
-    path = project.folder / "data/interim/split.csv"
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2].rpartition(b"\n")[0])
-    refuses(project, "scripts/normalize.py", message=r"There must be a \(split\) for each of 4,008 rows; got")
-    count("corrupted.tables")
+    path.write_bytes(content[: len(content) // 2].rpartition(cut)[0])
+    refuses(project, f"scripts/{stage}.py", message=message, counted="corrupted.tables")

@@ -14,6 +14,7 @@ import pytest
 
 from canopy.files import atomic_folder, atomic_write, write_text
 from canopy.swap import exchange, swap_in
+from faults.project import Count
 
 pytestmark = pytest.mark.faults
 
@@ -72,7 +73,7 @@ def place(path: Path, kind: str) -> None:
 @pytest.mark.parametrize("kind", ["file", "folder"])
 @pytest.mark.parametrize("is_there", [True, False], ids=["replaced", "new"])
 def test_a_kill_at_any_operation_leaves_the_old_or_the_new(
-    tmp_path: Path, kind: str, is_there: bool, count: Callable[..., None]
+    tmp_path: Path, kind: str, is_there: bool, count: Count
 ) -> None:
     """The same write afterwards goes through, and nothing is left of the killed one."""
     allowed = (OLD[kind] if is_there else None, NEW[kind])
@@ -126,7 +127,7 @@ def test_only_what_a_writer_of_the_same_path_left_is_removed(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("can_exchange", [True, False])
 def test_writers_of_one_folder_at_once(
-    tmp_path: Path, can_exchange: bool, monkeypatch: pytest.MonkeyPatch, count: Callable[..., None]
+    tmp_path: Path, can_exchange: bool, monkeypatch: pytest.MonkeyPatch, count: Count
 ) -> None:
     """Each reader sees a whole folder; without an exchange there may be none for a moment."""
     if not can_exchange:
@@ -206,7 +207,7 @@ def test_a_folder_takes_the_place_of_whatever_is_there(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_and_leaves_the_old(
-    tmp_path: Path, mounted: Callable[..., object], count: Callable[..., None]
+    tmp_path: Path, mounted: Callable[..., object], count: Count
 ) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -9,7 +9,6 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from optuna.trial import TrialState
 
 from canopy.runs.reproduce import same_weights
 from canopy.training.checkpoint import REFIT, load_checkpoint
-from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
+from faults.project import ROOT, SMALL, STAGES, USES, Count, Project, environment
 
 pytestmark = pytest.mark.faults
 
@@ -45,7 +44,7 @@ PRESET = (
 @pytest.mark.parametrize(
     "stage", [pytest.param(stage, marks=() if stage == "split" else pytest.mark.long) for stage in STAGES]
 )
-def test_a_stage_killed_at_random_moments(stage: str, project: Project, count: Callable[..., None]) -> None:
+def test_a_stage_killed_at_random_moments(stage: str, project: Project, count: Count) -> None:
     """Whatever was there before is replaced by the new whole, or stays; what the killed left goes."""
     before = project.outputs()
     # A seed of its own, so that the outputs differ from those that are there.
@@ -83,7 +82,7 @@ def whole(project: Project) -> dict[str, str]:
 
 @pytest.mark.long
 def test_fetch_killed_at_random_moments(
-    tmp_path: Path, project: Project, sample_csv: str, count: Callable[..., None]
+    tmp_path: Path, project: Project, sample_csv: str, count: Count
 ) -> None:
     """Half a download is never taken for the table."""
     raw = project.folder / "data/raw/covtype.csv"
@@ -136,7 +135,7 @@ server.serve_forever()
 
 
 @pytest.mark.slow
-def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: Callable[..., None]) -> None:
+def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: Count) -> None:
     """The validation scores are kept, and the weights are those of a run that was not killed."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     command = (*TRAIN, "refit=true", "trainer.max_epochs=12")
@@ -159,7 +158,7 @@ def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: 
 @pytest.mark.long
 @pytest.mark.parametrize("command", [TRAIN, PRESET], ids=["mlp", "preset"])
 def test_training_killed_at_random_moments(
-    command: tuple[str, ...], prepared: Project, tmp_path: Path, count: Callable[..., None]
+    command: tuple[str, ...], prepared: Project, tmp_path: Path, count: Count
 ) -> None:
     """The pipeline's own command resumes its run each time and ends with the same weights."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
@@ -196,7 +195,7 @@ def test_training_killed_at_random_moments(
 @pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [1, pytest.param(5, marks=pytest.mark.long)])
 def test_training_on_two_processes_killed_at_random_moments(
-    n_kills: int, prepared: Project, tmp_path: Path, count: Callable[..., None]
+    n_kills: int, prepared: Project, tmp_path: Path, count: Count
 ) -> None:
     """The same command, then a resume, as typed: each starts its second process itself."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
@@ -251,9 +250,7 @@ def end(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.long
-def test_what_uses_a_run_killed_at_random_moments(
-    trained_project: Project, count: Callable[..., None]
-) -> None:
+def test_what_uses_a_run_killed_at_random_moments(trained_project: Project, count: Count) -> None:
     """A bundle is the old one or the new one, whole, and the same command makes the new one."""
     project = trained_project
     bundle = project.folder / "models/canopy"
@@ -289,9 +286,7 @@ def test_what_uses_a_run_killed_at_random_moments(
 
 
 @pytest.mark.long
-def test_a_sweep_killed_at_random_moments(
-    prepared: Project, tmp_path: Path, count: Callable[..., None]
-) -> None:
+def test_a_sweep_killed_at_random_moments(prepared: Project, tmp_path: Path, count: Count) -> None:
     """Each point of a grid is trained to its end once, with the value of a sweep never killed."""
     options = [
         *(*SMALL, "-m", "trainer.max_epochs=4", "data.batch_size=64"),
@@ -330,7 +325,7 @@ def points(path: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.long
-def test_dvc_killed_at_random_moments(dvc_project: Path, count: Callable[..., None]) -> None:
+def test_dvc_killed_at_random_moments(dvc_project: Path, count: Count) -> None:
     """`dvc repro` again: the lock file says the same, and every output is there as it says."""
     folder = dvc_project
     dvc(folder, "repro", "make_tensors")

@@ -2,12 +2,11 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faults.project import ROOT, STAGES, Project, environment
+from faults.project import ROOT, STAGES, Count, Project, environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
@@ -61,7 +60,7 @@ def tables(sample_csv: str, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
 
 
 def test_the_memory_of_stages_hardly_grows(
-    prepared: Project, tables: list[Path], tmp_path: Path, count: Callable[..., None]
+    prepared: Project, tables: list[Path], tmp_path: Path, count: Count
 ) -> None:
     peaks: dict[str, list[float]] = {}
     for table in tables:
@@ -79,7 +78,7 @@ def test_the_memory_of_stages_hardly_grows(
 
 @pytest.mark.parametrize(("kind", "model"), [("bundle", "models/canopy"), ("run", "models/trained")])
 def test_the_memory_of_predicting_hardly_grows(
-    kind: str, model: str, trained: Project, tables: list[Path], tmp_path: Path, count: Callable[..., None]
+    kind: str, model: str, trained: Project, tables: list[Path], tmp_path: Path, count: Count
 ) -> None:
     few, many = (
         peak_mib(

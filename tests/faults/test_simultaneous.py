@@ -3,12 +3,11 @@
 import json
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faults.project import SMALL, USES, Project, environment
+from faults.project import SMALL, USES, Count, Project, environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
@@ -24,7 +23,7 @@ def together(project: Project, *command: str, n: int = 2) -> list[subprocess.Pop
 
 
 @pytest.mark.parametrize("stage", ["explore", "split", "normalize", "make_tensors"])
-def test_a_stage_twice(stage: str, project: Project, count: Callable[..., None]) -> None:
+def test_a_stage_twice(stage: str, project: Project, count: Count) -> None:
     expected = project.outputs()
     for process in together(project, f"scripts/{stage}.py"):
         assert process.returncode == 0, process.errors
@@ -33,7 +32,7 @@ def test_a_stage_twice(stage: str, project: Project, count: Callable[..., None])
     count("simultaneous.stages", 2)
 
 
-def test_training_twice(project: Project, count: Callable[..., None]) -> None:
+def test_training_twice(project: Project, count: Count) -> None:
     """Each has its own folder; what both publish is one of the two, whole."""
     for process in together(project, *TRAIN):
         assert process.returncode == 0, process.errors
@@ -53,7 +52,7 @@ def test_training_twice(project: Project, count: Callable[..., None]) -> None:
     count("simultaneous.training", 2)
 
 
-def test_a_resume_twice(project: Project, count: Callable[..., None]) -> None:
+def test_a_resume_twice(project: Project, count: Count) -> None:
     """`resume=auto` leaves a run to the process that trains it."""
     processes = together(project, *TRAIN, "resume=auto")
     for process in processes:
@@ -63,7 +62,7 @@ def test_a_resume_twice(project: Project, count: Callable[..., None]) -> None:
     count("simultaneous.training", 2)
 
 
-def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count: Callable[..., None]) -> None:
+def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count: Count) -> None:
     first = project.start(*TRAIN, "trainer.max_epochs=200", "callbacks.early_stopping.patience=200")
     try:
         deadline = time.monotonic() + 60
@@ -83,7 +82,7 @@ def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count:
     count("simultaneous.training", 2)
 
 
-def test_two_exports_into_one_folder(trained_project: Project, count: Callable[..., None]) -> None:
+def test_two_exports_into_one_folder(trained_project: Project, count: Count) -> None:
     project = trained_project
     for process in together(project, *USES["export"]):
         assert process.returncode == 0, process.errors
@@ -92,7 +91,7 @@ def test_two_exports_into_one_folder(trained_project: Project, count: Callable[.
     count("simultaneous.exports", 2)
 
 
-def test_dvc_repro_twice(dvc_project: Path, count: Callable[..., None]) -> None:
+def test_dvc_repro_twice(dvc_project: Path, count: Count) -> None:
     """DVC lets one of them work and reports the other one, or that one waits."""
 
     def start() -> subprocess.Popen[str]:

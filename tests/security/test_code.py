@@ -203,10 +203,9 @@ def test_onnx_executes_nothing(tmp_path: Path, payload: object, executed: Path) 
 
 
 def test_a_sampler_that_unpickles_what_a_study_holds_is_refused() -> None:
-    plan = object.__new__(Plan)
-    object.__setattr__(plan, "sampler", {"_target_": "optuna.samplers.CmaEsSampler"})
-    with pytest.raises(ValueError, match="found cmaes, which unpickles its state"):
-        plan.check()
+    sampler = {"_target_": "optuna.samplers.CmaEsSampler"}
+    with pytest.raises(ValueError, match="got cmaes, which unpickles its state"):
+        Plan.make([], OmegaConf.create({"hydra": {"sweeper": {"sampler": sampler}}}))
 
 
 SOURCES = [

@@ -44,6 +44,7 @@ def _add_trial(
     params: Mapping[str, Any] | None = None,
     curve: tuple[float, ...] = (),
     seconds: float = 10.0,
+    violations: tuple[float, ...] = (),
     **attributes: Any,
 ) -> None:
     """Add a trial; keys of attributes may be dotted through `**{...}`."""
@@ -64,7 +65,7 @@ def _add_trial(
             params=params,
             distributions={key: SPACE[key] for key in params},
             user_attrs=attributes,
-            system_attrs={},
+            system_attrs={f"constraints:{i}": violation for i, violation in enumerate(violations)},
             intermediate_values=dict(enumerate(curve)),
         )
     )

@@ -33,13 +33,13 @@ def test_a_report_is_written_and_named(mixed: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["b"], "Error: A sweep must be one of its storage; found no 'b': there is a"),
+        (["b"], "Error: A sweep must be one of its storage; got 'b': there is a"),
         (
             ["a", "--best", "mlp"],
-            "Error: An experiment must have a new name; found configs/experiment/mlp.yaml",
+            "Error: An experiment must have a new name; got configs/experiment/mlp.yaml",
         ),
         (["a", "--best", "x/y"], "Error: An experiment's name must be letters"),
-        (["a", "--best", "new", "--trial", "2"], "Error: A trial to export must be complete; found"),
+        (["a", "--best", "new", "--trial", "2"], "Error: A trial to export must be complete; got"),
     ],
 )
 def test_a_mistake_is_one_line(mixed: str, arguments: list[str], message: str) -> None:
@@ -52,12 +52,10 @@ def test_a_mistake_is_one_line(mixed: str, arguments: list[str], message: str) -
 def test_no_storage_is_a_mistake_and_none_is_made(tmp_path: Path) -> None:
     done = run("--storage", f"sqlite:///{tmp_path}/none/sweeps.db")
     assert done.returncode == 1
-    assert done.stderr.startswith("Error: A storage of sweeps must exist; found no")
+    assert done.stderr.startswith("Error: A storage of sweeps must exist; got no")
     assert not (tmp_path / "none").exists()
     done = run("--storage", f"sqlite:///{tmp_path}")
-    assert done.stderr.startswith(
-        f"Error: A storage of sweeps must exist; found a folder at {tmp_path}: name"
-    )
+    assert done.stderr.startswith(f"Error: A storage of sweeps must exist; got a folder at {tmp_path}: name")
 
 
 def test_options_that_need_others_are_refused() -> None:

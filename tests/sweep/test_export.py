@@ -128,9 +128,9 @@ def test_what_params_yaml_let_the_trial_start_from_is_part_of_the_experiment(
     run, typed = Run(project / "logs/x/0"), ["model.net.hidden=[8]", "sweep=mlp_quick"]
     choice = split_overrides(typed, configs=project / "configs", start=start_overrides(run, typed))
     assert (choice.experiments, choice.command) == (["mlp"], ["trainer=cpu"])
-    assert choice.values["data"] == {"batch_size": 32}
-    assert choice.values["model"] == {"net": {"hidden": [8]}}
-    assert choice.values["trainer"]["max_epochs"] == 16
+    assert choice.values["data.batch_size"] == 32
+    assert choice.values["model.net.hidden"] == [8]
+    assert choice.values["trainer.max_epochs"] == 16
     assert start_overrides(run, ["experiment=fast"]) == []
 
 
@@ -148,7 +148,7 @@ def test_a_trial_without_its_run_is_known_from_the_sweep(sweep: Sweep, project: 
 def test_an_experiment_is_replaced_only_by_force(sweep: Sweep, project: Path) -> None:
     path = export_trial(sweep, "found", number=0, project=project)
     before = path.read_text()
-    with pytest.raises(FileExistsError, match=r"must have a new name; found .*found\.yaml: choose another"):
+    with pytest.raises(FileExistsError, match=r"must have a new name; got .*found\.yaml: choose another"):
         export_trial(sweep, "found", project=project)
     assert path.read_text() == before
     export_trial(sweep, "found", force=True, project=project)
@@ -159,64 +159,75 @@ def test_an_experiment_is_replaced_only_by_force(sweep: Sweep, project: Path) ->
 @pytest.mark.parametrize(
     "name", ["", "a/b", "../a", "a b", "a.b", ".a", "-a", "1", "default", "null", "ä", "a\n"]
 )
-def test_a_name_must_be_that_of_a_file(sweep: Sweep, project: Path, name: str) -> None:
+def test_export_refuses_name(sweep: Sweep, project: Path, name: str) -> None:
     with pytest.raises(ValueError, match="name must be letters, digits, - and _"):
         export_trial(sweep, name, force=True, project=project)
 
 
-def test_configs_that_changed_since_are_noticed(sweep: Sweep, project: Path) -> None:
-    model = project / "configs/model/mlp.yaml"
-    model.write_text(model.read_text().replace("dropout: 0.0", "dropout: 0.5"))
-    with pytest.raises(
-        ValueError, match="found model.net.dropout 0.5 instead of 0.0: the configs have changed"
-    ):
-        export_trial(sweep, "found", project=project)
-    assert not (project / "configs/experiment/found.yaml").exists()
-
-
-def test_a_key_that_is_gone_is_noticed(sweep: Sweep, project: Path) -> None:
-    (project / "configs/model/mlp_periodic.yaml").unlink()
-    with pytest.raises(ValueError, match="An experiment must compose; found .*mlp_periodic"):
-        export_trial(sweep, "found", project=project)
+@pytest.mark.parametrize(
+    ("name", "number", "message"),
+    [
+        ("found", 2, "must be complete; got trial 2, which is pruned"),
+        ("found", 9, "must be one of the sweep; got 9"),
+        ("mlp", None, "cannot start from itself; got mlp"),
+    ],
+)
+def test_export_refuses_trial(
+    sweep: Sweep, project: Path, name: str, number: int | None, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        export_trial(sweep, name, number=number, force=True, project=project)
 
 
 @pytest.mark.parametrize(
-    ("number", "message"),
+    ("file", "old", "new", "message"),
     [
-        (2, "must be complete; found that trial 2 is pruned"),
-        (9, "must be one of the sweep; found no trial 9"),
+        ("mlp", "dropout: 0.0", "dropout: 0.5", "got model.net.dropout 0.5 instead of 0.0: the configs have"),
+        ("mlp_periodic", "defaults:", "defaults: [absent]\nx:", "An experiment must compose; got .*absent"),
     ],
 )
-def test_only_a_complete_trial_is_exported(sweep: Sweep, project: Path, number: int, message: str) -> None:
+def test_export_refuses_configs_that_changed_since(
+    sweep: Sweep, project: Path, file: str, old: str, new: str, message: str
+) -> None:
+    path = project / f"configs/model/{file}.yaml"
+    path.write_text(path.read_text().replace(old, new))
     with pytest.raises(ValueError, match=message):
-        export_trial(sweep, "found", number=number, project=project)
-
-
-def test_an_experiment_cannot_start_from_itself(sweep: Sweep, project: Path) -> None:
-    with pytest.raises(ValueError, match="cannot start from itself; found mlp"):
-        export_trial(sweep, "mlp", force=True, project=project)
+        export_trial(sweep, "found", project=project)
+    assert not (project / "configs/experiment/found.yaml").exists()
 
 
 def test_of_several_best_trials_one_is_to_be_chosen(
     url: str, project: Path, make_study: Make, add_trial: Make
 ) -> None:
     study = make_study(url, "b", directions=("minimize", "minimize"), monitor=("val/nll", "x"))
-    with pytest.raises(ValueError, match="one best trial to export; found no complete trial"):
+    with pytest.raises(ValueError, match="one best trial to export; got none complete"):
         export_trial(load_sweep("b", url), "found", project=project)
     for values in ((1.0, 2.0), (2.0, 1.0)):
         add_trial(study, values)
-    with pytest.raises(ValueError, match="found trials 0, 1 on the Pareto front: choose one with --trial"):
+    with pytest.raises(ValueError, match="got 0, 1 on the Pareto front: choose one with --trial"):
         export_trial(load_sweep("b", url), "found", project=project)
     path = export_trial(load_sweep("b", url), "found", number=1, project=project)
     assert path.read_text().splitlines()[3] == "# Expected: validation nll 2.0000, x 1.0000."
 
 
-def test_a_trial_of_another_sweep_is_exported_there(
-    url: str, project: Path, make_study: Make, add_trial: Make
+@pytest.mark.parametrize(
+    ("attributes", "message"),
+    [
+        ({"from_study": "b"}, "of its own sweep; got trial 0, which is from b"),
+        (
+            {"callbacks.best_checkpoint.dirpath": "/planted", "publish.run": "planted"},
+            "must write into its run's folder.*found callbacks.best_checkpoint.dir",
+        ),
+    ],
+    ids=["from another sweep", "writes elsewhere"],
+)
+def test_export_refuses_what_a_study_holds(
+    url: str, project: Path, make_study: Make, add_trial: Make, attributes: dict[str, str], message: str
 ) -> None:
-    add_trial(make_study(url), 0.5, from_study="b")
-    with pytest.raises(ValueError, match="of its own sweep; found that trial 0 is from b"):
+    add_trial(make_study(url), 0.5, **attributes)
+    with pytest.raises(ValueError, match=message):
         export_trial(load_sweep("a", url), "found", project=project)
+    assert not (project / "configs/experiment/found.yaml").exists()
 
 
 def test_overrides_are_split_into_choice_and_command() -> None:
@@ -229,22 +240,26 @@ def test_overrides_are_split_into_choice_and_command() -> None:
     assert choice.experiments == []
     assert choice.groups == {}
     assert choice.values == {
-        "model": {"net": {"x": None}, "optimizer": {"lr": 1e-05}},
-        "callbacks": {"histograms": {"every_n_steps": 5}},
-        "data": {"folder": "a b"},
+        "model.net.x": None,
+        "callbacks.histograms.every_n_steps": 5,
+        "model.optimizer.lr": 1e-05,
+        "data.folder": "a b",
     }
     assert choice.command == ["trainer.devices=2"]
 
 
-@pytest.mark.parametrize("override", ["~model.net.dropout", "model@x=mlp", "model=mlp,mlp_periodic"])
-def test_what_an_experiment_cannot_hold_is_refused(override: str) -> None:
-    with pytest.raises(ValueError, match="can hold choices and values; found"):
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("~model.net.dropout", "can hold choices and values; got"),
+        ("model@x=mlp", "can hold choices and values; got"),
+        ("model=mlp,mlp_periodic", "can hold choices and values; got"),
+        ("a=[1", "must be Hydra's; got"),
+    ],
+)
+def test_split_refuses_override(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         split_overrides([override], configs=ROOT / "configs")
-
-
-def test_what_is_no_override_is_refused() -> None:
-    with pytest.raises(ValueError, match="must be Hydra's; found"):
-        split_overrides(["a=[1"], configs=ROOT / "configs")
 
 
 def test_a_sweep_s_own_choices_are_those_of_its_experiments(root: Path) -> None:
@@ -266,15 +281,3 @@ def test_a_study_from_elsewhere_adds_nothing_to_the_config(
     )
     assert OmegaConf.create(text) == {}
     assert all(line.startswith("#") for line in text.splitlines())
-
-
-def test_a_study_from_elsewhere_does_not_choose_where_runs_write(
-    url: str, project: Path, make_study: Make, add_trial: Make
-) -> None:
-    study = make_study(url)
-    add_trial(study, 0.5, **{"callbacks.best_checkpoint.dirpath": "/planted", "publish.run": "planted"})
-    with pytest.raises(
-        ValueError, match="must write into its run's folder.*found callbacks.best_checkpoint.dir"
-    ):
-        export_trial(load_sweep("a", url), "found", project=project)
-    assert not (project / "configs/experiment/found.yaml").exists()

@@ -147,7 +147,7 @@ def test_a_password_is_given_in_the_environment(url: str, monkeypatch: pytest.Mo
     for password, message in ((None, "no password supplied"), ("wrong", "password authentication failed")):
         if password:
             monkeypatch.setenv(PASSWORD_VARIABLE, password)
-        with pytest.raises(ValueError, match=f"that can be opened; found .*{message}"):
+        with pytest.raises(ValueError, match=f"that can be opened; got .*{message}"):
             open_storage(anns)
     monkeypatch.setenv(PASSWORD_VARIABLE, "right")
     assert optuna.get_all_study_names(open_storage(anns)) == []

@@ -7,10 +7,15 @@ import pytest
 from optuna.trial import TrialState
 
 from canopy.sweep.loading import load_sweep
-from canopy.sweep.report import draw_plots, render_report, write_report
+from canopy.sweep.report import draw_plots, write_report
 
 Make = Callable[..., Any]
 LR, DROPOUT = "model.optimizer.lr", "model.net.dropout"
+
+
+def render_report(sweep: Any, folder: Path) -> str:
+    write_report(sweep, folder / "report.html")
+    return (folder / "report.html").read_text()
 
 
 def titles(url: str) -> list[str]:
@@ -28,25 +33,27 @@ def test_a_sweep_with_trials_in_every_state_has_all_plots(mixed: str) -> None:
     ]
 
 
-def test_the_page_has_plotly_once_and_loads_nothing(mixed: str) -> None:
-    text = render_report(load_sweep("a", mixed))
+def test_the_page_has_plotly_once_and_loads_nothing(mixed: str, tmp_path: Path) -> None:
+    text = render_report(load_sweep("a", mixed), tmp_path)
     assert text.count("* plotly.js v") == 1
     assert not re.search(r"<(script|link|img)[^>]*(src|href)=", text)
     assert "Best val/accuracy 0.75, trial 1:" in text
 
 
-def test_a_text_cannot_end_a_script(url: str, make_study: Make, add_trial: Make) -> None:
+def test_a_text_cannot_end_a_script(url: str, tmp_path: Path, make_study: Make, add_trial: Make) -> None:
     study = make_study(url, "</script><b>x", monitor=("</script><i>y",))
     for value in (0.5, 0.75):
         add_trial(study, value, curve=(value, value))
-    text = render_report(load_sweep("</script><b>x", url))
+    text = render_report(load_sweep("</script><b>x", url), tmp_path)
     assert "</script><" not in text.replace("</script></head>", "")
     assert "&lt;/script&gt;&lt;b&gt;x" in text
 
 
-def test_a_sweep_that_has_not_begun_says_so(url: str, make_study: Make, add_trial: Make) -> None:
+def test_a_sweep_that_has_not_begun_says_so(
+    url: str, tmp_path: Path, make_study: Make, add_trial: Make
+) -> None:
     add_trial(make_study(url), state=TrialState.WAITING, params={})
-    assert "No trial is complete yet." in render_report(load_sweep("a", url))
+    assert "No trial is complete yet." in render_report(load_sweep("a", url), tmp_path)
 
 
 @pytest.mark.parametrize(

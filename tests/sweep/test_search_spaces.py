@@ -10,7 +10,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.baselines.models import BASELINES
-from canopy.sweep.plan import Plan
+from canopy.sweep.plan import Plan, make_pruner
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
@@ -27,7 +27,7 @@ def composed(*overrides: str, command: str = "train") -> DictConfig:
 
 def plan_of(name: str, command: str = "train") -> Plan:
     cfg = composed(f"sweep={name}", command=command)
-    return Plan.make([], cfg.hydra.sweeper, cfg)
+    return Plan.make([], cfg)
 
 
 @pytest.mark.parametrize("name", OF_BASELINES)
@@ -57,7 +57,7 @@ def test_each_key_is_one_of_the_config(name: str) -> None:
 @pytest.mark.parametrize("name", OF_NETS)
 def test_a_sweep_follows_the_objective(name: str) -> None:
     cfg = composed(f"sweep={name}", "objective.monitor=val/nll", "objective.mode=min")
-    assert Plan.make([], cfg.hydra.sweeper, cfg).directions == ("minimize",)
+    assert Plan.make([], cfg).directions == ("minimize",)
 
 
 def pruners() -> list[str]:
@@ -70,13 +70,13 @@ def pruners() -> list[str]:
 @pytest.mark.parametrize("pruner", pruners())
 def test_each_pruner_can_take_the_place_of_the_sweep_s(pruner: str) -> None:
     cfg = composed("sweep=mlp", f"hydra/sweeper/pruner={pruner}")
-    made = Plan.make([], cfg.hydra.sweeper, cfg).make_pruner()
+    made = make_pruner(cfg.hydra.sweeper.pruner)
     assert (pruner == "none") == isinstance(made, optuna.pruners.NopPruner)
 
 
 def test_without_a_pruner_nothing_is_pruned() -> None:
     cfg = composed("sweep=mlp", "hydra.sweeper.pruner=null")
-    made = Plan.make([], cfg.hydra.sweeper, cfg).make_pruner()
+    made = make_pruner(cfg.hydra.sweeper.pruner)
     assert isinstance(made, optuna.pruners.NopPruner)
 
 

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from canopy.runs.run import Run
 from canopy.sweep.export import export_trial
-from canopy.sweep.loading import load_sweep, state
+from canopy.sweep.loading import load_sweep, state_of
 
 ROOT = Path(__file__).parents[2]
 Sweep = Callable[..., subprocess.CompletedProcess[str]]
@@ -133,7 +133,7 @@ def test_several_objectives_and_a_bound(sweep: Sweep, tmp_path: Path) -> None:
     for trial in study.trials:
         record = run_of(trial).record
         assert trial.values == [record["best"]["score"], record["training"]["n_parameters"]]
-        assert trial.user_attrs["constraints"] == [record["training"]["n_parameters"] - 200_000]
+        assert trial.constraints == {"training.n_parameters": record["training"]["n_parameters"] - 200_000}
         assert not trial.intermediate_values
 
 
@@ -169,7 +169,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     assert "Traceback" not in (tmp_path / "errors.txt").read_text()
     expected = finished()
     found = load_sweep("mlp", f"sqlite:///{tmp_path}/studies.db")
-    assert {trial.number for trial in found.trials if state(trial) == "complete"} == expected
+    assert {trial.number for trial in found.trials if state_of(trial) == "complete"} == expected
     for trial in found.trials:
         if trial.number in expected:
             assert trial.values == [run_of(trial).record["best"]["score"]]
@@ -177,17 +177,17 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     sweep(f"hydra.sweeper.n_jobs={n_jobs}", f"hydra.sweeper.n_trials={len(expected)}", bound)
     complete = [trial for trial in trials(tmp_path) if trial.state == TrialState.COMPLETE]
     assert {trial.number for trial in complete} == expected
-    assert all(trial.user_attrs["constraints"][0] > 0 for trial in complete)
+    assert all(trial.constraints["training.n_parameters"] > 0 for trial in complete)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("hydra.sweeper.direction=minimize", "must be that of objective.mode=max; found minimize: set"),
+        ("hydra.sweeper.direction=minimize", "must be that of objective.mode=max; got minimize: set"),
         ("trainer=ddp_sim", "must train in one process; found 2: set trainer.devices=1"),
         ("hydra.sweeper.storage=sqlite:////proc/a/b.db", "database that can be opened"),
-        ("hydra.sweeper.constraints=[best.score]", "must be bounds such as .*; found 'best.score'"),
+        ("hydra.sweeper.constraints=[best.score]", "must be bounds such as .*; got 'best.score'"),
         ("objective.returns=[best.scores]", "must name numbers of run.json; found best.scores"),
     ],
 )

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from optuna.trial import TrialState
 
-from canopy.sweep.loading import load_sweep, load_sweeps, state
+from canopy.sweep.loading import load_sweep, load_sweeps, state_of
 from canopy.sweep.trials import list_sweeps, list_trials, summarize_sweep
 
 Make = Callable[..., Any]
@@ -102,8 +102,8 @@ def test_a_trial_that_breaks_a_constraint_is_not_the_best(
     url: str, make_study: Make, add_trial: Make
 ) -> None:
     study = make_study(url)
-    add_trial(study, 0.75, constraints=[-1.0, 2.0])
-    add_trial(study, 0.5, constraints=[-1.0, 0.0])
+    add_trial(study, 0.75, violations=(-1.0, 2.0))
+    add_trial(study, 0.5, violations=(-1.0, 0.0))
     sweep = load_sweep("a", url)
     assert [trial.number for trial in sweep.best] == [1]
     assert list_trials(sweep).splitlines()[-1].split()[0] == "0"
@@ -128,7 +128,7 @@ def test_a_trial_whose_process_is_gone_was_killed(
     gone.join()
     worker = {"host": socket.gethostname(), "pid": os.getpid() if alive else gone.pid}
     add_trial(make_study(url), state=TrialState.RUNNING, worker=worker)
-    assert [state(trial) for trial in load_sweep("a", url).trials] == [word]
+    assert [state_of(trial) for trial in load_sweep("a", url).trials] == [word]
 
 
 def test_a_trial_that_was_found_dead_was_killed(url: str, make_study: Make, add_trial: Make) -> None:
@@ -159,19 +159,19 @@ def test_sweeps_are_listed_with_counts_and_best(mixed: str, make_study: Make, ad
 
 
 def test_to_read_makes_no_storage(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match=r"must exist; found no .*/none\.db: name another"):
+    with pytest.raises(FileNotFoundError, match=r"must exist; got no file at .*/none\.db: name another"):
         load_sweeps(f"sqlite:///{tmp_path}/none.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_storage_is_named_by_a_url() -> None:
-    with pytest.raises(ValueError, match="must be a URL such as sqlite:///logs/sweeps.db; found 'sweeps.db'"):
+    with pytest.raises(ValueError, match="must be a URL such as sqlite:///logs/sweeps.db; got 'sweeps.db'"):
         load_sweeps("sweeps.db")
 
 
 def test_a_misspelt_name_is_answered_with_a_near_one(mixed: str, make_study: Make) -> None:
     make_study(mixed, "learning-rate")
-    with pytest.raises(ValueError, match="found no 'learnin-rate': there is learning-rate"):
+    with pytest.raises(ValueError, match="got 'learnin-rate': there is learning-rate"):
         load_sweep("learnin-rate", mixed)
-    with pytest.raises(ValueError, match="found no 'z': there is a, learning-rate"):
+    with pytest.raises(ValueError, match="got 'z': there is a, learning-rate"):
         load_sweep("z", mixed)

@@ -4,14 +4,14 @@
 MONITOR, FOLDER, SCRIPT = "monitor", "folder", "script"
 
 # Of a trial: who runs it, and when that process last said so.
-WORKER, ALIVE = "worker", "alive"
-# The folder of its run, whether the pruner stopped it, by how much it breaks bounds, why it failed.
-RUN, PRUNED, VIOLATIONS, REASON = "run", "pruned", "constraints", "reason"
+WORKER, HEARTBEAT = "worker", "alive"
+# The folder of its run, whether the pruner stopped it, why it failed.
+RUN, PRUNED, REASON = "run", "pruned", "reason"
 # Whether its process died, the trial it repeats, how often that has been tried.
 KILLED, RETRY_OF, N_RETRIES = "killed", "retry_of", "n_retries"
 # One too many, which was not run; one that another study did.
 SURPLUS, FROM_STUDY = "surplus", "from_study"
 
 TRIAL_ATTRIBUTES = frozenset(
-    (WORKER, ALIVE, RUN, PRUNED, VIOLATIONS, REASON, KILLED, RETRY_OF, N_RETRIES, SURPLUS, FROM_STUDY)
+    (WORKER, HEARTBEAT, RUN, PRUNED, REASON, KILLED, RETRY_OF, N_RETRIES, SURPLUS, FROM_STUDY)
 )

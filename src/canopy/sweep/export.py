@@ -19,22 +19,16 @@ from canopy.runs.keys import training_values
 from canopy.runs.run import Run
 from canopy.runs.written_paths import check_written_paths
 from canopy.sweep.attributes import FROM_STUDY
-from canopy.sweep.loading import Sweep, state
-from canopy.sweep.overrides import (
-    Choice,
-    run_of,
-    split_overrides,
-    start_overrides,
-    trial_overrides,
-)
+from canopy.sweep.loading import Sweep, state_of
+from canopy.sweep.outcome import run_of
+from canopy.sweep.overrides import Choice, split_overrides, start_overrides, trial_overrides
 from canopy.text_tables import decimals, format_value
 
-CONFIGS = "configs"
 _N_SHOWN = 3
 _NAME = re.compile(r"[A-Za-z]\w*(-\w+)*", re.ASCII)
 # Hydra reads these as values, and the default experiment is that of every run.
 _TAKEN = frozenset({"default", "false", "inf", "nan", "null", "true"})
-_SPLITS = {"val": "validation", "train": "training"}
+_SPLITS = {"val/": "validation ", "train/": "training "}
 
 
 def export_trial(
@@ -64,12 +58,16 @@ def export_trial(
         ValueError: If the name is none, there is no such trial, or the file would not give the config that
             the trial was trained with, or would write elsewhere than into a run's folder.
     """
-    configs = project / CONFIGS if configs is None else configs
+    configs = configs or project / "configs"
     path = configs / "experiment" / f"{name}.yaml"
-    _check_name(name)
+    if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
+        raise ValueError(
+            f"An experiment's name must be letters, digits, - and _, a letter first, and not one of "
+            f"{', '.join(sorted(_TAKEN))}; got {format_value(name)!r}: choose another one"
+        )
     if path.exists() and not force:
         raise FileExistsError(
-            f"An experiment must have a new name; found {display_path(path)}: choose another one, or --force"
+            f"An experiment must have a new name; got {display_path(path)}: choose another one, or --force"
         )
     if sweep.script != "train":
         raise ValueError(
@@ -77,16 +75,11 @@ def export_trial(
             f'"python src/sweep.py {sweep.study_name}" prints the command of its best trial'
         )
     trial = choose_trial(sweep, number)
-    if source := trial.user_attrs.get(FROM_STUDY):
-        raise ValueError(
-            f"A trial to export must be of its own sweep; found that trial {trial.number} is from {source}: "
-            "export it from there"
-        )
     run = run_of(trial, project=project)
     overrides = trial_overrides(trial, project=project)
     choice = split_overrides(overrides, configs=configs, start=start_overrides(run, overrides))
     if name in choice.experiments:
-        raise ValueError(f"An experiment cannot start from itself; found {name}: choose another name")
+        raise ValueError(f"An experiment cannot start from itself; got {name}: choose another name")
     text = write_experiment(sweep, trial, name, choice=choice, run=run)
     composed = _compose(text, name, command=choice.command, configs=configs)
     with open_dict(composed):
@@ -99,89 +92,72 @@ def export_trial(
 
 
 def choose_trial(sweep: Sweep, number: int | None) -> FrozenTrial:
-    """Give a complete trial by its number, or the best one.
-
-    Raises:
-        ValueError: If there is no such trial, or several are best.
-    """
-    if number is not None:
-        for trial in sweep.get_trials():
-            if trial.number == number:
-                if trial.state is not TrialState.COMPLETE:
-                    raise ValueError(
-                        f"A trial to export must be complete; found that trial {number} is {state(trial)}"
-                    )
-                return trial
+    """Give a complete trial of the sweep's own by its number, or the best one."""
+    if number is None:
+        chosen = sweep.best
+        if len(chosen) != 1:
+            numbers = ", ".join(str(trial.number) for trial in chosen)
+            raise ValueError(
+                "There must be one best trial to export; got "
+                + (f"{numbers} on the Pareto front: choose one with --trial" if chosen else "none complete")
+            )
+    else:
+        chosen = [trial for trial in sweep.get_trials() if trial.number == number]
+        if not chosen:
+            raise ValueError(f"A trial must be one of the sweep; got {number}: list them without --best")
+    (trial,) = chosen
+    if trial.state is not TrialState.COMPLETE:
         raise ValueError(
-            f"A trial must be one of the sweep; found no trial {number}: list them without --best"
+            f"A trial to export must be complete; got trial {number}, which is {state_of(trial)}"
         )
-    best = sweep.best
-    if len(best) != 1:
-        found = ", ".join(str(trial.number) for trial in best)
-        found = (
-            f"trials {found} on the Pareto front: choose one with --trial" if best else "no complete trial"
+    if source := trial.user_attrs.get(FROM_STUDY):
+        raise ValueError(
+            f"A trial to export must be of its own sweep; got trial {trial.number}, which is from {source}: "
+            "export it from there"
         )
-        raise ValueError(f"There must be one best trial to export; found {found}")
-    return best[0]
+    return trial
 
 
 def write_experiment(sweep: Sweep, trial: FrozenTrial, name: str, *, choice: Choice, run: Run | None) -> str:
     """Write the text of an experiment config: what it is, how to train it, what to expect, what it sets."""
-    which = "The best" if [best.number for best in sweep.best] == [trial.number] else "One"
-    command = shlex.join(["python", "src/train.py", f"experiment={name}", *choice.command])
-    defaults: list[Any] = [*choice.experiments, "_self_"]
-    defaults += [{f"override /{group}": value} for group, value in choice.groups.items()]
-    content = {"defaults": defaults} if len(defaults) > 1 else {}
+    n = len(sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     header = [
         "@package _global_",
-        f"{which} of {count_complete(sweep)} of the sweep {format_value(sweep.study_name)}: "
+        f"{'The best' if [best.number for best in sweep.best] == [trial.number] else 'One'} of {n} complete "
+        f"{'trial' if n == 1 else 'trials'} of the sweep {format_value(sweep.study_name)}: "
         f"trial {trial.number}.",
-        command,
-        f"Expected: {expected(sweep, trial, run)}.",
+        shlex.join(["python", "src/train.py", f"experiment={name}", *choice.command]),
+        f"Expected: {_expected(sweep, trial, run)}.",
     ]
-    # Each on one line: what a study says must not end the comment.
-    parts = [f"# {' '.join(line.splitlines())}" for line in header]
-    for block in (content, choice.values):
-        if block:
-            parts += [OmegaConf.to_yaml(OmegaConf.create(block)).rstrip("\n"), ""]
-    return "\n".join(parts).rstrip("\n") + "\n"
+    # Each on one line: what a study holds must not end the comment.
+    text = "".join(f"# {' '.join(line.splitlines())}\n" for line in header)
+    defaults: list[Any] = [*choice.experiments, "_self_"]
+    defaults += [{f"override /{group}": value} for group, value in choice.groups.items()]
+    if len(defaults) > 1:
+        text += OmegaConf.to_yaml(OmegaConf.create({"defaults": defaults})) + "\n" * bool(choice.values)
+    values = OmegaConf.create({})
+    for key, value in choice.values.items():
+        OmegaConf.update(values, key, value)
+    return text + (OmegaConf.to_yaml(values) if values else "")
 
 
-def count_complete(sweep: Sweep) -> str:
-    """Count the complete trials, such as `3 complete trials`."""
-    n = len(sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    return f"{n} complete {'trial' if n == 1 else 'trials'}"
-
-
-def expected(sweep: Sweep, trial: FrozenTrial, run: Run | None) -> str:
-    """Say what a trial reached and what it took, as far as that was recorded."""
+def _expected(sweep: Sweep, trial: FrozenTrial, run: Run | None) -> str:
+    """Report what a trial reached and what it took, as far as that was recorded."""
     record = run.record if run else {}
-    scores = dict(zip(sweep.metric_names, trial.values, strict=True))
-    best, training = record.get("best"), record.get("training")
-    if best and len(scores) == 1:
+    scores = dict(zip(sweep.objectives, trial.values, strict=True))
+    if (best := record.get("best")) and len(scores) == 1:
         scores = {best["monitor"]: best["score"]}
-    parts = [f"{_say(name)} {value:.{decimals(abs(value))}f}" for name, value in scores.items()]
-    if training:
+    parts = []
+    for metric, value in scores.items():
+        words = re.sub("^(val/|train/)", lambda split: _SPLITS[split[0]], metric).replace("/", " ")
+        parts.append(f"{words.replace('_', ' ')} {value:.{decimals(abs(value))}f}")
+    if training := record.get("training"):
         n_threads = training["n_threads"]
         parts.append(
             f"{training['train_seconds']:.0f} s of training on {training['device']} with "
             f"{n_threads} {'thread' if n_threads == 1 else 'threads'}"
         )
     return ", ".join(parts)
-
-
-def _say(metric: str) -> str:
-    """Write a metric's name in words."""
-    split, _, score = metric.rpartition("/")
-    return " ".join([*([_SPLITS.get(split, split)] if split else []), score.replace("_", " ")])
-
-
-def _check_name(name: str) -> None:
-    if not _NAME.fullmatch(name) or name.lower() in _TAKEN:
-        raise ValueError(
-            f"An experiment's name must be letters, digits, - and _, a letter first, and not one of "
-            f"{', '.join(sorted(_TAKEN))}; found {format_value(name)!r}: choose another one"
-        )
 
 
 def _compose(text: str, name: str, *, command: list[str], configs: Path) -> DictConfig:
@@ -194,23 +170,22 @@ def _compose(text: str, name: str, *, command: list[str], configs: Path) -> Dict
                 return compose("train", [f"experiment={name}", *command])
         except (HydraException, OmegaConfBaseException) as error:
             raise ValueError(
-                f"An experiment must compose; found {' '.join(str(error).split())}: the configs have changed "
+                f"An experiment must compose; got {' '.join(str(error).split())}: the configs have changed "
                 "since the trial; check out its commit"
             ) from error
 
 
 def _check_same(composed: DictConfig, run: Run) -> None:
     """Refuse an experiment that is not what the run was trained with."""
-    expected, found = training_values(run.config), training_values(composed)
+    trained, found = training_values(run.config), training_values(composed)
     differing = [
-        f"{key} {found.get(key)!r} instead of {expected.get(key)!r}"
-        for key in {**expected, **found}
-        if found.get(key) != expected.get(key)
+        f"{key} {found.get(key)!r} instead of {trained.get(key)!r}"
+        for key in {**trained, **found}
+        if found.get(key) != trained.get(key)
     ]
     if differing:
         more = f" and {len(differing) - _N_SHOWN} more" if len(differing) > _N_SHOWN else ""
-        shown = "; ".join(differing[:_N_SHOWN])
         raise ValueError(
-            f"The experiment must give the config of {run.path}; found {shown}{more}: "
-            "the configs have changed since; check out the run's commit, or train it again with reproduce="
+            f"The experiment must give the config of {run.path}; got {'; '.join(differing[:_N_SHOWN])}{more}"
+            ": the configs have changed since; check out the run's commit, or train it again with reproduce="
         )

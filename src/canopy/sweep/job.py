@@ -15,37 +15,29 @@ from canopy.sweep.storage import open_storage
 
 
 class JobTrial:
-    """The trial that this job runs.
+    """The trial that this job runs, named by variables of the environment."""
 
-    Args:
-        storage: URL of the study's storage.
-        study_name: Name of the study.
-        number: Number of the trial in it.
-    """
-
-    def __init__(self, storage: str, study_name: str, number: int) -> None:
-        self.number = number
-        self.study_name = study_name
-        self._study = optuna.load_study(study_name=study_name, storage=open_storage(storage))
-        self._pruner = make_pruner(HydraConfig.get().sweeper.pruner)
-        self._storage = self._study._storage  # noqa: SLF001 - a Trial of it would draw its point anew
-        self._id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, number)  # noqa: SLF001
+    def __init__(self) -> None:
+        self.number = int(os.environ[TRIAL_VARIABLE])
+        self._study = optuna.load_study(
+            study_name=os.environ[STUDY_VARIABLE],
+            storage=open_storage(os.environ[STORAGE_VARIABLE]),
+            pruner=make_pruner(HydraConfig.get().sweeper.pruner),
+        )
+        # An optuna.Trial would draw its point anew.
+        self._storage = self._study._storage  # noqa: SLF001
+        self._id = self._storage.get_trial_id_from_study_id_trial_number(self._study._study_id, self.number)  # noqa: SLF001
 
     def describe(self) -> dict[str, Any]:
         """Name the trial, for the record of its run."""
-        return {"study": self.study_name, "number": self.number}
+        return {"study": self._study.study_name, "number": self.number}
 
     def name_run(self, folder: Path) -> None:
         """Record where the trial's run is, so that its result is found even if its process dies."""
         self._storage.set_trial_user_attr(self._id, RUN, display_path(folder))
 
     def report(self, value: float, step: int) -> None:
-        """Keep an intermediate value of the objective; a study of several has none.
-
-        Args:
-            value: What has been reached.
-            step: After how many epochs.
-        """
+        """Keep an intermediate value of the objective, reached after `step` epochs; of several, none."""
         if len(self._study.directions) == 1:
             self._storage.set_trial_intermediate_value(self._id, step, value)
 
@@ -53,14 +45,7 @@ class JobTrial:
         """Ask the pruner whether the trial is worth continuing; if not, it is marked as pruned."""
         if len(self._study.directions) > 1:
             return False
-        pruned = self._pruner.prune(self._study, self._storage.get_trial(self._id))
+        pruned = self._study.pruner.prune(self._study, self._storage.get_trial(self._id))
         if pruned:
             self._storage.set_trial_user_attr(self._id, PRUNED, value=True)
         return pruned
-
-
-def current_trial() -> JobTrial | None:
-    """Give the trial that this job runs; None outside a sweep."""
-    if TRIAL_VARIABLE not in os.environ:
-        return None
-    return JobTrial(os.environ[STORAGE_VARIABLE], os.environ[STUDY_VARIABLE], int(os.environ[TRIAL_VARIABLE]))

@@ -5,7 +5,6 @@ import math
 from collections import Counter
 from collections.abc import Container
 from pathlib import Path
-from typing import Literal
 
 import optuna
 from optuna.study import StudyDirection
@@ -17,29 +16,16 @@ from canopy.passwords import hide_passwords
 from canopy.places import describe_place
 from canopy.runs.keys import near_matches
 from canopy.runs.process import is_alive
-from canopy.sweep import attributes
-from canopy.sweep.attributes import MONITOR, SCRIPT, SURPLUS, VIOLATIONS, WORKER
-from canopy.sweep.overrides import run_of
+from canopy.sweep.attributes import KILLED, MONITOR, SCRIPT, SURPLUS, WORKER
+from canopy.sweep.outcome import result_of
 from canopy.sweep.storage import open_storage
 
-# States as they are shown, in the order of lists.
-COMPLETE, PRUNED, RUNNING, WAITING, KILLED, FAILED = STATES = (
-    "complete",
-    "pruned",
-    "running",
-    "waiting",
-    "killed",
-    "failed",
-)
-WORDS = dict(zip(TrialState, (RUNNING, COMPLETE, PRUNED, FAILED, WAITING), strict=True))
+# States as they are shown, in the order of lists: Optuna's, and that of a trial whose process died.
+STATES = ("complete", "pruned", "running", "waiting", "killed", "failed")
 
 
 class Sweep(optuna.Study):
-    """A sweep as it is read: without the trials that were never run, its objectives named.
-
-    Args:
-        name: Name of the sweep.
-        storage: Where it is recorded.
+    """A study as it is read: without the trials that were never run, its objectives named.
 
     Attributes:
         recorded: The same study with all its trials; some of Optuna's plots need them without a gap.
@@ -74,13 +60,13 @@ class Sweep(optuna.Study):
         return ended
 
     @property
-    def script(self) -> Literal["train", "baselines"]:
+    def script(self) -> str:
         """Which command of `src` runs a trial."""
         return "baselines" if self.user_attrs.get(SCRIPT) == "baselines" else "train"
 
     @property
-    def metric_names(self) -> list[str]:
-        """What is optimised: the names that the sweep recorded, or `value`."""
+    def objectives(self) -> list[str]:
+        """What is optimized: the names that the sweep recorded, or `value`."""
         names = self.user_attrs.get(MONITOR)
         n = len(self.directions)
         if isinstance(names, list) and len(names) == n:
@@ -88,40 +74,38 @@ class Sweep(optuna.Study):
         return ["value"] if n == 1 else [f"value {i}" for i in range(n)]
 
     @property
-    def goals(self) -> list[str]:
+    def signs(self) -> list[int]:
+        """What makes of each objective's values such that the lowest is the best."""
+        return [-1 if direction is StudyDirection.MAXIMIZE else 1 for direction in self.directions]
+
+    @property
+    def goals(self) -> str:
         """What is done with each objective, such as `maximizes val/accuracy`."""
-        return [
-            f"{'maximizes' if direction is StudyDirection.MAXIMIZE else 'minimizes'} {name}"
-            for direction, name in zip(self.directions, self.metric_names, strict=True)
-        ]
+        verbs = ["minimizes" if sign > 0 else "maximizes" for sign in self.signs]
+        return ", ".join(f"{verb} {name}" for verb, name in zip(verbs, self.objectives, strict=True))
 
     @property
     def best(self) -> list[FrozenTrial]:
         """The best trial; of several objectives the Pareto front; empty while no trial is complete."""
-        # Optuna knows a constraint only if the sampler did.
-        if len(self.directions) > 1:
-            return [trial for trial in self.best_trials if is_feasible(trial)]
-        complete = self.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-        sign = -1 if self.directions[0] is StudyDirection.MAXIMIZE else 1
-        feasible = [trial for trial in complete if is_feasible(trial)]
-        return sorted(feasible, key=lambda trial: (sign * trial.values[0], trial.number))[:1]
+        best = sorted(self.best_trials, key=lambda trial: trial.number)
+        # Of several trials with the same value, the first.
+        return best if len(self.directions) > 1 else best[:1]
 
     @property
     def counts(self) -> dict[str, int]:
         """Number of trials in each state that occurs."""
-        counts = Counter(state(trial) for trial in self.get_trials(deepcopy=False))
-        return {word: counts[word] for word in STATES if word in counts}
+        counts = Counter(state_of(trial) for trial in self.get_trials(deepcopy=False))
+        return {state: counts[state] for state in STATES if state in counts}
 
     def ranked(self) -> list[FrozenTrial]:
         """Give the trials, the best first: what is comparable by value, the rest by state and number."""
-        signs = [-1 if direction is StudyDirection.MAXIMIZE else 1 for direction in self.directions]
         best = {trial.number for trial in self.best}
 
         def key(trial: FrozenTrial) -> tuple[object, ...]:
-            values = zip(signs, values_of(trial), strict=False)
+            values = zip(self.signs, values_of(trial), strict=False)
             return (
                 trial.number not in best,
-                STATES.index(state(trial)),
+                STATES.index(state_of(trial)),
                 not is_feasible(trial),
                 [math.inf if math.isnan(value) else sign * value for sign, value in values],
                 trial.number,
@@ -130,45 +114,19 @@ class Sweep(optuna.Study):
         return sorted(self.get_trials(deepcopy=False), key=key)
 
 
-def state(trial: FrozenTrial) -> str:
-    """Say the state of a trial; `killed` if its process is gone without having said so."""
-    if trial.user_attrs.get(attributes.KILLED):
-        return KILLED
+def state_of(trial: FrozenTrial) -> str:
+    """Name the state of a trial; `killed` if its process is gone without having reported a result."""
     worker = trial.user_attrs.get(WORKER)
+    if trial.user_attrs.get(KILLED):
+        return "killed"
     if trial.state is TrialState.RUNNING and isinstance(worker, dict) and {"host", "pid"} <= worker.keys():
-        return RUNNING if is_alive(worker) else KILLED
-    return WORDS[trial.state]
-
-
-def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float] | None] | None:
-    """Read how the run of an unfinished trial ended from the run's record.
-
-    Args:
-        trial: The trial.
-        study: Name of its study.
-
-    Returns:
-        The state of the trial and its values, none where it was pruned; None if its run has not ended.
-    """
-    if trial.state is not TrialState.RUNNING or (run := run_of(trial)) is None:
-        return None
-    record = run.record
-    if record.get("trial") != {"study": study, "number": trial.number}:
-        return None
-    if record["status"] == "pruned":
-        return TrialState.PRUNED, None
-    if record["status"] != "finished":
-        return None
-    # Here, since it imports lightning.
-    from canopy.runs.objective import objective_of
-
-    found = objective_of(record, run.config.objective.returns)
-    return TrialState.COMPLETE, [found] if isinstance(found, float) else [*found]
+        return "running" if is_alive(worker) else "killed"
+    return "failed" if trial.state is TrialState.FAIL else trial.state.name.lower()
 
 
 def is_feasible(trial: FrozenTrial) -> bool:
     """Say whether a trial meets all constraints."""
-    return all(excess <= 0 for excess in [*trial.constraints.values(), *trial.user_attrs.get(VIOLATIONS, [])])
+    return all(violation <= 0 for violation in trial.constraints.values())
 
 
 def values_of(trial: FrozenTrial) -> list[float]:
@@ -180,11 +138,7 @@ def values_of(trial: FrozenTrial) -> list[float]:
 
 
 def load_sweep(name: str, url: str) -> Sweep:
-    """Open a sweep.
-
-    Args:
-        name: Its name.
-        url: Storage, as `canopy.sweep.storage.open_storage` takes it.
+    """Open a sweep of a storage, by its name and the URL that `open_storage` takes.
 
     Raises:
         FileNotFoundError: If there is no such storage.
@@ -195,17 +149,12 @@ def load_sweep(name: str, url: str) -> Sweep:
     if name not in names:
         near = ", ".join(near_matches(name, names)) or ", ".join(names[-3:])
         hint = f"there is {near}" if near else 'there is none yet: "python src/train.py -m" makes one'
-        raise ValueError(f"A sweep must be one of its storage; found no {name!r}: {hint}")
+        raise ValueError(f"A sweep must be one of its storage; got {name!r}: {hint}")
     return Sweep(name, storage)
 
 
 def load_sweeps(url: str) -> list[Sweep]:
-    """Open all sweeps of a storage, in the order of their names.
-
-    Raises:
-        FileNotFoundError: If there is no such storage.
-        ValueError: If it cannot be read.
-    """
+    """Open all sweeps of a storage, in the order of their names; raises as `load_sweep` does."""
     storage = _open(url)
     return [Sweep(name, storage) for name in sorted(optuna.get_all_study_names(storage))]
 
@@ -216,14 +165,13 @@ def _open(url: str) -> optuna.storages.BaseStorage:
         parsed = make_url(url)
     except ArgumentError as error:
         raise ValueError(
-            f"A storage must be a URL such as sqlite:///logs/sweeps.db; found {hide_passwords(url)!r}"
+            f"A storage must be a URL such as sqlite:///logs/sweeps.db; got {hide_passwords(url)!r}"
         ) from error
-    embedded = parsed.get_backend_name() in {"sqlite", "journal"}
-    if embedded and not Path(file := parsed.database or "").is_file():
-        found = f"{kind} at" if (kind := describe_place(file)) else "no"
+    file = parsed.database or ""
+    if parsed.get_backend_name() == "sqlite" and not Path(file).is_file():
         raise FileNotFoundError(
-            f"A storage of sweeps must exist; found {found} {file}: name another one with --storage, "
-            'or start a sweep with "python src/train.py -m hydra/sweeper=optuna"'
+            f"A storage of sweeps must exist; got {describe_place(file) or 'no file'} at {file}: name "
+            'another one with --storage, or start a sweep with "python src/train.py -m hydra/sweeper=optuna"'
         )
     try:
         return open_storage(url)
@@ -231,4 +179,4 @@ def _open(url: str) -> optuna.storages.BaseStorage:
         # What SQLAlchemy itself reports about a URL has its password in it.
         shown = parsed.render_as_string(hide_password=True)
         reason = str(error.__cause__ or error).strip().partition("\n")[0]
-        raise ValueError(f"{shown} must be a storage of sweeps; found {reason}") from error
+        raise ValueError(f"{shown} must be a storage of sweeps; got {reason}") from error

@@ -8,17 +8,17 @@ from typing import Any
 from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from optuna.trial import FrozenTrial
 
 from canopy.params import parse_train_overrides
 from canopy.quoting import write_choice, write_command
 from canopy.runs.keys import MACHINE, is_shown, training_values
-from canopy.runs.run import BOOKKEEPING, CONFIG, Run
+from canopy.runs.run import BOOKKEEPING, Run
 from canopy.sweep.attributes import RUN, TRIAL_ATTRIBUTES
+from canopy.sweep.outcome import run_of
 
-# Say where a run's files go and what it shows while it trains.
+# Where a run's files go and what it shows while it trains.
 _LEFT_OUT = frozenset({*BOOKKEEPING, "hydra", "logger", "sweep"})
 # Belong to the machine and to the draw: part of a command, not of an experiment.
 _CIRCUMSTANCES = frozenset({"debug", "pipeline", "seed"})
@@ -32,7 +32,7 @@ class Choice:
     Attributes:
         experiments: Experiments that it starts from.
         groups: Choice of each other config group.
-        values: Values by key, nested.
+        values: Values by dotted key.
         command: Overrides that stay with the command: seed, machine, debug mode.
     """
 
@@ -50,8 +50,7 @@ def trial_overrides(trial: FrozenTrial, *, project: Path = Path()) -> list[str]:
         project: The folder that the run's folder is relative to.
     """
     run = run_of(trial, project=project)
-    commands = run.record.get("commands") if run else None
-    if commands:
+    if commands := run and run.record.get("commands"):
         return [str(override) for override in commands[0]["overrides"]]
     fixed = {key: value for key, value in trial.user_attrs.items() if key not in TRIAL_ATTRIBUTES}
     written = [f"{key}={'null' if value is None else value}" for key, value in fixed.items()]
@@ -72,12 +71,6 @@ def start_overrides(run: Run | None, overrides: Sequence[str]) -> list[str]:
     return [f"experiment={train.experiment}", *words]
 
 
-def run_of(trial: FrozenTrial, *, project: Path = Path()) -> Run | None:
-    """Open the folder of a trial's run; None if it is not there."""
-    run = trial.user_attrs.get(RUN)
-    return Run(project / run) if run and (project / run / CONFIG).is_file() else None
-
-
 def reproducing_command(trial: FrozenTrial, *, project: Path = Path(), script: str = "train") -> str:
     """Give the command of `script` that reproduces a trial: from its run's folder if that is there."""
     if run_of(trial, project=project):
@@ -85,8 +78,8 @@ def reproducing_command(trial: FrozenTrial, *, project: Path = Path(), script: s
     return write_command(script, *trial_overrides(trial, project=project))
 
 
-def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str] = ()) -> Choice:
-    """Tell what a trial chose from what only its command needed.
+def split_overrides(overrides: Sequence[str], *, configs: Path, start: Sequence[str] = ()) -> Choice:
+    """Separate what a trial chose from what only its command needed.
 
     Args:
         overrides: Overrides as on the command line.
@@ -96,43 +89,42 @@ def split_overrides(overrides: list[str], *, configs: Path, start: Sequence[str]
     Raises:
         ValueError: If one of them cannot be part of a config.
     """
-    choice = split_overrides([*start], configs=configs) if start else Choice()
-    sweep = None
-    values: dict[str, Any] = {}
+    choice = split_overrides(start, configs=configs) if start else Choice()
+    sweep: Any = None
+    own = Choice()
     try:
-        parsed = OverridesParser.create().parse_overrides(overrides)
+        parsed = OverridesParser.create().parse_overrides([*overrides])
     except HydraException as error:
         raise ValueError(
-            f"Overrides of a trial must be Hydra's; found {' '.join(str(error).split())}"
+            f"Overrides of a trial must be Hydra's; got {' '.join(str(error).split())}"
         ) from error
     for override in parsed:
         key, text = override.key_or_group, str(override.input_line)
+        value = override.value()
         root, _, rest = key.replace("/", ".").partition(".")
-        is_group = (configs / key).is_dir() and not isinstance(override.value(), dict)
-        if key == "sweep" and override.value() is not None:
-            sweep = str(override.value())
+        is_group = (configs / key).is_dir() and not isinstance(value, dict)
+        if key == "sweep":
+            sweep = value
         if root in _LEFT_OUT or key == "callbacks.progress_bar" or is_shown(key):
             continue
         if root in _CIRCUMSTANCES or (root == "trainer" and (is_group or rest in MACHINE)):
             choice.command.append(text)
         elif override.is_delete() or override.package is not None or override.is_sweep_override():
-            raise ValueError(f"An experiment can hold choices and values; found {text}: write it by hand")
-        elif is_group:
-            _choose_group(choice, override)
+            raise ValueError(f"An experiment can hold choices and values; got {text}: write it by hand")
+        elif key == "experiment":
+            # The default experiment changes nothing.
+            names = value if isinstance(value, list) else [value]
+            choice.experiments = [str(name) for name in names if name not in (None, "default")]
         else:
-            values[key] = override.value()
-    if sweep is not None:
-        of_sweep = choice_of_sweep(sweep, configs)
-        chosen = {override.key_or_group for override in parsed}
-        choice.groups |= {group: name for group, name in of_sweep.groups.items() if group not in chosen}
-        values = {**of_sweep.values, **values}
-    for key, value in values.items():
-        _set(choice.values, key, value)
+            (own.groups if is_group else own.values)[key] = value
+    of_sweep = Choice() if sweep is None else choice_of_sweep(str(sweep), configs)
+    choice.groups |= {**of_sweep.groups, **own.groups}
+    choice.values |= {**of_sweep.values, **own.values}
     return choice
 
 
 def choice_of_sweep(name: str, configs: Path) -> Choice:
-    """Tell what a sweep's config itself chooses: model and data, and values by their dotted keys."""
+    """Read what a sweep's config itself chooses: model and data, and values by their dotted keys."""
     with initialize_config_dir(str(configs.absolute()), job_name="train"):
         default, chosen = (
             compose("train", overrides, return_hydra_config=True).hydra.runtime.choices
@@ -145,23 +137,3 @@ def choice_of_sweep(name: str, configs: Path) -> Choice:
         )
     changed = {key: value for key, value in with_sweep.items() if without.get(key) != value}
     return Choice(groups=groups, values=changed)
-
-
-def _choose_group(choice: Choice, override: Override) -> None:
-    value = override.value()
-    if override.key_or_group == "experiment":
-        names = value if isinstance(value, list) else [value]
-        # The default experiment changes nothing.
-        choice.experiments = [str(name) for name in names if name not in (None, "default")]
-    else:
-        choice.groups[override.key_or_group] = value
-
-
-def _set(values: dict[str, Any], key: str, value: Any) -> None:
-    *parents, last = key.split(".")
-    for part in parents:
-        child = values.get(part)
-        if not isinstance(child, dict):
-            child = values[part] = {}
-        values = child
-    values[last] = value

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
-from typing import Any
 
 import cloudpickle
 from hydra.core.singleton import Singleton
@@ -45,18 +44,24 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     # The command itself and what Hydra keeps for it are no modules that a new process could import.
     state = Singleton.get_state()
     common = cloudpickle.dumps((worker.plan, worker.folder, worker.deadline, worker.first, launcher, state))
+    workers: list[BaseProcess] = []
+    n_started = 0
 
-    def start(index: int) -> BaseProcess:
-        is_first = worker.is_first and index == 0
+    def start() -> None:
+        nonlocal n_started
+        is_first = worker.is_first and n_started == 0
         process = context.Process(
-            target=_work, args=(common, os.getpid()), kwargs={"is_first": is_first}, name=f"worker-{index}"
+            target=_work, args=(common, os.getpid(), is_first), name=f"worker-{n_started}"
         )
         process.start()
-        return process
+        workers.append(process)
+        n_started += 1
 
-    with _thread_share(n_workers), _ending(workers := []):
-        workers += [start(index) for index in range(n_workers)]
-        n_started = n_workers
+    share = str(max(1, usable_cores() // n_workers))
+    threads = {name: os.environ.get(name, share) for name in THREAD_VARIABLES}
+    with _environment(threads), _ending(workers):
+        for _ in range(n_workers):
+            start()
         n_deaths, n_ended = 0, _n_ended(worker)
         while workers:
             time.sleep(0.1)
@@ -69,12 +74,11 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                     n_deaths = 1 if n_ended > before else n_deaths + 1
                     if n_deaths >= MAX_DEATHS * n_workers:
                         raise TooManyFailuresError(
-                            f"Workers must live; found {n_deaths} that died one after the other without a "
+                            f"Workers must live; got {n_deaths} that died one after the other without a "
                             f"trial done, the last with exit code {process.exitcode}: see the log above"
                         )
                     log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
-                    workers.append(start(n_started))
-                    n_started += 1
+                    start()
 
 
 def _n_ended(worker: Worker) -> int:
@@ -83,12 +87,12 @@ def _n_ended(worker: Worker) -> int:
         trials = worker.study.get_trials(deepcopy=False)
     except KeyError as error:
         raise ValueError(
-            f"Study {worker.plan.study_name} must stay in its storage while it is worked on; found it deleted"
+            f"Study {worker.plan.study_name} must stay in its storage while it is worked on; got it deleted"
         ) from error
     return sum(trial.state.is_finished() and KILLED not in trial.user_attrs for trial in trials)
 
 
-def _work(common: bytes, parent: int, *, is_first: bool) -> None:
+def _work(common: bytes, parent: int, is_first: bool) -> None:  # noqa: FBT001 - of a process
     """Be a worker: the first function of a new process."""
     plan, folder, deadline, first, launcher, state = cloudpickle.loads(common)
     Singleton.set_state(state)
@@ -108,21 +112,19 @@ def _end_with(parent: int) -> None:
 
 
 @contextmanager
-def _thread_share(n_workers: int) -> Iterator[None]:
-    """Give processes that are started in a block each their share of the cores."""
-    share = str(max(1, usable_cores() // n_workers))
-    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys((name for name in THREAD_VARIABLES if before[name] is None), share))
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set variables of the environment for processes that are started in a block."""
+    before = dict(os.environ)
+    os.environ.update(variables)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name)
+        os.environ.clear()
+        os.environ.update(before)
 
 
 @contextmanager
-def _ending(workers: list[Any]) -> Iterator[None]:
+def _ending(workers: list[BaseProcess]) -> Iterator[None]:
     """End the workers with the block; SIGTERM lets each save the state of its run."""
     try:
         yield

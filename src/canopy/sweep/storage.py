@@ -4,10 +4,9 @@ import functools
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import optuna
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
 
 from canopy.passwords import hide_passwords, refuse_passwords
@@ -32,8 +31,8 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
     Raises:
         ValueError: If there is no such storage, it cannot be opened, or the URL has a password in it.
     """
-    options = {}
     refuse_passwords([url], hint=HINT)
+    engine_kwargs = {}
     try:
         parsed = make_url(url)
         if parsed.password:
@@ -42,30 +41,21 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
             refuse_passwords([shown], hint=HINT)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
-            options = {"connect_args": {"timeout": LOCK_SECONDS}}
-        return _open(_with_password(parsed), options)
+            engine_kwargs = {"connect_args": {"timeout": LOCK_SECONDS}}
+        if parsed.host and (password := os.environ.get(PASSWORD_VARIABLE)):
+            parsed = parsed.set(password=password)
+        connection = parsed.render_as_string(hide_password=False)
+        # Of two commands that make the tables at once, the later one opens them again.
+        for seconds in (0.1, 0.5, 2.0):
+            try:
+                return optuna.storages.RDBStorage(connection, engine_kwargs=engine_kwargs)
+            except (OperationalError, ProgrammingError, IntegrityError) as error:
+                if not isinstance(error, IntegrityError) and "already exists" not in str(error):
+                    raise
+                time.sleep(seconds)
+        return optuna.storages.RDBStorage(connection, engine_kwargs=engine_kwargs)
     except (SQLAlchemyError, ImportError, OSError) as error:
         reason = hide_passwords(str(error).strip().partition("\n")[0])
         raise ValueError(
-            f"hydra.sweeper.storage must be the URL of a database that can be opened; found {reason}"
+            f"hydra.sweeper.storage must be the URL of a database that can be opened; got {reason}"
         ) from error
-
-
-def _with_password(url: URL) -> str:
-    """Add the password of the environment to the URL of a server."""
-    password = os.environ.get(PASSWORD_VARIABLE)
-    return (url.set(password=password) if password and url.host else url).render_as_string(
-        hide_password=False
-    )
-
-
-def _open(url: str, options: dict[str, Any]) -> optuna.storages.RDBStorage:
-    """Open a database; of two commands that make its tables at once, the later one opens it again."""
-    for seconds in (0.1, 0.5, 2.0):
-        try:
-            return optuna.storages.RDBStorage(url, engine_kwargs=options)
-        except (OperationalError, ProgrammingError, IntegrityError) as error:
-            if not isinstance(error, IntegrityError) and "already exists" not in str(error):
-                raise
-            time.sleep(seconds)
-    return optuna.storages.RDBStorage(url, engine_kwargs=options)

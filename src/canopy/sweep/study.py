@@ -7,7 +7,7 @@ import optuna
 from optuna.trial import TrialState
 
 from canopy.sweep.attributes import FOLDER, FROM_STUDY, MONITOR, SCRIPT
-from canopy.sweep.plan import Plan
+from canopy.sweep.plan import Plan, monitor_of
 from canopy.sweep.storage import open_storage
 
 # How long the command that makes a study may take to add one known point to it.
@@ -35,27 +35,29 @@ def open_study(plan: Plan, default: Path) -> tuple[optuna.Study, Path, bool]:
         is_new = False
         study = optuna.load_study(study_name=plan.study_name, storage=storage)
         _wait_until_set_up(study)
-    found = tuple(direction.name.lower() for direction in study.directions)
-    if found != plan.directions:
+    directions = tuple(direction.name.lower() for direction in study.directions)
+    if directions != plan.directions:
         raise ValueError(
-            f"The study {plan.study_name} must have the sweep's directions {plan.directions}; found {found}: "
-            "choose another hydra.sweeper.study_name"
+            f"The study {plan.study_name} must have the sweep's directions {plan.directions}; got "
+            f"{directions}: choose another hydra.sweeper.study_name"
         )
     if FOLDER not in study.user_attrs:
-        for name in plan.warm_start_studies:
+        for name in plan.options.warm_start_studies:
             earlier = optuna.load_study(study_name=name, storage=storage)
             study.add_trials(
                 optuna.create_trial(
                     params=trial.params,
                     distributions=trial.distributions,
                     values=trial.values,
+                    # Of a bound that an earlier study need not have had.
+                    constraints=dict.fromkeys(plan.bounds, 0.0),
                     user_attrs={FROM_STUDY: name},
                 )
                 for trial in earlier.get_trials(states=(TrialState.COMPLETE,))
             )
         for point in plan.warm_start:
             study.enqueue_trial(point)
-        study.set_user_attr(MONITOR, list(plan.monitor))
+        study.set_user_attr(MONITOR, monitor_of(plan.config))
         study.set_user_attr(SCRIPT, plan.config.hydra.job.name)
         study.set_user_attr(FOLDER, str(default))
     return study, folder_of(study, default), is_new
@@ -76,6 +78,11 @@ def folder_of(study: optuna.Study, default: Path) -> Path:
     return folder
 
 
+def storage_url(plan: Plan, folder: Path) -> str:
+    """Give the URL of a sweep's storage: by default a file in the folder of its runs."""
+    return plan.options.storage or f"sqlite:///{folder / 'study.db'}"
+
+
 def _wait_until_set_up(study: optuna.Study) -> None:
     """Give the command that made a study the time to add the known points; it may have died meanwhile."""
     n_before, deadline = -1, 0.0
@@ -86,8 +93,3 @@ def _wait_until_set_up(study: optuna.Study) -> None:
         if time.monotonic() > deadline:
             return
         time.sleep(0.05)
-
-
-def storage_url(plan: Plan, folder: Path) -> str:
-    """Give the URL of a sweep's storage."""
-    return plan.storage or f"sqlite:///{folder / 'study.db'}"

@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -19,9 +19,9 @@ from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from canopy.files import write_text
-from canopy.sweep.claim import counts
 from canopy.sweep.plan import Plan
 from canopy.sweep.pool import run_workers
+from canopy.sweep.queue import counts
 from canopy.sweep.study import open_study
 from canopy.sweep.worker import Worker
 
@@ -33,7 +33,6 @@ RESULTS = "optimization_results.yaml"
 def run_sweep(
     arguments: Sequence[str],
     *,
-    options: Mapping[str, Any],
     hydra_context: HydraContext,
     task_function: TaskFunction,
     config: DictConfig,
@@ -42,7 +41,6 @@ def run_sweep(
 
     Args:
         arguments: Overrides of the command: fixed ones and those that make the search space.
-        options: Those of `CanopyOptunaSweeperConf`.
         hydra_context: Hydra's, to compose the trials' configs.
         task_function: What a trial runs.
         config: The composed config of the command.
@@ -51,7 +49,7 @@ def run_sweep(
         ValueError: If the options contradict each other or the study's, or too many trials fail.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    plan = Plan.make(arguments, options, config)
+    plan = Plan.make(arguments, config)
     study, folder, is_new = open_study(plan, Path(config.hydra.sweep.dir))
     # The study's own folder, also when an earlier command made it.
     with read_write(config.hydra):
@@ -61,10 +59,12 @@ def run_sweep(
     launcher = Plugins.instance().instantiate_launcher(
         config=config, hydra_context=hydra_context, task_function=task_function
     )
-    worker = Worker(plan, folder=folder, deadline=_deadline(plan.timeout), is_first=is_new)
+    timeout = plan.options.timeout
+    deadline = None if timeout is None else time.time() + timeout
+    worker = Worker(plan, folder=folder, deadline=deadline, is_first=is_new)
     # A trial whose process died is among those that are left, the last one too.
-    worker.claims.recover()
-    n_left = worker.claims.n_left()
+    worker.queue.recover()
+    n_left = worker.queue.n_left()
     log.info(
         "Study %s in %s: %d of %d trials left%s",
         plan.study_name,
@@ -75,14 +75,14 @@ def run_sweep(
     )
     if n_left > 0:
         with _resume_hint():
-            _run(worker, launcher, plan)
-    write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(results(study))))
-    tell(study, plan)
+            _do_trials(worker, launcher, n_jobs=plan.options.n_jobs)
+    write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(_results(study))))
+    _log_results(study)
 
 
 @contextmanager
 def _resume_hint() -> Iterator[None]:
-    """Say what to do if a signal ends the block."""
+    """Log how to resume if a signal ends the block."""
 
     def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
         raise SystemExit(128 + number)
@@ -97,21 +97,17 @@ def _resume_hint() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _run(worker: Worker, launcher: Launcher, plan: Plan) -> None:
+def _do_trials(worker: Worker, launcher: Launcher, *, n_jobs: int) -> None:
     if not isinstance(launcher, BasicLauncher):
         # Another launcher runs jobs side by side itself, but only a batch at a time.
-        worker.run_batches(launcher, batch_size=plan.n_jobs)
-    elif plan.n_jobs == 1:
+        worker.run_batches(launcher, batch_size=n_jobs)
+    elif n_jobs == 1:
         worker.run(launcher)
     else:
-        run_workers(worker, launcher, n_workers=plan.n_jobs)
+        run_workers(worker, launcher, n_workers=n_jobs)
 
 
-def _deadline(timeout: float | None) -> float | None:
-    return None if timeout is None else time.time() + timeout
-
-
-def results(study: optuna.Study) -> dict[str, Any]:
+def _results(study: optuna.Study) -> dict[str, Any]:
     """Give what `optimization_results.yaml` holds, as the stock plugin writes it."""
     if len(study.directions) > 1:
         solutions = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
@@ -122,11 +118,11 @@ def results(study: optuna.Study) -> dict[str, Any]:
     return {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
 
 
-def tell(study: optuna.Study, plan: Plan) -> None:
+def _log_results(study: optuna.Study) -> None:
     """Log how many trials ended in which way, and the best."""
     states = [trial.state for trial in study.get_trials(deepcopy=False) if counts(trial)]
     ended = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
-    log.info("Study %s: %s", plan.study_name, ", ".join(ended) or "no trial")
+    log.info("Study %s: %s", study.study_name, ", ".join(ended) or "no trial")
     for trial in study.best_trials if TrialState.COMPLETE in states else []:
         values = ", ".join(f"{value:.6g}" for value in trial.values)
         params = " ".join(f"{key}={value}" for key, value in trial.params.items())

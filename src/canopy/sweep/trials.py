@@ -7,17 +7,15 @@ from typing import Any, Literal
 from optuna.trial import FrozenTrial
 
 from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
-from canopy.sweep.loading import STATES, Sweep, is_feasible, state, values_of
+from canopy.sweep.loading import STATES, Sweep, is_feasible, state_of, values_of
 from canopy.sweep.overrides import reproducing_command
 from canopy.text_tables import Form, as_csv, as_json, format_value, render
-
-Order = Literal["best", "number"]
 
 # Of a reason the terminal shows as much, the other forms all of it.
 _REASON_LENGTH = 40
 
 
-def list_trials(sweep: Sweep, *, order: Order = "best", form: Form = "text") -> str:
+def list_trials(sweep: Sweep, *, order: Literal["best", "number"] = "best", form: Form = "text") -> str:
     """Write the trials of a sweep as a table.
 
     Args:
@@ -29,48 +27,39 @@ def list_trials(sweep: Sweep, *, order: Order = "best", form: Form = "text") -> 
     Returns:
         The table. The value of a trial that did not come to its end is the last one that it saw.
     """
-    trials = sweep.ranked() if order == "best" else sweep.get_trials(deepcopy=False)
-    keys = param_keys(trials)
-    rows = [describe_trial(sweep, trial, keys=keys) for trial in trials]
-    columns = list(rows[0]) if rows else ["number", "state", *sweep.metric_names]
+    numbered = sweep.get_trials(deepcopy=False)
+    keys = list(dict.fromkeys(key for trial in numbered for key in trial.params))
+    trials = sweep.ranked() if order == "best" else numbered
+    shown = ["number", "state", *sweep.objectives, *(["epochs", "seconds", *keys] if trials else [])]
+    rows = [_describe(sweep, trial, keys) for trial in trials]
     if form != "text":
-        return _write(columns, [list(row.values()) for row in rows], form=form)
+        return _write([*shown, *(["run", "reason", "retry_of"] if rows else [])], rows, form)
     if not rows:
         return "Nothing to list: there are no trials yet"
-    has_notes = any(row["reason"] for row in rows)
+    has_reasons = any(row["reason"] for row in rows)
     return render(
-        ["trial", *columns[1 : len(columns) - len(keys) - 3], *short_names(keys), *["reason"] * has_notes],
+        ["trial", *shown[1 : len(shown) - len(keys)], *short_names(keys), *["reason"] * has_reasons],
         [
             [
-                # Written, not counted: a number is right-aligned, and none is rounded.
+                # As text: a number is right-aligned, and none is rounded.
                 str(row["number"]),
-                *[row[key] for key in columns[1 : len(columns) - 3]],
-                *[(row["reason"] or "")[:_REASON_LENGTH]] * has_notes,
+                *[row[key] for key in shown[1:]],
+                *[(row["reason"] or "")[:_REASON_LENGTH]] * has_reasons,
             ]
             for row in rows
         ],
     )
 
 
-def describe_trial(sweep: Sweep, trial: FrozenTrial, *, keys: Sequence[str]) -> dict[str, Any]:
-    """Give what is shown of a trial.
-
-    Args:
-        sweep: Its sweep.
-        trial: The trial.
-        keys: Keys that the trials of the sweep vary.
-
-    Returns:
-        Number, state, a value for each objective, validations seen, seconds, each parameter of the sweep
-        by its key (None where the trial has none), folder of the run, reason why it failed or does not
-        count, number of the trial that it repeats.
-    """
-    names, found = sweep.metric_names, values_of(trial)
-    values: list[float | None] = [*found] if len(found) == len(names) else [None] * len(names)
+def _describe(sweep: Sweep, trial: FrozenTrial, keys: Sequence[str]) -> dict[str, Any]:
+    """Give what is shown of a trial, with None for what it does not have."""
+    values: list[float | None] = [*values_of(trial)]
+    if len(values) != len(sweep.objectives):
+        values = [None] * len(sweep.objectives)
     return {
         "number": trial.number,
-        "state": state(trial),
-        **dict(zip(names, values, strict=True)),
+        "state": state_of(trial),
+        **dict(zip(sweep.objectives, values, strict=True)),
         "epochs": len(trial.intermediate_values) or None,
         "seconds": None if trial.duration is None else trial.duration.total_seconds(),
         **{key: trial.params.get(key) for key in keys},
@@ -80,64 +69,58 @@ def describe_trial(sweep: Sweep, trial: FrozenTrial, *, keys: Sequence[str]) -> 
     }
 
 
+def _reason(trial: FrozenTrial) -> str | None:
+    """Give why a trial failed or does not count, or where it is from."""
+    if REASON in trial.user_attrs:
+        return format_value(trial.user_attrs[REASON])
+    if FROM_STUDY in trial.user_attrs:
+        return f"from the sweep {format_value(trial.user_attrs[FROM_STUDY])}"
+    return None if is_feasible(trial) else "breaks a constraint"
+
+
 def summarize_sweep(sweep: Sweep, *, project: Path = Path()) -> str:
-    """Say what a sweep searches, how far it has come and what is best, with the command that reproduces it.
+    """Summarize a sweep: its objectives, its trials by state, the best one and how to reproduce it.
 
     Args:
         sweep: The sweep.
         project: The folder that the runs' folders are relative to.
     """
-    lines = [f"Sweep {format_value(sweep.study_name)}: {', '.join(sweep.goals)}", count_trials(sweep)]
+    n = sum(sweep.counts.values())
+    counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
+    lines = [
+        f"Sweep {format_value(sweep.study_name)}: {sweep.goals}",
+        f"{n} {'trial' if n == 1 else 'trials'}{': ' if counts else ''}{counts}",
+    ]
     best = sweep.best
     if len(sweep.directions) > 1:
         lines.append(f"Pareto front: {', '.join(f'trial {trial.number}' for trial in best) or 'empty'}")
     elif best:
-        lines.append(f"Best {sweep.metric_names[0]} {format_value(best[0].value)}, trial {best[0].number}:")
+        lines.append(f"Best {sweep.objectives[0]} {format_value(best[0].value)}, trial {best[0].number}:")
         lines += [f"  {key}={format_value(value)}" for key, value in best[0].params.items()]
         command = reproducing_command(best[0], project=project, script=sweep.script)
         lines.append(f"Reproduce it: {command}")
     return "\n".join(lines)
 
 
-def count_trials(sweep: Sweep) -> str:
-    """Count the trials by state.
-
-    Returns:
-        Such as `5 trials: 3 complete, 2 failed`.
-    """
-    counts = sweep.counts
-    n = sum(counts.values())
-    reported = ", ".join(f"{count} {word}" for word, count in counts.items())
-    return f"{n} {'trial' if n == 1 else 'trials'}{': ' if reported else ''}{reported}"
-
-
 def list_sweeps(sweeps: Sequence[Sweep], *, form: Form = "text") -> str:
-    """Write a table of sweeps: what each optimises, its trials by state, its best value."""
+    """Write a table of sweeps: what each optimizes, its trials by state, its best value."""
     if not sweeps and form == "text":
         return "Nothing to list: there are no sweeps yet"
-    occurring = [word for word in STATES if form != "text" or any(word in sweep.counts for sweep in sweeps)]
-    columns = ["sweep", "objective", "trials", *occurring, "best", "trial"]
+    states = [state for state in STATES if form != "text" or any(state in sweep.counts for sweep in sweeps)]
     rows = []
     for sweep in sweeps:
-        counts, best = sweep.counts, sweep.best
-        one = best[0] if len(best) == 1 and len(sweep.directions) == 1 else None
-        counted = [sum(counts.values()), *(counts.get(word, 0) for word in occurring)]
+        best = sweep.best if len(sweep.directions) == 1 else []
         rows.append(
-            [
-                sweep.study_name,
-                ", ".join(sweep.goals),
-                *counted,
-                one and one.value,
-                one and one.number,
-            ]
+            {
+                "sweep": sweep.study_name,
+                "objective": sweep.goals,
+                "trials": sum(sweep.counts.values()),
+                **{state: sweep.counts.get(state, 0) for state in states},
+                "best": best[0].value if best else None,
+                "trial": best[0].number if best else None,
+            }
         )
-    return render(columns, rows) if form == "text" else _write(columns, rows, form=form)
-
-
-def param_keys(trials: Sequence[FrozenTrial]) -> list[str]:
-    """Give the keys that the trials vary, in the order in which they first occur."""
-    numbered = sorted(trials, key=lambda trial: trial.number)
-    return list(dict.fromkeys(key for trial in numbered for key in trial.params))
+    return _write(["sweep", "objective", "trials", *states, "best", "trial"], rows, form)
 
 
 def short_names(keys: Sequence[str]) -> list[str]:
@@ -159,18 +142,8 @@ def short_names(keys: Sequence[str]) -> list[str]:
     return names
 
 
-def _reason(trial: FrozenTrial) -> str | None:
-    """Say why a trial failed or does not count, or where it is from."""
-    attributes = trial.user_attrs
-    if REASON in attributes:
-        return format_value(attributes[REASON])
-    if FROM_STUDY in attributes:
-        return f"from the sweep {format_value(attributes['from_study'])}"
-    return None if is_feasible(trial) else "breaks a constraint"
-
-
-def _write(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, form: Form) -> str:
-    """Write rows in full, as JSON or CSV."""
+def _write(columns: Sequence[str], rows: Sequence[dict[str, Any]], form: Form) -> str:
     if form == "json":
-        return as_json([dict(zip(columns, row, strict=True)) for row in rows])
-    return as_csv(columns, rows)
+        return as_json(list(rows))
+    write = as_csv if form == "csv" else render
+    return write(columns, [list(row.values()) for row in rows])

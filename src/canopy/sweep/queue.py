@@ -1,4 +1,8 @@
-"""The queue of trials: exactly-once scheduling, also when a process dies."""
+"""The queue of trials: exactly-once scheduling, also when a process dies.
+
+Optuna's own heartbeat finds a dead process only after its grace period and ends with the first write that
+fails; this one finds a dead process of the same machine at once and outlasts a database that is out of reach.
+"""
 
 import logging
 import threading
@@ -16,19 +20,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canopy.runs.process import is_alive, this_host, this_process
 from canopy.sweep.attributes import (
-    ALIVE,
     FROM_STUDY,
+    HEARTBEAT,
     KILLED,
     N_RETRIES,
     REASON,
     RETRY_OF,
     RUN,
     SURPLUS,
-    VIOLATIONS,
     WORKER,
 )
-from canopy.sweep.constraints import violations_of
-from canopy.sweep.loading import result_of
+from canopy.sweep.outcome import result_of, violations_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +49,7 @@ class TrialQueue:
         study: The study.
         n_trials: How many of its trials are to be done in all.
         max_retries: How often a trial is tried again whose process died.
-        lock: File that the workers of this machine lock while they claim.
+        lock: File that the workers of this machine lock while they reserve a trial.
         shared: Whether other machines may have workers.
         bounds: Upper bounds of the results of a trial's run.
     """
@@ -70,7 +72,7 @@ class TrialQueue:
         lock.parent.mkdir(parents=True, exist_ok=True)
         self._lock = FileLock(lock)
 
-    def claim(self) -> optuna.Trial | None:
+    def reserve(self) -> optuna.Trial | None:
         """Take the next trial; None if there is nothing left to do."""
         with self._lock:
             self.recover()
@@ -78,7 +80,7 @@ class TrialQueue:
                 return None
             trial = self.study.ask()
             trial.set_user_attr(WORKER, this_process())
-            trial.set_user_attr(ALIVE, time.time())
+            trial.set_user_attr(HEARTBEAT, time.time())
         # Another machine, which this lock does not hold, may have taken the last one at the same time.
         earlier = sum(counts(other) and other.number < trial.number for other in self._trials())
         if earlier >= self.n_trials:
@@ -89,7 +91,7 @@ class TrialQueue:
 
     def n_left(self) -> int:
         """Count the trials that are neither done nor running."""
-        return self.n_trials - sum(counts(trial) for trial in self._trials())
+        return self.n_trials - sum(map(counts, self._trials()))
 
     def recover(self) -> list[int]:
         """Mark trials whose process died as failed, and queue them to be tried again.
@@ -101,7 +103,7 @@ class TrialQueue:
         """
         with self._lock:
             running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-            dead = [trial for trial in running if not self._lives(trial)]
+            dead = [trial for trial in running if not self._is_alive(trial)]
             return [
                 trial.number for trial in dead if not self._complete(trial) and self.fail_and_queue(trial)
             ]
@@ -112,11 +114,13 @@ class TrialQueue:
         if result is None:
             return False
         state, values = result
+        storage = self.study._storage  # noqa: SLF001
         violations = violations_of(Path(dead.user_attrs[RUN]), self.bounds)
         # Another machine may do the same at this moment.
         with suppress(UpdateFinishedTrialError, ValueError):
-            if violations is not None:
-                self.study._storage.set_trial_user_attr(dead._trial_id, VIOLATIONS, violations)  # noqa: SLF001
+            # What Trial.set_constraint does; a Trial of it would draw its point anew.
+            for key, violation in violations.items():
+                storage.set_trial_system_attr(dead._trial_id, f"constraints:{key}", violation)  # noqa: SLF001
             tell_end(self.study, dead.number, state, values)
         return True
 
@@ -142,25 +146,24 @@ class TrialQueue:
         except UpdateFinishedTrialError:
             return False
         if (dead.params or point) and n_retries < self.max_retries:
-            again = {RETRY_OF: dead.number, N_RETRIES: n_retries + 1}
             self.study.add_trial(
                 optuna.create_trial(
                     state=TrialState.WAITING,
                     system_attrs=point or {"fixed_params": dead.params},
-                    user_attrs=again,
+                    user_attrs={RETRY_OF: dead.number, N_RETRIES: n_retries + 1},
                 )
             )
         return True
 
-    def _lives(self, trial: FrozenTrial) -> bool:
+    def _is_alive(self, trial: FrozenTrial) -> bool:
         worker: dict[str, Any] | None = trial.user_attrs.get(WORKER)
         if worker is None and not self.shared:
-            # Its process died between two lines of `claim`: we have the lock.
+            # Its process died between two lines of `reserve`: we have the lock.
             return False
         if worker is not None and worker["host"] == this_host():
             return is_alive(worker)
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        return bool(time.time() - trial.user_attrs.get(ALIVE, started) < HEARTBEAT_TIMEOUT_SECONDS)
+        return bool(time.time() - trial.user_attrs.get(HEARTBEAT, started) < HEARTBEAT_TIMEOUT_SECONDS)
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)
@@ -169,7 +172,7 @@ class TrialQueue:
 def tell_end(
     study: optuna.Study, trial: optuna.Trial | int, state: TrialState, values: Sequence[float] | None = None
 ) -> None:
-    """Tell a study how a trial ended."""
+    """Report how a trial ended to its study."""
     try:
         study.tell(trial, values, state=state)
     except RuntimeError as error:
@@ -192,10 +195,10 @@ def heartbeat(trial: optuna.Trial) -> Iterator[None]:
     """Write a trial's heartbeat for other machines while a block runs it."""
     done = threading.Event()
 
-    def tell() -> None:
+    def write() -> None:
         while not done.wait(HEARTBEAT_SECONDS):
             try:
-                trial.set_user_attr(ALIVE, time.time())
+                trial.set_user_attr(HEARTBEAT, time.time())
             except (StorageInternalError, SQLAlchemyError) as error:
                 log.warning(
                     "Trial %d cannot write its heartbeat: %s", trial.number, " ".join(str(error).split())
@@ -203,7 +206,7 @@ def heartbeat(trial: optuna.Trial) -> Iterator[None]:
             except UpdateFinishedTrialError:
                 return  # Another machine has found its heartbeat expired.
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=write, daemon=True)
     thread.start()
     try:
         yield

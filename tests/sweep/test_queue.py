@@ -1,4 +1,4 @@
-"""Who does which trial when machines die, or are only silent."""
+"""Which trials are retried when machines die, or their heartbeat only expires."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from canopy.sweep.claim import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts
+from canopy.sweep.queue import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts
 
 
 @pytest.fixture
@@ -15,14 +15,14 @@ def study() -> optuna.Study:
     return optuna.create_study()
 
 
-def claims_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> TrialQueue:
-    lock = folder / "claims.lock"
+def queue_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> TrialQueue:
+    lock = folder / "queue.lock"
     return TrialQueue(study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
 
 
-def start_elsewhere(claims: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
-    """Let a machine that gave its last sign of life so long ago have the next trial."""
-    trial = claims.claim()
+def start_elsewhere(queue: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
+    """Reserve the next trial on another machine, whose last heartbeat was so long ago."""
+    trial = queue.reserve()
     assert trial is not None
     trial.suggest_float("x", 0, 1)
     trial.set_user_attr("worker", {**trial.user_attrs["worker"], "host": "another"})
@@ -30,26 +30,24 @@ def start_elsewhere(claims: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
     return trial
 
 
-def test_another_machine_s_trial_is_its_own_while_it_gives_signs_of_life(
-    study: optuna.Study, tmp_path: Path
-) -> None:
-    claims = claims_of(study, tmp_path)
-    start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
-    assert claims.recover() == []
-    assert claims.n_left() == 1
+def test_trial_of_another_machine_with_a_heartbeat_is_left_alone(study: optuna.Study, tmp_path: Path) -> None:
+    queue = queue_of(study, tmp_path)
+    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
+    assert queue.recover() == []
+    assert queue.n_left() == 1
 
 
-def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
+def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(
     study: optuna.Study, tmp_path: Path
 ) -> None:
-    claims = claims_of(study, tmp_path, max_retries=2)
+    queue = queue_of(study, tmp_path, max_retries=2)
     points = []
     for number in range(4):
-        trial = start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
+        trial = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
         points.append(trial.params["x"])
-        assert claims.recover() == [number]
+        assert queue.recover() == [number]
         assert study.trials[number].state == TrialState.FAIL
-        assert claims.n_left() == 2
+        assert queue.n_left() == 2
     # The first, twice again, and a new one.
     assert points[0] == points[1] == points[2] != points[3]
 
@@ -57,9 +55,9 @@ def test_a_silent_machine_s_trial_is_tried_again_as_often_as_allowed(
 GRID = {"x": [0.0, 1.0], "y": [0, 1]}
 
 
-def try_point(claims: TrialQueue, *, die: bool) -> tuple[float, int] | None:
+def try_point(queue: TrialQueue, *, die: bool) -> tuple[float, int] | None:
     """Let a machine have the next point of the grid; it dies at once or does it."""
-    trial = claims.claim()
+    trial = queue.reserve()
     if trial is None:
         return None
     if die:
@@ -69,37 +67,35 @@ def try_point(claims: TrialQueue, *, die: bool) -> tuple[float, int] | None:
     point = trial.suggest_categorical("x", GRID["x"]), trial.suggest_categorical("y", GRID["y"])
     # The grid sampler stops Optuna's own loop when it is through.
     with suppress(RuntimeError):
-        claims.study.tell(trial, 0.0)
+        queue.study.tell(trial, 0.0)
     return point
 
 
 @pytest.mark.parametrize(("n_deaths", "n_done"), [(1, 4), (2, 4), (3, 3)])
-def test_a_point_of_a_grid_is_tried_again_though_it_was_never_drawn(
-    tmp_path: Path, n_deaths: int, n_done: int
-) -> None:
+def test_grid_point_is_retried_though_it_was_never_drawn(tmp_path: Path, n_deaths: int, n_done: int) -> None:
     """Given up after two retries, it is not another's turn for a second time."""
     study = optuna.create_study(sampler=optuna.samplers.GridSampler(GRID, seed=0))
-    claims = claims_of(study, tmp_path, n_trials=4, max_retries=2)
+    queue = queue_of(study, tmp_path, n_trials=4, max_retries=2)
     for _ in range(n_deaths):
-        try_point(claims, die=True)
+        try_point(queue, die=True)
     done = []
-    while (point := try_point(claims, die=False)) is not None:
+    while (point := try_point(queue, die=False)) is not None:
         done.append(point)
     assert len(done) == len({*done}) == n_done
 
 
-def test_a_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
-    claims = claims_of(study, tmp_path)
-    start_elsewhere(claims, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
+def test_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
+    queue = queue_of(study, tmp_path)
+    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
     (seen_by_the_other,) = study.trials
-    assert claims.recover() == [0]
-    assert not claims.fail_and_queue(seen_by_the_other)
+    assert queue.recover() == [0]
+    assert not queue.fail_and_queue(seen_by_the_other)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-def test_a_trial_that_ends_after_all_counts(study: optuna.Study, tmp_path: Path) -> None:
-    claims = claims_of(study, tmp_path)
-    trial = start_elsewhere(claims, seconds_ago=0)
+def test_trial_that_ends_after_its_heartbeat_expired_counts(study: optuna.Study, tmp_path: Path) -> None:
+    queue = queue_of(study, tmp_path)
+    trial = start_elsewhere(queue, seconds_ago=0)
     trial.set_user_attr("killed", value=True)
     assert not counts(study.trials[0])
     study.tell(trial, 0.5)
