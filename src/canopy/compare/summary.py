@@ -1,4 +1,4 @@
-"""The pipeline's result in words: for the terminal and as the table in the README."""
+"""The pipeline's result in words: for the terminal and as tables in the README and the documentation."""
 
 from pathlib import Path
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 from canopy.compare.experiments import REPORT, as_markdown, read_experiments
 from canopy.files import read_json
 
-# What `make readme` writes.
-RESULTS, COMPRESSION, EXPERIMENTS = "results", "compression", "experiments"
-
+# What `make readme` writes, and into which documents.
+RESULTS, PEERS, COMPRESSION, EXPERIMENTS = "results", "peers", "compression", "experiments"
+DOCUMENTS = ("README.md", "docs/results.md", "docs/compression.md")
 
 # Where the best epoch comes after this share of all, the model still improved when training ended.
 LATE = 0.9
@@ -116,12 +116,12 @@ class Results:
             f"{train['rows_per_second']:,} rows/s, {train['n_parameters']:,} parameters) on "
             f"{train['device']} with {train['n_threads']} threads, seed {train['seed']}.",
         ]
-        return "\n".join([*lines, *self._peer_lines()])
+        return "\n".join([*lines, "", self.peer_table()]).rstrip()
 
-    def _peer_lines(self) -> list[str]:
+    def peer_table(self) -> str:
         """Give the table of other packages' models and ours, if they have been measured."""
         if self.peers is None:
-            return []
+            return ""
         machine = self.peers["machine"]
         rows = [
             f"| {row['model']} | {row['fit_seconds']:.0f} | {row['predict_seconds']:.1f} "
@@ -129,8 +129,7 @@ class Results:
             f"| {row['size_mb']:.0f} |"
             for row in self.peers["results"]
         ]
-        return [
-            "",
+        lines = [
             f"Other models on the same rows, one after the other ({machine['processor']}, "
             f"{machine['n_cores']} cores; `make benchmark` measures them, and more):",
             "",
@@ -138,6 +137,7 @@ class Results:
             "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
             *rows,
         ]
+        return "\n".join(lines)
 
 
 def compression_table(report: dict[str, Any]) -> str:
@@ -182,11 +182,11 @@ def marks(name: str, by: str = "make readme") -> tuple[str, str]:
     return f"<!-- {name}: written by `{by}` -->", f"<!-- end of {name} -->"
 
 
-def insert_table(readme: str, name: str, table: str, *, by: str = "make readme") -> str:
+def insert_table(document: str, name: str, table: str, *, by: str = "make readme") -> str:
     """Put a table between its two marks.
 
     Args:
-        readme: Text of the document.
+        document: Its text.
         name: Of the table.
         table: The new content.
         by: The command that writes it.
@@ -203,22 +203,27 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
         ['new', '<!--', 'end', 'of', 'results']
     """
     first, last = marks(name, by)
-    before, begin, rest = readme.partition(first)
+    before, begin, rest = document.partition(first)
     _, end, after = rest.partition(last)
     if not begin or not end:
         raise ValueError(f"The document must hold the marks {first} and {last}; found no such pair")
     return f"{before}{first}\n{table}\n{last}{after}"
 
 
-def fill_readme(readme: str, reports: Path) -> str:
-    """Write what the reports hold into the text of the README.
+def fill_document(document: str, reports: Path) -> str:
+    """Write what the reports hold between the marks that a document has.
 
     Args:
-        readme: The text.
+        document: Its text.
         reports: Folder of the reports, perhaps also with those of the experiments.
     """
-    readme = insert_table(readme, RESULTS, Results(reports).table())
-    if (reports / "compression.json").is_file():
-        readme = insert_table(readme, COMPRESSION, compression_table(read_json(reports / "compression.json")))
-    experiments = read_experiments(reports / REPORT)
-    return insert_table(readme, EXPERIMENTS, as_markdown(experiments)) if experiments else readme
+    results, compression = Results(reports), reports / "compression.json"
+    tables = {RESULTS: results.table(), PEERS: results.peer_table()}
+    if compression.is_file():
+        tables[COMPRESSION] = compression_table(read_json(compression))
+    if experiments := read_experiments(reports / REPORT):
+        tables[EXPERIMENTS] = as_markdown(experiments)
+    for name, table in tables.items():
+        if marks(name)[0] in document:
+            document = insert_table(document, name, table)
+    return document
