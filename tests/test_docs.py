@@ -52,12 +52,14 @@ SCRIPTS = [
 ]
 # What `make train ARGS=...` and the like hand to a script.
 SCRIPTS += [
-    (path.name, f"{words[1]}.py", shlex.split(word.removeprefix("ARGS=")))
+    (path.name, f"{words[1].replace('sweep', 'train')}.py", shlex.split(word.removeprefix("ARGS=")))
     for path, words in COMMANDS
-    if words[0] == "make" and words[1] in {"train", "baselines", "serve"}
+    if words[0] == "make" and words[1] in {"train", "sweep", "baselines", "serve"}
     for word in words
     if word.startswith("ARGS=")
 ]
+# A command that several pages have is tried once.
+SCRIPTS = [*{(script, *words): (page, script, words) for page, script, words in SCRIPTS}.values()]
 
 
 def label(value: object) -> str:

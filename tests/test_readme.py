@@ -105,10 +105,10 @@ FAULTS = {
     "kills": "SIGKILL at a random moment",
     "full_disks": "a full disk",
     "read_only_folders": "a read-only folder",
-    "vanished_inputs": "an input that is gone",
-    "corrupted": "a file that is cut off or has a bit flipped",
-    "bad_inputs": "a table, parameter or override that is no good",
-    "simultaneous": "processes that do the same at once",
+    "vanished_inputs": "a missing input",
+    "corrupted": "a file that is truncated or has a bit flipped",
+    "bad_inputs": "an invalid table, parameter or override",
+    "simultaneous": "simultaneous processes",
 }
 
 
