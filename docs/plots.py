@@ -53,7 +53,8 @@ def draw_result(path: Path) -> None:
     reports = ROOT / "reports"
     ours = [e for e in json.loads((reports / "experiments.json").read_text()) if e["split"] == "stratified"]
     peers = json.loads((reports / "benchmark/peers.json").read_text())
-    published = yaml.safe_load((ROOT / "docs/published.yaml").read_text())
+    rows = yaml.safe_load((ROOT / "docs/published.yaml").read_text())
+    published = [{"split": row["split"], **item} for row in rows for item in row.get("published", [row])]
     figure, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
     groups = {
         f"Canopy, {peers['machine']['n_cores']} CPU cores": (

@@ -102,6 +102,15 @@ def test_named_files_and_targets_exist(path: Path) -> None:
             assert (path.parent / link).exists(), link
 
 
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_named_choices_exist(path: Path) -> None:
+    groups = "debug|experiment|model|preparation|preset|sweep|trainer"
+    for group, choice in re.findall(
+        rf"(?<![\w.])({groups})(?:@pipeline)?=([a-z][\w/]*)(?![\w/])", path.read_text()
+    ):
+        assert (ROOT / f"configs/{group}/{choice}.yaml").is_file(), f"{group}={choice}"
+
+
 def test_site_builds_without_warnings_or_network(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     nowhere = dict.fromkeys(("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"), "http://127.0.0.1:1")
