@@ -22,7 +22,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
 .PHONY: help install lock audit repro small metrics train sweep baselines runs remote push pull serve test test-all test-faults lint \
-    format benchmark readme tensorboard clean
+    format docs plots benchmark readme tensorboard clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -114,6 +114,13 @@ format: $(INSTALLED) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+docs: $(INSTALLED) ## Build the documentation, build/docs/index.html; warnings are errors
+	@# Material for MkDocs advertises its successor.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet $(ARGS)
+
+plots: $(INSTALLED) ## Draw the plots of docs/images/ from the reports and the pipeline's run; it needs Chromium
+	$(BIN)/python docs/plots.py
+
 # Each of them can also be run alone: python benchmarks/loading.py
 BENCHMARKS := startup loading training peers preparation serving
 BENCHMARK_OPTIONS := $(if $(QUICK),--quick --out logs/benchmarks/quick)
@@ -122,7 +129,7 @@ benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark
 	@set -e; for name in $(BENCHMARKS); do echo "== $$name"; $(BIN)/python benchmarks/$$name.py $(BENCHMARK_OPTIONS); done
 	@$(BIN)/python benchmarks/page.py $(BENCHMARK_OPTIONS)
 
-readme: $(INSTALLED) ## Write the results of reports/ into README.md
+readme: $(INSTALLED) ## Write the results of reports/ into README.md and docs/
 	$(BIN)/python src/summarize.py --readme
 
 tensorboard: $(INSTALLED) ## Show all runs in the browser

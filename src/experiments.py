@@ -3,8 +3,8 @@
 python src/experiments.py
 
 It prints the table, with the published figures, and writes reports/experiments.json; `make readme` puts it
-into the README. Seeds and experiments without a run here keep what that file has, as long as their config
-is the same.
+into docs/results.md. Seeds and experiments without a run here keep what that file has, as long as their
+config is the same.
 """
 
 import argparse

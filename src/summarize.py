@@ -1,4 +1,4 @@
-"""Print the pipeline's result, or write it into the README.
+"""Print the pipeline's result, or write it into the README and the documentation.
 
 python src/summarize.py
 python src/summarize.py --readme
@@ -8,20 +8,20 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.compare.summary import fill_readme, summarize
+from canopy.compare.summary import DOCUMENTS, fill_document, summarize
 from canopy.files import write_text
 
 
 def main() -> None:
     """Read the arguments and do one of the two."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/")
     parser.add_argument("--reports", type=Path, default=Path("reports"), help="folder of the reports")
     arguments = parser.parse_args()
     try:
         if arguments.readme:
-            readme = Path("README.md")
-            write_text(readme, fill_readme(readme.read_text(encoding="utf-8"), arguments.reports))
+            for path in map(Path, DOCUMENTS):
+                write_text(path, fill_document(path.read_text(encoding="utf-8"), arguments.reports))
         else:
             sys.stdout.write(f"\n{summarize(arguments.reports)}\n")
     except (OSError, ValueError) as error:

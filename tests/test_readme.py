@@ -1,4 +1,4 @@
-"""What the README promises is there."""
+"""The README and the tables of the documentation hold what the reports do."""
 
 import json
 import re
@@ -12,10 +12,12 @@ import pytest
 from canopy.compare.experiments import compose_experiments, read_experiments
 from canopy.compare.summary import (
     COMPRESSION,
+    DOCUMENTS,
     EXPERIMENTS,
+    PEERS,
     RESULTS,
     compression_table,
-    fill_readme,
+    fill_document,
     insert_table,
     marks,
     summarize,
@@ -23,21 +25,14 @@ from canopy.compare.summary import (
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("target", sorted(set(re.findall(r"(?:`|^)make ([a-z-]+)", README, re.MULTILINE))))
-def test_each_make_target_exists(target: str) -> None:
-    assert target in TARGETS
-
-
-@pytest.mark.parametrize("script", sorted(set(re.findall(r"python ((?:src|scripts)/\w+\.py)", README))))
-def test_each_command_exists(script: str) -> None:
-    assert (ROOT / script).is_file()
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 200
 
 
 def test_the_file_tree_is_true() -> None:
-    tree = README.split("## Where things are")[1].split("```")[1]
+    tree = README.split("## Project structure")[1].split("```")[1]
     parents: list[str] = []
     for line in tree.strip().splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
@@ -45,8 +40,9 @@ def test_the_file_tree_is_true() -> None:
         assert (ROOT / "/".join(part.rstrip("/") for part in parents)).exists(), line
 
 
-def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
-    """The committed README says what the committed reports hold, whatever has been run since."""
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_the_results_are_those_of_the_reports(document: str, tmp_path: Path) -> None:
+    """The committed documents hold what the committed reports do, whatever has been run since."""
 
     def committed(path: str) -> str:
         command = ["git", "show", f"HEAD:{path}"]
@@ -61,8 +57,13 @@ def test_the_results_are_those_of_the_reports(tmp_path: Path) -> None:
         "compression.json",
     ):
         (tmp_path / name).write_text(committed(f"reports/{name}"))
-    text = committed("README.md")
-    assert fill_readme(text, tmp_path) == text, 'run "make readme"'
+    text = committed(document)
+    assert fill_document(text, tmp_path) == text, 'run "make readme"'
+
+
+@pytest.mark.parametrize("name", [RESULTS, PEERS, COMPRESSION, EXPERIMENTS])
+def test_each_table_has_its_place(name: str) -> None:
+    assert any(marks(name)[0] in (ROOT / path).read_text() for path in DOCUMENTS)
 
 
 def test_the_experiments_told_are_those_of_the_configs() -> None:
@@ -73,7 +74,7 @@ def test_the_experiments_told_are_those_of_the_configs() -> None:
 
 
 @pytest.mark.parametrize("name", [RESULTS, COMPRESSION, EXPERIMENTS])
-def test_a_readme_without_marks_is_refused(name: str) -> None:
+def test_a_document_without_marks_is_refused(name: str) -> None:
     begin, end = marks(name)
     with pytest.raises(ValueError, match="must hold the marks"):
         insert_table(f"{end} {begin}", name, "table")
@@ -104,10 +105,10 @@ FAULTS = {
     "kills": "SIGKILL at a random moment",
     "full_disks": "a full disk",
     "read_only_folders": "a read-only folder",
-    "vanished_inputs": "an input that is gone",
-    "corrupted": "a file that is cut off or has a bit flipped",
-    "bad_inputs": "a table, parameter or override that is no good",
-    "simultaneous": "processes that do the same at once",
+    "vanished_inputs": "a missing input",
+    "corrupted": "a file that is truncated or has a bit flipped",
+    "bad_inputs": "an invalid table, parameter or override",
+    "simultaneous": "simultaneous processes",
 }
 
 

@@ -73,11 +73,12 @@ def test_actions_are_githubs_own_and_keep_no_token(path: Path) -> None:
 
 def test_the_steps_are_those_of_the_projects_own_ci() -> None:
     own = re.findall(r"^make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    assert own == ["lint", "test-all", "repro"]
+    assert own == ["lint", "docs", "test-all", "repro"]
     workflow = load(ROOT / ".github/workflows/ci.yml")
     assert [arguments[0] for name, *arguments in commands(workflow)] == [
         "install",
         "lint",
+        "docs",
         "test-all",
         "small",
     ]

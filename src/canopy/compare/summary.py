@@ -1,4 +1,4 @@
-"""The pipeline's results as text: lines for the terminal, Markdown tables for the README."""
+"""The pipeline's results as text: lines for the terminal, Markdown tables for README and documentation."""
 
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,9 @@ import yaml
 from canopy.compare.experiments import REPORT, read_experiments
 from canopy.files import read_json
 
-# Names of the tables that `make readme` writes.
-RESULTS, COMPRESSION, EXPERIMENTS = "results", "compression", "experiments"
+# Names of the tables that `make readme` writes, and the documents that have them.
+RESULTS, PEERS, COMPRESSION, EXPERIMENTS = "results", "peers", "compression", "experiments"
+DOCUMENTS = ("README.md", "docs/results.md", "docs/compression.md")
 # Figures of others that experiments are shown with.
 PUBLISHED = Path("docs/published.yaml")
 
@@ -28,18 +29,24 @@ def summarize(reports: Path) -> str:
     return _render("summary.txt", reports=reports, **_read_reports(reports))
 
 
-def fill_readme(readme: str, reports: Path) -> str:
-    """Write what a folder of reports holds into the text of the README.
+def fill_document(document: str, reports: Path) -> str:
+    """Write what a folder of reports holds between the marks that the text of a document has.
 
     Raises:
         FileNotFoundError: If the pipeline has not written its reports into the folder.
     """
     content = _read_reports(reports)
-    readme = insert_table(readme, RESULTS, _render("results.md", **content))
+    tables = {RESULTS: _render("results.md", **content)}
+    if content["peers"]:
+        tables[PEERS] = _render("peers.md", **content)
     if content["compression"]:
-        readme = insert_table(readme, COMPRESSION, compression_table(content["compression"]))
-    experiments = read_experiments(reports / REPORT)
-    return readme if experiments.empty else insert_table(readme, EXPERIMENTS, experiments_table(experiments))
+        tables[COMPRESSION] = compression_table(content["compression"])
+    if not (experiments := read_experiments(reports / REPORT)).empty:
+        tables[EXPERIMENTS] = experiments_table(experiments)
+    for name, table in tables.items():
+        if marks(name)[0] in document:
+            document = insert_table(document, name, table)
+    return document
 
 
 def _read_reports(folder: Path) -> dict[str, Any]:
@@ -108,7 +115,7 @@ def marks(name: str, by: str = "make readme") -> tuple[str, str]:
     return f"<!-- {name}: written by `{by}` -->", f"<!-- end of {name} -->"
 
 
-def insert_table(readme: str, name: str, table: str, *, by: str = "make readme") -> str:
+def insert_table(document: str, name: str, table: str, *, by: str = "make readme") -> str:
     """Put a table of this name between its two marks in the text of a document.
 
     Raises:
@@ -120,7 +127,7 @@ def insert_table(readme: str, name: str, table: str, *, by: str = "make readme")
         ['new', '<!--', 'end', 'of', 'results']
     """
     first, last = marks(name, by)
-    before, begin, rest = readme.partition(first)
+    before, begin, rest = document.partition(first)
     _, end, after = rest.partition(last)
     if not begin or not end:
         raise ValueError(f"The document must hold the marks {first} and {last}; found no such pair")
