@@ -185,7 +185,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     ("override", "message"),
     [
         ("hydra.sweeper.direction=minimize", "must be that of objective.mode=max; got minimize: set"),
-        ("trainer=ddp_sim", "must train in one process; found 2: set trainer.devices=1"),
+        ("trainer=ddp_sim", "must train in one process; got 2: set trainer.devices=1"),
         ("hydra.sweeper.storage=sqlite:////proc/a/b.db", "database that can be opened"),
         ("hydra.sweeper.constraints=[best.score]", "must be bounds such as .*; got 'best.score'"),
         ("objective.returns=[best.scores]", "must name numbers of run.json; found best.scores"),
