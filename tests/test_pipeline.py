@@ -311,7 +311,7 @@ BAD_RUNS = [
     (["src/train.py", "trainer=gpu", "trainer.devices=99"], "gpu"),
     (["src/export.py", "run=models/trained"], "must exist; found no such file; run"),
     (["src/compress.py", "run=models/trained", "bundle=absent"], "absent/model.json must exist"),
-    (["src/compress.py", "run=models/trained", "compress.max_accuracy_drop=-1"], "at least 0; found -1"),
+    (["src/compress.py", "run=models/trained", "compress.max_accuracy_drop=-1"], "at least 0; got -1"),
     (
         ["src/compress.py", "run=models/trained", "compress.max_accuracy_drop=abc"],
         "compress.max_accuracy_drop",
