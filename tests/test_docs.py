@@ -108,7 +108,7 @@ def test_named_choices_exist(path: Path) -> None:
     for group, choice in re.findall(
         rf"(?<![\w.])({groups})(?:@pipeline)?=([a-z][\w/]*)(?![\w/])", path.read_text()
     ):
-        assert (ROOT / f"configs/{group}/{choice}.yaml").is_file(), f"{group}={choice}"
+        assert [*ROOT.glob(f"configs/**/{group}/{choice}.yaml")], f"{group}={choice}"
 
 
 def test_site_builds_without_warnings_or_network(tmp_path: Path) -> None:
