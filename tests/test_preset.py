@@ -62,6 +62,7 @@ def test_the_nets_of_a_wide_table_see_the_features_as_they_are(
 VARIANTS = yaml.safe_load((ROOT / "benchmarks/variants.yaml").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("rule_for_5000_rows")
 @pytest.mark.parametrize("name", VARIANTS)
 def test_each_variant_of_the_benchmark_differs_from_the_preset(name: str) -> None:

@@ -194,6 +194,7 @@ def test_the_pages_work_below_the_prefix_of_a_proxy(prefixed: str, visit: Callab
     expect(page.locator(".request-url pre")).to_have_text(f"{prefixed}/predict")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 def test_axe_finds_nothing_that_keeps_people_away(

@@ -63,6 +63,7 @@ def run_of(trial: FrozenTrial) -> Run:
     return Run(ROOT / trial.user_attrs["run"])
 
 
+@pytest.mark.slow
 def test_values_and_steps_are_those_of_the_runs(sweep: Sweep, tmp_path: Path) -> None:
     done = sweep("hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none", name="mlp_periodic")
     assert "3 complete" in done.stdout

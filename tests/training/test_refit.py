@@ -9,8 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
+from canopy.runs.distributed import check_processes
 from canopy.runs.fit import fit
-from canopy.runs.processes import check_processes
 from canopy.runs.refit import StepSnapshot
 from canopy.runs.run import Run
 from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights

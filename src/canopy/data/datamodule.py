@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.data.loader import Loader
+from canopy.data.loader import Loader, make_loaders
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
@@ -117,23 +117,23 @@ class TensorDataModule(LightningDataModule):
             )
 
     def _loader(self, split: str) -> Loader:
-        training = split == "train"
         trainer = self.trainer
         assert trainer is not None
         device = trainer.strategy.root_device
         rows = self._rows[split]
         if not self.n_workers:
             rows = place_rows(rows, device)
-        return Loader(
-            rows,
-            batch_size=self.batch_size if training else self.eval_batch_size,
-            shuffle=training and self.shuffle,
+        return make_loaders(
+            {split: rows},
+            batch_size=self.batch_size,
+            eval_batch_size=self.eval_batch_size,
             seed=self.seed,
+            shuffle=self.shuffle,
             rank=trainer.global_rank,
             n_ranks=trainer.world_size,
             n_workers=self.n_workers,
             pin_memory=device.type == "cuda" and rows.device.type == "cpu",
-        )
+        )[split]
 
 
 def place_rows(rows: TensorRows, device: torch.device) -> TensorRows:

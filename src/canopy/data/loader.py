@@ -1,6 +1,6 @@
 """Loaders that ask the data set for a batch at once, at the speed of indexing a tensor."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -164,6 +164,40 @@ class Loader(DataLoader[Batch]):
                 "resume it on as many devices as before"
             )
         self._position = self.sampler.start = (state["epoch"], state["batch"])
+
+
+def make_loaders(
+    data: Mapping[str, TensorRows],
+    *,
+    batch_size: int,
+    eval_batch_size: int,
+    seed: int,
+    shuffle: bool = True,
+    **options: Any,
+) -> dict[str, Loader]:
+    """Build a loader for each split of some data; only training rows are shuffled.
+
+    Args:
+        data: The rows of each split: `train`, `val`, `test`, or some of them.
+        batch_size: Training rows of a batch on each rank.
+        eval_batch_size: Rows of a batch of another split.
+        seed: Seed of the orders of the training rows.
+        shuffle: Whether each epoch has its own order.
+        options: Others of `Loader`.
+
+    Returns:
+        The loaders by split.
+    """
+    return {
+        split: Loader(
+            rows,
+            batch_size=batch_size if split == "train" else eval_batch_size,
+            shuffle=shuffle and split == "train",
+            seed=seed,
+            **options,
+        )
+        for split, rows in data.items()
+    }
 
 
 def _as_is(batch: Batch) -> Batch:

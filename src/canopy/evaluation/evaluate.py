@@ -12,8 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
+from canopy.runs.distributed import log_once
 from canopy.runs.find import run_folders
-from canopy.runs.processes import log_once
 from canopy.runs.run import METRICS, Run, check_same_data
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.calibration import CalibrationReport

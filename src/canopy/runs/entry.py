@@ -41,6 +41,7 @@ TRUSTED_TARGETS = (
     "canopy.data.datamodule.*",
     "canopy.training.loggers.*",
     "canopy.nets.*",
+    "canopy.tasks.*",
     "canopy.training.checkpoint.SafeCheckpointIO",
     "canopy.training.classifier.*",
     "canopy.training.muon.*",

@@ -12,9 +12,9 @@ from omegaconf import DictConfig
 from canopy.places import display_path
 from canopy.preset import leave_out_trees, settle
 from canopy.quoting import write_command, write_override
+from canopy.runs.distributed import check_processes, fit_in_further_process, log_once, name_run_folder
 from canopy.runs.finish import check_copies, finish
 from canopy.runs.objective import check_returns, objective_of, report_to_sweep
-from canopy.runs.processes import check_processes, fit_in_further_process, log_once, name_run_folder
 from canopy.runs.record import record_run, tracked_runs
 from canopy.runs.refit import refit
 from canopy.runs.report import describe_result

@@ -24,8 +24,8 @@ from canopy.params import check_params, load_params
 from canopy.places import check_place, display_path
 from canopy.preset import Size, settle
 from canopy.quoting import write_command
+from canopy.runs.distributed import log_once
 from canopy.runs.environment import describe_machine
-from canopy.runs.processes import log_once
 from canopy.runs.run import Run
 from canopy.tasks.metrics import score
 from canopy.tasks.scores import Scores
