@@ -63,6 +63,11 @@ def test_choose_takes_the_smallest_within_the_budget(
     assert choose(variants, **budget) is expected
 
 
+def test_choose_never_takes_ranges_of_each_batch() -> None:
+    variants = (WHOLE, replace(INT8, name="whole, int8 dynamic", row_difference=0.0))
+    assert choose(variants, max_accuracy_drop=1.0, max_nll_increase=1.0) is WHOLE
+
+
 def test_choose_may_always_take_the_whole_model() -> None:
     whole = replace(WHOLE, row_difference=1e-3)
     others = (replace(INT8, val_accuracy=0.5),)

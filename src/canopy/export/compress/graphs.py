@@ -14,6 +14,7 @@ from canopy.evaluation.inference import Predictor, predict_rows
 from canopy.export.compress.prune import prune_neurons
 from canopy.export.compress.quantize import quantize_dynamic, quantize_static
 from canopy.export.compress.teach import BATCH_SIZE, teach, teacher_probabilities
+from canopy.export.compress.variants import DYNAMIC
 from canopy.export.graph import RawClassifier, save_onnx, trace
 from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.nets.mlp import MLP
@@ -77,5 +78,5 @@ def make_graphs(
         )
         quantize_static(graph.path, static.path, calibration)
         quantize_dynamic(graph.path, dynamic.path)
-        graphs |= {name: graph, f"{name}, int8": static, f"{name}, int8 dynamic": dynamic}
+        graphs |= {name: graph, f"{name}, int8": static, f"{name}, {DYNAMIC}": dynamic}
     return graphs

@@ -6,6 +6,8 @@ from typing import Any
 
 # Single precision alone differs by some 1e-6; a step of eight bits by 1e-3 and more.
 MAX_ROW_DIFFERENCE = 1e-4
+# Ends the name of a graph whose ranges are those of each batch: few rows may not show how they depend on it.
+DYNAMIC = "int8 dynamic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +76,7 @@ def choose(variants: Sequence[Variant], *, max_accuracy_drop: float, max_nll_inc
         if variant.val_accuracy >= whole.val_accuracy - max_accuracy_drop
         and variant.val_nll <= whole.val_nll + max_nll_increase
         and variant.row_difference <= MAX_ROW_DIFFERENCE
+        and not variant.name.endswith(DYNAMIC)
     ]
     return min([whole, *fitting], key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
 
