@@ -145,6 +145,16 @@ def test_the_table_of_the_large_model_is_that_of_its_report() -> None:
     assert table in (ROOT / "docs/compression.md").read_text(), f"docs/compression.md must have\n{table}"
 
 
+def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:
+    for path in (ROOT / "reports/benchmark").glob("*.json"):
+        (tmp_path / path.name).write_text(path.read_text())
+    command = [sys.executable, "benchmarks/page.py", "--out", str(tmp_path)]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    page = (tmp_path / "index.html").read_text()
+    for path in tmp_path.glob("*.json"):
+        assert f"Measured on {json.loads(path.read_text())['measured']}" in page, path.name
+
+
 def test_the_page_of_benchmarks_shows_a_gpu_once_there_is_a_result(tmp_path: Path) -> None:
     scores = {"accuracy": 0.972}
     content = {
