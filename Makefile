@@ -100,8 +100,8 @@ test: $(INSTALLED) ## Run the quick tests of everything, some five minutes
 test-all: $(INSTALLED) ## Run the slow tests too: whole pipelines, kills, sweeps
 	$(PYTEST) -m "not long" $(ARGS)
 
-test-faults: $(INSTALLED) ## Run the fault suite, the long tests too, and write reports/faults.json
-	$(PYTEST) tests/faults --faults-report reports/faults.json $(ARGS)
+test-faults: $(INSTALLED) ## Run the fault suite, the long tests too
+	$(PYTEST) tests/faults $(ARGS)
 
 lint: $(INSTALLED) ## Check format, style, imports, words and types
 	$(BIN)/ruff format --check .

@@ -99,28 +99,6 @@ def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
     assert table in (ROOT / "docs/sweeps.md").read_text(), f"docs/sweeps.md must have\n{table}"
 
 
-# Kinds of faults, in the words of the page that reports of them.
-FAULTS = {
-    "kills": "SIGKILL at a random moment",
-    "full_disks": "a full disk",
-    "read_only_folders": "a read-only folder",
-    "vanished_inputs": "a missing input",
-    "corrupted": "a file that is truncated or has a bit flipped",
-    "bad_inputs": "an invalid table, parameter or override",
-    "simultaneous": "simultaneous processes",
-}
-
-
-def test_the_table_of_faults_is_that_of_the_suite() -> None:
-    report = json.loads((ROOT / "reports/faults.json").read_text())
-    totals = report["totals"]
-    assert report["losses"] == 0
-    assert set(totals) == set(FAULTS)
-    rows = [f"| {words} | {totals[kind]} | {', '.join(report[kind])} |" for kind, words in FAULTS.items()]
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/faults.md").read_text(), f"docs/faults.md must have\n{table}"
-
-
 def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
     trials = pd.read_csv(ROOT / "reports/sweeps/mlp_periodic.csv")
     optimizer, embedding = "model.optimizer.", "model.net.embedding."

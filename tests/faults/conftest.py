@@ -12,19 +12,7 @@ from typing import Any
 import pytest
 from omegaconf import OmegaConf
 
-from faults.figures import Figures
-from faults.project import (
-    ROOT,
-    SMALL,
-    STAGES,
-    USES,
-    Count,
-    Forker,
-    Project,
-    Refuses,
-    environment,
-    sha256,
-)
+from faults.project import ROOT, SMALL, STAGES, USES, Forker, Project, Refuses, environment, sha256
 
 
 @pytest.fixture(scope="session")
@@ -78,12 +66,10 @@ def trained_project(tmp_path: Path, trained: Project) -> Project:
 
 
 @pytest.fixture
-def refuses(count: Count) -> Refuses:
+def refuses() -> Refuses:
     """Check how a command refuses: exit code, one short message, no output changed; gives the message."""
 
-    def check(
-        project: Project, *argv: str, message: str = "", folders: tuple[str, ...] = (), counted: str = ""
-    ) -> str:
+    def check(project: Project, *argv: str, message: str = "", folders: tuple[str, ...] = ()) -> str:
         before = project.outputs(*folders)
         done = project.run(*argv, check=False)
         assert done.code not in (0, -signal.SIGKILL), f"{argv} went through"
@@ -99,8 +85,6 @@ def refuses(count: Count) -> Refuses:
         assert 1 <= len(reported) <= 3, done.errors
         assert all(len(line) < 1000 for line in lines), "a message is read by a person"
         assert re.search(message, done.errors), done.errors
-        if counted:
-            count(counted)
         return "\n".join(lines)
 
     return check
@@ -136,26 +120,6 @@ def read_only(mounted: Callable[..., Any]) -> Callable[..., Any]:
             yield
 
     return protect
-
-
-@pytest.fixture
-def count(record_property: Callable[[str, object], None]) -> Count:
-    """Count what a test has found to be survived, for the table of figures: `count("kills.split", 3)`."""
-
-    def add(name: str, number: float = 1) -> None:
-        record_property(f"faults.{name}", number)
-
-    return add
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--faults-report", type=Path, help="write the table of figures of the fault suite here")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    path = config.getoption("faults_report", None)
-    if path is not None and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Figures(path), "faults-figures")
 
 
 @pytest.fixture

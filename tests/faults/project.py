@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# The fixtures `refuses` and `count`.
+# The fixture `refuses`.
 Refuses = Callable[..., str]
-Count = Callable[..., None]
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
@@ -43,14 +42,7 @@ USES = {
 
 @dataclass(frozen=True, kw_only=True)
 class Done:
-    """A command that has ended.
-
-    Attributes:
-        code: Its exit code; a negative one is the number of the signal that killed it.
-        output: What it wrote to stdout.
-        errors: What it wrote to stderr.
-        seconds: How long it ran.
-    """
+    """A command that has ended; a negative exit code is the number of the signal that killed it."""
 
     code: int
     output: str
@@ -122,12 +114,7 @@ def _kill(process: int, after: float | None, when: Callable[[], bool], ended: th
 
 @dataclass(frozen=True, kw_only=True)
 class Project:
-    """A folder that commands of the project run in.
-
-    Attributes:
-        folder: The folder, with a `params.yaml`.
-        forker: What starts the commands.
-    """
+    """A folder with a `params.yaml` that commands of the project run in."""
 
     folder: Path
     forker: Forker

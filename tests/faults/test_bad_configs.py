@@ -1,34 +1,25 @@
 """Parameters, configs and overrides that are no good: each is refused with one message."""
 
-import signal
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from faults.project import Count, Project, Refuses
+from faults.project import Project, Refuses
 
 pytestmark = pytest.mark.faults
-
-OUT = ("input=data/raw/covtype.csv", "output=predicted.csv")
 
 # A stage is asked for what its section of params.yaml cannot mean.
 BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
     "scripts/cap_classes.py": [
         ("cap_classes.max_per_class=abc", "'abc' of type 'str' could not be converted"),
-        ("cap_classes.max_per_class=300.5", r"\(in cap_classes.max_per_class\)"),
         ("cap_classes.max_per_class=0", "must be at least 1; found 0"),
-        ("cap_classes.max_per_class=-1", "must be at least 1; found -1"),
-        ("cap_classes.max_per_class=[1]", r"\(in cap_classes.max_per_class\)"),
         ("cap_class.max_per_class=9", "Did you mean: 'cap_classes'"),
         ("+cap_classes.max=9", "max"),
         ("~cap_classes.max_per_class", "max_per_class"),
         ("cap_classes.max_per_class=[1", "no viable alternative|mismatched|extraneous"),
         ("seed=null", r"\(in seed\)"),
         ("seed=-1", r"seed must be from 0 to 2\*\*32 - 1; found -1"),
-        ("seed=4294967296", r"seed must be from 0 to 2\*\*32 - 1; found 4294967296"),
-        ("seed=1.5", r"\(in seed\)"),
         ("paths.interim=absent", "absent/normalize.csv must exist"),
         ("preparation=absent", "preparation must be one of"),
     ],
@@ -36,55 +27,42 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("drop_columns.columns=Soil_Type7", r"\(in drop_columns.columns\)"),
         ("drop_columns.columns=[Elevatoin]", r"did you mean 'Elevation'\?"),
         ("drop_columns.columns=[Cover_Type]", "must keep the target; got 'Cover_Type'"),
-        ("drop_columns.columns=['*']", "must keep the target"),
         ("drop_columns.columns=[Soil_Type99*]", "which matches none"),
         ("paths.raw=absent.csv", "table absent.csv must exist"),
         ("paths.raw=data", "table data must be a file; got a folder"),
         ("table.target.column=Covertype", r"'Covertype'; got .*did you mean 'Cover_Type'"),
         ("table.target.classes={1: Aspen, 2: Aspen}", "'Aspen' twice|must be one of"),
         ("table.target.classes={a: Aspen}", "table.target.classes|must be one of"),
-        ("table.target.rare=keep", "table.target.rare|Key 'rare'"),
         ("+table.target.rare=keep", r"table.target.rare must be 'reject', 'drop' or 'merge'; got 'keep'"),
         ("table.columns.Slope.range=[90, 0]", r"range must give \[least, greatest\].*; got \[90"),
-        ("table.columns.Slope.range=[0]", r"table.columns.Slope.range"),
-        ("table.columns.Slope.range=[a, b]", "table.columns.Slope.range"),
         ("table.columns.Slope.kind=number", "table.columns.Slope.kind must be numeric, .*; got 'number'"),
         ("table.columns.Slope.kind=group", r"got 'group' \(reserved for a later version\)"),
         ("+table.columns.Slope.mising=median", r"table.columns.Slope.mising \(did you mean 'missing'\?\)"),
-        ("table.columns.Slope=null", "table.columns.Slope"),
         ("+table.columns.Wind={kind: numeric}", "must have the column 'Wind'"),
         ("+table.numeric.Wind={unit: m}", "must have known keys; got table.numeric"),
     ],
     "scripts/split.py": [
         ("split.test_size=2", "split.test_size must be between 0 and 1; got 2"),
-        ("split.test_size=0", "split.test_size must be between 0 and 1; got 0"),
-        ("split.test_size=nan", "split.test_size must be between 0 and 1; got nan"),
         ("split.val_size=1", "split.val_size must be between 0 and 1; got 1"),
-        ("split.val_size=half", r"\(in split.val_size\)"),
         ("split.test_size=0.9999", "split.test_size or split.val_size|test_size|at least"),
         ("split.method=random", r"\(in split.method\)"),
         ("split.method=ordered", "number of rows with split.method=ordered; got 0.2"),
         ("split.method=leave_group_out", "must be a 0/1 column with split.method=leave_group_out; got None"),
-        ("split.method=leave_group_out split.left_out=Elevation", "must be a 0/1 column .*'Elevation'"),
         ("split.method=ordered split.test_size=4000 split.val_size=4000", "must leave rows to train"),
     ],
     "scripts/normalize.py": [
         ("normalize.methods=[{columns: ['*'], methd: a}]", "methd"),
         ("normalize.methods=[{columns: ['*'], method: zscore}]", "got 'zscore'"),
         ("normalize.methods=[{columns: [Slope], method: z_score}]", "must match each numeric column"),
-        ("normalize.methods=[]", "must match each numeric column"),
         ("normalize.methods=[{columns: [Soil_Type1], method: none}]", "matches none"),
-        ("normalize.methods=z_score", r"\(in normalize.methods\)"),
     ],
     "scripts/make_tensors.py": [
         ("paths.interim=absent", "must exist"),
         ("paths.reports=absent", "class_cap.json must exist"),
-        ("paths.processed=absent", "must exist|No such file"),
     ],
     "scripts/explore.py": [
         ("explore.high_correlation=much", r"\(in explore.high_correlation\)"),
         ("explore.n_mutual_information_rows=0", "n_mutual_information_rows"),
-        ("explore.n_mutual_information_rows=-5", "n_mutual_information_rows"),
     ],
     "scripts/fetch.py": [
         ("fetch.sha256=abc fetch.sources=[]", "names no source to fetch it from"),
@@ -102,9 +80,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
 BAD_RUNS: list[tuple[str, str]] = [
     ("trainer.max_epoch=1", "Did you mean: 'max_epochs'?"),
     ("model=mpl", "model must be one of .*did you mean 'mlp'"),
-    ("experiment=defualt", "experiment must be one of .*did you mean 'default'"),
     ("+foo=1", "foo must be a key of this command's config; it has"),
-    ("+sed=1", "sed must be a key of this command's config .did you mean 'seed'"),
     ("+publish.runs=a", "publish.runs must be a key of this command's config .did you mean 'publish.run'"),
     ("sweep=mlp_quick", "A sweep must be a multirun; got one plain run: add -m"),
     ("+callbacks.early_stopping.patiance=3", "did you mean 'patience'"),
@@ -115,30 +91,20 @@ BAD_RUNS: list[tuple[str, str]] = [
         "logger.mlflow cannot be built as configured; got MlflowException: .*sqlite:///",
     ),
     ("trainer=gpu trainer.devices=99", "gpu"),
-    ("trainer.devices=0", "devices"),
     ("trainer.devices=-3", "devices"),
-    ("trainer.accelerator=abacus", "abacus"),
-    ("trainer.precision=7", "7"),
     ("trainer.max_epochs=abc", "abc"),
     ("trainer.max_epochs=-5", "-5"),
     ("trainer.limit_train_batches=1.5", r"1\.5"),
     ("trainer.strategy=absent", "absent"),
     ("trainer.gradient_clip_val=-1", "gradient_clip_val|clip"),
     ("data.batch_size=0", "batch_size"),
-    ("data.batch_size=-1", "batch_size"),
-    ("data.batch_size=many", "batch_size|many"),
-    ("data.eval_batch_size=0", "batch_size"),
     ("data.n_workers=-1", "workers"),
     ("data.folder=absent", "absent/schema.json must exist"),
-    ("pipeline.paths.processed=absent", "absent/schema.json must exist"),
     ("model.optimizer.lr=-1", "learning rate|lr"),
-    ("model.optimizer.lr=fast", "lr|fast"),
     ("model.optimizer.weight_decay=-1", "weight_decay"),
     ("model.net.hidden=[0]", "hidden"),
-    ("model.net.hidden=[-4]", "hidden"),
     ("model.net.hidden=abc", "hidden"),
     ("model.net.dropout=2", "dropout"),
-    ("model.net.dropout=-0.1", "dropout"),
     ("model.net._target_=os.system", "os.system"),
     ("model.net._target_=canopy.nets.mlp.Absent", "Absent"),
     ("+model.net.colour=red", "colour"),
@@ -146,10 +112,8 @@ BAD_RUNS: list[tuple[str, str]] = [
     ("callbacks.early_stopping.mode=up", "mode"),
     ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be at least 0; found -1"),
     ("objective.monitor=val/none", "val/none"),
-    ("objective.mode=up", "up"),
     ("objective.returns=[best.nothing]", "nothing"),
     ("seed=abc", "seed|abc"),
-    ("seed=-1", "seed|-1"),
     ("resume=absent", "must hold config.yaml; found none in absent"),
     ("reproduce=absent", "must hold config.yaml; found none in absent"),
     ("resume=params.yaml", "must hold config.yaml; found a file, params.yaml: name one of logs/train/runs"),
@@ -159,8 +123,6 @@ BAD_RUNS: list[tuple[str, str]] = [
         "publish.report=data",
         "publish.report must be a file, or a new one; got a folder, data: choose another",
     ),
-    ("reproduce=a resume=b", "must hold config.yaml; found none in [ab]|reproduce"),
-    ("logger=absent", "logger must be one of"),
     ("sweep=mlp_quick hydra.sweeper.n_trials=-1 -m", "n_trials"),
     ("sweep=mlp_quick hydra.sweeper.n_jobs=0 -m", "n_jobs"),
     (
@@ -173,7 +135,6 @@ BAD_USES: list[tuple[str, str, str]] = [
     ("src/evaluate.py", "run=absent", "must hold config.yaml; found none in absent"),
     ("src/evaluate.py", "", "run"),
     ("src/export.py", "run=absent", "must hold config.yaml; found none in absent"),
-    ("src/compress.py", "run=absent", "must hold config.yaml; found none in absent"),
     ("src/predict.py", "input=a.csv output=b.csv", "One of run and bundle must be given; got run=None"),
     (
         "src/predict.py",
@@ -181,7 +142,6 @@ BAD_USES: list[tuple[str, str, str]] = [
         "One of run and bundle must be given; got run=a and bundle=b",
     ),
     ("src/predict.py", "bundle=absent input=a.csv output=b.csv", "absent/model.json must exist"),
-    ("src/predict.py", "run=absent input=a.csv output=b.csv", "must hold config.yaml; found none in absent"),
     ("src/serve.py", "bundle=absent", "absent/model.json must exist"),
     ("src/serve.py", "bundle=params.yaml", "params.yaml/model.json must be a file; got a path below a file"),
     ("src/evaluate.py", "run=https://example.org/run", "found a URL, https://example.org/run: name one"),
@@ -200,35 +160,27 @@ def words(text: str) -> list[str]:
 QUICK = ("src/train.py", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
 CASES = [
     *(
-        pytest.param((script,), *case, "stages", marks=pytest.mark.slow)
+        pytest.param((script,), *case, marks=pytest.mark.slow)
         for script, cases in BAD_OVERRIDES.items()
         for case in cases
     ),
     # Before it trains: an hour later would be late.
-    *(pytest.param(QUICK, *case, "training", marks=pytest.mark.long) for case in BAD_RUNS),
-    *(((script,), *case, "other commands") for script, *case in BAD_USES),
+    *(pytest.param(QUICK, *case, marks=pytest.mark.long) for case in BAD_RUNS),
+    *(((script,), *case) for script, *case in BAD_USES),
 ]
 
 
-@pytest.mark.parametrize(("command", "override", "message", "kind"), CASES)
+@pytest.mark.parametrize(("command", "override", "message"), CASES)
 def test_command_refuses_override(
-    command: tuple[str, ...],
-    override: str,
-    message: str,
-    kind: str,
-    request: pytest.FixtureRequest,
-    refuses: Refuses,
+    command: tuple[str, ...], override: str, message: str, request: pytest.FixtureRequest, refuses: Refuses
 ) -> None:
     project: Project = request.getfixturevalue("project" if command == QUICK else "prepared")
-    counted = f"bad_inputs.overrides of {kind}"
-    refuses(project, *command, *words(override), message=message, counted=counted)
+    refuses(project, *command, *words(override), message=message)
     assert [*project.folder.glob("logs/train/runs/*/checkpoints/*")] == []
 
 
 BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "empty": (lambda text: "", "params.yaml"),
-    "a list": (lambda text: "- seed\n- 1\n", "params.yaml"),
-    "a text": (lambda text: "seed", "params.yaml"),
     "a tab": (lambda text: text.replace("  ", "\t", 1), "params.yaml must be YAML"),
     "a bracket that is not closed": (lambda text: text + "more: [1, 2\n", "params.yaml must be YAML"),
     "a key twice": (
@@ -237,16 +189,13 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     ),
     "marks of a conflict": (lambda text: "<<<<<<< HEAD\n" + text, "params.yaml"),
     "bytes": (lambda text: bytes(range(256)), "params.yaml"),
-    "UTF-16": (lambda text: text.encode("utf-16"), "params.yaml|UTF"),
     "Latin 1": (lambda text: (text + "# ä\n").encode("latin-1"), "params.yaml must be"),
     "an unknown section": (lambda text: text + "colours: {red: 1}\n", "colours"),
     "a section missing": (
         lambda text: text.replace("drop_columns:", "dropped:"),
         "none of the name drop_columns",
     ),
-    "a word for a number": (lambda text: text.replace("seed: 42", "seed: many"), r"'many' .*\(in seed\)"),
     "a number missing": (lambda text: text.replace("seed: 42", "seed:"), r"\(in seed\)"),
-    "an interpolation of nothing": (lambda text: text.replace("seed: 42", "seed: ${absent}"), "absent"),
     "an object": (lambda text: text + "x: !!python/object/apply:os.getcwd []\n", "params.yaml must be YAML"),
     "cut off in a section": (lambda text: text[: len(text) // 2].rpartition(":")[0], "params.yaml"),
 }
@@ -258,35 +207,23 @@ def test_command_refuses_params_file(name: str, project: Project, refuses: Refus
     path = project.folder / "params.yaml"
     changed = change(path.read_text())
     path.write_bytes(changed.encode() if isinstance(changed, str) else changed)
-    refuses(project, "scripts/split.py", message=message, counted="corrupted.params.yaml")
+    refuses(project, "scripts/split.py", message=message)
 
 
 @pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py"])
-def test_command_without_params_gives_hint(
-    script: str, tmp_path: Path, prepared: Project, count: Count
-) -> None:
+def test_command_without_params_gives_hint(script: str, tmp_path: Path, prepared: Project) -> None:
     done = prepared.forker.run(tmp_path, script)
     assert done.code == 1
     assert "must run in the project's folder, next to params.yaml; found none in" in done.errors
     assert "Traceback" not in done.errors
-    count("vanished_inputs.params.yaml")
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("scripts/split.py", "split.test_size=2"),
-        ("scripts/drop_columns.py", "paths.raw=absent.csv"),
-        ("src/predict.py", "bundle=absent", *OUT),
-    ],
-    ids=lambda command: command[0],
-)
-def test_message_of_a_process_of_its_own_is_the_same(command: tuple[str, ...], prepared: Project) -> None:
+def test_forked_command_reports_the_same_as_a_process(prepared: Project) -> None:
     """The commands of this suite are forks of a process that has imported what they import."""
-    process: subprocess.Popen[str] = prepared.start(*command)
+    command = ("scripts/split.py", "split.test_size=2")
+    process = prepared.start(*command)
     _, errors = process.communicate(timeout=60)
     done = prepared.run(*command, check=False)
     assert (process.returncode, done.code) == (1, 1)
     shown = [[row for row in text.splitlines() if "Traceback: " not in row] for text in (errors, done.errors)]
     assert shown[0] == shown[1]
-    assert done.code != -signal.SIGKILL

@@ -3,6 +3,7 @@
 import gzip
 import io
 import zipfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,30 +18,31 @@ pytestmark = pytest.mark.faults
 Change = Callable[[str], str | bytes]
 
 
-def cell(column: str, value: str, *, row: int = 5) -> Change:
-    """Replace the value of a column in a row; row 1 stands in line 2."""
-
-    def change(text: str) -> str:
-        lines = text.splitlines()
-        values = lines[row].split(",")
-        values[lines[0].split(",").index(column)] = value
-        lines[row] = ",".join(values)
-        return "\n".join(lines) + "\n"
-
-    return change
-
-
-def header(old: str, new: str) -> Change:
-    return lambda text: text.replace(old, new, 1)
-
-
 def line(row: int, change: Callable[[str], str]) -> Change:
+    """Change a row; row 1 stands in line 2."""
+
     def changed(text: str) -> str:
         lines = text.splitlines()
         lines[row] = change(lines[row])
         return "\n".join(lines) + "\n"
 
     return changed
+
+
+def cell(column: str, value: str, *, row: int = 5) -> Change:
+    """Replace the value of a column in a row."""
+
+    def change(text: str) -> str | bytes:
+        place = text.partition("\n")[0].split(",").index(column)
+        return line(
+            row, lambda old: ",".join([*old.split(",")[:place], value, *old.split(",")[place + 1 :]])
+        )(text)
+
+    return change
+
+
+def header(old: str, new: str) -> Change:
+    return lambda text: text.replace(old, new, 1)
 
 
 def parquet(text: str) -> bytes:
@@ -63,35 +65,19 @@ def separated(separator: str) -> Change:
 BAD: dict[str, tuple[Change, str]] = {
     # The file as a whole.
     "empty": (lambda text: "", "must hold a header and rows; got an empty file"),
-    "one empty line": (lambda text: "\n", "must hold a header and rows; got an empty file or line"),
     "spaces": (lambda text: "  \n  \n", "must have the column 'Elevation'"),
     "header only": (lambda text: text.splitlines()[0] + "\n", "must hold rows below its header; got none"),
-    "header without line end": (
-        lambda text: text.splitlines()[0],
-        "must hold rows below its header; got none",
-    ),
     "no header": (lambda text: text.partition("\n")[2], "must name each column once; got '0' twice"),
-    "a page of a server": (lambda text: "<!DOCTYPE html>\n<p>Not found</p>\n", "must have the column"),
     "JSON": (lambda text: '{"Elevation": [2596]}\n', "'Elevation' and 54 more; got only '\\{.*"),
-    "a pointer of git LFS": (lambda text: "version 1\noid sha256:0\nsize 9\n", "must have the column"),
     "marks of a conflict": (lambda text: "<<<<<<< HEAD\n" + text, "must have the column 'Elevation'"),
-    "a comment first": (lambda text: "# covertype\n" + text, "must have the column 'Elevation'"),
-    "an empty line first": (lambda text: "\n" + text, "must hold a header and rows"),
     "gzip": (
         lambda text: gzip.compress(text.encode()),
         "got a file compressed by gzip: let its name end in .gz",
     ),
     "ZIP": (zipped, "must be text; got a ZIP archive or an Excel workbook: convert it to CSV"),
     "Parquet": (parquet, "must be text; got a Parquet file: set table.file.format"),
-    "zeros": (lambda text: bytes(4096), "must have the column"),
     # Encodings.
     "UTF-16": (lambda text: text.encode("utf-16"), "must be text in utf-8; .*: set table.file.encoding"),
-    "UTF-16 without a mark": (lambda text: text.encode("utf-16-le"), "must have the column"),
-    "UTF-32": (lambda text: text.encode("utf-32"), "must be text in utf-8; .*: set table.file.encoding"),
-    "Latin 1 in the header": (
-        lambda text: header("Slope", "Höhe")(text).encode("latin-1"),  # type: ignore[union-attr]
-        "must be text in utf-8; got .* byte 0xf6 .*: set table.file.encoding",
-    ),
     "Latin 1 in a value": (
         lambda text: cell("Slope", "ä")(text).encode("latin-1"),  # type: ignore[union-attr]
         "must be text in utf-8; got .* byte 0xe4 .*: set table.file.encoding",
@@ -99,14 +85,9 @@ BAD: dict[str, tuple[Change, str]] = {
     "a zero byte in a value": (cell("Slope", "1\x000"), "'Slope' must be a number; got .* in line 6"),
     # Separators and quotes.
     "semicolons": (separated(";"), "54 more; got only 'Elevation;Aspect;.*': set table.file.delimiter"),
-    "tabs": (separated("\t"), r"54 more; got only 'Elevation\\tAspect.*': set table.file.delimiter"),
     "spaces between values": (separated(" "), "must have the column 'Elevation' and 54 more"),
-    "bars": (separated("|"), r"54 more; got only 'Elevation\|Aspect.*': set table.file.delimiter"),
-    "a space after each comma": (separated(", "), "must have the column 'Aspect'"),
     "a quote that is not closed": (cell("Slope", '"12'), "each line must have .*; got .* in line 6"),
-    "a quote in the header that is not closed": (header("Elevation", '"Elevation'), "must have the column"),
     "a decimal comma": (cell("Slope", '"12,5"'), "'Slope' must be a number; got '12,5' in line 6"),
-    "a comma for thousands": (cell("Elevation", '"2,596"'), "must be a number; got '2,596' in line 6"),
     # The header.
     "a column missing": (header("Slope,", ""), "must have the column 'Slope'; got 54 columns without it"),
     "a name too many": (
@@ -115,16 +96,10 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "a column twice": (header("Slope,", "Slope,Slope,"), "each column once; got 'Slope' twice"),
     "a column misspelt": (header("Slope", "Slopee"), r"'Slope'; .* \(did you mean 'Slopee'\?\)"),
-    "a column in small letters": (header("Slope", "slope"), r"'Slope'; .* \(did you mean 'slope'\?\)"),
-    "a column without a name": (header("Slope", ""), "must have the column 'Slope'"),
     "a name of a million characters": (header("Slope", "s" * 10**6), "must have the column 'Slope'; got 55"),
     # The form of rows.
     "a row too short": (
         line(5, lambda text: text.rpartition(",")[0]),
-        "as many values as the header has names; got .* in line 6",
-    ),
-    "a row too long": (
-        line(5, lambda text: text + ",1"),
         "as many values as the header has names; got .* in line 6",
     ),
     "cut off within a row": (
@@ -141,26 +116,13 @@ BAD: dict[str, tuple[Change, str]] = {
         cell("Elevation", str(2**63)),
         r"must be from -430 to 8850 m; got '9223372036854775808' in line 6",
     ),
-    "10**30": (cell("Elevation", "1" + "0" * 30), r"must be from -430 to 8850 m; got '10+' in line 6"),
     "1e400": (cell("Slope", "1e400"), "'Slope' must"),
-    "NaN": (cell("Slope", "NaN"), "'Slope' must have a value in every row; got none in line 6"),
     "nan": (cell("Slope", "nan"), "'Slope' must have a value in every row; got none in line 6"),
-    "NA": (cell("Slope", "NA"), "'Slope' must have a value in every row; got none in line 6"),
-    "NULL": (cell("Slope", "NULL"), "'Slope' must have a value in every row; got none in line 6"),
-    "None": (cell("Slope", "None"), "'Slope' must be a number; got 'None' in line 6"),
     "a question mark": (cell("Slope", "?"), r"'Slope' must be a number; got '\?' in line 6"),
-    "nothing": (cell("Slope", ""), "'Slope' must have a value in every row; got none in line 6"),
     "inf": (cell("Slope", "inf"), "'Slope' must be a finite number; got 'inf' in line 6"),
-    "-Infinity": (cell("Slope", "-Infinity"), "'Slope' must be a finite number; got '-Infinity' in line 6"),
     "a word": (cell("Slope", "steep"), "'Slope' must be a number; got 'steep' in line 6"),
-    "a percentage": (cell("Slope", "5%"), "'Slope' must be a number; got '5%' in line 6"),
-    "a formula": (cell("Slope", "=A1+1"), "'Slope' must be a number; got '=A1"),
-    "a date": (cell("Slope", "2024-01-31"), "'Slope' must be a number; got '2024-01-31' in line 6"),
     "outside its range": (cell("Slope", "91"), "must be from 0 to 90 degrees; got '91' in line 6"),
-    "below its range": (cell("Aspect", "-1"), "must be from 0 to 360 degrees; got '-1' in line 6"),
     # Groups of 0/1 columns.
-    "true": (cell("Wilderness_Area1", "true"), "'Wilderness_Area1' must be 0 or 1; got 'true'"),
-    "2 of 0 and 1": (cell("Wilderness_Area1", "2"), "'Wilderness_Area1' must be 0 or 1; got '2'"),
     "a half": (cell("Wilderness_Area1", "0.5"), "'Wilderness_Area1' must be 0 or 1; got '0.5' in line 6"),
     "none of a group": (
         lambda text: cell("Wilderness_Area1", "0")(text),  # the fifth row is in the first area
@@ -169,13 +131,7 @@ BAD: dict[str, tuple[Change, str]] = {
     "two of a group": (cell("Wilderness_Area2", "1"), "have exactly one column that is 1; got 2 in line 6"),
     # Labels.
     "class 0": (cell("Cover_Type", "0"), "'Cover_Type' must be one of '1', .* '7'; got '0' in line 6"),
-    "class 8": (cell("Cover_Type", "8"), "'Cover_Type' must be one of '1', .* '7'; got '8' in line 6"),
-    "class -1": (cell("Cover_Type", "-1"), "'Cover_Type' must be one of '1', .* '7'; got '-1' in line 6"),
     "class 1.5": (cell("Cover_Type", "1.5"), "'Cover_Type' must be one of '1', .* '7'; got '1.5' in line 6"),
-    "class by name": (
-        cell("Cover_Type", "Aspen"),
-        "'Cover_Type' must be one of '1', .* '7'; got 'Aspen' in line 6",
-    ),
     "no class": (cell("Cover_Type", ""), "'Cover_Type' must have a value in every row; got none in line 6"),
 }
 
@@ -220,9 +176,7 @@ def test_bad_table_is_refused(
 ) -> None:
     change, message = BAD[name]
     raw = write(tmp_path / "raw.csv", change(few_rows))
-    reported = refuses(
-        prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message, counted="bad_inputs.tables"
-    )
+    reported = refuses(prepared, "scripts/drop_columns.py", f"paths.raw={raw}", message=message)
     assert "raw.csv" in reported
 
 
@@ -239,14 +193,12 @@ def test_a_good_table_is_taken(name: str, few_rows: str, prepared: Project, tmp_
 def of_classes(counts: dict[int, int], text: str) -> str:
     """Keep so many rows of each class, all of those that are not named."""
     head, *rows = text.splitlines()
+    seen: Counter[int] = Counter()
     kept = [head]
-    left = dict(counts)
     for row in rows:
         label = int(row.rpartition(",")[2])
-        if label not in left:
-            kept.append(row)
-        elif left[label]:
-            left[label] -= 1
+        seen[label] += 1
+        if seen[label] <= counts.get(label, len(rows)):
             kept.append(row)
     return "\n".join(kept) + "\n"
 
@@ -271,44 +223,35 @@ def test_classes_with_too_few_rows_are_refused(
 ) -> None:
     raw = write(tmp_path / "raw.csv", of_classes(counts, sample_csv))
     paths = (f"paths.raw={raw}", f"paths.interim={tmp_path}")
-    expected = {"message": message, "counted": "bad_inputs.tables"}
     if "3 rows" in message:
-        refuses(prepared, "scripts/drop_columns.py", *paths, **expected)
+        refuses(prepared, "scripts/drop_columns.py", *paths, message=message)
         assert not (tmp_path / "drop_columns.csv").exists()
         # What is too rare is left out where params.yaml says so.
         prepared.run("scripts/drop_columns.py", *paths, "+table.target.rare=drop")
         prepared.run("scripts/split.py", *paths, "+table.target.rare=drop")
     else:
         prepared.run("scripts/drop_columns.py", *paths)
-        refuses(prepared, "scripts/split.py", *paths, **expected)
+        refuses(prepared, "scripts/split.py", *paths, message=message)
         assert not (tmp_path / "split.csv").exists()
 
 
 @pytest.mark.parametrize(
     ("stage", "name", "cut", "message"),
     [
-        ("explore", "data/raw/covtype.csv", b",", "covtype.csv(: each line must| is damaged)"),
-        ("split", "data/interim/drop_columns.csv", b",", "drop_columns.csv(: each line must| is damaged)"),
-        (
-            "normalize",
-            "data/interim/drop_columns.csv",
-            b",",
-            "drop_columns.csv(: each line must| is damaged)",
+        *(
+            (stage, name, b",", f"{name}.csv(: each line must| is damaged)")
+            for stage, name in (
+                *(("split", "drop_columns"), ("normalize", "drop_columns")),
+                *(("cap_classes", "normalize"), ("make_tensors", "cap_classes")),
+            )
         ),
-        ("normalize", "data/interim/split.csv", b"\n", r"a \(split\) for each of 4,008 rows; got"),
-        ("cap_classes", "data/interim/normalize.csv", b",", "normalize.csv(: each line must| is damaged)"),
-        (
-            "make_tensors",
-            "data/interim/cap_classes.csv",
-            b",",
-            "cap_classes.csv(: each line must| is damaged)",
-        ),
+        ("normalize", "split", b"\n", r"a \(split\) for each of 4,008 rows; got"),
     ],
 )
 def test_stage_refuses_table_that_was_cut_off(
     stage: str, name: str, cut: bytes, message: str, project: Project, refuses: Refuses
 ) -> None:
-    path = project.folder / name
+    path = project.folder / f"data/interim/{name}.csv"
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2].rpartition(cut)[0])
-    refuses(project, f"scripts/{stage}.py", message=message, counted="corrupted.tables")
+    refuses(project, f"scripts/{stage}.py", message=message)

@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from optuna.trial import TrialState
 
 from canopy.runs.reproduce import same_weights
 from canopy.training.checkpoint import REFIT, load_checkpoint
-from faults.project import ROOT, SMALL, STAGES, USES, Count, Project, environment
+from faults.project import ROOT, SMALL, STAGES, USES, Project, environment
 
 pytestmark = pytest.mark.faults
 
@@ -41,38 +42,42 @@ PRESET = (
 )
 
 
+def kills(
+    project: Project, command: tuple[str, ...], *, n: int, after: tuple[float, float], **options: Any
+) -> Iterator[None]:
+    """Kill a command `n` times, some seconds after its start or `kill_when`; yields after each kill."""
+    generator = random.Random(f"kills of {command[0]}")
+    n_kills = 0
+    for _ in range(100):
+        done = project.run(*command, kill_after=generator.uniform(*after), check=False, **options)
+        if done.code == 0:
+            continue
+        assert done.code == -signal.SIGKILL
+        n_kills += 1
+        yield
+        if n_kills == n:
+            return
+    raise AssertionError("the command must be long enough for all kills")
+
+
 @pytest.mark.parametrize(
     "stage", [pytest.param(stage, marks=() if stage == "split" else pytest.mark.long) for stage in STAGES]
 )
-def test_a_stage_killed_at_random_moments(stage: str, project: Project, count: Count) -> None:
-    """Whatever was there before is replaced by the new whole, or stays; what the killed left goes."""
+def test_killed_stage_leaves_old_or_new_outputs(stage: str, project: Project) -> None:
     before = project.outputs()
     # A seed of its own, so that the outputs differ from those that are there.
     command = (f"scripts/{stage}.py", "seed=7", "normalize.methods=[{columns: ['*'], method: min_max}]")
     expected_in = project.copy(project.folder.with_name("expected"))
     seconds = expected_in.run(*command).seconds
     expected = expected_in.outputs()
-    changed = {name for name in before if expected[name] != before[name]}
-    generator = random.Random(f"kills of {stage}")
-    n_kills = 0
-    for _ in range(100):
-        if n_kills == N_STAGE_KILLS:
-            break
-        # The later half is where a stage works and writes.
-        done = project.run(*command, kill_after=generator.uniform(0.4, 1) * seconds, check=False)
-        if done.code == 0:
-            continue
-        assert done.code == -signal.SIGKILL
-        n_kills += 1
-        # Each file by itself is the old one or the new one.
+    # The later half is where a stage works and writes.
+    for _ in kills(project, command, n=N_STAGE_KILLS, after=(0.4 * seconds, seconds)):
         for name, found in whole(project).items():
             assert found in (before[name], expected[name]), name
-    assert n_kills == N_STAGE_KILLS
     project.run(*command)
     assert project.outputs() == expected
     assert project.left_behind() == []
-    assert changed or stage in ("explore", "drop_columns", "cap_classes", "make_tensors")
-    count(f"kills.{stage}", n_kills)
+    assert expected != before or stage in ("explore", "drop_columns", "cap_classes", "make_tensors")
 
 
 def whole(project: Project) -> dict[str, str]:
@@ -81,10 +86,7 @@ def whole(project: Project) -> dict[str, str]:
 
 
 @pytest.mark.long
-def test_fetch_killed_at_random_moments(
-    tmp_path: Path, project: Project, sample_csv: str, count: Count
-) -> None:
-    """Half a download is never taken for the table."""
+def test_killed_fetch_leaves_no_table(tmp_path: Path, project: Project) -> None:
     raw = project.folder / "data/raw/covtype.csv"
     expected = raw.read_bytes()
     archive = tmp_path / "slow.py"
@@ -99,10 +101,7 @@ def test_fetch_killed_at_random_moments(
         url = f"http://127.0.0.1:{server.stdout.readline().strip()}/covertype.zip"
         source = f"fetch.sources=[{{url: '{url}', member: covtype.data.gz, has_header: false}}]"
         raw.unlink()
-        generator = random.Random("kills of fetch")
-        for _ in range(N_STAGE_KILLS):
-            done = project.run("scripts/fetch.py", source, kill_after=generator.uniform(0.3, 1), check=False)
-            assert done.code == -signal.SIGKILL
+        for _ in kills(project, ("scripts/fetch.py", source), n=N_STAGE_KILLS, after=(0.3, 1)):
             assert not raw.exists()
         project.run("scripts/fetch.py", source)
     finally:
@@ -111,7 +110,6 @@ def test_fetch_killed_at_random_moments(
         server.stdout.close()
     assert raw.read_bytes() == expected
     assert project.left_behind() == []
-    count("kills.fetch", N_STAGE_KILLS)
 
 
 # Sends an archive in two seconds.
@@ -135,7 +133,7 @@ server.serve_forever()
 
 
 @pytest.mark.slow
-def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: Count) -> None:
+def test_killed_refit_resumes_to_the_same_weights(prepared: Project, tmp_path: Path) -> None:
     """The validation scores are kept, and the weights are those of a run that was not killed."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     command = (*TRAIN, "refit=true", "trainer.max_epochs=12")
@@ -152,65 +150,45 @@ def test_a_refit_resumes_after_a_kill(prepared: Project, tmp_path: Path, count: 
     assert same_weights(found, expected)
     assert not any(project.folder.glob(states))
     assert project.left_behind() == []
-    count("kills.refit", 1)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("command", [TRAIN, PRESET], ids=["mlp", "preset"])
-def test_training_killed_at_random_moments(
-    command: tuple[str, ...], prepared: Project, tmp_path: Path, count: Count
+def test_killed_training_resumes_to_the_same_weights(
+    command: tuple[str, ...], prepared: Project, tmp_path: Path
 ) -> None:
     """The pipeline's own command resumes its run each time and ends with the same weights."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     reference.run(*command)
-    generator = random.Random("kills of training")
-
-    def saved() -> set[int]:
-        return {
-            path.stat().st_mtime_ns for path in project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
-        }
-
-    n_kills = 5
-    for _ in range(n_kills):
-        before = saved()
-        done = project.run(
-            *command,
-            kill_when=lambda before=before: saved() != before,
-            kill_after=generator.uniform(0, 0.3),
-            check=False,
-        )
-        assert done.code == -signal.SIGKILL, "the run must be long enough for all kills"
+    seen: list[set[int]] = [set()]
+    options = {"after": (0, 0.3), "kill_when": lambda: saved(project) != seen[-1]}
+    for _ in kills(project, command, n=5, **options):
+        seen.append(saved(project))
         assert not (project.folder / "models/trained").exists()
     project.run(*command)
     runs = [*project.folder.glob("logs/train/runs/*/run.json")]
     finished = [path for path in runs if json.loads(path.read_text())["status"] == "finished"]
     assert len(finished) == 1
-    assert len(json.loads(finished[0].read_text())["commands"]) == n_kills + 1
+    assert len(json.loads(finished[0].read_text())["commands"]) == len(seen)
     assert same_weights(*(of.folder / "models/trained/checkpoints/best.ckpt" for of in (project, reference)))
     assert not list(finished[0].parent.rglob("*.tmp"))
     assert project.left_behind() == []
-    count("kills.training", n_kills)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("n_kills", [1, pytest.param(5, marks=pytest.mark.long)])
-def test_training_on_two_processes_killed_at_random_moments(
-    n_kills: int, prepared: Project, tmp_path: Path, count: Count
+def test_killed_training_of_two_processes_resumes_to_the_same_weights(
+    n_kills: int, prepared: Project, tmp_path: Path
 ) -> None:
     """The same command, then a resume, as typed: each starts its second process itself."""
     reference, project = (prepared.copy(tmp_path / name) for name in ("reference", "killed"))
     command = [*TRAIN, "trainer=ddp_sim", "trainer.max_epochs=12", "name=two"]
     end(reference.start(*command))
     generator = random.Random("kills of two processes")
-    found = project.folder.glob
-
-    def saved() -> set[int]:
-        return {path.stat().st_mtime_ns for path in found("logs/train/runs/*/checkpoints/last.ckpt")}
-
     for number in range(n_kills):
-        before = saved()
+        before = saved(project)
         process = project.start(*command)
-        while saved() == before:
+        while saved(project) == before:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
         time.sleep(generator.uniform(0, 0.5))
@@ -221,13 +199,13 @@ def test_training_on_two_processes_killed_at_random_moments(
         assert process.returncode != 0
         psutil.wait_procs([psutil.Process(pid) for pid in both if psutil.pid_exists(pid)], timeout=60)
     process = project.start(*command)
-    before = saved()
-    while saved() == before:
+    before = saved(project)
+    while saved(project) == before:
         time.sleep(0.01)
     process.terminate()
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGTERM, errors
-    (run,) = found("logs/train/runs/*")
+    (run,) = project.folder.glob("logs/train/runs/*")
     end(project.start("src/train.py", f"resume={run}"))
     record = json.loads((run / "run.json").read_text())
     assert record["status"] == "finished"
@@ -239,7 +217,12 @@ def test_training_on_two_processes_killed_at_random_moments(
     process = project.start("src/train.py", f"resume={run}", "trainer=cpu", "trainer.max_epochs=13")
     assert "data.batch_size=64 on each of 1 keeps the 64 rows" in end(process)
     assert json.loads((run / "run.json").read_text())["training"]["batch_size"] == 64
-    count("kills.training", n_kills)
+
+
+def saved(project: Project) -> set[int]:
+    """Tell the checkpoints of a project's runs to resume from by the time that they were saved."""
+    found = project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
+    return {path.stat().st_mtime_ns for path in found}
 
 
 def end(process: subprocess.Popen[str]) -> str:
@@ -250,7 +233,7 @@ def end(process: subprocess.Popen[str]) -> str:
 
 
 @pytest.mark.long
-def test_what_uses_a_run_killed_at_random_moments(trained_project: Project, count: Count) -> None:
+def test_killed_export_leaves_old_or_new_bundle(trained_project: Project) -> None:
     """A bundle is the old one or the new one, whole, and the same command makes the new one."""
     project = trained_project
     bundle = project.folder / "models/canopy"
@@ -261,18 +244,10 @@ def test_what_uses_a_run_killed_at_random_moments(trained_project: Project, coun
         before = whole(project)
         seconds = project.run(*command).seconds
         after = whole(project)
-        generator = random.Random(f"kills of {name}")
-        n_kills = 0
-        for _ in range(30):
-            if n_kills == 4:
-                break
-            done = project.run(*command, kill_after=generator.uniform(0.3, 1) * seconds, check=False)
-            if done.code == -signal.SIGKILL:
-                n_kills += 1
-                for made in project.folder.glob("models/*/model.json"):
-                    source = f"bundle={made.parent}"
-                    project.run("src/predict.py", source, "input=data/raw/covtype.csv", "output=p.csv")
-        assert n_kills == 4
+        for _ in kills(project, command, n=4, after=(0.3 * seconds, seconds)):
+            for made in project.folder.glob("models/*/model.json"):
+                source = f"bundle={made.parent}"
+                project.run("src/predict.py", source, "input=data/raw/covtype.csv", "output=p.csv")
         project.run(*command)
         # The graphs' files name no time and no process.
         same = [key for key in before if before[key] == after[key]]
@@ -281,12 +256,11 @@ def test_what_uses_a_run_killed_at_random_moments(trained_project: Project, coun
         assert {key: found[key] for key in same} == {key: before[key] for key in same}
         assert found.keys() == before.keys()
         assert project.left_behind() == []
-        count(f"kills.{name}", n_kills)
     assert json.loads((bundle / "model.json").read_text())["files"]["model.onnx"] == old["model.onnx"]
 
 
 @pytest.mark.long
-def test_a_sweep_killed_at_random_moments(prepared: Project, tmp_path: Path, count: Count) -> None:
+def test_killed_sweep_runs_each_trial_once(prepared: Project, tmp_path: Path) -> None:
     """Each point of a grid is trained to its end once, with the value of a sweep never killed."""
     options = [
         *(*SMALL, "-m", "trainer.max_epochs=4", "data.batch_size=64"),
@@ -314,7 +288,6 @@ def test_a_sweep_killed_at_random_moments(prepared: Project, tmp_path: Path, cou
     assert found == expected
     with closing(sqlite3.connect(project.folder / "logs/sweeps.db")) as connection:
         assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
-    count("kills.sweep", n_kills)
 
 
 def points(path: Path) -> list[tuple[Any, ...]]:
@@ -325,7 +298,7 @@ def points(path: Path) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.long
-def test_dvc_killed_at_random_moments(dvc_project: Path, count: Count) -> None:
+def test_killed_dvc_repro_ends_with_the_same_lock(dvc_project: Path) -> None:
     """`dvc repro` again: the lock file says the same, and every output is there as it says."""
     folder = dvc_project
     dvc(folder, "repro", "make_tensors")
@@ -359,7 +332,6 @@ def test_dvc_killed_at_random_moments(dvc_project: Path, count: Count) -> None:
     assert (folder / "dvc.lock").read_bytes() == expected
     assert "up to date" in dvc(folder, "status", "make_tensors")
     assert [*(folder / "data").rglob("*.tmp")] == []
-    count("kills.dvc repro", n_kills)
 
 
 def dvc(folder: Path, *words: str) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.project import ROOT, STAGES, Count, Project, environment
+from faults.project import ROOT, STAGES, Project, environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
@@ -59,9 +59,7 @@ def tables(sample_csv: str, tmp_path_factory: pytest.TempPathFactory) -> list[Pa
     return [folder / f"{n_copies}.csv" for n_copies in COPIES]
 
 
-def test_the_memory_of_stages_hardly_grows(
-    prepared: Project, tables: list[Path], tmp_path: Path, count: Count
-) -> None:
+def test_the_memory_of_stages_hardly_grows(prepared: Project, tables: list[Path], tmp_path: Path) -> None:
     peaks: dict[str, list[float]] = {}
     for table in tables:
         folder = tmp_path / table.stem
@@ -72,13 +70,12 @@ def test_the_memory_of_stages_hardly_grows(
             peaks.setdefault(stage, []).append(found)
     assert f"at most {BOUND} times the memory" in " ".join((ROOT / "docs/faults.md").read_text().split())
     for stage, (few, many) in peaks.items():
-        count(f"memory.{stage}: times the memory", round(many / few, 2))
         assert many <= BOUND * few, (stage, few, many)
 
 
 @pytest.mark.parametrize(("kind", "model"), [("bundle", "models/canopy"), ("run", "models/trained")])
 def test_the_memory_of_predicting_hardly_grows(
-    kind: str, model: str, trained: Project, tables: list[Path], tmp_path: Path, count: Count
+    kind: str, model: str, trained: Project, tables: list[Path], tmp_path: Path
 ) -> None:
     few, many = (
         peak_mib(
@@ -90,5 +87,4 @@ def test_the_memory_of_predicting_hardly_grows(
         )
         for table in tables
     )
-    count(f"memory.predict by {kind}: times the memory", round(many / few, 2))
     assert many <= BOUND * few

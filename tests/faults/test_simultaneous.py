@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from faults.project import SMALL, USES, Count, Project, environment
+from faults.project import SMALL, USES, Project, environment
 
 pytestmark = [pytest.mark.faults, pytest.mark.long]
 
@@ -23,16 +23,15 @@ def together(project: Project, *command: str, n: int = 2) -> list[subprocess.Pop
 
 
 @pytest.mark.parametrize("stage", ["explore", "split", "normalize", "make_tensors"])
-def test_a_stage_twice(stage: str, project: Project, count: Count) -> None:
+def test_a_stage_twice(stage: str, project: Project) -> None:
     expected = project.outputs()
     for process in together(project, f"scripts/{stage}.py"):
         assert process.returncode == 0, process.errors
     assert project.outputs() == expected
     assert project.left_behind() == []
-    count("simultaneous.stages", 2)
 
 
-def test_training_twice(project: Project, count: Count) -> None:
+def test_training_twice(project: Project) -> None:
     """Each has its own folder; what both publish is one of the two, whole."""
     for process in together(project, *TRAIN):
         assert process.returncode == 0, process.errors
@@ -49,20 +48,18 @@ def test_training_twice(project: Project, count: Count) -> None:
     assert sorted(same) == [False, True]
     project.run(*USES["evaluate"])
     assert project.left_behind() == []
-    count("simultaneous.training", 2)
 
 
-def test_a_resume_twice(project: Project, count: Count) -> None:
+def test_a_resume_twice(project: Project) -> None:
     """`resume=auto` leaves a run to the process that trains it."""
     processes = together(project, *TRAIN, "resume=auto")
     for process in processes:
         assert process.returncode == 0, process.errors
     runs = [*project.folder.glob("logs/train/runs/*/run.json")]
     assert [json.loads(path.read_text())["status"] for path in runs] == ["finished"] * 2
-    count("simultaneous.training", 2)
 
 
-def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count: Count) -> None:
+def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project) -> None:
     first = project.start(*TRAIN, "trainer.max_epochs=200", "callbacks.early_stopping.patience=200")
     try:
         deadline = time.monotonic() + 60
@@ -79,19 +76,17 @@ def test_a_run_that_still_trains_is_not_resumed_by_name(project: Project, count:
     finally:
         first.kill()
         first.communicate()
-    count("simultaneous.training", 2)
 
 
-def test_two_exports_into_one_folder(trained_project: Project, count: Count) -> None:
+def test_two_exports_into_one_folder(trained_project: Project) -> None:
     project = trained_project
     for process in together(project, *USES["export"]):
         assert process.returncode == 0, process.errors
     project.run(*USES["predict"])
     assert project.left_behind() == []
-    count("simultaneous.exports", 2)
 
 
-def test_dvc_repro_twice(dvc_project: Path, count: Count) -> None:
+def test_dvc_repro_twice(dvc_project: Path) -> None:
     """DVC lets one of them work and reports the other one, or that one waits."""
 
     def start() -> subprocess.Popen[str]:
@@ -116,4 +111,3 @@ def test_dvc_repro_twice(dvc_project: Path, count: Count) -> None:
     output = again.communicate(timeout=300)[0]
     assert again.returncode == 0, output
     assert "Running stage" not in output, "what the first two left must be complete"
-    count("simultaneous.dvc repro", 2)

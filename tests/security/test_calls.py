@@ -45,10 +45,13 @@ def dangers(text: str) -> set[str]:
         first, dot, rest = ast.unparse(node).partition(".")
         return names.get(first, first) + dot + rest
 
-    nodes = list(ast.walk(tree))
-    bases = {full(base) for node in nodes if isinstance(node, ast.ClassDef) for base in node.bases}
-    calls = [(full(node.func), node) for node in nodes if isinstance(node, ast.Call)]
-    return (bases & FORBIDDEN) | {called for called, node in calls if is_dangerous(called, node)}
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            found |= {full(base) for base in node.bases} & FORBIDDEN
+        elif isinstance(node, ast.Call) and is_dangerous(full(node.func), node):
+            found.add(full(node.func))
+    return found
 
 
 def imported(tree: ast.Module) -> dict[str, str]:
@@ -76,50 +79,32 @@ def is_dangerous(called: str, call: ast.Call) -> bool:
     )
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_loading_never_executes_code(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    assert dangers(path.read_text()) == {called for where, called in ALLOWED if where == name}
-
-
-def test_what_is_allowed_is_there() -> None:
-    for name, called in ALLOWED:
-        assert called in dangers((ROOT / name).read_text())
+def test_loading_never_executes_code() -> None:
+    found = {
+        (path.relative_to(ROOT).as_posix(), called)
+        for path in SOURCES
+        for called in dangers(path.read_text())
+    }
+    assert found == ALLOWED
 
 
 @pytest.mark.parametrize(
     ("text", "called"),
     [
-        ("import pickle\npickle.load(file)", "pickle.load"),
         ("import pickle as p\np.loads(text)", "pickle.loads"),
-        ("from pickle import loads\nloads(text)", "pickle.loads"),
         ("from pickle import Unpickler as Reader\nclass A(Reader): ...", "pickle.Unpickler"),
-        ("import torch\ntorch.load(path)", "torch.load"),
-        ("import torch\ntorch.load(path, weights_only=False)", "torch.load"),
         ("from torch import load\nload(path)", "torch.load"),
+        ("import torch\ntorch.load(path, weights_only=False)", "torch.load"),
         ("import numpy as np\nnp.load(path, allow_pickle=True)", "numpy.load"),
-        ("import yaml\nyaml.load(text, yaml.Loader)", "yaml.load"),
         ("import yaml\nyaml.load(text, Loader=yaml.UnsafeLoader)", "yaml.load"),
-        ("from jinja2 import Environment\nEnvironment()", "jinja2.Environment"),
         ("import subprocess\nsubprocess.run('a', shell=True)", "subprocess.run"),
         ("import zipfile\nzipfile.ZipFile(path).extractall(folder)", "zipfile.ZipFile(path).extractall"),
-        ("import pandas as pd\npd.read_pickle(path)", "pandas.read_pickle"),
         ("eval(text)", "eval"),
+        ("import torch\ntorch.load(path, weights_only=True)", None),
+        ("import yaml\nyaml.load(text, yaml.CSafeLoader)", None),
+        ("import re\nre.compile(text)", None),
+        ("model.eval()", None),
     ],
 )
-def test_a_dangerous_call_is_found_under_any_name(text: str, called: str) -> None:
-    assert dangers(text) == {called}
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "import torch\ntorch.load(path, weights_only=True)",
-        "import numpy as np\nnp.load(path)",
-        "import yaml\nyaml.load(text, yaml.CSafeLoader)",
-        "import re\nre.compile(text)",
-        "model.eval()",
-    ],
-)
-def test_a_harmless_call_is_not(text: str) -> None:
-    assert not dangers(text)
+def test_dangers_finds_calls_under_any_name(text: str, called: str | None) -> None:
+    assert dangers(text) == ({called} if called else set())

@@ -21,14 +21,11 @@ from canopy.sweep.study import folder_of
 
 PLACES = [
     ("callbacks.best_checkpoint.dirpath", "/planted"),
-    ("callbacks.best_checkpoint.dirpath", "src"),
     ("callbacks.best_checkpoint.dirpath", "${run_folder}/../planted"),
     ("callbacks.best_checkpoint.filename", "../../planted"),
-    ("callbacks.resume_checkpoint.path", "planted.ckpt"),
     ("logger.csv.folder", "src"),
     ("logger.tensorboard.folder", "s3://planted/bucket"),
     ("trainer.default_root_dir", "~/planted"),
-    ("trainer.default_root_dir", "."),
 ]
 
 
@@ -53,7 +50,7 @@ def source(train_config: DictConfig, tensors: Path) -> Run:
 
 
 @pytest.mark.parametrize(("key", "place"), PLACES)
-def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
+def test_reproduce_refuses_config_that_writes_elsewhere(
     source: Run, again: DictConfig, key: str, place: str
 ) -> None:
     assert reproduced_config(source, again, []).run_folder == again.run_folder
@@ -64,21 +61,21 @@ def test_the_config_of_a_run_folder_does_not_choose_where_a_repeated_run_writes(
         reproduced_config(source, again, [])
 
 
-def test_what_a_user_types_is_the_users(source: Run, again: DictConfig, tmp_path: Path) -> None:
+def test_reproduce_takes_typed_path(source: Run, again: DictConfig, tmp_path: Path) -> None:
     config = reproduced_config(
         source, again, [f"callbacks.best_checkpoint.dirpath={tmp_path / 'large_disk'}"]
     )
     assert config.callbacks.best_checkpoint.dirpath == str(tmp_path / "large_disk")
 
 
-def test_an_unnamed_argument_is_a_path_as_well(tmp_path: Path) -> None:
+def test_check_written_paths_reads_unnamed_arguments(tmp_path: Path) -> None:
     logger = {"_target_": "lightning.pytorch.loggers.CSVLogger", "_args_": ["src"]}
     with pytest.raises(ValueError, match="found logger.csv._args_=src"):
         check_written_paths(OmegaConf.create({"logger": {"csv": logger}}), tmp_path)
 
 
 @pytest.mark.usefixtures("trusted_targets")
-def test_a_run_that_goes_on_writes_into_its_folder(train_config: DictConfig, tmp_path: Path) -> None:
+def test_resume_ignores_publish_of_the_run_folder(train_config: DictConfig, tmp_path: Path) -> None:
     """It neither writes checkpoints nor puts copies where its config says, which replace what is there."""
     train_config.trainer.max_epochs = 1
     fit(train_config)
@@ -104,7 +101,7 @@ def test_a_run_that_goes_on_writes_into_its_folder(train_config: DictConfig, tmp
 
 
 @pytest.mark.parametrize("member", ["../planted.csv", "/planted.csv", "a/../../planted.csv"])
-def test_a_member_of_an_archive_is_written_where_the_stage_says(tmp_path: Path, member: str) -> None:
+def test_archive_member_does_not_choose_its_path(tmp_path: Path, member: str) -> None:
     archive, target = tmp_path / "in" / "a.zip", tmp_path / "in" / "deep" / "table.csv"
     target.parent.mkdir(parents=True)
     with zipfile.ZipFile(archive, "w") as files:
@@ -115,7 +112,7 @@ def test_a_member_of_an_archive_is_written_where_the_stage_says(tmp_path: Path, 
     assert sorted(path.name for path in tmp_path.rglob("*") if path.is_file()) == ["a.zip", "table.csv"]
 
 
-def test_a_link_in_an_archive_is_no_link(tmp_path: Path) -> None:
+def test_archive_link_is_written_as_text(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("secret")
     link = zipfile.ZipInfo("table.csv")
@@ -131,7 +128,7 @@ def test_a_link_in_an_archive_is_no_link(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../../planted", "/planted", "..", "a/b", "a\\b", "a\0b", "~", "a\nb"])
-def test_a_name_is_one_part_of_a_path(name: str) -> None:
+def test_run_name_is_one_part_of_a_path(name: str) -> None:
     for made in (run_name(name, None, []), run_name(None, name, []), run_name(None, "a", [f"b={name}"])):
         folder = Path("runs") / f"2026-01-31_{made}"
         assert folder.parent == Path("runs")
@@ -139,7 +136,7 @@ def test_a_name_is_one_part_of_a_path(name: str) -> None:
 
 
 @pytest.mark.parametrize("place", ["/planted", "../planted", "logs/../../planted"])
-def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -> None:
+def test_sweep_refuses_study_folder_elsewhere(tmp_path: Path, place: str) -> None:
     study = optuna.create_study(storage=f"sqlite:///{tmp_path}/study.db", study_name="planted")
     study.set_user_attr(FOLDER, place)
     default = Path("logs/train/multiruns/now")
@@ -153,7 +150,7 @@ def test_a_study_does_not_choose_where_its_runs_go(tmp_path: Path, place: str) -
 
 
 @pytest.mark.usefixtures("trusted_targets")
-def test_a_bundle_names_no_files(export_run: Callable[..., Path]) -> None:
+def test_scorer_ignores_further_files_of_a_manifest(export_run: Callable[..., Path]) -> None:
     """Its files have fixed names; what its description says about others is not looked for."""
     from canopy.export.manifest import Manifest
     from canopy.export.scorer import Scorer

@@ -117,7 +117,7 @@ def test_training_keeps_secrets(project: Project) -> None:
     assert_nothing_leaked(project)
 
 
-def test_a_run_is_not_named_after_a_secret(project: Project) -> None:
+def test_run_name_keeps_secrets(project: Project) -> None:
     """Its folder has its overrides in its name."""
     command = (
         sys.executable,
@@ -131,7 +131,7 @@ def test_a_run_is_not_named_after_a_secret(project: Project) -> None:
     assert_nothing_leaked(project)
 
 
-def test_a_run_that_fails_keeps_secrets(project: Project) -> None:
+def test_failed_run_keeps_secrets(project: Project) -> None:
     said = project.train(
         "name=failed", "model.optimizer.lr=-1", "pipeline.table.about=${oc.env:DATA_TOKEN}", fails=True
     )
@@ -139,7 +139,7 @@ def test_a_run_that_fails_keeps_secrets(project: Project) -> None:
     assert_nothing_leaked(project)
 
 
-def test_a_sweep_keeps_secrets(project: Project) -> None:
+def test_sweep_keeps_secrets(project: Project) -> None:
     sweep = (
         "-m",
         "hydra/sweeper=optuna",
@@ -158,7 +158,7 @@ def test_a_sweep_keeps_secrets(project: Project) -> None:
 STORAGE = "postgresql+psycopg://ann:{}@127.0.0.1:1/canopy"
 
 
-def test_a_password_on_the_command_line_is_refused_before_it_is_written(project: Project) -> None:
+def test_command_line_with_password_is_refused(project: Project) -> None:
     for arguments in (
         (
             "-m",
@@ -179,7 +179,7 @@ def test_a_password_on_the_command_line_is_refused_before_it_is_written(project:
     assert "ann:***@" in said
 
 
-def test_a_password_in_a_config_is_refused_before_it_is_copied(project: Project) -> None:
+def test_config_with_password_is_refused(project: Project) -> None:
     config = f"""# @package _global_
 defaults:
   - override /hydra/sweeper: optuna
@@ -252,7 +252,7 @@ def wait_for(server: subprocess.Popen[bytes], url: str) -> str:
     raise AssertionError("the server must answer within 30 seconds")
 
 
-def test_what_is_shown_of_a_config_has_nothing_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resolve_hides_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATA_TOKEN", "planted-data-token")
     config = OmegaConf.create(
         {
@@ -288,7 +288,7 @@ def test_what_is_shown_of_a_config_has_nothing_of_the_environment(monkeypatch: p
         "key=[s3://ann:planted@example.org/a,1]",
     ],
 )
-def test_passwords_are_hidden_wherever_a_url_has_them(url: str) -> None:
+def test_hide_passwords_finds_them_in_urls(url: str) -> None:
     hidden = hide_passwords(url)
     assert "***" in hidden
     assert "pl" not in hidden.replace("example", "")
@@ -297,12 +297,12 @@ def test_passwords_are_hidden_wherever_a_url_has_them(url: str) -> None:
 @pytest.mark.parametrize(
     "text", ["postgresql://ann@host:5432/a", "http://127.0.0.1:8000/a?b=1", "a:b@c", "ssh://a@b"]
 )
-def test_what_is_no_password_stays(text: str) -> None:
+def test_hide_passwords_keeps_other_text(text: str) -> None:
     assert hide_passwords(text) == text
 
 
 @pytest.mark.parametrize("password", ["planted", "pl an ted", "pl'an\"ted", "pl/an@ted"])
-def test_a_storage_with_a_password_is_refused(password: str) -> None:
+def test_open_storage_refuses_password(password: str) -> None:
     with pytest.raises(
         ValueError, match=r"found postgresql\S*://ann:\*\*\*@127.0.0.1:1/a: give it as"
     ) as caught:
@@ -310,7 +310,7 @@ def test_a_storage_with_a_password_is_refused(password: str) -> None:
     assert "ted" not in str(caught.value)
 
 
-def test_the_password_of_the_environment_is_not_in_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_open_storage_error_hides_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(PASSWORD_VARIABLE, "planted-storage-password")
     with pytest.raises(ValueError, match="must be the URL of a database that can be opened") as caught:
         open_storage("postgresql+psycopg://ann@127.0.0.1:1/canopy")
