@@ -21,25 +21,22 @@ SHARED = ["name", "left_out", "split", "recipe"]
 
 # What the data stages do; their other sections describe and place.
 _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
-_LEFT_OUT = "pipeline.split.left_out"
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 _TRAINING = ("train_seconds", "epochs", "n_parameters", "device", "n_threads")
+_COLUMNS = [*SHARED, "seed", "val_accuracy", *_SCORES, *_TRAINING, "n_cores", "commit"]
 
 
 def recipe_of(config: DictConfig) -> tuple[str, str | None]:
-    """Distinguish configs by what decides how they train, and on what, but for seed and machine.
-
-    Args:
-        config: A training config, composed or kept by a run.
+    """Hash what decides how a training config trains, and on what, but for seed and machine.
 
     Returns:
-        A hash, and the group that the split leaves out, which is no part of the hash.
+        The hash, and the group that the split leaves out, which is no part of the hash.
     """
     values = training_values(config)
     values = {key: value for key, value in values.items() if key.removeprefix("trainer.") not in MACHINE}
     content: Any = OmegaConf.to_container(config.pipeline)
     values |= flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
-    left_out = values.pop(_LEFT_OUT, None)
+    left_out = values.pop("pipeline.split.left_out", None)
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16], left_out
 
@@ -73,44 +70,37 @@ def collect(runs: Iterable[Run], *, recipes: dict[str, str], earlier: pd.DataFra
             config = run.config
             recipe, left_out = recipe_of(config)
         except (ValueError, KeyError, AttributeError):
-            # Damaged, or of an earlier version, whose config has another form.
+            # Damaged, or a config of another form.
             continue
-        shared = {"left_out": left_out, "split": config.pipeline.split.method, "recipe": recipe}
-        names = (name for name, expected in recipes.items() if expected == recipe)
-        rows += [{"name": name, **shared, **_describe(run)} for name in names]
+        training, scores = run.record["training"], run.metrics["test"]
+        row = {
+            "left_out": left_out,
+            "split": config.pipeline.split.method,
+            "recipe": recipe,
+            "seed": run.value("seed"),
+            "val_accuracy": run.metrics["val"]["accuracy"],
+            **{key: scores[key] for key in _SCORES},
+            **{key: training[key] for key in _TRAINING},
+            "n_cores": run.record["machine"]["n_cores"],
+            "commit": run.record["git"]["commit"],
+        }
+        rows += [{"name": name, **row} for name, expected in recipes.items() if expected == recipe]
     current = earlier[earlier["recipe"] == earlier["name"].map(recipes)]
-    found = pd.concat([pd.DataFrame(rows, columns=[*earlier], dtype=object), current])
+    found = pd.concat([pd.DataFrame(rows, columns=_COLUMNS, dtype=object), current])
     key = ["name", "left_out", "seed"]
     return found.drop_duplicates(key).sort_values(key, ignore_index=True)
-
-
-def _describe(run: Run) -> dict[str, Any]:
-    training, scores = run.record["training"], run.metrics["test"]
-    return {
-        "seed": run.value("seed"),
-        "val_accuracy": run.metrics["val"]["accuracy"],
-        **{key: scores[key] for key in _SCORES},
-        **{key: training[key] for key in _TRAINING},
-        "n_cores": run.record["machine"]["n_cores"],
-        "commit": run.record["git"]["commit"],
-    }
 
 
 def read_experiments(path: Path) -> pd.DataFrame:
     """Read what `as_json` gave, a row for each run; no rows if there is no such file."""
     experiments = read_json(path) if path.is_file() else []
     rows = [{**experiment, **run} for experiment in experiments for run in experiment.pop("runs")]
-    columns = [*SHARED, "seed", "val_accuracy", *_SCORES, *_TRAINING, "n_cores", "commit"]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+    return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
 
 
 def as_json(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Give the runs as JSON-able values, those of an experiment together."""
     groups = (group for _, group in runs.groupby(SHARED, sort=False, dropna=False))
     return [
-        {
-            **{key: group[key].iloc[0] for key in SHARED},
-            "runs": group.drop(columns=SHARED).to_dict("records"),
-        }
-        for group in groups
+        {**group[SHARED].iloc[0], "runs": group.drop(columns=SHARED).to_dict("records")} for group in groups
     ]
