@@ -37,11 +37,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """Look through the wrappers around a mistake that an instantiated object or a resolver found.
-
-    Whatever else a config's object raises, a `TypeError` for an argument that it does not take, is a mistake
-    in the config all the same: the wrapper stays, which names the key.
-    """
+    """Look through the wrappers around a mistake; around another error they stay, and name the key."""
     while isinstance(error, InstantiationException | InterpolationResolutionError):
         if not _is_mistake(error.__cause__):
             return error
@@ -70,12 +66,7 @@ def _is_mistake(error: BaseException | None) -> TypeGuard[BaseException]:
 
 
 def nearest_or_all(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, or all where none is near, as the end of an error message.
-
-    Examples:
-        >>> nearest_or_all("foo", ["patience", "monitor"])
-        '; it has monitor, patience'
-    """
+    """Suggest the name that was probably meant, or all where none is near, as the end of an error message."""
     names = sorted(names)
     return nearest(name, names) or f"; it has {', '.join(names)}"
 

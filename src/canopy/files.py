@@ -21,7 +21,6 @@ PARAMS = "params.yaml"
 # Each has a file of tensors; next to them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
-
 # What a person can do something about.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -32,12 +31,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     A reader sees the old file or the complete new one, whenever the writer is stopped; of several writers
     the last one wins. Missing parent folders are made; after an error the temporary file is removed and
-    `path` is as it was. The temporary path is on the same file system, since a rename across two would not be
-    atomic, and has the same suffix, for libraries that choose the format by it.
+    `path` is as it was. The temporary path has the same suffix, for libraries that choose the format by it.
 
     Raises:
         ValueError: If `path` is or lies below something else than a file or folder.
-        OSError: If the file cannot be written; the message has a hint.
     """
     path = Path(path)
     check_writable(path, option="A file to write")
@@ -67,8 +64,7 @@ def _folder_beside(path: Path) -> Iterator[Path]:
     """Give a folder next to `path`, to prepare there what is to be there.
 
     Who works in one holds its lock, which the system takes back from a process that is killed: what is left
-    of one is removed by the next command that writes the same path. Where a file system has no locks, it
-    stays.
+    of one is removed by the next command that writes the same path.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

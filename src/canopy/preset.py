@@ -12,7 +12,6 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
 
-BY_ROWS, IF_WIDE = "by_rows", "if_wide"
 # Numeric features for each training row from which a table is wide.
 WIDE = 2
 TREES = "canopy.nets.trees.Trees"
@@ -53,15 +52,12 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
         found = size(_root_)
         return wide if found.n_numeric >= WIDE * found.n_rows else otherwise
 
-    for rule, resolve in ((BY_ROWS, resolve_rows), (IF_WIDE, resolve_wide)):
-        OmegaConf.register_resolver(rule, resolve, replace=True)
+    OmegaConf.register_resolver("by_rows", resolve_rows, replace=True)
+    OmegaConf.register_resolver("if_wide", resolve_wide, replace=True)
 
 
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
     """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
-
-    Raises:
-        FileNotFoundError: If the rows are not there that it depends on.
 
     Examples:
         >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
@@ -72,7 +68,7 @@ def settle(cfg: DictConfig, size: Size | None = None) -> None:
     if size is not None:
         register_rules(lambda _: size)
     for key, value in _leaves(OmegaConf.to_container(cfg)):
-        if isinstance(value, str) and any(f"${{{rule}:" in value for rule in (BY_ROWS, IF_WIDE)):
+        if isinstance(value, str) and ("${by_rows:" in value or "${if_wide:" in value):
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
     if size is not None:
         register_rules()

@@ -54,11 +54,7 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
 
 
 def format_column(values: Sequence[Any]) -> list[str]:
-    """Write values so that they read well below each other.
-
-    The floats get the same number of decimals where that leaves each three significant digits, or all that it
-    has; else each is written with four of them.
-    """
+    """Write values below each other: floats with the same number of decimals, unless that drops digits."""
     floats = [value for value in values if isinstance(value, float) and math.isfinite(value)]
     n = min(decimals(max([1.0, *map(abs, floats)])), max(map(_n_decimals, floats), default=0))
     is_lossy = any(abs(value) < 10 ** (2 - n) and round(value, n) != value for value in floats)

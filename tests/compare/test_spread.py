@@ -37,8 +37,8 @@ def test_summary_has_a_line_for_each_group_and_column(sweep: list[Run]) -> None:
         "model.optimizer.lr  n  column  mean ± sd        95 % interval",
         "              0.01  2  best    0.5000 ± 0.0000  0.5000 to 0.5000",
         "              0.01  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
-        "               0.1  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
-        "               0.1  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
+        "              0.10  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
+        "              0.10  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
     ]
 
 

@@ -23,14 +23,17 @@ SHARED = ["name", "left_out", "split", "recipe"]
 _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 _TRAINING = ("train_seconds", "epochs", "n_parameters", "device", "n_threads")
-_COLUMNS = [*SHARED, "seed", "val_accuracy", *_SCORES, *_TRAINING, "n_cores", "commit"]
+# What is kept of each run, by its key.
+_KEYS = {"seed": "seed", "val_accuracy": "val.accuracy"}
+_KEYS |= {name: f"test.{name}" for name in _SCORES} | {name: f"training.{name}" for name in _TRAINING}
+_KEYS |= {"n_cores": "machine.n_cores", "commit": "git.commit"}
 
 
 def recipe_of(config: DictConfig) -> tuple[str, str | None]:
-    """Hash what decides how a training config trains, and on what, but for seed and machine.
+    """Hash what decides how a config trains, and on what, but for seed, machine and the group left out.
 
     Returns:
-        The hash, and the group that the split leaves out, which is no part of the hash.
+        The hash, and the group that the split leaves out.
     """
     values = training_values(config)
     values = {key: value for key, value in values.items() if key.removeprefix("trainer.") not in MACHINE}
@@ -51,42 +54,23 @@ def compose_experiments(configs: Path) -> dict[str, str]:
 
 
 def collect(runs: Iterable[Run], *, recipes: dict[str, str], earlier: pd.DataFrame) -> pd.DataFrame:
-    """Gather the finished and evaluated runs of the experiments as they are now.
+    """Gather the finished and evaluated runs of the experiments as they are now, the newest of each seed.
 
     Args:
-        runs: Training runs, newest first: of two with one seed the newer counts.
+        runs: Training runs, newest first.
         recipes: Recipe of each experiment.
         earlier: What was gathered before, perhaps on other machines; what no longer has the recipe of its
             experiment is left out.
-
-    Returns:
-        A row for each experiment, group that was left out, and seed, in this order.
     """
     rows = []
     for run in runs:
-        if run.status != "finished" or not {"val", "test"} <= run.metrics.keys():
-            continue
-        try:
-            config = run.config
-            recipe, left_out = recipe_of(config)
-        except (ValueError, KeyError, AttributeError):
-            # Damaged, or a config of another form.
-            continue
-        training, scores = run.record["training"], run.metrics["test"]
-        row = {
-            "left_out": left_out,
-            "split": config.pipeline.split.method,
-            "recipe": recipe,
-            "seed": run.value("seed"),
-            "val_accuracy": run.metrics["val"]["accuracy"],
-            **{key: scores[key] for key in _SCORES},
-            **{key: training[key] for key in _TRAINING},
-            "n_cores": run.record["machine"]["n_cores"],
-            "commit": run.record["git"]["commit"],
-        }
-        rows += [{"name": name, **row} for name, expected in recipes.items() if expected == recipe]
+        if run.status == "finished" and {"val", "test"} <= run.metrics.keys():
+            recipe, left_out = recipe_of(run.config)
+            shared = [left_out, run.value("pipeline.split.method"), recipe]
+            values = [run.value(key) for key in _KEYS.values()]
+            rows += [[name, *shared, *values] for name, expected in recipes.items() if expected == recipe]
     current = earlier[earlier["recipe"] == earlier["name"].map(recipes)]
-    found = pd.concat([pd.DataFrame(rows, columns=_COLUMNS, dtype=object), current])
+    found = pd.concat([pd.DataFrame(rows, columns=[*SHARED, *_KEYS], dtype=object), current])
     key = ["name", "left_out", "seed"]
     return found.drop_duplicates(key).sort_values(key, ignore_index=True)
 
@@ -95,7 +79,7 @@ def read_experiments(path: Path) -> pd.DataFrame:
     """Read what `as_json` gave, a row for each run; no rows if there is no such file."""
     experiments = read_json(path) if path.is_file() else []
     rows = [{**experiment, **run} for experiment in experiments for run in experiment.pop("runs")]
-    return pd.DataFrame(rows, columns=_COLUMNS, dtype=object)
+    return pd.DataFrame(rows, columns=[*SHARED, *_KEYS], dtype=object)
 
 
 def as_json(runs: pd.DataFrame) -> list[dict[str, Any]]:

@@ -15,8 +15,6 @@ from canopy.runs.run import ALIASES, OWN_KEYS, Run
 from canopy.text_tables import Form, as_csv, as_json, render
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
-# The columns before those that are asked for.
-FIRST = ("name", "status")
 # Known also when no run has them yet.
 STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
 
@@ -87,15 +85,14 @@ def list_runs(
         sort: Key to sort by, `-` before it for descending; runs without the value come last.
         form: What to write: text for a terminal, or all values in full.
     """
-    chosen = list(dict.fromkeys([*FIRST, *columns])) if columns else [*DEFAULT]
+    chosen = list(dict.fromkeys(["name", "status", *columns])) if columns else [*DEFAULT]
     key = sort and sort.removeprefix("-")
     keys = [*chosen, key] if key else chosen
     frame = tabulate(choose_runs(runs, where, keys=keys), keys)
     if key:
         # Runs without the value come last in both orders.
-        frame = frame.sort_values(
-            key, ascending=key == sort, kind="stable", key=lambda x: x.map(order, na_action="ignore")
-        )
+        ranks = frame[key].map(order, na_action="ignore")
+        frame = frame.loc[ranks.sort_values(ascending=key == sort, kind="stable").index]
     frame = frame[chosen]
     if form == "json":
         return as_json(frame.to_dict("records"))

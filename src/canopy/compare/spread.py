@@ -24,14 +24,14 @@ def summarize_runs(
     where: Sequence[str] = (),
     form: Form = "text",
 ) -> str:
-    """Write the mean, standard deviation and 95 % interval of numbers over runs.
+    """Write the mean, standard deviation and 95 % interval of numbers over runs that meet `where`.
 
     Args:
         runs: The runs.
         keys: Keys in which the runs of a group agree; all runs are one group if empty.
         columns: What is averaged; if empty, the numbers among the default columns, or every result where
             there is one group.
-        where: Conditions that a run meets.
+        where: Conditions such as `seed>=2`.
         form: What to write.
     """
     runs = choose_runs(runs, where, keys=[*columns, *keys])
@@ -54,9 +54,7 @@ def summarize_runs(
     if form == "csv":
         rows = [[*values.values(), row.n, row.Index, *row[2:]] for values, row in lines]
         return as_csv([*headers, "mean", "sd", "low", "high"], rows)
-    rows = [
-        [*map(format_value, values.values()), str(row.n), row.Index, *_cells(row)] for values, row in lines
-    ]
+    rows = [[*values.values(), str(row.n), row.Index, *_cells(row)] for values, row in lines]
     ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
     varying = [
         f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()

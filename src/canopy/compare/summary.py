@@ -41,13 +41,11 @@ def fill_document(document: str, reports: Path) -> str:
 
 def _read_reports(folder: Path) -> dict[str, Any]:
     """Read the scores of each split, and the other reports by their names; empty if there is none."""
-    optional = {"baselines": "baselines", "compression": "compression", "peers": "benchmark/peers"}
-    paths = {name: folder / f"{path}.json" for name, path in optional.items()}
-    return {
-        **read_json(folder / "metrics.json"),
-        "train": read_json(folder / "train.json"),
-        **{name: read_json(path) if path.is_file() else {} for name, path in paths.items()},
-    }
+    content = {**read_json(folder / "metrics.json"), "train": read_json(folder / "train.json")}
+    for name in ("baselines", "compression", "benchmark/peers"):
+        path = folder / f"{name}.json"
+        content[path.stem] = read_json(path) if path.is_file() else {}
+    return content
 
 
 def compression_table(report: dict[str, Any]) -> str:
