@@ -183,8 +183,8 @@ def check_elsewhere(folder: Path, elsewhere: Path) -> None:
         ("predict", run, f"input={table}", "output=by run.csv"),
         ("predict", "bundle=bundle", f"input={table}", "output=by bundle.csv"),
     ):
-        command = ("env", f"-C{elsewhere}", "python", f"{project}/src/{script}.py", *options)
-        execute(*command, folder=folder)
+        command = ("python", f"{project}/src/{script}.py", *options)
+        execute("sh", "-c", 'cd "$0" && exec "$@"', str(elsewhere), *command, folder=folder)
     assert read(elsewhere / "scores/metrics.json") == read(folder / "reports/metrics.json")
     names = ("by run.csv", "by bundle.csv")
     predicted, again = (pd.read_csv(elsewhere / name)["label"].to_list() for name in names)

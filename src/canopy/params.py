@@ -104,12 +104,7 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
 
 
 def parse_train_overrides(text: str) -> list[Override]:
-    """Split and parse `train.overrides` of `params.yaml`.
-
-    Examples:
-        >>> [override.input_line for override in parse_train_overrides("seed=1 'model.net.hidden=[8, 8]'")]
-        ['seed=1', 'model.net.hidden=[8, 8]']
-    """
+    """Split and parse `train.overrides` of `params.yaml`."""
     try:
         return OverridesParser.create().parse_overrides(shlex.split(text))
     except (ValueError, HydraException) as error:
@@ -124,12 +119,6 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
 
     Raises:
         ValueError: If a key is unknown, a value has the wrong type, or the schema of the table is invalid.
-
-    Examples:
-        >>> check_params({"seed": "many"})
-        Traceback (most recent call last):
-        ...
-        ValueError: params.yaml: Value 'many' of type 'str' could not be converted to Integer (in seed)
     """
     checked = _typed(params)
     if not 0 <= checked.seed < 2**32:

@@ -34,12 +34,7 @@ def check_place(
 
 
 def describe_place(path: str | Path) -> str | None:
-    """Say what is at a path; None if nothing is there and a file could be.
-
-    Examples:
-        >>> [describe_place(path) for path in ("/dev/null", "/dev/null/a.csv", "s3://b/a.csv", "/nowhere")]
-        ['a device', 'a path below a device', 'a URL', None]
-    """
+    """Say what is at a path; None if nothing is there and a file could be."""
     path = Path(path)
     if path.exists():
         return KINDS.get(stat.S_IFMT(path.stat().st_mode), "no regular file")

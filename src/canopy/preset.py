@@ -29,12 +29,7 @@ class Size(NamedTuple):
 
 
 def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
-    """Choose what holds for a number of training rows, of values by the least number that each is for.
-
-    Examples:
-        >>> [by_rows({0: 32, 300: 64, 1000: 128}, n_rows) for n_rows in (299, 300, 10_000)]
-        [32, 64, 128]
-    """
+    """Choose what holds for a number of training rows, of values by the least number that each is for."""
     return values[max(least for least in values if least <= n_rows)]
 
 

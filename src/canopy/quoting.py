@@ -42,12 +42,7 @@ def yaml_flow(value: Any) -> str:
 
 
 def escape(text: str) -> str:
-    r"""Make a text into a config value that resolves to it; `???` and `${...}` have a meaning to OmegaConf.
-
-    Examples:
-        >>> print(escape("???"), escape("${z}"), escape("z"))
-        \??? \${z} z
-    """
+    """Make a text into a config value that resolves to it; `???` and `${...}` have a meaning to OmegaConf."""
     if re.fullmatch(r"\\*\?\?\?", text):
         return f"\\{text}"
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", text)
@@ -120,10 +115,6 @@ def quote_texts(words: Sequence[str], *, multirun: bool = False) -> list[str]:
     r"""Quote what a command line gives for `TEXT_OPTIONS` where Hydra would read something else than it says.
 
     In a multirun, a value with a comma or a bracket stays: it may be those of several runs.
-
-    Examples:
-        >>> quote_texts(["name=695e0514", "run=my, runs (old)", "name=null", "seed=1", "name='quoted'"])
-        ['name="695e0514"', 'run="my, runs (old)"', 'name=null', 'seed=1', "name='quoted'"]
     """
     return [word if multirun and set(word) & set(",(") else _quote(word) for word in words]
 

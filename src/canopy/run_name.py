@@ -21,12 +21,6 @@ def run_name(
 
     Of too many overrides the longest are left out. A run that chose no experiment is named after
     `own_experiment`, that of `params.yaml`. Hydra reads the name without quotes: `run=<folder>` can be typed.
-
-    Examples:
-        >>> run_name(None, "mlp", ["experiment=mlp", "model.optimizer.lr=0.01", "seed=1", "resume=auto"])
-        'mlp_lr-0.01_seed-1'
-        >>> run_name(None, "params", ["seed=1"], "mlp"), run_name("wide net", "mlp", ["seed=1"])
-        ('mlp_seed-1', 'wide-net')
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH] or "run"

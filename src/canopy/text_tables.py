@@ -26,13 +26,6 @@ def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int
     """Lay out a table, no wider than the terminal where cutting texts but those of the first column helps.
 
     The floats of a column get the same number of decimals; texts are taken as they are.
-
-    Examples:
-        >>> print(render(["name", "score"], [["a", 0.5], ["long", 0.97182], ["b", None]]))
-        name   score
-        a     0.5000
-        long  0.9718
-        b          -
     """
     columns = [format_column([row[i] for row in rows]) for i in range(len(headers))]
     right = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
