@@ -73,6 +73,12 @@ def test_missing_reports_give_a_hint(tmp_path: Path) -> None:
         summarize(tmp_path)
 
 
+def check_table(document: str, table: str) -> str:
+    text = (ROOT / document).read_text()
+    assert table in text, f"{document} must have\n{table}"
+    return text
+
+
 def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
     measured = pd.read_csv(ROOT / "reports/benchmark/sweepers.csv").pivot_table(
         index="seed", columns="sweeper"
@@ -82,8 +88,7 @@ def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
         f"| {row['best_in_time', 'stock']:.4f} | {row['best_in_time', 'ours']:.4f} |"
         for seed, row in measured.iterrows()
     ]
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/sweeps.md").read_text(), f"docs/sweeps.md must have\n{table}"
+    check_table("docs/sweeps.md", "\n".join(rows))
 
 
 # Kinds of faults, in the words of the page that reports of them.
@@ -104,8 +109,7 @@ def test_the_table_of_faults_is_that_of_the_suite() -> None:
     assert report["losses"] == 0
     assert set(totals) == set(FAULTS)
     rows = [f"| {words} | {totals[kind]} | {', '.join(report[kind])} |" for kind, words in FAULTS.items()]
-    table = "\n".join(rows)
-    assert table in (ROOT / "docs/faults.md").read_text(), f"docs/faults.md must have\n{table}"
+    check_table("docs/faults.md", "\n".join(rows))
 
 
 def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
@@ -119,9 +123,7 @@ def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
         f"| {trial['val/accuracy']:.4f} |"
         for _, trial in trials.head(4).iterrows()
     ]
-    table = "\n".join(rows)
-    text = (ROOT / "docs/sweeps.md").read_text()
-    assert table in text, f"docs/sweeps.md must have\n{table}"
+    text = check_table("docs/sweeps.md", "\n".join(rows))
     states = trials["state"].value_counts()
     assert set(states.index) == {"complete", "pruned"}
     assert f"{len(trials)} trials, {states['pruned']} of them pruned" in " ".join(text.split())
@@ -129,7 +131,7 @@ def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
 
 def test_the_table_of_the_large_model_is_that_of_its_report() -> None:
     table = compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
-    assert table in (ROOT / "docs/compression.md").read_text(), f"docs/compression.md must have\n{table}"
+    check_table("docs/compression.md", table)
 
 
 def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:
