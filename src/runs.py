@@ -11,26 +11,23 @@ python src/runs.py --csv > runs.csv                           all digits, for ot
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from canopy.compare.listing import list_runs
 from canopy.compare.spread import summarize_runs
 from canopy.runs.find import find_runs
-from canopy.text_tables import Form
 
 
 def main() -> None:
     arguments = parse(sys.argv[1:])
-    form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
+    form = "json" if arguments.json else "csv" if arguments.csv else "text"
     try:
         runs = find_runs(arguments.folders, logs=arguments.logs)
+        options: Any = {"columns": arguments.columns, "where": arguments.where, "form": form}
         if arguments.summary or arguments.group:
-            text = summarize_runs(
-                runs, keys=arguments.group, columns=arguments.columns, where=arguments.where, form=form
-            )
+            text = summarize_runs(runs, keys=arguments.group, **options)
         else:
-            text = list_runs(
-                runs, columns=arguments.columns, where=arguments.where, sort=arguments.sort, form=form
-            )
+            text = list_runs(runs, sort=arguments.sort, **options)
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(f"{text}\n")
@@ -40,7 +37,6 @@ def main() -> None:
 
 
 def parse(words: list[str]) -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +59,6 @@ def parse(words: list[str]) -> argparse.Namespace:
 
 
 def keys(text: str) -> list[str]:
-    """Split a list of keys at its commas."""
     return [key.strip() for key in text.split(",") if key.strip()]
 
 

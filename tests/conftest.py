@@ -97,41 +97,28 @@ def sample_csv(params: DictConfig) -> str:
 def small_params(tmp_path: Path) -> DictConfig:
     """Parameters of a table with two numeric columns, one group of three and three classes."""
     params = OmegaConf.create(
-        {
-            "seed": 0,
-            "paths": {
-                "models": str(tmp_path / "models"),
-                "raw": str(tmp_path / "raw.csv"),
-                "interim": str(tmp_path / "interim"),
-                "format": "csv",
-                "processed": str(tmp_path / "processed"),
-                "reports": str(tmp_path / "reports"),
-            },
-            "table": {
-                "title": "Fruit",
-                "about": "Fruit by weight.",
-                "target": {
-                    "column": "kind",
-                    "meaning": "Kind of fruit",
-                    "classes": {1: "Apple", 2: "Pear", 3: "Plum"},
-                },
-                "columns": {
-                    "weight": {"kind": "numeric", "unit": "g", "meaning": "Weight"},
-                    "size": {"kind": "numeric", "unit": "cm", "meaning": "Diameter"},
-                    "colour": {
-                        "kind": "categorical",
-                        "meaning": "Colour",
-                        "one_hot": {"colour1": "red", "colour2": "green", "colour3": "blue"},
-                    },
-                },
-            },
-            "drop_columns": {"columns": []},
-            "split": {"method": "stratified", "test_size": 0.2, "val_size": 0.2, "left_out": None},
-            "normalize": {"methods": [{"columns": ["*"], "method": "z_score"}]},
-            "cap_classes": {"max_per_class": 10},
-        }
+        """
+        seed: 0
+        paths: {models: models, raw: raw.csv, interim: interim, processed: processed, reports: reports}
+        table:
+          title: Fruit
+          about: Fruit by weight.
+          target: {column: kind, meaning: Kind of fruit, classes: {1: Apple, 2: Pear, 3: Plum}}
+          columns:
+            weight: {kind: numeric, unit: g, meaning: Weight}
+            size: {kind: numeric, unit: cm, meaning: Diameter}
+            colour:
+              kind: categorical
+              meaning: Colour
+              one_hot: {colour1: red, colour2: green, colour3: blue}
+        drop_columns: {columns: []}
+        split: {method: stratified, test_size: 0.2, val_size: 0.2, left_out: null}
+        normalize: {methods: [{columns: ["*"], method: z_score}]}
+        cap_classes: {max_per_class: 10}
+        """
     )
     assert isinstance(params, DictConfig)
+    params.paths = {**{name: str(tmp_path / path) for name, path in params.paths.items()}, "format": "csv"}
     return params
 
 
@@ -143,9 +130,7 @@ def small_schema(small_params: DictConfig) -> TableSchema:
 @pytest.fixture
 def tensors(tmp_path: Path) -> Path:
     """A folder of tensors: two numeric features, one of three categories, three classes."""
-    folder = tmp_path / "processed"
-    generator = torch.Generator().manual_seed(0)
-    counts = {}
+    folder, generator, counts = tmp_path / "processed", torch.Generator().manual_seed(0), {}
     folder.mkdir()
     (folder / PREPROCESSOR_FILE).write_text("{}")
     hashes = {PREPROCESSOR_FILE: sha256(folder / PREPROCESSOR_FILE)}
@@ -221,15 +206,14 @@ def raw_table(small_params: DictConfig) -> Path:
     """A raw table with its columns in another order than that of the description."""
     random = np.random.default_rng(0)
     path = Path(small_params.paths.raw)
-    with path.open("w") as file:
-        file.write("size,colour1,colour2,colour3,weight,kind\n")
-        for index in range(300):
-            colour = [0, 0, 0]
-            colour[random.integers(3)] = 1
-            kind = index % 3 + 1
-            weight = round(random.normal(kind * 100, 30), 3)
-            row = [random.integers(5, 20) * kind, *colour, weight, kind]
-            file.write(",".join(map(str, row)) + "\n")
+    lines = ["size,colour1,colour2,colour3,weight,kind"]
+    for index in range(300):
+        colour = [0, 0, 0]
+        colour[random.integers(3)] = 1
+        kind = index % 3 + 1
+        weight = round(random.normal(kind * 100, 30), 3)
+        lines.append(",".join(map(str, [random.integers(5, 20) * kind, *colour, weight, kind])))
+    path.write_text("\n".join(lines) + "\n")
     return path
 
 

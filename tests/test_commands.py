@@ -53,10 +53,6 @@ def test_a_misspelt_override_names_what_is_near(override: str, answer: str) -> N
     [
         (["src/train.py"], "run in the project's folder, next to params.yaml; found none in {}"),
         (
-            ["src/experiments.py"],
-            "run in the project's folder, next to params.yaml; found none in {}",
-        ),
-        (
             ["src/init_dataset.py", "a.csv", "--target", "b"],
             "Commands must run in the project's folder, which has datasets/; got {}",
         ),
@@ -86,25 +82,6 @@ def test_runs_of_a_new_project_are_none(tmp_path: Path) -> None:
     (tmp_path / "logs").mkdir()
     done = run(str(ROOT / "src/runs.py"), folder=tmp_path)
     assert (done.returncode, done.stdout) == (0, "Nothing to list: there are no runs yet\n")
-
-
-@pytest.mark.parametrize(
-    ("words", "message"),
-    [
-        (["input=my", "file.csv"], "got 'file.csv': quote blanks, as 'input=my file.csv'"),
-        (["input", "=", "file.csv"], "got 'input': write it without blanks"),
-        (
-            ["batch_size=(8"],
-            "in Hydra's grammar; got 'batch_size=(8' (extraneous input",
-        ),
-    ],
-)
-def test_words_that_are_no_overrides_get_a_hint(words: list[str], message: str) -> None:
-    done = run("src/predict.py", "run=models/trained", *words)
-    assert done.returncode == 1
-    assert done.stderr.startswith("Error: Each argument must be key=value")
-    assert message in done.stderr
-    assert done.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("name", ["2024", "1e5", "on", "my (old), [run]"])

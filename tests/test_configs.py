@@ -64,25 +64,22 @@ def nodes(node: object) -> list[DictConfig]:
     return []
 
 
-def targets(node: object) -> list[str]:
-    """Every `_target_` in a config."""
-    return [found["_target_"] for found in nodes(node)]
-
-
-@pytest.mark.parametrize("name", PRIMARY)
-def test_a_primary_config_composes(name: str) -> None:
-    cfg = composed(name, REQUIRED.get(name, []))
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        *((name, REQUIRED.get(name, [])) for name in PRIMARY),
+        *(("train", [choice(path), "++output=a"]) for path in CHOICES),
+    ],
+    ids=str,
+)
+def test_a_config_composes(name: str, overrides: list[str]) -> None:
+    cfg = composed(name, overrides)
     assert "???" not in OmegaConf.to_yaml(cfg)
-    for target in targets(cfg):
-        get_object(target)
-
-
-@pytest.mark.parametrize("path", CHOICES, ids=str)
-def test_a_choice_composes(path: Path) -> None:
-    cfg = composed("train", [choice(path), "++output=a"])
-    assert "???" not in OmegaConf.to_yaml(cfg)
-    for target in targets(cfg):
-        get_object(target)
+    for node in nodes(cfg):
+        parameters = signature(get_object(node["_target_"])).parameters
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+            unknown = {str(key) for key in node if not str(key).startswith("_")} - parameters.keys()
+            assert not unknown, f"{node['_target_']} has no {unknown}"
 
 
 @pytest.mark.parametrize("model", [path.stem for path in FILES if path.parent == Path("model")])
@@ -92,11 +89,13 @@ def test_one_key_bounds_the_one_hot_columns_of_any_net(model: str) -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=str)
-def test_a_header_gives_the_command(path: Path) -> None:
-    lines = (CONFIGS / path).read_text().splitlines()
-    header = [line for line in lines[:4] if line.startswith("#") and "@package" not in line]
-    assert header, "the first line must say what the choice is for"
+def test_a_file_has_a_command_and_no_fact_of_the_schema(path: Path) -> None:
+    text = (CONFIGS / path).read_text()
+    header = [line for line in text.splitlines()[:4] if line.startswith("#") and "@package" not in line]
     assert "python s" in " ".join(header), "the header must give a command that uses the file"
+    # A preparation is what makes the schema, as params.yaml is.
+    if "preparation" not in path.parts:
+        assert not re.search("n_classes|n_numeric|cardinalities|Cover_Type|Soil_Type", text)
 
 
 EXPECTED = re.compile(
@@ -105,9 +104,9 @@ EXPECTED = re.compile(
 )
 
 
-@pytest.mark.parametrize("path", [path for path in FILES if path.parent.name == "experiment"], ids=str)
-def test_an_experiment_says_what_to_expect(path: Path) -> None:
-    assert len(EXPECTED.findall((CONFIGS / path).read_text())) == 1
+def test_an_experiment_says_what_to_expect() -> None:
+    for path in CONFIGS.glob("**/experiment/*.yaml"):
+        assert len(EXPECTED.findall(path.read_text())) == 1, path
 
 
 def test_the_pipeline_s_experiment_did_as_expected() -> None:
@@ -124,27 +123,6 @@ def test_the_pipeline_s_experiment_did_as_expected() -> None:
     assert (device, int(n_threads)) == (train["device"], train["n_threads"])
 
 
-def test_no_config_repeats_what_the_schema_tells() -> None:
-    # A preparation is what makes the schema, as params.yaml is.
-    for path in (path for path in FILES if "preparation" not in path.parts):
-        text = (CONFIGS / path).read_text()
-        for fact in ("n_classes", "n_numeric", "cardinalities", "Cover_Type", "Soil_Type"):
-            assert fact not in text, f"{path} must leave {fact} to the schema"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", CHOICES, ids=str)
-def test_every_option_is_one_of_its_target(path: Path) -> None:
-    cfg = composed("train", [choice(path), "run_folder=a", "++output=a"])
-    OmegaConf.to_container(cfg, resolve=True)
-    for node in nodes(cfg):
-        parameters = signature(get_object(node["_target_"])).parameters
-        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
-            continue
-        unknown = {str(key) for key in node if not str(key).startswith("_")} - parameters.keys()
-        assert not unknown, f"{node['_target_']} has no {unknown}"
-
-
 DATA_SETS = sorted(path.parent for path in [ROOT / "params.yaml", *ROOT.glob("datasets/*/params.yaml")])
 OWN = (
     "trainer=cpu trainer.max_epochs=50 data.batch_size=32 'model.net.hidden=[64, 64]' +trainer.benchmark=true"
@@ -155,15 +133,10 @@ OWN = (
 def mount_train(tmp_path: Path) -> Iterator[Callable[..., None]]:
     """Mount a params.yaml whose section `train` is another one."""
 
-    def mount(overrides: str, experiment: str = "mlp", **paths: str) -> None:
+    def mount(overrides: str, experiment: str = "mlp") -> None:
         params = OmegaConf.load(ROOT / "params.yaml")
         params.train = {"experiment": experiment, "overrides": overrides}
-        params.paths = {
-            **params.paths,
-            "configs": str(CONFIGS),
-            "own_configs": str(CONFIGS / "covertype"),
-            **paths,
-        }
+        params.paths |= {"configs": str(CONFIGS), "own_configs": str(CONFIGS / "covertype")}
         OmegaConf.save(params, tmp_path / "params.yaml")
         mount_params(tmp_path)
 
@@ -235,18 +208,10 @@ def test_params_yaml_decides_over_its_experiment_and_the_primary_config(
     ("overrides", "message"),
     [
         ("name='abc", r"params\.yaml: train\.overrides must be .* got \"name='abc\": No closing quotation"),
-        ("trainer.max_epochs 3", "got 'trainer.max_epochs 3': 'trainer.max_epochs' is no key=value"),
-        ("seed=1; rm -r data", "'seed=1;' is no key=value"),
+        ("trainer.max_epochs 3", "got 'trainer.max_epochs 3': Error when parsing .* trainer.max_epochs"),
         ("~callbacks.early_stopping", "must be choices and values; got '~callbacks.early_stopping'"),
-        (
-            "trainer=cup",
-            r"trainer in train\.overrides must be one of cpu, .*; got 'cup' \(did you mean 'cpu'\?\)",
-        ),
         ("seed=1,2", "must be choices and values; got 'seed=1,2'"),
-        (
-            "experiment=mlp",
-            "must be choices and values; got 'experiment=mlp': an experiment is train.experiment",
-        ),
+        ("experiment=mlp", "got 'experiment=mlp': an experiment is train.experiment"),
     ],
 )
 def test_what_cannot_be_train_overrides_is_refused(
@@ -254,11 +219,3 @@ def test_what_cannot_be_train_overrides_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         mount_train(overrides)
-
-
-@pytest.mark.parametrize("path", ["my models", "models;ls", "$HOME"])
-def test_a_path_that_a_shell_would_not_read_as_one_word_is_refused(
-    mount_train: Callable[..., None], path: str
-) -> None:
-    with pytest.raises(ValueError, match=r"params\.yaml: paths\.models must be one word to a shell; got"):
-        mount_train("", models=path)

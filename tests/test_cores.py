@@ -11,26 +11,12 @@ CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else
 needs_two_cores = pytest.mark.skipif(len(CORES) < 2, reason="needs two cores")
 needs_affinity = pytest.mark.skipif(not CORES, reason="only Linux has affinity masks")
 
-V2 = "31 23 0:28 / /sys/fs/cgroup rw,nosuid shared:9 - cgroup2 cgroup2 rw,nsdelegate"
-V1 = (
-    "32 31 0:29 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
-    "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct"
-)
 
-
-def v1(group: str, quota: str) -> dict[str, str]:
-    """Files of a group with a quota of a period of 100 ms."""
-    folder = f"cpu,cpuacct{group}"
-    return {f"{folder}/cpu.cfs_quota_us": quota, f"{folder}/cpu.cfs_period_us": "100000"}
-
-
-def write_system(root: Path, *, cgroup: str, mounts: str, files: dict[str, str]) -> None:
-    """Write what a kernel shows of a process' cgroups."""
-    texts = {
-        "proc/self/cgroup": cgroup,
-        "proc/self/mountinfo": f"22 1 8:1 / / rw - ext4 /dev/a rw\n{mounts}",
-    }
-    for name, text in {**texts, **{f"sys/fs/cgroup/{name}": text for name, text in files.items()}}.items():
+def write_system(root: Path, cgroup: str, **quotas: str) -> None:
+    """Write what a kernel shows of a process' cgroup and of quotas, with `__` for `/` in the groups."""
+    files = {"proc/self/cgroup": f"4:memory:/a\n0::{cgroup}"}
+    files |= {f"sys/fs/cgroup/{group.replace('__', '/')}/cpu.max": quota for group, quota in quotas.items()}
+    for name, text in files.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(f"{text}\n")
 
@@ -57,40 +43,21 @@ def test_usable_cores_follow_the_affinity_mask() -> None:
 
 @needs_affinity
 @pytest.mark.parametrize(
-    ("cgroup", "mounts", "files", "expected"),
+    ("cgroup", "quotas", "expected"),
     [
-        pytest.param("0::/", V2, {"cpu.max": "50000 100000"}, 1, id="v2, own namespace"),
-        pytest.param(
-            "0::/kubepods/pod1/box",
-            V2,
-            {"kubepods/pod1/box/cpu.max": "max 100000", "kubepods/pod1/cpu.max": "100000 100000"},
-            1,
-            id="v2, quota of a parent",
-        ),
-        pytest.param("0::/a", V2, {"a/cpu.max": "max 100000"}, None, id="v2, no quota"),
-        pytest.param("0::/a", V2, {"a/cpu.max": "51200000 100000"}, None, id="v2, more than there are"),
-        pytest.param("5:cpu,cpuacct:/a\n4:memory:/a\n0::/a", V1, v1("/a", "30000"), 1, id="v1"),
-        pytest.param(
-            "5:cpu,cpuacct:/docker/9f\n4:memory:/docker/9f",
-            V1.replace(" / ", " /docker/9f "),
-            v1("", "100000"),
-            1,
-            id="v1, container without a namespace",
-        ),
-        pytest.param("5:cpu,cpuacct:/", V1, v1("", "-1"), None, id="v1, no quota"),
+        pytest.param("/", {"": "50000 100000"}, 1, id="own namespace"),
+        pytest.param("/docker/9f", {"": "100000 100000"}, 1, id="container without a namespace"),
+        pytest.param("/pods/a/b", {"pods__a__b": "max 1", "pods__a": "100 100"}, 1, id="of a parent"),
+        pytest.param("/a", {"a": "max 100000"}, None, id="no quota"),
+        pytest.param("/a", {"a": "51200000 100000"}, None, id="more than there are"),
+        pytest.param("/a", {"a": "120000 100000"}, 2, id="rounded up", marks=needs_two_cores),
     ],
 )
 def test_usable_cores_follow_the_cgroup_quota(
-    cgroup: str, mounts: str, files: dict[str, str], expected: int | None, tmp_path: Path
+    cgroup: str, quotas: dict[str, str], expected: int | None, tmp_path: Path
 ) -> None:
-    write_system(tmp_path, cgroup=cgroup, mounts=mounts, files=files)
-    assert usable_cores(tmp_path) == (len(CORES) if expected is None else expected)
-
-
-@needs_two_cores
-def test_usable_cores_round_a_quota_up(tmp_path: Path) -> None:
-    write_system(tmp_path, cgroup="0::/", mounts=V2, files={"cpu.max": "120000 100000"})
-    assert usable_cores(tmp_path) == 2
+    write_system(tmp_path, cgroup, **quotas)
+    assert usable_cores(tmp_path) == (expected or len(CORES))
 
 
 def test_usable_cores_without_proc(tmp_path: Path) -> None:

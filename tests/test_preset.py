@@ -1,16 +1,14 @@
 """Presets: values that depend on the number of training rows, and what a run keeps of them."""
 
-import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.preset import Size, by_rows, describe_preset, leave_out_trees, register_rules, settle
+from canopy.preset import Size, leave_out_trees, register_rules, settle
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
 from canopy.tables.draft.data_set import write_data_set
@@ -29,12 +27,6 @@ def set_size(n_rows: int, n_numeric: int) -> None:
     register_rules(lambda _: Size(n_rows, n_numeric))
 
 
-@pytest.mark.parametrize("values", [{}, {1: 2}, {0: 1, -1: 2}, {"a": 1, 0: 2}])
-def test_a_rule_without_a_value_for_each_number_is_refused(values: dict[int, int]) -> None:
-    with pytest.raises(ValueError, match=r"by_rows must have numbers of rows as keys, one of them 0; got"):
-        by_rows(values, 10)
-
-
 @pytest.mark.parametrize("preset", PRESETS)
 def test_more_rows_make_larger_batches_and_fewer_epochs(preset: str) -> None:
     found = []
@@ -48,30 +40,13 @@ def test_more_rows_make_larger_batches_and_fewer_epochs(preset: str) -> None:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.parametrize(("n_rows", "n_numeric"), [(70, 139), (70, 140)])
-def test_the_nets_of_a_wide_table_see_the_features_as_they_are(
-    preset: str, n_rows: int, n_numeric: int
-) -> None:
-    set_size(n_rows, n_numeric)
+@pytest.mark.parametrize("n_numeric", [139, 140])
+def test_the_nets_of_a_wide_table_see_the_features_as_they_are(preset: str, n_numeric: int) -> None:
+    set_size(70, n_numeric)
     members = composed(f"preset={preset}").model.net.members
     kinds = {name for name, net in members.items() if net.get("n_members")}
     register_rules()
     assert (kinds == {"plain"}) == ("plain" in kinds) == (n_numeric == 140)
-
-
-VARIANTS = yaml.safe_load((ROOT / "benchmarks/variants.yaml").read_text())
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("rule_for_5000_rows")
-@pytest.mark.parametrize("name", VARIANTS)
-def test_each_variant_of_the_benchmark_differs_from_the_preset(name: str) -> None:
-    variant = VARIANTS[name]
-    changed, preset = (
-        OmegaConf.to_container(composed(*overrides))
-        for overrides in (variant["overrides"], ["preset=default"])
-    )
-    assert changed != preset or variant.keys() != {"overrides"}
 
 
 @pytest.mark.usefixtures("trusted_targets")
@@ -94,17 +69,6 @@ def test_a_list_is_settled_too() -> None:
     cfg = OmegaConf.create({"hidden": ["${by_rows:{0: 8, 300: 16}}", 4]})
     settle(cfg, Size(500, 10))
     assert OmegaConf.to_container(cfg) == {"hidden": [16, 4]}
-
-
-def test_a_preset_is_described_in_full() -> None:
-    lines = describe_preset(Size(5000, 10), configs=ROOT / "configs")
-    assert lines[0] == "model=tabm_mixed"
-    # As a person could type each.
-    assert all(re.fullmatch(r"[\w./]+=[\w./-]+", line) for line in lines)
-    assert {"data.batch_size=256", "objective.monitor=val/nll", "callbacks.early_stopping=null"} <= {*lines}
-    # The rule is for the tensors again.
-    with pytest.raises(Exception, match=r"schema\.json"):
-        _ = composed("preset=default", "data.folder=nowhere").data.batch_size
 
 
 def test_the_pipeline_composes_a_preset_before_there_are_tensors(tmp_path: Path) -> None:
@@ -131,7 +95,4 @@ def test_trees_are_left_out_where_their_package_is_missing(
     monkeypatch.setattr("canopy.preset.find_spec", lambda name: None)
     leave_out_trees(cfg)
     assert {name for name, net in cfg.model.net.members.items() if net is None} == {"trees", "random_trees"}
-    assert caplog.messages == [
-        "Training without the members trees, random_trees, which need the package catboost; it comes with: "
-        "pip install -e '.[baselines]'"
-    ]
+    assert "without the members trees, random_trees, which need the package catboost" in caplog.text

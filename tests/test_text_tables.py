@@ -16,13 +16,6 @@ def test_a_table_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch, col
     assert line.endswith("0.9718")
 
 
-def test_without_a_terminal_a_table_has_a_width_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("COLUMNS")
-    monkeypatch.setattr("sys.__stdout__", None)
-    head, _ = render(["name", "long", "longer", "score"], [ROW]).splitlines()
-    assert len(head) == 120
-
-
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 # How long other processes are watched.
@@ -10,10 +11,9 @@ WATCHED_SECONDS = 0.3
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Count the cores that this process may keep busy.
+    """Count the cores that this process may keep busy, by its affinity mask and the CPU quota of its cgroup.
 
-    `os.cpu_count` gives those of the machine. A process gets fewer by its affinity mask (`taskset`, Slurm) or
-    by a CPU quota of its cgroup (containers); `os.process_cpu_count` of Python 3.13 knows only the former.
+    `os.cpu_count` gives those of the machine, `os.process_cpu_count` of Python 3.13 knows no quotas.
 
     Args:
         root: Where `proc` and `sys` are.
@@ -33,47 +33,16 @@ def free_cores() -> int:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Read the quotas of this process' cgroups and of those above them, in cores.
+    """Read the quotas, in cores, of this process' cgroup and of those above it.
 
-    Source: the kernel's cgroup-v2.rst (`cpu.max`) and sched-bwc.rst (`cpu.cfs_quota_us`), proc(5).
+    Source: `cpu.max` in the kernel's cgroup-v2.rst. A container's mount may show only the container's part.
     """
-    try:
-        groups = (root / "proc/self/cgroup").read_text().splitlines()
-        mounts = (root / "proc/self/mountinfo").read_text().splitlines()
-    except OSError:
-        # Not Linux.
-        return
-    for mount in mounts:
-        # 33 31 0:30 /root /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
-        before, _, after = mount.partition(" - ")
-        kind, _, options = after.split(" ", 2)
-        is_v2 = kind == "cgroup2"
-        if not is_v2 and (kind != "cgroup" or "cpu" not in options.split(",")):
-            continue
-        visible, place = before.split(" ")[3:5]
-        for group in groups:
-            _, controllers, path = group.split(":", 2)
-            if controllers == "" if is_v2 else "cpu" in controllers.split(","):
-                top = root / place.lstrip("/")
-                # In a container the mount may show only the container's own part of the tree.
-                inside = path.removeprefix(visible.rstrip("/")) if visible != "/" else path
-                folder = top / inside.lstrip("/")
-                for part in [folder, *folder.parents]:
-                    yield from _quota(part)
-                    if part == top:
-                        break
-
-
-def _quota(folder: Path) -> Iterator[float]:
-    """Read the quota of one cgroup, if it has one."""
-    try:
-        if (folder / "cpu.max").is_file():
+    group, mount = "", root / "sys/fs/cgroup"
+    with suppress(OSError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        group = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    for folder in [mount / group, *(mount / group).parents]:
+        if folder.is_relative_to(mount) and (folder / "cpu.max").is_file():
             quota, period = (folder / "cpu.max").read_text().split()
-        else:
-            quota, period = (
-                (folder / f"cpu.cfs_{name}_us").read_text().strip() for name in ("quota", "period")
-            )
-    except OSError:
-        return
-    if quota not in ("max", "-1") and int(period) > 0:
-        yield int(quota) / int(period)
+            if quota != "max":
+                yield int(quota) / int(period)

@@ -3,7 +3,6 @@
 import inspect
 import logging
 import os
-import re
 import sys
 import traceback
 from collections.abc import Iterable
@@ -11,14 +10,13 @@ from types import TracebackType
 from typing import Any, TypeGuard
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
-from omegaconf.errors import InterpolationResolutionError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 
 from canopy.names import nearest
 from canopy.places import display_path
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
 MISTAKES = (ValueError, OSError, OmegaConfBaseException, HydraException)
-
 # The same of Lightning's, by name: importing it takes seconds that a mistake should not cost.
 LIGHTNING_MISTAKES = {"MisconfigurationException", "MisconfigurationError"}
 
@@ -28,13 +26,7 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
     if isinstance(error, KeyboardInterrupt):
         sys.stderr.write("Interrupted\n")
         return
-    if isinstance(error, BrokenPipeError):
-        # What reads the output has seen enough, as `head` does; nothing can be written there any more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return
     cause = root_cause(error)
-    if isinstance(cause, InstantiationException) and "whitelist" in str(cause):
-        cause = PermissionError(describe_refusal(str(cause)))
     if not _is_mistake(cause) or "HYDRA_FULL_ERROR" in os.environ:
         traceback.print_exception(kind, error, trace)
         return
@@ -44,55 +36,29 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
             sys.stderr.write(f"Traceback: {display_path(handler.baseFilename)}\n")
 
 
-def describe_refusal(text: str) -> str:
-    r"""Say in a line what Hydra says in many of a target that no config may call.
-
-    Examples:
-        >>> describe_refusal("Target 'os.system' is not in\nthe whitelist.\nfull_key: model.net")
-        "A config can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found 'os.system' as model.net"
-    """
-    targets = re.findall(r"Target ('[^']*')", text)
-    key = re.search(r"full_key: (\S+)", text)
-    place = f" as {key[1]}" if key else ""
-    return f"A config can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found {targets[0]}{place}"
-
-
 def root_cause(error: BaseException) -> BaseException:
-    """Look through the wrappers around a mistake that an instantiated object or a resolver found.
-
-    Whatever else a config's object raises, a `TypeError` for an argument that it does not take, is a mistake
-    in the config all the same: the wrapper stays, which names the key.
-    """
+    """Look through the wrappers around a mistake; around another error they stay, and name the key."""
     while isinstance(error, InstantiationException | InterpolationResolutionError):
-        cause = error.__cause__
-        if not _is_mistake(cause):
+        if not _is_mistake(error.__cause__):
             return error
-        error = cause
+        error = error.__cause__
     return error
 
 
 def message_of(error: BaseException) -> str:
-    """Put what a person needs of an error on one line; a list of choices stays one.
-
-    Examples:
-        >>> message_of(MissingMandatoryValue("Missing mandatory value: run"))
-        'Missing mandatory value: run'
-    """
+    """Put what a person needs of an error on one line; a list of choices stays one."""
     text = str(error).strip()
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        choices, hint = ", ".join(error.options), nearest(name, error.options)
-        return f"{group} must be one of {choices}; got {name!r}{hint}"
+        return (
+            f"{group} must be one of {', '.join(error.options)}; got {name!r}{nearest(name, error.options)}"
+        )
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
-    if isinstance(error, MissingMandatoryValue) and error.full_key:
-        return f"{error.full_key} must be given; found no value: add {error.full_key}=... to the command"
     if isinstance(error, OmegaConfBaseException):
         first = text.partition("\n")[0]
         return f"{first} (in {error.full_key})" if error.full_key else first
-    if isinstance(error, InstantiationException):
-        return " ".join(text.split())
-    return text
+    return " ".join(text.split()) if isinstance(error, InstantiationException) else text
 
 
 def _is_mistake(error: BaseException | None) -> TypeGuard[BaseException]:
@@ -100,14 +66,7 @@ def _is_mistake(error: BaseException | None) -> TypeGuard[BaseException]:
 
 
 def nearest_or_all(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, or all where none is near, as the end of an error message.
-
-    Examples:
-        >>> nearest_or_all("patiance", ["patience", "monitor"])
-        " (did you mean 'patience'?)"
-        >>> nearest_or_all("foo", ["patience", "monitor"])
-        '; it has monitor, patience'
-    """
+    """Suggest the name that was probably meant, or all where none is near, as the end of an error message."""
     names = sorted(names)
     return nearest(name, names) or f"; it has {', '.join(names)}"
 

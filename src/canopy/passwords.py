@@ -10,27 +10,12 @@ _PARAMETER = re.compile(
 
 
 def hide_passwords(text: str) -> str:
-    """Write `***` in the place of each password in the URLs of a text.
-
-    Examples:
-        >>> hide_passwords("storage=postgresql://ann:secret@host/db, https://host/a?token=abc&b=1")
-        'storage=postgresql://ann:***@host/db, https://host/a?token=***&b=1'
-        >>> hide_passwords("postgresql://ann@host:5432/db")
-        'postgresql://ann@host:5432/db'
-    """
+    """Write `***` in the place of each password in the URLs of a text."""
     return _PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
 
 
 def refuse_passwords(arguments: Iterable[str], *, hint: str) -> None:
-    """Refuse a URL with a password, before anything of it is written.
-
-    Args:
-        arguments: Arguments of a command, or values.
-        hint: How the password is given instead.
-
-    Raises:
-        ValueError: If there is one.
-    """
+    """Refuse a URL with a password, before anything of it is written; `hint` says how it is given instead."""
     for argument in arguments:
         if (hidden := hide_passwords(argument)) != argument:
             raise ValueError(

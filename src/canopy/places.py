@@ -5,20 +5,9 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-# What may be at a path, and what to do where a file must be read.
-KINDS = {
-    stat.S_IFREG: "a file",
-    stat.S_IFDIR: "a folder",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-}
-HINTS = {
-    "a folder": "name a file in it",
-    **dict.fromkeys(("a pipe", "a socket", "a device"), "write what comes from it to a file first"),
-    "a URL": "download it first",
-}
+KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device"}
+# What to do where a file must be read.
+HINTS = {"a folder": ": name a file in it", "a URL": ": download it first"}
 # A path drops all but one of its slashes.
 URL = re.compile(r"^([a-z][a-z0-9+.-]+:)/+")
 
@@ -34,51 +23,31 @@ def check_place(
         marker: File that the folders hold which may be replaced.
         reads: What is read to make the new folder: it cannot be inside the one that is replaced.
     """
-    requirement = f"{option} must name a new folder, or one that holds a {marker} and may be replaced"
-    if not path or not str(path).strip():
-        raise ValueError(f"{requirement}; found {path!r}")
-    path = Path(path)
-    for source in reads:
-        if Path(source).resolve().is_relative_to(path.resolve()):
-            raise ValueError(f"{requirement}; found {path}, from which {source} is read: choose another")
-    if path.is_dir():
-        if (path / marker).is_file() or not any(path.iterdir()):
-            return
-        raise ValueError(f"{requirement}; found {path}, which holds other things: choose another")
-    if (found := describe_place(path)) is not None:
-        raise ValueError(f"{requirement}; got {found}, {as_typed(path)}: choose another")
+    place = Path(path or "")
+    is_own = place.is_dir() and ((place / marker).is_file() or not any(place.iterdir()))
+    has_input = any(Path(source).resolve().is_relative_to(place.resolve()) for source in reads)
+    if place == Path() or has_input or not (is_own or describe_place(place) is None):
+        raise ValueError(
+            f"{option} must name a new folder, or one that holds a {marker} and may be replaced, and nothing "
+            f"that is read; got {describe_place(place)}, {as_typed(place)}: choose another"
+        )
 
 
 def describe_place(path: str | Path) -> str | None:
-    """Say what is at a path; None if nothing is there and a file could be.
-
-    Examples:
-        >>> [
-        ...     describe_place(path)
-        ...     for path in ("/dev/null", "/dev/null/a.csv", "s3://b/a.csv", "/nowhere/a.csv")
-        ... ]
-        ['a device', 'a path below a device', 'a URL', None]
-    """
+    """Say what is at a path; None if nothing is there and a file could be."""
     path = Path(path)
-    try:
-        return KINDS[stat.S_IFMT(path.stat().st_mode)]
-    except PermissionError:
-        # Whoever reads or writes it says so.
-        return None
-    except (FileNotFoundError, NotADirectoryError):
-        if URL.match(str(path)):
-            return "a URL"
-        parent = next(parent for parent in path.absolute().parents if parent.exists())
-        return None if parent.is_dir() else f"a path below {describe_place(parent)}"
+    if path.exists():
+        return KINDS.get(stat.S_IFMT(path.stat().st_mode), "no regular file")
+    if URL.match(str(path)):
+        return "a URL"
+    parent = next(parent for parent in path.absolute().parents if parent.exists())
+    return None if parent.is_dir() else f"a path below {describe_place(parent)}"
 
 
 def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -> None:
     """Refuse a path at which there is no file to read.
 
-    Args:
-        path: The path.
-        name: What the file is, for the message, with a blank behind it.
-        hint: What to do if there is nothing at the path.
+    `name` says what the file is, with a blank behind it; `hint`, what to do if there is nothing at the path.
 
     Raises:
         FileNotFoundError: If there is nothing.
@@ -86,13 +55,11 @@ def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -
     """
     if Path(path).is_file():
         return
-    found = describe_place(path)
-    if found is None:
-        missing = "a link whose target does not exist" if Path(path).is_symlink() else "no such file"
-        reported = f"{name}{path} must exist; found {missing}"
-        raise FileNotFoundError(reported if hint is None else f"{reported}; {hint}")
-    reported = f"{name}{as_typed(path)} must be a file; got {found}"
-    raise ValueError(f"{reported}: {HINTS[found]}" if found in HINTS else reported)
+    if (found := describe_place(path)) is None:
+        raise FileNotFoundError(
+            f"{name}{path} must exist; found no such file" + (f"; {hint}" if hint else "")
+        )
+    raise ValueError(f"{name}{as_typed(path)} must be a file; got {found}{HINTS.get(found, '')}")
 
 
 def check_writable(path: str | Path, *, option: str) -> None:
@@ -104,12 +71,7 @@ def check_writable(path: str | Path, *, option: str) -> None:
 
 
 def as_typed(path: str | Path) -> str:
-    """Write a path as it was typed: of the slashes of a URL, it has lost one.
-
-    Examples:
-        >>> as_typed(Path("https://example.org/a.csv")), as_typed(Path("a/b.csv"))
-        ('https://example.org/a.csv', 'a/b.csv')
-    """
+    """Write a path as it was typed: of the slashes of a URL, it has lost one."""
     return URL.sub(r"\1//", str(path))
 
 

@@ -12,12 +12,9 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
 
-BY_ROWS, IF_WIDE = "by_rows", "if_wide"
 # Numeric features for each training row from which a table is wide.
 WIDE = 2
 TREES = "canopy.nets.trees.Trees"
-# What a new data set is trained with.
-DRAFTED = "default"
 
 
 class Size(NamedTuple):
@@ -26,30 +23,13 @@ class Size(NamedTuple):
     n_rows: int
     n_numeric: int
 
-    @property
-    def is_wide(self) -> bool:
-        return self.n_numeric >= WIDE * self.n_rows
-
     @classmethod
     def of(cls, schema: Schema) -> "Size":
         return cls(sum(schema.class_counts["train"]), len(schema.numeric))
 
 
 def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
-    """Choose what holds for a number of training rows, of values by the least number that each is for.
-
-    Raises:
-        ValueError: If a key is no number of rows, or none is 0.
-
-    Examples:
-        >>> [by_rows({0: 32, 300: 64, 1000: 128}, n_rows) for n_rows in (299, 300, 10_000)]
-        [32, 64, 128]
-    """
-    if not all(isinstance(least, int) and least >= 0 for least in values) or 0 not in values:
-        raise ValueError(
-            f"by_rows must have numbers of rows as keys, one of them 0; got {[*values]}: such as "
-            "${by_rows:{0: 32, 1000: 64}}"
-        )
+    """Choose what holds for a number of training rows, of values by the least number that each is for."""
     return values[max(least for least in values if least <= n_rows)]
 
 
@@ -58,27 +38,21 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
 
     `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
-    size = measure or _measure_tensors
+    size = measure or (lambda cfg: Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)))
 
     def resolve_rows(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
         return by_rows(values, size(_root_).n_rows)
 
     def resolve_wide(wide: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
-        return wide if size(_root_).is_wide else otherwise
+        found = size(_root_)
+        return wide if found.n_numeric >= WIDE * found.n_rows else otherwise
 
-    for rule, resolve in ((BY_ROWS, resolve_rows), (IF_WIDE, resolve_wide)):
-        OmegaConf.register_resolver(rule, resolve, replace=True)
-
-
-def _measure_tensors(cfg: DictConfig) -> Size:
-    return Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE))
+    OmegaConf.register_resolver("by_rows", resolve_rows, replace=True)
+    OmegaConf.register_resolver("if_wide", resolve_wide, replace=True)
 
 
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
     """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
-
-    Raises:
-        FileNotFoundError: If the rows are not there that it depends on.
 
     Examples:
         >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
@@ -89,24 +63,10 @@ def settle(cfg: DictConfig, size: Size | None = None) -> None:
     if size is not None:
         register_rules(lambda _: size)
     for key, value in _leaves(OmegaConf.to_container(cfg)):
-        if isinstance(value, str) and any(f"${{{rule}:" in value for rule in (BY_ROWS, IF_WIDE)):
+        if isinstance(value, str) and ("${by_rows:" in value or "${if_wide:" in value):
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
     if size is not None:
         register_rules()
-
-
-def leave_out_trees(cfg: DictConfig) -> None:
-    """Set the trees of an ensemble in a config to null, with a warning, where CatBoost is not installed."""
-    members = OmegaConf.select(cfg, "model.net.members") or {}
-    trees = [name for name, net in members.items() if net and net.get("_target_") == TREES]
-    if trees and find_spec("catboost") is None:
-        for name in trees:
-            members[name] = None
-        log.warning(
-            "Training without the members %s, which need the package catboost; it comes with: "
-            "pip install -e '.[baselines]'",
-            ", ".join(trees),
-        )
 
 
 def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
@@ -117,15 +77,14 @@ def _leaves(content: Any, prefix: str = "") -> list[tuple[str, Any]]:
     return [(prefix.removeprefix("."), content)]
 
 
-def describe_preset(size: Size, *, configs: Path) -> list[str]:
-    """Give the model of the preset of new data sets, then every value that it sets, as `key=value`."""
-    content: Any = OmegaConf.load(configs / "preset" / f"{DRAFTED}.yaml")
-    choices = [item for item in content.pop("defaults") if item != "_self_"]
-    groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
-    net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
-    whole = OmegaConf.merge({"model": {"net": net}}, content)
-    register_rules(lambda _: size)
-    values = _leaves(OmegaConf.to_container(whole, resolve=True))
-    register_rules()
-    texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]
-    return [f"{group}={name}" for group, name in groups.items()] + texts
+def leave_out_trees(cfg: DictConfig) -> None:
+    """Set the trees of an ensemble in a config to null, with a warning, where CatBoost is not installed."""
+    members = OmegaConf.select(cfg, "model.net.members") or {}
+    trees = [name for name, net in members.items() if net and net.get("_target_") == TREES]
+    if trees and find_spec("catboost") is None:
+        members.update(dict.fromkeys(trees))
+        log.warning(
+            "Training without the members %s, which need the package catboost; it comes with: "
+            "pip install -e '.[baselines]'",
+            ", ".join(trees),
+        )

@@ -10,35 +10,17 @@ from canopy.params import TRAIN_EXPERIMENT
 
 # Overrides that say nothing about the run itself: where its files go, what it resumes or reproduces.
 BOOKKEEPING = ("resume=", "reproduce=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
-
-# A folder's name may have 255 bytes; in lists and in TensorBoard shorter ones are read.
+# Longer ones are hard to read in lists and in TensorBoard.
 MAX_LENGTH = 80
 
 
 def run_name(
     name: str | None, experiment: str | None, overrides: Sequence[str], own_experiment: str | None = None
 ) -> str:
-    """Name a run after its experiment and what the command line changed in it.
+    """Name a run's folder after its experiment and what the command line changed in it.
 
-    Args:
-        name: A name that the user gives; it is used instead.
-        experiment: The chosen experiment.
-        overrides: Overrides as on the command line; of too many the longest are left out.
-        own_experiment: The experiment that `params.yaml` names; a run that chose none is named after it.
-
-    Returns:
-        A name for a folder: at most `MAX_LENGTH` letters, digits and signs that Hydra reads without quotes,
-        so that `run=<folder>` can be typed.
-
-    Examples:
-        >>> run_name(None, "mlp", ["experiment=mlp", "model.optimizer.lr=0.01", "seed=1", "resume=auto"])
-        'mlp_lr-0.01_seed-1'
-        >>> run_name(None, "mlp", ["model.net.hidden=[256, 256]"])
-        'mlp_hidden-256-256'
-        >>> run_name(None, "params", ["seed=1"], "mlp")
-        'mlp_seed-1'
-        >>> run_name("wide net", "mlp", ["seed=1"]), run_name("???", "mlp", [])
-        ('wide-net', 'run')
+    Of too many overrides the longest are left out. A run that chose no experiment is named after
+    `own_experiment`, that of `params.yaml`. Hydra reads the name without quotes: `run=<folder>` can be typed.
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH] or "run"
@@ -51,12 +33,7 @@ def run_name(
 
 
 def as_typed(overrides: Sequence[str]) -> list[str]:
-    """Give overrides with `${...}` in them as such: what the environment holds is not to be written down.
-
-    Examples:
-        >>> as_typed(OmegaConf.create(["data.folder=${oc.env:HOME}"]))
-        ['data.folder=${oc.env:HOME}']
-    """
+    """Give overrides with `${...}` in them as such: what the environment holds is not to be written down."""
     typed: Any = OmegaConf.to_container(overrides) if isinstance(overrides, ListConfig) else overrides
     return list(typed)
 

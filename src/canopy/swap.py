@@ -3,19 +3,16 @@
 import ctypes
 import errno
 import os
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 # What renaming a folder to a place that is taken fails with.
 TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-# What systems and file systems that cannot exchange two paths answer.
+# What file systems that cannot exchange two paths answer.
 UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
-
-AT_FDCWD = -100
-# RENAME_EXCHANGE of Linux's renameat2, RENAME_SWAP of macOS's renamex_np.
-EXCHANGE = 2
+# Of Linux's renameat2.
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
 
 
 def swap_in(folder: Path, path: Path) -> None:
@@ -38,17 +35,10 @@ def swap_in(folder: Path, path: Path) -> None:
 def exchange(first: Path, second: Path) -> bool:
     """Let two paths change places in one step; false where the system or the file system cannot do it."""
     libc = ctypes.CDLL(None, use_errno=True)
-    paths = os.fsencode(first), os.fsencode(second)
-    try:
-        if sys.platform == "darwin":
-            failed = libc.renamex_np(*paths, EXCHANGE)
-        else:
-            failed = libc.renameat2(AT_FDCWD, paths[0], AT_FDCWD, paths[1], EXCHANGE)
-    except AttributeError:
+    if not hasattr(libc, "renameat2"):
         return False
-    if not failed:
+    if not libc.renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE):
         return True
-    number = ctypes.get_errno()
-    if number in UNABLE:
+    if (number := ctypes.get_errno()) in UNABLE:
         return False
     raise OSError(number, os.strerror(number), str(second))

@@ -41,15 +41,6 @@ def open_tensors(
 
     Yields:
         A function that appends rows to each tensor. The file appears when the block ends.
-
-    Examples:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     with open_tensors(Path(folder) / "a.pt", {"x": (3,)}, {"x": np.int64}) as write:
-        ...         write({"x": np.array([1, 2])})
-        ...         write({"x": np.array([3])})
-        ...     torch.load(Path(folder) / "a.pt")
-        {'x': tensor([1, 2, 3])}
     """
     with atomic_write(path) as temporary, telling_why(temporary):
         # Memory that is not touched takes no room; the file gets room for it.
@@ -71,8 +62,6 @@ def open_tensors(
 
 def _storage_offset(file: BinaryIO, index: int) -> int:
     """Find where a storage starts in what `torch.save` wrote, by the order that it wrote them in.
-
-    `torch.load` gives these places to fake tensors alone, whose first one takes seconds.
 
     Source: the ZIP format's local file header, 30 bytes with the lengths of a name and an extra field.
     """

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from canopy.compare.listing import Condition, list_runs
+from canopy.compare.listing import list_runs
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
 
@@ -87,17 +87,6 @@ def test_where_keeps_runs_that_meet_all_conditions(
     assert names(listed(where=where, form="json")) == expected
 
 
-@pytest.mark.parametrize("text", ["seed", "=3", "", ">"])
-def test_condition_must_have_key_and_operator(text: str) -> None:
-    with pytest.raises(ValueError, match="A condition must be key=value"):
-        Condition.parse(text)
-
-
-def test_condition_orders_numbers_against_numbers_only() -> None:
-    with pytest.raises(ValueError, match="seed must be compared with a number, as it is 3; found 'x'"):
-        Condition.parse("seed<x").holds(3)
-
-
 def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make) -> None:
     make_run("d", score=0.1234567890123)
     columns: Any = ["best", "model.net.hidden"]
@@ -113,14 +102,13 @@ def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make
     ("options", "message"),
     [
         ({"columns": ["model.lr"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
-        ({"where": ["model.lr=1"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
-        ({"sort": "-model.lr"}, "found 'model.lr'; did you mean model.optimizer.lr"),
-        ({"columns": ["model.optimiser.lr"]}, "did you mean model.optimizer.lr"),
-        ({"columns": ["xyz"]}, "found 'xyz'; see config.yaml and run.json of a run"),
+        ({"sort": "-model.optimiser.lr"}, "did you mean model.optimizer.lr"),
+        ({"where": ["xyz=1"]}, "found 'xyz'; see config.yaml and run.json of a run"),
+        ({"where": ["seed"]}, "A condition must be key=value, with .*; got 'seed'"),
         ({"columns": ["val.macro_f1"]}, "none of the runs is evaluated: .*src/evaluate.py"),
     ],
 )
-def test_unknown_key_names_near_ones(
+def test_unknown_key_or_condition_is_refused(
     listed: Callable[..., str], options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
@@ -128,24 +116,17 @@ def test_unknown_key_names_near_ones(
 
 
 def test_list_says_that_there_is_nothing(listed: Callable[..., str]) -> None:
-    assert list_runs([]) == "Nothing to list: there are no runs yet"
     assert list_runs([], form="json") == "[]"
     text = listed(where=["seed=9", "best>0"])
     assert text == "Nothing to list: none of 3 runs meets seed=9 and best>0"
 
 
-def test_list_cuts_values_but_no_names(logs: Path, make_run: Make) -> None:
-    make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden={'8' * 300}"]}])
+def test_list_cuts_values_but_no_names_and_nothing_that_a_terminal_obeys(logs: Path, make_run: Make) -> None:
+    make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden=\x1b[2J\n\t{'8' * 300}"]}])
     header, line = list_runs(find_runs([], logs=logs)).splitlines()
     assert max(len(header), len(line)) <= 120
     assert line.startswith("n" * 45 + "  finished")
-    assert "  hidden=88..." in line
+    assert "  hidden=?[..." in line
     columns = ["model.scheduler.max_lr", "model.optimizer.lr", "machine.n_threads", "training.n_parameters"]
     header, _ = list_runs(find_runs([], logs=logs), columns=columns).splitlines()
-    assert len(header) <= 120
     assert "...uler.max_lr" in header
-
-
-def test_list_prints_nothing_that_a_terminal_would_obey(logs: Path, make_run: Make) -> None:
-    make_run("a", commands=[{"overrides": ["x=\x1b[2J\n\ty"]}])
-    assert "x=?[2J y" in list_runs(find_runs([], logs=logs))

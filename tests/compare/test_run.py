@@ -28,27 +28,18 @@ def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) 
 
 
 def test_find_runs_refuses_a_folder_without_runs(logs: Path) -> None:
-    with pytest.raises(
-        FileNotFoundError, match=f"Runs must be in {logs}/train of a project; found no such folder"
-    ):
+    with pytest.raises(FileNotFoundError, match=f"Runs must be in {logs}/train of a project"):
         find_runs([], logs=logs)
-    for folder, found in (
-        (logs, "no such folder"),
-        (logs.parent, "none below it"),
-        ("https://a.org", "a URL"),
-    ):
-        with pytest.raises(
-            FileNotFoundError, match=f"{folder} must be a run or hold runs; found {found}: see"
-        ):
-            find_runs([Path(folder)], logs=logs)
+    for folder in (logs, logs.parent):
+        with pytest.raises(FileNotFoundError, match=f"{folder} must be a run or hold runs; found no"):
+            find_runs([folder], logs=logs)
 
 
 def test_find_run_takes_a_folder_or_a_name(make_run: Make, logs: Path) -> None:
     folder = make_run("sweep/0").path
     assert find_run(str(folder), logs=logs).path == find_run("sweep/0", logs=logs).path == folder
-    for name, found in (("c", "none of that name"), (str(folder / "config.yaml"), "a file: ")):
-        with pytest.raises(FileNotFoundError, match=f"{name} must be a run's folder or name; found {found}"):
-            find_run(name, logs=logs)
+    with pytest.raises(FileNotFoundError, match="c must be a run's folder or name; found none of that name"):
+        find_run("c", logs=logs)
 
 
 def test_value_comes_from_config_record_and_scores(make_run: Make, evaluate: Callable[..., None]) -> None:
@@ -87,7 +78,7 @@ def test_status_is_killed_if_the_process_is_gone(
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b'{"status": "fin', b"[]", b"{}", b'{"status": 3}', b"\x00", b"\xff\xfe\x00"),
+        *(b"", b'{"status": "fin', b"[]", b"{}", b'{"status": 3}', b"\xff\xfe\x00"),
         b'{"status": "a", "process": "x", "commands": []}',
         b'{"status": "a", "process": {}, "commands": 3}',
     ],
@@ -101,15 +92,11 @@ def test_damaged_record_is_a_problem(make_run: Make, content: bytes) -> None:
     assert run.started.startswith("20")
 
 
-def test_run_without_a_record_is_unrecorded(make_run: Make) -> None:
-    run = make_run("a")
-    (run.path / "run.json").unlink()
-    assert (run.status, run.problems) == ("unrecorded", [])
-
-
-def test_parts_of_a_record_may_be_missing(make_run: Make) -> None:
+def test_record_or_parts_of_it_may_be_missing(make_run: Make) -> None:
     run = make_run("a", best=None, training=[1])
     assert (run.value("best"), run.value("epochs")) == (None, None)
+    (run.path / "run.json").unlink()
+    assert (Run(run.path).status, run.problems) == ("unrecorded", [])
 
 
 @pytest.mark.parametrize("content", ["a: [", "- 1", "\x07"])

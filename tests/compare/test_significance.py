@@ -72,69 +72,46 @@ def test_intervals_have_their_coverage_where_few_rows_differ() -> None:
     assert (covered >= 0.95 * 200).all()
 
 
-@pytest.mark.parametrize("counts", [(0, 1), (3, 3), (2, 9), (0, 24), (12, 12), (7, 17)])
-def test_mcnemar_of_few_rows_is_the_binomial_test(counts: tuple[int, int]) -> None:
-    assert mcnemar(*counts) == pytest.approx(stats.binomtest(counts[0], sum(counts)).pvalue)
+@pytest.mark.parametrize("counts", [(0, 0), (0, 1), (3, 3), (2, 9), (7, 17), (1000, 1100)])
+def test_mcnemar_is_the_binomial_test(counts: tuple[int, int]) -> None:
+    expected = stats.binomtest(counts[0], sum(counts)).pvalue if sum(counts) else 1.0
+    assert mcnemar(*counts) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("counts", [(10, 15), (30, 60), (1000, 1100), (0, 5000), (50, 50)])
-def test_mcnemar_of_many_rows_is_chi_square(counts: tuple[int, int]) -> None:
-    statistic = max(abs(counts[0] - counts[1]) - 1, 0) ** 2 / sum(counts)
-    assert mcnemar(*counts) == pytest.approx(stats.chi2.sf(statistic, 1))
-
-
-def test_identical_predictions_are_not_distinguishable() -> None:
-    labels, a, _ = draw(100, right_a=0.7, right_b=0.7)
-    found = compare_predictions(labels, a, a)
-    for interval in (found.accuracy, found.macro_f1):
-        assert interval.difference == 0
-        assert -0.06 < interval.low < -0.01, "on other rows they may differ"
-        assert 0.01 < interval.high < 0.06
-    assert (found.mcnemar_p, found.n_same) == (1.0, 100)
-    assert found.verdict(split="val") == (
-        "A and B are not distinguishable: they predict the same class for each of the 100 val rows"
-    )
-
-
-def test_four_rows_do_not_show_that_a_perfect_model_is_better() -> None:
+def test_few_rows_or_none_do_not_show_that_a_model_is_better() -> None:
     """Of plain resamples only two in a hundred would have none of the four; McNemar's p is 0.125."""
     labels = np.repeat([0, 1, 2], [30, 14, 25])
     a = labels.copy()
     a[[0, 20, 35, 60]] = (labels[[0, 20, 35, 60]] + 1) % 3
-    found = compare_predictions(labels, a, labels)
-    for interval in (found.accuracy, found.macro_f1):
-        assert interval.low <= 0 < 0.05 < interval.difference < interval.high
-    assert found.verdict(split="test").startswith("A and B are not distinguishable: accuracy +0.058")
-
-
-def test_models_as_good_as_each_other_are_not_distinguishable() -> None:
-    found = compare_predictions(*draw(300, right_a=0.7, right_b=0.7))
-    assert found.accuracy.low < 0 < found.accuracy.high
-    assert found.verdict(split="test").startswith("A and B are not distinguishable: accuracy ")
+    for predicted, difference in ((a, 4 / 69), (labels, 0.0)):
+        found = compare_predictions(labels, predicted, labels)
+        assert found.accuracy.difference == pytest.approx(difference)
+        for interval in (found.accuracy, found.macro_f1):
+            assert interval.low <= 0 < interval.high
+        assert found.verdict().startswith("A and B are not distinguishable; B - A: accuracy +0.0")
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_swapped_models_have_negated_differences(seed: int) -> None:
     labels, a, b = draw(200, right_a=0.5, right_b=0.8, seed=seed)
     forth, back = compare_predictions(labels, a, b), compare_predictions(labels, b, a)
-    assert (forth.accuracy, forth.macro_f1) == (back.accuracy.negated(), back.macro_f1.negated())
+    for one, other in ((forth.accuracy, back.accuracy), (forth.macro_f1, back.macro_f1)):
+        assert (one.difference, one.low, one.high) == (-other.difference, -other.high, -other.low)
     assert (forth.n_only_a, forth.n_only_b) == (back.n_only_b, back.n_only_a)
     assert forth.mcnemar_p == back.mcnemar_p
-    assert forth.accuracy.low > 0
-    first, second = (found.verdict(split="test") for found in (forth, back))
-    assert first.startswith("B is better than A: accuracy +0.")
-    assert second == first.replace("B is better than A", "A is better than B")
+    assert forth.verdict().startswith("B is better than A; B - A: accuracy +0.")
+    assert back.verdict().startswith("A is better than B; B - A: accuracy -0.")
 
 
 @pytest.mark.parametrize(
     ("wrong_a", "wrong_b", "answer"),
     [
         # B wins some rows of the large class and loses more of the share of the small one.
-        (range(200), range(1010, 1100), "B is better in accuracy and A in macro-F1: accuracy +0.1"),
+        (range(200), range(1010, 1100), "B is better in accuracy and A in macro-F1; "),
         (
             range(90),
             range(1000, 1090),
-            "A and B are not distinguishable in accuracy, A is better in macro-F1: accuracy +0.0000",
+            "A and B are not distinguishable in accuracy, A is better in macro-F1",
         ),
     ],
 )
@@ -145,7 +122,7 @@ def test_verdict_names_the_score_in_which_a_model_is_better(
     a, b = labels.copy(), labels.copy()
     a[wrong_a] ^= 1
     b[wrong_b] ^= 1
-    assert compare_predictions(labels, a, b).verdict(split="test").startswith(answer)
+    assert compare_predictions(labels, a, b).verdict().startswith(answer)
 
 
 def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,15 +130,3 @@ def test_blocks_of_resamples_change_nothing(monkeypatch: pytest.MonkeyPatch) -> 
     whole = compare_predictions(*predictions)
     monkeypatch.setattr(significance, "_BLOCK", 100)
     assert compare_predictions(*predictions) == whole
-
-
-def test_hundred_classes_and_many_rows_are_compared_in_blocks() -> None:
-    labels, a, b = np.random.default_rng(0).integers(100, size=(3, 50_000))
-    assert compare_predictions(labels, a, b, n_resamples=50).n_rows == 50_000
-
-
-def test_rows_must_be_there_and_the_same() -> None:
-    with pytest.raises(ValueError, match="on the same rows, at least one; found 0 labels"):
-        compare_predictions(*np.empty((3, 0), dtype=np.int64))
-    with pytest.raises(ValueError, match="found 3 labels, 3 and 2 predictions"):
-        compare_predictions(np.arange(3), np.arange(3), np.arange(2))

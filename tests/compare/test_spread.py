@@ -11,21 +11,13 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from canopy.compare.multirun_summary import MultirunSummary, repeated_keys
-from canopy.compare.spread import measure_spread, summarize_runs
+from canopy.compare.multirun_summary import MultirunSummary
+from canopy.compare.spread import summarize_runs
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 LR = "model.optimizer.lr"
-
-
-def test_interval_is_students() -> None:
-    values = np.random.default_rng(0).normal(size=7)
-    spread = measure_spread(pd.DataFrame({"a": values})).loc["a"]
-    expected = stats.t.interval(0.95, df=6, loc=np.mean(values), scale=stats.sem(values))
-    assert (spread["low"], spread["high"]) == pytest.approx(expected)
-    assert spread["sd"] == pytest.approx(np.std(values, ddof=1))
 
 
 @pytest.fixture
@@ -44,9 +36,9 @@ def test_summary_has_a_line_for_each_group_and_column(sweep: list[Run]) -> None:
         "",
         "model.optimizer.lr  n  column  mean ± sd        95 % interval",
         "              0.01  2  best    0.5000 ± 0.0000  0.5000 to 0.5000",
-        "                    2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
-        "               0.1  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
-        "                    2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
+        "              0.01  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
+        "              0.10  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
+        "              0.10  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
     ]
 
 
@@ -81,10 +73,6 @@ def test_summary_needs_numbers(sweep: list[Run]) -> None:
         summarize_runs(sweep, columns=["status"])
 
 
-def test_summary_says_that_configs_are_the_same(sweep: list[Run]) -> None:
-    assert "1 run: 1 finished\nTheir configs are the same" in summarize_runs(sweep[-1:])
-
-
 def end_multirun(folder: Path) -> None:
     MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
 
@@ -111,7 +99,6 @@ def test_multirun_without_repeated_seeds_has_no_summary(
     end_multirun(folder)
     assert capsys.readouterr().out == ""
     assert not (folder / "summary.csv").exists()
-    assert repeated_keys(find_runs([folder], logs=logs)) is None
 
 
 @pytest.mark.slow

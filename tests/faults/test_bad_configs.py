@@ -69,7 +69,7 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("fetch.timeout_seconds=long", r"\(in fetch.timeout_seconds\)"),
     ],
     "scripts/compose.py": [
-        ("train.experiment=mpl", "train.experiment must be one of .*; got 'mpl' .did you mean 'mlp'"),
+        ("train.experiment=mpl", "experiment must be one of .*; got 'mpl' .did you mean 'mlp'"),
         ("train.overrides='trainer=cup'", "trainer must be one of .*did you mean 'cpu'"),
         ("train.overrides='trainer.max_epoch=3'", "max_epoch"),
         ('train.overrides="\'"', "params.yaml: train.overrides must be .* No closing quotation"),

@@ -72,7 +72,7 @@ def test_predict_refuses_untrusted_target_in_run_config(
     config.model = {"_target_": "os.system", "command": f"touch {executed}"}
     trained_run.save_config(config)
     said = refused("predict", f"run={trained_run.path}", f"input={raw_table}", f"output={tmp_path / 'a.csv'}")
-    assert "can call what TRUSTED_TARGETS in canopy/runs/entry.py lists; found 'os.system' as model" in said
+    assert "'os.system'" in said
 
 
 CALLS = [

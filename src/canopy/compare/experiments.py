@@ -21,25 +21,25 @@ SHARED = ["name", "left_out", "split", "recipe"]
 
 # What the data stages do; their other sections describe and place.
 _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
-_LEFT_OUT = "pipeline.split.left_out"
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 _TRAINING = ("train_seconds", "epochs", "n_parameters", "device", "n_threads")
+# What is kept of each run, by its key.
+_KEYS = {"seed": "seed", "val_accuracy": "val.accuracy"}
+_KEYS |= {name: f"test.{name}" for name in _SCORES} | {name: f"training.{name}" for name in _TRAINING}
+_KEYS |= {"n_cores": "machine.n_cores", "commit": "git.commit"}
 
 
 def recipe_of(config: DictConfig) -> tuple[str, str | None]:
-    """Distinguish configs by what decides how they train, and on what, but for seed and machine.
-
-    Args:
-        config: A training config, composed or kept by a run.
+    """Hash what decides how a config trains, and on what, but for seed, machine and the group left out.
 
     Returns:
-        A hash, and the group that the split leaves out, which is no part of the hash.
+        The hash, and the group that the split leaves out.
     """
     values = training_values(config)
     values = {key: value for key, value in values.items() if key.removeprefix("trainer.") not in MACHINE}
     content: Any = OmegaConf.to_container(config.pipeline)
     values |= flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
-    left_out = values.pop(_LEFT_OUT, None)
+    left_out = values.pop("pipeline.split.left_out", None)
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16], left_out
 
@@ -54,63 +54,37 @@ def compose_experiments(configs: Path) -> dict[str, str]:
 
 
 def collect(runs: Iterable[Run], *, recipes: dict[str, str], earlier: pd.DataFrame) -> pd.DataFrame:
-    """Gather the finished and evaluated runs of the experiments as they are now.
+    """Gather the finished and evaluated runs of the experiments as they are now, the newest of each seed.
 
     Args:
-        runs: Training runs, newest first: of two with one seed the newer counts.
+        runs: Training runs, newest first.
         recipes: Recipe of each experiment.
         earlier: What was gathered before, perhaps on other machines; what no longer has the recipe of its
             experiment is left out.
-
-    Returns:
-        A row for each experiment, group that was left out, and seed, in this order.
     """
     rows = []
     for run in runs:
-        if run.status != "finished" or not {"val", "test"} <= run.metrics.keys():
-            continue
-        try:
-            config = run.config
-            recipe, left_out = recipe_of(config)
-        except (ValueError, KeyError, AttributeError):
-            # Damaged, or of an earlier version, whose config has another form.
-            continue
-        shared = {"left_out": left_out, "split": config.pipeline.split.method, "recipe": recipe}
-        names = (name for name, expected in recipes.items() if expected == recipe)
-        rows += [{"name": name, **shared, **_describe(run)} for name in names]
+        if run.status == "finished" and {"val", "test"} <= run.metrics.keys():
+            recipe, left_out = recipe_of(run.config)
+            shared = [left_out, run.value("pipeline.split.method"), recipe]
+            values = [run.value(key) for key in _KEYS.values()]
+            rows += [[name, *shared, *values] for name, expected in recipes.items() if expected == recipe]
     current = earlier[earlier["recipe"] == earlier["name"].map(recipes)]
-    found = pd.concat([pd.DataFrame(rows, columns=[*earlier], dtype=object), current])
+    found = pd.concat([pd.DataFrame(rows, columns=[*SHARED, *_KEYS], dtype=object), current])
     key = ["name", "left_out", "seed"]
     return found.drop_duplicates(key).sort_values(key, ignore_index=True)
-
-
-def _describe(run: Run) -> dict[str, Any]:
-    training, scores = run.record["training"], run.metrics["test"]
-    return {
-        "seed": run.value("seed"),
-        "val_accuracy": run.metrics["val"]["accuracy"],
-        **{key: scores[key] for key in _SCORES},
-        **{key: training[key] for key in _TRAINING},
-        "n_cores": run.record["machine"]["n_cores"],
-        "commit": run.record["git"]["commit"],
-    }
 
 
 def read_experiments(path: Path) -> pd.DataFrame:
     """Read what `as_json` gave, a row for each run; no rows if there is no such file."""
     experiments = read_json(path) if path.is_file() else []
     rows = [{**experiment, **run} for experiment in experiments for run in experiment.pop("runs")]
-    columns = [*SHARED, "seed", "val_accuracy", *_SCORES, *_TRAINING, "n_cores", "commit"]
-    return pd.DataFrame(rows, columns=columns, dtype=object)
+    return pd.DataFrame(rows, columns=[*SHARED, *_KEYS], dtype=object)
 
 
 def as_json(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Give the runs as JSON-able values, those of an experiment together."""
     groups = (group for _, group in runs.groupby(SHARED, sort=False, dropna=False))
     return [
-        {
-            **{key: group[key].iloc[0] for key in SHARED},
-            "runs": group.drop(columns=SHARED).to_dict("records"),
-        }
-        for group in groups
+        {**group[SHARED].iloc[0], "runs": group.drop(columns=SHARED).to_dict("records")} for group in groups
     ]

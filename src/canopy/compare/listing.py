@@ -4,7 +4,7 @@ import operator
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -15,8 +15,6 @@ from canopy.runs.run import ALIASES, OWN_KEYS, Run
 from canopy.text_tables import Form, as_csv, as_json, render
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
-# The columns before those that are asked for.
-FIRST = ("name", "status")
 # Known also when no run has them yet.
 STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
 
@@ -24,77 +22,32 @@ _CONDITION = re.compile(r"(.+?)(>=|<=|!=|=|<|>)(.*)")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
 
 
-class Condition(NamedTuple):
-    """A key of a run, an operator such as `<=`, and the text that its value is compared with.
-
-    Examples:
-        >>> condition = Condition.parse("seed>=2")
-        >>> [condition.holds(seed) for seed in (1, 2, None)]
-        [False, True, False]
-    """
-
-    key: str
-    operator: str
-    text: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Condition":
-        """Read a condition.
-
-        Raises:
-            ValueError: If the text is none.
-        """
-        match = _CONDITION.fullmatch(text)
-        if match is None:
-            raise ValueError(
-                f"A condition must be key=value, with one of = != < <= > >=; found {text!r}: quote it, since "
-                "the shell reads < and >"
-            )
-        return cls(*match.groups())
-
-    def holds(self, value: Any) -> bool:
-        """Check a run's value; a run without the value only meets `!=`.
-
-        Raises:
-            ValueError: If a number is to be ordered against text.
-        """
-        # As on the command line of a run: 1e-3, true, null, [8, 8].
-        meanings: list[Any] = [self.text]
-        for read in (float, yaml.safe_load):
-            with suppress(ValueError, yaml.YAMLError):
-                meanings.append(read(self.text))
-        if self.operator in ("=", "!="):
-            return (value in meanings or str(value) == self.text) == (self.operator == "=")
-        if value is None:
-            return False
-        if not isinstance(value, int | float) or isinstance(value, bool):
-            return bool(_ORDER[self.operator](str(value), self.text))
-        numbers = [meaning for meaning in meanings if isinstance(meaning, float)]
-        if not numbers:
-            raise ValueError(
-                f"{self.key} must be compared with a number, as it is {value}; found {self.text!r}: "
-                "correct --where"
-            )
-        return bool(_ORDER[self.operator](value, numbers[0]))
+def meets(value: Any, sign: str, text: str) -> bool:
+    """Compare a run's value with a text of the command line; a run without the value only meets `!=`."""
+    if sign in _ORDER:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        pair = (value, float(text)) if is_number else (str(value), text)
+        return value is not None and bool(_ORDER[sign](*pair))
+    # As on the command line of a run: 1e-3, true, null, [8, 8].
+    meanings: list[Any] = [text]
+    for read in (float, yaml.safe_load):
+        with suppress(ValueError, yaml.YAMLError):
+            meanings.append(read(text))
+    return (value in meanings or str(value) == text) == (sign == "=")
 
 
 def choose_runs(runs: Sequence[Run], where: Sequence[str], *, keys: Sequence[str]) -> list[Run]:
-    """Keep the runs that meet all conditions.
-
-    Args:
-        runs: The runs.
-        where: Conditions such as `seed>=2`.
-        keys: What else will be looked up.
-
-    Raises:
-        ValueError: If no run has a key, or a condition cannot be understood.
-    """
-    conditions = [Condition.parse(text) for text in where]
-    asked = {*keys, *(condition.key for condition in conditions)}.difference(STANDARD_KEYS)
+    """Keep the runs that meet all conditions such as `seed>=2`; `keys` is what else will be looked up."""
+    conditions = []
+    for text in where:
+        if (match := _CONDITION.fullmatch(text)) is None:
+            raise ValueError(f"A condition must be key=value, with = != < <= > or >=; got {text!r}")
+        conditions.append(match.groups())
+    asked = {*keys, *(key for key, *_ in conditions)}.difference(STANDARD_KEYS)
     # Only a key that is looked for costs reading all the configs.
     if asked and runs:
         check_known(sorted(asked), {key for run in runs for key in run.known})
-    return [run for run in runs if all(condition.holds(run.value(condition.key)) for condition in conditions)]
+    return [run for run in runs if all(meets(run.value(key), *test) for key, *test in conditions)]
 
 
 def tabulate(runs: Sequence[Run], keys: Sequence[str]) -> pd.DataFrame:
@@ -104,12 +57,7 @@ def tabulate(runs: Sequence[Run], keys: Sequence[str]) -> pd.DataFrame:
 
 
 def order(value: Any) -> tuple[int, float, str]:
-    """Give a sort key for values of any type: nothing, then numbers, then text.
-
-    Examples:
-        >>> sorted(["b", 10, None, 9, "a"], key=order)
-        [None, 9, 10, 'a', 'b']
-    """
+    """Give a sort key for values of any type: nothing, then numbers, then text."""
     if isinstance(value, int | float):
         return 1, value, ""
     return (0, 0.0, "") if value is None else (2, 0.0, str(value))
@@ -131,19 +79,15 @@ def list_runs(
         where: Conditions that a shown run meets.
         sort: Key to sort by, `-` before it for descending; runs without the value come last.
         form: What to write: text for a terminal, or all values in full.
-
-    Raises:
-        ValueError: If a key is unknown or a condition cannot be understood.
     """
-    chosen = list(dict.fromkeys([*FIRST, *columns])) if columns else [*DEFAULT]
+    chosen = list(dict.fromkeys(["name", "status", *columns])) if columns else [*DEFAULT]
     key = sort and sort.removeprefix("-")
     keys = [*chosen, key] if key else chosen
     frame = tabulate(choose_runs(runs, where, keys=keys), keys)
     if key:
         # Runs without the value come last in both orders.
-        frame = frame.sort_values(
-            key, ascending=key == sort, kind="stable", key=lambda x: x.map(order, na_action="ignore")
-        )
+        ranks = frame[key].map(order, na_action="ignore")
+        frame = frame.loc[ranks.sort_values(ascending=key == sort, kind="stable").index]
     frame = frame[chosen]
     if form == "json":
         return as_json(frame.to_dict("records"))

@@ -1,22 +1,19 @@
 """Sum up a multirun when its last run has ended."""
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from canopy.compare.spread import result_columns, summarize_runs, varying_keys
+from canopy.compare.spread import group_runs, result_columns, summarize_runs, varying_keys
 from canopy.files import write_text
 from canopy.places import display_path
 from canopy.quoting import write_command
 from canopy.runs.find import find_runs, run_folders
-from canopy.runs.run import Run
 
 SUMMARY = "summary.csv"
-SEED = "seed"
 
 
 class MultirunSummary(Callback):
@@ -31,8 +28,9 @@ class MultirunSummary(Callback):
         if next(run_folders(folder), None) is None:
             return
         runs = [run for run in find_runs([folder], logs=Path("logs")) if run.status == "finished"]
-        keys = repeated_keys(runs)
-        if keys is None:
+        varying = varying_keys(runs)
+        keys = [key for key in varying if key != "seed"]
+        if "seed" not in varying or len(group_runs(runs, keys)) == len(runs):
             return
         columns = result_columns(runs)
         write_text(folder / SUMMARY, summarize_runs(runs, keys=keys, columns=columns, form="csv") + "\n")
@@ -42,13 +40,3 @@ class MultirunSummary(Callback):
             f"  {write_command('evaluate', run=display_path(folder))}\n"
             f"  {write_command('runs', display_path(folder), '--summary')}\n"
         )
-
-
-def repeated_keys(runs: Sequence[Run]) -> list[str] | None:
-    """Name the config keys other than the seed in which runs differ; None if no two runs agree in them."""
-    varying = varying_keys(runs)
-    if SEED not in varying:
-        return None
-    keys = [key for key in varying if key != SEED]
-    groups = {tuple(str(run.value(key)) for key in keys) for run in runs}
-    return keys if len(groups) < len(runs) else None

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.special import bdtr, chdtrc
+from scipy.special import bdtr
 
 from canopy.text_tables import decimals_for_error, signed
 
 CONFIDENCE = 0.95
-# Below as many rows that only one model classifies right, the chi-square approximation is too coarse.
-N_EXACT = 25
 # Most numbers that the resamples of one block hold, so that many classes do not fill the memory.
 _BLOCK = 4_000_000
 
@@ -28,71 +26,46 @@ class Interval:
     high: float
 
     @property
-    def excludes_zero(self) -> bool:
-        return self.low > 0 or self.high < 0
+    def sign(self) -> int:
+        """1 if B is surely higher, -1 if A is, 0 if neither."""
+        return (self.low > 0) - (self.high < 0)
 
-    def negated(self) -> "Interval":
-        """Give A minus B."""
-        return Interval(difference=0.0 - self.difference, low=0.0 - self.high, high=0.0 - self.low)
-
-    def describe(self, *, test: str = "") -> str:
-        """Write the difference and its interval.
-
-        Examples:
-            >>> Interval(difference=0.0031, low=0.002, high=0.0042).describe()
-            '+0.0031 (95 % interval +0.0020 to +0.0042)'
-        """
+    def __str__(self) -> str:
         n = decimals_for_error(1.0, (self.high - self.low) / 2)
-        difference, low, high = (
-            signed(value, n_decimals=n) for value in (self.difference, self.low, self.high)
-        )
-        return f"{difference} (95 % interval {low} to {high}{test})"
+        texts = [signed(value, n_decimals=n) for value in (self.difference, self.low, self.high)]
+        return "{} (95 % interval {} to {})".format(*texts)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Significance:
-    """How two models differ on the same rows.
-
-    Attributes:
-        n_rows: Number of rows.
-        n_only_a: Rows that A alone classifies right.
-        n_only_b: Rows that B alone classifies right.
-        n_same: Rows for which both predict the same class.
-        accuracy: Difference of the accuracies.
-        macro_f1: Difference of the macro-F1.
-        mcnemar_p: p-value of McNemar's test.
-    """
+    """How two models differ on the same rows: counts of rows, and differences of scores, B minus A."""
 
     n_rows: int
-    n_only_a: int
+    n_only_a: int  # right in A alone
     n_only_b: int
-    n_same: int
+    n_same: int  # of which both predict the same class
     accuracy: Interval
     macro_f1: Interval
     mcnemar_p: float
 
-    def verdict(self, *, split: str) -> str:
-        """Answer whether A or B is better on the rows of a split, with the differences in its favour."""
-        if self.n_same == self.n_rows:
-            return (
-                "A and B are not distinguishable: they predict the same class for each of the "
-                f"{self.n_rows:,} {split} rows"
-            )
-        accuracy, macro_f1, better, worse = self.accuracy, self.macro_f1, "B", "A"
+    def verdict(self) -> str:
+        """Answer whether A or B is better, with the differences, B minus A."""
+        better = {1: "B", -1: "A"}
         # Both have to agree, so that the approximation of neither decides alone.
-        by_accuracy = accuracy.excludes_zero and self.mcnemar_p < 1 - CONFIDENCE
-        if (accuracy if by_accuracy else macro_f1).high < 0:
-            accuracy, macro_f1, better, worse = accuracy.negated(), macro_f1.negated(), "A", "B"
-        if by_accuracy and macro_f1.high < 0:
-            answer = f"{better} is better in accuracy and {worse} in macro-F1"
-        elif by_accuracy:
-            answer = f"{better} is better than {worse}"
-        elif macro_f1.excludes_zero:
-            answer = f"A and B are not distinguishable in accuracy, {better} is better in macro-F1"
+        accuracy = self.accuracy.sign if self.mcnemar_p < 1 - CONFIDENCE else 0
+        macro_f1 = self.macro_f1.sign
+        if accuracy and macro_f1 == -accuracy:
+            answer = f"{better[accuracy]} is better in accuracy and {better[macro_f1]} in macro-F1"
+        elif accuracy:
+            answer = f"{better[accuracy]} is better than {better[-accuracy]}"
+        elif macro_f1:
+            answer = f"A and B are not distinguishable in accuracy, {better[macro_f1]} is better in macro-F1"
         else:
             answer = "A and B are not distinguishable"
-        test = f", McNemar {format_p(self.mcnemar_p)}"
-        return f"{answer}: accuracy {accuracy.describe(test=test)}; macro-F1 {macro_f1.describe()}"
+        return (
+            f"{answer}; B - A: accuracy {self.accuracy}, McNemar p = {self.mcnemar_p:.2g}; "
+            f"macro-F1 {self.macro_f1}"
+        )
 
 
 def compare_predictions(
@@ -106,7 +79,7 @@ def compare_predictions(
     bootstrap, 1993, chapter 13). Resamples are drawn from `with_pseudo_rows`.
 
     Args:
-        labels: Class of each row, shape (n_rows,).
+        labels: Class of each row, shape (n_rows,), at least one.
         predicted_a: Class that A predicts for each row, shape (n_rows,).
         predicted_b: Class that B predicts for each row, shape (n_rows,).
         n_resamples: Resamples of the bootstrap.
@@ -114,16 +87,8 @@ def compare_predictions(
 
     Returns:
         The differences, B minus A. With A and B exchanged, exactly their negatives.
-
-    Raises:
-        ValueError: If there are no rows, or not as many of each.
     """
     n_rows = len(labels)
-    if not n_rows or not n_rows == len(predicted_a) == len(predicted_b):
-        raise ValueError(
-            "Models must be compared on the same rows, at least one; found "
-            f"{n_rows} labels, {len(predicted_a)} and {len(predicted_b)} predictions"
-        )
     # One order of the two, so that the resamples do not depend on which is called A.
     other = np.flatnonzero(predicted_a != predicted_b)
     swapped = len(other) > 0 and predicted_a[other[0]] > predicted_b[other[0]]
@@ -138,10 +103,10 @@ def compare_predictions(
     ]
     tail = (1 - CONFIDENCE) / 2
     ends = np.quantile(np.concatenate(drawn, axis=1), [tail, 1 - tail], axis=1)
-    observed = differences(cells, counts[None])
+    found = np.concatenate([differences(cells, counts[None]), ends.T], axis=1) * (-1 if swapped else 1)
     accuracy, macro_f1 = (
-        Interval(difference=difference, low=low, high=high)
-        for difference, low, high in np.concatenate([observed, ends.T], axis=1).tolist()
+        Interval(difference=difference + 0.0, low=min(interval) + 0.0, high=max(interval) + 0.0)
+        for difference, *interval in found.tolist()
     )
     right_a, right_b = predicted_a == labels, predicted_b == labels
     n_only_a, n_only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
@@ -150,8 +115,8 @@ def compare_predictions(
         n_only_a=n_only_a,
         n_only_b=n_only_b,
         n_same=n_rows - len(other),
-        accuracy=accuracy.negated() if swapped else accuracy,
-        macro_f1=macro_f1.negated() if swapped else macro_f1,
+        accuracy=accuracy,
+        macro_f1=macro_f1,
         mcnemar_p=mcnemar(n_only_a, n_only_b),
     )
 
@@ -160,11 +125,8 @@ def with_pseudo_rows(cells: Ints, counts: Floats) -> tuple[Ints, Floats]:
     """Add one row that only A has right and one that only B has right, spread over labels and errors.
 
     So Bonett and Price (Adjusted Wald confidence interval for a difference of binomial proportions based on
-    paired data, 2012) keep their interval from collapsing where few rows distinguish the two.
-
-    Args:
-        cells: Combinations of label, prediction of A and prediction of B, shape (M, 3).
-        counts: Rows of each, shape (M,).
+    paired data, 2012) keep their interval from collapsing where few rows distinguish the two. `cells` are
+    combinations of label, prediction of A and prediction of B, shape (M, 3), `counts` the rows of each, (M,).
     """
     classes = np.unique(cells)
     pairs = [(label, wrong) for label in np.unique(cells[:, 0]) for wrong in classes if wrong != label]
@@ -195,30 +157,8 @@ def _macro_f1(counts: Floats, label: Ints, predicted: Ints) -> Floats:
 
 
 def mcnemar(n_only_a: int, n_only_b: int) -> float:
-    """Test whether two models are right equally often, from the rows that only one of them has right.
+    """Give the two-sided p-value of two models being right equally often, by the binomial distribution.
 
-    Returns:
-        The two-sided p-value. Exact below `N_EXACT` such rows, by the binomial distribution; above by
-        chi-square with continuity correction (McNemar, Note on the sampling error of the difference between
-        correlated proportions, 1947; Edwards, 1948).
-
-    Examples:
-        >>> [round(mcnemar(*counts), 5) for counts in ((1, 5), (0, 0), (40, 70))]
-        [0.21875, 1.0, 0.00569]
+    Source: McNemar, Note on the sampling error of the difference between correlated proportions, 1947.
     """
-    n = n_only_a + n_only_b
-    if n < N_EXACT:
-        return min(1.0, 2 * float(bdtr(min(n_only_a, n_only_b), n, 0.5)))
-    return float(chdtrc(1, max(abs(n_only_a - n_only_b) - 1, 0) ** 2 / n))
-
-
-def format_p(p: float) -> str:
-    """Write a p-value.
-
-    Examples:
-        >>> format_p(0.0312), format_p(1.04e-7), format_p(0.0)
-        ('p = 0.031', 'p = 1e-07', 'p < 1e-300')
-    """
-    if p < 1e-300:
-        return "p < 1e-300"
-    return f"p = {p:.2g}" if p >= 1e-4 else f"p = {p:.0e}"
+    return min(1.0, 2 * float(bdtr(min(n_only_a, n_only_b), n_only_a + n_only_b, 0.5)))

@@ -14,8 +14,6 @@ from canopy.runs.run import Run
 from canopy.text_tables import Form, as_csv, as_json, decimals_for_error, format_value, render
 
 CONFIDENCE = 0.95
-# What the evaluation counts is the same for all runs on the same data.
-_NO_RESULT = ("n_rows", "support")
 
 
 def summarize_runs(
@@ -26,18 +24,15 @@ def summarize_runs(
     where: Sequence[str] = (),
     form: Form = "text",
 ) -> str:
-    """Write the mean, standard deviation and 95 % interval of numbers over runs.
+    """Write the mean, standard deviation and 95 % interval of numbers over runs that meet `where`.
 
     Args:
         runs: The runs.
         keys: Keys in which the runs of a group agree; all runs are one group if empty.
         columns: What is averaged; if empty, the numbers among the default columns, or every result where
             there is one group.
-        where: Conditions that a run meets.
+        where: Conditions such as `seed>=2`.
         form: What to write.
-
-    Raises:
-        ValueError: If a key is unknown, a condition cannot be understood or nothing can be averaged.
     """
     runs = choose_runs(runs, where, keys=[*columns, *keys])
     columns = columns or (DEFAULT if keys else result_columns(runs))
@@ -59,39 +54,31 @@ def summarize_runs(
     if form == "csv":
         rows = [[*values.values(), row.n, row.Index, *row[2:]] for values, row in lines]
         return as_csv([*headers, "mean", "sd", "low", "high"], rows)
-    rows, written = [], None
-    for values, row in lines:
-        # The values of a group are written once, in its first line.
-        cells = ["" if values is written else format_value(value) for value in values.values()]
-        rows.append([*cells, str(row.n), row.Index, *_cells(row)])
-        written = values
-    return f"{_describe(runs)}\n\n{render([*headers, 'mean ± sd', '95 % interval'], rows)}"
+    rows = [[*values.values(), str(row.n), row.Index, *_cells(row)] for values, row in lines]
+    ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
+    varying = [
+        f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()
+    ]
+    differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
+    table = render([*headers, "mean ± sd", "95 % interval"], rows)
+    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n{differences}\n\n{table}"
 
 
 def group_runs(runs: Sequence[Run], keys: Sequence[str]) -> list[list[Run]]:
     """Gather the runs that agree in some keys, ordered by their values; all runs if there is no key."""
-    frame = tabulate(runs, keys)
-    if keys:
-        frame = frame.sort_values([*keys], kind="stable", key=lambda column: column.map(order))
+    groups: dict[str, list[Run]] = {}
     # Lists among the values cannot be hashed.
-    labels = [frame[key].map(repr) for key in keys] or [pd.Series(0, index=frame.index)]
-    return [[runs[i] for i in group.index] for _, group in frame.groupby(labels, sort=False)]
+    for run in sorted(runs, key=lambda run: [order(run.value(key)) for key in keys]):
+        groups.setdefault(repr([run.value(key) for key in keys]), []).append(run)
+    return [*groups.values()]
 
 
 def measure_spread(values: pd.DataFrame) -> pd.DataFrame:
     """Measure how far the mean of each column can be trusted that has numbers.
 
-    Args:
-        values: Columns of values of any type; what is no number is left out.
-
     Returns:
-        A row for each column: n, the number of values; mean; sd, the sample standard deviation (divisor
+        A row for each column: n, the number of numbers; mean; sd, the sample standard deviation (divisor
         n - 1); low and high, the ends of the 95 % interval of the mean by Student's t. None below two values.
-
-    Examples:
-        >>> spread = measure_spread(pd.DataFrame({"best": [1.0, 2.0, 3.0, None]})).loc["best"]
-        >>> spread["n"], spread["mean"], spread["sd"], round(spread["high"], 3)
-        (3, 2.0, 1.0, 4.484)
     """
     numbers = values.map(lambda value: float(value) if is_number(value) else np.nan)
     spreads = numbers.agg(["count", "mean", "std"]).T.set_axis(["n", "mean", "sd"], axis=1)
@@ -107,13 +94,11 @@ def is_number(value: Any) -> bool:
 
 
 def result_columns(runs: Sequence[Run]) -> list[str]:
-    """Name all that measures how good runs are: best score, training, scores of the evaluation.
-
-    As long as no run has been evaluated, the best epoch's validation takes the place of the scores.
-    """
+    """Name the scores of runs: those of the evaluation or, before there is one, of the best epoch."""
     scores = ("test.", "val.") if any(run.metrics for run in runs) else ("best.metrics.",)
     known = dict.fromkeys(key for run in runs for key in run.known if key.startswith(scores))
-    results = (key for key in known if key.rpartition(".")[2] not in _NO_RESULT)
+    # What the evaluation counts is the same for all runs on the same data.
+    results = (key for key in known if not key.endswith(("n_rows", "support")))
     return list(dict.fromkeys(["best", "epochs", "seconds", *results]))
 
 
@@ -126,16 +111,6 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
         if len(distinct) > 1:
             varying[key] = sorted(distinct, key=order)
     return varying
-
-
-def _describe(runs: Sequence[Run]) -> str:
-    """Write what is summarized: how many runs, how they ended, in which config keys they differ."""
-    ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
-    varying = [
-        f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()
-    ]
-    differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
-    return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n{differences}"
 
 
 def _cells(row: Any) -> tuple[str, str]:

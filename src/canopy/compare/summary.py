@@ -10,8 +10,7 @@ import yaml
 from canopy.compare.experiments import REPORT, read_experiments
 from canopy.files import read_json
 
-# Names of the tables that `make readme` writes, and the documents that have them.
-RESULTS, PEERS, COMPRESSION, EXPERIMENTS = "results", "peers", "compression", "experiments"
+# That have tables which `make readme` writes.
 DOCUMENTS = ("README.md", "docs/results.md", "docs/compression.md")
 # Figures of others that experiments are shown with.
 PUBLISHED = Path("docs/published.yaml")
@@ -21,43 +20,32 @@ _SHOWN = ["accuracy", "macro_f1", "balanced_accuracy", "nll"]
 
 
 def summarize(reports: Path) -> str:
-    """Give the latest result in a few lines: scores, what to compare them with, the weakest class, plots.
-
-    Raises:
-        FileNotFoundError: If the pipeline has not written its reports into the folder.
-    """
+    """Give the latest result in a few lines: scores, what to compare them with, the weakest class, plots."""
     return _render("summary.txt", reports=reports, **_read_reports(reports))
 
 
 def fill_document(document: str, reports: Path) -> str:
-    """Write what a folder of reports holds between the marks that the text of a document has.
-
-    Raises:
-        FileNotFoundError: If the pipeline has not written its reports into the folder.
-    """
-    content = _read_reports(reports)
-    tables = {RESULTS: _render("results.md", **content)}
-    if content["peers"]:
-        tables[PEERS] = _render("peers.md", **content)
-    if content["compression"]:
-        tables[COMPRESSION] = compression_table(content["compression"])
-    if not (experiments := read_experiments(reports / REPORT)).empty:
-        tables[EXPERIMENTS] = experiments_table(experiments)
+    """Write what a folder of reports holds between the marks that the text of a document has."""
+    content, experiments = _read_reports(reports), read_experiments(reports / REPORT)
+    tables = {
+        "results": _render("results.md", **content),
+        "peers": _render("peers.md", **content) if content["peers"] else None,
+        "compression": compression_table(content["compression"]) if content["compression"] else None,
+        "experiments": None if experiments.empty else experiments_table(experiments),
+    }
     for name, table in tables.items():
-        if marks(name)[0] in document:
+        if table and marks(name)[0] in document:
             document = insert_table(document, name, table)
     return document
 
 
 def _read_reports(folder: Path) -> dict[str, Any]:
     """Read the scores of each split, and the other reports by their names; empty if there is none."""
-    optional = {"baselines": "baselines", "compression": "compression", "peers": "benchmark/peers"}
-    paths = {name: folder / f"{path}.json" for name, path in optional.items()}
-    return {
-        **read_json(folder / "metrics.json"),
-        "train": read_json(folder / "train.json"),
-        **{name: read_json(path) if path.is_file() else {} for name, path in paths.items()},
-    }
+    content = {**read_json(folder / "metrics.json"), "train": read_json(folder / "train.json")}
+    for name in ("baselines", "compression", "benchmark/peers"):
+        path = folder / f"{name}.json"
+        content[path.stem] = read_json(path) if path.is_file() else {}
+    return content
 
 
 def compression_table(report: dict[str, Any]) -> str:
@@ -66,20 +54,23 @@ def compression_table(report: dict[str, Any]) -> str:
 
 
 def experiments_table(runs: pd.DataFrame, published: Path = PUBLISHED) -> str:
-    """Write what experiments reach next to published figures: a table for each split, the best first.
-
-    Args:
-        runs: What `collect` or `read_experiments` gives.
-        published: YAML file with the splits in the order of their tables: title, and the figures of others.
-    """
+    """Write what experiments reach next to published figures: a table for each split, the best first."""
     splits = []
     for split in yaml.safe_load(published.read_text(encoding="utf-8")):
         ours = runs[runs["split"] == split["split"]]
-        if not ours.empty:
-            groups = ours.groupby(["name", "left_out"], sort=False, dropna=False)
-            rows = [*(_experiment(group) for _, group in groups), *split["published"]]
-            rows.sort(key=lambda row: -row["accuracy"])
-            splits.append({"title": split["title"], "rows": [*rows, *_means(ours)]})
+        if ours.empty:
+            continue
+        groups = ours.groupby(["name", "left_out"], sort=False, dropna=False)
+        rows = [*(_experiment(group) for _, group in groups), *split["published"]]
+        rows.sort(key=lambda row: -row["accuracy"])
+        # The mean of each experiment over the groups that were left out, where it has several.
+        means = ours.groupby(["name", "left_out"])[_SHOWN].agg("mean")
+        rows += [
+            {"model": f"**`{name}`**, mean of {len(parts)}", **parts.mean(), "source": "this repository"}
+            for name, parts in means.groupby("name")
+            if len(parts) > 1
+        ]
+        splits.append({"title": split["title"], "rows": rows})
     return _render("experiments.md", splits=splits, scores=_SHOWN)
 
 
@@ -87,8 +78,8 @@ def _experiment(runs: pd.DataFrame) -> dict[str, Any]:
     """Describe an experiment's runs over seeds as `published.yaml` does a model of others."""
     first, scores = runs.iloc[0], runs[_SHOWN].astype(float)
     kinds = {
-        f"{device}, {n} thread{'' if n == 1 else 's'}"
-        for device, n in zip(runs["device"], runs["n_threads"], strict=True)
+        f"{run.device}, {run.n_threads} {'thread' if run.n_threads == 1 else 'threads'}"
+        for run in runs.itertuples()
     }
     return {
         "model": f"**`{first['name']}`**" + (f", {first['left_out']} left out" if first["left_out"] else ""),
@@ -100,32 +91,13 @@ def _experiment(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _means(runs: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give the mean of each experiment over the groups that were left out, where it has several."""
-    means = runs.groupby(["name", "left_out"])[_SHOWN].agg("mean")
-    return [
-        {"model": f"**`{name}`**, mean of {len(groups)}", **groups.mean(), "source": "this repository"}
-        for name, groups in means.groupby("name")
-        if len(groups) > 1
-    ]
-
-
 def marks(name: str, by: str = "make readme") -> tuple[str, str]:
     """Give the marks before and after a table that a command writes into a document."""
     return f"<!-- {name}: written by `{by}` -->", f"<!-- end of {name} -->"
 
 
 def insert_table(document: str, name: str, table: str, *, by: str = "make readme") -> str:
-    """Put a table of this name between its two marks in the text of a document.
-
-    Raises:
-        ValueError: If the text lacks a mark.
-
-    Examples:
-        >>> begin, end = marks("results")
-        >>> insert_table(f"a {begin} old {end} b", "results", "new").split()[-7:-2]
-        ['new', '<!--', 'end', 'of', 'results']
-    """
+    """Put a table of this name between its two marks in the text of a document."""
     first, last = marks(name, by)
     before, begin, rest = document.partition(first)
     _, end, after = rest.partition(last)

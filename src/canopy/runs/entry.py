@@ -19,7 +19,7 @@ from canopy.errors import MISTAKES, message_of, nearest_or_all, report_error
 from canopy.files import PARAMS
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
-from canopy.quoting import check_words, quote_texts
+from canopy.quoting import quote_texts
 from canopy.run_name import run_name
 
 log = logging.getLogger("warnings")
@@ -111,7 +111,6 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
-            check_words(sys.argv[1:])
             refuse_old_keys(sys.argv[1:])
             if in_project:
                 mount_params()
