@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from canopy.data.dataset import Batch, TensorRows
-from canopy.data.loader import BatchIndices, Loader, make_loaders
+from canopy.data.loader import BatchIndices, Loader
 
 
 def rows(n_rows: int) -> TensorRows:
@@ -71,17 +71,6 @@ def test_rows_on_a_device_give_their_batches_there(shuffle: bool) -> None:
     batches = list(Loader(rows(5).to(torch.device("meta")), batch_size=2, shuffle=shuffle, seed=0))
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
-
-
-def test_make_loaders_shuffles_training_rows_alone() -> None:
-    splits = ("train", "val", "test")
-    loaders = make_loaders(
-        {split: rows(90) for split in splits}, batch_size=30, eval_batch_size=50, seed=1, n_ranks=2
-    )
-    firsts = {split: next(iter(loader)).labels.tolist() for split, loader in loaders.items()}
-    assert [len(firsts[split]) for split in splits] == [30, 45, 45]
-    assert firsts["val"] == firsts["test"] == sorted(firsts["val"])
-    assert firsts["train"] != sorted(firsts["train"])
 
 
 def test_tensors_of_different_length_are_refused() -> None:

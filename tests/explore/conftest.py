@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.explore.findings import Limits, compute_findings
+from canopy.explore.explore import compute_findings
 from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
@@ -53,7 +53,7 @@ def findings_of(profile_of: ProfileOf, explore_params: DictConfig) -> FindingsOf
     """Compute the findings about a frame, likewise."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
-        return compute_findings(profile_of(frame, schema), Limits(**explore_params.explore), seed=0)
+        return compute_findings(profile_of(frame, schema), explore_params.explore, seed=0)
 
     return call
 

@@ -85,19 +85,21 @@ def test_error_names_each_source_and_the_hint(fetch_params: DictConfig, server: 
         {"url": f"{server}/good.zip", "member": "covtype.csv"},
         {"url": f"{server}/good.zip"},
         {"package": "canopy/no package name"},
+        {"installed": "absent"},
+        {"installed": "scikit-learn", "member": "absent.csv"},
     )
     with pytest.raises(ConnectionError) as caught:
         fetch.run(fetch_params)
     first, reasons, hint = str(caught.value).splitlines()
     assert first == "The table must come from the file or one of the sources; all failed:"
-    there, *lines = reasons.split("; ")
-    assert there.startswith(f"{path} is there with the SHA-256 ")
-    assert "absent.zip: 404" in lines[0]
-    assert "closed.zip: " in lines[1]
-    assert "Connection refused" in lines[1]
+    assert reasons.startswith(f"{path} is there with the SHA-256 ")
+    assert "absent.zip: 404" in reasons
+    assert "Connection refused" in reasons
     assert "must hold covtype.csv; found covtype.data.gz" in reasons
     assert f"must have the SHA-256 {'0' * 64}; found " in reasons
     assert "; canopy/no package name: " in reasons
+    assert "; absent: No package metadata was found" in reasons
+    assert "No such file or directory" in reasons
     assert hint.startswith(f"Place the file by hand as {path}")
     assert path.read_text() == "what was there"
 

@@ -151,21 +151,13 @@ def test_preprocessor_is_saved_and_loaded(tmp_path: Path) -> None:
         learnt.save(tmp_path / "p.json")
         assert Preprocessor.load(tmp_path / "p.json") == learnt
     (tmp_path / "p.json").write_text('{"format": 2, "numeric": {"a": {"kind": "affine"}}}')
-    with pytest.raises(ValueError, match=r"p.json is damaged: numeric.a.affine.method: .*make repro"):
+    with pytest.raises(ValueError, match=r"p.json is damaged: .*numeric.a.affine.method .*make repro"):
         Preprocessor.load(tmp_path / "p.json")
 
 
-@pytest.mark.parametrize(
-    ("values", "method", "message"),
-    [
-        ([1.0, 1.0, 1.0, 1.0, 2.0], "robust", "must find different quartiles; got 1 twice for 'a'"),
-        ([1.0, 2.0], "zscore", r"must use one of \[.*\]; got 'zscore'"),
-    ],
-)
-def test_column_that_cannot_be_scaled_is_refused(values: list[Any], method: Any, message: str) -> None:
-    declared = schema({"a": {"kind": "numeric"}})
-    with pytest.raises(ValueError, match=message):
-        fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
+def test_column_without_different_quartiles_is_refused() -> None:
+    with pytest.raises(ValueError, match="must find different quartiles; got 1 twice for 'a'"):
+        fit(schema({"a": {"kind": "numeric"}}), batch(a=[1.0, 1.0, 1.0, 1.0, 2.0]), method="robust")
 
 
 @pytest.mark.parametrize("method", METHODS)
