@@ -60,7 +60,8 @@ def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     mutual, entropy = findings["mutual_information"], findings["target"]["entropy_nat"]
     for name, nat in mutual["columns_nat"].items():
         column = findings["columns"][name]
-        n_distinct, n_present = column["n_distinct"], findings["table"]["n_sampled_rows"] - column["n_missing"]
+        n_present = findings["table"]["n_sampled_rows"] - column["n_missing"]
+        n_distinct = column["n_distinct"]
         if column["kind"] == "categorical" and n_distinct > max(KEY_SHARE * n_present, 20):
             values = f"its own value ({n_distinct:,} in {n_present:,} rows)"
             yield name, "key", f"Nearly every row has {values}: declare it as kind: key, or drop it."
