@@ -13,10 +13,6 @@ from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
 
-Table = tuple[pd.DataFrame, TableSchema]
-ProfileOf = Callable[..., Profile]
-FindingsOf = Callable[..., dict[str, Any]]
-
 
 @pytest.fixture
 def explore_params(small_params: DictConfig) -> DictConfig:
@@ -38,7 +34,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def profile_of(explore_params: DictConfig) -> ProfileOf:
+def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
     """Profile a frame: `profile_of(frame, schema)`; the schema is that of the small table by default."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> Profile:
@@ -49,7 +45,9 @@ def profile_of(explore_params: DictConfig) -> ProfileOf:
 
 
 @pytest.fixture
-def findings_of(profile_of: ProfileOf, explore_params: DictConfig) -> FindingsOf:
+def findings_of(
+    profile_of: Callable[..., Profile], explore_params: DictConfig
+) -> Callable[..., dict[str, Any]]:
     """Compute the findings about a frame, likewise."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
@@ -59,7 +57,7 @@ def findings_of(profile_of: ProfileOf, explore_params: DictConfig) -> FindingsOf
 
 
 @pytest.fixture
-def trips() -> Table:
+def trips() -> tuple[pd.DataFrame, TableSchema]:
     """400 rows with all kinds of columns: times over 40 days, cities, a key, labels that are found out."""
     generator = np.random.default_rng(0)
     hours = generator.integers(24 * 40, size=400)

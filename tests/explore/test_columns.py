@@ -8,11 +8,9 @@ from canopy.explore.columns import (
     N_MOST_FREQUENT,
     describe_categories,
     describe_columns,
+    describe_dates,
     describe_target,
-    find_constant,
-    with_parts,
 )
-from canopy.explore.dates import describe_dates
 from canopy.explore.profile import Profile
 from canopy.schema import TableSchema
 
@@ -89,27 +87,6 @@ def test_describe_categories_adds_up_the_rarer_ones(profile_of: ProfileOf):
     assert found["categories"]["v0003"]["name"] == "Three"
     assert (found["n_values"], found["n_rare"], found["n_unlisted"]) == (1100, 1050, 1099)
     assert (found["others"]["n_values"], found["others"]["n_rows"]) == (1080, 1350)
-
-
-def test_find_constant_includes_the_limit_and_missing_categories():
-    def column(kind: str, n_distinct: int, share: float, n_missing: int = 0) -> dict[str, object]:
-        return {"kind": kind, "n_distinct": n_distinct, "most_frequent_share": share, "n_missing": n_missing}
-
-    columns = {
-        "all": column("categorical", 1, 1.0),
-        "some missing": column("categorical", 1, 1.0, 10),
-        "number or missing": column("numeric", 1, 1.0, 10),
-        "most": column("numeric", 2, 0.99),
-        "mostly missing": column("numeric", 5, 0.2, 99),
-        "some": column("numeric", 2, 0.98),
-        "label": column("target", 1, 1.0),
-    }
-    parts = {"x": {"n_rows": 100}, "y": {"n_rows": 0}, "z": {"n_rows": 1}}
-    categories = {"group": {"is_one_hot": True, "categories": parts}}
-    assert find_constant(with_parts(columns, categories, 100), 100, 0.99) == {
-        "constant": ["all", "number or missing", "y"],
-        "nearly_constant": ["most", "mostly missing", "z"],
-    }
 
 
 def test_describe_dates_gives_the_classes_by_part(trips: Table, profile_of: ProfileOf):

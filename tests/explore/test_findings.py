@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from canopy.explore.suggestions import find_constant
 from canopy.schema import TableSchema
 
 FindingsOf = Callable[..., dict[str, Any]]
@@ -134,3 +135,25 @@ def test_leak_is_to_be_checked(suggest: Any, useful: Any, as_number: bool):
     (column, (action, reason)) = suggest(leak=leak).popitem()
     assert (column, action) == ("leak", "check")
     assert reason.startswith("Gives the class away: 0.56")
+
+
+def test_find_constant_includes_the_limit_and_missing_categories():
+    def column(kind: str, n_distinct: int, share: float, n_missing: int = 0) -> dict[str, object]:
+        return {"kind": kind, "n_distinct": n_distinct, "most_frequent_share": share, "n_missing": n_missing}
+
+    columns = {
+        "all": column("categorical", 1, 1.0),
+        "some missing": column("categorical", 1, 1.0, 10),
+        "number or missing": column("numeric", 1, 1.0, 10),
+        "most": column("numeric", 2, 0.99),
+        "mostly missing": column("numeric", 5, 0.2, 99),
+        "some": column("numeric", 2, 0.98),
+        "label": column("target", 1, 1.0),
+    }
+    parts = {"x": {"n_rows": 100}, "y": {"n_rows": 0}, "z": {"n_rows": 1}}
+    categories = {"group": {"is_one_hot": True, "categories": parts}}
+    assert find_constant(columns, categories, n_rows=100, share=0.99) == {
+        "nearly_constant_share": 0.99,
+        "constant": ["all", "number or missing", "y"],
+        "nearly_constant": ["most", "mostly missing", "z"],
+    }

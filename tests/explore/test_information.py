@@ -4,26 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from canopy.explore.correlation import describe_correlation, variance_explained
 from canopy.explore.information import (
     beyond_chance,
-    discrete_information,
+    describe_correlation,
     equal_groups,
     numeric_information,
+    variance_explained,
 )
 from canopy.explore.profile import crosstab
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([[10, 20], [30, 60]], 0),
-        ([[10, 0], [0, 30]], -0.25 * np.log(0.25) - 0.75 * np.log(0.75)),
-        ([[5, 5], [0, 0]], 0),
-    ],
-)
-def test_discrete_information_is_exact(counts: list[list[int]], expected: float):
-    assert discrete_information(np.array(counts)) == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(

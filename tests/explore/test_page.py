@@ -11,10 +11,10 @@ from omegaconf import DictConfig
 
 from canopy.explore import explore
 from canopy.explore.explore import compute_findings
-from canopy.explore.highlights import find_highlights
 from canopy.explore.page import N_CLASSES, class_colors, render_page
-from canopy.explore.plots import LEFT, N_BINS, RIGHT, class_densities, draw_ridgelines
+from canopy.explore.plots import LEFT, RIGHT, class_densities, draw_ridgelines
 from canopy.explore.profile import Profile
+from canopy.explore.suggestions import find_highlights
 from canopy.files import read_json
 from canopy.schema import TableSchema
 
@@ -155,20 +155,6 @@ def test_explore_writes_findings_and_page(params: DictConfig, sample_csv: str, t
     assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_densities_of_each_class_add_up_to_1():
-    generator = np.random.default_rng(0)
-    codes = np.repeat([0, 1], [5000, 200])
-    values = generator.normal(codes * 3.0, 1.0)
-    values[::100] = np.nan
-    edges, densities, medians = class_densities(values, codes, 3)
-    areas = (densities * np.diff(edges)).sum(axis=1)
-    np.testing.assert_allclose(areas[:2], 1, atol=0.02)
-    assert areas[2] == 0
-    np.testing.assert_allclose(medians[:2], [0, 3], atol=0.2)
-    assert np.isnan(medians[2])
-    assert len(edges) == N_BINS + 1
-
-
 @pytest.mark.parametrize("values", [1e15 + np.array([0.25, 0.5]), np.full(5, 7.0), np.full(5, 0.3)])
 def test_values_that_hardly_differ_can_be_drawn(values: np.ndarray):
     edges, densities, medians = class_densities(values, np.zeros(len(values), dtype=np.int64), 1)
@@ -177,12 +163,13 @@ def test_values_that_hardly_differ_can_be_drawn(values: np.ndarray):
     assert LEFT <= draw_ridgelines(edges, densities, medians)["ridges"][0]["median"] <= RIGHT
 
 
-def test_bins_hold_whole_numbers():
+def test_densities_add_up_to_1_and_bins_hold_whole_numbers():
     values = np.tile(np.arange(40.0), 20)
-    edges, densities, _ = class_densities(values, np.zeros(800, dtype=np.int64), 1)
+    edges, densities, medians = class_densities(values, np.zeros(800, dtype=np.int64), 2)
     np.testing.assert_allclose(edges, np.arange(41) - 0.5)
     # Equally frequent numbers leave no comb.
-    np.testing.assert_allclose(densities, 1 / 40)
+    np.testing.assert_allclose(densities, [[1 / 40] * 40, [0] * 40])
+    np.testing.assert_equal(medians, [19.5, np.nan])
 
 
 def test_ridges_stay_in_the_plot_and_an_empty_class_has_none():

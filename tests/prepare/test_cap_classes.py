@@ -21,7 +21,6 @@ def test_cap_classes_draws_uniformly_by_the_seed() -> None:
     np.testing.assert_array_equal(draws[1], cap_classes(labels, max_per_class=5, seed=1))
 
 
-@pytest.mark.parametrize("cap", [0, -5])
-def test_cap_below_1_is_refused(cap: int) -> None:
-    with pytest.raises(ValueError, match=f"max_per_class must be at least 1; found {cap}"):
-        cap_classes(np.zeros(3, dtype=np.int64), max_per_class=cap, seed=0)
+def test_cap_below_1_is_refused() -> None:
+    with pytest.raises(ValueError, match="max_per_class must be at least 1; found 0"):
+        cap_classes(np.zeros(3, dtype=np.int64), max_per_class=0, seed=0)

@@ -1,16 +1,26 @@
-"""Describe each column alone: kind, most frequent value, spread, classes, and categories by class."""
+"""Describe each column alone: kind, most frequent value, spread, and the classes by category or date."""
 
+import calendar
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from scipy.special import entr
 
 from canopy.explore.information import discrete_information
-from canopy.explore.profile import Codes, Profile
+from canopy.explore.profile import Codes, Profile, crosstab
 from canopy.explore.wording import moment
+from canopy.prepare.scaling import MICROSECONDS_PER_DAY, datetime_parts
 
 # Of a column with more categories than that, so many are listed.
 N_LISTED, N_MOST_FREQUENT = 40, 20
+# Of the parts of a date.
+PARTS = {
+    "year": [],
+    "month": [*calendar.month_abbr],
+    "day_of_week": [*calendar.day_name],
+    "hour": [f"{hour:02d}:00" for hour in range(24)],
+}
 # Rows from which on a category is not rare.
 RARE = 10
 
@@ -110,29 +120,34 @@ def describe_categories(profile: Profile, name: str) -> dict[str, Any]:
     }
 
 
-def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int) -> dict[str, Any]:
-    """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0."""
-    kinds = ("numeric", "categorical", "datetime")
-    features = {name: column for name, column in columns.items() if column["kind"] in kinds}
-    for column in categories.values():
-        for name, category in column["categories"].items() if column["is_one_hot"] else ():
-            n_set = category["n_rows"]
-            features[name] = category | {"kind": "0/1", "n_missing": 0, "n_distinct": 1 + (n_set > 0)}
-            features[name] |= {"most_frequent": "0", "most_frequent_share": 1 - n_set / n_rows}
-    return features
+def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
+    """Describe a datetime column of which the sample has values; the classes by part are the sample's."""
+    days, class_names = profile.numbers(name), [*profile.classes.values()]
+    present = ~np.isnan(days)
+    times = pa.array(np.rint(days[present] * MICROSECONDS_PER_DAY).astype("datetime64[us]"))
+    parts = {part: values.astype(np.int64) for part, values in datetime_parts(times).items()}
+    return {
+        "first": moment(np.nanmin(days)),
+        "last": moment(np.nanmax(days)),
+        "parts": {
+            part: _describe_part(names, parts[part], profile.codes[present], class_names)
+            for part, names in PARTS.items()
+            if np.ptp(parts[part])
+        },
+    }
 
 
-def find_constant(features: dict[str, Any], n_rows: int, share: float) -> dict[str, list[str]]:
-    """Find what of `with_parts` has one value in all rows, or in at least a share of them.
-
-    A missing value is a value of a categorical column.
-    """
-    constant, nearly = [], []
-    for name, column in features.items():
-        n_missing = column["n_missing"]
-        is_category = column["kind"] == "categorical" and n_missing > 0
-        if column["n_distinct"] + is_category <= 1:
-            constant.append(name)
-        elif max(column["most_frequent_share"] * (n_rows - n_missing), n_missing) >= share * n_rows:
-            nearly.append(name)
-    return {"constant": constant, "nearly_constant": nearly}
+def _describe_part(names: list[str], values: Codes, codes: Codes, class_names: list[str]) -> dict[str, Any]:
+    first = int(values.min())
+    counts = crosstab(values - first, codes, n_second=len(class_names))
+    return {
+        "information_nat": discrete_information(counts),
+        "values": {
+            names[value] if names else str(value): {
+                "share": float(row.sum() / counts.sum()),
+                "class_shares": class_shares(row, class_names),
+            }
+            for value, row in enumerate(counts, start=first)
+            if row.any()
+        },
+    }

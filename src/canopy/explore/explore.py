@@ -6,19 +6,11 @@ from typing import Any
 
 from omegaconf import DictConfig
 
-from canopy.explore.columns import (
-    describe_categories,
-    describe_columns,
-    describe_target,
-    find_constant,
-    with_parts,
-)
-from canopy.explore.correlation import describe_correlation
-from canopy.explore.dates import describe_dates
-from canopy.explore.information import measure_information
+from canopy.explore.columns import describe_categories, describe_columns, describe_dates, describe_target
+from canopy.explore.information import describe_correlation, measure_information
 from canopy.explore.page import render_page
 from canopy.explore.profile import Profile, read_profile
-from canopy.explore.suggestions import suggest
+from canopy.explore.suggestions import find_constant, suggest
 from canopy.explore.wording import rounded
 from canopy.files import write_json, write_text
 from canopy.prepare.interim import table_schema
@@ -50,24 +42,20 @@ def run(params: DictConfig) -> None:
 
 def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict[str, Any]:
     """Compute all findings, as plain data that JSON can hold; `limits` is the section `explore`."""
-    schema, n_rows = profile.schema, profile.n_rows
+    schema = profile.schema
     columns = describe_columns(profile)
     categories = {name: describe_categories(profile, name) for name in schema.categorical}
     datetimes = {name: describe_dates(profile, name) for name in profile.present(schema.datetime)}
     mutual = measure_information(profile, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed)
-
     numeric = {name: profile.numbers(name) for name in profile.present(schema.numeric)}
     # The most informative ones, in their order.
     most = {*[name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]}
     shown = [name for name in numeric if name in most]
-    constant = find_constant(
-        with_parts(columns, categories, len(profile.frame)), len(profile.frame), limits.nearly_constant_share
-    )
     findings = {
         "table": {
             "title": schema.title,
             "about": schema.about,
-            "n_rows": n_rows,
+            "n_rows": profile.n_rows,
             "n_unlabelled_rows": profile.n_unlabelled,
             "n_columns": len(columns),
             "n_features": len(schema.features),
@@ -83,7 +71,9 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
             {**found._asdict(), "n_rows": profile.problems.counts[found.column, found.requirement]}
             for found in profile.problems.shown
         ],
-        "constancy": {"nearly_constant_share": limits.nearly_constant_share, **constant},
+        "constancy": find_constant(
+            columns, categories, n_rows=len(profile.codes), share=limits.nearly_constant_share
+        ),
         "mutual_information": mutual,
         "correlation": describe_correlation(numeric, high=limits.high_correlation, shown=shown),
         "categories": categories,

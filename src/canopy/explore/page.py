@@ -5,10 +5,10 @@ from typing import Any
 import jinja2
 
 from canopy.explore.columns import RARE
-from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.plots import class_densities, draw_ridgelines
 from canopy.explore.profile import Profile
+from canopy.explore.suggestions import find_highlights
 from canopy.explore.wording import breakable, fixed, listing, moment, number, percent
 
 # Most classes, columns with a plot, and single categories that are shown.

@@ -1,16 +1,46 @@
-"""Suggest what to change in `params.yaml`, and say why."""
+"""Summarise what stands out among the findings, and suggest what to change in `params.yaml`."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from canopy.explore.columns import RARE, with_parts
+from canopy.explore.columns import RARE
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.wording import number, percent
+from canopy.explore.wording import fixed, listing, number, percent
 
 # Share of the classes' entropy from which on a column gives the class away.
 LEAK_SHARE = 0.95
 # Distinct values per row from which on a column seems to name rows.
 KEY_SHARE = 0.95
+
+
+def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int) -> dict[str, Any]:
+    """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0."""
+    kinds = ("numeric", "categorical", "datetime")
+    features = {name: column for name, column in columns.items() if column["kind"] in kinds}
+    for column in categories.values():
+        for name, category in column["categories"].items() if column["is_one_hot"] else ():
+            n_set = category["n_rows"]
+            features[name] = category | {"kind": "0/1", "n_missing": 0, "n_distinct": 1 + (n_set > 0)}
+            features[name] |= {"most_frequent": "0", "most_frequent_share": 1 - n_set / n_rows}
+    return features
+
+
+def find_constant(
+    columns: dict[str, Any], categories: dict[str, Any], *, n_rows: int, share: float
+) -> dict[str, Any]:
+    """Find features and 0/1 columns that have one value in all rows, or in at least a share of them.
+
+    A missing value is a value of a categorical column.
+    """
+    constant, nearly = [], []
+    for name, column in with_parts(columns, categories, n_rows).items():
+        n_missing = column["n_missing"]
+        is_category = column["kind"] == "categorical" and n_missing > 0
+        if column["n_distinct"] + is_category <= 1:
+            constant.append(name)
+        elif max(column["most_frequent_share"] * (n_rows - n_missing), n_missing) >= share * n_rows:
+            nearly.append(name)
+    return {"nearly_constant_share": share, "constant": constant, "nearly_constant": nearly}
 
 
 def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
@@ -71,3 +101,68 @@ def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         elif name in mutual["uninformative"]:
             little = f"less than {LITTLE_INFORMATION} nat of information on the class"
             yield name, "drop", f"Uninformative: {little}, unless together with other columns."
+
+
+def find_highlights(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Choose what to know first: the section with the details, a headline and a text of each highlight."""
+    target, correlation = findings["target"], findings["correlation"]
+    entropy = target["entropy_nat"]
+    (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
+    text = f"On its own it has {fixed(nat)} of {fixed(entropy)} nat of information on the class"
+    if others:
+        text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
+    return [
+        ("target", *_balance(target)),
+        ("quality", *_faults(findings)),
+        ("information", f"{best} is the most informative feature", f"{text}."),
+        *([("correlation", *_redundancy(correlation))] if correlation["closest_pairs"] else []),
+        ("suggestions", *_suggestions(findings["suggestions"])),
+    ]
+
+
+def _balance(target: dict[str, Any]) -> tuple[str, str]:
+    shares = {name: found["share"] for name, found in target["classes"].items() if found["n_rows"]}
+    largest, smallest = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    text = f"{largest} has {percent(shares[largest])} of the rows, {smallest} {percent(shares[smallest])}."
+    if empty := [name for name in target["classes"] if name not in shares]:
+        text += f" No row is of class {listing(empty)}."
+    ratio = number(target["largest_to_smallest"], 3)
+    return f"The largest class has {ratio} times the rows of the smallest", text
+
+
+def _faults(findings: dict[str, Any]) -> tuple[str, str]:
+    table = findings["table"]
+    counts = {
+        "values that no column may have": sum(problem["n_rows"] for problem in findings["problems"]),
+        "missing values": table["n_missing_values"],
+        "values out of range": sum(found.get("n_out_of_range", 0) for found in findings["columns"].values()),
+        "rows without a label": table["n_unlabelled_rows"],
+        "rows that repeat another one": table["n_duplicate_rows"],
+    }
+    if found := [f"{n:,} {what}" for what, n in counts.items() if n]:
+        return "The table has faults", f"It has {listing(found)}."
+    return "No missing values, no duplicate rows", "All rows have a valid value in every column."
+
+
+def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
+    limit, high = correlation["high_correlation"], correlation["high_pairs"]
+    pairs = [
+        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
+        for pair in high or correlation["closest_pairs"][:1]
+    ]
+    headline = f"{len(high) or 'No'} pairs of columns are highly correlated"
+    text = f"{'From' if high else 'None reaches'} |r| = {limit}: {listing(pairs)}."
+    # The multiple correlation is the root of the variance explained.
+    shares = correlation["variance_explained_by_others"]
+    if explained := [f"{name} ({percent(share)})" for name, share in shares.items() if share >= limit**2]:
+        text += f" All other numeric columns together explain most of the variance of {listing(explained)}."
+    return headline, text
+
+
+def _suggestions(suggestions: list[dict[str, str]]) -> tuple[str, str]:
+    kinds: dict[str, list[str]] = {}
+    for item in suggestions:
+        kinds.setdefault(item["action"].capitalize(), []).append(item["column"])
+    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
+    none = "No column is constant, uninformative, redundant or a key, and none gives the class away."
+    return f"Suggested changes: {len(suggestions) or 'none'}", text or none
