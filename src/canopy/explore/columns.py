@@ -62,7 +62,7 @@ def describe_target(profile: Profile) -> dict[str, Any]:
     """Count the rows of each class, and describe how unequal the classes are."""
     target, counts = profile.schema.target, profile.class_counts
     shares = counts / counts.sum()
-    classes = {
+    classes: dict[str, dict[str, Any]] = {
         name: {"value": value, "n_rows": int(n), "share": float(share)}
         for (value, name), n, share in zip(profile.classes.items(), counts, shares, strict=True)
     }

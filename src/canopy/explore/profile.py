@@ -67,7 +67,7 @@ class Profile:
     def category_counts(self, name: str) -> Codes:
         """Count the rows of each class with each of the most frequent categories, with others, with none."""
         values = self.value_counts(name).index[:N_COUNTED]
-        places = values.get_indexer(self.frame[name])
+        places = values.get_indexer(pd.Index(self.frame[name]))
         places[places < 0] = len(values)
         places[self.frame[name].isna()] = len(values) + 1
         # So that all have a row: one more of each, of no class.
@@ -106,10 +106,9 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
     if not n_rows or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()
     if not n_rows:
-        found = f"{n_read:,} without one"
-        raise ValueError(f"{path} must hold rows with a label below its header; got {found}")
+        raise ValueError(f"{path} must hold rows with a label below its header; got {n_read:,} without one")
     sample = pa.Table.from_batches(parts)
-    found = {name: as_floats(sample[name]) for name in schema.numeric}
+    found: dict[str, Any] = {name: as_floats(sample[name]) for name in schema.numeric}
     found |= {name: sample[name].to_pandas() for name in (*schema.categorical, target)}
     for name in schema.datetime:
         found[name] = as_floats(sample[name].cast(pa.int64())) / MICROSECONDS_PER_DAY
@@ -121,7 +120,7 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
             "Regression does not exist yet"
         )
     classes = class_values(labels, schema)
-    codes = pd.Index([*classes]).get_indexer(frame[target])
+    codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
     return Profile(schema, n_rows, n_read - n_rows, frame, classes, codes, reader.problems)
 
 

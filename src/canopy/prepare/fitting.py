@@ -69,7 +69,7 @@ class Fit:
         if not moments.n:
             log.warning("Column %r has no value in any training row: the model sees 0 for all", name)
             return _constant(0.0, method, fill=0.0)
-        fill = {"mean": moments.mean, "constant": column.fill_value}.get(column.missing)
+        fill = {"mean": moments.mean, "constant": column.fill_value}.get(str(column.missing))
         if column.missing == "median":
             fill = float(np.median(self._sample.values(name)))
         if method != "none" and moments.low == moments.high:
