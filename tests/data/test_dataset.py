@@ -8,7 +8,6 @@ import torch
 from canopy.data.dataset import load_rows
 from canopy.files import sha256
 from canopy.schema.tensors import SCHEMA_FILE, Schema
-from canopy.tensors import save_tensors
 
 
 class Malicious:
@@ -61,14 +60,6 @@ def test_loaded_rows_stay_when_their_file_is_replaced(
     assert not torch.equal(replaced.numeric, rows.numeric)
 
 
-def test_rows_without_features_are_loaded(tensors: Path, schema: Schema) -> None:
-    empty = {"numeric": torch.zeros(2, 0), "categorical": torch.zeros(2, 0, dtype=torch.uint8)}
-    save_tensors({**empty, "labels": torch.tensor([0, 2])}, tensors / "val.pt")
-    found = load_rows(tensors, "val", with_hash_of(tensors / "val.pt", schema)).rows
-    assert [tensor.shape for tensor in found] == [(2, 0), (2, 0), (2,)]
-    assert found.labels.tolist() == [0, 2]
-
-
 def test_schema_is_saved_and_loaded(schema: Schema, tmp_path: Path) -> None:
     path = tmp_path / "copy.json"
     with pytest.raises(FileNotFoundError, match='copy.json must exist.*run "make repro", for another'):
@@ -76,10 +67,7 @@ def test_schema_is_saved_and_loaded(schema: Schema, tmp_path: Path) -> None:
     schema.save(path)
     assert Schema.load(path) == schema
     assert (schema.n_classes, schema.cardinalities) == (3, (3,))
-    for text, message in (
-        ('{"format": 0}', "have the format 2; found 0"),
-        ("{", "be a JSON file; found"),
-    ):
+    for text, message in (('{"format": 0}', "have the format 2; found 0"), ("{", "be a JSON file; found")):
         path.write_text(text)
         with pytest.raises(ValueError, match=f"must {message}"):
             Schema.load(path)

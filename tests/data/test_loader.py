@@ -3,7 +3,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from canopy.data.dataset import Batch, TensorRows
-from canopy.data.loader import BatchIndices, Loader, make_loaders
+from canopy.data.loader import BatchIndices, Loader
 
 
 def rows(n_rows: int) -> TensorRows:
@@ -13,7 +13,7 @@ def rows(n_rows: int) -> TensorRows:
 
 @pytest.mark.parametrize("shuffle", [True, False])
 @pytest.mark.parametrize("n_ranks", [1, 2, 3])
-@pytest.mark.parametrize(("n_rows", "batch_size"), [(12, 4), (13, 4), (7, 3), (10, 100), (25, 1)])
+@pytest.mark.parametrize(("n_rows", "batch_size"), [(12, 4), (13, 4), (7, 3), (10, 100)])
 def test_each_row_is_in_one_batch_of_one_rank(
     n_rows: int, batch_size: int, n_ranks: int, shuffle: bool
 ) -> None:
@@ -55,7 +55,7 @@ def test_impossible_batches_are_refused(n_rows: int, batch_size: int, n_ranks: i
         BatchIndices(n_rows, batch_size, shuffle=False, seed=0, n_ranks=n_ranks)
 
 
-@pytest.mark.parametrize("n_workers", [0, 2])
+@pytest.mark.parametrize("n_workers", [0, 1])
 def test_loader_gives_whole_batches(n_workers: int) -> None:
     loader = Loader(rows(5), batch_size=2, shuffle=False, seed=0, n_workers=n_workers)
     assert isinstance(loader, DataLoader)
@@ -71,17 +71,6 @@ def test_rows_on_a_device_give_their_batches_there(shuffle: bool) -> None:
     batches = list(Loader(rows(5).to(torch.device("meta")), batch_size=2, shuffle=shuffle, seed=0))
     assert [len(batch.labels) for batch in batches] == [2, 2, 1]
     assert {tensor.device.type for batch in batches for tensor in batch} == {"meta"}
-
-
-def test_make_loaders_shuffles_training_rows_alone() -> None:
-    splits = ("train", "val", "test")
-    loaders = make_loaders(
-        {split: rows(90) for split in splits}, batch_size=30, eval_batch_size=50, seed=1, n_ranks=2
-    )
-    firsts = {split: next(iter(loader)).labels.tolist() for split, loader in loaders.items()}
-    assert [len(firsts[split]) for split in splits] == [30, 45, 45]
-    assert firsts["val"] == firsts["test"] == sorted(firsts["val"])
-    assert firsts["train"] != sorted(firsts["train"])
 
 
 def test_tensors_of_different_length_are_refused() -> None:

@@ -8,14 +8,10 @@ import pandas as pd
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.explore.findings import Limits, compute_findings
+from canopy.explore.explore import compute_findings
 from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
-
-Table = tuple[pd.DataFrame, TableSchema]
-ProfileOf = Callable[..., Profile]
-FindingsOf = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
@@ -38,7 +34,7 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def profile_of(explore_params: DictConfig) -> ProfileOf:
+def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
     """Profile a frame: `profile_of(frame, schema)`; the schema is that of the small table by default."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> Profile:
@@ -49,17 +45,19 @@ def profile_of(explore_params: DictConfig) -> ProfileOf:
 
 
 @pytest.fixture
-def findings_of(profile_of: ProfileOf, explore_params: DictConfig) -> FindingsOf:
+def findings_of(
+    profile_of: Callable[..., Profile], explore_params: DictConfig
+) -> Callable[..., dict[str, Any]]:
     """Compute the findings about a frame, likewise."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
-        return compute_findings(profile_of(frame, schema), Limits(**explore_params.explore), seed=0)
+        return compute_findings(profile_of(frame, schema), explore_params.explore, seed=0)
 
     return call
 
 
 @pytest.fixture
-def trips() -> Table:
+def trips() -> tuple[pd.DataFrame, TableSchema]:
     """400 rows with all kinds of columns: times over 40 days, cities, a key, labels that are found out."""
     generator = np.random.default_rng(0)
     hours = generator.integers(24 * 40, size=400)

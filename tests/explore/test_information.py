@@ -1,64 +1,75 @@
+"""Information of the features on the class, and their correlation."""
+
 import numpy as np
-import pyarrow as pa
+import pandas as pd
 import pytest
-from sklearn.feature_selection import mutual_info_classif
 
 from canopy.explore.information import (
-    discrete_information,
+    beyond_chance,
+    describe_correlation,
     equal_groups,
     numeric_information,
-    sparse_information,
+    variance_explained,
 )
-
-
-@pytest.mark.parametrize(
-    ("counts", "expected"),
-    [
-        ([[10, 20], [30, 60]], 0),
-        ([[10, 0], [0, 30]], -0.25 * np.log(0.25) - 0.75 * np.log(0.75)),
-        ([[5, 5], [0, 0]], 0),
-    ],
-)
-def test_discrete_information_is_exact(counts: list[list[int]], expected: float):
-    assert discrete_information(np.array(counts)) == pytest.approx(expected, abs=1e-12)
-
-
-@pytest.mark.parametrize("n_rows", [200, 3000])
-@pytest.mark.parametrize(("spread", "is_rounded"), [(0.05, False), (1, False), (30, False), (3, True)])
-def test_numeric_information_equals_that_of_scikit_learn(n_rows: int, spread: float, is_rounded: bool):
-    generator = np.random.default_rng(0)
-    codes = generator.integers(5, size=n_rows)
-    codes[0] = 7
-    values = codes + generator.normal(0, spread, n_rows)
-    values = np.rint(values) if is_rounded else values
-    expected = mutual_info_classif(values[:, None], codes, discrete_features=False, random_state=1)[0]
-    # Ties are broken in another order.
-    bound = 2e-3 if is_rounded and n_rows > 1000 else 2e-2 if is_rounded else 1e-9
-    assert numeric_information(values, codes, seed=1) == pytest.approx(expected, abs=bound)
+from canopy.explore.profile import crosstab
 
 
 @pytest.mark.parametrize(
     ("values", "expected"),
     [
         (np.where(np.arange(1000) % 2 == 0, np.nan, 5.0), np.log(2)),
+        (np.where(np.arange(1000) < 500, np.nan, np.arange(1000) % 2 + np.arange(1000) / 1e6), np.log(2) / 2),
         (np.full(1000, np.nan), 0),
         (np.full(1000, 3.0), 0),
     ],
-    ids=["half missing", "all missing", "constant"],
+    ids=["half missing", "half missing, others tell", "all missing", "constant"],
 )
 def test_numeric_information_includes_missing_values(values: np.ndarray, expected: float):
-    assert numeric_information(values, np.arange(1000) % 2, seed=0) == pytest.approx(expected)
+    assert numeric_information(values, np.arange(1000) % 2, seed=0) == pytest.approx(expected, abs=0.01)
 
 
-def test_sparse_information_leaves_out_chance():
+def test_information_leaves_out_chance():
     generator = np.random.default_rng(0)
-    codes = generator.integers(2, size=1000)
-    assert sparse_information(pa.array(map(str, range(1000))), codes, seed=0) == 0
-    names = pa.array(map(str, codes * 200 + generator.integers(200, size=1000)))
-    assert sparse_information(names, codes, seed=0) > 0.4
+    codes = generator.integers(2, size=5000)
+    assert beyond_chance(crosstab(generator.integers(500, size=5000), codes)) < 0.01
+    assert beyond_chance(crosstab(codes * 200 + generator.integers(200, size=5000), codes)) > 0.6
 
 
 def test_equal_groups_have_one_for_missing_values():
     values = np.append(np.arange(100.0), np.nan)
     assert np.bincount(equal_groups(values)).tolist() == [10] * 10 + [1]
     assert equal_groups(np.full(3, np.nan)).tolist() == [10] * 3
+
+
+@pytest.mark.parametrize("missing_share", [0, 0.3])
+def test_correlation_is_pearsons_on_the_rows_of_a_pair(missing_share: float):
+    generator = np.random.default_rng(0)
+    values = generator.normal(size=(60, 4)) @ (np.eye(4) + np.diag([0.8, 0.5, 0], 1)) + 100
+    values[generator.random(values.shape) < missing_share] = np.nan
+    values[:, 3] = 5
+    found = describe_correlation(dict(zip("abcd", values.T, strict=True)), high=1, shown=["c", "a", "d"])
+    assert [*found["matrix"]] == [*found["matrix"]["a"]] == ["c", "a", "d"]
+    both = ~np.isnan(values[:, [0, 2]]).any(axis=1)
+    expected = np.corrcoef(values[both, 0], values[both, 2])[0, 1]
+    assert found["matrix"]["a"]["c"] == pytest.approx(expected, abs=1e-12)
+    assert found["matrix"]["a"]["d"] == 0
+    assert max(found["variance_explained_by_others"].values()) < 0.9
+
+
+def test_variance_explained_is_that_of_the_regression():
+    a, b, c = np.random.default_rng(0).normal(size=(3, 500))
+    explained = variance_explained(pd.DataFrame({"a": a, "b": b, "sum": a + b, "c": c}))
+    np.testing.assert_allclose(explained[:3], 1, atol=1e-6)
+    others = np.column_stack([a, b, np.ones(500)])
+    _, residual, *_ = np.linalg.lstsq(others, c)
+    explained = variance_explained(pd.DataFrame({"a": a, "b": b, "c": c}))
+    assert explained[2] == pytest.approx(1 - residual[0] / ((c - c.mean()) ** 2).sum(), abs=1e-6)
+
+
+def test_high_pairs_are_listed_strongest_first():
+    x = np.arange(8.0)
+    near = x + 1.5 * np.array([1.0, -1, -1, 1, 1, -1, -1, 1])
+    columns = {"x": x, "minus": -x, "near": near}
+    pairs = describe_correlation(columns, high=0.8, shown=[*columns])["high_pairs"]
+    assert [pair["columns"] for pair in pairs] == [["x", "minus"], ["x", "near"], ["minus", "near"]]
+    assert pairs[0]["pearson"] == pytest.approx(-1)

@@ -13,14 +13,14 @@ from canopy.params import check_params
 from canopy.params_sections import Source
 from canopy.prepare import fetch
 
+requests: list[str] = []
+
 
 class Handler(SimpleHTTPRequestHandler):
-    """Serve a folder, and count what is asked for."""
-
-    requests: list[str]
+    """Serve a folder, and note what is asked for."""
 
     def do_GET(self) -> None:
-        self.requests.append(self.path)
+        requests.append(self.path)
         super().do_GET()
 
     def log_message(self, *_: object) -> None:
@@ -36,7 +36,7 @@ def server(tmp_path: Path, root: Path) -> Iterator[str]:
     (folder / "damaged.zip").write_bytes(b"PK\x03\x04 not an archive")
     with zipfile.ZipFile(folder / "other.zip", "w") as archive:
         archive.writestr("covtype.data.gz", b"not gzip")
-    Handler.requests = []
+    requests.clear()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder))) as http:
         threading.Thread(target=http.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{http.server_port}"
@@ -53,10 +53,10 @@ def fetch_params(params: DictConfig, sample_csv: str, tmp_path: Path) -> DictCon
 
 
 def set_sources(params: DictConfig, *sources: dict[str, object]) -> None:
-    default = {"member": "covtype.data.gz", "has_header": False}
-    params.fetch.sources = [
-        OmegaConf.merge(OmegaConf.structured(Source), {**default, **source}) for source in sources
-    ]
+    default = OmegaConf.merge(
+        OmegaConf.structured(Source), {"member": "covtype.data.gz", "has_header": False}
+    )
+    params.fetch.sources = [OmegaConf.merge(default, source) for source in sources]
 
 
 def test_next_source_is_tried_until_one_gives_the_table(
@@ -68,43 +68,33 @@ def test_next_source_is_tried_until_one_gives_the_table(
     fetch.run(fetch_params)
     assert path.read_text() == sample_csv
     assert [entry.name for entry in path.parent.iterdir()] == ["covtype.csv"]
-    assert len(Handler.requests) == 4
     # A table that is there, and right, is not fetched again.
     fetch.run(fetch_params)
-    assert len(Handler.requests) == 4
+    assert len(requests) == 4
 
 
 def test_error_names_each_source_and_the_hint(fetch_params: DictConfig, server: str) -> None:
     path = Path(fetch_params.paths.raw)
     path.write_text("what was there")
     fetch_params.fetch.sha256 = "0" * 64
-    set_sources(
-        fetch_params,
-        {"url": f"{server}/absent.zip"},
-        {"url": "http://127.0.0.1:1/closed.zip"},
-        {"url": f"{server}/good.zip", "member": "covtype.csv"},
-        {"url": f"{server}/good.zip"},
-        {"package": "canopy/no package name"},
-    )
-    with pytest.raises(ConnectionError) as caught:
-        fetch.run(fetch_params)
-    first, reasons, hint = str(caught.value).splitlines()
-    assert first == "The table must come from the file or one of the sources; all failed:"
-    there, *lines = reasons.split("; ")
-    assert there.startswith(f"{path} is there with the SHA-256 ")
-    assert "absent.zip: 404" in lines[0]
-    assert "closed.zip: " in lines[1]
-    assert "Connection refused" in lines[1]
-    assert "must hold covtype.csv; found covtype.data.gz" in reasons
-    assert f"must have the SHA-256 {'0' * 64}; found " in reasons
-    assert "; canopy/no package name: " in reasons
-    assert hint.startswith(f"Place the file by hand as {path}")
-    assert path.read_text() == "what was there"
-
-
-def test_silent_server_times_out(fetch_params: DictConfig) -> None:
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:  # nobody answers
-        set_sources(fetch_params, {"url": f"http://127.0.0.1:{http.server_port}/a.zip"})
-        fetch_params.fetch.timeout_seconds = 0.2
-        with pytest.raises(ConnectionError, match="timed out"):
+    fetch_params.fetch.timeout_seconds = 0.2
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as silent:
+        reasons = [
+            ({"url": f"{server}/absent.zip"}, "absent.zip: 404"),
+            ({"url": "http://127.0.0.1:1/closed.zip"}, "Connection refused"),
+            ({"url": f"http://127.0.0.1:{silent.server_port}/a.zip"}, "timed out"),
+            ({"url": f"{server}/good.zip", "member": "a.csv"}, "must hold a.csv; found covtype.data.gz"),
+            ({"url": f"{server}/good.zip"}, f"must have the SHA-256 {'0' * 64}; found "),
+            ({"package": "canopy/no package name"}, "; canopy/no package name: "),
+            ({"installed": "absent"}, "; absent: No package metadata was found"),
+            ({"installed": "scikit-learn", "member": "absent.csv"}, "No such file or directory"),
+        ]
+        set_sources(fetch_params, *(source for source, _ in reasons))
+        with pytest.raises(ConnectionError) as caught:
             fetch.run(fetch_params)
+    message = str(caught.value)
+    assert message.startswith("The table must come from the file or one of the sources; all failed:\n")
+    assert f"{path} is there with the SHA-256 " in message
+    assert [reason for _, reason in reasons if reason not in message] == []
+    assert f"\nPlace the file by hand as {path}" in message
+    assert path.read_text() == "what was there"

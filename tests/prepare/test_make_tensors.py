@@ -62,7 +62,6 @@ def test_make_tensors_writes_rows_and_schema(small_params: DictConfig) -> None:
 
 
 def test_labels_follow_the_order_of_the_classes(small_params: DictConfig) -> None:
-    small_params.table.target.classes = None
     small_params.table.target.classes = {2: "Pear", 3: "Plum", 1: "Apple"}
     schema, rows = make(small_params, classes="231")
     assert schema.class_names == ("Pear", "Plum", "Apple")

@@ -7,11 +7,12 @@ import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
+import scipy.stats
 from hypothesis import given, settings
 
 from canopy.prepare.fitting import Fit, vocabulary
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.prepare.reductions import Moments, Sample
+from canopy.prepare.reductions import Sample
 from canopy.prepare.scaling import METHODS, Affine, Method
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical
@@ -42,6 +43,7 @@ def batch(**columns: Any) -> pa.RecordBatch:
         ("min_max", lambda x: (x - x.min()) / np.ptp(x)),
         ("robust", lambda x: (x - np.median(x)) / np.subtract(*np.quantile(x, [0.75, 0.25]))),
         ("none", lambda x: x),
+        ("quantile_normal", lambda x: scipy.stats.norm.ppf((scipy.stats.rankdata(x) - 1) / (len(x) - 1))),
     ],
 )
 def test_scaling_follows_the_training_rows(method: Method, expected: Any) -> None:
@@ -49,15 +51,8 @@ def test_scaling_follows_the_training_rows(method: Method, expected: Any) -> Non
     declared = schema({"a": {"kind": "numeric"}})
     rows = batch(a=values)
     found = fit(declared, rows.slice(0, 300), rows.slice(300), method=method).transform(rows).numeric[:, 0]
-    np.testing.assert_allclose(found, expected(values), rtol=1e-5, atol=1e-6)
-
-
-def test_quantile_normal_is_standard_normal() -> None:
-    values = np.random.default_rng(0).exponential(size=5000)
-    rows = batch(a=values)
-    found = fit(schema({"a": {"kind": "numeric"}}), rows, method="quantile_normal").transform(rows).numeric
-    assert abs(found.mean()) < 0.01
-    assert found.std() == pytest.approx(1, abs=0.02)
+    ordered = np.argsort(values)[1:-1]
+    np.testing.assert_allclose(found[ordered], expected(values)[ordered], rtol=1e-4, atol=1e-5)
 
 
 def test_sample_does_not_depend_on_batches() -> None:
@@ -71,19 +66,6 @@ def test_sample_does_not_depend_on_batches() -> None:
         drawn.append(sample.values("a").tolist())
     assert len(drawn[0]) == 100
     assert drawn[0] == drawn[1] == drawn[2]
-
-
-@given(st.lists(st.floats(-1e6, 1e6) | st.just(np.nan), min_size=1, max_size=50), st.integers(1, 50))
-def test_moments_over_batches_are_those_of_all_values(values: list[float], size: int) -> None:
-    moments = Moments()
-    for start in range(0, len(values), size):
-        moments.update(np.array(values[start : start + size]))
-    present = np.array([value for value in values if not np.isnan(value)])
-    assert moments.n == len(present)
-    if len(present):
-        assert moments.mean == pytest.approx(present.mean(), rel=1e-9, abs=1e-6)
-        assert moments.deviation == pytest.approx(present.std(), rel=1e-6, abs=1e-3)
-        assert (moments.low, moments.high) == (present.min(), present.max())
 
 
 @pytest.mark.parametrize(("policy", "fill"), [("median", 2.0), ("mean", 4.0), ("constant", -1.0)])
@@ -130,42 +112,26 @@ def test_datetime_gives_the_parts_that_vary() -> None:
     np.testing.assert_allclose(columns["when.hour_sin"], [1, -1, 0], atol=1e-6)
     np.testing.assert_allclose(columns["when.month_sin"], [0.5, 0, 0.5], atol=1e-6)
     assert columns["when.year"][0] == columns["when.year"][1] < columns["when.year"][2]
-    days = fit(
-        schema({"when": {"kind": "datetime"}}),
-        batch(when=TIMES.cast(pa.date32(), safe=False).cast(TIMES.type)),
-    )
-    assert "hour" not in days.datetime["when"]
+    days = TIMES.cast(pa.date32(), safe=False).cast(TIMES.type)
+    assert "hour" not in fit(schema({"when": {"kind": "datetime"}}), batch(when=days)).datetime["when"]
 
 
 def test_preprocessor_is_saved_and_loaded(tmp_path: Path) -> None:
-    declared = schema(
-        {
-            "a": {"kind": "numeric", "missing": "mean"},
-            "when": {"kind": "datetime", "missing": "median"},
-            "c": {"kind": "categorical", "missing": "category"},
-        }
-    )
+    columns = {"a": {"kind": "numeric", "missing": "mean"}, "when": {"kind": "datetime", "missing": "median"}}
+    declared = schema({**columns, "c": {"kind": "categorical", "missing": "category"}})
     rows = batch(a=[1.0, None, 3.0], when=TIMES, c=["x", None, "y"])
     for method in METHODS:
         learnt = fit(declared, rows, method=method)
         learnt.save(tmp_path / "p.json")
         assert Preprocessor.load(tmp_path / "p.json") == learnt
     (tmp_path / "p.json").write_text('{"format": 2, "numeric": {"a": {"kind": "affine"}}}')
-    with pytest.raises(ValueError, match=r"p.json is damaged: numeric.a.affine.method: .*make repro"):
+    with pytest.raises(ValueError, match=r"p.json is damaged: .*numeric.a.affine.method .*make repro"):
         Preprocessor.load(tmp_path / "p.json")
 
 
-@pytest.mark.parametrize(
-    ("values", "method", "message"),
-    [
-        ([1.0, 1.0, 1.0, 1.0, 2.0], "robust", "must find different quartiles; got 1 twice for 'a'"),
-        ([1.0, 2.0], "zscore", r"must use one of \[.*\]; got 'zscore'"),
-    ],
-)
-def test_column_that_cannot_be_scaled_is_refused(values: list[Any], method: Any, message: str) -> None:
-    declared = schema({"a": {"kind": "numeric"}})
-    with pytest.raises(ValueError, match=message):
-        fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
+def test_column_without_different_quartiles_is_refused() -> None:
+    with pytest.raises(ValueError, match="must find different quartiles; got 1 twice for 'a'"):
+        fit(schema({"a": {"kind": "numeric"}}), batch(a=[1.0, 1.0, 1.0, 1.0, 2.0]), method="robust")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -188,20 +154,15 @@ def test_constant_column_is_scaled_to_0(
 @given(st.data())
 def test_transform_does_not_depend_on_batches(data: st.DataObject) -> None:
     n_rows = data.draw(st.integers(2, 30))
-    numbers = st.floats(-1e3, 1e3) | st.none()
+    numbers = st.lists(st.floats(-1e3, 1e3) | st.none(), min_size=n_rows, max_size=n_rows)
     texts = st.sampled_from(["a", "b", "2", "2.0", "", "é"]) | st.none()
-    columns = {
-        "n": pa.array(
-            [0.0, 1.0, *data.draw(st.lists(numbers, min_size=n_rows, max_size=n_rows))], pa.float64()
-        ),
-        "c": pa.array(
-            [None, "a", *data.draw(st.lists(texts, min_size=n_rows, max_size=n_rows))], pa.string()
-        ),
-    }
-    rows = batch(**columns)
-    declared = schema(
-        {"n": {"kind": "numeric", "missing": "median"}, "c": {"kind": "categorical", "missing": "category"}}
+    values = st.lists(texts, min_size=n_rows, max_size=n_rows)
+    rows = batch(
+        n=pa.array([0.0, 1.0, *data.draw(numbers)], pa.float64()),
+        c=pa.array([None, "a", *data.draw(values)], pa.string()),
     )
+    columns = {"n": {"kind": "numeric", "missing": "median"}}
+    declared = schema({**columns, "c": {"kind": "categorical", "missing": "category"}})
     learnt = fit(declared, rows)
     whole = learnt.transform(rows)
     assert not np.isnan(whole.numeric).any()

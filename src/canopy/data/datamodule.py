@@ -12,7 +12,7 @@ from lightning import LightningDataModule
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
 from canopy.data.dataset import Batch, TensorRows, load_rows
-from canopy.data.loader import Loader, make_loaders
+from canopy.data.loader import Loader
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 class TensorDataModule(LightningDataModule):
     """Load the splits that a run needs and build their loaders; test rows for testing alone.
 
-    On an NVIDIA GPU the rows live on the GPU, unless worker processes load them or they would take more than
-    half of its free memory: their batches are then copied from pinned memory.
+    On an NVIDIA GPU the rows live on the GPU, unless worker processes load them or they are too large: their
+    batches are then copied from pinned memory.
 
     Args:
         folder: Folder with the tensors and their schema.
@@ -51,11 +51,8 @@ class TensorDataModule(LightningDataModule):
         super().__init__()
         self.folder = Path(folder)
         self.schema = Schema.load(self.folder / SCHEMA_FILE)
-        self.batch_size = batch_size
-        self.eval_batch_size = eval_batch_size
-        self.seed = seed
-        self.shuffle = shuffle
-        self.n_workers = n_workers
+        self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
+        self.seed, self.shuffle, self.n_workers = seed, shuffle, n_workers
         self.train_splits = (*train_splits,)
         further = [self.schema.class_counts[split] for split in self.train_splits if split != "train"]
         for name in ("train", "train_before_cap") if further else ():
@@ -75,16 +72,11 @@ class TensorDataModule(LightningDataModule):
     def rows(self, split: str) -> Batch:
         """Give all rows of a split, in main memory."""
         if split not in self._rows:
-            self._rows[split] = self._load(split)
+            names = self.train_splits if split == "train" else (split,)
+            first, *others = (load_rows(self.folder, name, self.schema) for name in names)
+            columns = zip(first.rows, *(part.rows for part in others), strict=True)
+            self._rows[split] = TensorRows(Batch(*map(torch.cat, columns))) if others else first
         return self._rows[split].rows
-
-    def _load(self, split: str) -> TensorRows:
-        splits = self.train_splits if split == "train" else (split,)
-        parts = [load_rows(self.folder, name, self.schema) for name in splits]
-        if len(parts) == 1:
-            return parts[0]
-        columns = zip(*(part.rows for part in parts), strict=True)
-        return TensorRows(Batch(*map(torch.cat, columns)))
 
     def train_dataloader(self) -> Loader:
         return self._loader("train")
@@ -111,8 +103,7 @@ class TensorDataModule(LightningDataModule):
         if self.batch_size != rows // n_ranks:
             self.batch_size = rows // n_ranks
             log.warning(
-                "Resuming on another number of devices: data.batch_size=%d on each of %d keeps the %d rows "
-                "of a step; the weights will differ by rounding",
+                "data.batch_size=%d on each of %d devices keeps %d rows a step; weights differ by rounding",
                 *(self.batch_size, n_ranks, rows),
             )
 
@@ -123,17 +114,17 @@ class TensorDataModule(LightningDataModule):
         rows = self._rows[split]
         if not self.n_workers:
             rows = place_rows(rows, device)
-        return make_loaders(
-            {split: rows},
-            batch_size=self.batch_size,
-            eval_batch_size=self.eval_batch_size,
+        is_train = split == "train"
+        return Loader(
+            rows,
+            batch_size=self.batch_size if is_train else self.eval_batch_size,
+            shuffle=self.shuffle and is_train,
             seed=self.seed,
-            shuffle=self.shuffle,
             rank=trainer.global_rank,
             n_ranks=trainer.world_size,
             n_workers=self.n_workers,
             pin_memory=device.type == "cuda" and rows.device.type == "cpu",
-        )[split]
+        )
 
 
 def place_rows(rows: TensorRows, device: torch.device) -> TensorRows:
@@ -142,11 +133,7 @@ def place_rows(rows: TensorRows, device: torch.device) -> TensorRows:
         return rows
     free, _ = torch.cuda.mem_get_info(device)
     if rows.n_bytes > free / 2:
-        log.warning(
-            "The rows stay in main memory: they take %d MiB, and the GPU has %d MiB free, of which training "
-            "needs half",
-            rows.n_bytes >> 20,
-            free >> 20,
-        )
+        sizes = (rows.n_bytes >> 20, free >> 20)
+        log.warning("The rows stay in main memory: they take %d MiB, and the GPU has %d MiB free", *sizes)
         return rows
     return rows.to(device)

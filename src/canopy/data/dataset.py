@@ -19,9 +19,8 @@ class Batch(NamedTuple):
 
     Attributes:
         numeric: Numeric features, shape (B, N), float32.
-        categorical: Codes of the categorical features, shape (B, C). In files, in memory and in a loader's
-            batches they are of the smallest of uint8, int16 and int32 that holds all of them (`code_type`);
-            `Classifier` makes int64 of a batch, on its device, which is what nets take.
+        categorical: Codes of the categorical features, shape (B, C), of the smallest of uint8, int16 and
+            int32 that holds all; `Classifier` makes int64 of a batch, on its device, which is what nets take.
         labels: Index of each row's class, shape (B,), int64.
     """
 

@@ -1,6 +1,6 @@
 """Loaders that ask the data set for a batch at once, at the speed of indexing a tensor."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,13 +19,11 @@ class BatchIndices(Sampler[Tensor]):
         batch_size: Rows of a batch on each rank; the last batch may be smaller.
         shuffle: Whether each epoch has its own order, drawn from the seed and the epoch.
         seed: Seed of the orders.
-        rank: Which of the processes that share the rows this is.
-        n_ranks: How many processes share the rows; all get the same number of batches.
+        rank: Which of the `n_ranks` processes that share the rows this is; all get as many batches.
+        n_ranks: How many there are.
         device: Where the rows are, and so their indices.
 
     Examples:
-        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0)]
-        [[0, 1], [2, 3], [4]]
         >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0, rank=0, n_ranks=2)]
         [[0, 2, 4]]
     """
@@ -45,10 +43,7 @@ class BatchIndices(Sampler[Tensor]):
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")
         if n_rows < n_ranks:
             raise ValueError(f"There must be a row for each of {n_ranks} ranks; found {n_rows} rows")
-        self.n_rows = n_rows
-        self.shuffle = shuffle
-        self.seed = seed
-        self.epoch = 0
+        self.n_rows, self.shuffle, self.seed, self.epoch = n_rows, shuffle, seed, 0
         self._device = device
         # An epoch and the batch that it starts at: behind what was trained before a run was killed.
         self.start = (0, 0)
@@ -92,14 +87,10 @@ class Loader(DataLoader[Batch]):
     """A DataLoader over `BatchIndices` that knows its position, so that a killed epoch can be resumed.
 
     Args:
-        rows: The data set.
-        batch_size: Rows of a batch on each rank.
-        shuffle: Whether each epoch has its own order.
-        seed: Seed of the orders.
-        rank: Which of the processes that share the rows this is.
-        n_ranks: How many processes share the rows.
-        n_workers: Processes that load; the rows are in memory, so that 0 is the fastest.
+        rows: The data set, whose tensors are in memory: 0 workers are the fastest.
+        n_workers: Processes that load.
         pin_memory: Whether batches are put where a GPU copies from faster.
+        options: Those of `BatchIndices`.
     """
 
     sampler: BatchIndices
@@ -108,27 +99,15 @@ class Loader(DataLoader[Batch]):
         self,
         rows: TensorRows,
         *,
-        batch_size: int,
-        shuffle: bool,
-        seed: int,
-        rank: int = 0,
-        n_ranks: int = 1,
         n_workers: int = 0,
         pin_memory: bool = False,
+        **options: Any,
     ) -> None:
         # Without a batch size of its own the loader hands each item of the sampler, here a whole batch of
         # indices, to the data set. With its own generator it leaves the global random state alone.
         super().__init__(
             rows,
-            sampler=BatchIndices(
-                len(rows),
-                batch_size,
-                shuffle=shuffle,
-                seed=seed,
-                rank=rank,
-                n_ranks=n_ranks,
-                device=rows.device,
-            ),
+            sampler=BatchIndices(len(rows), device=rows.device, **options),
             batch_size=None,
             num_workers=n_workers,
             pin_memory=pin_memory,
@@ -164,40 +143,6 @@ class Loader(DataLoader[Batch]):
                 "resume it on as many devices as before"
             )
         self._position = self.sampler.start = (state["epoch"], state["batch"])
-
-
-def make_loaders(
-    data: Mapping[str, TensorRows],
-    *,
-    batch_size: int,
-    eval_batch_size: int,
-    seed: int,
-    shuffle: bool = True,
-    **options: Any,
-) -> dict[str, Loader]:
-    """Build a loader for each split of some data; only training rows are shuffled.
-
-    Args:
-        data: The rows of each split: `train`, `val`, `test`, or some of them.
-        batch_size: Training rows of a batch on each rank.
-        eval_batch_size: Rows of a batch of another split.
-        seed: Seed of the orders of the training rows.
-        shuffle: Whether each epoch has its own order.
-        options: Others of `Loader`.
-
-    Returns:
-        The loaders by split.
-    """
-    return {
-        split: Loader(
-            rows,
-            batch_size=batch_size if split == "train" else eval_batch_size,
-            shuffle=shuffle and split == "train",
-            seed=seed,
-            **options,
-        )
-        for split, rows in data.items()
-    }
 
 
 def _as_is(batch: Batch) -> Batch:

@@ -2,23 +2,31 @@
 
 import logging
 from pathlib import Path
+from typing import Any
 
 from omegaconf import DictConfig
 
-from canopy.explore.findings import Limits, compute_findings
+from canopy.explore.columns import describe_categories, describe_columns, describe_dates, describe_target
+from canopy.explore.information import describe_correlation, measure_information
 from canopy.explore.page import render_page
-from canopy.explore.profile import read_profile
+from canopy.explore.profile import Profile, read_profile
+from canopy.explore.suggestions import find_constant, suggest
+from canopy.explore.wording import rounded
 from canopy.files import write_json, write_text
 from canopy.prepare.interim import table_schema
 
 log = logging.getLogger(__name__)
 
+# Most columns of a matrix.
+N_MATRIX = 40
+
 
 def run(params: DictConfig) -> None:
     """Write the findings about the raw table as JSON and as a page."""
-    limits = Limits(**params.explore)
+    if (n_rows := params.explore.n_mutual_information_rows) < 1:
+        raise ValueError(f"explore.n_mutual_information_rows must be at least 1; got {n_rows}")
     profile = read_profile(params.paths.raw, table_schema(params), seed=params.seed)
-    findings = compute_findings(profile, limits, seed=params.seed)
+    findings = compute_findings(profile, params.explore, seed=params.seed)
     # Both are complete before the first is written.
     page = render_page(findings, profile)
     folder = Path(params.paths.reports) / "exploration"
@@ -30,3 +38,47 @@ def run(params: DictConfig) -> None:
     for item in findings["suggestions"]:
         log.info("Suggestion: %s %s. %s", item["action"], item["column"], item["reason"])
     log.info("Wrote %s", folder / "index.html")
+
+
+def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict[str, Any]:
+    """Compute all findings, as plain data that JSON can hold; `limits` is the section `explore`."""
+    schema = profile.schema
+    columns = describe_columns(profile)
+    categories = {name: describe_categories(profile, name) for name in schema.categorical}
+    datetimes = {name: describe_dates(profile, name) for name in profile.present(schema.datetime)}
+    mutual = measure_information(profile, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed)
+    numeric = {name: profile.numbers(name) for name in profile.present(schema.numeric)}
+    # The most informative ones, in their order.
+    most = {*[name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]}
+    shown = [name for name in numeric if name in most]
+    findings = {
+        "table": {
+            "title": schema.title,
+            "about": schema.about,
+            "n_rows": profile.n_rows,
+            "n_unlabelled_rows": profile.n_unlabelled,
+            "n_columns": len(columns),
+            "n_features": len(schema.features),
+            "n_numeric_columns": len(schema.numeric),
+            "n_categorical_columns": len(schema.categorical),
+            "n_datetime_columns": len(schema.datetime),
+            "n_missing_values": int(profile.frame.isna().sum().sum()),
+            "n_duplicate_rows": int(profile.frame.duplicated().sum()),
+            "n_sampled_rows": len(profile.codes),
+        },
+        "target": describe_target(profile),
+        "problems": [
+            {**found._asdict(), "n_rows": profile.problems.counts[found.column, found.requirement]}
+            for found in profile.problems.shown
+        ],
+        "constancy": find_constant(
+            columns, categories, n_rows=len(profile.codes), share=limits.nearly_constant_share
+        ),
+        "mutual_information": mutual,
+        "correlation": describe_correlation(numeric, high=limits.high_correlation, shown=shown),
+        "categories": categories,
+        "datetimes": datetimes,
+        "columns": columns,
+    }
+    found: dict[str, Any] = rounded({**findings, "suggestions": suggest(findings)})
+    return found

@@ -5,11 +5,11 @@ from typing import Any
 import jinja2
 
 from canopy.explore.columns import RARE
-from canopy.explore.highlights import find_highlights
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.plots import class_densities, draw_ridgelines, draw_timeline
+from canopy.explore.plots import class_densities, draw_ridgelines
 from canopy.explore.profile import Profile
-from canopy.explore.wording import breakable, fixed, listing, number, percent
+from canopy.explore.suggestions import find_highlights
+from canopy.explore.wording import breakable, fixed, listing, moment, number, percent
 
 # Most classes, columns with a plot, and single categories that are shown.
 N_CLASSES = 30
@@ -31,7 +31,7 @@ def class_colors(n_classes: int) -> list[str]:
 
 def render_page(findings: dict[str, Any], profile: Profile) -> str:
     """Write the page, HTML with all styles and plots in it."""
-    classes = findings["target"]["classes"]
+    classes, columns = findings["target"]["classes"], findings["columns"]
     largest = sorted(classes, key=lambda name: -classes[name]["n_rows"])[:N_CLASSES]
     shown = {name: found for name, found in classes.items() if name in largest}
     places = [place for place, name in enumerate(classes) if name in shown]
@@ -49,17 +49,22 @@ def render_page(findings: dict[str, Any], profile: Profile) -> str:
         for column, described in findings["categories"].items()
         for value, category in described["categories"].items()
     ]
-    columns, ridgelines = findings["columns"], {}
-    ranking = [name for name in findings["mutual_information"]["columns_nat"] if name in findings["numeric"]]
-    for name in ranking[:N_PLOTS]:
-        edges, densities, medians = class_densities(
-            profile.numbers[name], profile.codes, len(profile.classes)
+    numeric = {name: column for name, column in columns.items() if "median" in column}
+    ranking = [name for name in findings["mutual_information"]["columns_nat"] if name in numeric]
+    ridgelines = {}
+    for name in (*ranking[:N_PLOTS], *findings["datetimes"]):
+        edges, densities, medians = class_densities(profile.numbers(name), profile.codes, len(classes))
+        is_time = name in findings["datetimes"]
+        ridgelines[name] = draw_ridgelines(
+            *(edges, densities[places], medians[places]),
+            n_ticks=3 if is_time else 5,
+            write=moment if is_time else number,
         )
-        ridgelines[name] = draw_ridgelines(edges, densities[places], medians[places])
     return environment.get_template("page.html.jinja").render(
         **findings,
         classes=shown,
-        colors=dict(zip(shown, class_colors(len(shown)), strict=True)) | {"": "var(--muted)"},
+        numeric=numeric,
+        colors=dict(zip(shown, class_colors(len(shown)), strict=True)),
         highlights=find_highlights(findings),
         limits={"little_information": LITTLE_INFORMATION, "rare": RARE},
         meanings={name: column["meaning"] for name, column in columns.items()}
@@ -67,8 +72,5 @@ def render_page(findings: dict[str, Any], profile: Profile) -> str:
         anchors={name: f"column-{place}" for place, name in enumerate(columns)},
         analysed={name: column for name, column in columns.items() if "n_missing" in column},
         ridgelines=ridgelines,
-        timelines={
-            name: draw_timeline(found["over_time"], [*shown]) for name, found in findings["datetimes"].items()
-        },
         single_categories=sorted(categories, key=lambda item: -item["information_nat"])[:N_CATEGORIES],
     )

@@ -1,94 +1,85 @@
-"""Go through a table once: exact figures of all rows, and a sample of rows for what needs whole rows."""
+"""Go through a table once, and keep a sample of its rows."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.prepare.labels import class_values
-from canopy.prepare.reductions import Floats
+from canopy.prepare.reductions import Floats, hash_numbers
 from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
-from canopy.schema.columns import Column, Datetime, Ignored, Numeric, Target
-from canopy.tables.connection import open_duckdb
+from canopy.schema.columns import Ignored
 from canopy.tables.problems import Problems
 from canopy.tables.rows import TableReader
 
-if TYPE_CHECKING:
-    import duckdb
-
 Codes = NDArray[np.int64]
 
-# Values that the sample holds, and categories that are counted by class, over all columns.
+# Most values of the sample, most classes, and most categories of a column that are counted one by one.
 N_SAMPLED = 8_000_000
-N_COUNTED = 1_000_000
-# Most classes.
 N_CLASSES = 10_000
+N_COUNTED = 1000
 
-# Of the most frequent values of a column, which may be very many: rows of each class, most frequent first.
-COUNT_BY_CLASS = """
-WITH top AS MATERIALIZED (
-    SELECT {column} AS value, count(*) AS total FROM rows
-    GROUP BY value ORDER BY total DESC, value LIMIT {limit}
-)
-SELECT value, label, count(*) AS n FROM rows JOIN top ON {column} IS NOT DISTINCT FROM value
-GROUP BY ALL ORDER BY any_value(total) DESC, value
-"""
-
-
-class Figures(NamedTuple):
-    """Exact figures of a column; the last four only of a numeric one, in its unit, or a time, in days."""
-
-    n_missing: int
-    n_out_of_range: int
-    n_distinct: int
-    most_frequent: Any
-    n_most_frequent: int
-    low: float
-    high: float
-    mean: float
-    deviation: float
+# A column of the sample while it is drawn; a table may have one of the name alone.
+HASH = "(hash)"
 
 
 @dataclass
 class Profile:
-    """What one pass over a table collects. Rows without a label are counted, and otherwise left out.
+    """What one pass over a table collects, of rows with a label that nothing is wrong with.
 
     Attributes:
-        schema: The table, as declared.
-        n_rows: Rows with a label that nothing is wrong with.
-        n_unlabelled: Rows without a label.
-        n_duplicates: Rows that an earlier one equals in features and label.
+        n_rows: So many there are.
+        frame: A sample of them: numbers, days since 1970, texts, and the label.
         classes: Value to name of each class.
-        figures: Figures of each feature and of the target.
-        counts: Values of each categorical column and of the target, the most frequent first, None for a
-            missing one, and rows of each value and class.
         codes: Class of each row of the sample, shape (n_sampled,).
-        numbers: Numbers, or days since 1970, of these rows.
-        texts: Categories of these rows.
-        problems: Values that no column may have; their rows are left out.
     """
 
     schema: TableSchema
     n_rows: int
     n_unlabelled: int
-    n_duplicates: int
+    frame: pd.DataFrame
     classes: dict[str, str]
-    figures: dict[str, Figures]
-    counts: dict[str, tuple[list[Any], Codes]]
     codes: Codes
-    numbers: dict[str, Floats]
-    texts: dict[str, pa.Array]
     problems: Problems
 
     @property
     def class_counts(self) -> Codes:
-        """Rows of each class, shape (n_classes,)."""
-        counts: Codes = self.counts[self.schema.target.column][1].sum(axis=0)
-        return counts
+        """Rows of each class in the sample, shape (n_classes,)."""
+        return np.bincount(self.codes, minlength=len(self.classes))
+
+    def numbers(self, name: str) -> Floats:
+        """Give a numeric column, or days since 1970, with NaN for missing values."""
+        return np.asarray(self.frame[name], np.float64)
+
+    def present(self, names: Iterable[str]) -> list[str]:
+        """Choose the columns that have values."""
+        return [name for name in names if self.frame[name].notna().any()]
+
+    def value_counts(self, name: str) -> pd.Series:
+        """Count the rows with each value, the most frequent first, then in ascending order."""
+        return self.frame[name].value_counts().sort_index().sort_values(ascending=False, kind="stable")
+
+    def category_counts(self, name: str) -> Codes:
+        """Count the rows of each class with each of the most frequent categories, with others, with none."""
+        values = self.value_counts(name).index[:N_COUNTED]
+        places = values.get_indexer(pd.Index(self.frame[name]))
+        places[places < 0] = len(values)
+        places[self.frame[name].isna()] = len(values) + 1
+        # So that all have a row: one more of each, of no class.
+        counts = crosstab(np.append(places, len(values) + 1), np.append(self.codes, len(self.classes)))
+        return counts[:, :-1]
+
+
+def crosstab(first: Codes, second: Codes, *, n_second: int | None = None) -> Codes:
+    """Count the rows with each pair of codes."""
+    n_second = n_second or int(second.max(initial=0)) + 1
+    n_first = int(first.max(initial=0)) + 1
+    return np.bincount(first * n_second + second, minlength=n_first * n_second).reshape(-1, n_second)
 
 
 def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
@@ -97,105 +88,44 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
     Raises:
         ValueError: If the file or lines of it do not have the form of the table, or no row has a label.
     """
-    reader = TableReader(path, _without_policies(schema), with_target=True)
+    reader = TableReader(path, _without_policies(schema), with_target=True, n_shown=1)
     target = schema.target.column
-    # By position, since DuckDB compares names without case; the label is one of the columns.
-    columns = {name: f"column_{index}" for index, name in enumerate(schema.features)} | {target: "label"}
-    with open_duckdb(on_disk=True) as connection:
-        n_rows, n_unlabelled = _store(connection, reader, columns)
-        if not n_rows or any(not column for column, _ in reader.problems.counts):
-            reader.problems.raise_error()
-        if not n_rows:
-            found = f"{n_unlabelled:,} without one"
-            raise ValueError(f"{path} must hold rows with a label below its header; got {found}")
-        figures = {
-            name: _figures(connection, column, schema.columns.get(name, schema.target))
-            for name, column in columns.items()
-        }
-        if figures[target].n_distinct > N_CLASSES:
-            raise ValueError(
-                f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
-                "Regression does not exist yet"
-            )
-        labels = connection.execute("SELECT DISTINCT label FROM rows").fetchall()
-        classes = class_values([label for (label,) in labels], schema)
-        limit = max(1000, N_COUNTED // len(columns))
-        counts = {
-            name: _count_by_class(connection, columns[name], [*classes], limit=limit)
-            for name in (*schema.categorical, target)
-        }
-        row = f"hash({', '.join(columns.values())})"
-        [(n_different,)] = connection.execute(f"SELECT count(DISTINCT {row}) FROM rows").fetchall()
-        share = min(1.0, max(1000, N_SAMPLED // len(columns)) / n_rows)
-        drawn = f"hash(rowid, {seed}) <= {int(share * 2**64)}"
-        sample = connection.sql(f"SELECT * FROM rows WHERE {drawn}").to_arrow_table()
-    numbers = {name: as_floats(sample[columns[name]]) for name in schema.numeric}
-    for name in schema.datetime:
-        numbers[name] = as_floats(sample[columns[name]].cast(pa.int64())) / MICROSECONDS_PER_DAY
-    return Profile(
-        schema=schema,
-        n_rows=n_rows,
-        n_unlabelled=n_unlabelled,
-        n_duplicates=n_rows - n_different,
-        classes=classes,
-        figures=figures,
-        counts=counts,
-        codes=_codes(sample["label"], [*classes]),
-        numbers=numbers,
-        texts={name: sample[columns[name]].combine_chunks() for name in schema.categorical},
-        problems=reader.problems,
-    )
-
-
-def _store(
-    connection: "duckdb.DuckDBPyConnection", reader: TableReader, columns: dict[str, str]
-) -> tuple[int, int]:
-    """Store the rows that have a label as the table `rows`; gives how many have one, and how many not."""
-    n_rows = n_unlabelled = 0
-    command = "CREATE TABLE rows AS"
+    columns = [*schema.features, target]
+    parts: list[pa.RecordBatch] = []
+    n_read = n_rows = 0
+    # One row in so many is kept.
+    step = 1
     for batch in reader.valid_batches():
-        rows = batch.select([*columns]).rename_columns([*columns.values()])
-        labelled = rows.filter(rows["label"].is_valid())
-        connection.register("labelled_rows", labelled)
-        connection.execute(f"{command} SELECT * FROM labelled_rows")
-        command = "INSERT INTO rows"
-        n_rows += labelled.num_rows
-        n_unlabelled += rows.num_rows - labelled.num_rows
-    return n_rows, n_unlabelled
+        rows = batch.select(columns).filter(batch[target].is_valid())
+        hashes = hash_numbers(np.arange(n_rows, n_rows + rows.num_rows, dtype=np.uint64), seed)
+        n_read, n_rows = n_read + batch.num_rows, n_rows + rows.num_rows
+        parts.append(_thin(rows.append_column(HASH, pa.array(hashes)), step))
+        while sum(part.num_rows for part in parts) * len(columns) > N_SAMPLED:
+            step *= 2
+            parts = [_thin(part, step) for part in parts]
+    if not n_rows or any(not column for column, _ in reader.problems.counts):
+        reader.problems.raise_error()
+    if not n_rows:
+        raise ValueError(f"{path} must hold rows with a label below its header; got {n_read:,} without one")
+    sample = pa.Table.from_batches(parts)
+    found: dict[str, Any] = {name: as_floats(sample[name]) for name in schema.numeric}
+    found |= {name: sample[name].to_pandas() for name in (*schema.categorical, target)}
+    for name in schema.datetime:
+        found[name] = as_floats(sample[name].cast(pa.int64())) / MICROSECONDS_PER_DAY
+    frame = pd.DataFrame({name: found[name] for name in columns})
+    labels = frame[target].unique().tolist()
+    if len(labels) > N_CLASSES:
+        raise ValueError(
+            f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
+            "Regression does not exist yet"
+        )
+    classes = class_values(labels, schema)
+    codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
+    return Profile(schema, n_rows, n_read - n_rows, frame, classes, codes, reader.problems)
 
 
-def _figures(connection: "duckdb.DuckDBPyConnection", column: str, declared: Column | Target) -> Figures:
-    low, high, number = -np.inf, np.inf, "NULL::DOUBLE"
-    if isinstance(declared, Numeric):
-        low, high, number = declared.low, declared.high, column
-    elif isinstance(declared, Datetime):
-        number = f"epoch_us({column}) / {MICROSECONDS_PER_DAY}"
-    [(n_missing, n_outside, *moments)] = connection.execute(
-        f"""SELECT count(*) - count({column}), count(*) FILTER (NOT {number} BETWEEN ? AND ?),
-        min({number}), max({number}), avg({number}), stddev_pop({number}) FROM rows""",
-        [low, high],
-    ).fetchall()
-    # Of the most frequent values, the smallest.
-    [values] = connection.execute(
-        f"""SELECT count(*), arg_min(value, (-n, value)), max(n)
-        FROM (SELECT {column} AS value, count(*) AS n FROM rows WHERE value IS NOT NULL GROUP BY value)"""
-    ).fetchall()
-    return Figures(n_missing, n_outside, *values, *moments)
-
-
-def _count_by_class(
-    connection: "duckdb.DuckDBPyConnection", column: str, classes: list[str], *, limit: int
-) -> tuple[list[Any], Codes]:
-    found = connection.sql(COUNT_BY_CLASS.format(column=column, limit=limit)).to_arrow_table()
-    values = found["value"].combine_chunks().unique()
-    counts = np.zeros((len(values), len(classes)), np.int64)
-    counts[_codes(found["value"], values), _codes(found["label"], classes)] = found["n"].to_numpy()
-    return values.to_pylist(), counts
-
-
-def _codes(texts: pa.ChunkedArray, values: Any) -> Codes:
-    codes = pc.index_in(texts, pa.array(values, pa.string())).to_numpy()
-    return np.asarray(codes, np.int64)
+def _thin(rows: pa.RecordBatch, step: int) -> pa.RecordBatch:
+    return rows.filter(pa.array(rows[HASH].to_numpy() % np.uint64(step) == 0))
 
 
 def _without_policies(schema: TableSchema) -> TableSchema:

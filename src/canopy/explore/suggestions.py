@@ -1,103 +1,168 @@
-"""Suggest what to change in `params.yaml`, and say why."""
+"""Summarise what stands out among the findings, and suggest what to change in `params.yaml`."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from canopy.explore.columns import RARE, with_parts
+from canopy.explore.columns import RARE
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.wording import number, percent
+from canopy.explore.wording import fixed, listing, number, percent
 
 # Share of the classes' entropy from which on a column gives the class away.
 LEAK_SHARE = 0.95
 # Distinct values per row from which on a column seems to name rows.
 KEY_SHARE = 0.95
-# Cramér's V from which on two columns with as many categories are the same.
-SAME = 0.999
 
-Suggestion = tuple[str, str, str]
+
+def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int) -> dict[str, Any]:
+    """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0."""
+    kinds = ("numeric", "categorical", "datetime")
+    features = {name: column for name, column in columns.items() if column["kind"] in kinds}
+    for column in categories.values():
+        for name, category in column["categories"].items() if column["is_one_hot"] else ():
+            n_set = category["n_rows"]
+            features[name] = category | {"kind": "0/1", "n_missing": 0, "n_distinct": 1 + (n_set > 0)}
+            features[name] |= {"most_frequent": "0", "most_frequent_share": 1 - n_set / n_rows}
+    return features
+
+
+def find_constant(
+    columns: dict[str, Any], categories: dict[str, Any], *, n_rows: int, share: float
+) -> dict[str, Any]:
+    """Find features and 0/1 columns that have one value in all rows, or in at least a share of them.
+
+    A missing value is a value of a categorical column.
+    """
+    constant, nearly = [], []
+    for name, column in with_parts(columns, categories, n_rows).items():
+        n_missing = column["n_missing"]
+        is_category = column["kind"] == "categorical" and n_missing > 0
+        if column["n_distinct"] + is_category <= 1:
+            constant.append(name)
+        elif max(column["most_frequent_share"] * (n_rows - n_missing), n_missing) >= share * n_rows:
+            nearly.append(name)
+    return {"nearly_constant_share": share, "constant": constant, "nearly_constant": nearly}
 
 
 def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
     """Find features to drop (constant, uninformative or redundant ones), leaks, keys and rare categories.
 
-    There is one entry for each column or 0/1 column. A pair of which one column goes already is no pair any
-    more; of any other pair the column with less information goes (the second one where both have the same).
+    There is one entry for each column or 0/1 column.
     """
     found: dict[str, tuple[str, str]] = {}
     for name, action, reason in (*_of_constants(findings), *_of_columns(findings)):
         found.setdefault(name, (action, reason))
-    for dropped, kept, reason in _of_pairs(findings):
+    information = findings["mutual_information"]["columns_nat"]
+    for pair in findings["correlation"]["high_pairs"]:
+        # Of a pair of columns that both stay so far, the less informative one goes, or the second one.
+        kept, dropped = sorted(pair["columns"], key=lambda name: -information[name])
         if dropped not in found and kept not in found:
+            less = f"{information[dropped]:.3f} nat of information against {information[kept]:.3f} nat"
+            reason = (
+                f"Redundant: its correlation with {kept} is {number(pair['pearson'])}, and it has {less}."
+            )
             found[dropped] = "drop", reason
     for name, column in findings["categories"].items():
         if name not in found and column["n_rare"] and column["others"]:
-            n_rare = f"{number(column['n_rare'])} of {number(column['n_values'])} categories"
-            merge = f"min_count: {RARE} makes them one category"
-            found[name] = "merge rare", f"{n_rare} have fewer than {RARE} rows: {merge}."
+            n_rare = f"{column['n_rare']:,} of {column['n_values']:,} categories have fewer than {RARE} rows"
+            found[name] = "merge rare", f"{n_rare}: min_count: {RARE} makes them one category."
     return [{"column": name, "action": action, "reason": reason} for name, (action, reason) in found.items()]
 
 
-def _of_constants(findings: dict[str, Any]) -> Iterator[Suggestion]:
-    n_rows, information = findings["table"]["n_rows"], findings["mutual_information"]["columns_nat"]
+def _of_constants(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    n_rows, information = findings["table"]["n_sampled_rows"], findings["mutual_information"]["columns_nat"]
     columns = with_parts(findings["columns"], findings["categories"], n_rows)
     for name in findings["constancy"]["constant"]:
-        what = f"has no value in any of the {n_rows:,} rows"
-        if columns[name]["n_distinct"]:
-            where = "wherever it has a value" if columns[name]["n_missing"] else f"in all {n_rows:,} rows"
-            what = f"is {number(columns[name]['most_frequent'])} {where}"
-        yield name, "drop", f"Constant: it {what}."
+        value = columns[name]["most_frequent"]
+        yield name, "drop", f"Constant: the only value is {'missing' if value is None else number(value)}."
     for name in findings["constancy"]["nearly_constant"]:
         column = columns[name]
         nat = information[name] if name in information else column["information_nat"]
         if nat < LITTLE_INFORMATION:
             value, n_missing = number(column["most_frequent"]), column["n_missing"]
-            n_others = n_rows - round(column["most_frequent_share"] * (n_rows - n_missing))
-            if n_rows - n_missing < n_others:
-                value, n_others = "missing", n_rows - n_missing
-            most = f"it is {value} in {percent(1 - n_others / n_rows)} of the rows (all but {n_others:,})"
-            little = f"{_its_information(findings)} is {nat:.5f} nat, below {LITTLE_INFORMATION} nat"
-            yield name, "drop", f"Nearly constant: {most}, and {little}."
+            n_most = round(column["most_frequent_share"] * (n_rows - n_missing))
+            if n_missing > n_most:
+                value, n_most = "missing", n_missing
+            most = f"it is {value} in {percent(n_most / n_rows)} of the rows (all but {n_rows - n_most:,})"
+            yield name, "drop", f"Nearly constant: {most}, and has {nat:.5f} nat of information on the class."
 
 
-def _of_columns(findings: dict[str, Any]) -> Iterator[Suggestion]:
+def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     mutual, entropy = findings["mutual_information"], findings["target"]["entropy_nat"]
     for name, nat in mutual["columns_nat"].items():
         column = findings["columns"][name]
-        n_distinct, n_present = column["n_distinct"], findings["table"]["n_rows"] - column["n_missing"]
-        information = f"{_its_information(findings)} is"
+        n_present = findings["table"]["n_sampled_rows"] - column["n_missing"]
+        n_distinct = column["n_distinct"]
         if column["kind"] == "categorical" and n_distinct > max(KEY_SHARE * n_present, 20):
-            values = f"its own value ({number(n_distinct)} in {number(n_present)} rows)"
+            values = f"its own value ({n_distinct:,} in {n_present:,} rows)"
             yield name, "key", f"Nearly every row has {values}: declare it as kind: key, or drop it."
         elif nat > LEAK_SHARE * entropy:
-            reason = f"Gives the class away: {information} {nat:.3f} of {entropy:.3f} nat"
-            yield name, "check", f"{reason}. Ignore it unless it is known before the class is."
+            most = f"{nat:.3f} of {entropy:.3f} nat of information on the class"
+            yield name, "check", f"Gives the class away: {most}. Ignore it unless it is known before."
         elif name in mutual["uninformative"]:
-            reason = f"Uninformative: {information} below {LITTLE_INFORMATION} nat"
-            hint = "Only together with other columns can it be of use: try without it"
-            yield name, "drop", f"{reason}. {hint}."
+            little = f"less than {LITTLE_INFORMATION} nat of information on the class"
+            yield name, "drop", f"Uninformative: {little}, unless together with other columns."
 
 
-def _its_information(findings: dict[str, Any]) -> str:
-    return f"its mutual information with {findings['target']['column']}"
+def find_highlights(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """Choose what to know first: the section with the details, a headline and a text of each highlight."""
+    target, correlation = findings["target"], findings["correlation"]
+    entropy = target["entropy_nat"]
+    (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
+    text = f"On its own it has {fixed(nat)} of {fixed(entropy)} nat of information on the class"
+    if others:
+        text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
+    return [
+        ("target", *_balance(target)),
+        ("quality", *_faults(findings)),
+        ("information", f"{best} is the most informative feature", f"{text}."),
+        *([("correlation", *_redundancy(correlation))] if correlation["closest_pairs"] else []),
+        ("suggestions", *_suggestions(findings["suggestions"])),
+    ]
 
 
-def _of_pairs(findings: dict[str, Any]) -> Iterator[Suggestion]:
-    """Give pairs of which one column is enough: the less informative one, the other, and the reason."""
+def _balance(target: dict[str, Any]) -> tuple[str, str]:
+    shares = {name: found["share"] for name, found in target["classes"].items() if found["n_rows"]}
+    largest, smallest = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
+    text = f"{largest} has {percent(shares[largest])} of the rows, {smallest} {percent(shares[smallest])}."
+    if empty := [name for name in target["classes"] if name not in shares]:
+        text += f" No row is of class {listing(empty)}."
+    ratio = number(target["largest_to_smallest"], 3)
+    return f"The largest class has {ratio} times the rows of the smallest", text
+
+
+def _faults(findings: dict[str, Any]) -> tuple[str, str]:
+    table = findings["table"]
+    counts = {
+        "values that no column may have": sum(problem["n_rows"] for problem in findings["problems"]),
+        "missing values": table["n_missing_values"],
+        "values out of range": sum(found.get("n_out_of_range", 0) for found in findings["columns"].values()),
+        "rows without a label": table["n_unlabelled_rows"],
+        "rows that repeat another one": table["n_duplicate_rows"],
+    }
+    if found := [f"{n:,} {what}" for what, n in counts.items() if n]:
+        return "The table has faults", f"It has {listing(found)}."
+    return "No missing values, no duplicate rows", "All rows have a valid value in every column."
+
+
+def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
+    limit, high = correlation["high_correlation"], correlation["high_pairs"]
     pairs = [
-        (*pair["columns"], f"its correlation with {{}} is {number(pair['pearson'])}")
-        for pair in findings["correlation"]["high_pairs"]
+        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
+        for pair in high or correlation["closest_pairs"][:1]
     ]
-    categories = findings["categories"]
-    n_values = {name: (found["n_values"], found["missing"] is None) for name, found in categories.items()}
-    pairs += [
-        (other, name, "each of its categories goes with one of {}")
-        for name, found in findings["association"].items()
-        for other, value in found.items()
-        if value >= SAME and n_values.get(other) == n_values[name] and other < name
-    ]
-    information, target = findings["mutual_information"]["columns_nat"], findings["target"]["column"]
-    for first, second, what in pairs:
-        dropped, kept = (first, second) if information[first] < information[second] else (second, first)
-        less = f"{information[dropped]:.3f} nat against {information[kept]:.3f} nat"
-        reason = f"Redundant: {what.format(kept)}, and it has less information on {target} ({less})."
-        yield dropped, kept, reason
+    headline = f"{len(high) or 'No'} pairs of columns are highly correlated"
+    text = f"{'From' if high else 'None reaches'} |r| = {limit}: {listing(pairs)}."
+    # The multiple correlation is the root of the variance explained.
+    shares = correlation["variance_explained_by_others"]
+    if explained := [f"{name} ({percent(share)})" for name, share in shares.items() if share >= limit**2]:
+        text += f" All other numeric columns together explain most of the variance of {listing(explained)}."
+    return headline, text
+
+
+def _suggestions(suggestions: list[dict[str, str]]) -> tuple[str, str]:
+    kinds: dict[str, list[str]] = {}
+    for item in suggestions:
+        kinds.setdefault(item["action"].capitalize(), []).append(item["column"])
+    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
+    none = "No column is constant, uninformative, redundant or a key, and none gives the class away."
+    return f"Suggested changes: {len(suggestions) or 'none'}", text or none

@@ -1,26 +1,28 @@
 """Write figures for people."""
 
 import math
-from typing import SupportsFloat
+from typing import Any
 
+import numpy as np
 from markupsafe import Markup, escape
 
 MINUS = "\N{MINUS SIGN}"
 
 
-def significant(value: SupportsFloat, *, digits: int = 6) -> float | int:
-    """Round to significant digits; an integral number becomes an integer and keeps all of its digits.
-
-    Examples:
-        >>> significant(0.123456789), significant(2959.365), significant(581012.0)
-        (0.123457, 2959.36, 581012)
-    """
-    number = float(value)
-    return int(number) if number.is_integer() else float(f"{number:.{digits}g}")
+def rounded(value: Any) -> Any:
+    """Round the numbers of nested dictionaries and lists to six digits; integral ones become integers."""
+    match value:
+        case dict():
+            return {key: rounded(item) for key, item in value.items()}
+        case list():
+            return [*map(rounded, value)]
+        case float():
+            return int(value) if value.is_integer() else float(f"{value:.6g}")
+    return value
 
 
 def number(value: float | str, digits: int = 4) -> str:
-    """Write a number with thousands separators and at most so many significant digits; a text as it is.
+    """Write a number with at most so many significant digits before zeros; a text as it is.
 
     Examples:
         >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
@@ -28,20 +30,21 @@ def number(value: float | str, digits: int = 4) -> str:
     """
     if isinstance(value, str):
         return value
-    if isinstance(value, int) or value.is_integer():
-        return f"{int(value):,}".replace("-", MINUS)
+    if value == int(value):
+        return fixed(value, 0)
     text = fixed(value, max(0, digits - 1 - math.floor(math.log10(abs(value)))))
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def fixed(value: float, decimals: int = 2) -> str:
-    """Write a number with so many decimals, for a table's column.
-
-    Examples:
-        >>> fixed(-0.5), fixed(0.001)
-        ('\N{MINUS SIGN}0.50', '0.00')
-    """
+    """Write a number with so many decimals."""
     return f"{value:z,.{decimals}f}".replace("-", MINUS)
+
+
+def moment(days: float) -> str:
+    """Write a time, in days since 1970, without parts that are zero: `2024-03-01 06:30`, `2024-03-01`."""
+    text = str(np.datetime64(round(days * 1440), "m"))
+    return text.replace("T", " ").removesuffix(" 00:00")
 
 
 def percent(share: float) -> str:
@@ -57,22 +60,12 @@ def percent(share: float) -> str:
 
 
 def listing(items: list[str], most: int = 8) -> str:
-    """Join words as a sentence does; of many, the first ones.
-
-    Examples:
-        >>> listing(["a", "b", "c"]), listing(["a", "b", "c", "d"], most=2)
-        ('a, b and c', 'a, b and 2 more')
-    """
+    """Join words as a sentence does; of many, the first ones."""
     if len(items) > most + 1:
         items = [*items[:most], f"{len(items) - most} more"]
     return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)
 
 
 def breakable(text: str) -> Markup:
-    """Let a browser break a line inside long names, behind `_` and `/`.
-
-    Examples:
-        >>> breakable("net_income<1>")
-        Markup('net_<wbr>income&lt;1&gt;')
-    """
+    """Let a browser break a line inside long names, behind `_` and `/`."""
     return Markup(str(escape(text)).replace("/", "/<wbr>").replace("_", "_<wbr>"))  # noqa: S704

@@ -1,7 +1,6 @@
 """Stage `compose`: write down the training config that the pipeline's experiment amounts to.
 
-DVC can then tell whether training would change: not when an unrelated file under `configs/` does, but
-whenever a choice or a value in the composed config does, whichever file it comes from.
+DVC can then tell whether training would change: whenever a choice or a value in the composed config does.
 """
 
 import logging
@@ -20,17 +19,17 @@ log = logging.getLogger(__name__)
 SECTIONS = ("data", "model", "trainer", "callbacks", "objective", "seed")
 
 # What only shows or saves: a change of it is no reason to train again.
-DISPLAY = (
-    "callbacks.confusion_matrix",
-    "callbacks.epoch_log",
-    "callbacks.histograms",
-    "callbacks.learning_rate",
-    "callbacks.progress_bar",
-    "callbacks.resume_checkpoint",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.log_every_n_steps",
-)
+DISPLAY = {
+    "callbacks": (
+        "confusion_matrix",
+        "epoch_log",
+        "histograms",
+        "learning_rate",
+        "progress_bar",
+        "resume_checkpoint",
+    ),
+    "trainer": ("enable_model_summary", "enable_progress_bar", "log_every_n_steps"),
+}
 
 HEADER = "# Written by the stage compose: the training config of the pipeline's experiment.\n"
 
@@ -48,10 +47,9 @@ def run(params: DictConfig) -> None:
     cfg = compose("train")
     # Unresolved: a preset's values depend on tensors, which need not be there yet.
     content: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SECTIONS)))
-    for key in DISPLAY:
-        section, name = key.split(".")
-        content[section].pop(name, None)
-    text = OmegaConf.to_yaml(OmegaConf.create(content))
+    for section, names in DISPLAY.items():
+        for name in names:
+            content[section].pop(name, None)
     path = Path(params.paths.reports) / "train_config.yaml"
-    write_text(path, HEADER + text)
+    write_text(path, HEADER + OmegaConf.to_yaml(OmegaConf.create(content)))
     log.info("Composed %s: %s", " ".join([params.train.experiment, *overrides]), path)

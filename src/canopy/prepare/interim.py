@@ -31,19 +31,14 @@ def table_schema(params: DictConfig) -> TableSchema:
 
 def dropped_columns(params: DictConfig, schema: TableSchema) -> set[str]:
     """Find what `drop_columns.columns` names: columns, or 0/1 columns of one."""
-    parts = [part for name in schema.categorical for part in schema.file_columns(name) if part != name]
-    names = [*schema.columns, *parts, schema.target.column]
-    dropped = {*match_columns(names, params.drop_columns.columns)}
+    names = dict.fromkeys((*schema.columns, *schema.all_file_columns))
+    dropped = {*match_columns([*names], params.drop_columns.columns)}
     # A column of which every part is dropped is dropped.
     return dropped | {name for name in schema.categorical if dropped.issuperset(schema.file_columns(name))}
 
 
 def kept_schema(params: DictConfig) -> TableSchema:
-    """Describe the table that is left when columns are dropped; dropped 0/1 columns are no categories of it.
-
-    Raises:
-        ValueError: If the target or every feature is dropped.
-    """
+    """Describe the table without the dropped columns; dropped 0/1 columns are no categories of it."""
     schema = table_schema(params)
     dropped = dropped_columns(params, schema)
     kept = schema.without(dropped)
@@ -71,7 +66,7 @@ def interim_path(params: DictConfig, stage: str) -> Path:
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
-def interim_types(schema: TableSchema) -> dict[str, pa.DataType]:
+def kept_types(schema: TableSchema) -> dict[str, pa.DataType]:
     """Type of each column in the table of `drop_columns`: features, then the target."""
     types: dict[str, pa.DataType] = dict.fromkeys(schema.numeric, pa.float64())
     types |= dict.fromkeys(schema.categorical, pa.string())
@@ -87,7 +82,7 @@ def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataTy
     return {**types, target: pa.string(), SPLIT_COLUMN: pa.string()}
 
 
-def read_interim(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     """Read columns of these types from a table that a stage wrote."""
     require_file(path, name="The table ", hint='run "make repro" first')
     try:
@@ -102,18 +97,18 @@ def _batches(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.Reco
         # Here, since most tables are CSV.
         import pyarrow.parquet as pq
 
-        batches: Iterator[pa.RecordBatch] = pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[*columns])
-        return batches
+        yield from pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[*columns])
+        return
     with path.open(encoding="utf-8", newline="") as file:
         names = next(csv.reader(file), [])
-    return read_chunks(path, names, columns)
+    yield from read_chunks(path, names, columns)
 
 
 def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
     """Read columns of few values as one small integer per row, and the value of each integer."""
     values: dict[str, dict[str, int]] = {name: {} for name in names}
     codes: dict[str, list[Codes]] = {name: [np.empty(0, np.int8)] for name in names}
-    for batch in read_interim(path, dict.fromkeys(names, pa.string())):
+    for batch in read_rows(path, dict.fromkeys(names, pa.string())):
         for name, known in values.items():
             found = batch[name].dictionary_encode()
             places = [known.setdefault(value, len(known)) for value in found.dictionary.to_pylist()]

@@ -24,14 +24,9 @@ def labelled_rows(
 ) -> Iterator[pa.RecordBatch]:
     """Read the rows of the raw table that the policies of `table` keep.
 
-    Rows without a label, of rare classes and, with `table.duplicates: drop`, those that an earlier row equals
-    in features and label are left out.
-
-    Args:
-        path: The table.
-        schema: What it is.
-        classes: Labels that are left once the policy for rare classes was applied; None to leave it out.
-        found: Filled with the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
+    Rows without a label, of rare classes (all but `classes`, if these are known) and, with
+    `table.duplicates: drop`, those that an earlier row equals in features and label are left out. `found` is
+    filled with the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
     """
     target = schema.target.column
     is_first = FirstRows() if schema.duplicates == "drop" else None
@@ -64,13 +59,9 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
 def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:
     """Number classes in the order of the model's outputs.
 
-    Args:
-        codes: Code of each row's label, shape (n_rows,).
-        values: The label of each code.
-        schema: The table.
-
     Returns:
-        Index of the class, shape (n_rows,), and value and name of each class.
+        Index of each row's class, given the code of its label and the label (`values`) of each code, and
+        value and name of each class.
     """
     names = class_values(values, schema)
     order = {value: index for index, value in enumerate(names)}

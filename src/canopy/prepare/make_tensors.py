@@ -13,15 +13,8 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.files import PREPROCESSOR_FILE, SPLITS, read_json, sha256
-from canopy.prepare.interim import (
-    SPLIT_COLUMN,
-    count_codes,
-    interim_path,
-    kept_schema,
-    read_codes,
-    read_interim,
-    scaled_types,
-)
+from canopy.prepare import interim
+from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Sample
@@ -38,8 +31,7 @@ def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     """Choose values that lie all over a feature, the lowest and the highest among them, ascending.
 
     They are quantiles in equal steps. Where many rows have one value, such as 0, several quantiles are that
-    value. In their place come others that occur, so that what is rare can be distinguished too: all of them
-    where they are few.
+    value; in their place come others that occur, so that what is rare can be distinguished too.
 
     Examples:
         >>> spread_values(np.array([0.0] * 1000 + [3.0, 7.0]))
@@ -54,12 +46,7 @@ def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
 
 
 def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
-    """Choose the smallest integer type that holds the codes of all features, among those that torch indexes.
-
-    Examples:
-        >>> [code_type([3, n]).name for n in (255, 256, 100_000)]
-        ['uint8', 'int16', 'int32']
-    """
+    """Choose the smallest type that holds the codes of all features, among those that torch indexes."""
     # The number of categories is the code of unseen ones.
     largest = max(cardinalities, default=0)
     return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
@@ -67,13 +54,13 @@ def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
 
 def run(params: DictConfig) -> None:
     """Write one tensor file for each split, then the schema that names their hashes."""
-    schema, processed = kept_schema(params), Path(params.paths.processed)
+    schema, processed = interim.kept_schema(params), Path(params.paths.processed)
     preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names = class_values(preprocessor.classes, schema)
     values = pa.array([*names])
-    [(codes, splits)] = read_codes(path, SPLIT_COLUMN)
-    n_rows = dict(zip(splits, count_codes(codes, len(splits)), strict=True))
+    [(codes, splits)] = interim.read_codes(path, SPLIT_COLUMN)
+    n_rows = dict(zip(splits, interim.count_codes(codes, len(splits)), strict=True))
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,
@@ -88,7 +75,7 @@ def run(params: DictConfig) -> None:
             n = n_rows.get(split, 0)
             shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
-        for batch in read_interim(path, scaled_types(preprocessor, target)):
+        for batch in interim.read_rows(path, interim.scaled_types(preprocessor, target)):
             encoded = preprocessor.encode(batch)
             labels = pc.index_in(batch[target], values).to_numpy(zero_copy_only=False).astype(np.int64)
             for split, write in writers.items():

@@ -10,19 +10,11 @@ from omegaconf import DictConfig, ListConfig
 
 from canopy.files import PREPROCESSOR_FILE
 from canopy.names import match_columns
+from canopy.prepare import interim
 from canopy.prepare.fitting import Fit
-from canopy.prepare.interim import (
-    SPLIT_COLUMN,
-    interim_path,
-    interim_types,
-    kept_schema,
-    read_codes,
-    read_interim,
-    scaled_types,
-    zip_rows,
-)
+from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
-from canopy.prepare.scaling import Method
+from canopy.prepare.scaling import METHODS, Method
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -30,14 +22,14 @@ log = logging.getLogger(__name__)
 
 def run(params: DictConfig) -> None:
     """Save the preprocessor and write the scaled table."""
-    schema = kept_schema(params)
+    schema = interim.kept_schema(params)
     methods = choose_methods([*schema.numeric], params.normalize.methods)
-    path, types = interim_path(params, "drop_columns"), interim_types(schema)
-    [splits] = read_codes(interim_path(params, "split"), SPLIT_COLUMN)
+    path, types = interim_path(params, "drop_columns"), interim.kept_types(schema)
+    [splits] = interim.read_codes(interim_path(params, "split"), SPLIT_COLUMN)
     target = schema.target.column
 
     def rows() -> Iterator[pa.RecordBatch]:
-        return zip_rows(read_interim(path, types), SPLIT_COLUMN, *splits)
+        return interim.zip_rows(interim.read_rows(path, types), SPLIT_COLUMN, *splits)
 
     fit, labels = Fit(schema, methods=methods, seed=params.seed), set[str]()
     for batch in rows():
@@ -46,7 +38,7 @@ def run(params: DictConfig) -> None:
     preprocessor = fit.preprocessor([*class_values(sorted(labels), schema)])
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
-    scaled = pa.schema(scaled_types(preprocessor, target))
+    scaled = pa.schema(interim.scaled_types(preprocessor, target))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
             write(preprocessor.scale(batch))
@@ -59,6 +51,8 @@ def choose_methods(names: list[str], entries: ListConfig) -> dict[str, Method]:
     for entry in entries:
         for name in match_columns(names, entry.columns):
             chosen.setdefault(name, entry.method)
+    if unknown := [method for method in chosen.values() if method not in METHODS]:
+        raise ValueError(f"normalize.methods must use one of {[*METHODS]}; got {unknown[0]!r}")
     for name in names:
         if name not in chosen:
             raise ValueError(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from canopy.files import read_json, write_json
+from canopy.names import shorten
 from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import Scaling, as_floats, datetime_parts
 from canopy.schema import TableSchema
@@ -42,10 +43,6 @@ class Vocabulary(Model):
 
         An unseen value has the code of `OTHER` if there is one, otherwise `len(names)`, for which nets have
         no parameters.
-
-        Examples:
-            >>> Vocabulary(values=("1", "2"), has_missing=True).encode(pa.array(["2", "2.0", "3", None]))[0]
-            array([1, 1, 3, 2])
         """
         values = pa.array(self.values, pa.string())
         codes = pc.index_in(texts, values)
@@ -70,12 +67,7 @@ class Encoded(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What the graph of a bundle reads.
-
-    Attributes:
-        numeric: Numeric inputs in their units, NaN where a value is missing, shape (B, I).
-        categorical: Codes of the categorical columns, shape (B, C).
-    """
+    """What a bundle's graph reads: numbers in their units, NaN where missing, (B, I), and codes, (B, C)."""
 
     numeric: Floats
     categorical: NDArray[np.int64]
@@ -87,16 +79,15 @@ class Inputs(NamedTuple):
 class Preprocessor(Model):
     """What `canopy.prepare.fitting.Fit` learnt from the training rows.
 
+    Numeric features (`feature_names`) are the numeric columns, then the parts of the datetime columns;
+    categorical ones (`categories`) the categorical columns, then the missing-value `indicators`.
+
     Attributes:
         numeric: Scaling of each numeric column.
         datetime: Scaling of each part of each datetime column, by part.
         categorical: Categories of each categorical column.
-        indicators: Columns with a missing-value indicator, a categorical feature of its own.
+        indicators: Columns with a missing-value indicator.
         classes: Value of each class in the file, in the order of the model's outputs.
-
-    Shape:
-        - N numeric features: the numeric columns, then the parts of the datetime columns (`feature_names`).
-        - C categorical features: the categorical columns, then the missing-value indicators.
     """
 
     numeric: dict[str, Scaling]
@@ -108,21 +99,18 @@ class Preprocessor(Model):
     @property
     def scalings(self) -> dict[str, Scaling]:
         """Scaling of each numeric input: numeric columns, then `column.part` of datetime columns."""
-        parts = {
-            f"{name}.{part}": scaling
-            for name, found in self.datetime.items()
-            for part, scaling in found.items()
-        }
+        times = self.datetime.items()
+        parts = {f"{name}.{part}": scaling for name, found in times for part, scaling in found.items()}
         return {**self.numeric, **parts}
 
     @property
     def feature_names(self) -> list[str]:
-        """Names of the N numeric features; a cyclic part gives two."""
+        """Names of the numeric features; a cyclic part gives two."""
         return [feature for name, scaling in self.scalings.items() for feature in scaling.feature_names(name)]
 
     @property
     def categories(self) -> dict[str, tuple[str, ...]]:
-        """Names of the categories of each of the C categorical features."""
+        """Names of the categories of each categorical feature."""
         categories = {name: vocabulary.names for name, vocabulary in self.categorical.items()}
         return categories | dict.fromkeys(self.indicator_names.values(), ("no", "yes"))
 
@@ -203,6 +191,4 @@ class Preprocessor(Model):
         try:
             return cls.model_validate(content)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
-            place = ".".join(map(str, first["loc"]))
-            raise ValueError(f'{path} is damaged: {place}: {first["msg"]}; run "make repro"') from error
+            raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error

@@ -15,10 +15,7 @@ SAMPLE_ROWS = 500_000
 
 @dataclass
 class Moments:
-    """Count, mean, spread and ends of a quantity, over batches.
-
-    Source: Chan, Golub and LeVeque, 1979, for the update of mean and squared deviations.
-    """
+    """Count, mean, spread and ends of a quantity, over batches (Chan, Golub and LeVeque, 1979)."""
 
     n: int = 0
     mean: float = 0.0
@@ -57,7 +54,7 @@ class Sample:
     buffers: dict[str | None, NDArray[Any]] = field(default_factory=dict)
 
     def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
-        hashes = _hash_numbers(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
+        hashes = hash_numbers(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
         drawn = np.flatnonzero(hashes <= self.greatest)
         capacity = self.size + self.size // 8 + 1
@@ -87,8 +84,8 @@ class Sample:
         return values[~np.isnan(values)]
 
 
-def _hash_numbers(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
-    # Source: SplitMix64, Steele, Lea and Flood, 2014.
+def hash_numbers(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:
+    """Mix row numbers to evenly spread ones (SplitMix64, Steele, Lea and Flood, 2014)."""
     with np.errstate(over="ignore"):
         mixed = (numbers + np.uint64(seed + 1)) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

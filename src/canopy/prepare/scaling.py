@@ -33,12 +33,7 @@ class Affine(Model):
 
 
 class QuantileNormal(Model):
-    """The scaling of a distribution to a standard normal one.
-
-    Attributes:
-        values: Distinct quantiles in the unit of the input, ascending, at least two.
-        normals: Normal value of each; in between it is interpolated, beyond them it is the outermost.
-    """
+    """The scaling to a standard normal distribution: `values` are quantiles, between them it is linear."""
 
     kind: Literal["quantile_normal"] = "quantile_normal"
     method: Method = "quantile_normal"
@@ -81,14 +76,7 @@ def as_floats(values: pa.Array) -> Floats:
 
 
 def datetime_parts(times: pa.Array) -> dict[str, Floats]:
-    """Split times into numbers: year, month (1 to 12), day of the week (0 is Monday), hour, days since 1970.
-
-    Examples:
-        >>> import datetime
-        >>> parts = datetime_parts(pa.array([datetime.datetime(2024, 2, 3, 6, 30), None]))
-        >>> parts["hour"].tolist()
-        [6.5, nan]
-    """
+    """Split times into year, month (1 to 12), day of the week (0 is Monday), hour and days since 1970."""
     microseconds = as_floats(pc.cast(times, pa.int64()))
     return {
         "year": as_floats(pc.year(times)),

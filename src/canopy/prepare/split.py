@@ -1,7 +1,7 @@
 """Stage `split`: assign each row to training, validation or test."""
 
 import logging
-from collections.abc import Sequence
+import math
 from typing import Any
 
 import numpy as np
@@ -13,16 +13,9 @@ from omegaconf import DictConfig
 from canopy.files import SPLITS
 from canopy.names import nearest
 from canopy.params_sections import SplitMethod
-from canopy.prepare.interim import (
-    SPLIT_COLUMN,
-    count_codes,
-    interim_path,
-    kept_schema,
-    read_codes,
-    table_schema,
-)
+from canopy.prepare import interim
+from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes, labelled_rows
-from canopy.prepare.stratified import stratified_draw
 from canopy.schema.columns import Ignored
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
@@ -31,27 +24,32 @@ log = logging.getLogger(__name__)
 
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
+Rows = NDArray[np.int32]
 # Index into `SPLITS` for each row, shape (n_rows,).
 SplitCodes = NDArray[np.int8]
 
 
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
-    schema = kept_schema(params)
-    [found] = read_codes(interim_path(params, "drop_columns"), schema.target.column)
+    schema = interim.kept_schema(params)
+    [found] = interim.read_codes(interim_path(params, "drop_columns"), schema.target.column)
     labels, names = class_codes(*found, schema)
-    present = {*np.unique(labels).tolist()}
-    for code, (value, name) in enumerate(names.items()):
-        if code not in present:
+    for (value, name), n in zip(names.items(), interim.count_codes(labels, len(names)), strict=True):
+        if not n:
             raise ValueError(
                 f"Each class of table.target.classes must have rows; got none of {value} ({name}): "
                 "take it out of params.yaml"
             )
     codes = _draw(params, labels, [*names])
-    sizes = count_codes(codes, len(SPLITS))
+    sizes = interim.count_codes(codes, len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
     for code, name in enumerate(names.values()):
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
+        if absent and params.split.method == SplitMethod.stratified:
+            raise ValueError(
+                f"Each class must have a row in every split; got none of class {name} in {absent[0]}: add "
+                "some or change split.test_size or split.val_size"
+            )
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
     texts = pa.array(SPLITS)
@@ -66,22 +64,19 @@ def _draw(params: DictConfig, labels: NDArray[Any], names: list[str]) -> SplitCo
     method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
     if method == SplitMethod.ordered:
         return split_in_order(len(labels), **sizes)
+    if method == SplitMethod.leave_group_out:
+        del sizes["test_size"]
     for name, size in sizes.items():
-        is_used = name == "val_size" or method == SplitMethod.stratified
-        if is_used and not 0 < size < 1:
+        if not 0 < size < 1:
             raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
     if method == SplitMethod.leave_group_out:
-        tested = _rows_that_set(params.split.left_out, params, names)
-        return leave_group_out(labels, tested, val_size=sizes["val_size"], seed=params.seed, names=names)
-    return split_rows(labels, **sizes, seed=params.seed, names=names)
+        return leave_group_out(labels, _rows_that_set(params, names), **sizes, seed=params.seed)
+    return split_rows(labels, **sizes, seed=params.seed)
 
 
-def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
-    """Read a 0/1 column of the raw table, whether or not it is dropped.
-
-    What a model is tested on without having seen it is of no use to it as a feature.
-    """
-    schema = table_schema(params)
+def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
+    """Read the 0/1 column `split.left_out` of the raw table, whether or not it is dropped."""
+    schema, column = interim.table_schema(params), params.split.left_out
     groups = {part: name for name, found in schema.categorical.items() for part in found.one_hot or ()}
     if column not in groups:
         raise ValueError(
@@ -98,41 +93,17 @@ def _rows_that_set(column: str | None, params: DictConfig, classes: list[str]) -
     return tested
 
 
-def split_rows(
-    labels: NDArray[Any], *, test_size: float, val_size: float, seed: int, names: Sequence[str]
-) -> SplitCodes:
+def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
     """Draw test rows from all rows, then validation rows from what is left, both stratified by class.
 
-    Args:
-        labels: Code of each row's class, shape (n_rows,).
-        test_size: Share of all rows that test.
-        val_size: Share of the remaining rows that validate.
-        seed: Seed of both draws.
-        names: The class of each code, for messages.
-
-    Raises:
-        ValueError: If a class has too few rows to be in every split.
+    `test_size` is a share of all rows, `val_size` of the remaining ones.
     """
-    counts = count_codes(labels, len(names))
-    if min(counts) < len(SPLITS):
-        raise ValueError(
-            f"Each class must have at least {len(SPLITS)} rows, one for each split; got class "
-            f"{names[counts.index(min(counts))]} with {min(counts)}"
-        )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
     codes[test] = TEST
     del test
     _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
     codes[val] = VAL
-    for code, split in enumerate(SPLITS):
-        absent = np.setdiff1d(np.arange(len(names)), labels[codes == code])
-        if absent.size:
-            raise ValueError(
-                "Each class must have a row in every split; got none of class "
-                f"{names[absent[0]]} in {split}: add rows of that class or change split.test_size or "
-                "split.val_size"
-            )
     return codes
 
 
@@ -147,8 +118,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCo
         if size < 1 or size != int(size):
             raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; got {size}")
     n_test, n_val = int(test_size), int(val_size)
-    n_train = n_rows - n_test - n_val
-    if n_train < 1:
+    if (n_train := n_rows - n_test - n_val) < 1:
         raise ValueError(
             f"split.test_size + split.val_size must leave rows to train; got {n_test:,} + {n_val:,} of "
             f"{n_rows:,} rows"
@@ -157,30 +127,66 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCo
 
 
 def leave_group_out(
-    labels: NDArray[Any], tested: NDArray[np.bool_], *, val_size: float, seed: int, names: Sequence[str]
+    labels: NDArray[Any], tested: NDArray[np.bool_], *, val_size: float, seed: int
 ) -> SplitCodes:
-    """Test on given rows; draw a share of the others to validate, stratified by class.
-
-    Args:
-        labels: Code of each row's class, shape (n_rows,).
-        tested: Whether a row tests, shape (n_rows,).
-        val_size: The share.
-        seed: Seed of the draw.
-        names: The class of each code, for messages.
-
-    Raises:
-        ValueError: If no row or every row is left out, or one of the other rows' classes has fewer than two.
-    """
+    """Test on given rows; draw a share of the others to validate, stratified by class."""
     if tested.all() or not tested.any():
         raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
-    others = np.flatnonzero(~tested).astype(np.int32)
-    values, counts = np.unique(labels[others], return_counts=True)
-    if counts.min() < 2:
-        raise ValueError(
-            "Each class must have at least 2 rows to train and to validate, or none; got class "
-            f"{names[values[counts.argmin()]]} with {counts.min()} besides the rows that split.left_out names"
-        )
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    _, val = stratified_draw(others, labels, size=val_size, seed=seed)
+    _, val = stratified_draw(np.flatnonzero(~tested).astype(np.int32), labels, size=val_size, seed=seed)
     codes[val], codes[tested] = VAL, TEST
     return codes
+
+
+def stratified_draw(rows: Rows, labels: NDArray[Any], *, size: float, seed: int) -> tuple[Rows, Rows]:
+    """Draw a share of some rows, with the same share of each class.
+
+    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
+    scikit-learn would take longer than the draw.
+
+    Args:
+        rows: Numbers of the rows to draw from, shape (n,).
+        labels: Class of each row of the table, shape (n_rows,).
+        size: The share, between 0 and 1.
+        seed: Seed of the draw.
+
+    Returns:
+        The rows that are left and those that are drawn, both in random order.
+    """
+    random = np.random.RandomState(seed)
+    classes = labels[rows]
+    values, counts = np.unique(classes, return_counts=True)
+    n_drawn = math.ceil(size * len(rows))
+    n_left = len(rows) - n_drawn
+    if min(n_drawn, n_left) < len(values):
+        raise ValueError(
+            f"Each part of a stratified split must have at least one row of each of {len(values)} classes; "
+            f"got {n_left} and {n_drawn} rows: change split.test_size or split.val_size"
+        )
+    left_counts = _apportion(n_left, counts, random)
+    drawn_counts = _apportion(n_drawn, counts - left_counts, random)
+    left, drawn = [], []
+    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+        found = rows[classes == value]
+        random.shuffle(found)
+        left.append(found[:n])
+        drawn.append(found[n : n + m])
+    parts = np.concatenate(left), np.concatenate(drawn)
+    for part in parts:
+        random.shuffle(part)
+    return parts
+
+
+def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
+    """Divide `n` draws among classes in proportion to their counts, by largest remainder, ties at random."""
+    exact = counts / counts.sum() * n
+    shares = np.floor(exact)
+    remainders = exact - shares
+    for value in np.unique(remainders)[::-1]:
+        n_missing = int(n - shares.sum())
+        if n_missing <= 0:
+            break
+        tied = np.flatnonzero(remainders == value)
+        shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
+    found: NDArray[np.int64] = shares.astype(np.int64)
+    return found
