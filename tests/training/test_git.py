@@ -24,34 +24,26 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_clean_tree_has_no_diff(repository: Path) -> None:
-    assert git_diff() == ""
-    assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
-
-
 def test_commit_and_diff_give_the_code_back(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert git_diff() == ""
+    assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
     changes = {"src/old.py": "a = 2\n", "src/new/net.py": "b = 1\n"}
-    for name, text in changes.items():
+    others = {"src/old.pyc": "not code", "table.csv": "not code either"}
+    for name, text in (changes | others).items():
         (repository / name).parent.mkdir(exist_ok=True)
         (repository / name).write_text(text)
-    (repository / "src/old.pyc").write_text("not code")
-    (repository / "table.csv").write_text("not code either")
     diff = git_diff()
     monkeypatch.chdir(repository / "src")
     assert git_diff() == diff
-    assert git("status", "--short", "--untracked-files=all", folder=repository).splitlines() == [
-        *(" M src/old.py", "?? src/new/net.py", "?? table.csv")
-    ], "the user's index must stay as it is"
+    status = git("status", "--short", "--untracked-files=all", folder=repository).splitlines()
+    assert status == [" M src/old.py", "?? src/new/net.py", "?? table.csv"], "the index stays as it is"
     clone = tmp_path / "clone"
     git("clone", "--quiet", str(repository), str(clone), folder=tmp_path)
     (tmp_path / "git.diff").write_text(diff)
     git("apply", str(tmp_path / "git.diff"), folder=clone)
     assert {name: (clone / name).read_text() for name in changes} == changes
     assert not (clone / "table.csv").exists()
-
-
-def test_without_a_repository_nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert (git_sha(), git_diff()) == (None, "")
+    assert (git_sha(), git_diff()) == (None, ""), "without a repository nothing is known"

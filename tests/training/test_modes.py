@@ -32,11 +32,8 @@ def composed(train_config: DictConfig) -> object:
 
     def compose_with(*overrides: str) -> DictConfig:
         shared = [
-            "trainer=cpu",
-            "trainer.enable_progress_bar=false",
-            "callbacks.progress_bar=null",
-            "data.batch_size=4",
-            f"pipeline.paths.processed={train_config.pipeline.paths.processed}",
+            *("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null"),
+            *("data.batch_size=4", f"pipeline.paths.processed={train_config.pipeline.paths.processed}"),
             f"run_folder={train_config.run_folder}",
         ]
         with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
@@ -45,14 +42,17 @@ def composed(train_config: DictConfig) -> object:
     return compose_with
 
 
-@pytest.mark.parametrize("mode", choices("debug"))
-def test_a_debug_mode_runs(composed, mode: str) -> None:
-    fit(composed(f"debug={mode}", "model.net.hidden=[8]"))
-
-
-@pytest.mark.parametrize("experiment", choices("experiment"))
-def test_an_experiment_runs(composed, experiment: str) -> None:
-    fit(composed(f"experiment={experiment}", "debug=fdr"))
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *([f"debug={mode}", "model.net.hidden=[8]"] for mode in choices("debug")),
+        *([f"experiment={experiment}", "debug=fdr"] for experiment in choices("experiment")),
+        *([f"logger={logger}", "trainer.max_epochs=1"] for logger in choices("logger")),
+    ],
+    ids=lambda overrides: overrides[0],
+)
+def test_a_choice_runs(composed, overrides: list[str]) -> None:
+    fit(composed(*overrides))
 
 
 @pytest.mark.parametrize("embedding", choices("model/embedding"))
@@ -69,8 +69,3 @@ def test_a_model_trains_and_is_read_back(composed, model: str, embedding: str, t
     rows = load_rows(tensors, "val", predictor.model.schema).rows
     predicted = predictor.predict(Encoded(rows.numeric.numpy(), rows.categorical.numpy())).argmax(axis=1)
     assert (predicted == rows.labels.numpy()).mean() == pytest.approx(score)
-
-
-@pytest.mark.parametrize("logger", choices("logger"))
-def test_a_logger_runs(composed, logger: str) -> None:
-    fit(composed(f"logger={logger}", "trainer.max_epochs=1"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
@@ -19,14 +19,14 @@ from canopy.training.fit import prepare
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 
-def quiet(config: DictConfig, **trainer: object) -> DictConfig:
+def quiet(config: DictConfig, max_steps: int) -> DictConfig:
     """Leave out what saves and validates."""
     config = config.copy()
-    config.callbacks = {}
-    config.logger = {}
-    options = {"limit_val_batches": 0, "max_epochs": -1, "enable_checkpointing": False, **trainer}
-    for key, value in options.items():
-        OmegaConf.update(config, f"trainer.{key}", value, force_add=True)
+    config.update(callbacks={}, logger={})
+    with open_dict(config.trainer):
+        config.trainer.update(
+            limit_val_batches=0, max_epochs=-1, enable_checkpointing=False, max_steps=max_steps
+        )
     return config
 
 
@@ -66,21 +66,21 @@ def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_conf
         torch.testing.assert_close(weight.detach(), best[REFIT][name], rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("prefixes", [[""], ["net.layers.0.", "net."]])
-def test_a_snapshot_has_the_weights_of_its_step(train_config: DictConfig, prefixes: list[str]) -> None:
+def test_a_snapshot_has_the_weights_of_each_step(train_config: DictConfig) -> None:
     train_config.model.scheduler = None
-    steps = dict(zip(prefixes, (3, 5), strict=False))
+    steps = {"net.layers.0.": 3, "net.layers.2.": 5}
     run = prepare(quiet(train_config, max_steps=9))
     snapshot = StepSnapshot(steps)
     run.trainer.callbacks.append(snapshot)  # type: ignore[attr-defined]
     run.fit(None)
-    assert run.trainer.global_step == max(steps.values())
+    assert run.trainer.global_step == 5
     for prefix, step in steps.items():
         expected = prepare(quiet(train_config, max_steps=step))
         expected.fit(None)
-        for name, weight in expected.model.named_parameters():
-            if max((p for p in steps if name.startswith(p)), key=lambda p: steps[p]) == prefix:
-                assert torch.equal(snapshot.weights[name], weight), name
+        found = {name: weight for name, weight in snapshot.weights.items() if name.startswith(prefix)}
+        assert len(found) == 2
+        for name, weight in found.items():
+            assert torch.equal(weight, expected.model.get_parameter(name)), name
 
 
 def test_rows_and_frequencies_are_those_of_both_splits(train_config: DictConfig) -> None:
@@ -96,5 +96,5 @@ def test_rows_and_frequencies_are_those_of_both_splits(train_config: DictConfig)
 def test_several_processes_are_refused(train_config: DictConfig) -> None:
     train_config.trainer.update({"devices": 2, "strategy": "ddp"})
     run = prepare(train_config)
-    with pytest.raises(ValueError, match=r"A run with refit=true must train in one process; got 2"):
+    with pytest.raises(ValueError, match=r"A run with refit=true .* must train in one process; got 2"):
         check_processes(run.trainer, refit=True)

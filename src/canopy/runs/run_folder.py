@@ -1,22 +1,18 @@
-"""Start, resume and publish the folder of a run."""
+"""Start the folder of a run, and finish it: its report, the copies that were asked for."""
 
+import logging
 import shutil
-import warnings
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.files import PREPROCESSOR_FILE, atomic_folder, read_json, write_json, write_text
-from canopy.runs.run import (
-    BEST_CHECKPOINT,
-    CONFIG,
-    DIFF,
-    EVALUATION,
-    RECORD,
-    REPORT,
-)
+from canopy.places import check_place, check_writable, display_path
+from canopy.runs.run import BEST_CHECKPOINT, CONFIG, DIFF, RECORD, REPORT
 from canopy.schema.tensors import SCHEMA_FILE
+
+log = logging.getLogger(__name__)
 
 # All that is needed to evaluate, export or reproduce the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, PREPROCESSOR_FILE, RECORD, REPORT)
@@ -30,32 +26,44 @@ def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> Non
     write_text(folder / CONFIG, OmegaConf.to_yaml(config))
 
 
-def resume_run_folder(folder: Path) -> None:
-    """Remove what further training of a resumed run makes untrue from its folder."""
-    # Scores and predictions of a checkpoint that may be replaced.
-    shutil.rmtree(folder / EVALUATION, ignore_errors=True)
-    # A resume is what Lightning's warning is about.
-    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+def check_copies(cfg: DictConfig) -> None:
+    """Refuse copies of a run that would replace something else."""
+    if cfg.publish.run is not None:
+        check_place(cfg.publish.run, option="publish.run", marker=RECORD, reads=(cfg.run_folder,))
+    if cfg.publish.report is not None:
+        check_writable(cfg.publish.report, option="publish.report")
 
 
 def unpublished_record(folder: Path) -> dict[str, Any]:
-    """Give the record of a run that has ended without the copies that were asked for; empty for any other."""
+    """Give the record of a run that was killed between its end and its copies; empty for any other."""
     record: dict[str, Any] = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
     return record if record.get("published") is False and record["status"] == "finished" else {}
 
 
-def publish(run: Path, target: Path) -> None:
-    """Copy the parts of a finished run that later stages need; they appear atomically.
+def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
+    """Write the report of a run that has ended, and the copies that were asked for; log how it ended."""
+    folder, report, best = Path(cfg.run_folder), record["training"], record["best"]
+    write_json(folder / REPORT, report)
+    if cfg.publish.report is not None:
+        write_json(cfg.publish.report, report)
+    if cfg.publish.run is not None:
+        publish(folder, Path(cfg.publish.run))
+    del record["published"]
+    # After a kill before this, the next command does all that again.
+    write_json(folder / RECORD, record)
+    log.info(
+        "Trained %d epochs in %.0f s; best %s %.4f: %s",
+        *(report["epochs"], report["train_seconds"], best["monitor"], best["score"]),
+        display_path(folder / best["path"]),
+    )
 
-    Args:
-        run: The run's folder.
-        target: Folder to make, or to replace.
-    """
+
+def publish(run: Path, target: Path) -> None:
+    """Copy the parts of a finished run that later stages need; they appear atomically."""
     with atomic_folder(target) as copy:
         # Only a run of uncommitted code has the last.
         for name in (*_PUBLISHED, *([DIFF] if (run / DIFF).is_file() else [])):
             (copy / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(run / name, copy / name)
-        record = read_json(copy / RECORD)
-        record.pop("published", None)
-        write_json(copy / RECORD, record)
+        record = read_json(run / RECORD)
+        write_json(copy / RECORD, {key: value for key, value in record.items() if key != "published"})

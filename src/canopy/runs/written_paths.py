@@ -23,37 +23,25 @@ def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str
         config: The config of a run folder.
         folder: The folder that the run writes to.
         typed: Keys that the command line sets; what a user types is the user's choice.
-
-    Raises:
-        ValueError: If a file would be written elsewhere.
     """
-    for key, value in places_outside(config, folder):
-        if not any(key == name or key.startswith(f"{name}.") for name in typed):
-            hint = shlex.quote(write_override(f"++{key}", value))
-            raise ValueError(
-                f"The config of a run or trial must write into its run's folder, {folder}; found "
-                f"{key}={value}: add {hint} to the command if that is meant"
-            )
-
-
-def places_outside(config: DictConfig, folder: Path) -> Iterator[tuple[str, str]]:
-    """Give each value in a run's config that names a place outside the run's folder, with its key."""
     inside = folder.resolve()
     for section in SECTIONS:
         node = config.get(section)
         content = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
         for key, value in _texts(section, content):
-            named = not PATHS.isdisjoint(key.split(".")[1:])
-            if (named or _leads_away(value)) and not Path(value).resolve().is_relative_to(inside):
-                yield key, value
-
-
-def _leads_away(text: str) -> bool:
-    return text.startswith(("/", "~")) or ".." in Path(text).parts or "://" in text
+            names_place = not PATHS.isdisjoint(key.split(".")[1:]) or (
+                value.startswith(("/", "~")) or ".." in Path(value).parts or "://" in value
+            )
+            is_typed = any(key == name or key.startswith(f"{name}.") for name in typed)
+            if names_place and not is_typed and not Path(value).resolve().is_relative_to(inside):
+                hint = shlex.quote(write_override(f"++{key}", value))
+                raise ValueError(
+                    f"The config of a run or trial must write into its run's folder, {folder}; found "
+                    f"{key}={value}: add {hint} to the command if that is meant"
+                )
 
 
 def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
-    """Give each text in a config with its dotted key; entries of a list have that of the list."""
     if isinstance(value, dict):
         for name, item in value.items():
             yield from _texts(f"{key}.{name}", item)
