@@ -1,6 +1,7 @@
-"""What a person meets on the command line: help, completion, the answer to a mistake."""
+"""What a person meets on the command line: help, completion, the answer to a mistake, the log."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1]
 
 
-def run(*command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+def run(*command: str, folder: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    env = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment}
+    return subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
 
 
 def test_help_shows_groups_choices_and_three_commands() -> None:
@@ -109,3 +111,46 @@ def test_bash_completes(command: str, typed: str, completed: list[str]) -> None:
     done = run("bash", "-c", COMPLETE.format(script=f"src/{command}.py", typed=typed))
     assert done.stdout.split() == completed
     assert done.stderr == ""
+
+
+ESCAPE = "\x1b["
+LOG = """
+import logging.config, yaml, logging
+logging.config.dictConfig(yaml.safe_load(open('job.yaml')))
+logging.getLogger('canopy').warning('careful')
+"""
+
+
+def test_a_terminal_has_colour_and_a_pipe_and_a_file_have_none(tmp_path: Path) -> None:
+    config = run(
+        "python", "scripts/split.py", "--cfg", "hydra", "--resolve", "-p", "hydra.job_logging"
+    ).stdout
+    config = re.sub("filename: .*", f"filename: {tmp_path / 'job.log'}", config.replace("???", "job"))
+    (tmp_path / "job.yaml").write_text(config)
+    for environment, has_colour in (({"FORCE_COLOR": "1"}, True), ({"NO_COLOR": "1"}, False), ({}, False)):
+        output = run("python", "-c", LOG, folder=tmp_path, **environment).stdout
+        assert "careful" in output
+        assert (ESCAPE in output) == has_colour
+    kept = (tmp_path / "job.log").read_text()
+    assert kept.count("WARNING canopy: careful") == 3
+    assert ESCAPE not in kept
+
+
+@pytest.mark.slow
+def test_warnings_go_to_the_log_on_one_line(tensors: Path, tmp_path: Path) -> None:
+    done = run(
+        *(
+            "python",
+            "src/train.py",
+            "trainer=cpu",
+            "trainer.max_epochs=1",
+            "model.net.hidden=[8]",
+            "logger=csv",
+        ),
+        *(f"pipeline.paths.processed={tensors}", f"hydra.run.dir={tmp_path / 'run'}"),
+    )
+    expected = "WARNING py.warnings: PossibleUserWarning: The number of training batches (1) is smaller"
+    assert done.stderr == ""
+    for text in (done.stdout, (tmp_path / "run/train.log").read_text()):
+        (line,) = [line for line in text.splitlines() if expected in line]
+        assert line.endswith(")")

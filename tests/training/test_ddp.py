@@ -48,10 +48,8 @@ def test_two_processes_score_as_one(tensors: Path, tmp_path: Path) -> None:
             assert two[name] == pytest.approx(value, abs=1e-6), name
             if split == "val":
                 assert record["best"]["metrics"][f"val/{name}"] == pytest.approx(value, abs=1e-6), name
-        predictions = [
-            pd.read_parquet(tmp_path / trainer / f"predictions_{split}.parquet") for trainer in scores
-        ]
-        pd.testing.assert_frame_equal(*predictions, rtol=0, atol=1e-6)
+        files = [tmp_path / trainer / f"predictions_{split}.parquet" for trainer in scores]
+        pd.testing.assert_frame_equal(*map(pd.read_parquet, files), rtol=0, atol=1e-6)
 
 
 # Keeps the numbers of the rows that this process trains on, epoch by epoch.

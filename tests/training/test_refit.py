@@ -13,7 +13,7 @@ from canopy.runs.distributed import check_processes
 from canopy.runs.fit import fit
 from canopy.runs.refit import StepSnapshot
 from canopy.runs.run import Run
-from canopy.training.checkpoint import REFIT, load_checkpoint, load_weights
+from canopy.training.checkpoint import load_checkpoint, load_weights
 from canopy.training.fit import prepare
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
@@ -33,6 +33,8 @@ def quiet(config: DictConfig, max_steps: int) -> DictConfig:
 def test_a_refit_keeps_the_validation_scores_and_predicts_with_all_rows(
     train_config: DictConfig, tmp_path: Path
 ) -> None:
+    """It trains on both splits for the steps that were best."""
+    train_config.model.scheduler = None
     plain = train_config.copy()
     plain.run_folder = str(tmp_path / "plain")
     score = fit(plain)
@@ -51,19 +53,12 @@ def test_a_refit_keeps_the_validation_scores_and_predicts_with_all_rows(
     predicted = Predictor(run, batch_size=100, split="val").predict(encoded)
     assert np.mean(predicted.argmax(axis=1) == rows.labels.numpy()) == pytest.approx(score)
     assert not np.array_equal(Predictor(run, batch_size=100).predict(encoded), predicted)
-
-
-def test_the_refit_trains_on_both_splits_for_the_steps_that_were_best(train_config: DictConfig) -> None:
-    train_config.refit = True
-    train_config.model.scheduler = None
-    fit(train_config)
-    best = load_checkpoint(Run(train_config.run_folder).best_checkpoint)
-    config = quiet(train_config, max_steps=best["global_step"])
+    config = quiet(train_config, max_steps=load_checkpoint(run.best_checkpoint)["global_step"])
     OmegaConf.update(config, "data.train_splits", ["train", "val"], force_add=True)
-    run = prepare(config)
-    run.fit(None)
-    for name, weight in run.model.named_parameters():
-        torch.testing.assert_close(weight.detach(), best[REFIT][name], rtol=0, atol=0)
+    alone = prepare(config)
+    alone.fit(None)
+    for name, weight in alone.model.named_parameters():
+        assert torch.equal(weight, refitted[name]), name
 
 
 def test_a_snapshot_has_the_weights_of_each_step(train_config: DictConfig) -> None:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
 from mlflow import MlflowClient
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.runs.fit import fit
@@ -52,11 +52,10 @@ def long_config(train_config: DictConfig) -> DictConfig:
     return train_config
 
 
-def in_folder(config: DictConfig, folder: Path) -> DictConfig:
+def in_folder(config: DictConfig, folder: Path, resume: str | None = None) -> DictConfig:
+    folder.mkdir()
     config = config.copy()
-    folder.mkdir(exist_ok=True)
-    with open_dict(config):
-        config.run_folder = str(folder)
+    config.update(run_folder=str(folder), resume=resume)
     return config
 
 
@@ -86,17 +85,13 @@ def assert_same_run(folder: Path, reference: Path) -> None:
 def test_a_run_killed_at_random_moments_ends_with_the_same_weights(
     long_config: DictConfig, tmp_path: Path
 ) -> None:
-    reference = in_folder(long_config, tmp_path / "reference")
-    process = start(fit, reference)
-    process.join()
-    assert process.exitcode == 0
-    killed = in_folder(long_config, tmp_path / "killed")
-    killed.resume = killed.run_folder
+    fit(in_folder(long_config, tmp_path / "reference"))
+    killed = in_folder(long_config, tmp_path / "killed", resume=str(tmp_path / "killed"))
+    last = tmp_path / "killed/checkpoints/last.ckpt"
     generator = random.Random(0)
     steps = []
     for _ in range(N_KILLS):
         process = start(fit, killed)
-        last = Path(killed.run_folder) / "checkpoints/last.ckpt"
         # The first checkpoint is that of the step it resumed from; the first step of a process takes longest.
         for _ in range(2):
             before = last.stat().st_mtime_ns if last.exists() else 0
@@ -139,9 +134,7 @@ def test_a_signal_saves_the_state(long_config: DictConfig, tmp_path: Path, numbe
     # TensorBoard orders event files by the second they were made in.
     time.sleep(1.1)
     fit(long_config)
-    reference = in_folder(long_config, tmp_path / "reference")
-    reference.resume = None
-    fit(reference)
+    fit(in_folder(long_config, tmp_path / "reference"))
     assert_same_run(folder, tmp_path / "reference")
 
 
@@ -174,19 +167,6 @@ def test_a_finished_run_trains_longer_if_asked(train_config: DictConfig) -> None
     with pytest.raises(ValueError, match="got trainer.max_epochs=4 reached"):
         fit(train_config)
     assert [command["step"] for command in run.record["commands"]] == [0, 20]
-
-
-def test_the_command_of_a_run_goes_on_with_it(train_config: DictConfig) -> None:
-    """As the pipeline does after a kill: its command has `resume=auto` and names an experiment."""
-    command = ["experiment=default", "resume=auto", "trainer.max_epochs=2"]
-    fit(train_config, overrides=command)
-    folder = Path(train_config.run_folder)
-    record = Run(folder).record
-    (folder / "run.json").write_text(json.dumps({**record, "status": "running"}))
-    train_config.resume = "auto"
-    score = fit(train_config, overrides=command)
-    assert Run(folder).record["status"] == "finished"
-    assert score == pytest.approx(record["best"]["score"])
 
 
 def test_a_run_killed_before_its_copies_are_made_only_makes_them(
@@ -245,13 +225,9 @@ def test_resume_keeps_the_rows_of_a_step_on_other_devices(
     assert "keeps the 64 rows" in caplog.text
 
 
-@pytest.fixture
-def run(train_config: DictConfig) -> Run:
+def test_a_resume_keeps_config_and_data(train_config: DictConfig, tensors: Path) -> None:
     fit(train_config)
-    return Run(train_config.run_folder)
-
-
-def test_a_resume_keeps_config_and_data(run: Run, train_config: DictConfig, tensors: Path) -> None:
+    run = Run(train_config.run_folder)
     changed = resumed_config(run, run.config, ["trainer.max_epochs=9", "callbacks.early_stopping.patience=1"])
     assert (changed.trainer.max_epochs, changed.callbacks.early_stopping.patience) == (9, 1)
     assert resumed_config(run, run.config, ["data.batch_size=32", "seed=42"]) == run.config
@@ -266,19 +242,19 @@ def test_a_resume_keeps_config_and_data(run: Run, train_config: DictConfig, tens
         fit(train_config, overrides=["trainer.max_epochs=5"])
 
 
-def test_auto_finds_the_newest_unfinished_run_of_the_command(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+def test_auto_finds_the_unfinished_run_of_the_command(
+    train_config: DictConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """As the pipeline does after a kill; its command names an experiment."""
+    typed = ["experiment=default", "resume=auto", "trainer.max_epochs=2"]
+    score = fit(train_config, overrides=typed)
+    run = Run(train_config.run_folder)
     default = str(run.path.parent / "new")
     command = {"argv": ["train.py", "seed=1", "resume=auto"]}
     monkeypatch.setattr("sys.argv", command["argv"])
     alive = run.record["process"]
-    killed = {
-        **run.record,
-        "status": "running",
-        "commands": [command],
-        "process": {**alive, "pid": 2**22 + 1},
-    }
+    killed = {**run.record, "status": "running", "commands": [{**run.record["commands"][0], **command}]}
+    killed["process"] = {**alive, "pid": 2**22 + 1}
     for changes, found in (
         ({}, str(run.path)),
         ({"commands": [{"argv": ["train.py", "seed=2", "resume=auto"]}]}, default),
@@ -289,6 +265,10 @@ def test_auto_finds_the_newest_unfinished_run_of_the_command(
     ):
         (run.path / "run.json").write_text(json.dumps({**killed, **changes}))
         assert choose_run_folder("auto", default) == found, changes
+    (run.path / "run.json").write_text(json.dumps(killed))
+    train_config.resume = "auto"
+    assert fit(train_config, overrides=typed) == pytest.approx(score)
+    assert run.record["status"] == "finished"
 
 
 def test_a_failed_run_says_why(train_config: DictConfig) -> None:
