@@ -44,9 +44,7 @@ def check_processes(trainer: Trainer, *, refit: bool = False) -> None:
     """Refuse strategies that fork, and several processes in a refit or a multirun, which they would rerun."""
     launcher = trainer.strategy.launcher
     if launcher is not None and not isinstance(launcher, _SubprocessScriptLauncher):
-        raise ValueError(
-            "trainer.strategy must start commands, as ddp does; got one that forks or spawns them"
-        )
+        raise ValueError("trainer.strategy must be one as ddp; got one that forks or spawns them")
     in_multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
     if trainer.world_size > 1 and (refit or in_multirun):
         raise ValueError(

@@ -52,12 +52,8 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
     """Make a function the command of its script, as `hydra.main` does.
 
     A user's mistake ends the command with its message alone, since Hydra has put the traceback into the run's
-    log file; a defect ends it with the traceback.
-
-    Args:
-        config_name: Primary config in `configs/`, without the suffix.
-        in_project: Whether the command needs `params.yaml` in the working folder. Those that take a run or a
-            bundle by its path do not.
+    log file; a defect ends it with the traceback. A command `in_project` needs `params.yaml`; those that take
+    a run or a bundle by its path do not.
     """
 
     def decorate(task: Task) -> Callable[[], None]:

@@ -21,7 +21,7 @@ from canopy.files import sha256
 PROJECT_FILES = ("params.yaml", "dvc.lock")
 # Where files that git does not know are code; elsewhere they may be data of any size.
 CODE = ("configs", "scripts", "src")
-# No code: what stages write, and addresses of data, which may have passwords in them.
+# What stages write, and addresses of data, which may have passwords in them.
 NO_CODE = (":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock", ":(exclude).dvc")
 
 

@@ -9,12 +9,7 @@ from canopy.runs.run import CONFIG, Run
 
 
 def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
-    """Find the runs below some folders, newest first.
-
-    Args:
-        folders: Run folders, or folders with runs somewhere below them; all training runs in `logs` if empty.
-        logs: Where the project's runs are; in names this part of the path is left out.
-    """
+    """Find the runs at or below folders, without any all training runs in `logs`; newest first."""
     if not folders and not (logs / "train").is_dir():
         raise FileNotFoundError(
             f"Runs must be in {logs}/train of a project; found no such folder in {Path.cwd()}: change to the "
@@ -45,12 +40,7 @@ def find_run(name: str, *, logs: Path) -> Run:
 
 
 def name_of(path: Path, logs: Path) -> str:
-    """Give a run's name: its folder, without the part of the path that all runs share.
-
-    Examples:
-        >>> name_of(Path("logs/train/multiruns/2026-01-31/0"), Path("logs"))
-        '2026-01-31/0'
-    """
+    """Give a run's name: its folder, without the part of the path that all runs share."""
     for shared in ((logs / "train" / kind).resolve() for kind in ("runs", "multiruns")):
         if path.resolve().is_relative_to(shared):
             return str(path.resolve().relative_to(shared))

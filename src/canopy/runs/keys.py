@@ -45,12 +45,7 @@ def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
 
 
 def near_matches(key: str, known: Iterable[str]) -> list[str]:
-    """Name the known keys that a misspelt or shortened one may mean, the likeliest first.
-
-    Examples:
-        >>> near_matches("model.lr", ["model.optimizer.lr", "model.net", "seed"])
-        ['model.optimizer.lr', 'model.net']
-    """
+    """Name the known keys that a misspelt or shortened one may mean, the likeliest first."""
     known, last = sorted(known), key.rpartition(".")[2]
     likely = [name for name in known if name.rpartition(".")[2] == last or name.startswith(f"{key}.")]
     similar = difflib.get_close_matches(key, known, n=N_SUGGESTIONS)

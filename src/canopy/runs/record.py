@@ -14,8 +14,7 @@ from canopy.errors import option_names
 from canopy.files import write_json, write_text
 from canopy.runs import environment
 from canopy.runs.keys import flatten
-from canopy.runs.process import this_process
-from canopy.runs.run import DIFF, RECORD, Run
+from canopy.runs.run import DIFF, RECORD, Run, this_process
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
@@ -45,13 +44,7 @@ def record_run(
 
     The status is `running` until then (a killed process cannot change it), afterwards `finished` or what the
     block sets, `stopped` or `failed`. A resumed run's keeps its start and lists each command.
-
-    Args:
-        folder: The run's folder.
-        overrides: What the command line changed.
-        seed: Seed of the run.
-        step: Step that a run is resumed from; None for a new run.
-        trackers: What `tracked_runs` gives.
+    The step is that from which a run is resumed, trackers are what `tracked_runs` gives.
     """
     earlier, started = Run(folder).record, _now()
     commit, diff = environment.git_sha(), environment.git_diff()

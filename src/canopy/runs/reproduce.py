@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.differences import find_differences
 from canopy.runs.run import BOOKKEEPING, Run, check_same_data
-from canopy.runs.written_paths import check_written_paths
+from canopy.runs.run_folder import check_written_paths
 from canopy.training.checkpoint import REFIT, load_checkpoint
 
 log = logging.getLogger(__name__)

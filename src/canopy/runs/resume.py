@@ -9,10 +9,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.runs.environment import hash_project_files
-from canopy.runs.process import is_alive, this_host
-from canopy.runs.run import RECORD, Run, check_same_data
-from canopy.runs.run_folder import unpublished_record
-from canopy.runs.written_paths import check_written_paths
+from canopy.runs.run import RECORD, Run, check_same_data, is_alive, this_host
+from canopy.runs.run_folder import check_written_paths, unpublished_record
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training.checkpoint import load_checkpoint
 

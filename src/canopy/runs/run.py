@@ -1,5 +1,6 @@
 """A training run, as its folder holds it: config, record, scores, checkpoints, description of its data."""
 
+import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,7 +18,6 @@ from canopy.files import PARAMS, PREPROCESSOR_FILE, read_json, sha256, write_tex
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
 from canopy.runs.keys import flatten
-from canopy.runs.process import is_alive
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 if TYPE_CHECKING:
@@ -47,14 +48,11 @@ class Run:
 
     What lists show of a run (`status`, `value`, ...) is read as far as it can be: a damaged file is a line in
     `problems`. What a run is scored, resumed or reproduced with raises an error where it is damaged.
-
-    Args:
-        path: The folder; what it holds is read when it is asked for.
-        name: What the run is called in lists; the path if None.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
         self.path = Path(path)
+        # In lists.
         self.name = name or str(path)
         self.problems: list[str] = []
         self.best_checkpoint = self.path / BEST_CHECKPOINT
@@ -74,12 +72,11 @@ class Run:
         path = self.path / CONFIG
         try:
             config = OmegaConf.load(path)
-        except (yaml.YAMLError, UnicodeError) as error:
+            if missing := {"pipeline", "data", "model"} - {*config}:
+                raise ValueError(f"no section {', '.join(missing)}")
+        except (yaml.YAMLError, ValueError) as error:
             found = " ".join(str(error).split())
             raise ValueError(f"{path} must be YAML of plain values; found {found}: {RESTORE}") from error
-        for section in ("pipeline", "data", "model"):
-            if section not in config:
-                raise ValueError(f"{path} must have the section {section}; found none: {RESTORE}")
         assert isinstance(config, DictConfig)
         return config
 
@@ -188,7 +185,9 @@ class Run:
 
     @cached_property
     def _written_config(self) -> dict[str, Any]:
-        return self._read(CONFIG, _load_yaml, damaged={})
+        return self._read(
+            CONFIG, lambda path: yaml.load(path.read_text("utf-8"), yaml.CSafeLoader), damaged={}
+        )
 
     def _read(self, name: str, load: Callable[[Path], Any], *, damaged: dict[str, Any]) -> dict[str, Any]:
         path = self.path / name
@@ -198,10 +197,6 @@ class Run:
             found = " ".join(str(error.__cause__ or error).split())
             self.problems.append(f"{path} cannot be used; found {found}")
             return damaged
-
-
-def _load_yaml(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 def _load_record(path: Path) -> Any:
@@ -222,3 +217,28 @@ def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> No
                 f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
                 f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
             )
+
+
+def this_host() -> str:
+    """Name this machine."""
+    return socket.gethostname()
+
+
+def this_process() -> dict[str, Any]:
+    """Name this process so that another one can find out whether it still runs."""
+    process = psutil.Process()
+    return {"host": this_host(), "pid": process.pid, "started": process.create_time()}
+
+
+def is_alive(process: dict[str, Any]) -> bool:
+    """Check whether a process named by `this_process` still runs; one of another host is taken to."""
+    if process["host"] != this_host():
+        return True
+    try:
+        found = psutil.Process(process["pid"])
+        created = found.create_time()
+        # A later process may have the same number.
+        is_same = abs(created - process.get("started", created)) < 1
+        return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -1,7 +1,9 @@
-"""Start the folder of a run, and finish it: its report, the copies that were asked for."""
+"""Where a run writes: its folder, the copies that were asked for, and no place that a config names."""
 
 import logging
+import shlex
 import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.files import PREPROCESSOR_FILE, atomic_folder, read_json, write_json, write_text
 from canopy.places import check_place, check_writable, display_path
+from canopy.quoting import write_override
 from canopy.runs.run import BEST_CHECKPOINT, CONFIG, DIFF, RECORD, REPORT
 from canopy.schema.tensors import SCHEMA_FILE
 
@@ -16,6 +19,12 @@ log = logging.getLogger(__name__)
 
 # All that is needed to evaluate, export or reproduce the run elsewhere.
 _PUBLISHED = (CONFIG, BEST_CHECKPOINT, SCHEMA_FILE, PREPROCESSOR_FILE, RECORD, REPORT)
+
+# What writes, in a run's config.
+SECTIONS = ("callbacks", "logger", "trainer")
+
+# Options that name a file or folder, in our callbacks and loggers and in Lightning's; `_args_` may.
+PATHS = frozenset({"_args_", "default_root_dir", "dir", "dirpath", "folder", "log_dir", "path", "save_dir"})
 
 
 def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> None:
@@ -67,3 +76,33 @@ def publish(run: Path, target: Path) -> None:
             shutil.copyfile(run / name, copy / name)
         record = read_json(run / RECORD)
         write_json(copy / RECORD, {key: value for key, value in record.items() if key != "published"})
+
+
+def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str] = ()) -> None:
+    """Refuse a config that has a run write outside its folder, unless by a key that a user typed."""
+    inside = folder.resolve()
+    for section in SECTIONS:
+        node = config.get(section)
+        content = OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+        for key, value in _texts(section, content):
+            names_place = not PATHS.isdisjoint(key.split(".")[1:]) or (
+                value.startswith(("/", "~")) or ".." in Path(value).parts or "://" in value
+            )
+            is_typed = any(key == name or key.startswith(f"{name}.") for name in typed)
+            if names_place and not is_typed and not Path(value).resolve().is_relative_to(inside):
+                hint = shlex.quote(write_override(f"++{key}", value))
+                raise ValueError(
+                    f"The config of a run or trial must write into its run's folder, {folder}; found "
+                    f"{key}={value}: add {hint} to the command if that is meant"
+                )
+
+
+def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:
+    if isinstance(value, dict):
+        for name, item in value.items():
+            yield from _texts(f"{key}.{name}", item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _texts(key, item)
+    elif isinstance(value, str):
+        yield key, value
