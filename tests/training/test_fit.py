@@ -14,7 +14,6 @@ from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
-from canopy.runs.run_folder import publish
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.parts import build_all
 
@@ -112,23 +111,17 @@ def test_an_entry_of_another_kind_is_refused() -> None:
 
 
 def test_a_copy_takes_the_place_of_nothing_but_a_run(train_config: DictConfig, tmp_path: Path) -> None:
-    place = tmp_path / "models"
-    place.mkdir()
-    (place / "thesis.txt").write_text("years of work")
-    train_config.publish.run = str(place)
+    folder, target = Path(train_config.run_folder), tmp_path / "models" / "trained"
+    target.mkdir(parents=True)
+    (target / "thesis.txt").write_text("years of work")
+    train_config.publish.run = str(target)
     with pytest.raises(ValueError, match=r"publish\.run must name a new folder, .* which holds other things"):
         fit(train_config)
-    assert (place / "thesis.txt").read_text() == "years of work"
+    assert (target / "thesis.txt").read_text() == "years of work"
     # Before training, not after it.
-    assert not (Path(train_config.run_folder) / "checkpoints").exists()
-
-
-def test_publishing_replaces_what_is_there(train_config: DictConfig, tmp_path: Path) -> None:
-    folder, target = Path(train_config.run_folder), tmp_path / "models" / "trained"
+    assert not (folder / "checkpoints").exists()
+    (target / "run.json").touch()
     fit(train_config)
-    target.mkdir(parents=True)
-    (target / "old").touch()
-    publish(folder, target)
     # The last one only while the project has changes that are not committed.
     assert {path.name for path in target.iterdir()} - {"git.diff"} == {
         *("checkpoints", "config.yaml", "preprocessor.json", "run.json", "schema.json", "train.json")
@@ -152,20 +145,14 @@ def test_a_run_of_another_project_has_its_paths_there(train_config: DictConfig, 
 RECALL = {"_partial_": True, "_target_": "torchmetrics.classification.MulticlassRecall", "average": None}
 
 
-@pytest.mark.parametrize(
-    ("metrics", "message"),
-    [
+def test_a_metric_that_cannot_be_a_score_is_refused(train_config: DictConfig) -> None:
+    for metrics, message in (
         ({"accuracy": KAPPA}, "model.metrics must have new names; got accuracy"),
         ({"recall": RECALL}, "model.metrics.recall must compute one number; got 3"),
-    ],
-)
-def test_a_metric_that_cannot_be_a_score_is_refused(
-    train_config: DictConfig, metrics: dict[str, object], message: str
-) -> None:
-    with open_dict(train_config):
-        train_config.model.metrics = metrics
-    with pytest.raises(ValueError, match=message):
-        fit(train_config)
+    ):
+        OmegaConf.update(train_config, "model.metrics", metrics, merge=False, force_add=True)
+        with pytest.raises(ValueError, match=message):
+            fit(train_config)
 
 
 def choices(group: str) -> list[str]:

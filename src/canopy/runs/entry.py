@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 import hydra._internal.utils
@@ -21,6 +21,8 @@ from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
 from canopy.quoting import check_words, quote_texts
 from canopy.run_name import run_name
+
+log = logging.getLogger("warnings")
 
 # Until a command runs: imports make many objects and hardly any garbage.
 GC_THRESHOLDS = gc.get_threshold()
@@ -57,12 +59,11 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
     """
 
     def decorate(task: Task) -> Callable[[], None]:
-        # What a launcher may run in another process.
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
             gc.set_threshold(*GC_THRESHOLDS)
-            logging.captureWarnings(capture=True)
-            warnings.formatwarning = _format_warning
+            # Here, since a launcher may run the job in another process.
+            warnings.showwarning = _log_warning
             # A log file on a full disk must not drown the message that says so.
             logging.raiseExceptions = False
             # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
@@ -166,8 +167,13 @@ def log_folder() -> str:
     return "logs" if Path(PARAMS).is_file() else tempfile.mkdtemp(prefix="canopy-")
 
 
-def _format_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
-) -> str:
-    del line
-    return f"{category.__name__}: {' '.join(str(message).split())} ({filename}:{lineno})"
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """Let Python's warnings go where the log goes, each on a line."""
+    log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), filename, lineno)

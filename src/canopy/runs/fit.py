@@ -43,9 +43,6 @@ def fit(
 
     Returns:
         The best epoch's score on the validation rows, or what `objective.returns` names.
-
-    Raises:
-        SystemExit: If training was stopped by a signal; its state is saved.
     """
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return fit_in_further_process()
@@ -105,10 +102,7 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     check_copies(cfg)
     if cfg.reproduce is not None:
         if cfg.resume is not None:
-            raise ValueError(
-                f"One of reproduce and resume must be null; got reproduce={cfg.reproduce} and "
-                f"resume={cfg.resume}: a run is reproduced in its own folder"
-            )
+            raise ValueError("One of reproduce and resume must be null; got both: leave one out")
         return reproduced_config(Run(cfg.reproduce), cfg, overrides), None
     if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
         config, checkpoint = prepare_resume(Run(cfg.run_folder), cfg, overrides)
