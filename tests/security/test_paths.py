@@ -15,7 +15,7 @@ from canopy.run_name import run_name
 from canopy.runs.fit import choose_start, fit
 from canopy.runs.reproduce import reproduced_config
 from canopy.runs.run import Run
-from canopy.runs.written_paths import check_written_paths
+from canopy.runs.run_folder import check_written_paths
 from canopy.sweep.attributes import FOLDER
 from canopy.sweep.study import folder_of
 

@@ -1,60 +1,54 @@
 """A run's folder is enough to train it again."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
+from canopy.runs.environment import git_diff, git_sha
 from canopy.runs.fit import fit
-from canopy.runs.reproduce import reproduced_config, same_config, same_weights, way_to_the_code
+from canopy.runs.reproduce import reproduced_config, same_weights
 from canopy.runs.run import Run
+from canopy.tensors import save_tensors
+from canopy.training.checkpoint import load_checkpoint
 
 ROOT = Path(__file__).parents[2]
 
 
-def train(*arguments: str) -> subprocess.CompletedProcess[str]:
+def train(*arguments: str) -> str:
     command = [sys.executable, "src/train.py", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def weights_are_same(a: Path, b: Path) -> bool:
-    return all(
-        same_weights(a / name, b / name) for name in ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
-    )
+    names = ("checkpoints/best.ckpt", "checkpoints/last.ckpt")
+    return all(same_weights(a / name, b / name) for name in names)
 
 
 @pytest.mark.slow
 def test_a_run_is_reproduced_from_its_folder_and_from_its_record(tensors: Path, tmp_path: Path) -> None:
     first = tmp_path / "first"
-    done = train(
+    train(
         *("experiment=mlp", "trainer=cpu", "trainer.max_epochs=3", "seed=7", "trainer.log_every_n_steps=2"),
-        *(
-            "model.net.hidden=[16,8]",
-            "model.net.dropout=0.2",
-            "data.batch_size=16",
-            "model.optimizer.lr=0.01",
-        ),
+        *("model.net.hidden=[16,8]", "model.net.dropout=0.2", "data.batch_size=16"),
         *(f"pipeline.paths.processed={tensors}", f"hydra.run.dir={first}"),
     )
-    assert done.returncode == 0, done.stderr
     # Another place, as on a colleague's disk.
     moved = tmp_path / "moved"
     shutil.move(first, moved)
     folder = tmp_path / "from_folder"
-    done = train(f"reproduce={moved}", f"hydra.run.dir={folder}")
-    assert done.returncode == 0, done.stderr
-    assert f"The weights are those of {moved} to the last bit" in done.stdout
-    assert not re.search("Not the same (packages|machine)", done.stdout)
+    output = train(f"reproduce={moved}", f"hydra.run.dir={folder}")
+    assert f"The weights are those of {moved} to the last bit" in output
     assert weights_are_same(moved, folder)
     command = json.loads((moved / "run.json").read_text())["commands"][0]["argv"][1:]
     record = tmp_path / "from_record"
-    done = train(*command, f"hydra.run.dir={record}")
-    assert done.returncode == 0, done.stderr
+    train(*command, f"hydra.run.dir={record}")
     assert weights_are_same(moved, record)
 
 
@@ -81,84 +75,72 @@ def test_an_override_makes_it_another_run(
     fit(again, overrides=[f"reproduce={source.path}", "seed=1"])
     reproduced = Run(again.run_folder)
     assert reproduced.config.seed == 1
-    assert not same_config(source.config, reproduced.config)
     assert not weights_are_same(source.path, reproduced.path)
     assert "to the last bit" not in caplog.text
-
-
-def test_a_run_does_not_take_the_folder_of_one_to_go_on_with(source: Run, again: DictConfig) -> None:
     again.resume = str(source.path)
     with pytest.raises(ValueError, match="One of reproduce and resume must be null"):
         fit(again)
+    for override in ("trainer=gpu", "model.net.depth=3", "~callbacks.early_stopping"):
+        with pytest.raises(ValueError, match=f"takes single values of its own config; found {override}"):
+            reproduced_config(source, again, [override])
 
 
-@pytest.mark.parametrize("override", ["trainer=gpu", "model.net.depth=3", "~callbacks.early_stopping"])
-def test_an_override_of_nothing_in_the_config_is_refused(
-    source: Run, again: DictConfig, override: str
+def test_what_differs_is_logged_and_no_copy_made(
+    source: Run, again: DictConfig, caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    with pytest.raises(ValueError, match=f"takes single values of its own config; found {override}"):
-        reproduced_config(source, again, [override])
-
-
-def test_the_copies_of_the_run_are_not_made_again(source: Run, again: DictConfig) -> None:
-    config = source.config
-    config.publish.run = "models/trained"
-    source.save_config(config)
-    assert reproduced_config(source, again, []).publish.run is None
-
-
-def test_what_differs_is_told(source: Run, again: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO")
-    record = source.record
+    config, record = source.config, source.record
+    config.publish.run = str(tmp_path / "published")
+    source.save_config(config)
     record["packages"]["torch"] = "1.0"
-    record["git"] = {"commit": "c" * 40, "dirty": False}
-    later = {**record["commands"][0], "overrides": ["trainer.max_epochs=2"]}
-    record["commands"].append(later)
+    other = load_checkpoint(source.best_checkpoint)
+    other["state_dict"]["net.layers.0.bias"] += 1
+    save_tensors(other, source.best_checkpoint)
     (source.path / "run.json").write_text(json.dumps(record))
     fit(again, overrides=[f"reproduce={source.path}"])
-    assert "Not the same packages: torch was 1.0, is 2.13.0" in caplog.text
-    assert f"git checkout {'c' * 40}" in caplog.text
-    assert "was changed by a later command: trainer.max_epochs=2" in caplog.text
-    assert f"The weights are those of {source.path} to the last bit" in caplog.text
+    assert f"The weights are not those of {source.path}; what differs" in caplog.text
+    assert "packages: torch was 1.0, is 2.13.0" in caplog.text
+    assert not (tmp_path / "published").exists()
 
 
-def test_the_way_to_the_code_names_uncommitted_changes(source: Run) -> None:
-    record = source.record
-    (source.path / "git.diff").write_text("a diff")
-    (source.path / "run.json").write_text(json.dumps({**record, "git": {"commit": "abc", "dirty": True}}))
-    found = way_to_the_code(source)
-    assert found.endswith(f"git checkout abc && git apply {source.path}/git.diff")
-    (source.path / "run.json").write_text(json.dumps({**record, "git": {"commit": None, "dirty": False}}))
-    assert way_to_the_code(source).endswith("was trained without git: its code is not known")
+def git(*arguments: str, folder: Path) -> str:
+    command = ["git", "-c", "user.name=a", "-c", "user.email=a@b", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def test_bookkeeping_does_not_make_configs_differ(train_config: DictConfig) -> None:
-    other = train_config.copy()
-    other.update(name="b", resume_step=3, run_folder="c")
-    assert same_config(train_config, other)
-    OmegaConf.update(other, "model.net.dropout", 0.5)
-    assert not same_config(train_config, other)
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "repository"
+    (folder / "src").mkdir(parents=True)
+    (folder / "src/old.py").write_text("a = 1\n")
+    (folder / ".gitignore").write_text("*.pyc\n")
+    git("init", "--quiet", folder=folder)
+    git("add", ".", folder=folder)
+    git("commit", "--quiet", "--message=first", folder=folder)
+    monkeypatch.chdir(folder)
+    return folder
 
 
-def test_the_config_of_an_earlier_version_has_its_present_names(tmp_path: Path) -> None:
-    text = """data: {}
-pipeline: {}
-repeat: null
-model: {prior_correction: true, label_smoothing: 0.1}
-callbacks: {a: {_target_: canopy.callbacks.confusion_matrix.ConfusionMatrixPicture}}
-"""
-    (tmp_path / "config.yaml").write_text(text)
-    assert Run(tmp_path).config == {
-        "data": {},
-        "pipeline": {},
-        "reproduce": None,
-        "model": {
-            "logit_adjustment": True,
-            "loss": {
-                "_partial_": True,
-                "_target_": "torch.nn.functional.cross_entropy",
-                "label_smoothing": 0.1,
-            },
-        },
-        "callbacks": {"a": {"_target_": "canopy.training.callbacks.confusion_matrix.ConfusionMatrixPlot"}},
-    }
+def test_commit_and_diff_give_the_code_back(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert git_diff() == ""
+    assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
+    changes = {"src/old.py": "a = 2\n", "src/new/net.py": "b = 1\n"}
+    others = {"src/old.pyc": "not code", "table.csv": "not code either"}
+    for name, text in (changes | others).items():
+        (repository / name).parent.mkdir(exist_ok=True)
+        (repository / name).write_text(text)
+    diff = git_diff()
+    monkeypatch.chdir(repository / "src")
+    assert git_diff() == diff
+    status = git("status", "--short", "--untracked-files=all", folder=repository).splitlines()
+    assert status == [" M src/old.py", "?? src/new/net.py", "?? table.csv"], "the index stays as it is"
+    clone = tmp_path / "clone"
+    git("clone", "--quiet", str(repository), str(clone), folder=tmp_path)
+    (tmp_path / "git.diff").write_text(diff)
+    git("apply", str(tmp_path / "git.diff"), folder=clone)
+    assert {name: (clone / name).read_text() for name in changes} == changes
+    assert not (clone / "table.csv").exists()
+    monkeypatch.chdir(tmp_path)
+    assert (git_sha(), git_diff()) == (None, ""), "without a repository nothing is known"

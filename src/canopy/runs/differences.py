@@ -17,37 +17,23 @@ class Difference(NamedTuple):
 
 
 def find_differences(a: Run, b: Run) -> dict[str, list[Difference]]:
-    """Compare two runs.
+    """Compare two runs; the differences by group.
 
-    Returns:
-        Differences by group. Config values are compared as written: of a value and those that follow it by
-        interpolation, only the first is named. What only says where files go is left out.
+    Config values are compared as written: of a value and those that follow it by interpolation, only the
+    first is named. What only says where files go is left out.
     """
-    config = [
-        Difference(key, a.value(key), b.value(key))
-        for key, *_ in _compare(a.config_values, b.config_values)
-        if key.partition(".")[0] not in BOOKKEEPING
-    ]
     first, second = _facts(a), _facts(b)
-    return {
-        # Two ways to write a value are no difference.
-        "config": [
-            found
-            for found in config
-            if found.a != found.b or (found.key in a.config_values) != (found.key in b.config_values)
-        ],
-        **{group: _compare(first[group], second[group]) for group in first},
-    }
+    return {group: _compare(first[group], second[group]) for group in first}
 
 
 def _facts(run: Run) -> dict[str, dict[str, Any]]:
-    """Give what a run's record holds besides its config, by group and dotted key."""
-    record = run.record
+    values = run.config_values.items()
+    config = {key: value for key, value in values if key.partition(".")[0] not in BOOKKEEPING}
     sections = ("git", "data", "files", "packages", "machine")
-    code, data, files, packages, machine = (flatten(record.get(name, {})) for name in sections)
+    code, data, files, packages, machine = (flatten(run.record.get(name, {})) for name in sections)
     if code.get("dirty") and (run.path / DIFF).is_file():
         code["uncommitted changes"] = sha256(run.path / DIFF)
-    return {"code": code, "data": data | files, "packages": packages, "machine": machine}
+    return {"config": config, "code": code, "data": data | files, "packages": packages, "machine": machine}
 
 
 def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:

@@ -3,7 +3,6 @@
 import logging
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
@@ -27,22 +26,10 @@ def log_once() -> None:
         root.handlers = [handler for handler in root.handlers if isinstance(handler, logging.FileHandler)]
 
 
-def name_run_folder(folder: Path) -> None:
-    """Tell the processes that the Trainer starts which run they train."""
-    os.environ[RUN_VARIABLE] = str(folder.resolve())
-
-
 def fit_in_further_process() -> float:
-    """Train in another process than the first, with the config and the checkpoint that the first has chosen.
-
-    Raises:
-        ValueError: If another launcher than the Trainer's has started this process.
-    """
+    """Train in another process than the first, with the config and checkpoint that the first has chosen."""
     if RUN_VARIABLE not in os.environ:
-        raise ValueError(
-            "The processes of a run must be started by its Trainer; got one that another launcher started: "
-            "run python src/train.py trainer=ddp, without torchrun or srun"
-        )
+        raise ValueError("A run must start its processes itself; got torchrun or srun: leave it out")
     log_once()
     run = Run(os.environ[RUN_VARIABLE])
     cfg = run.config
@@ -54,24 +41,13 @@ def fit_in_further_process() -> float:
 
 
 def check_processes(trainer: Trainer, *, refit: bool = False) -> None:
-    """Refuse a strategy that forks or spawns its processes, and several processes where a run must have one.
-
-    Raises:
-        ValueError: If there is one: processes of a multirun's job would run the whole multirun again.
-    """
+    """Refuse strategies that fork, and several processes in a refit or a multirun, which they would rerun."""
     launcher = trainer.strategy.launcher
     if launcher is not None and not isinstance(launcher, _SubprocessScriptLauncher):
-        raise ValueError(
-            "trainer.strategy must be one that starts its processes as commands; got one that forks or "
-            "spawns them: use trainer.strategy=ddp"
-        )
+        raise ValueError("trainer.strategy must be one as ddp; got one that forks or spawns them")
     in_multirun = HydraConfig.initialized() and HydraConfig.get().mode == RunMode.MULTIRUN
-    for is_one, kind, hint in (
-        (refit, "with refit=true", "refit=false"),
-        (in_multirun, "of a multirun", "start the runs one by one"),
-    ):
-        if is_one and trainer.world_size > 1:
-            raise ValueError(
-                f"A run {kind} must train in one process; got {trainer.world_size}: set trainer.devices=1, "
-                f"or {hint}"
-            )
+    if trainer.world_size > 1 and (refit or in_multirun):
+        raise ValueError(
+            "A run with refit=true or of a multirun must train in one process; got "
+            f"{trainer.world_size}: set trainer.devices=1"
+        )

@@ -7,7 +7,7 @@ import logging
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,7 +15,7 @@ import hydra
 import hydra._internal.utils
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.errors import MISTAKES, message_of, nearest_or_all, report_error
+from canopy.errors import nearest_or_all, report_error
 from canopy.files import PARAMS
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
@@ -24,36 +24,20 @@ from canopy.run_name import run_name
 
 log = logging.getLogger("warnings")
 
-# Until a command runs: imports make many objects and hardly any garbage, and looking for it takes a tenth of
-# the time.
+# Until a command runs: imports make many objects and hardly any garbage.
 GC_THRESHOLDS = gc.get_threshold()
 gc.set_threshold(100_000)
-
-# Of glibc's malloc.h.
-M_ARENA_MAX = -8
 
 Task = Callable[[DictConfig], Any]
 
 # The only code that a config, one's own or that of a run folder from elsewhere, can call.
 TRUSTED_TARGETS = (
-    "canopy.training.callbacks.*",
-    "canopy.compare.multirun_summary.*",
-    "canopy.data.datamodule.*",
-    "canopy.training.loggers.*",
-    "canopy.nets.*",
-    "canopy.tasks.*",
-    "canopy.training.checkpoint.SafeCheckpointIO",
-    "canopy.training.classifier.*",
-    "canopy.training.muon.*",
-    "canopy.training.profiler.*",
-    "lightning.Trainer",
-    "lightning.pytorch.callbacks.*",
-    "lightning.pytorch.loggers.*",
-    "lightning.pytorch.profilers.*",
-    "rtdl_num_embeddings.*",
-    "torch.nn.*",
-    "torch.optim.*",
-    "torchmetrics.*",
+    *("canopy.compare.multirun_summary.*", "canopy.data.datamodule.*", "canopy.nets.*", "canopy.tasks.*"),
+    *("canopy.training.callbacks.*", "canopy.training.loggers.*", "canopy.training.classifier.*"),
+    *("canopy.training.checkpoint.SafeCheckpointIO", "canopy.training.muon.*", "canopy.training.profiler.*"),
+    *("lightning.Trainer", "lightning.pytorch.callbacks.*", "lightning.pytorch.loggers.*"),
+    *("lightning.pytorch.profilers.*", "rtdl_num_embeddings.*"),
+    *("torch.nn.*", "torch.optim.*", "torchmetrics.*"),
 )
 
 # What earlier versions called otherwise.
@@ -67,29 +51,24 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 
 
 def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task], Callable[[], None]]:
-    """Make a function the command of its script: composed config in, log file and exit code out.
+    """Make a function the command of its script, as `hydra.main` does.
 
-    Args:
-        config_name: Primary config in `configs/`, without the suffix.
-        in_project: Whether the command needs `params.yaml` in the working folder. Those that take a run or a
-            bundle by its path do not.
-
-    Returns:
-        A decorator like `hydra.main`. A user's mistake ends the command with its message alone, since
-        Hydra has put the traceback into the run's log file; a defect ends it with the traceback.
+    A user's mistake ends the command with its message alone, since Hydra has put the traceback into the run's
+    log file; a defect ends it with the traceback. A command `in_project` needs `params.yaml`; those that take
+    a run or a bundle by its path do not.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
         @functools.wraps(task)
         def checked(cfg: DictConfig) -> Any:
             gc.set_threshold(*GC_THRESHOLDS)
-            # params.yaml is at the top of a stage's config, below `pipeline` in that of a run.
             # Here, since a launcher may run the job in another process.
             warnings.showwarning = _log_warning
             # A log file on a full disk must not drown the message that says so.
             logging.raiseExceptions = False
             # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
+            # params.yaml is at the top of a stage's config, below `pipeline` in that of a run.
             if "table" in cfg:
                 _make_arrow_lean()
                 return task(check_params(cfg))
@@ -107,16 +86,16 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             sys.excepthook = report_error
             # Hydra's own report of an error has many lines; this one hands errors on to `report_error`.
             hydra._internal.utils.run_and_report = lambda func: func()  # noqa: SLF001
-            _check_checkout(Path(sys.argv[0]).resolve())
             refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
-            refuse_old_keys(sys.argv[1:])
+            for word in sys.argv[1:]:
+                if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:
+                    raise ValueError(f"The option must be called {new}; got {word!r}")
             if in_project:
                 mount_params()
-            OmegaConf.register_resolver("log_folder", _log_folder, replace=True)
-            OmegaConf.register_resolver("run_folder", _run_folder, replace=True)
-            OmegaConf.register_resolver("run_name", run_name, replace=True)
+            for resolver in (log_folder, run_folder, run_name):
+                OmegaConf.register_resolver(resolver.__name__, resolver, replace=True)
             hydra_main()
 
         return command
@@ -124,29 +103,14 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
     return decorate
 
 
-def refuse_old_keys(words: Sequence[str]) -> None:
-    """Refuse keys that an earlier version had, with what they are called now.
-
-    Raises:
-        ValueError: If there is one.
-    """
-    for word in words:
-        if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:
-            raise ValueError(f"The option must be called {new}; got {word!r}")
-
-
 def _make_arrow_lean() -> None:
-    """Keep Arrow from holding on to memory, and from importing pandas, which takes longer than some stages.
-
-    `pyarrow.array` looks for pandas at its first call, to recognise objects that no stage gives it; Arrow's
-    `to_pandas` imports it all the same.
-    """
+    """Keep Arrow from holding on to memory, and from importing pandas, which takes long."""
     import pyarrow as pa
 
     pa.set_memory_pool(pa.system_memory_pool())
     if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # With an arena for each thread, glibc would leave holes in all of them.
-        libc.mallopt(M_ARENA_MAX, 1)
+        # M_ARENA_MAX is 1: with an arena for each thread, glibc would leave holes in all of them.
+        libc.mallopt(-8, 1)
 
     class NoPandas:
         @staticmethod
@@ -154,6 +118,7 @@ def _make_arrow_lean() -> None:
             if name == "pandas":
                 raise ImportError(name)
 
+    # `pyarrow.array` looks for pandas at its first call; `to_pandas` imports it all the same.
     sys.meta_path.insert(0, NoPandas)
     try:
         pa.array([], pa.int8())
@@ -163,62 +128,26 @@ def _make_arrow_lean() -> None:
 
 
 def check_keys(cfg: DictConfig, primary: Any) -> None:
-    """Refuse keys that a command does not read, as `+foo=1` adds them.
-
-    Args:
-        cfg: The composed config of a command.
-        primary: Its primary config file, whose defaults list and sections are all that it reads.
-
-    Raises:
-        ValueError: If there is another key.
-
-    Examples:
-        >>> primary = OmegaConf.create({"defaults": [{"model": "mlp"}], "seed": 1, "publish": {"run": None}})
-        >>> check_keys(OmegaConf.create({"model": {"a": 1}, "seed": 1, "sed": 2}), primary)
-        Traceback (most recent call last):
-        ...
-        ValueError: sed must be a key of this command's config (did you mean 'seed'?)
-        >>> check_keys(OmegaConf.create({"publish": {"runs": "a"}}), primary)
-        Traceback (most recent call last):
-        ...
-        ValueError: publish.runs must be a key of this command's config (did you mean 'publish.run'?)
-    """
+    """Refuse keys that are not in a command's primary config, as `+foo=1` or an experiment adds them."""
     # Unresolved: a single file lacks what its interpolations refer to.
     sections: Any = OmegaConf.to_container(primary)
     groups = [item if isinstance(item, str) else next(iter(item)) for item in sections.pop("defaults", [])]
     # `/params@pipeline` puts its values below `pipeline`.
-    known = {*sections, *(group.rpartition("@")[2].strip("/") for group in groups)}
-    found = {str(key) for key in cfg}
-    for section, content in sections.items():
-        if (
-            isinstance(content, dict)
-            and "_target_" not in content
-            and section in cfg
-            and section not in groups
-        ):
-            known |= {f"{section}.{key}" for key in content}
-            found |= {f"{section}.{key!s}" for key in cfg[section] or ()}
-    for key in sorted(found - known):
-        others = {name for name in known if name.count(".") == key.count(".")} - {"_self_"}
-        raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, others)}")
+    known = [({*cfg}, {*sections, *(group.rpartition("@")[2].strip("/") for group in groups)} - {"_self_"})]
+    for name, content in sections.items():
+        if isinstance(content, dict) and "_target_" not in content and name not in groups:
+            known.append(
+                ({f"{name}.{key!s}" for key in cfg.get(name) or ()}, {f"{name}.{key}" for key in content})
+            )
+    for found, names in known:
+        for key in sorted(found - names):
+            raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, names)}")
 
 
-def _check_checkout(script: Path) -> None:
-    """Refuse to run a script with the package of another checkout, whose code may differ."""
-    own, found = script.parents[1] / "src/canopy", Path(__file__).resolve().parents[1]
-    if own.is_dir() and own != found:
-        raise SystemExit(
-            f"Error: The package canopy must be that of the same checkout, {own}; found {found}; "
-            'run "make install" there, or set PYTHONPATH=src'
-        )
-
-
+# Once for a process: asked again when the run trains, `auto` would find no run that was killed.
 @functools.cache
-def _run_folder(resume: str | None, default: str) -> str:
-    """Give the folder of the run to resume, or the default one.
-
-    Once for a process: asked again when the run trains, `auto` would find no run that was killed.
-    """
+def run_folder(resume: str | None, default: str) -> str:
+    """Give the folder of the run to resume, or the default one."""
     if resume is None:
         return default
     # Here, since it imports torch.
@@ -226,14 +155,14 @@ def _run_folder(resume: str | None, default: str) -> str:
 
     try:
         return choose_run_folder(resume, default)
-    except MISTAKES as error:
-        # Where it needs the folder, Hydra would report a mistake as a defect, with a traceback.
-        raise SystemExit(f"Error: {message_of(error)}") from error
+    except (OSError, ValueError) as error:
+        # OmegaConf would put words around it.
+        raise SystemExit(f"Error: {error}") from error
 
 
 @functools.cache
-def _log_folder() -> str:
-    """Give the folder for logs: in a project `logs`, elsewhere a temporary one."""
+def log_folder() -> str:
+    """Give the folder for logs; elsewhere than in a project they are not kept."""
     return "logs" if Path(PARAMS).is_file() else tempfile.mkdtemp(prefix="canopy-")
 
 

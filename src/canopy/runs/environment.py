@@ -21,6 +21,8 @@ from canopy.files import sha256
 PROJECT_FILES = ("params.yaml", "dvc.lock")
 # Where files that git does not know are code; elsewhere they may be data of any size.
 CODE = ("configs", "scripts", "src")
+# What stages write, and addresses of data, which may have passwords in them.
+NO_CODE = (":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock", ":(exclude).dvc")
 
 
 def hash_project_files() -> dict[str, str]:
@@ -30,7 +32,7 @@ def hash_project_files() -> dict[str, str]:
 
 @functools.cache
 def list_packages() -> dict[str, str]:
-    """Give the installed packages and their versions, by name; looked up once in each process."""
+    """Give the versions of the installed packages by name."""
     return dict(sorted((item.name, item.version) for item in distributions()))
 
 
@@ -47,17 +49,15 @@ def describe_machine() -> dict[str, Any]:
     }
 
 
-def peak_memory_mib() -> float:
-    """Give the most memory that this process has held, in MiB."""
+def peak_memory() -> dict[str, float | None]:
+    """Give the most memory in MiB that this process has held, and its tensors on one GPU."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    # Linux counts in KiB, macOS in bytes.
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
-def peak_gpu_memory_mib() -> float | None:
-    """Give the most memory that this process's tensors have held on one GPU, in MiB; None without a GPU."""
-    peaks = [torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())]
-    return round(max(peaks) / 2**20, 1) if peaks else None
+    gpus = [torch.cuda.max_memory_allocated(index) for index in range(torch.cuda.device_count())]
+    return {
+        # Linux counts in KiB, macOS in bytes.
+        "peak_memory_mib": round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1),
+        "peak_gpu_memory_mib": round(max(gpus) / 2**20, 1) if gpus else None,
+    }
 
 
 def git_sha() -> str | None:
@@ -66,26 +66,17 @@ def git_sha() -> str | None:
 
 
 def git_diff() -> str:
-    """Give what `git apply` needs to make the working tree's code of that commit, empty if nothing.
-
-    Changes of tracked files but reports and DVC's settings, and new files below `CODE` that git does not
-    ignore.
-    """
-    # The command may have been started in the folder of a data set.
+    """Give the changes of tracked files and the new files below `CODE`, for `git apply`; empty if none."""
     top = _git("rev-parse", "--show-toplevel").strip()
     index = _git("rev-parse", "--path-format=absolute", "--git-path", "index").strip()
-    if not index or not Path(index).is_file():
+    if not Path(index).is_file():
         return ""
     with tempfile.TemporaryDirectory() as folder:
-        # New files are shown once they are in an index, and the user's own stays as it is. By the index's own
-        # time git knows for which files, changed within a second of it, it has to compare the content.
+        # New files are shown once they are in an index; the user's own stays as it is.
         copy = shutil.copy2(index, folder)
         folders = [name for name in CODE if Path(top, name).is_dir()]
-        if folders:
-            _git("-C", top, "add", "--intent-to-add", "--", *folders, index=copy)
-        # No code: what stages write, and addresses of data, which may have passwords in them.
-        others = [":(exclude,glob)**/reports/**", ":(exclude,glob)**/dvc.lock", ":(exclude).dvc"]
-        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *others, index=copy)
+        _git("-C", top, "add", "--intent-to-add", "--", *folders, index=copy)
+        return _git("-C", top, "diff", "--binary", "HEAD", "--", ".", *NO_CODE, index=copy)
 
 
 def _git(*arguments: str, index: str | None = None) -> str:

@@ -4,25 +4,15 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from canopy.files import PARAMS
 from canopy.places import as_typed, describe_place
 from canopy.runs.run import CONFIG, Run
 
 
 def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
-    """Find the runs below some folders, newest first.
-
-    Args:
-        folders: Run folders, or folders with runs somewhere below them; all training runs in `logs` if empty.
-        logs: Where the project's runs are; in names this part of the path is left out.
-
-    Raises:
-        FileNotFoundError: If a folder is not there or holds no run, or `logs` is asked for and no project's.
-    """
-    if not folders and not (logs / "train").is_dir() and not (logs.is_dir() and Path(PARAMS).is_file()):
-        found = "a folder without train" if logs.is_dir() else "no such folder"
+    """Find the runs at or below folders, without any all training runs in `logs`; newest first."""
+    if not folders and not (logs / "train").is_dir():
         raise FileNotFoundError(
-            f"Runs must be in {logs}/train of a project; found {found} in {Path.cwd()}: change to the "
+            f"Runs must be in {logs}/train of a project; found no such folder in {Path.cwd()}: change to the "
             "project's folder, train a run, or name runs or --logs"
         )
     paths: dict[Path, Path] = {}
@@ -39,33 +29,21 @@ def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
 
 
 def find_run(name: str, *, logs: Path) -> Run:
-    """Find one run by its folder, or by its name in the list.
-
-    Raises:
-        FileNotFoundError: If there is no such run.
-    """
+    """Find one run by its folder, or by its name in the list."""
     for path in (Path(name), logs / "train" / "runs" / name, logs / "train" / "multiruns" / name):
         if (path / CONFIG).is_file():
             return Run(path, name_of(path, logs))
+    found = describe_place(name) or f"none of that name in {logs.absolute()}/train"
     raise FileNotFoundError(
-        f"{name} must be a run's folder or name; found "
-        f"{describe_place(name) or f'none of that name in {logs.absolute()}/train'}: "
-        '"python src/runs.py" lists them'
+        f'{name} must be a run\'s folder or name; found {found}: "python src/runs.py" lists them'
     )
 
 
 def name_of(path: Path, logs: Path) -> str:
-    """Give a run's name: its folder, without the part of the path that all runs share.
-
-    Examples:
-        >>> name_of(Path("logs/train/multiruns/2026-01-31/0"), Path("logs"))
-        '2026-01-31/0'
-        >>> name_of(Path("models/trained"), Path("logs"))
-        'models/trained'
-    """
-    for shared in (logs / "train" / "runs", logs / "train" / "multiruns"):
-        if path.resolve().is_relative_to(shared.resolve()):
-            return str(path.resolve().relative_to(shared.resolve()))
+    """Give a run's name: its folder, without the part of the path that all runs share."""
+    for shared in ((logs / "train" / kind).resolve() for kind in ("runs", "multiruns")):
+        if path.resolve().is_relative_to(shared):
+            return str(path.resolve().relative_to(shared))
     return str(path)
 
 

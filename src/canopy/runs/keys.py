@@ -1,11 +1,10 @@
-"""Dotted keys: the names under which a run's config, record and scores are asked for."""
+"""Dotted keys: the names under which a run's config, record and scores are looked up."""
 
 import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 N_SUGGESTIONS = 5
 # What decides how a run trains; the rest is where it is written and what it shows.
@@ -30,60 +29,27 @@ def flatten(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def resolve(content: Mapping[Any, Any], key: str, value: object) -> Any:
-    """Resolve the interpolations in a value of a config where that is possible.
-
-    Args:
-        content: The whole config as it was written.
-        key: Dotted key of the value.
-        value: The value, which is returned if it depends on what only the run knew.
-
-    Examples:
-        >>> resolve({"seed": 3, "data": {"seed": "${seed}"}}, "data.seed", "${seed}")
-        3
-        >>> resolve({"folder": "${hydra:runtime.output_dir}"}, "folder", "${hydra:runtime.output_dir}")
-        '${hydra:runtime.output_dir}'
-    """
-    if "${" not in str(value):
-        return value
-    try:
-        found = OmegaConf.select(OmegaConf.create(dict(content)), key)
-        return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
-    except OmegaConfBaseException:
-        return value
-
-
 def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
-    """Refuse keys that no run has.
-
-    Raises:
-        ValueError: If one of them is unknown; the message names those that are near.
-    """
+    """Refuse keys that no run has; the error names those that are near."""
     known = set(known)
     for key in asked:
-        if key not in known:
-            near = near_matches(key, known)
-            hint = f"did you mean {', '.join(near)}?" if near else "see config.yaml and run.json of a run"
-            if key.startswith(("test.", "val.")) and not any(name.startswith(key[:4]) for name in known):
-                hint = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
-            raise ValueError(f"A key must be one of a run's config, record or scores; found {key!r}; {hint}")
+        if key in known:
+            continue
+        if key.startswith(("test.", "val.")) and not any(name.startswith(key[:4]) for name in known):
+            hint = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
+        elif near := near_matches(key, known):
+            hint = f"did you mean {', '.join(near)}?"
+        else:
+            hint = "see config.yaml and run.json of a run"
+        raise ValueError(f"A key must be one of a run's config, record or scores; found {key!r}; {hint}")
 
 
 def near_matches(key: str, known: Iterable[str]) -> list[str]:
-    """Name the known keys that a misspelt or shortened one may mean, the likeliest first.
-
-    Examples:
-        >>> near_matches("model.lr", ["model.optimizer.lr", "model.net", "seed"])
-        ['model.optimizer.lr', 'model.net']
-        >>> near_matches("model", ["model.optimizer.lr", "seed"])
-        ['model.optimizer.lr']
-    """
-    known = sorted(known)
-    last = key.rpartition(".")[2]
-    below = [name for name in known if name.startswith(f"{key}.")]
-    ending = [name for name in known if name.rpartition(".")[2] == last]
+    """Name the known keys that a misspelt or shortened one may mean, the likeliest first."""
+    known, last = sorted(known), key.rpartition(".")[2]
+    likely = [name for name in known if name.rpartition(".")[2] == last or name.startswith(f"{key}.")]
     similar = difflib.get_close_matches(key, known, n=N_SUGGESTIONS)
-    return list(dict.fromkeys([*ending, *below, *similar]))[:N_SUGGESTIONS]
+    return list(dict.fromkeys([*likely, *similar]))[:N_SUGGESTIONS]
 
 
 def training_values(config: DictConfig) -> dict[str, Any]:

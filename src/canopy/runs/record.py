@@ -1,33 +1,34 @@
-"""The record of a run, `run.json`: how it was started, on what, and how it ended."""
+"""The record of a run, `run.json`: how it was started, on what, how it ended and with what result."""
 
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch.loggers import Logger
 
 from canopy.errors import option_names
 from canopy.files import write_json, write_text
-from canopy.runs.environment import (
-    describe_machine,
-    git_diff,
-    git_sha,
-    hash_project_files,
-    list_packages,
-    peak_gpu_memory_mib,
-    peak_memory_mib,
-)
-from canopy.runs.process import this_process
-from canopy.runs.run import DIFF, RECORD, Run
+from canopy.runs import environment
+from canopy.runs.keys import flatten
+from canopy.runs.run import DIFF, RECORD, Run, this_process
+from canopy.training.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
-
-FORMAT = 1
+from canopy.training.fit import Training
 
 # Options of loggers that name a run to write to: MLflow's, Weights & Biases', Comet's.
 TRACKER_OPTIONS = ("run_id", "id", "experiment_key")
+
+# What a sweep can optimise of a run's record, next to the metrics of its best epoch.
+NUMBERS = {
+    *("best.score", "seconds.setup", "seconds.training", "seconds.validation", "training.train_seconds"),
+    *("training.rows_per_second", "training.epochs", "training.best_epoch", "training.n_parameters"),
+    *("training.batch_size", "training.n_threads", "training.refit_seconds"),
+}
 
 
 @contextmanager
@@ -39,37 +40,29 @@ def record_run(
     step: int | None = None,
     trackers: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Keep a run's record while a block trains it.
+    """Keep a run's record while a block trains it; what the block adds to it is written when it ends.
 
-    Args:
-        folder: The run's folder.
-        overrides: What the command line changed.
-        seed: Seed of the run.
-        step: Step that a run is resumed from; None for a new run.
-        trackers: What `tracked_runs` gives.
-
-    Yields:
-        The record; what the block adds to it is written when the block ends. The status is `running`
-        until then (a killed process cannot change it), afterwards `finished` or what the block sets,
-        `stopped` or `failed`. A resumed run's keeps its start and lists each command.
+    The status is `running` until then (a killed process cannot change it), afterwards `finished` or what the
+    block sets, `stopped` or `failed`. A resumed run's keeps its start and lists each command.
+    The step is that from which a run is resumed, trackers are what `tracked_runs` gives.
     """
-    run, started = Run(folder), now()
-    commit, diff = git_sha(), git_diff()
+    earlier, started = Run(folder).record, _now()
+    commit, diff = environment.git_sha(), environment.git_diff()
     if diff:
         write_text(folder / DIFF, diff)
     command = {"argv": sys.argv, "overrides": [*overrides], "started": started, "step": step or 0}
     record = {
-        "format": FORMAT,
+        "format": 1,
         "status": "running",
         "name": folder.name,
-        "started": run.record.get("started", started),
-        "commands": [*run.record.get("commands", []), {**command, "commit": commit}],
+        "started": earlier.get("started", started),
+        "commands": [*earlier.get("commands", []), {**command, "commit": commit}],
         "process": this_process(),
         "git": {"commit": commit, "dirty": bool(diff)},
-        "data": run.schema.sha256,
-        "files": hash_project_files(),
-        "machine": describe_machine(),
-        "packages": list_packages(),
+        "data": Run(folder).schema.sha256,
+        "files": environment.hash_project_files(),
+        "machine": environment.describe_machine(),
+        "packages": environment.list_packages(),
         "seed": seed,
         **({"trackers": trackers} if trackers else {}),
     }
@@ -85,21 +78,12 @@ def record_run(
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
         raise
     finally:
-        record["ended"] = now()
-        record["peak_memory_mib"] = peak_memory_mib()
-        record["peak_gpu_memory_mib"] = peak_gpu_memory_mib()
+        record |= {"ended": _now(), **environment.peak_memory()}
         write_json(folder / RECORD, record)
 
 
 def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
-    """Find the runs that loggers of tracking servers write to.
-
-    Args:
-        loggers: Loggers by their keys in the config.
-
-    Returns:
-        For each that can write to a run that exists: the option that names the run, and the run's id.
-    """
+    """Find the runs of tracking servers that loggers write to: by config key, the option and the id."""
     found = {}
     for key, logger in loggers.items():
         options = [name for name in TRACKER_OPTIONS if name in option_names(type(logger))]
@@ -108,6 +92,72 @@ def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
     return found
 
 
-def now() -> str:
-    """Give the time in UTC, to the second."""
+def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe_result(
+    training: Training, best: BestCheckpoint, *, folder: Path, seed: int, started: float
+) -> dict[str, Any]:
+    """Describe a training that has ended, for the run's record.
+
+    The seconds are wall time: setup of the last command, training and validation of all epochs, also those
+    before a resume. The best epoch is counted from 1. The batch size is that of each device.
+    """
+    if best.best_model_score is None:
+        raise ValueError(
+            "The best epoch is chosen by validation; got none before training ended: train longer"
+        )
+    model, trainer, device = training.model, training.trainer, training.trainer.strategy.root_device
+    seconds = model.train_seconds
+    report = {
+        "train_seconds": round(seconds, 2),
+        "rows_per_second": round(model.n_rows_trained * trainer.world_size / seconds),
+        "epochs": trainer.current_epoch,
+        "best_epoch": best.best_epoch,
+        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "batch_size": training.data.batch_size,
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "n_threads": torch.get_num_threads(),
+        "seed": seed,
+        "git_sha": environment.git_sha(),
+    }
+    for callback in training.callbacks.values():
+        if isinstance(callback, MemberSelection):
+            report["members"] = callback.found[best.best_epoch]
+    return {
+        "best": {
+            "path": str(Path(best.best_model_path).relative_to(folder.resolve())),
+            "monitor": str(best.monitor),
+            "score": float(best.best_model_score),
+            "metrics": best.best_metrics,
+        },
+        "seconds": {
+            "setup": round(model.started - started, 2),
+            "training": round(seconds - model.validation_seconds, 2),
+            "validation": round(model.validation_seconds, 2),
+        },
+        "training": report,
+    }
+
+
+def check_returns(keys: Sequence[str] | None) -> None:
+    """Refuse keys of `objective.returns` that no `run.json` will have, before a run is trained."""
+    _require_numbers(keys or (), {key for key in keys or () if key.startswith("best.metrics.")} | NUMBERS)
+
+
+def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | tuple[float, ...]:
+    """Read what a sweep optimises from a run's record: its best score, or the number of each dotted key."""
+    if keys is None:
+        return float(record["best"]["score"])
+    numbers = {key: value for key, value in flatten(record).items() if isinstance(value, int | float)}
+    _require_numbers(keys, numbers)
+    return tuple(float(numbers[key]) for key in keys)
+
+
+def _require_numbers(keys: Sequence[str], numbers: Collection[str]) -> None:
+    if missing := [key for key in keys if key not in numbers]:
+        raise ValueError(
+            f"objective.returns must name numbers of run.json; found {', '.join(missing)}: such as "
+            "best.score, training.n_parameters, training.train_seconds"
+        )

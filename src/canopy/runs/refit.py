@@ -11,7 +11,6 @@ from lightning.pytorch.callbacks import WeightAveraging
 from omegaconf import DictConfig, open_dict
 from torch import Tensor
 
-from canopy.runs.report import Report
 from canopy.runs.run import BEST_CHECKPOINT
 from canopy.tensors import save_tensors
 from canopy.training.callbacks.member_selection import MemberSelection
@@ -23,17 +22,11 @@ log = logging.getLogger(__name__)
 MEMBERS = "net.members"
 # What an interrupted refit continues from.
 STATE = "checkpoints/refit.ckpt"
+KEPT_CALLBACKS = ("weight_averaging", "progress_bar", "resume_checkpoint")
 
 
 class StepSnapshot(Callback):
-    """Keep weights of a net as they are after certain steps, averaged where they are; then end training.
-
-    Args:
-        steps: Number of steps by the prefix of the weights' names.
-
-    Attributes:
-        weights: Those that were kept.
-    """
+    """Keep the (averaged) weights of a net after a number of steps for each prefix of names; then stop."""
 
     def __init__(self, steps: dict[str, int]) -> None:
         self.steps = steps
@@ -62,20 +55,12 @@ class StepSnapshot(Callback):
         self.weights = state_dict["weights"]
 
 
-def refit(cfg: DictConfig, first: Training, report: Report) -> None:
+def refit(cfg: DictConfig, first: Training, report: dict[str, Any]) -> None:
     """Train the net of a run again, with its validation rows among the training rows.
 
     There is nothing left to choose an epoch by, so each kind of net takes as many steps as were best in the
     first training, of a schedule of the same length; trees are as many. The weights go into the best
     checkpoint, next to those that the validation scores are of.
-
-    Args:
-        cfg: The run's config.
-        first: The first training, after `fit`.
-        report: What is reported of it; the seconds are added.
-
-    Raises:
-        TrainingStopped: If a signal asked for it; its state is saved, and `resume` continues from it.
     """
     started = time.perf_counter()
     best_checkpoint, state = (Path(cfg.run_folder) / name for name in (BEST_CHECKPOINT, STATE))
@@ -89,8 +74,7 @@ def refit(cfg: DictConfig, first: Training, report: Report) -> None:
     log.info("Training again on training and validation rows, for %d steps", n_best)
     # Infinite if only time or a callback ended the first training.
     n_scheduled = first.trainer.estimated_stepping_batches
-    n_steps = n_best if math.isinf(n_scheduled) else int(n_scheduled)
-    second = prepare(_config(cfg, state, n_steps=n_steps))
+    second = prepare(_config(cfg, state, n_steps=n_best if math.isinf(n_scheduled) else int(n_scheduled)))
     # The trees that were chosen by the validation rows, in number and rate.
     for name, trees in second.model.trees.items():
         leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
@@ -100,14 +84,11 @@ def refit(cfg: DictConfig, first: Training, report: Report) -> None:
     second.trainer.callbacks.insert(1, snapshot)  # type: ignore[attr-defined]
     second.fit(state if state.is_file() else None)
     weights = {name: weight.detach().cpu() for name, weight in second.model.state_dict().items()}
-    shares = {name: value for name, value in best["state_dict"].items() if name.endswith("member_weights")}
-    missing = {name for name, _ in second.model.named_parameters()} - snapshot.weights.keys()
-    if missing:
-        log.warning(
-            "Training again ended before its last step: the model is the one of the training rows alone"
-        )
-    else:
+    shares = {name: item for name, item in best["state_dict"].items() if name.endswith("member_weights")}
+    if {name for name, _ in second.model.named_parameters()} <= snapshot.weights.keys():
         save_tensors({**best, REFIT: {**weights, **shares, **snapshot.weights}}, best_checkpoint)
+    else:
+        log.warning("Training again ended too early: the model is that of the training rows alone")
     state.unlink(missing_ok=True)
     seconds = time.perf_counter() - started
     report["refit_seconds"] = round(seconds, 2)
@@ -115,19 +96,15 @@ def refit(cfg: DictConfig, first: Training, report: Report) -> None:
 
 
 def _config(cfg: DictConfig, state: Path, *, n_steps: int) -> DictConfig:
-    """Change the config of a run to that of its refit."""
     config = cfg.copy()
-    kept = ("weight_averaging", "progress_bar", "resume_checkpoint")
+    callbacks = {key: item for key, item in config.callbacks.items() if item and key in KEPT_CALLBACKS}
     with open_dict(config):
         config.data.train_splits = ["train", "val"]
         config.logger = {}
-        config.callbacks = {
-            name: config.callbacks[name] for name in kept if config.callbacks.get(name) is not None
-        }
-        if "resume_checkpoint" in config.callbacks:
+        config.callbacks = callbacks
+        config.trainer.enable_checkpointing = "resume_checkpoint" in callbacks
+        if "resume_checkpoint" in callbacks:
             config.callbacks.resume_checkpoint.path = str(state)
-        else:
-            config.trainer.enable_checkpointing = False
         # Its epochs are longer, so that the limit on epochs lies behind it.
         config.trainer.max_steps = n_steps
         config.trainer.limit_val_batches = 0

@@ -1,21 +1,23 @@
 """A training run, as its folder holds it: config, record, scores, checkpoints, description of its data."""
 
+import socket
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from canopy import run_name
 from canopy.files import PARAMS, PREPROCESSOR_FILE, read_json, sha256, write_text
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
-from canopy.runs.config import RESTORE, load_config
-from canopy.runs.keys import flatten, resolve
-from canopy.runs.process import is_alive
+from canopy.runs.keys import flatten
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 if TYPE_CHECKING:
@@ -38,49 +40,45 @@ ALIASES = {"epochs": "training.epochs", "seconds": "training.train_seconds", "be
 # Properties of a run that its files do not hold under these names.
 OWN_KEYS = ("name", "path", "status", "started", "overrides")
 
+RESTORE = 'restore it ("dvc checkout" where DVC keeps it) or train again'
+
 
 class Run:
     """A folder with a training run in it.
 
     What lists show of a run (`status`, `value`, ...) is read as far as it can be: a damaged file is a line in
     `problems`. What a run is scored, resumed or reproduced with raises an error where it is damaged.
-
-    Args:
-        path: The folder.
-        name: What the run is called in lists; the path if None.
-
-    Attributes:
-        problems: What lists could not read so far, one line for each file.
-
-    Raises:
-        FileNotFoundError: If there is no such folder, or no training run in it.
     """
 
     def __init__(self, path: str | Path, name: str | None = None) -> None:
         self.path = Path(path)
+        # In lists.
         self.name = name or str(path)
         self.problems: list[str] = []
+        self.best_checkpoint = self.path / BEST_CHECKPOINT
+        self.last_checkpoint = self.path / LAST_CHECKPOINT
         if not (self.path / CONFIG).is_file():
-            place = describe_place(self.path) or "a folder"
-            found = "none in" if place == "a folder" else f"{place},"
-            around = [str(parent) for parent in self.path.parents if (parent / CONFIG).is_file()]
+            place = describe_place(self.path)
+            found = "none in" if place in (None, "a folder") else f"{place},"
+            above = [str(parent) for parent in self.path.parents if (parent / CONFIG).is_file()]
             raise FileNotFoundError(
                 f"A run folder must hold {CONFIG}; found {found} {as_typed(self.path)}: name "
-                f"{around[0] if around else 'one of logs/train/runs'}"
+                f"{[*above, 'one of logs/train/runs'][0]}"
             )
 
     @property
-    def best_checkpoint(self) -> Path:
-        return self.path / BEST_CHECKPOINT
-
-    @property
-    def last_checkpoint(self) -> Path:
-        return self.path / LAST_CHECKPOINT
-
-    @property
     def config(self) -> DictConfig:
-        """The composed config of the run; see `load_config`."""
-        return load_config(self.path / CONFIG)
+        """The composed config of the run."""
+        path = self.path / CONFIG
+        try:
+            config = OmegaConf.load(path)
+            if missing := {"pipeline", "data", "model"} - {*config}:
+                raise ValueError(f"no section {', '.join(missing)}")
+        except (yaml.YAMLError, ValueError) as error:
+            found = " ".join(str(error).split())
+            raise ValueError(f"{path} must be YAML of plain values; found {found}: {RESTORE}") from error
+        assert isinstance(config, DictConfig)
+        return config
 
     @property
     def project(self) -> Path:
@@ -117,17 +115,12 @@ class Run:
 
     @property
     def preprocessor(self) -> "Preprocessor":
-        """What was learnt from the run's training rows.
-
-        Raises:
-            ValueError: If the file is damaged, or another than the run was trained with.
-        """
+        """What was learnt from the run's training rows."""
         # Here, since it imports Arrow.
         from canopy.prepare.preprocessor import Preprocessor
 
-        path = self.path / PREPROCESSOR_FILE
+        path, expected = self.path / PREPROCESSOR_FILE, self.schema.sha256[PREPROCESSOR_FILE]
         preprocessor = Preprocessor.load(path)
-        expected = self.schema.sha256[PREPROCESSOR_FILE]
         if (found := sha256(path)) != expected:
             raise ValueError(
                 f"{path} must be the one that the run was trained with, of the SHA-256 {expected[:12]}...; "
@@ -145,10 +138,8 @@ class Run:
     @property
     def started(self) -> str:
         """Time of the start in UTC; that of the folder if the record has none."""
-        recorded: str | None = self._listed_record.get("started")
-        return recorded or datetime.fromtimestamp(self.path.stat().st_mtime, UTC).isoformat(
-            timespec="seconds"
-        )
+        changed = datetime.fromtimestamp(self.path.stat().st_mtime, UTC)
+        return str(self._listed_record.get("started") or changed.isoformat(timespec="seconds"))
 
     @property
     def overrides(self) -> str:
@@ -160,7 +151,7 @@ class Run:
     @cached_property
     def metrics(self) -> dict[str, Any]:
         """Scores of the evaluation by split; empty if the run has not been evaluated."""
-        return self._read_if_whole(METRICS, read_json, damaged={})
+        return self._read(METRICS, read_json, damaged={})
 
     @cached_property
     def config_values(self) -> dict[str, Any]:
@@ -169,9 +160,13 @@ class Run:
 
     def value(self, key: str) -> Any:
         """Look up a key of the scores, the record or the config; None if the run has no such value."""
-        if key in self._facts:
-            return self._facts[key]
-        return resolve(self._written_config, key, self.config_values.get(key))
+        value = self._facts.get(key, self.config_values.get(key))
+        if "${" in str(value):
+            # It stays as it is where it depends on what only the run knew.
+            with suppress(OmegaConfBaseException):
+                found = OmegaConf.select(OmegaConf.create(self._written_config), key)
+                return OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
+        return value
 
     @property
     def known(self) -> list[str]:
@@ -186,47 +181,34 @@ class Run:
 
     @cached_property
     def _listed_record(self) -> dict[str, Any]:
-        record = self._read_if_whole(RECORD, _load_record, damaged={"status": "damaged"})
-        return record or {"status": "unrecorded"}
+        return self._read(RECORD, _load_record, damaged={"status": "damaged"}) or {"status": "unrecorded"}
 
     @cached_property
     def _written_config(self) -> dict[str, Any]:
-        return self._read_if_whole(CONFIG, _load_yaml, damaged={})
+        return self._read(
+            CONFIG, lambda path: yaml.load(path.read_text("utf-8"), yaml.CSafeLoader), damaged={}
+        )
 
-    def _read_if_whole(
-        self, name: str, load: Callable[[Path], Any], *, damaged: dict[str, Any]
-    ) -> dict[str, Any]:
-        """Read a file of the folder; empty if it is not there, `damaged` and a problem if it is damaged."""
+    def _read(self, name: str, load: Callable[[Path], Any], *, damaged: dict[str, Any]) -> dict[str, Any]:
         path = self.path / name
         try:
-            content: dict[str, Any] = load(path) if path.exists() else {}
-            if not isinstance(content, dict):
-                raise TypeError(f"a {type(content).__name__}")
+            return dict(load(path)) if path.exists() else {}
         except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
             found = " ".join(str(error.__cause__ or error).split())
             self.problems.append(f"{path} cannot be used; found {found}")
             return damaged
-        return content
-
-
-def _load_yaml(path: Path) -> Any:
-    return yaml.load(path.read_text(encoding="utf-8"), yaml.CSafeLoader)
 
 
 def _load_record(path: Path) -> Any:
-    record = read_json(path)
+    record = dict(read_json(path))
     for key, kind in (("status", str), ("commands", list), ("process", dict)):
-        if isinstance(record, dict) and not isinstance(record.get(key), kind):
+        if not isinstance(record.get(key), kind):
             raise TypeError(f"no {key}")
     return record
 
 
 def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> None:
-    """Refuse to resume or to score a run on other data than the run's.
-
-    Raises:
-        ValueError: If one of them or the normalisation is another than the run's.
-    """
+    """Refuse to resume or to score a run on other splits, or with another preprocessor, than the run's."""
     trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
     for name in (PREPROCESSOR_FILE, *(f"{split}.pt" for split in splits)):
         expected = trained[name]
@@ -235,3 +217,28 @@ def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> No
                 f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
                 f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
             )
+
+
+def this_host() -> str:
+    """Name this machine."""
+    return socket.gethostname()
+
+
+def this_process() -> dict[str, Any]:
+    """Name this process so that another one can find out whether it still runs."""
+    process = psutil.Process()
+    return {"host": this_host(), "pid": process.pid, "started": process.create_time()}
+
+
+def is_alive(process: dict[str, Any]) -> bool:
+    """Check whether a process named by `this_process` still runs; one of another host is taken to."""
+    if process["host"] != this_host():
+        return True
+    try:
+        found = psutil.Process(process["pid"])
+        created = found.create_time()
+        # A later process may have the same number.
+        is_same = abs(created - process.get("started", created)) < 1
+        return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

@@ -17,7 +17,7 @@ from canopy.files import write_text
 from canopy.places import display_path
 from canopy.runs.keys import training_values
 from canopy.runs.run import Run
-from canopy.runs.written_paths import check_written_paths
+from canopy.runs.run_folder import check_written_paths
 from canopy.sweep.attributes import FROM_STUDY
 from canopy.sweep.loading import Sweep, state_of
 from canopy.sweep.outcome import run_of

@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from canopy.passwords import hide_passwords
 from canopy.places import describe_place
 from canopy.runs.keys import near_matches
-from canopy.runs.process import is_alive
+from canopy.runs.run import is_alive
 from canopy.sweep.attributes import KILLED, MONITOR, SCRIPT, SURPLUS, WORKER
 from canopy.sweep.outcome import result_of
 from canopy.sweep.storage import open_storage

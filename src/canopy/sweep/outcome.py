@@ -37,7 +37,7 @@ def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float
     if record["status"] != "finished":
         return None
     # Here, since it imports lightning.
-    from canopy.runs.objective import objective_of
+    from canopy.runs.record import objective_of
 
     values = objective_of(record, run.config.objective.returns)
     return TrialState.COMPLETE, [values] if isinstance(values, float) else [*values]

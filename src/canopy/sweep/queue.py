@@ -18,7 +18,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from canopy.runs.process import is_alive, this_host, this_process
+from canopy.runs.run import is_alive, this_host, this_process
 from canopy.sweep.attributes import (
     FROM_STUDY,
     HEARTBEAT,
