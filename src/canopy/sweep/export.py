@@ -42,17 +42,7 @@ def export_trial(
     force: bool = False,
     configs: Path = Path("configs"),
 ) -> Path:
-    """Write a trial as `experiment/<name>.yaml` below the folder of the config groups.
-
-    Args:
-        sweep: The sweep.
-        name: Name of the experiment.
-        number: Which trial; the best one if None.
-        force: Replace an experiment of this name.
-        configs: Folder of the config groups.
-
-    Returns:
-        The file.
+    """Write a trial, by default the best, as `experiment/<name>.yaml` in the folder of the config groups.
 
     Raises:
         FileExistsError: If there is such an experiment.

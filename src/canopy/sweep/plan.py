@@ -36,13 +36,7 @@ class Branch(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep, in values that can be sent to other processes.
-
-    Attributes:
-        fixed: Value of each key that all trials share.
-        fixed_overrides: Overrides that are no `key=value`.
-        bounds: Upper bound of each result that has one, by its key in the run's record.
-    """
+    """A sweep, in values that can be sent to other processes."""
 
     config: DictConfig
     options: DictConfig
@@ -51,18 +45,16 @@ class Plan:
     n_trials: int
     space: Space
     branches: list[Branch]
+    # What all trials share, and overrides that are no `key=value`.
     fixed: dict[str, Any]
     fixed_overrides: list[str]
     warm_start: list[dict[str, Any]]
+    # Upper bounds of results, by their keys in the run's record.
     bounds: dict[str, float]
 
     @classmethod
     def make(cls, arguments: Sequence[str], config: DictConfig) -> "Plan":
-        """Read a sweep from the overrides of its command and the config that they compose.
-
-        Raises:
-            ValueError: If an option is out of range, or the direction is not that of the objective.
-        """
+        """Read a sweep from the overrides of its command and the config that they compose."""
         options = config.hydra.sweeper
         _check_options(options)
         swept = [f"{key!s}={value}" for key, value in (options.params or {}).items()]
@@ -95,12 +87,9 @@ class Plan:
         )
 
     def make_sampler(self, *, first: bool) -> optuna.samplers.BaseSampler:
-        """Make the sampler of the first worker of a new study, or of another one.
-
-        Only the first takes the configured seed: with it, another one, or one that resumes later, would draw
-        the same points again. Samplers that keep their position in the storage keep their seed.
-        """
+        """Make the sampler of the first worker of a new study, or of another one."""
         node: dict[str, Any] = dict(self.options.sampler)
+        # With the same seed another worker would draw the same points, unless the storage keeps the position.
         if not first and "seed" in node and not _is_grid(node) and "QMC" not in node["_target_"]:
             node["seed"] = None
         made: Any = _instantiate(node)
@@ -165,7 +154,7 @@ def _read_branches(conditional_params: DictConfig, known: set[str], fixed: dict[
         if key not in known:
             raise ValueError(
                 "hydra.sweeper.conditional_params must have keys that are swept or given before; "
-                f"got {key}, and before it {', '.join(sorted(known))}"
+                f"got {key!s}, and before it {', '.join(sorted(known))}"
             )
         for value, params in cases.items():
             # What the command line fixes stays.

@@ -24,12 +24,7 @@ MAX_DEATHS = 5
 
 
 def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
-    """Let several processes do the trials of a study; a worker that is killed is replaced.
-
-    Args:
-        worker: Says what they do.
-        launcher: Runs a trial in a worker's own process.
-        n_workers: Their number. They share the machine's cores.
+    """Let several processes, which share the cores, do a worker's trials; one that is killed is replaced.
 
     Raises:
         TooManyFailuresError: If a worker failed, or too many were killed.

@@ -34,18 +34,14 @@ GRID_POINT = ("grid_id", "search_space")
 
 @dataclass(kw_only=True)
 class TrialQueue:
-    """The trials of one study, handed out to any number of workers.
-
-    Attributes:
-        max_retries: How often a trial is tried again whose process died.
-        lock: What the workers of this machine hold while they reserve a trial.
-        shared: Whether other machines may have workers.
-    """
+    """The trials of one study, handed out to any number of workers."""
 
     study: optuna.Study
     n_trials: int
     max_retries: int
+    # Held by a worker of this machine while it reserves a trial.
     lock: FileLock
+    # Whether other machines may have workers.
     shared: bool
     bounds: dict[str, float] = field(default_factory=dict)
 

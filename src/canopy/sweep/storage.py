@@ -32,11 +32,8 @@ SET_UP_SECONDS = 30
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """Open a storage, once in each process; an embedded one that is not there is created.
 
-    Args:
-        url: As SQLAlchemy takes it: `sqlite:///logs/sweeps.db`, `postgresql+psycopg://user@host/database`.
-
     Raises:
-        ValueError: If there is no such storage, it cannot be opened, or the URL has a password in it.
+        ValueError: If it cannot be opened, or the URL has a password in it.
     """
     refuse_passwords([url], hint=HINT)
     engine_kwargs = {}
@@ -66,11 +63,7 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
 
 
 def open_study(plan: "Plan", default: Path) -> tuple[optuna.Study, Path, bool]:
-    """Open a sweep's study, or create it with its warm start.
-
-    Returns:
-        The study, the folder of its runs, by default for a new one, and whether the study is new.
-    """
+    """Open a sweep's study, or create it; give it, the folder of its runs and whether it is new."""
     storage = open_storage(storage_url(plan, default))
     try:
         study = optuna.create_study(study_name=plan.study_name, storage=storage, directions=plan.directions)

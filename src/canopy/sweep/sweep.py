@@ -13,14 +13,13 @@ import optuna
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf, read_write
-from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from canopy.files import write_text
 from canopy.sweep.plan import Plan
 from canopy.sweep.pool import run_workers
-from canopy.sweep.queue import counts
 from canopy.sweep.storage import open_study
+from canopy.sweep.trials import summarize_sweep
 from canopy.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,7 @@ def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> 
             else:
                 run_workers(worker, launcher, n_workers=n_jobs)
     write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(_results(study))))
-    _log_results(study)
+    log.info("%s", summarize_sweep(study))
 
 
 @contextmanager
@@ -86,14 +85,3 @@ def _results(study: optuna.Study) -> dict[str, Any]:
     if not best:
         return {"name": "optuna", "best_params": {}, "best_value": None}
     return {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
-
-
-def _log_results(study: optuna.Study) -> None:
-    """Log how many trials ended in which way, and the best."""
-    states = [trial.state for trial in study.get_trials(deepcopy=False) if counts(trial)]
-    ended = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
-    log.info("Study %s: %s", study.study_name, ", ".join(ended) or "no trial")
-    for trial in study.best_trials:
-        values = ", ".join(f"{value:.6g}" for value in trial.values)
-        params = " ".join(f"{key}={value}" for key, value in trial.params.items())
-        log.info("Best: trial %d with %s: %s", trial.number, values, params)

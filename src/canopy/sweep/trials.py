@@ -10,14 +10,14 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.quoting import write_command
+from canopy.quoting import write_command, write_override
 from canopy.runs.process import is_alive
 from canopy.sweep import FROM_STUDY, KILLED, MONITOR, REASON, RETRY_OF, RUN, SCRIPT, SURPLUS, WORKER
 from canopy.sweep.outcome import overrides_of, run_of
 from canopy.sweep.storage import open_storage
 from canopy.text_tables import Form, as_csv, as_json, format_value, render
 
-# States as they are shown, in the order of lists: Optuna's, and that of a trial whose process died.
+# In the order of lists: Optuna's states, and that of a trial whose process died.
 STATES = ("complete", "pruned", "running", "waiting", "killed", "failed")
 # Of a trial, what the terminal does not show.
 LONG = ("run", "retry_of")
@@ -95,10 +95,7 @@ def _values_of(trial: FrozenTrial) -> list[float]:
 
 
 def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
-    """Write the trials of a sweep as a table, the best first; JSON and CSV have all of them in full.
-
-    The value of a trial that did not come to its end is the last one that it saw.
-    """
+    """Write the trials of a sweep as a table, the best first; JSON and CSV have all that is known of each."""
     trials, names = ranked(sweep), objectives_of(sweep)
     params = list(dict.fromkeys(key for trial in trials for key in trial.params))
     rows: list[dict[str, Any]] = [
@@ -146,10 +143,8 @@ def summarize_sweep(sweep: optuna.Study) -> str:
         lines += [f"  {key}={format_value(value)}" for key, value in trial.params.items()]
         script = "baselines" if sweep.user_attrs.get(SCRIPT) == "baselines" else "train"
         run = run_of(trial)
-        command = (
-            write_command("train", reproduce=run.path) if run else write_command(script, *overrides_of(trial))
-        )
-        lines.append(f"Reproduce it: {command}")
+        words = [write_override("reproduce", str(run.path))] if run else overrides_of(trial)
+        lines.append(f"Reproduce it: {write_command(script, *words)}")
     return "\n".join(lines)
 
 
