@@ -28,36 +28,26 @@ def main() -> None:
 def answer(arguments: argparse.Namespace) -> str:
     """Do what the command line asks for, and say it."""
     # Here, since Optuna takes half a second that a mistake on the command line should not cost.
-    from canopy.sweep.loading import load_sweep, load_sweeps
-    from canopy.sweep.storage import DEFAULT_STORAGE
-    from canopy.sweep.trials import list_sweeps, list_trials, summarize_sweep
+    from canopy.sweep.trials import list_sweeps, list_trials, load_sweep, load_sweeps, summarize_sweep
 
-    url = arguments.storage or DEFAULT_STORAGE
     form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
     if arguments.name is None:
-        return list_sweeps(load_sweeps(url), form=form)
-    sweep = load_sweep(arguments.name, url)
-    if arguments.best:
+        return list_sweeps(load_sweeps(arguments.storage), form=form)
+    sweep = load_sweep(arguments.name, arguments.storage)
+    if name := arguments.best:
         from canopy.params import mount_params
-        from canopy.places import display_path
         from canopy.sweep.export import export_trial
 
         configs = Path(mount_params().paths.configs)
-        path = export_trial(
-            sweep, arguments.best, number=arguments.trial, force=arguments.force, configs=configs
-        )
-        return f"{display_path(path)}\npython src/train.py experiment={arguments.best}"
-    if arguments.report:
+        path = export_trial(sweep, name, number=arguments.trial, force=arguments.force, configs=configs)
+        return f"{path}\npython src/train.py experiment={name}"
+    if arguments.report is not None:
         from canopy.sweep.report import write_report
 
-        path = (
-            Path("logs/sweeps", arguments.name, "report.html")
-            if arguments.report is True
-            else Path(arguments.report)
-        )
+        path = Path(arguments.report or f"logs/sweeps/{arguments.name}/report.html")
         write_report(sweep, path)
         return str(path)
-    trials = list_trials(sweep, order=arguments.order, form=form)
+    trials = list_trials(sweep, form=form)
     return trials if form != "text" else f"{summarize_sweep(sweep)}\n\n{trials}"
 
 
@@ -67,22 +57,22 @@ def parse() -> argparse.Namespace:
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("name", metavar="NAME", nargs="?", help="name of a sweep (default: list all)")
-    parser.add_argument("--order", choices=("best", "number"), default="best", help="which trials come first")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print JSON")
     form.add_argument("--csv", action="store_true", help="print CSV")
-    form.add_argument("--report", metavar="PATH", nargs="?", const=True, help="write a page of plots")
+    form.add_argument("--report", metavar="PATH", nargs="?", const="", help="write a page of plots")
     form.add_argument("--best", metavar="EXPERIMENT", help="write the best trial as an experiment")
     parser.add_argument("--trial", type=int, metavar="N", help="with --best: this trial")
     parser.add_argument("--force", action="store_true", help="with --best: replace the experiment")
     parser.add_argument(
-        "--storage", metavar="URL", help="where sweeps are (default: sqlite:///logs/sweeps.db)"
+        "--storage",
+        metavar="URL",
+        default="sqlite:///logs/sweeps.db",
+        help="where sweeps are (default: %(default)s)",
     )
     arguments = parser.parse_args()
-    if arguments.name is None and (arguments.report or arguments.best):
+    if arguments.name is None and (arguments.report is not None or arguments.best):
         parser.error("--report and --best need the NAME of a sweep")
-    if not arguments.best and (arguments.trial is not None or arguments.force):
-        parser.error("--trial and --force belong to --best")
     return arguments
 
 

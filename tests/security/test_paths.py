@@ -16,8 +16,8 @@ from canopy.runs.fit import choose_start, fit
 from canopy.runs.reproduce import reproduced_config
 from canopy.runs.run import Run
 from canopy.runs.run_folder import check_written_paths
-from canopy.sweep.attributes import FOLDER
-from canopy.sweep.study import folder_of
+from canopy.sweep import FOLDER
+from canopy.sweep.storage import folder_of
 
 PLACES = [
     ("callbacks.best_checkpoint.dirpath", "/planted"),

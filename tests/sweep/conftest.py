@@ -1,6 +1,5 @@
 """Made-up sweeps, recorded as real ones are."""
 
-import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -28,40 +27,34 @@ def _make_study(
     name: str = "a",
     *,
     directions: tuple[str, ...] = ("maximize",),
-    monitor: tuple[str, ...] | None = ("val/accuracy",),
+    monitor: tuple[str, ...] = ("val/accuracy",),
 ) -> optuna.Study:
     study = optuna.create_study(study_name=name, storage=open_storage(url), directions=list(directions))
-    if monitor:
-        study.set_user_attr("monitor", list(monitor))
+    study.set_user_attr("monitor", list(monitor))
     return study
 
 
 def _add_trial(
     study: optuna.Study,
-    values: tuple[float, ...] | float | None = None,
-    *,
+    *values: float,
     state: TrialState = TrialState.COMPLETE,
     params: Mapping[str, Any] | None = None,
     curve: tuple[float, ...] = (),
-    seconds: float = 10.0,
     violations: tuple[float, ...] = (),
     **attributes: Any,
 ) -> None:
     """Add a trial; keys of attributes may be dotted through `**{...}`."""
     params = {LR: 0.01} if params is None else dict(params)
-    number = len(study.get_trials(deepcopy=False))
-    started = None if state is TrialState.WAITING else START + timedelta(minutes=number)
-    ended = started + timedelta(seconds=seconds) if started and state.is_finished() else None
-    values = (values,) if isinstance(values, float) else values
+    started = None if state is TrialState.WAITING else START
     study.add_trial(
         FrozenTrial(
             number=-1,
             trial_id=-1,
             state=state,
             value=None,
-            values=values,
+            values=values or None,
             datetime_start=started,
-            datetime_complete=ended,
+            datetime_complete=START + timedelta(seconds=10) if state.is_finished() else None,
             params=params,
             distributions={key: SPACE[key] for key in params},
             user_attrs=attributes,
@@ -78,21 +71,11 @@ def mixed(url: str) -> str:
     _add_trial(study, 0.5, params={LR: 0.001, DROPOUT: 0.1}, curve=(0.25, 0.5), run="logs/x/0")
     _add_trial(study, 0.75, params={LR: 0.01, DROPOUT: 0.0}, curve=(0.5, 0.75), run="logs/x/1")
     _add_trial(study, state=TrialState.PRUNED, params={LR: 0.0001, DROPOUT: 0.5}, curve=(0.125,))
-    _add_trial(
-        study, state=TrialState.FAIL, params={LR: 0.1, DROPOUT: 0.25}, reason="ValueError: no <b>loss</b>"
-    )
+    _add_trial(study, state=TrialState.FAIL, params={LR: 0.1, DROPOUT: 0.25}, reason="no <b>loss</b>")
     _add_trial(study, state=TrialState.FAIL, params={}, surplus=True)
     _add_trial(study, state=TrialState.RUNNING, params={LR: 0.02, DROPOUT: 0.0}, curve=(0.5,))
     _add_trial(study, state=TrialState.WAITING, params={}, retry_of=3)
     return url
-
-
-def _make_run(folder: Path, config: str, *, overrides: list[str], **record: Any) -> None:
-    """Leave what a training run leaves, as far as sweeps read it."""
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(config)
-    content = {"status": "finished", "commands": [{"argv": [], "overrides": overrides}], **record}
-    (folder / "run.json").write_text(json.dumps(content))
 
 
 @pytest.fixture
@@ -108,8 +91,3 @@ def make_study() -> Callable[..., optuna.Study]:
 @pytest.fixture
 def add_trial() -> Callable[..., None]:
     return _add_trial
-
-
-@pytest.fixture
-def make_run() -> Callable[..., None]:
-    return _make_run

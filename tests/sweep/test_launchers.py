@@ -1,8 +1,5 @@
 """Launchers of Hydra under our sweeper: jobs that run in other processes, a batch at a time."""
 
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,33 +9,16 @@ from hydra import compose, initialize_config_dir
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from canopy.runs.run import Run
 from canopy.sweep.storage import open_storage
+from sweep_app import ROOT, SPACE, App
 
-ROOT = Path(__file__).parents[2]
-APP = Path(__file__).parent / "app.py"
 LAUNCHERS = sorted(path.stem for path in (ROOT / "configs/hydra/launcher").glob("*.yaml"))
 needs_ray = pytest.mark.skipif(
     find_spec("ray") is None, reason='Ray is not installed: pip install --editable ".[ray]"'
 )
-
-
-def run(folder: Path, script: Path, *overrides: str, check: bool = True) -> str:
-    """Run a sweep whose study and runs are in a folder."""
-    command = [
-        *(sys.executable, str(script), "-m", *overrides, f"hydra.sweep.dir={folder}/sweep"),
-        *(f"hydra.sweeper.storage=sqlite:///{folder}/studies.db", "hydra.sweeper.study_name=s"),
-    ]
-    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert not check or done.returncode == 0, done.stderr
-    return done.stdout + done.stderr
-
-
-def trials(folder: Path) -> list[FrozenTrial]:
-    return optuna.load_study(study_name="s", storage=open_storage(f"sqlite:///{folder}/studies.db")).trials
 
 
 @pytest.mark.slow
@@ -47,53 +27,47 @@ def trials(folder: Path) -> list[FrozenTrial]:
     [("joblib", "Joblib.Parallel"), ("submitit_local", "Submitit 'local' sweep")],
 )
 def test_each_trial_is_done_once(launcher: str, start_of_a_batch: str, tmp_path: Path) -> None:
-    overrides = (
-        *("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)", "hydra.sweeper.n_trials=6"),
-        *(f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2"),
-    )
+    app = App(tmp_path)
+    options = ("hydra.sweeper.n_trials=6", f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2")
     # One that waits and one that is done: the first batch is not of consecutive numbers.
-    study = optuna.create_study(study_name="s", storage=open_storage(f"sqlite:///{tmp_path}/studies.db"))
+    study = optuna.create_study(study_name="s", storage=open_storage(app.url))
     study.enqueue_trial({"x": 1.0, "y": 2.0})
     study.add_trial(optuna.create_trial(value=0.0))
-    output = run(tmp_path, APP, *overrides)
-    assert output.count(start_of_a_batch) == 3
-    assert [trial.state for trial in trials(tmp_path)] == [TrialState.COMPLETE] * 6
-    first, _, *others = trials(tmp_path)
+    study.set_user_attr("folder", str(tmp_path / "sweep"))
+    assert app.run(*SPACE, *options).count(start_of_a_batch) == 3
+    assert [trial.state for trial in app.trials()] == [TrialState.COMPLETE] * 6
+    first, _, *others = app.trials()
     assert first.params == {"x": 1.0, "y": 2.0}
     assert len({tuple(trial.params.values()) for trial in others}) == 4
     for trial in (first, *others):
         assert trial.value == sum(value**2 for value in trial.params.values())
         assert Path(trial.user_attrs["run"]) == tmp_path / "sweep" / str(trial.number)
-    assert "0 of 6 trials left, nothing to do" in run(tmp_path, APP, *overrides)
+    assert "0 of 6 trials left" in app.run(*SPACE, *options)
 
 
 def test_a_batch_is_told_whole_before_failures_end_the_sweep(tmp_path: Path) -> None:
-    output = run(
-        tmp_path,
-        APP,
+    app = App(tmp_path)
+    output = app.run(
         *("hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2"),
         *("fails=choice(true,false)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0"),
         check=False,
     )
     assert "At most 0 of 2 trials may fail" in output
-    assert sorted(trial.state.name for trial in trials(tmp_path)) == ["COMPLETE", "FAIL"]
-    (failed,) = [trial for trial in trials(tmp_path) if trial.state == TrialState.FAIL]
-    assert failed.user_attrs["reason"] == "RuntimeError: as asked for"
+    assert sorted(trial.state.name for trial in app.trials()) == ["COMPLETE", "FAIL"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray_local", marks=needs_ray)])
 def test_a_pruned_trial_is_one_whichever_process_ran_it(launcher: str, tensors: Path, tmp_path: Path) -> None:
-    run(
-        tmp_path,
-        ROOT / "src/train.py",
+    app = App(tmp_path, ROOT / "src/train.py")
+    app.run(
         *("sweep=mlp", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"),
         *("data.batch_size=32", f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=2"),
         *(f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
         "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
         *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),
     )
-    for trial in trials(tmp_path):
+    for trial in app.trials():
         assert trial.state == TrialState.PRUNED
         assert list(trial.intermediate_values) == [1, 2]
         record = Run(ROOT / trial.user_attrs["run"]).record

@@ -6,13 +6,11 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import optuna
 import psycopg
@@ -20,9 +18,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.sweep.storage import PASSWORD_VARIABLE, open_storage
-
-APP = Path(__file__).parent / "app.py"
-SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
+from sweep_app import SPACE, App, points
 
 
 @pytest.fixture(scope="module")
@@ -79,11 +75,8 @@ def copied(binaries: Path, folder: Path) -> Path:
 def start(machine: Path, url: str, *overrides: str, study: str) -> subprocess.Popen[str]:
     """Start a sweep in a machine's folder: its lock and its runs are in no other one."""
     machine.mkdir(exist_ok=True)
-    command = [
-        *(sys.executable, str(APP), "-m", *SPACE, "hydra.sweep.dir=sweep", "hydra.sweeper.n_jobs=1"),
-        *(f"hydra.sweeper.storage={url}", f"hydra.sweeper.study_name={study}", *overrides),
-    ]
-    return subprocess.Popen(command, cwd=machine, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    options = ("hydra.sweep.dir=sweep", f"hydra.sweeper.storage={url}", f"hydra.sweeper.study_name={study}")
+    return App(machine, cwd=machine).start(*SPACE, *options, *overrides)
 
 
 def trials(url: str, study: str) -> list[FrozenTrial]:
@@ -94,10 +87,6 @@ def trials(url: str, study: str) -> list[FrozenTrial]:
         return []
     finally:
         storage.engine.dispose()
-
-
-def points(found: list[FrozenTrial]) -> set[tuple[Any, ...]]:
-    return {tuple(trial.params.values()) for trial in found}
 
 
 @pytest.mark.slow
@@ -111,7 +100,7 @@ def test_two_machines_on_one_study_share_its_trials(url: str, tmp_path: Path) ->
     assert [process.returncode for process in processes] == [0, 0], outputs
     done = [trial for trial in trials(url, "shared") if trial.state == TrialState.COMPLETE]
     surplus = [trial for trial in trials(url, "shared") if trial.state != TrialState.COMPLETE]
-    assert len(done) == len(points(done)) == 40
+    assert len(done) == len({*points(done)}) == 40
     assert all(trial.user_attrs["surplus"] and not trial.params for trial in surplus)
     assert len({trial.user_attrs["worker"]["pid"] for trial in done[1:]}) == 2
     n_folders = [len(list((tmp_path / str(machine) / "sweep").glob("*/.hydra"))) for machine in range(2)]

@@ -1,74 +1,49 @@
 """Which trials are retried when machines die, or their heartbeat only expires."""
 
-from contextlib import suppress
 from pathlib import Path
 
 import optuna
 import pytest
+from filelock import FileLock
 from optuna.trial import TrialState
 
-from canopy.sweep.queue import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts
+from canopy.sweep.queue import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts, tell_end
 
-
-@pytest.fixture
-def study() -> optuna.Study:
-    return optuna.create_study()
+GRID = {"x": [0.0, 1.0], "y": [0, 1]}
 
 
 def queue_of(study: optuna.Study, folder: Path, *, n_trials: int = 2, max_retries: int = 1) -> TrialQueue:
-    lock = folder / "queue.lock"
-    return TrialQueue(study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
+    lock = FileLock(folder / "queue.lock")
+    return TrialQueue(study=study, n_trials=n_trials, max_retries=max_retries, lock=lock, shared=True)
 
 
 def start_elsewhere(queue: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
     """Reserve the next trial on another machine, whose last heartbeat was so long ago."""
     trial = queue.reserve()
     assert trial is not None
-    trial.suggest_float("x", 0, 1)
     trial.set_user_attr("worker", {**trial.user_attrs["worker"], "host": "another"})
     trial.set_user_attr("alive", trial.user_attrs["alive"] - seconds_ago)
     return trial
 
 
-def test_trial_of_another_machine_with_a_heartbeat_is_left_alone(study: optuna.Study, tmp_path: Path) -> None:
-    queue = queue_of(study, tmp_path)
+def test_trial_of_another_machine_with_a_heartbeat_is_left_alone(tmp_path: Path) -> None:
+    queue = queue_of(optuna.create_study(), tmp_path)
     start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
-    assert queue.recover() == []
+    queue.recover()
     assert queue.n_left() == 1
 
 
-def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(
-    study: optuna.Study, tmp_path: Path
-) -> None:
-    queue = queue_of(study, tmp_path, max_retries=2)
+def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(tmp_path: Path) -> None:
+    queue = queue_of(optuna.create_study(), tmp_path, max_retries=2)
     points = []
     for number in range(4):
         trial = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
-        points.append(trial.params["x"])
-        assert queue.recover() == [number]
-        assert study.trials[number].state == TrialState.FAIL
+        points.append(trial.suggest_float("x", 0, 1))
+        queue.recover()
+        assert queue.study.trials[number].state == TrialState.FAIL
         assert queue.n_left() == 2
     # The first, twice again, and a new one.
     assert points[0] == points[1] == points[2] != points[3]
-
-
-GRID = {"x": [0.0, 1.0], "y": [0, 1]}
-
-
-def try_point(queue: TrialQueue, *, die: bool) -> tuple[float, int] | None:
-    """Let a machine have the next point of the grid; it dies at once or does it."""
-    trial = queue.reserve()
-    if trial is None:
-        return None
-    if die:
-        trial.set_user_attr("worker", {**trial.user_attrs["worker"], "host": "another"})
-        trial.set_user_attr("alive", 0)
-        return (-1, -1)
-    point = trial.suggest_categorical("x", GRID["x"]), trial.suggest_categorical("y", GRID["y"])
-    # The grid sampler stops Optuna's own loop when it is through.
-    with suppress(RuntimeError):
-        queue.study.tell(trial, 0.0)
-    return point
 
 
 @pytest.mark.parametrize(("n_deaths", "n_done"), [(1, 4), (2, 4), (3, 3)])
@@ -77,25 +52,27 @@ def test_grid_point_is_retried_though_it_was_never_drawn(tmp_path: Path, n_death
     study = optuna.create_study(sampler=optuna.samplers.GridSampler(GRID, seed=0))
     queue = queue_of(study, tmp_path, n_trials=4, max_retries=2)
     for _ in range(n_deaths):
-        try_point(queue, die=True)
+        start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
     done = []
-    while (point := try_point(queue, die=False)) is not None:
-        done.append(point)
+    while (trial := queue.reserve()) is not None:
+        done.append(tuple(trial.suggest_categorical(key, values) for key, values in GRID.items()))
+        tell_end(study, trial.number, TrialState.COMPLETE, [0.0])
     assert len(done) == len({*done}) == n_done
 
 
-def test_trial_is_queued_once_when_two_machines_find_it_dead(study: optuna.Study, tmp_path: Path) -> None:
+def test_trial_is_queued_once_when_two_machines_find_it_dead(tmp_path: Path) -> None:
+    study = optuna.create_study()
     queue = queue_of(study, tmp_path)
-    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
+    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1).suggest_float("x", 0, 1)
     (seen_by_the_other,) = study.trials
-    assert queue.recover() == [0]
+    queue.recover()
     assert not queue.fail_and_queue(seen_by_the_other)
     assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.WAITING]
 
 
-def test_trial_that_ends_after_its_heartbeat_expired_counts(study: optuna.Study, tmp_path: Path) -> None:
-    queue = queue_of(study, tmp_path)
-    trial = start_elsewhere(queue, seconds_ago=0)
+def test_trial_that_ends_after_its_heartbeat_expired_counts(tmp_path: Path) -> None:
+    study = optuna.create_study()
+    trial = start_elsewhere(queue_of(study, tmp_path), seconds_ago=0)
     trial.set_user_attr("killed", value=True)
     assert not counts(study.trials[0])
     study.tell(trial, 0.5)

@@ -3,99 +3,26 @@
 import os
 import random
 import signal
-import sqlite3
-import subprocess
-import sys
 import time
-from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import optuna
 import pytest
 import yaml
+from filelock import FileLock
 from omegaconf import OmegaConf
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from canopy.sweep.queue import TrialQueue
+from sweep_app import DRAWN, ENDED, SPACE, App, points
 
-APP = Path(__file__).parent / "app.py"
-SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
 # Trials that two commands share: SHARED_TRIALS=200 make test-all ARGS="-k two_commands" for a harder test.
 N_SHARED = int(os.environ.get("SHARED_TRIALS", "60"))
-
-
-class App:
-    """Sweeps of `app.py` whose runs and studies are in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.url = f"sqlite:///{folder}/studies.db"
-
-    def start(self, *overrides: str, study: str = "s", **environment: str) -> subprocess.Popen[str]:
-        """Start a sweep; of an option that is given twice the later one counts."""
-        given = {text.partition("=")[0]: text for text in overrides}
-        default = {
-            "hydra.sweep.dir": f"hydra.sweep.dir={self.folder}/sweep",
-            "hydra.sweeper.storage": f"hydra.sweeper.storage={self.url}",
-            "hydra.sweeper.study_name": f"hydra.sweeper.study_name={study}",
-            "hydra.sweeper.n_jobs": "hydra.sweeper.n_jobs=1",
-        }
-        return subprocess.Popen(
-            [sys.executable, str(APP), "-m", *{**default, **given}.values()],
-            cwd=APP.parent,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *overrides: str, check: bool = True, **options: str) -> str:
-        """Run a sweep to its end; gives what it wrote."""
-        process = self.start(*overrides, **options)
-        output, _ = process.communicate()
-        assert not check or process.returncode == 0, output
-        return output
-
-    def run_until(self, query: str, *overrides: str) -> subprocess.Popen[str]:
-        """Start a sweep and wait until a query finds one row more than before."""
-        n_before = self.count(query)
-        process = self.start(*overrides)
-        while self.count(query) <= n_before:
-            assert process.poll() is None, "the sweep must be long enough"
-            time.sleep(0.02)
-        return process
-
-    def count(self, query: str) -> int:
-        """Count the rows that a query of the storage finds; none before its tables are there."""
-        if not (self.folder / "studies.db").is_file():
-            return 0
-        with closing(sqlite3.connect(self.folder / "studies.db")) as database:
-            try:
-                return len(database.execute(query).fetchall())
-            except sqlite3.OperationalError:
-                return 0
-
-    def trials(self, study: str = "s") -> list[FrozenTrial]:
-        return optuna.load_study(study_name=study, storage=self.url).trials
-
-    def finished(self) -> list[FrozenTrial]:
-        return [trial for trial in self.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-
-
-# Queries of trials.
-DRAWN = "select 1 from trial_params where param_name = 'y'"
-ENDED = "select 1 from trials where state in ('COMPLETE', 'PRUNED')"
 
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
     return App(tmp_path)
-
-
-def points(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
-    return [tuple(trial.params.values()) for trial in trials]
 
 
 @pytest.mark.slow
@@ -112,10 +39,9 @@ def points(trials: list[FrozenTrial]) -> list[tuple[Any, ...]]:
             "hydra.sweeper.direction=[minimize,minimize]",
         ),
         (*SPACE, "hydra.sweeper.custom_search_space=__main__.extend", "hydra.sweeper.sampler.seed=0"),
-        ("x=choice(-1,0,1)", "y=range(-1,2)", "hydra/sweeper/sampler=grid"),
         ("x=choice(-1,0,1)", "y=2", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"),
     ],
-    ids=["tpe", "random", "several objectives", "custom search space", "grid", "grid, maximize"],
+    ids=["tpe", "random", "several objectives", "custom search space", "grid, maximize"],
 )
 def test_results_are_those_of_stock_plugin(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     results = {}
@@ -148,18 +74,18 @@ def test_sweep_killed_five_times_does_each_trial_once(app: App) -> None:
     folders = [trial.user_attrs["run"] for trial in finished]
     assert len(set(folders)) == 20
     assert [Path(folder).name for folder in folders] == [str(trial.number) for trial in finished]
-    assert "0 of 20 trials left, nothing to do" in app.run(*overrides)
+    assert "0 of 20 trials left" in app.run(*overrides)
     assert len(app.trials()) == len(trials)
 
 
 def test_trial_whose_heartbeat_expired_elsewhere_is_left_to_the_other_machine(app: App) -> None:
     process = app.run_until(DRAWN, *SPACE, "hydra.sweeper.n_trials=1", "sleep=1")
     study = optuna.load_study(study_name="s", storage=app.url)
-    queue = TrialQueue(study, n_trials=1, max_retries=1, lock=app.folder / "other.lock", shared=True)
+    lock = FileLock(app.folder / "other.lock")
+    queue = TrialQueue(study=study, n_trials=1, max_retries=1, lock=lock, shared=True)
     assert queue.fail_and_queue(study.trials[0])
-    output, _ = process.communicate()
-    assert process.returncode == 0
-    assert "Another machine found the heartbeat of trial 0 expired" in output
+    (output,) = app.outputs(process)
+    assert "Another machine retries trial 0" in output
     expired, again = app.trials()
     assert (expired.state, again.state) == (TrialState.FAIL, TrialState.COMPLETE)
     assert expired.params == again.params
@@ -170,9 +96,7 @@ def test_two_commands_on_one_study_share_its_trials(app: App) -> None:
     app.run(*SPACE, "hydra.sweeper.n_trials=1")
     # The same seed, and still no point twice.
     overrides = (*SPACE, f"hydra.sweeper.n_trials={N_SHARED}", "hydra.sweeper.sampler.seed=0")
-    processes = [app.start(*overrides) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0]
+    outputs = app.outputs(*(app.start(*overrides) for _ in range(2)))
     assert not any("locked" in output for output in outputs)
     trials = app.trials()
     assert [trial.state for trial in trials] == [TrialState.COMPLETE] * N_SHARED
@@ -183,10 +107,8 @@ def test_two_commands_on_one_study_share_its_trials(app: App) -> None:
 def test_failing_trial_leaves_its_reason(app: App) -> None:
     grid = ("fails=choice(true,false)", "x=range(0,3)", "hydra/sweeper/sampler=grid")
     output = app.run(*grid, "hydra.sweeper.n_trials=6", "hydra.sweeper.max_failure_rate=0.5")
-    states = [trial.state for trial in app.trials()]
-    assert states.count(TrialState.FAIL) == states.count(TrialState.COMPLETE) == 3
-    reasons = {trial.user_attrs.get("reason") for trial in app.trials()}
-    assert reasons == {None, "RuntimeError: as asked for"}
+    reasons = [trial.user_attrs.get("reason") for trial in app.trials()]
+    assert sorted(reasons, key=str) == [None] * 3 + ["RuntimeError: as asked for"] * 3
     assert "3 complete, 3 fail" in output
 
 
@@ -199,15 +121,14 @@ def test_too_many_failures_end_the_sweep(app: App, n_jobs: int, sleep: int) -> N
         *("hydra.sweeper.n_trials=10", "hydra.sweeper.max_failure_rate=0.1"),
         check=False,
     )
-    assert "At most 1 of 10 trials may fail (hydra.sweeper.max_failure_rate=0.1); got 2" in output
+    assert "At most 1 of 10 trials may fail (max_failure_rate); got 2" in output
     assert sum(trial.state == TrialState.FAIL for trial in app.trials()) == 2
 
 
 @pytest.mark.slow
-def test_workers_that_die_one_after_the_other_end_the_sweep(app: App) -> None:
+def test_workers_that_are_killed_again_and_again_end_the_sweep(app: App) -> None:
     output = app.run(*SPACE, "dies=true", "hydra.sweeper.n_jobs=2", check=False)
-    assert "Workers must live; got 6 that died one after the other" in output
-    assert "exit code -9" in output
+    assert "Workers must live; the last of 12 ended with exit code -9" in output
     assert len(app.trials()) < 20
 
 
@@ -218,7 +139,7 @@ def test_stopped_sweep_gives_resume_hint(app: App, n_jobs: int, number: signal.S
     overrides = (*SPACE, f"hydra.sweeper.n_jobs={n_jobs}", "hydra.sweeper.n_trials=8")
     process = app.run_until(ENDED, *overrides, "sleep=1")
     process.send_signal(number)
-    output, _ = process.communicate(timeout=60)
+    (output,) = app.outputs(process, check=False)
     assert process.returncode not in (0, None)
     assert "The sweep was stopped; the same command does the remaining trials" in output
     app.run(*overrides)
@@ -236,19 +157,10 @@ def test_sweep_killed_during_its_last_trial_does_that_again(app: App) -> None:
     assert killed.params == again.params
 
 
-@pytest.mark.slow
-def test_deleted_study_ends_the_sweep(app: App) -> None:
-    process = app.run_until(ENDED, *SPACE, "sleep=0.5", "hydra.sweeper.n_jobs=2")
-    optuna.delete_study(study_name="s", storage=app.url)
-    output, _ = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "Study s must stay in its storage while it is worked on; got it deleted" in output
-
-
 def test_value_that_is_not_finite_fails_the_trial(app: App) -> None:
     app.run(*SPACE, "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1", "returns=invalid")
     assert [trial.state for trial in app.trials()] == [TrialState.FAIL] * 2
-    assert "must return a finite number; got [nan]" in app.trials()[0].user_attrs["reason"]
+    assert "must return a finite number for each" in app.trials()[0].user_attrs["reason"]
 
 
 def test_timeout_ends_the_sweep(app: App) -> None:
@@ -260,22 +172,20 @@ def test_timeout_ends_the_sweep(app: App) -> None:
 @pytest.mark.slow
 def test_warm_start_comes_first_and_other_studies_are_known(app: App) -> None:
     options = (*SPACE, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0")
-    app.run(*options, study="earlier")
+    app.run(*options, "hydra.sweeper.study_name=earlier")
     known = ("hydra.sweeper.warm_start=[{x:1.5,y:-2}]", "hydra.sweeper.warm_start_studies=[earlier]")
-    app.run(*options, *known, study="later")
-    later = app.trials("later")
+    app.run(*options, *known)
+    later = app.trials()
     assert [trial.user_attrs.get("from_study") for trial in later] == ["earlier"] * 3 + [None] * 3
     assert later[3].params == {"x": 1.5, "y": -2}
-    app.run(*options, study="later")
-    assert len(app.trials("later")) == 6
+    app.run(*options)
+    assert len(app.trials()) == 6
 
 
 def test_commands_that_start_together_try_known_points_once(app: App) -> None:
-    options = ("hydra.sweeper.n_trials=4", "x=choice([1],[2])", "y=interval(0,9)", "returns=zero")
+    options = ("hydra.sweeper.n_trials=4", "x=choice([1],[2])", "y=interval(0,9)")
     known = "hydra.sweeper.warm_start=[{x:[1],y:1},{x:[2],y:2}]"
-    processes = [app.start(*options, known) for _ in range(2)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
+    app.outputs(*(app.start(*options, known) for _ in range(2)))
     tried = points(app.trials())
     assert len(tried) == len(set(tried)) == 4
     assert tried[:2] == [("[1]", 1), ("[2]", 2)]
@@ -296,29 +206,10 @@ def test_key_is_swept_where_its_condition_holds(app: App) -> None:
         assert trial.value == x**2 + y**2 + z
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
-        (
-            "+hydra.sweeper.conditional_params={z:{1:{w:2}}}",
-            "must have keys that are swept or given before; got z, and before it x, y",
-        ),
-        ("hydra.sweeper.warm_start=[{z:1}]", "must have swept keys, x, y; got z"),
-        ("hydra.sweeper.warm_start=[{x:1},{y:6}]", "warm_start must be within y=FloatDistribution"),
-        ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1; got 0"),
-        ("hydra.sweeper.max_failure_rate=2", "must be from 0 to 1; got 2"),
-        ("hydra.sweeper.storage=mongo://a", "must be the URL of a database that can be opened"),
-    ],
-)
-def test_invalid_option_is_refused(app: App, override: str, message: str) -> None:
-    assert message in app.run(*SPACE, override, check=False)
-
-
 def test_other_directions_are_refused(app: App) -> None:
     app.run(*SPACE, "hydra.sweeper.n_trials=1")
     output = app.run(*SPACE, "hydra.sweeper.direction=maximize", check=False)
-    assert "must have the sweep's directions ('maximize',); got ('minimize',)" in output
+    assert "must have the sweep's directions ['maximize']; got ['minimize']" in output
 
 
 def test_quoted_choices_reach_the_job_as_texts(app: App) -> None:

@@ -8,8 +8,7 @@ import optuna
 from hydra.core.hydra_config import HydraConfig
 
 from canopy.places import display_path
-from canopy.sweep import STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
-from canopy.sweep.attributes import PRUNED, RUN
+from canopy.sweep import PRUNED, RUN, STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
 from canopy.sweep.plan import make_pruner
 from canopy.sweep.storage import open_storage
 
@@ -42,7 +41,7 @@ class JobTrial:
             self._storage.set_trial_intermediate_value(self._id, step, value)
 
     def should_prune(self) -> bool:
-        """Ask the pruner whether the trial is worth continuing; if not, it is marked as pruned."""
+        """Ask the pruner whether the trial is worth continuing; if not, mark it as pruned."""
         if len(self._study.directions) > 1:
             return False
         pruned = self._study.pruner.prune(self._study, self._storage.get_trial(self._id))

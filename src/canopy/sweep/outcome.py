@@ -1,4 +1,4 @@
-"""How a trial's run ended: its result, read from the run's record, and the bounds that it breaks."""
+"""The run of a trial: its folder, the overrides of its command, its result, the bounds that it breaks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,61 +6,56 @@ from pathlib import Path
 from optuna.trial import FrozenTrial, TrialState
 
 from canopy.files import read_json
+from canopy.quoting import write_choice
 from canopy.runs.keys import flatten
 from canopy.runs.run import CONFIG, RECORD, Run
-from canopy.sweep.attributes import RUN
+from canopy.sweep import RUN, TRIAL_ATTRIBUTES
+
+Result = tuple[TrialState, list[float] | None]
 
 
-def run_of(trial: FrozenTrial, *, project: Path = Path()) -> Run | None:
-    """Open the folder of a trial's run, relative to `project`; None if it is not there."""
+def run_of(trial: FrozenTrial) -> Run | None:
+    """Open the folder of a trial's run; None if it is not there."""
     run = trial.user_attrs.get(RUN)
-    return Run(project / run) if run and (project / run / CONFIG).is_file() else None
+    return Run(run) if run and (Path(run) / CONFIG).is_file() else None
 
 
-def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float] | None] | None:
-    """Read how the run of an unfinished trial ended from the run's record.
+def overrides_of(trial: FrozenTrial) -> list[str]:
+    """Give the overrides of a trial's command: those that its run recorded, or those of the sweep."""
+    run = run_of(trial)
+    if commands := run and run.record.get("commands"):
+        return [str(override) for override in commands[0]["overrides"]]
+    fixed = {key: value for key, value in trial.user_attrs.items() if key not in TRIAL_ATTRIBUTES}
+    written = [f"{key}={'null' if value is None else value}" for key, value in fixed.items()]
+    return [*written, *(write_choice(key, value) for key, value in trial.params.items())]
 
-    Args:
-        trial: The trial.
-        study: Name of its study.
 
-    Returns:
-        The state of the trial and its values, none where it was pruned; None if its run has not ended.
-    """
-    if trial.state is not TrialState.RUNNING or (run := run_of(trial)) is None:
+def result_of(trial: FrozenTrial, *, study: str) -> Result | None:
+    """Read the state and the values of a trial from its run's record; None if its run has not ended."""
+    run = run_of(trial)
+    if run is None or run.record.get("trial") != {"study": study, "number": trial.number}:
         return None
-    record = run.record
-    if record.get("trial") != {"study": study, "number": trial.number}:
-        return None
-    if record["status"] == "pruned":
+    if run.record["status"] == "pruned":
         return TrialState.PRUNED, None
-    if record["status"] != "finished":
+    if run.record["status"] != "finished":
         return None
     # Here, since it imports lightning.
     from canopy.runs.record import objective_of
 
-    values = objective_of(record, run.config.objective.returns)
+    values = objective_of(run.record, run.config.objective.returns)
     return TrialState.COMPLETE, [values] if isinstance(values, float) else [*values]
 
 
 def violations_of(run: Path, bounds: Mapping[str, float]) -> dict[str, float]:
-    """Measure by how much a run's recorded results exceed their upper bounds.
-
-    Returns:
-        A number for each bound by its key; nothing if there is no bound, or the run has no results.
+    """Measure by how much a run's recorded results exceed their upper bounds; nothing if it has none.
 
     Raises:
         ValueError: If a bounded result is not recorded.
     """
-    if not bounds or not (run / RECORD).is_file():
-        return {}
-    record = flatten(read_json(run / RECORD))
+    record = flatten(read_json(run / RECORD)) if bounds and (run / RECORD).is_file() else {}
     if "best.score" not in record:
         return {}
-    results = {key: value for key, value in record.items() if isinstance(value, int | float)}
-    if missing := [key for key in bounds if key not in results]:
-        raise ValueError(
-            f"hydra.sweeper.constraints must name results of a run; got {', '.join(missing)}, and results "
-            f"{', '.join(results)}"
-        )
-    return {key: float(results[key]) - bound for key, bound in bounds.items()}
+    for key in bounds:
+        if not isinstance(record.get(key), int | float):
+            raise ValueError(f"hydra.sweeper.constraints must name numbers of a run's run.json; got {key}")
+    return {key: float(record[key]) - bound for key, bound in bounds.items()}

@@ -7,23 +7,22 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import optuna
 from hydra.utils import instantiate
 from hydra_plugins.hydra_optuna_sweeper._impl import OptunaSweeperImpl, create_params_from_overrides
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from optuna.distributions import BaseDistribution
 
 # What samplers and pruners may be made of; custom search spaces are the user's own code.
 WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optuna.pruners.*")
 
-Direction = Literal["minimize", "maximize"]
 Space = dict[str, BaseDistribution]
+Direction = Literal["minimize", "maximize"]
 
 
-@dataclass(frozen=True)
-class Branch:
+class Branch(NamedTuple):
     """Keys that are swept (`space`) or set (`fixed`) only in trials in which `key` has the value `value`."""
 
     key: str
@@ -32,48 +31,30 @@ class Branch:
     fixed: dict[str, Any]
 
     def holds(self, point: Mapping[str, Any]) -> bool:
-        """Say whether a trial with these values of keys is one of them."""
         return self.key in point and str(point[self.key]) == self.value
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """A sweep, in values that can be sent to other processes.
-
-    Attributes:
-        config: The composed config of the command.
-        space: Distribution of each swept key.
-        branches: What is swept only in some trials.
-        fixed: Value of each key that all trials share.
-        fixed_overrides: Overrides that are no `key=value`.
-        warm_start: Points to try first.
-        bounds: Upper bound of each result that has one, by its key in the run's record.
-    """
+    """A sweep, in values that can be sent to other processes."""
 
     config: DictConfig
+    options: DictConfig
     study_name: str
-    directions: tuple[Direction, ...]
+    directions: list[Direction]
     n_trials: int
     space: Space
-    branches: tuple[Branch, ...]
+    branches: list[Branch]
+    # What all trials share, and overrides that are no `key=value`.
     fixed: dict[str, Any]
     fixed_overrides: list[str]
-    warm_start: tuple[dict[str, Any], ...]
+    warm_start: list[dict[str, Any]]
+    # Upper bounds of results, by their keys in the run's record.
     bounds: dict[str, float]
-
-    @property
-    def options(self) -> DictConfig:
-        """The options of `CanopyOptunaSweeperConf`."""
-        options: DictConfig = self.config.hydra.sweeper
-        return options
 
     @classmethod
     def make(cls, arguments: Sequence[str], config: DictConfig) -> "Plan":
-        """Read a sweep from the overrides of its command and the config that they compose.
-
-        Raises:
-            ValueError: If an option is out of range, or the direction is not that of the objective.
-        """
+        """Read a sweep from the overrides of its command and the config that they compose."""
         options = config.hydra.sweeper
         _check_options(options)
         swept = [f"{key!s}={value}" for key, value in (options.params or {}).items()]
@@ -82,13 +63,18 @@ class Plan:
         space = {key: value for key, value in space.items() if key not in fixed}
         n_trials = options.n_trials
         if _is_grid(options.sampler):
-            n_trials = min(n_trials, math.prod(map(len, grid_of(space).values())))
-        branches = _read_branches(options.conditional_params, known={*space, *fixed}, fixed=fixed)
-        warm_start = tuple(map(_read_point, options.warm_start))
-        anywhere = functools.reduce(operator.or_, (branch.space for branch in branches), space)
-        _check_points(warm_start, anywhere, fixed)
+            n_trials = min(n_trials, math.prod(map(len, _grid_of(space).values())))
+        branches = _read_branches(options.conditional_params, {*space, *fixed}, fixed)
+        known = functools.reduce(operator.or_, (branch.space.keys() for branch in branches), space.keys())
+        warm_start = [{key: _as_choice(point[key]) for key in point} for point in options.warm_start]
+        # Optuna would ignore them.
+        if unknown := {key for point in warm_start for key in point} - known - fixed.keys():
+            raise ValueError(
+                f"hydra.sweeper.warm_start must have swept keys, {', '.join(known)}; got {', '.join(unknown)}"
+            )
         return cls(
             config=config,
+            options=options,
             study_name=options.study_name or Path(config.hydra.sweep.dir).name,
             directions=_read_directions(config),
             n_trials=n_trials,
@@ -97,58 +83,24 @@ class Plan:
             fixed=fixed,
             fixed_overrides=fixed_overrides,
             warm_start=warm_start,
-            bounds=dict(map(parse_bound, options.constraints)),
+            bounds=dict(map(_parse_bound, options.constraints)),
         )
 
     def make_sampler(self, *, first: bool) -> optuna.samplers.BaseSampler:
-        """Make the sampler.
-
-        Args:
-            first: Whether for the first worker of a new study. Only that one takes the configured seed, as
-                the stock plugin does: with the same seed, another one, or one that resumes later, would draw
-                the same points again. Samplers that keep their position in the storage keep their seed.
-        """
+        """Make the sampler of the first worker of a new study, or of another one."""
         node: dict[str, Any] = dict(self.options.sampler)
+        # With the same seed another worker would draw the same points, unless the storage keeps the position.
         if not first and "seed" in node and not _is_grid(node) and "QMC" not in node["_target_"]:
             node["seed"] = None
         made: Any = _instantiate(node)
-        if isinstance(made, functools.partial):
-            made = made(grid_of(self.space))
-        assert isinstance(made, optuna.samplers.BaseSampler)
-        return made
+        sampler: optuna.samplers.BaseSampler = made(_grid_of(self.space)) if _is_grid(node) else made
+        return sampler
 
 
 def make_pruner(node: DictConfig | None) -> optuna.pruners.BasePruner:
     """Make a pruner of its config; without one, nothing is pruned."""
     pruner: optuna.pruners.BasePruner = _instantiate(node) if node else optuna.pruners.NopPruner()
     return pruner
-
-
-def monitor_of(config: DictConfig) -> list[str]:
-    """Name what a sweep optimizes: results in a run's record, or a logged metric."""
-    returns = OmegaConf.select(config, "objective.returns") or OmegaConf.select(config, "objective.monitor")
-    return [returns] if isinstance(returns, str) else list(returns or ())
-
-
-def parse_bound(text: str) -> tuple[str, float]:
-    """Read an upper bound.
-
-    Examples:
-        >>> parse_bound("training.n_parameters <= 5e5")
-        ('training.n_parameters', 500000.0)
-    """
-    try:
-        key, bound = text.split("<=")
-        return key.strip(), float(bound)
-    except ValueError as error:
-        raise ValueError(
-            f"hydra.sweeper.constraints must be bounds such as training.n_parameters<=500000; got {text!r}"
-        ) from error
-
-
-def grid_of(space: Space) -> dict[str, list[Any]]:
-    """List the values of each key for the grid sampler, which takes no intervals."""
-    return {key: list(OptunaSweeperImpl._to_grid_sampler_choices(value)) for key, value in space.items()}  # noqa: SLF001
 
 
 def _instantiate(node: Any) -> Any:
@@ -162,6 +114,11 @@ def _is_grid(sampler: Mapping[str, Any]) -> bool:
     return str(sampler.get("_target_", "")).endswith("GridSampler")
 
 
+def _grid_of(space: Space) -> dict[str, list[Any]]:
+    """List the values of each key for the grid sampler, which takes no intervals."""
+    return {key: list(OptunaSweeperImpl._to_grid_sampler_choices(value)) for key, value in space.items()}  # noqa: SLF001
+
+
 def _check_options(options: DictConfig) -> None:
     if str(options.sampler.get("_target_", "")).endswith("CmaEsSampler"):
         # The study may be from elsewhere.
@@ -169,44 +126,35 @@ def _check_options(options: DictConfig) -> None:
             "hydra/sweeper/sampler must execute nothing that the study holds; got cmaes, which "
             "unpickles its state from there: choose tpe or gp"
         )
-    if options.conditional_params and _is_grid(options.sampler):
-        raise ValueError("hydra.sweeper.conditional_params needs another sampler than grid")
     for name in ("n_jobs", "n_trials"):
         if options[name] < 1:
             raise ValueError(f"hydra.sweeper.{name} must be at least 1; got {options[name]}")
-    if not 0 <= options.max_failure_rate <= 1:
-        raise ValueError(
-            f"hydra.sweeper.max_failure_rate must be from 0 to 1; got {options.max_failure_rate}"
-        )
+    if not 0 <= (rate := options.max_failure_rate) <= 1:
+        raise ValueError(f"hydra.sweeper.max_failure_rate must be from 0 to 1; got {rate}")
 
 
-def _read_directions(config: DictConfig) -> tuple[Direction, ...]:
+def _read_directions(config: DictConfig) -> list[Direction]:
     given: Any = config.hydra.sweeper.direction
-    several: Any = [given] if isinstance(given, str) or not isinstance(given, Sequence) else given
-    directions: tuple[Direction, ...] = tuple(getattr(item, "name", item) for item in several)
+    # Texts, or members of the stock plugin's enumeration.
+    directions = [
+        getattr(item, "name", item) for item in (given if isinstance(given, ListConfig) else [given])
+    ]
     mode = OmegaConf.select(config, "objective.mode")
-    is_one = OmegaConf.select(config, "objective.returns") is None
-    if mode and is_one and directions != ({"max": "maximize", "min": "minimize"}[mode],):
+    if mode and not OmegaConf.select(config, "objective.returns") and directions != [f"{mode}imize"]:
         raise ValueError(
-            f"hydra.sweeper.direction must be that of objective.mode={mode}; got "
-            f"{', '.join(directions)}: set hydra.sweeper.direction"
+            f"hydra.sweeper.direction must be that of objective.mode={mode}; got {', '.join(directions)}"
         )
     return directions
 
 
-def _read_branches(
-    conditional_params: Mapping[str, Mapping[Any, Mapping[str, Any]]],
-    *,
-    known: set[str],
-    fixed: Mapping[str, Any],
-) -> tuple[Branch, ...]:
+def _read_branches(conditional_params: DictConfig, known: set[str], fixed: dict[str, Any]) -> list[Branch]:
     """Read conditional search spaces, each below a key that is known by then and its value."""
     branches = []
     for key, cases in conditional_params.items():
         if key not in known:
             raise ValueError(
                 "hydra.sweeper.conditional_params must have keys that are swept or given before; "
-                f"got {key}, and before it {', '.join(sorted(known))}"
+                f"got {key!s}, and before it {', '.join(sorted(known))}"
             )
         for value, params in cases.items():
             # What the command line fixes stays.
@@ -214,27 +162,19 @@ def _read_branches(
             space, values, _ = create_params_from_overrides(overrides)
             branches.append(Branch(key, str(value), space, values))
         known = known.union(*cases.values())
-    return tuple(branches)
+    return branches
 
 
-def _read_point(node: Mapping[Any, Any]) -> dict[str, Any]:
-    """Read a point of `warm_start`; lists are texts in search spaces."""
-    return {
-        str(key): f"[{','.join(map(str, value))}]"
-        if isinstance(value, Sequence) and not isinstance(value, str)
-        else value
-        for key, value in node.items()
-    }
+def _as_choice(value: Any) -> Any:
+    """Write a value as search spaces hold it: a list as a text."""
+    return f"[{','.join(map(str, value))}]" if isinstance(value, ListConfig) else value
 
 
-def _check_points(points: Sequence[Mapping[str, Any]], space: Space, fixed: Mapping[str, Any]) -> None:
-    """Refuse points that the sampler could not draw, which Optuna would silently replace."""
-    for key, value in ((key, value) for point in points for key, value in point.items() if key not in fixed):
-        if key not in space:
-            raise ValueError(f"hydra.sweeper.warm_start must have swept keys, {', '.join(space)}; got {key}")
-        try:
-            is_known = space[key]._contains(space[key].to_internal_repr(value))  # noqa: SLF001
-        except ValueError:
-            is_known = False
-        if not is_known:
-            raise ValueError(f"hydra.sweeper.warm_start must be within {key}={space[key]}; got {value!r}")
+def _parse_bound(text: str) -> tuple[str, float]:
+    try:
+        key, bound = text.split("<=")
+        return key.strip(), float(bound)
+    except ValueError as error:
+        raise ValueError(
+            f"hydra.sweeper.constraints must be bounds such as training.n_parameters<=500000; got {text!r}"
+        ) from error

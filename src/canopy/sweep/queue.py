@@ -7,10 +7,10 @@ fails; this one finds a dead process of the same machine at once and outlasts a 
 import logging
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -19,17 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from canopy.runs.run import is_alive, this_host, this_process
-from canopy.sweep.attributes import (
-    FROM_STUDY,
-    HEARTBEAT,
-    KILLED,
-    N_RETRIES,
-    REASON,
-    RETRY_OF,
-    RUN,
-    SURPLUS,
-    WORKER,
-)
+from canopy.sweep import FROM_STUDY, HEARTBEAT, KILLED, N_RETRIES, REASON, RETRY_OF, RUN, SURPLUS, WORKER
 from canopy.sweep.outcome import result_of, violations_of
 
 log = logging.getLogger(__name__)
@@ -42,39 +32,22 @@ HEARTBEAT_TIMEOUT_SECONDS = 300
 GRID_POINT = ("grid_id", "search_space")
 
 
+@dataclass(kw_only=True)
 class TrialQueue:
-    """The trials of one study, handed out to any number of workers.
+    """The trials of one study, handed out to any number of workers."""
 
-    Args:
-        study: The study.
-        n_trials: How many of its trials are to be done in all.
-        max_retries: How often a trial is tried again whose process died.
-        lock: File that the workers of this machine lock while they reserve a trial.
-        shared: Whether other machines may have workers.
-        bounds: Upper bounds of the results of a trial's run.
-    """
-
-    def __init__(
-        self,
-        study: optuna.Study,
-        *,
-        n_trials: int,
-        max_retries: int,
-        lock: Path,
-        shared: bool,
-        bounds: Mapping[str, float] | None = None,
-    ) -> None:
-        self.study = study
-        self.n_trials = n_trials
-        self.max_retries = max_retries
-        self.shared = shared
-        self.bounds = bounds or {}
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = FileLock(lock)
+    study: optuna.Study
+    n_trials: int
+    max_retries: int
+    # Held by a worker of this machine while it reserves a trial.
+    lock: FileLock
+    # Whether other machines may have workers.
+    shared: bool
+    bounds: dict[str, float] = field(default_factory=dict)
 
     def reserve(self) -> optuna.Trial | None:
         """Take the next trial; None if there is nothing left to do."""
-        with self._lock:
+        with self.lock:
             self.recover()
             if self.n_left() <= 0:
                 return None
@@ -93,43 +66,29 @@ class TrialQueue:
         """Count the trials that are neither done nor running."""
         return self.n_trials - sum(map(counts, self._trials()))
 
-    def recover(self) -> list[int]:
-        """Mark trials whose process died as failed, and queue them to be tried again.
-
-        One whose run had ended before its process did is reported to the study with the result of that run.
-
-        Returns:
-            The numbers of those that are to be tried again.
-        """
-        with self._lock:
-            running = [trial for trial in self._trials() if trial.state == TrialState.RUNNING]
-            dead = [trial for trial in running if not self._is_alive(trial)]
-            return [
-                trial.number for trial in dead if not self._complete(trial) and self.fail_and_queue(trial)
-            ]
+    def recover(self) -> None:
+        """Report trials whose process died: the result of a run that had ended, else the failure."""
+        with self.lock:
+            for trial in self._trials():
+                dead = trial.state == TrialState.RUNNING and not self._is_alive(trial)
+                if dead and not self._complete(trial):
+                    self.fail_and_queue(trial)
 
     def _complete(self, dead: FrozenTrial) -> bool:
         """Report the result of a run that had ended before its process died; False if it had not."""
-        result = result_of(dead, study=self.study.study_name)
-        if result is None:
+        if (result := result_of(dead, study=self.study.study_name)) is None:
             return False
-        state, values = result
         storage = self.study._storage  # noqa: SLF001
-        violations = violations_of(Path(dead.user_attrs[RUN]), self.bounds)
         # Another machine may do the same at this moment.
         with suppress(UpdateFinishedTrialError, ValueError):
             # What Trial.set_constraint does; a Trial of it would draw its point anew.
-            for key, violation in violations.items():
+            for key, violation in violations_of(Path(dead.user_attrs[RUN]), self.bounds).items():
                 storage.set_trial_system_attr(dead._trial_id, f"constraints:{key}", violation)  # noqa: SLF001
-            tell_end(self.study, dead.number, state, values)
+            tell_end(self.study, dead.number, *result)
         return True
 
     def fail_and_queue(self, dead: FrozenTrial) -> bool:
-        """Mark a trial whose process died as failed, and queue it to be tried again.
-
-        Returns:
-            Whether it was so; not if another machine has done it before, or the trial has ended.
-        """
+        """Mark a trial whose process died as failed and queue it again; False if another machine has."""
         # A Trial of it would draw its point anew.
         storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
         n_retries = dead.user_attrs.get(N_RETRIES, 0)
@@ -156,7 +115,7 @@ class TrialQueue:
         return True
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
-        worker: dict[str, Any] | None = trial.user_attrs.get(WORKER)
+        worker = trial.user_attrs.get(WORKER)
         if worker is None and not self.shared:
             # Its process died between two lines of `reserve`: we have the lock.
             return False
@@ -169,12 +128,10 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
 
-def tell_end(
-    study: optuna.Study, trial: optuna.Trial | int, state: TrialState, values: Sequence[float] | None = None
-) -> None:
+def tell_end(study: optuna.Study, number: int, state: TrialState, values: list[float] | None = None) -> None:
     """Report how a trial ended to its study."""
     try:
-        study.tell(trial, values, state=state)
+        study.tell(number, values, state=state)
     except RuntimeError as error:
         # The grid sampler stops the study when it is through, which only Optuna's own loop allows.
         if "Study.stop" not in str(error):
@@ -191,20 +148,19 @@ def counts(trial: FrozenTrial) -> bool:
 
 
 @contextmanager
-def heartbeat(trial: optuna.Trial) -> Iterator[None]:
-    """Write a trial's heartbeat for other machines while a block runs it."""
+def heartbeat(trials: Sequence[optuna.Trial]) -> Iterator[None]:
+    """Write the heartbeat of trials for other machines while a block runs them."""
     done = threading.Event()
 
     def write() -> None:
         while not done.wait(HEARTBEAT_SECONDS):
-            try:
-                trial.set_user_attr(HEARTBEAT, time.time())
-            except (StorageInternalError, SQLAlchemyError) as error:
-                log.warning(
-                    "Trial %d cannot write its heartbeat: %s", trial.number, " ".join(str(error).split())
-                )
-            except UpdateFinishedTrialError:
-                return  # Another machine has found its heartbeat expired.
+            for trial in trials:
+                try:
+                    trial.set_user_attr(HEARTBEAT, time.time())
+                except (StorageInternalError, SQLAlchemyError) as error:
+                    log.warning("Trial %d cannot write its heartbeat: %s", trial.number, error)
+                except UpdateFinishedTrialError:
+                    pass  # Another machine has found its heartbeat expired.
 
     thread = threading.Thread(target=write, daemon=True)
     thread.start()

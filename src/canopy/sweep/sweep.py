@@ -12,17 +12,14 @@ from typing import Any
 import optuna
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
-from hydra.plugins.launcher import Launcher
-from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
-from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 
 from canopy.files import write_text
 from canopy.sweep.plan import Plan
 from canopy.sweep.pool import run_workers
-from canopy.sweep.queue import counts
-from canopy.sweep.study import open_study
+from canopy.sweep.storage import open_study
+from canopy.sweep.trials import summarize_sweep
 from canopy.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
@@ -30,24 +27,8 @@ log = logging.getLogger(__name__)
 RESULTS = "optimization_results.yaml"
 
 
-def run_sweep(
-    arguments: Sequence[str],
-    *,
-    hydra_context: HydraContext,
-    task_function: TaskFunction,
-    config: DictConfig,
-) -> None:
-    """Do the remaining trials of a study.
-
-    Args:
-        arguments: Overrides of the command: fixed ones and those that make the search space.
-        hydra_context: Hydra's, to compose the trials' configs.
-        task_function: What a trial runs.
-        config: The composed config of the command.
-
-    Raises:
-        ValueError: If the options contradict each other or the study's, or too many trials fail.
-    """
+def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> None:
+    """Do the remaining trials of a study; the arguments are the overrides of the command."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan = Plan.make(arguments, config)
     study, folder, is_new = open_study(plan, Path(config.hydra.sweep.dir))
@@ -56,28 +37,26 @@ def run_sweep(
         config.hydra.sweep.dir = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
-    launcher = Plugins.instance().instantiate_launcher(
-        config=config, hydra_context=hydra_context, task_function=task_function
-    )
-    timeout = plan.options.timeout
+    launcher = Plugins.instance().instantiate_launcher(config=config, **given)
+    timeout, n_jobs = plan.options.timeout, plan.options.n_jobs
     deadline = None if timeout is None else time.time() + timeout
     worker = Worker(plan, folder=folder, deadline=deadline, is_first=is_new)
     # A trial whose process died is among those that are left, the last one too.
     worker.queue.recover()
-    n_left = worker.queue.n_left()
-    log.info(
-        "Study %s in %s: %d of %d trials left%s",
-        plan.study_name,
-        make_url(worker.url).render_as_string(hide_password=True),
-        max(n_left, 0),
-        plan.n_trials,
-        "" if n_left > 0 else ", nothing to do",
-    )
+    n_left = max(worker.queue.n_left(), 0)
+    storage = make_url(worker.url).render_as_string(hide_password=True)
+    log.info("Study %s in %s: %d of %d trials left", plan.study_name, storage, n_left, plan.n_trials)
     if n_left > 0:
         with _resume_hint():
-            _do_trials(worker, launcher, n_jobs=plan.options.n_jobs)
+            if not isinstance(launcher, BasicLauncher):
+                # Another launcher runs jobs side by side itself, but only a batch at a time.
+                worker.run(launcher, batch_size=n_jobs)
+            elif n_jobs == 1:
+                worker.run(launcher)
+            else:
+                run_workers(worker, launcher, n_workers=n_jobs)
     write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(_results(study))))
-    _log_results(study)
+    log.info("%s", summarize_sweep(study))
 
 
 @contextmanager
@@ -97,33 +76,12 @@ def _resume_hint() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def _do_trials(worker: Worker, launcher: Launcher, *, n_jobs: int) -> None:
-    if not isinstance(launcher, BasicLauncher):
-        # Another launcher runs jobs side by side itself, but only a batch at a time.
-        worker.run_batches(launcher, batch_size=n_jobs)
-    elif n_jobs == 1:
-        worker.run(launcher)
-    else:
-        run_workers(worker, launcher, n_workers=n_jobs)
-
-
 def _results(study: optuna.Study) -> dict[str, Any]:
     """Give what `optimization_results.yaml` holds, as the stock plugin writes it."""
+    best = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
     if len(study.directions) > 1:
-        solutions = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
-        return {"name": "optuna", "solutions": solutions}
-    # Empty, too, where every trial breaks a constraint.
-    if not study.best_trials:
+        return {"name": "optuna", "solutions": best}
+    # None, too, where every trial breaks a constraint.
+    if not best:
         return {"name": "optuna", "best_params": {}, "best_value": None}
     return {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
-
-
-def _log_results(study: optuna.Study) -> None:
-    """Log how many trials ended in which way, and the best."""
-    states = [trial.state for trial in study.get_trials(deepcopy=False) if counts(trial)]
-    ended = [f"{states.count(state)} {state.name.lower()}" for state in TrialState if state in states]
-    log.info("Study %s: %s", study.study_name, ", ".join(ended) or "no trial")
-    for trial in study.best_trials if TrialState.COMPLETE in states else []:
-        values = ", ".join(f"{value:.6g}" for value in trial.values)
-        params = " ".join(f"{key}={value}" for key, value in trial.params.items())
-        log.info("Best: trial %d with %s: %s", trial.number, values, params)

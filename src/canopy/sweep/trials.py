@@ -1,149 +1,184 @@
-"""The trials of a sweep as a table, the sweep in a few lines, and the list of all sweeps."""
+"""Read recorded sweeps: all of a storage as a table, the trials of one, its best; nothing is changed."""
 
+import itertools
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from optuna.trial import FrozenTrial
+import optuna
+from optuna.study import StudyDirection
+from optuna.trial import FrozenTrial, TrialState
 
-from canopy.sweep.attributes import FROM_STUDY, REASON, RETRY_OF, RUN
-from canopy.sweep.loading import STATES, Sweep, is_feasible, state_of, values_of
-from canopy.sweep.overrides import reproducing_command
+from canopy.quoting import write_command, write_override
+from canopy.runs.run import is_alive
+from canopy.sweep import FROM_STUDY, KILLED, MONITOR, REASON, RETRY_OF, RUN, SCRIPT, SURPLUS, WORKER
+from canopy.sweep.outcome import overrides_of, run_of
+from canopy.sweep.storage import open_storage
 from canopy.text_tables import Form, as_csv, as_json, format_value, render
 
-# Of a reason the terminal shows as much, the other forms all of it.
-_REASON_LENGTH = 40
+# In the order of lists: Optuna's states, and that of a trial whose process died.
+STATES = ("complete", "pruned", "running", "waiting", "killed", "failed")
+# Of a trial, what the terminal does not show.
+LONG = ("run", "retry_of")
 
 
-def list_trials(sweep: Sweep, *, order: Literal["best", "number"] = "best", form: Form = "text") -> str:
-    """Write the trials of a sweep as a table.
+def load_sweeps(url: str) -> list[optuna.Study]:
+    """Open all sweeps of a storage, in the order of their names.
 
-    Args:
-        sweep: The sweep.
-        order: Which trials come first.
-        form: What to write: text for a terminal, with short names and without the runs' folders, or all in
-            full.
-
-    Returns:
-        The table. The value of a trial that did not come to its end is the last one that it saw.
+    Raises:
+        FileNotFoundError: If there is no such storage.
+        ValueError: If it cannot be opened.
     """
-    numbered = sweep.get_trials(deepcopy=False)
-    keys = list(dict.fromkeys(key for trial in numbered for key in trial.params))
-    trials = sweep.ranked() if order == "best" else numbered
-    shown = ["number", "state", *sweep.objectives, *(["epochs", "seconds", *keys] if trials else [])]
-    rows = [_describe(sweep, trial, keys) for trial in trials]
-    if form != "text":
-        return _write([*shown, *(["run", "reason", "retry_of"] if rows else [])], rows, form)
-    if not rows:
-        return "Nothing to list: there are no trials yet"
-    has_reasons = any(row["reason"] for row in rows)
-    return render(
-        ["trial", *shown[1 : len(shown) - len(keys)], *short_names(keys), *["reason"] * has_reasons],
-        [
-            [
-                # As text: a number is right-aligned, and none is rounded.
-                str(row["number"]),
-                *[row[key] for key in shown[1:]],
-                *[(row["reason"] or "")[:_REASON_LENGTH]] * has_reasons,
-            ]
-            for row in rows
-        ],
-    )
+    path = url.removeprefix("sqlite:///")
+    if path != url and not Path(path).is_file():
+        raise FileNotFoundError(
+            f"A storage of sweeps must exist; got no file at {path}: name another one with --storage"
+        )
+    storage = open_storage(url)
+    names = sorted(optuna.get_all_study_names(storage))
+    return [optuna.load_study(study_name=name, storage=storage) for name in names]
 
 
-def _describe(sweep: Sweep, trial: FrozenTrial, keys: Sequence[str]) -> dict[str, Any]:
-    """Give what is shown of a trial, with None for what it does not have."""
-    values: list[float | None] = [*values_of(trial)]
-    if len(values) != len(sweep.objectives):
-        values = [None] * len(sweep.objectives)
-    return {
-        "number": trial.number,
-        "state": state_of(trial),
-        **dict(zip(sweep.objectives, values, strict=True)),
-        "epochs": len(trial.intermediate_values) or None,
-        "seconds": None if trial.duration is None else trial.duration.total_seconds(),
-        **{key: trial.params.get(key) for key in keys},
-        "run": trial.user_attrs.get(RUN),
-        "reason": _reason(trial),
-        "retry_of": trial.user_attrs.get(RETRY_OF),
-    }
+def load_sweep(name: str, url: str) -> optuna.Study:
+    """Open a sweep of a storage by its name; raises as `load_sweeps` does."""
+    sweeps = {sweep.study_name: sweep for sweep in load_sweeps(url)}
+    if name not in sweeps:
+        raise ValueError(
+            f"A sweep must be one of its storage; got {name!r}: there is {', '.join(sweeps) or 'none yet'}"
+        )
+    return sweeps[name]
+
+
+def objectives_of(sweep: optuna.Study) -> list[str]:
+    """Name what is optimized: as the sweep recorded it, or `value`."""
+    names, n = sweep.user_attrs.get(MONITOR) or [], len(sweep.directions)
+    return [str(name) for name in names] if len(names) == n else [f"value {i}" for i in range(n)]
+
+
+def best_of(sweep: optuna.Study) -> list[FrozenTrial]:
+    """Give the best trial; of several objectives the Pareto front; nothing while no trial is complete."""
+    # Of several trials with the same value, the first.
+    best = sorted(sweep.best_trials, key=lambda trial: trial.number)
+    return best if len(sweep.directions) > 1 else best[:1]
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Name the state of a trial; `killed` if its process is gone without having reported a result."""
+    worker = trial.user_attrs.get(WORKER)
+    lost = trial.state is TrialState.RUNNING and worker is not None and not is_alive(worker)
+    if lost or trial.user_attrs.get(KILLED):
+        return "killed"
+    return "failed" if trial.state is TrialState.FAIL else trial.state.name.lower()
+
+
+def ranked(sweep: optuna.Study) -> list[FrozenTrial]:
+    """Give the trials that were run or will be, by state and value, the best first."""
+
+    def key(trial: FrozenTrial) -> tuple[object, ...]:
+        values = zip(sweep.directions, _values_of(trial), strict=False)
+        signed = [-value if to is StudyDirection.MAXIMIZE else value for to, value in values]
+        return STATES.index(state_of(trial)), not _is_feasible(trial), signed, trial.number
+
+    trials = sweep.get_trials(deepcopy=False)
+    return sorted((trial for trial in trials if SURPLUS not in trial.user_attrs), key=key)
+
+
+def _is_feasible(trial: FrozenTrial) -> bool:
+    return all(violation <= 0 for violation in trial.constraints.values())
+
+
+def _values_of(trial: FrozenTrial) -> list[float]:
+    """Give the values of a trial's objectives; the last one seen if it did not come to its end."""
+    seen = trial.intermediate_values
+    return trial.values or ([seen[max(seen)]] if seen else [])
+
+
+def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
+    """Write the trials of a sweep as a table, the best first; JSON and CSV have all that is known of each."""
+    trials, names = ranked(sweep), objectives_of(sweep)
+    params = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    rows: list[dict[str, Any]] = [
+        {
+            "number": trial.number,
+            "state": state_of(trial),
+            **dict(itertools.zip_longest(names, _values_of(trial))),
+            "epochs": len(trial.intermediate_values) or None,
+            "seconds": trial.duration and trial.duration.total_seconds(),
+            **{key: trial.params.get(key) for key in params},
+            "run": trial.user_attrs.get(RUN),
+            "reason": _reason(trial),
+            "retry_of": trial.user_attrs.get(RETRY_OF),
+        }
+        for trial in trials
+    ]
+    if form == "text":
+        ends = [key.rpartition(".")[2] for key in params]
+        short = {key: end for key, end in zip(params, ends, strict=True) if ends.count(end) == 1}
+        rows = [{short.get(key, key): row[key] for key in row if key not in LONG} for row in rows]
+    return _write(rows, ["number", "state", *names], form)
 
 
 def _reason(trial: FrozenTrial) -> str | None:
     """Give why a trial failed or does not count, or where it is from."""
-    if REASON in trial.user_attrs:
-        return format_value(trial.user_attrs[REASON])
     if FROM_STUDY in trial.user_attrs:
-        return f"from the sweep {format_value(trial.user_attrs[FROM_STUDY])}"
-    return None if is_feasible(trial) else "breaks a constraint"
+        return f"from the sweep {trial.user_attrs[FROM_STUDY]}"
+    return trial.user_attrs.get(REASON) or (None if _is_feasible(trial) else "breaks a constraint")
 
 
-def summarize_sweep(sweep: Sweep, *, project: Path = Path()) -> str:
-    """Summarize a sweep: its objectives, its trials by state, the best one and how to reproduce it.
-
-    Args:
-        sweep: The sweep.
-        project: The folder that the runs' folders are relative to.
-    """
-    n = sum(sweep.counts.values())
-    counts = ", ".join(f"{count} {state}" for state, count in sweep.counts.items())
+def summarize_sweep(sweep: optuna.Study) -> str:
+    """Summarize a sweep: its objectives, its trials by state, the best one and how to reproduce it."""
+    counts = _counts(sweep)
+    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
     lines = [
-        f"Sweep {format_value(sweep.study_name)}: {sweep.goals}",
-        f"{n} {'trial' if n == 1 else 'trials'}{': ' if counts else ''}{counts}",
+        f"Sweep {format_value(sweep.study_name)}: {_goals(sweep)}",
+        f"Trials: {counts.total()}{states and f', {states}'}",
     ]
-    best = sweep.best
+    best = best_of(sweep)
     if len(sweep.directions) > 1:
         lines.append(f"Pareto front: {', '.join(f'trial {trial.number}' for trial in best) or 'empty'}")
     elif best:
-        lines.append(f"Best {sweep.objectives[0]} {format_value(best[0].value)}, trial {best[0].number}:")
-        lines += [f"  {key}={format_value(value)}" for key, value in best[0].params.items()]
-        command = reproducing_command(best[0], project=project, script=sweep.script)
-        lines.append(f"Reproduce it: {command}")
+        (trial,) = best
+        lines.append(f"Best {objectives_of(sweep)[0]} {format_value(trial.value)}, trial {trial.number}:")
+        lines += [f"  {key}={format_value(value)}" for key, value in trial.params.items()]
+        script = "baselines" if sweep.user_attrs.get(SCRIPT) == "baselines" else "train"
+        run = run_of(trial)
+        words = [write_override("reproduce", str(run.path))] if run else overrides_of(trial)
+        lines.append(f"Reproduce it: {write_command(script, *words)}")
     return "\n".join(lines)
 
 
-def list_sweeps(sweeps: Sequence[Sweep], *, form: Form = "text") -> str:
+def _counts(sweep: optuna.Study) -> Counter[str]:
+    return Counter(map(state_of, ranked(sweep)))
+
+
+def _goals(sweep: optuna.Study) -> str:
+    pairs = zip(sweep.directions, objectives_of(sweep), strict=True)
+    return ", ".join(f"{direction.name.lower()}s {name}" for direction, name in pairs)
+
+
+def list_sweeps(sweeps: Sequence[optuna.Study], *, form: Form = "text") -> str:
     """Write a table of sweeps: what each optimizes, its trials by state, its best value."""
-    if not sweeps and form == "text":
-        return "Nothing to list: there are no sweeps yet"
-    states = [state for state in STATES if form != "text" or any(state in sweep.counts for sweep in sweeps)]
     rows = []
     for sweep in sweeps:
-        best = sweep.best if len(sweep.directions) == 1 else []
+        counts, best = _counts(sweep), best_of(sweep) if len(sweep.directions) == 1 else []
         rows.append(
             {
                 "sweep": sweep.study_name,
-                "objective": sweep.goals,
-                "trials": sum(sweep.counts.values()),
-                **{state: sweep.counts.get(state, 0) for state in states},
+                "objective": _goals(sweep),
+                "trials": counts.total(),
+                **{state: counts[state] for state in STATES},
                 "best": best[0].value if best else None,
                 "trial": best[0].number if best else None,
             }
         )
-    return _write(["sweep", "objective", "trials", *states, "best", "trial"], rows, form)
+    return _write(rows, ["sweep", "objective", "trials"], form)
 
 
-def short_names(keys: Sequence[str]) -> list[str]:
-    """Leave of each key as many last parts as distinguish it from the others.
-
-    Examples:
-        >>> short_names(["model.optimizer.lr", "model.net.dropout", "data.batch_size"])
-        ['lr', 'dropout', 'batch_size']
-        >>> short_names(["a.lr", "b.lr", "+c"])
-        ['a.lr', 'b.lr', 'c']
-    """
-    parts = [key.lstrip("+").split(".") for key in keys]
-    names = []
-    for own in parts:
-        n = 1
-        while n < len(own) and sum(other[-n:] == own[-n:] for other in parts) > 1:
-            n += 1
-        names.append(".".join(own[-n:]))
-    return names
-
-
-def _write(columns: Sequence[str], rows: Sequence[dict[str, Any]], form: Form) -> str:
+def _write(rows: list[dict[str, Any]], headers: Sequence[str], form: Form) -> str:
     if form == "json":
-        return as_json(list(rows))
+        return as_json(rows)
+    if form == "text" and not rows:
+        return "Nothing to list: there are none yet"
     write = as_csv if form == "csv" else render
-    return write(columns, [list(row.values()) for row in rows])
+    return write(list(rows[0]) if rows else headers, [list(row.values()) for row in rows])
