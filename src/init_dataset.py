@@ -10,11 +10,9 @@ import sys
 from pathlib import Path
 
 from canopy.preset import DRAFTED, Size, describe_preset
-from canopy.tables.draft.categories import TRAINING_SHARE
-from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
+from canopy.tables.draft.data_set import DATA_SETS, TRAINING_SHARE, new_folder, write_data_set
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.wording import describe
+from canopy.tables.draft.draft import Draft, describe, draft_table
 
 
 def main() -> None:
@@ -37,7 +35,7 @@ def main() -> None:
             raise FileNotFoundError(
                 f"Commands must run in the project's folder, which has {DATA_SETS}/; got {Path.cwd()}"
             )
-        folder = check_name(arguments.name or default_name(arguments.table))
+        folder = new_folder(arguments.table, arguments.name)
         file_options = parse_options(arguments.file)
         draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
         write_data_set(draft, folder, train_comment=say_what_trains(draft))
@@ -51,7 +49,7 @@ def main() -> None:
 
 def say_what_trains(draft: Draft) -> list[str]:
     """Write the comment of the section `train`: all that the preset chooses for such a table."""
-    n_numeric = sum(finding.kind == "numeric" for finding in draft.columns)
+    n_numeric = sum(values.kind == "numeric" for values in draft.columns)
     size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
     values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
     return [

@@ -25,10 +25,12 @@ KIND = [RANDOM.choice(["red", "green", "blue"]) for _ in range(N_ROWS)]
 Y = ["yes" if a + b + (kind == "red") > 0.3 else "no" for a, b, kind in zip(A, B, KIND, strict=True)]
 BASE = {"a": A, "b": B, "kind": KIND, "y": Y}
 COLOURS = ("blue", "green", "red")
+NAMES = ["${x}", "a.b", "a b", "Größe", "A", "a", "target", "class"]
+TEXT_NAMES = ['qu"ote', "split", "select"]
 
 
 class Case(NamedTuple):
-    """A table, and the numeric features, categories, classes and rows in all splits that it must become."""
+    """A table, and the features, classes and rows in all splits that it must become."""
 
     columns: Mapping[str, Iterable[Any]]
     numeric: Iterable[str] = ("a", "b")
@@ -95,10 +97,7 @@ CASES = {
             "pclass": by_kind(1, 2, 3),
             "country": by_kind("NA", "ZA", "BW"),
             "t": by_kind("True", "False", "False"),
-            "u": by_kind("yes", "no", "no"),
-            "v": by_kind("t", "f", "f"),
             "w": by_kind(1, 0, 0),
-            "leak": [label[0] for label in Y],
             "a": every(10, -999, A),
             "y": Y,
         },
@@ -108,9 +107,6 @@ CASES = {
             "pclass": ("1", "2", "3"),
             "country": ("BW", "NA", "ZA"),
             "t": ("False", "True"),
-            "u": ("no", "yes"),
-            "v": ("f", "t"),
-            "leak": ("n", "y"),
         },
     ),
     "dates.csv": Case(
@@ -130,9 +126,13 @@ CASES = {
         {},
     ),
     "label_gaps.csv": Case({**BASE, "y": every(17, "", Y)}, n_rows=N_ROWS - len(range(0, N_ROWS, 17))),
+    "odd_names.csv": Case(
+        {**dict.fromkeys(NAMES, A), **dict.fromkeys(TEXT_NAMES, KIND), "y": Y},
+        NAMES,
+        dict.fromkeys(TEXT_NAMES, COLOURS),
+    ),
     "rare_class.csv": Case({**BASE, "y": [*Y[:5], "rare", *Y[6:]]}, n_rows=N_ROWS - 1),
     "unnamed_index.csv": Case({"": range(N_ROWS), **BASE}),
-    "trailing_comma.csv": Case({**BASE, "": [""] * N_ROWS}),
     # What is no number becomes a missing value, with a remark that names its line.
     "infinite.csv": Case(
         {**BASE, "a": [*A[:3], "1e400", "-0.0", *A[5:]]},
@@ -176,23 +176,11 @@ def test_quoted_line_breaks_survive_the_stages(
     assert count_rows(schema) == 60_000
 
 
-def test_every_name_survives_the_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    numbers = ["${x}", "a.b", "a b", "Größe", "A", "a", "target", "class"]
-    categories = ['qu"ote', "split", "select"]
-    columns = {name: A if index % 2 else B for index, name in enumerate(numbers)}
-    schema = prepare(
-        write(tmp_path / "t.csv", {**columns, **dict.fromkeys(categories, KIND), "y": Y}), monkeypatch
-    )
-    assert [*schema.numeric] == numbers
-    assert [feature.name for feature in schema.categorical] == categories
-
-
 def test_files_stay_small_with_many_categories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = [f"name_{RANDOM.randrange(2000):04d}" for _ in range(5200)]
     schema = prepare(write(tmp_path / "t.csv", {"a": A * 13, "name": names, "y": Y * 13}), monkeypatch)
     assert len(schema.categorical[0].categories) > 500
-    written = [file for file in Path("data").rglob("*") if file.is_file()]
-    assert max(file.stat().st_size for file in written) < 2_000_000
+    assert max(file.stat().st_size for file in Path("data").rglob("*.*")) < 2_000_000
 
 
 def test_late_text_is_a_category(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

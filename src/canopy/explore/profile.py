@@ -13,8 +13,8 @@ from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
 from canopy.schema.columns import Column, Datetime, Ignored, Numeric, Target
-from canopy.tables.connection import open_duckdb
 from canopy.tables.problems import Problems
+from canopy.tables.reader import open_duckdb
 from canopy.tables.rows import TableReader
 
 if TYPE_CHECKING:

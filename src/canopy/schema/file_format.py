@@ -7,11 +7,9 @@ from pydantic import Field, model_validator
 from canopy.schema.columns import Model, Text
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
-
-# Suffixes of file names, the compression left out, to formats.
-FORMATS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".data": "csv", ".parquet": "parquet"}
-FORMATS |= dict.fromkeys((".jsonl", ".ndjson", ".json"), "jsonl")
+# Suffixes of file names.
 COMPRESSIONS = (".gz", ".zst")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
 class FileFormat(Model):
@@ -24,7 +22,7 @@ class FileFormat(Model):
     """
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
-    delimiter: str = Field(default=",", min_length=1, max_length=4)
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
     quote: str = Field(default='"', max_length=1)
     decimal: str = Field(default=".", min_length=1, max_length=1)
     thousands: str = ""
@@ -36,5 +34,5 @@ class FileFormat(Model):
     @model_validator(mode="after")
     def _check_marks(self) -> "FileFormat":
         if self.decimal in self.thousands:
-            raise ValueError(f"different decimal and thousands marks, got {self.decimal!r} for both")
+            raise ValueError(f"must have different decimal and thousands marks; got {self.decimal!r} twice")
         return self
