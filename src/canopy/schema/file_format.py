@@ -13,13 +13,7 @@ JSON_LINES = (".jsonl", ".ndjson", ".json")
 
 
 class FileFormat(Model):
-    """The format of a table, and the dialect of CSV; an empty quote or thousands mark is none.
-
-    Attributes:
-        encoding: Encoding of the text, by Python's name.
-        trim: Whether blanks around names and values are dropped.
-        ragged: What happens to lines with too few or too many values.
-    """
+    """The format of a table, and the dialect of CSV; an empty quote or thousands mark is none."""
 
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     delimiter: str = Field(default=",", min_length=1, max_length=1)
@@ -29,6 +23,7 @@ class FileFormat(Model):
     encoding: str = "utf-8"
     trim: bool = False
     null_values: tuple[Text, ...] = NULL_VALUES
+    # What happens to lines with too few or too many values.
     ragged: Literal["reject", "drop"] = "reject"
 
     @model_validator(mode="after")

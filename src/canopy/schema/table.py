@@ -157,5 +157,5 @@ def describe_mistake(error: ValidationError, place: str) -> str:
     return f"{'.'.join([place, *keys])}: {message}{got}{hint}"
 
 
-KINDS = (TableSchema, Target, FileFormat, Numeric, Categorical, Datetime, Key, Ignored, Defaults)
-KEYS = sorted({name for kind in KINDS for name in kind.model_fields})
+MODELS = (TableSchema, Target, FileFormat, Numeric, Categorical, Datetime, Defaults)
+KEYS = sorted({name for model in MODELS for name in model.model_fields})

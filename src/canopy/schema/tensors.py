@@ -26,7 +26,7 @@ class Schema:
     """Features, classes and counts of a folder of tensors, in the order of their columns and of the outputs.
 
     Attributes:
-        target: Column that the class was read from, with `class_values`.
+        target: Column that the class was read from.
         quantiles: Values of each numeric feature on the training rows, as they are in the tensors,
             ascending from the smallest to the largest: quantiles in equal steps, and where many rows share
             a value others that occur.

@@ -23,17 +23,10 @@ def read_chunks(
     delimiter: str = ",",
     forbidden: bytes | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read columns of a CSV file in UTF-8; empty values are null, empty lines no rows.
+    """Read columns of these types from a CSV file in UTF-8; empty values are null, empty lines no rows.
 
-    Args:
-        path: The file.
-        names: Names of all columns; the first record is skipped.
-        columns: Those to read, and their types.
-        delimiter: Character between two values.
-        forbidden: A quote that the file must not have; None if values may be in double quotes.
-
-    Raises:
-        ValueError: At the first row of another form; the rows before it have been given.
+    The first record is skipped; `names` are those of all columns. Values may be in double quotes, unless a
+    quote is `forbidden`. A ValueError at the first row of another form; the rows before it have been given.
     """
     quoted = forbidden is None
     parse_options = pa.csv.ParseOptions(

@@ -3,20 +3,16 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from canopy.tables.convert import Bools
 
 
 class FirstRows:
-    """Finds which rows of a table no earlier row equals, batch by batch.
-
-    Of each row a hash of 64 bits is kept: of ten million rows, two that differ have the same one with a
-    probability below 1 in 100,000.
-    """
+    """Finds which rows of a table no earlier row equals, batch by batch."""
 
     def __init__(self) -> None:
-        # In ascending order, with an end that is greater than all.
+        # Hashes of 64 bits: of ten million different rows, two have one with a probability of 1 in 400,000.
+        # They are in ascending order, with an end that is greater than all.
         self._seen = np.array([np.iinfo(np.uint64).max], np.uint64)
 
     def __call__(self, rows: pa.RecordBatch) -> Bools:
@@ -26,20 +22,16 @@ class FirstRows:
             >>> FirstRows()(pa.RecordBatch.from_pydict({"a": [0.0, None, -0.0], "b": ["x", None, "x"]}))
             array([ True,  True, False])
         """
-        hashes, first = np.unique(_hash_rows(rows), return_index=True)
+        # Here, since only tables whose repeated rows are dropped need it.
+        import pandas as pd
+
+        # 0 and -0 are equal.
+        columns = [pc.add(values, 0.0) if pa.types.is_floating(values.type) else values for values in rows]
+        frame = pa.table(columns, rows.schema.names).to_pandas()
+        hashes, first = np.unique(pd.util.hash_pandas_object(frame, index=False), return_index=True)
         places = np.searchsorted(self._seen, hashes)
         is_new = self._seen[places] != hashes
         self._seen = np.insert(self._seen, places[is_new], hashes[is_new])
         found = np.zeros(rows.num_rows, bool)
         found[first[is_new]] = True
         return found
-
-
-def _hash_rows(rows: pa.RecordBatch) -> NDArray[np.uint64]:
-    # Here, since only tables whose repeated rows are dropped need it.
-    import pandas as pd
-
-    # 0 and -0 are equal.
-    columns = [pc.add(column, 0.0) if pa.types.is_floating(column.type) else column for column in rows]
-    frame = pa.table(columns, rows.schema.names).to_pandas()
-    return pd.util.hash_pandas_object(frame, index=False).to_numpy()

@@ -19,12 +19,11 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Violation(NamedTuple):
-    """Rows whose value in a column of the file is not what it must be."""
+    """Rows of a batch whose value in a column of the file is not what it must be, such as `be a number`."""
 
     column: str
-    # Such as `be a number`.
     requirement: str
-    # Their numbers in the batch, ascending, and for the first ones the value, for messages.
+    # In ascending order, and for the first ones the value, for messages.
     rows: NDArray[np.int64]
     values: Sequence[str]
 
@@ -112,8 +111,8 @@ class _Check:
 
     def datetime(self, name: str, column: Datetime) -> pa.Array:
         values, invalid = to_times(self.batch[name], column, self.file)
-        form = {"iso": "be a date or time by ISO 8601", "epoch": "be seconds since 1970"}
-        self._report(name, form.get(column.format, f"be a time in the format {column.format}"), invalid)
+        form = "by ISO 8601" if column.format == "iso" else f"in the format {column.format}"
+        self._report(name, f"be a date or time {form}", invalid)
         return self._without_missing(name, values, column, invalid)
 
     def target(self) -> pa.Array:

@@ -1,5 +1,6 @@
 """Read a file of any size: plain CSV with Arrow, other CSV and JSON lines with DuckDB, Parquet."""
 
+import codecs
 import itertools
 import json
 import shutil
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 65_536
 MEMORY_LIMIT = "512MB"
-N_SAMPLED_OBJECTS = 1000
 
 # No `auto_detect`, which guesses from the first rows.
 READ_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter,
@@ -78,12 +78,14 @@ class TableFile:
         n_read, dialect = 0, self.file_format
         is_csv = dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
         if is_csv and is_utf8(dialect.encoding) and len(self.names) > 1:
-            types = dict.fromkeys(columns, pa.string())
-            options = {"delimiter": dialect.delimiter, "forbidden": dialect.quote.encode()}
+            types, forbidden = dict.fromkeys(columns, pa.string()), dialect.quote.encode()
             # Arrow takes a third of the time. Where the file has another form, DuckDB continues and finds
             # what is wrong with it.
             with suppress(ValueError):
-                for batch in read_chunks(self.path, self.names, types, **options):
+                plain = read_chunks(
+                    self.path, self.names, types, delimiter=dialect.delimiter, forbidden=forbidden
+                )
+                for batch in plain:
                     n_read += batch.num_rows
                     yield batch
                 return
@@ -109,9 +111,16 @@ class TableFile:
         import duckdb
 
         try:
-            with open_duckdb() as connection, self._utf8() as path:
+            with open_duckdb() as connection, tempfile.NamedTemporaryFile(suffix=".csv") as copy:
+                path, is_csv = str(self.path), self.file_format.format == "csv"
+                if is_csv and not is_utf8(self.file_format.encoding):
+                    # DuckDB reads a copy.
+                    with open_text(self.path, self.file_format) as text:
+                        shutil.copyfileobj(text, codecs.getwriter("utf-8")(copy), 2**20)
+                    copy.flush()
+                    path = copy.name
                 yield from self._relation(connection, path, columns).to_arrow_reader(BATCH_ROWS)
-                if self.file_format.format == "csv":
+                if is_csv:
                     for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
                         form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
                         shown = repr((text or "")[:60])
@@ -123,18 +132,18 @@ class TableFile:
             ) from error
 
     def _relation(
-        self, connection: "duckdb.DuckDBPyConnection", path: Path, columns: Sequence[str]
+        self, connection: "duckdb.DuckDBPyConnection", path: str, columns: Sequence[str]
     ) -> "duckdb.DuckDBPyRelation":
         if self.file_format.format == "jsonl":
             escaped = [name.replace("\\", r"\\").replace('"', r"\"") for name in columns]
             values = ", ".join(f"json ->> ${index}" for index in range(2, len(columns) + 2))
             scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
-            return connection.sql(scan, params=[str(path), *(f'$."{name}"' for name in escaped)])
+            return connection.sql(scan, params=[path, *(f'$."{name}"' for name in escaped)])
         # By position: DuckDB compares names without case, and changes some.
         chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
         types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
         dialect = self.file_format
-        params = {"path": str(path), "delimiter": dialect.delimiter, "quote": dialect.quote}
+        params = {"path": path, "delimiter": dialect.delimiter, "quote": dialect.quote}
         return connection.sql(READ_CSV.format(chosen=chosen, types=types), params=params)
 
     def _parquet(self) -> "pq.ParquetFile":
@@ -146,7 +155,7 @@ class TableFile:
     def _keys(self, text: IO[str]) -> list[str]:
         """Collect the keys of the first objects, since an object may leave out what it has no value for."""
         names: dict[str, None] = {}
-        for number, line in enumerate(itertools.islice(text, N_SAMPLED_OBJECTS), 1):
+        for number, line in enumerate(itertools.islice(text, 1000), 1):
             try:
                 names |= {**json.loads(line)} if line.strip() else {}
             except (ValueError, TypeError) as error:
@@ -162,18 +171,6 @@ class TableFile:
             raise ValueError(f"{self.path} must hold a header and rows; got an empty file or line")
         return [name.strip() for name in names] if self.file_format.trim else names
 
-    @contextmanager
-    def _utf8(self) -> Iterator[Path]:
-        """Give a path that DuckDB can read: of text in another encoding, that of a copy in UTF-8."""
-        if self.file_format.format != "csv" or is_utf8(self.file_format.encoding):
-            yield self.path
-            return
-        with tempfile.NamedTemporaryFile("w", suffix=".csv", encoding="utf-8", newline="") as copy:
-            with open_text(self.path, self.file_format) as text:
-                shutil.copyfileobj(text, copy, 2**20)
-            copy.flush()
-            yield Path(copy.name)
-
 
 @contextmanager
 def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection"]:
@@ -182,10 +179,9 @@ def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection
     import duckdb
 
     with tempfile.TemporaryDirectory(prefix="canopy-") as folder:
-        config = {"memory_limit": MEMORY_LIMIT, "temp_directory": folder, "threads": usable_cores()}
-        with duckdb.connect(
-            f"{folder}/tables.duckdb" if on_disk else ":memory:", config=config
-        ) as connection:
+        database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
+        limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}
+        with duckdb.connect(database, config={**limits, "threads": usable_cores()}) as connection:
             # It would be printed among the lines of a command.
             connection.execute("SET enable_progress_bar = false")
             yield connection

@@ -19,17 +19,9 @@ log = logging.getLogger(__name__)
 class TableReader:
     """The rows of a table, in one file or several (`find_files`).
 
-    Args:
-        pattern: The files.
-        schema: What the columns are.
-        with_target: Whether files must have the target. Otherwise, for predictions, it is read as it is, any
-            value allowed, where all files have it, and files may lack the schema's keys.
-        keys: Further columns that name a row, which files must have.
-        n_shown: How many problems of each kind are kept with their lines; all if None.
-
-    Attributes:
-        has_target: Whether all files have the target.
-        problems: What is wrong with the rows that have been read; their lines are known at the end of a file.
+    Files must have the target; or, for predictions (`with_target=False`), it is read as it is, any value
+    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`. What is
+    wrong with the rows that have been read is in `problems`, `n_shown` of each kind with lines.
     """
 
     def __init__(

@@ -17,8 +17,6 @@ from canopy.schema.table import describe_mistake
 from canopy.tables.text import open_text, records
 
 SAMPLE_CHARACTERS = 2**18
-BLOCK_CHARACTERS = 2**20
-
 DELIMITERS = (",", ";", "\t", "|", "~", "^")
 QUOTES = ('"', "'", "")
 
@@ -27,7 +25,7 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
     """Read KEY=VALUE of `FileFormat` from a command line."""
     known = dict(option.replace("\\t", "\t").partition("=")[::2] for option in options)
     try:
-        return FileFormat(**known).model_dump(include={*known})
+        return FileFormat.model_validate(known).model_dump(include={*known})
     except ValidationError as error:
         raise ValueError(describe_mistake(error, "--file")) from error
 
@@ -57,7 +55,7 @@ def _find_encoding(path: Path, start: bytes) -> str:
     for encoding in ("utf-8", "cp1252"):
         with suppress(UnicodeDecodeError), pa.input_stream(str(path)) as stream:
             text = io.TextIOWrapper(stream, encoding, newline="")
-            while text.read(BLOCK_CHARACTERS):
+            while text.read(SAMPLE_CHARACTERS):
                 pass
             return encoding
     return "latin-1"
@@ -69,16 +67,11 @@ def _sniff_csv(path: Path, sample: str, known: dict[str, Any]) -> FileFormat:
     quotes = [known["quote"]] if "quote" in known else QUOTES
     # Blanks are within values, too.
     fits = _find_fits(sample, delimiters, quotes) or _find_fits(sample, [" "], quotes)
-    if not fits:
+    (delimiter, quote), fit = max(fits.items(), key=lambda item: item[1], default=(("", ""), (False, 1)))
+    if not fit[0] and fit[1] > 0.5:
         raise ValueError(
-            f"{path} must have at least two columns; got lines such as {sample.splitlines()[0][:60]!r}, "
-            "in which no delimiter was found: give --file delimiter=..."
-        )
-    (delimiter, quote), (fits_header, share, n_values, _) = max(fits.items(), key=lambda item: item[1])
-    if not fits_header and share > 0.5:
-        raise ValueError(
-            f"{path} must start with a header that has as many names as the lines have values; "
-            f"got mostly {n_values} values after {sample.splitlines()[0][:60]!r}"
+            f"{path} must start with a header of at least two names, as many as the lines have values; got "
+            f"{sample.splitlines()[0][:60]!r}: correct it, or give --file delimiter=..."
         )
     return FileFormat(**{"delimiter": delimiter, "quote": quote, **known})
 

@@ -89,10 +89,10 @@ def describe(draft: Draft) -> str:
     columns = [draft.target, *draft.columns]
     names = [shorten(values.name, length=32) for values in columns]
     width = max(map(len, names))
-    more = f" and {len(draft.files) - 1} more files" if len(draft.files) > 1 else ""
     dialect = draft.file.model_dump(exclude_defaults=True, exclude={"trim"})
     form = "".join(f", {key} {value!r}" for key, value in dialect.items() if value != ("",))
-    lines = [f"{draft.files[0]}{more}: {draft.n_rows:,} rows, {len(columns)} columns{form}"]
+    files = draft.files[0] if len(draft.files) == 1 else f"{len(draft.files)} files"
+    lines = [f"{files}: {draft.n_rows:,} rows, {len(columns)} columns{form}"]
     for name, values in zip(names, columns, strict=True):
         lines.append(f"{'!' if values.looks else ' '} {name:<{width}}  {values.kind:<11}  {values.remark}")
     return "\n".join(lines)

@@ -22,18 +22,14 @@ WORDS = re.compile(
 )
 
 # An otherwise numeric column may have so many texts that are none of those, in few rows.
-N_STRANGE = 3
-STRANGE_SHARE = 0.1
-N_NUMBERS = 50
-
+N_STRANGE, STRANGE_SHARE, N_NUMBERS = 3, 0.1, 50
 
 # Around a number: percents and currencies.
 MARKS = ("%", "$", "€", "£", "¥", "₹")
 # A no-break space and a narrow one, too.
 BLANKS = " \u00a0\u202f"
 # Decimal mark and marks between thousands; of several that fit as well, the first.
-PLAIN, WITH_COMMA, CONTINENTAL = (".", ""), (".", ","), (",", "")
-OTHERS = ((",", "."), (".", BLANKS), (",", BLANKS), (".", "'"))
+STYLES = ((".", ""), (".", ","), (",", "."), (",", ""), (".", BLANKS), (",", BLANKS), (".", "'"))
 
 # Day first before month first: where both fit, the order of most countries.
 DATES = (
@@ -45,7 +41,6 @@ DATES = (
 TIMES = ("", " %H:%M", " %H:%M:%S", " %H:%M:%S.%f", " %I:%M %p", " %I:%M:%S %p")
 FORMATS = ("iso", "%H:%M", "%H:%M:%S", "%I:%M %p", *(date + time for date in DATES for time in TIMES))
 SWAPPED = str.maketrans("dm", "md")
-N_SAMPLED_DATES = 1000
 
 
 def remove_markers(columns: Sequence[DraftedColumn]) -> None:
@@ -60,34 +55,29 @@ def remove_markers(columns: Sequence[DraftedColumn]) -> None:
         values.looks.append("NA is a value, as all are two capital letters")
 
 
-def find_strange(values: DraftedColumn, convert: Callable[[pa.Array], Converted]) -> list[Value]:
-    """Find the values that cannot be converted, by row, at most a few more than may be strange."""
-    found: list[Value] = []
+def find_strange(values: DraftedColumn, convert: Callable[[pa.Array], Converted]) -> list[Value] | None:
+    """Find the values of a column of numbers or dates that cannot be converted; None if it is not one."""
+    strange: list[Value] = []
     for batch in values.batches():
         invalid = batch.filter(pa.array(convert(batch["text"]).invalid))
-        found += [Value(**row) for row in invalid.slice(0, 3 * N_STRANGE).to_pylist()]
-        if len(found) > 2 * N_STRANGE:
-            break
-    return sorted(found, key=lambda value: value.row)
-
-
-def without_words(strange: Sequence[Value]) -> list[Value]:
-    return [value for value in strange if not WORDS.fullmatch(value.text)]
-
-
-def is_almost(strange: Sequence[Value], values: DraftedColumn) -> bool:
-    """Return whether a column is one of numbers or dates although a few texts are `strange`."""
-    odd, n_others = without_words(strange), values.n_values - len(strange)
-    if not n_others or len(strange) > 2 * N_STRANGE:
-        return False
+        strange += [Value(**row) for row in invalid.slice(0, 3 * N_STRANGE).to_pylist()]
+        if len(strange) > 2 * N_STRANGE:
+            return None
+    odd, n_others = _without_words(strange), values.n_values - len(strange)
     are_few = len(odd) <= N_STRANGE and sum(value.n for value in odd) <= STRANGE_SHARE * values.table.n_rows
-    return not odd or (are_few and n_others >= N_NUMBERS)
+    if n_others and (not odd or (are_few and n_others >= N_NUMBERS)):
+        return sorted(strange, key=lambda value: value.row)
+    return None
+
+
+def _without_words(strange: Sequence[Value]) -> list[Value]:
+    return [value for value in strange if not WORDS.fullmatch(value.text)]
 
 
 def remove_strange(values: DraftedColumn, strange: Sequence[Value]) -> None:
     """Let texts in a column of numbers or dates be missing values."""
     values.remove([value.text for value in strange])
-    for value in without_words(strange):
+    for value in _without_words(strange):
         where = f"{n_rows(value.n)}, first in line {values.table.line(value.row)}"
         values.looks.append(f"{quote_all([value])} ({where}) is read as missing")
 
@@ -114,10 +104,10 @@ def number_converter(file_format: FileFormat) -> Callable[[pa.Array], Converted]
 def find_style(columns: Sequence[DraftedColumn], file_format: FileFormat) -> FileFormat:
     """Choose the decimal and thousands marks by which most columns are numeric."""
     # With semicolons `1,234` has decimals, else thousands.
-    commas = (CONTINENTAL, WITH_COMMA) if file_format.delimiter == ";" else (WITH_COMMA, CONTINENTAL)
+    order = (0, 3, 2, 1, 4, 5, 6) if file_format.delimiter == ";" else range(len(STYLES))
     plain, *others = (
         file_format.model_copy(update={"decimal": decimal, "thousands": thousands})
-        for decimal, thousands in (PLAIN, commas[0], *OTHERS, commas[1])
+        for decimal, thousands in (STYLES[index] for index in order)
     )
     filled = {values.index: values for values in columns if values.n_values}
 
@@ -125,8 +115,7 @@ def find_style(columns: Sequence[DraftedColumn], file_format: FileFormat) -> Fil
     def fit(index: int, style: FileFormat) -> int:
         """Score a column: 100 if it is numeric, less one for each value with a digit that is no number."""
         strange = find_strange(filled[index], number_converter(style))
-        is_numeric = is_almost(strange, filled[index])
-        return 100 - sum(any(map(str.isdigit, value.text)) for value in strange) if is_numeric else 0
+        return 0 if strange is None else 100 - sum(any(map(str.isdigit, value.text)) for value in strange)
 
     unclear = [index for index in filled if fit(index, plain) < 100]
     if all(fit(index, style) <= fit(index, plain) for index in unclear for style in others):
@@ -135,21 +124,15 @@ def find_style(columns: Sequence[DraftedColumn], file_format: FileFormat) -> Fil
 
 
 def find_dates(values: DraftedColumn) -> tuple[str, list[Value], bool] | None:
-    """Find the format that all values of a column have, a few strange texts aside.
-
-    Returns:
-        The format, the strange texts, and whether all values could be read with day and month swapped.
-    """
-    sample = [value.text for value in values.first(N_SAMPLED_DATES) if value.text not in MARKERS]
+    """Find the format of a column, its strange texts, and whether day and month could be swapped."""
+    texts = [value.text for value in values.first(5)]
     found: dict[str, list[Value]] = {}
     for form in FORMATS:
-        if any(_has_format(text, form) for text in sample[:5]):
+        if any(_has_format(text, form) for text in texts):
             column = Datetime(format=form, null_values=MARKERS)
-            convert = partial(to_times, column=column, file_format=FileFormat())
-            if convert(pa.array(sample, pa.string())).invalid.sum() <= 2 * N_STRANGE:
-                strange = find_strange(values, convert)
-                if is_almost(strange, values):
-                    found[form] = strange
+            strange = find_strange(values, partial(to_times, column=column, file_format=FileFormat()))
+            if strange is not None:
+                found[form] = strange
     if not found:
         return None
     form = min(found, key=lambda form: len(found[form]))

@@ -4,18 +4,9 @@ import re
 
 from canopy.schema.columns import Categorical, Datetime, Key, Numeric
 from canopy.schema.file_format import FileFormat
-from canopy.tables.draft.formats import (
-    MARKS,
-    find_dates,
-    find_strange,
-    is_almost,
-    number_converter,
-    remove_strange,
-)
+from canopy.tables.draft.formats import MARKS, find_dates, find_strange, number_converter, remove_strange
 from canopy.tables.draft.values import DraftedColumn, n_rows, quote_all
 
-# Names that spreadsheets and pandas give the column of row numbers.
-UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+))|\.\.\.\d+")
 KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
 CODE_NAME = re.compile(r"(?i:(^|[\W_])(id|zip|plz)([\W_]|$)|(code|type|class|category|zip)$)|[a-z](ID|Id)$")
 TIME_NAME = re.compile(r"(?i:epoch|time|date|stamp|_(at|ts|on)$)")
@@ -34,7 +25,6 @@ N_FREQUENT, N_CATEGORIES = 50, 5000
 # are free text then.
 MANY_VALUES_SHARE, FREE_TEXT_SHARE, FREE_TEXT_WORDS = 0.5, 0.2, 3
 
-
 STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
     bool_or(regexp_full_match(text, '[+-]?0\d+')), max(length(regexp_extract(text, '^[+-]?(\d+)$', 1))),
     count(DISTINCT number)"""
@@ -43,13 +33,13 @@ STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
 def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
     """Find the kind of a column without its null markers; other texts that mean missing are removed."""
     convert = number_converter(file_format)
-    if UNNAMED.fullmatch(values.name):
+    if values.name.lower().startswith("unnamed"):
         values.why = "a column without a name"
     elif not values.n_values:
         values.why = "no text or number in any row"
     elif values.n_values == 1 and not values.n_missing:
         values.why = f"{quote_all(values.first(1))} in every row"
-    elif is_almost(strange := find_strange(values, convert), values):
+    elif (strange := find_strange(values, convert)) is not None:
         remove_strange(values, strange)
         values.store_numbers(convert)
         _set_number_kind(values)

@@ -29,8 +29,8 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
     target = Target(column=values.name)
     classes = _classes(values, file_format)
     rare = [value for value in classes if value.n < target.min_count]
-    shown = ", ".join(f"{quote_all([value])} ({n_rows(value.n)})" for value in classes[:4])
-    shown += ", ..." if len(classes) > 4 else ""
+    counts = [f"{quote_all([value])} ({n_rows(value.n)})" for value in classes[:4]]
+    shown = ", ".join([*counts, *["..."] * (len(classes) > 4)])
     if len(classes) - len(rare) < 2:
         raise ValueError(
             f"--target must have at least two classes with {target.min_count} rows each, one for each split; "
@@ -55,7 +55,7 @@ def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
     if n_values > N_CLASSES:
         raise ValueError(f"--target must have at most {N_CLASSES:,} classes; got {n_values:,} in {name!r}")
     classes, convert = values.first(N_CLASSES, order="text"), number_converter(file_format)
-    if find_strange(values, convert):
+    if find_strange(values, convert) != []:
         return classes
     if n_values > N_NUMBERS:
         raise ValueError(

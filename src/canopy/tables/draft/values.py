@@ -9,7 +9,6 @@ import pyarrow as pa
 
 from canopy.names import shorten
 from canopy.schema.columns import Column, Ignored
-from canopy.schema.file_format import FileFormat
 from canopy.tables.convert import Converted, to_texts
 from canopy.tables.problems import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
@@ -38,9 +37,10 @@ class DraftedColumn:
     looks: list[str] = field(default_factory=list)
     # Texts that mean that there is no value.
     markers: set[str] = field(default_factory=set)
-    # Different values, and rows with one.
+    # Different values, rows with one and without.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
+    n_missing: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.table.connection.execute(
@@ -56,10 +56,6 @@ class DraftedColumn:
     @property
     def remark(self) -> str:
         return "; ".join(filter(None, [self.why, *self.looks]))
-
-    @property
-    def n_missing(self) -> int:
-        return self.table.n_rows - self.n_filled
 
     @property
     def is_unique(self) -> bool:
@@ -102,6 +98,7 @@ class DraftedColumn:
         query = f"DELETE FROM values_{self.index} WHERE list_contains(?, text)"
         self.table.connection.execute(query, [[*texts]])
         self.n_values, self.n_filled = self.ask("count(*), coalesce(sum(n), 0)")
+        self.n_missing = self.table.n_rows - self.n_filled
 
 
 class TableValues:
@@ -125,7 +122,12 @@ class TableValues:
             raise ValueError(f"{file.path} must have the columns of {first}; got {min(other)!r} in one only")
         first_row = self.n_rows
         for batch in file.batches(self.names):
-            texts = [_to_texts(values, file.file_format) for values in batch]
+            texts = [
+                pa.nulls(len(values), pa.string())
+                if pa.types.is_nested(values.type) or pa.types.is_binary(values.type)
+                else to_texts(values, AS_WRITTEN, file.file_format)
+                for values in batch
+            ]
             self.connection.register("batch", pa.table(texts, [f"c{index}" for index in range(len(texts))]))
             self.connection.execute("INSERT INTO rows FROM batch")
             self.n_rows += batch.num_rows
@@ -145,12 +147,6 @@ class TableValues:
         starts = zip(self.files, self._first_rows, strict=True)
         file, first_row = [start for start in starts if start[1] <= row][-1]
         return file.lines([row - first_row])[row - first_row]
-
-
-def _to_texts(values: pa.Array, file_format: FileFormat) -> pa.Array:
-    if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
-        return pa.nulls(len(values), pa.string())
-    return to_texts(values, AS_WRITTEN, file_format)
 
 
 def n_rows(n: int) -> str:
