@@ -111,8 +111,8 @@ class _Check:
 
     def datetime(self, name: str, column: Datetime) -> pa.Array:
         values, invalid = to_times(self.batch[name], column, self.file)
-        form = "by ISO 8601" if column.format == "iso" else f"in the format {column.format}"
-        self._report(name, f"be a date or time {form}", invalid)
+        forms = {"iso": "be a date or time by ISO 8601"}
+        self._report(name, forms.get(column.format, f"be a time in the format {column.format}"), invalid)
         return self._without_missing(name, values, column, invalid)
 
     def target(self) -> pa.Array:
