@@ -9,15 +9,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.tables.draft.data_set import DATA_SETS, check_name, default_name, write_data_set
+from canopy.preset import DRAFTED, Size, describe_preset
+from canopy.tables.draft.data_set import DATA_SETS, TRAINING_SHARE, new_folder, write_data_set
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import draft_table
-from canopy.tables.draft.wording import describe
-
-TRAIN_COMMENT = (
-    "configs/preset/default.yaml says what it chooses for a number of rows, and why;",
-    "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
-)
+from canopy.tables.draft.draft import Draft, describe, draft_table
 
 
 def main() -> None:
@@ -40,16 +35,28 @@ def main() -> None:
             raise FileNotFoundError(
                 f"Commands must run in the project's folder, which has {DATA_SETS}/; got {Path.cwd()}"
             )
-        folder = check_name(arguments.name or default_name(arguments.table))
+        folder = new_folder(arguments.table, arguments.name)
         file_options = parse_options(arguments.file)
         draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
-        write_data_set(draft, folder, train_comment=TRAIN_COMMENT)
+        write_data_set(draft, folder, train_comment=say_what_trains(draft))
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
         f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those with "
         f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
     )
+
+
+def say_what_trains(draft: Draft) -> list[str]:
+    """Write the comment of the section `train`: all that the preset chooses for such a table."""
+    n_numeric = sum(values.kind == "numeric" for values in draft.columns)
+    size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
+    values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
+    return [
+        f"configs/preset/{DRAFTED}.yaml, which says why, gives for {size.n_rows:,} training rows:",
+        *(f"  {value}" for value in values),
+        "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
+    ]
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from canopy.tables.draft.draft import Draft, draft_table
-from canopy.tables.draft.values import Finding
+from canopy.tables.draft.values import DraftedColumn
 from canopy.tables.rows import read_table
 
 N_ROWS = 120
@@ -35,7 +35,7 @@ def draft(tmp_path: Path, labels: Sequence[Any] = LABELS, **columns: Iterable[An
     return drafted
 
 
-def finding(drafted: Draft, name: str = "x") -> Finding:
+def finding(drafted: Draft, name: str = "x") -> DraftedColumn:
     return next(found for found in [drafted.target, *drafted.columns] if found.name == name)
 
 

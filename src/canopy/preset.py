@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 # Numeric features for each training row from which a table is wide.
 WIDE = 2
 TREES = "canopy.nets.trees.Trees"
+# What a new data set is trained with.
+DRAFTED = "default"
 
 
 class Size(NamedTuple):
@@ -88,3 +90,17 @@ def leave_out_trees(cfg: DictConfig) -> None:
             "pip install -e '.[baselines]'",
             ", ".join(trees),
         )
+
+
+def describe_preset(size: Size, *, configs: Path) -> list[str]:
+    """Give the model of the preset of new data sets, then every value that it sets, as `key=value`."""
+    content: Any = OmegaConf.load(configs / "preset" / f"{DRAFTED}.yaml")
+    choices = [item for item in content.pop("defaults") if item != "_self_"]
+    groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
+    net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
+    whole = OmegaConf.merge({"model": {"net": net}}, content)
+    register_rules(lambda _: size)
+    values = _leaves(OmegaConf.to_container(whole, resolve=True))
+    register_rules()
+    texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]
+    return [f"{group}={name}" for group, name in groups.items()] + texts

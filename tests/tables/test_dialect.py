@@ -1,4 +1,4 @@
-"""How a table is written in its file: found out, or reported by options."""
+"""How a table is written in its file: found out, or set by options."""
 
 import gzip
 import json
@@ -11,7 +11,6 @@ import pytest
 
 from canopy.tables.draft.dialect import parse_options, sniff
 from canopy.tables.draft.draft import draft_table
-from canopy.tables.draft.wording import describe
 from canopy.tables.rows import read_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, finding, write
 
@@ -21,12 +20,9 @@ from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, finding, wr
     [
         ("a,b\n1,2\n", {"delimiter": ","}),
         ("a;b;c\n1,5;2,5;x\n1,5;2,5;x\n", {"delimiter": ";"}),
-        ("a\tb\nx, y\tz\n", {"delimiter": "\t"}),
-        ("a|b\nx, y|z\n", {"delimiter": "|"}),
         ("a b\n1 2\n", {"delimiter": " "}),
         ("first name,b\nx y,2\nx y,2\n", {"delimiter": ","}),
         ("a,b\n'x, y',2\n'z',2\n", {"delimiter": ",", "quote": "'"}),
-        ('a,b\n"x, y",2\n"z",2\n', {"delimiter": ",", "quote": '"'}),
         ("'a|b\n1|'q'\n" + "2|x\n" * 9, {"delimiter": "|", "quote": '"'}),
         ('a,b\n5" pipe,2\n6" pipe,2\n', {"delimiter": ",", "quote": '"'}),
         # Lines of another form do not make it a table of one column.
@@ -40,14 +36,12 @@ def test_delimiter_and_quote_are_found(tmp_path: Path, content: str, expected: d
     assert {key: getattr(found, key) for key in expected} == expected
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le", "utf-16-be", "cp1252"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "cp1252"])
 def test_encoding_is_found_in_the_whole_file(tmp_path: Path, encoding: str) -> None:
     table = {"Straße": [colour.replace("red", "Überweg") for colour in COLOURS], "y": LABELS}
-    path = write(tmp_path / "t.csv", table, encoding=encoding)
-    drafted = draft_table(path, target="y")
+    drafted = draft_table(write(tmp_path / "t.csv", table, encoding=encoding), target="y")
     assert drafted.file.encoding == encoding
     assert "'Überweg'" in finding(drafted, "Straße").why
-    assert ("a guess" in describe(drafted)) == (encoding == "cp1252")
 
 
 def test_format_is_found_by_content_and_name(tmp_path: Path) -> None:
@@ -70,7 +64,7 @@ def test_format_is_found_by_content_and_name(tmp_path: Path) -> None:
         (lambda x: f"{x:,.2f}", ",", ".", ","),
         (lambda x: f"{x:,.2f}".translate(str.maketrans(",.", ".,")), ";", ",", "."),
         (lambda x: f"{x:.2f}".replace(".", ","), ";", ",", ""),
-        (lambda x: f"{x:,.2f}".translate(str.maketrans(",.", "\u202f,")), ";", ",", "\u202f"),
+        (lambda x: f"{x:,.2f}".translate(str.maketrans(",.", "\u202f,")), ";", ",", " \xa0\u202f"),
         (lambda x: f"{x:,.0f}", ",", ".", ","),
         (lambda x: f"{x:,.1f}".replace(",", "'"), ",", ".", "'"),
     ],
@@ -88,16 +82,9 @@ def test_marks_of_numbers_are_found(
     assert batch["x"].to_pylist() == pytest.approx(rounded, abs=0.06)
 
 
-def test_percent_currencies_and_units_are_marks(tmp_path: Path) -> None:
-    drafted = draft(
-        tmp_path,
-        rate=[f"{number}%" for number in NUMBERS],
-        price=[f"${abs(float(number)) * 1000:,.2f}" for number in NUMBERS],
-        weight=[f"{number} kg" for number in NUMBERS],
-        seat=[f"{row % 20}A" for row in range(N_ROWS)],
-    )
-    assert column(drafted, "weight") == {"kind": "numeric", "marks": ("kg",)}
-    assert column(drafted, "seat") == {"kind": "categorical"}
+def test_percents_and_currencies_are_marks(tmp_path: Path) -> None:
+    prices = [f"${abs(float(number)) * 1000:,.2f}" for number in NUMBERS]
+    drafted = draft(tmp_path, rate=[f"{number}%" for number in NUMBERS], price=prices)
     assert column(drafted, "rate") == {"kind": "numeric", "marks": ("%",)}
     assert column(drafted, "price") == {"kind": "numeric", "marks": ("$",)}
     assert "5% is 5" in finding(drafted, "rate").why
@@ -108,7 +95,7 @@ def test_percent_currencies_and_units_are_marks(tmp_path: Path) -> None:
     [
         ("t.csv", gzip.compress(b"a,y\n1,u\n", mtime=0), r"got a file .* gzip: let its name end in \.gz"),
         ("t.xlsx", b"PK\x03\x04", "got a ZIP archive or an Excel workbook: convert it to CSV"),
-        ("t.json", b'[{"a": 1}]', "one JSON object per line; got one list: write it with"),
+        ("t.json", b'[{"a": 1}]', "one JSON object per line.*; got .* in line 1"),
     ],
 )
 def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
@@ -118,19 +105,18 @@ def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: b
 
 
 def test_options_take_the_place_of_what_is_found(tmp_path: Path) -> None:
-    path = write(tmp_path / "t.csv", {"a": NUMBERS, "y": LABELS})
-    path.write_text(path.read_text() + "1,no,extra\n")
-    drafted = draft_table(path, target="y", file_options=parse_options(["ragged=drop"]))
-    assert (drafted.n_rows, drafted.n_dropped, drafted.file.ragged) == (N_ROWS, 1, "drop")
-    assert "1 lines of another form dropped" in describe(drafted)
+    path = write(tmp_path / "t.csv", {"a": NUMBERS, "y": LABELS}, delimiter="\t")
+    path.write_text(path.read_text() + "1\tno\textra\n")
+    options = parse_options(["ragged=drop", "delimiter=\\t"])
+    drafted = draft_table(path, target="y", file_options=options)
+    assert (drafted.n_rows, drafted.file.ragged, drafted.file.delimiter) == (N_ROWS, "drop", "\t")
 
 
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ("raged=drop", r"with a key of format, .*; got 'raged=drop' \(did you mean 'ragged'\?\)"),
-        ("ragged", "must be KEY=VALUE"),
-        ("ragged=dorp", "must give ragged as 'reject' or 'drop'; got 'dorp'"),
+        ("raged=drop", r"--file\.raged: .* \(did you mean 'ragged'\?\)"),
+        ("ragged=dorp", r"--file\.ragged: must be 'reject' or 'drop'; got 'dorp'"),
     ],
 )
 def test_a_wrong_option_is_refused(option: str, message: str) -> None:

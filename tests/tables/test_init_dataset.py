@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -15,7 +16,7 @@ from canopy.files import sha256
 from canopy.params_sections import Params
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
-from canopy.tables.draft.data_set import check_name, render, write_data_set
+from canopy.tables.draft.data_set import new_folder, write_data_set
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.rows import read_table
 from odd_names import ODD_NAMES
@@ -24,9 +25,8 @@ ROOT = Path(__file__).parents[2]
 CLASSES = ["???", "${z}", "1e5", "yes"]
 
 
-@pytest.fixture
-def odd_table(tmp_path: Path) -> Path:
-    """A table whose names, categories and classes YAML, OmegaConf and SQL could take for something else."""
+def test_names_survive_params(tmp_path: Path) -> None:
+    """YAML, OmegaConf and SQL could take names, categories and classes for something else."""
     names = ODD_NAMES[1:]
     path = tmp_path / "odd.csv"
     with path.open("w", newline="", encoding="utf-8") as file:
@@ -35,11 +35,7 @@ def odd_table(tmp_path: Path) -> Path:
         for row in range(160):
             texts = [f"{names[(row + index) % 7]}!" for index in range(len(names))]
             writer.writerow([CLASSES[row % 4], *texts])
-    return path
-
-
-def test_params_have_each_section_and_the_table_as_drafted(tmp_path: Path, odd_table: Path) -> None:
-    drafted = draft_table(odd_table, target=ODD_NAMES[0])
+    drafted = draft_table(path, target=ODD_NAMES[0])
     write_data_set(drafted, tmp_path / "datasets/odd")
     text = (tmp_path / "datasets/odd/params.yaml").read_text(encoding="utf-8")
     params = yaml.safe_load(text)
@@ -51,36 +47,32 @@ def test_params_have_each_section_and_the_table_as_drafted(tmp_path: Path, odd_t
         assert TableSchema.parse(table) == drafted.schema
     assert [*drafted.schema.target.classes] == sorted(CLASSES)
     raw = tmp_path / "datasets/odd" / params["paths"]["raw"]
-    assert params["fetch"]["sha256"] == sha256(raw) == sha256(odd_table)
+    assert params["fetch"]["sha256"] == sha256(raw) == sha256(path)
     assert sum(batch.num_rows for batch in read_table(raw, drafted.schema)) == 160
 
 
-def test_groups_classes_and_remarks_are_in_the_draft(tmp_path: Path) -> None:
-    groups = ["1,0,0", "0,1,0", "0,0,1"]
-    numbers = [-999 if row % 5 == 0 else row / 7 for row in range(90)]
-    rows = [f"{groups[row % 3]},{number},{row % 2}" for row, number in enumerate(numbers)]
-    (tmp_path / "t.csv").write_text("s_1,s_2,s_3,a,y\n" + "\n".join(rows) + "\n")
-    text = render(draft_table(tmp_path / "t.csv", target="y"), name="t", raw="t.csv", sha256="0")
-    assert '      one_hot: # column of the file: name\n        "s_1": "s_1"\n' in text
-    assert '    classes: # value in the file: name\n      "0": "0"\n      "1": "1"\n' in text
-    assert '    "a": {kind: numeric} # -999 to 12.71; -999 (18 rows; next 0.1429): missing? Then' in text
+@pytest.mark.parametrize(("pattern", "name"), [("a/w.csv.gz", "w"), ("a/b", "b"), ("a/b/*.csv", "b")])
+def test_a_data_set_is_named_as_its_file_or_folder(pattern: str, name: str) -> None:
+    assert new_folder(pattern) == Path("datasets", name)
+    with pytest.raises(ValueError, match="must be letters, digits, - and _; got"):
+        new_folder(pattern, "../x")
 
 
 def test_several_files_are_copied_with_the_hash_of_each(tmp_path: Path) -> None:
-    for name in ("b", "a"):
-        (tmp_path / f"{name}.csv").write_text("a,y\n" + "".join(f"{row},{row % 2}\n" for row in range(9)) * 3)
-    drafted = draft_table(tmp_path / "*.csv", target="y")
-    write_data_set(drafted, tmp_path / "datasets/parts")
-    params = yaml.safe_load((tmp_path / "datasets/parts/params.yaml").read_text())
-    raw = tmp_path / "datasets/parts" / params["paths"]["raw"]
-    assert params["fetch"]["sha256"] == {path.name: sha256(path) for path in sorted(raw.iterdir())}
-    assert sum(batch.num_rows for batch in read_table(raw, drafted.schema)) == 54
-
-
-@pytest.mark.parametrize("name", ["../x", "", "a b", ".x"])
-def test_a_name_that_is_no_folder_is_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="must be letters, digits, - and _; got"):
-        check_name(name)
+    for name in ("b.csv.gz", "a.csv.gz"):
+        with pa.output_stream(tmp_path / name) as file:
+            file.write(("a,y\n" + "".join(f"{row},{row % 2}\n" for row in range(9)) * 3).encode())
+    for pattern in ("*", "a*"):
+        drafted = draft_table(tmp_path / f"{pattern}.csv.gz", target="y")
+        folder = tmp_path / f"datasets/{len(drafted.files)}"
+        write_data_set(drafted, folder)
+        params = yaml.safe_load((folder / "params.yaml").read_text())
+        raw = folder / params["paths"]["raw"]
+        expected = (
+            {path.name: sha256(path) for path in sorted(raw.iterdir())} if raw.is_dir() else sha256(raw)
+        )
+        assert params["fetch"]["sha256"] == expected
+        assert sum(batch.num_rows for batch in read_table(raw, drafted.schema)) == 27 * len(drafted.files)
 
 
 def execute(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -94,8 +86,8 @@ def test_command_prints_the_columns_and_what_to_do(tmp_path: Path) -> None:
     done = execute(tmp_path, "wine.csv", "--target", "y")
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == [
-        "wine.csv: 90 rows, 2 columns, csv, delimiter ','",
-        "  y  target       2 classes: '0' 50 %, '1' 50 %",
+        "wine.csv: 90 rows, 2 columns",
+        "  y  target       2 classes: '0' (45 rows), '1' (45 rows)",
         "  a  numeric      integers 0 to 6",
         "",
         "Drafted datasets/wine/params.yaml. Correct the columns, first those with an exclamation mark; then",
@@ -103,13 +95,9 @@ def test_command_prints_the_columns_and_what_to_do(tmp_path: Path) -> None:
     ]
     for options, message in (
         ("wine.csv --target y", "Error: datasets/wine must be new; it exists: give another --name\n"),
-        ("wine.csv --target b --name x", "Error: --target must be a column of wine.csv; got 'b'"),
-        ("wein.csv --target y", "Error: The table wein.csv must exist"),
+        ("wine.csv --target b --name x", "Error: --target must be a column of wine.csv"),
     ):
         done = execute(tmp_path, *options.split())
         assert done.returncode == 1
         assert done.stderr.startswith(message)
-        assert done.stderr.count("\n") <= 3
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["wine"]
-    done = execute(tmp_path / "datasets", "../wine.csv", "--target", "y")
-    assert "must run in the project's folder" in done.stderr

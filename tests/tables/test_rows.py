@@ -1,6 +1,5 @@
 """Reading and checking tables of all forms, from files as users have them."""
 
-import gzip
 import json
 import logging
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 
 from canopy.schema import TableSchema
 from canopy.tables.rows import TableReader, read_table
+from canopy.tables.writer import open_writer
 
 NUMBER, CATEGORY = {"kind": "numeric"}, {"kind": "categorical"}
 
@@ -59,31 +59,24 @@ def test_quoted_line_breaks_are_kept_and_counted(tmp_path: Path, end: str) -> No
 
 def test_names_that_differ_only_in_case_and_odd_names_are_kept(tmp_path: Path) -> None:
     names = ["${x}", "a.b", "a b", "Größe", "A", "a", 'qu"ote', "select", "split"]
-    header = ",".join(f'"{name.replace(chr(34), chr(34) * 2)}"' for name in [*names, "y"])
-    row = ",".join([*map(str, range(len(names))), "u"])
     expected = {**{name: float(i) for i, name in enumerate(names)}, "y": "u"}
-    declared = dict.fromkeys(names, NUMBER)
-    assert read(tmp_path / "t.csv", f"{header}\n{row}\n", schema(declared)) == [expected]
-    lines = json.dumps(expected) + "\n"
-    assert read(tmp_path / "t.jsonl", lines, schema(declared, format="jsonl")) == [expected]
-    pq.write_table(pa.table({name: [value] for name, value in expected.items()}), tmp_path / "t.parquet")
-    (batch,) = read_table(tmp_path / "t.parquet", schema(declared, format="parquet"))
-    assert batch.to_pylist() == [expected]
+    with open_writer(tmp_path / "t.csv", pa.Table.from_pylist([expected]).schema) as write:
+        write(pa.RecordBatch.from_pylist([expected]))
+    pq.write_table(pa.Table.from_pylist([expected]), tmp_path / "t.parquet")
+    (tmp_path / "t.jsonl").write_text(json.dumps(expected) + "\n")
+    for form in ("csv", "jsonl", "parquet"):
+        (batch,) = read_table(tmp_path / f"t.{form}", schema(dict.fromkeys(names, NUMBER), format=form))
+        assert batch.to_pylist() == [expected]
 
 
 def test_compressed_files_and_other_encodings_are_read(tmp_path: Path) -> None:
     text = "Straße,y\nÜberweg,u\n"
-    declared = schema({"Straße": CATEGORY})
-    expected = [{"Straße": "Überweg", "y": "u"}]
-    assert read(tmp_path / "t.csv.gz", gzip.compress(text.encode(), mtime=0), declared) == expected
-    with pa.CompressedOutputStream(str(tmp_path / "t.csv.zst"), "zstd") as stream:
-        stream.write(text.encode())
-    assert [
-        row for batch in read_table(tmp_path / "t.csv.zst", declared) for row in batch.to_pylist()
-    ] == expected
-    for encoding in ("latin-1", "utf-16", "cp1252"):
-        declared = schema({"Straße": CATEGORY}, encoding=encoding)
-        assert read(tmp_path / "t.csv", text.encode(encoding), declared) == expected
+    for name, encoding in (("gz", "utf-8"), ("zst", "utf-8"), ("csv", "latin-1"), ("csv", "utf-16")):
+        path = tmp_path / f"t.{name}"
+        with pa.output_stream(path) as stream:
+            stream.write(text.encode(encoding))
+        (batch,) = read_table(path, schema({"Straße": CATEGORY}, encoding=encoding))
+        assert batch.to_pylist() == [{"Straße": "Überweg", "y": "u"}]
 
 
 def test_several_files_are_one_table(tmp_path: Path) -> None:
@@ -95,9 +88,8 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
 
 
 def test_null_markers_are_those_of_the_file_or_of_the_column(tmp_path: Path) -> None:
-    declared = schema(
-        {"country": {**CATEGORY, "null_values": []}, "kind": {**CATEGORY, "missing": "category"}}
-    )
+    optional = {**CATEGORY, "missing": "category"}
+    declared = schema({"country": {**CATEGORY, "null_values": []}, "kind": optional})
     rows = read(tmp_path / "t.csv", "country,kind,y\nNA,NA,u\n", declared)
     assert rows == [{"country": "NA", "kind": None, "y": "u"}]
 
@@ -120,11 +112,6 @@ def test_dates_are_read_in_their_format(tmp_path: Path) -> None:
     assert {str(row[name]) for name in formats} == {"2024-02-03 00:00:00"}
 
 
-def test_listed_integers_may_be_written_as_floats(tmp_path: Path) -> None:
-    declared = schema({"p": {**CATEGORY, "categories": {1: "First", 2: "Second"}, "unseen": "reject"}})
-    assert [row["p"] for row in read(tmp_path / "t.csv", "p,y\n1.0,u\n2,u\n", declared)] == ["1", "2"]
-
-
 def test_a_decimal_comma_is_not_taken_for_a_thousands_mark(tmp_path: Path) -> None:
     declared = schema({"a": NUMBER}, delimiter=";", thousands=",")
     with pytest.raises(ValueError, match="'a' must be a number; got '0,123' in line 3"):
@@ -132,17 +119,16 @@ def test_a_decimal_comma_is_not_taken_for_a_thousands_mark(tmp_path: Path) -> No
 
 
 def test_one_hot_columns_become_the_name_of_the_one_that_is_set(tmp_path: Path) -> None:
-    soil = {**CATEGORY, "one_hot": {"s1": "Clay", "s2": "Sand"}}
-    assert read(tmp_path / "t.csv", "s1,s2,y\n0,1,u\n1.0,0,u\n", schema({"soil": soil})) == [
-        {"soil": "s2", "y": "u"},
-        {"soil": "s1", "y": "u"},
-    ]
-    with pytest.raises(ValueError, match="'soil' must have exactly one column that is 1; got 2 in line 2"):
-        read(tmp_path / "t.csv", "s1,s2,y\n1,1,u\n", schema({"soil": soil}))
-    with pytest.raises(ValueError, match="'soil' must have a value in every row; got none in line 2"):
-        read(tmp_path / "t.csv", "s1,s2,y\n0,0,u\n", schema({"soil": soil}))
-    with pytest.raises(ValueError, match="'s2' must be 0 or 1; got '2' in line 3"):
-        read(tmp_path / "t.csv", "s1,s2,y\n0,1,u\n1,2,u\n", schema({"soil": soil}))
+    declared = schema({"soil": {**CATEGORY, "one_hot": {"s1": "Clay", "s2": "Sand"}}})
+    rows = read(tmp_path / "t.csv", "s1,s2,y\n0,1,u\n1.0,0,u\n", declared)
+    assert [row["soil"] for row in rows] == ["s2", "s1"]
+    for row, message in (
+        ("1,1", "'soil' must have exactly one column that is 1; got 2 in line 2"),
+        ("0,0", "'soil' must have a value in every row; got none in line 2"),
+        ("1,2", "'s2' must be 0 or 1; got '2' in line 2"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            read(tmp_path / "t.csv", f"s1,s2,y\n{row},u\n", declared)
 
 
 @pytest.mark.parametrize(("policy", "expected"), [("clip", 90.0), ("missing", None)])
@@ -157,8 +143,6 @@ def test_numbers_out_of_range_follow_their_policy(
     ("content", "message"),
     [
         ("", "must hold a header and rows; got an empty file"),
-        ("a,y\n", "must hold rows below its header; got none"),
-        ("a,a,y\n1,2,u\n", "must name each column once; got 'a' twice"),
         ("A,y\n1,u\n", r"must have the column 'a'; got 2 columns without it"),
         ("a,y\n1,u\nx,u\ny,u\n", r"'a' must be a number; got 'x' in line 3, 'y' in line 4"),
         ("a,y\n,u\n", "'a' must have a value in every row; got none in line 2"),
@@ -189,18 +173,16 @@ def test_what_is_wrong_is_reported_with_file_line_and_value(
     assert len(str(caught.value).splitlines()) <= 2
 
 
-def test_rows_with_a_mistake_are_left_out_and_the_others_read(tmp_path: Path) -> None:
+def test_rows_with_a_mistake_are_left_out_and_the_others_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "t.csv"
-    path.write_text("a,y\n1,u\nx,u\n3,u\n4,u,5\n5,u\n")
-    reader = TableReader(path, schema({"a": NUMBER}), with_target=False)
+    path.write_text("note,a,y\nn,1,u\nn,x,u\nn,3,u\nn,4,u,5\nn,5,u\n")
+    with caplog.at_level(logging.WARNING):
+        reader = TableReader(path, schema({"a": NUMBER}), with_target=False)
+    assert "does not list are ignored: 'note'" in caplog.text
     assert [row["a"] for batch in reader.valid_batches() for row in batch.to_pylist()] == [1, 3, 5]
     assert [(found.line, found.column, found.value) for found in reader.problems.shown] == [
         (3, "a", "'x'"),
-        (5, "", "'4,u,5'"),
+        (5, "", "'n,4,u,5'"),
     ]
-
-
-def test_further_columns_are_ignored_with_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.WARNING):
-        assert read(tmp_path / "t.csv", "note,a,y\nn,1,u\n", schema({"a": NUMBER})) == [{"a": 1.0, "y": "u"}]
-    assert "does not list are ignored: 'note'" in caplog.text

@@ -67,7 +67,7 @@ def predict(cfg: DictConfig) -> int:
     source, target = Path(str(cfg.input)), Path(str(cfg.output))
     model = open_run(cfg) if cfg.bundle is None else open_bundle(cfg.bundle)
     schema = model.preprocessor.restrict(model.schema)
-    reader = TableReader(source, schema, with_target=None, keys=cfg["keys"], n_shown=None)
+    reader = TableReader(source, schema, with_target=False, keys=cfg["keys"], n_shown=None)
     target_column = model.schema.target.column
     check_target(target, source=source)
     probabilities_of = model.load()

@@ -8,25 +8,21 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 
 # Month, day and hour are two features each, sine and cosine; the time itself is a number.
 DatetimePart = Literal["year", "month", "day_of_week", "hour", "time"]
 DATETIME_PARTS = get_args(DatetimePart)
 
 
-def as_text(value: Any) -> Any:
-    """Give an integer of YAML as text; of other values that YAML parsed, the text is not known."""
-    if isinstance(value, bool):
-        raise ValueError(f"this word in quotes, got {value}, as YAML reads yes, no, on, off, true and false")
-    if isinstance(value, float):
-        raise ValueError(
-            f"this text in quotes, got the number {value}, which the file may write in another way"
-        )
+def _as_text(value: Any) -> Any:
+    """Give an integer of YAML as text; how the file writes other values that YAML parsed is not known."""
+    if isinstance(value, bool | float):
+        raise ValueError(f"must be in quotes, since YAML reads it as something else than text; got {value}")
     return str(value) if isinstance(value, int) else value
 
 
-Text = Annotated[str, BeforeValidator(as_text)]
+Text = Annotated[str, BeforeValidator(_as_text)]
 
 
 class Model(BaseModel):
@@ -80,7 +76,7 @@ class Numeric(Column, NumericPolicies):
     def _check_range(cls, ends: tuple[float | None, float | None]) -> tuple[float | None, float | None]:
         low, high = ends
         if low is not None and high is not None and not low < high:
-            raise ValueError(f"[least, greatest], null where there is none, got {[low, high]}")
+            raise ValueError(f"must be [least, greatest], null where there is none; got {[low, high]}")
         return ends
 
     @property
@@ -91,30 +87,13 @@ class Numeric(Column, NumericPolicies):
     def high(self) -> float:
         return math.inf if self.range[1] is None else self.range[1]
 
-    @property
-    def requirement(self) -> str:
-        """Name the values that the column may have, such as `from 0 to 90 degrees`."""
-        if math.isinf(self.high):
-            text = "a finite number" if math.isinf(self.low) else f"at least {self.low:g}"
-        else:
-            text = f"at most {self.high:g}" if math.isinf(self.low) else f"from {self.low:g} to {self.high:g}"
-        return f"{text} {self.unit}".rstrip()
-
 
 class Categorical(Column, CategoricalPolicies):
     """One of several values, each with a name for people; of `one_hot` the file has its 0/1 column."""
 
     kind: Literal["categorical"] = "categorical"
     categories: Literal["auto"] | dict[Text, str] = "auto"
-    one_hot: dict[Text, str] | None = None
-
-    @model_validator(mode="after")
-    def _check_form(self) -> "Categorical":
-        if self.one_hot is not None and self.categories != "auto":
-            raise ValueError("categories or one_hot, got both")
-        if self.one_hot is not None and len(self.one_hot) < 2:
-            raise ValueError(f"at least two columns in one_hot, got {len(self.one_hot)}")
-        return self
+    one_hot: dict[Text, str] | None = Field(default=None, min_length=2)
 
     @property
     def listed(self) -> dict[str, str] | None:
@@ -163,9 +142,9 @@ class Target(Column):
     @classmethod
     def _check_classes(cls, classes: Any) -> Any:
         if classes != "auto" and len(classes) < 2:
-            raise ValueError(f"at least two classes, got {len(classes)}")
+            raise ValueError(f"must have at least two classes; got {len(classes)}")
         if classes != "auto" and (name := first_repeated(classes.values())) is not None:
-            raise ValueError(f"each class name once, got {name!r} twice")
+            raise ValueError(f"must have each name once; got {name!r} twice")
         return classes
 
 

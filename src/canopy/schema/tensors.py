@@ -23,17 +23,13 @@ class CategoricalFeature:
 
 @dataclass(frozen=True, kw_only=True)
 class Schema:
-    """Features, classes and counts of a folder of tensors.
+    """Features, classes and counts of a folder of tensors, in the order of their columns and of the outputs.
 
     Attributes:
         target: Column that the class was read from.
-        class_values: Value of each class in that column, in the order of the model's outputs.
-        class_names: Name of each class, in the same order.
-        numeric: Numeric features, in the order of the columns of `numeric` tensors.
         quantiles: Values of each numeric feature on the training rows, as they are in the tensors,
             ascending from the smallest to the largest: quantiles in equal steps, and where many rows share
             a value others that occur.
-        categorical: Categorical features, in the order of the columns of `categorical` tensors.
         class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`.
         sha256: Hash of each tensor file and of the normalisation.
     """
@@ -61,12 +57,7 @@ class Schema:
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":
-        """Read what `save` wrote.
-
-        Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is no schema of this format.
-        """
+        """Read what `save` wrote; a ValueError if it is no schema of this format."""
         content = read_json(path, hint=HINT)
         if content.get("format") != FORMAT:
             raise ValueError(f"{path} must have the format {FORMAT}; found {content.get('format')!r}; {HINT}")

@@ -7,14 +7,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 
 from canopy.cores import usable_cores
 
 CHUNK_BYTES = 1 << 20
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 def read_chunks(
@@ -25,18 +23,10 @@ def read_chunks(
     delimiter: str = ",",
     forbidden: bytes | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read columns of a CSV file in UTF-8, in the order of the rows.
+    """Read columns of these types from a CSV file in UTF-8; empty values are null, empty lines no rows.
 
-    Args:
-        path: The file. Empty values are null, empty lines no rows.
-        names: Names of all columns; the first record is skipped.
-        columns: Those to read, and their types.
-        delimiter: Character between two values.
-        forbidden: A quote that the file must not have; None if values may be in double quotes.
-
-    Raises:
-        ValueError: If a row has more or fewer values, or a value is not of its type or in other quotes. The
-            rows before it have been given.
+    The first record is skipped; `names` are those of all columns. Values may be in double quotes, unless a
+    quote is `forbidden`. A ValueError at the first row of another form; the rows before it have been given.
     """
     quoted = forbidden is None
     parse_options = pa.csv.ParseOptions(
@@ -56,13 +46,11 @@ def read_chunks(
             use_threads=False,
         )
         table = pa.csv.read_csv(pa.BufferReader(chunk), read_options, parse_options, convert_options)
-        batches: list[pa.RecordBatch] = table.combine_chunks().to_batches()
-        return batches
+        return list(table.combine_chunks().to_batches())
 
-    n_threads = usable_cores()
-    pending: deque[Future[list[pa.RecordBatch]]] = deque()
+    n_threads, pending = usable_cores(), deque[Future[list[pa.RecordBatch]]]()
     with path.open("rb") as file, ThreadPoolExecutor(n_threads) as pool:
-        if file.read(len(BYTE_ORDER_MARK)) != BYTE_ORDER_MARK:
+        if file.read(3) != codecs.BOM_UTF8:
             file.seek(0)
         for index, chunk in enumerate(_record_chunks(file, forbidden)):
             pending.append(pool.submit(convert, chunk, int(index == 0)))
@@ -83,28 +71,19 @@ def _record_chunks(file: BinaryIO, forbidden: bytes | None) -> Iterator[pa.Buffe
             if rest:
                 yield pa.py_buffer(rest)
             return
-        end = part.rfind(b"\n", 0, n_bytes) + 1
-        if forbidden is None:
-            end = _end_outside_quotes(part, end)
-        else:
+        if forbidden is not None:
             _check_plain(part, n_bytes, forbidden)
+        end = part.rfind(b"\n", 0, n_bytes) + 1
+        n_quotes = part.count(b'"', 0, end) if forbidden is None else 0
+        while n_quotes % 2:
+            before = part.rfind(b"\n", 0, end - 1) + 1
+            n_quotes -= part.count(b'"', before, end)
+            end = before
         if not end and n_bytes > CHUNK_BYTES:
             raise ValueError(f"a row of more than {CHUNK_BYTES:,} bytes")
         if end:
             yield pa.py_buffer(part)[:end]
         rest = bytes(part[end:n_bytes])
-
-
-def _end_outside_quotes(part: bytearray, end: int) -> int:
-    """Go back to a line break with an even number of quotes before it."""
-    characters = np.frombuffer(part, np.uint8, end)
-    is_quote = characters == ord('"')
-    if np.count_nonzero(is_quote) % 2 == 0:
-        return end
-    quotes = np.flatnonzero(is_quote)
-    breaks = np.flatnonzero(characters == ord("\n"))
-    outside = breaks[np.searchsorted(quotes, breaks) % 2 == 0]
-    return int(outside[-1]) + 1 if len(outside) else 0
 
 
 def _check_plain(part: bytearray, n_bytes: int, forbidden: bytes) -> None:

@@ -16,21 +16,18 @@ Bools = NDArray[np.bool_]
 
 
 class Converted(NamedTuple):
-    """The values of a column, null where there is none or it is invalid: there, but not to be converted."""
+    """The values of a column, null where there is none or it is invalid."""
 
     values: pa.Array
     invalid: Bools
 
 
-def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Array:
-    """Convert values to text: numbers without a fraction as integers, null markers to null.
+def _all_valid(values: pa.Array) -> Converted:
+    return Converted(values, np.zeros(len(values), bool))
 
-    Examples:
-        >>> to_texts(pa.array([1.0, 2.5, None]), Column(), FileFormat()).to_pylist()
-        ['1', '2.5', None]
-        >>> to_texts(pa.array(["a", "NA"]), Column(), FileFormat()).to_pylist()
-        ['a', None]
-    """
+
+def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Array:
+    """Convert values to text: numbers without a fraction as integers, null markers to null."""
     kind = values.type
     if pa.types.is_dictionary(kind):
         values, kind = values.cast(kind.value_type), kind.value_type
@@ -45,33 +42,26 @@ def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Ar
 
 
 def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Converted:
-    """Convert values to double precision.
-
-    Examples:
-        >>> german = FileFormat(decimal=",", thousands=".")
-        >>> to_numbers(pa.array(["1.234,5", "x", ""]), Numeric(), german)[0].to_pylist()
-        [1234.5, None, None]
-    """
-    if pa.types.is_primitive(values.type):
-        numbers = pc.cast(
-            values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values, pa.float64()
-        )
-        is_missing = pc.is_nan(numbers)
-        for marker in filter(is_number, null_values(column, file_format)):
-            is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
-        return Converted(pc.if_else(is_missing, None, numbers), np.zeros(len(values), bool))
+    """Convert values to double precision."""
     markers = null_values(column, file_format)
+    if pa.types.is_primitive(values.type):
+        # Arrow does not cast booleans to double precision.
+        numbers = (values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values).cast(pa.float64())
+        is_missing = pc.is_nan(numbers)
+        for marker in filter(is_number, markers):
+            is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
+        return _all_valid(pc.if_else(is_missing, None, numbers))
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
     if plain and not any(map(is_number, markers)):
         # Most columns hold numbers alone; among them is no marker.
         with suppress(pa.ArrowInvalid):
             numbers = values.cast(pa.float64())
             if not pc.any(pc.is_nan(numbers)).as_py():
-                return Converted(numbers, np.zeros(len(values), bool))
+                return _all_valid(numbers)
     texts = to_texts(values, column, file_format)
     if plain:
         with suppress(pa.ArrowInvalid):
-            return Converted(texts.cast(pa.float64()), np.zeros(len(texts), bool))
+            return _all_valid(texts.cast(pa.float64()))
     texts = pc.utf8_trim_whitespace(texts)
     for mark in column.marks:
         texts = pc.replace_substring(texts, mark, "")
@@ -88,60 +78,43 @@ def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Co
 
 
 def to_bits(values: pa.Array) -> NDArray[np.int8] | None:
-    """Convert values that are all written as 0 or 1; None if another one is among them."""
-    if values.null_count or not len(values):
+    """Convert texts that are all 0 or 1, much faster than `to_numbers`; None for other values."""
+    if values.null_count or not len(values) or not pa.types.is_string(values.type):
         return None
-    if pa.types.is_string(values.type):
-        # Texts of one character each, which lie side by side.
-        _, starts, characters = values.buffers()
-        places = np.frombuffer(starts, np.int32)[values.offset :][: len(values) + 1]
-        if (np.diff(places) != 1).any():
-            return None
-        bits = np.frombuffer(characters, np.uint8)[places[0] : places[-1]] - np.uint8(ord("0"))
-    elif pa.types.is_integer(values.type):
-        bits = values.to_numpy()
-    else:
+    # Texts of one character each lie side by side.
+    _, starts, characters = values.buffers()
+    places = np.frombuffer(starts, np.int32)[values.offset :][: len(values) + 1]
+    if (np.diff(places) != 1).any():
         return None
+    bits = np.frombuffer(characters, np.uint8)[places[0] : places[-1]] - np.uint8(ord("0"))
     return bits.astype(np.int8) if ((bits == 0) | (bits == 1)).all() else None
 
 
 def _number_pattern(file_format: FileFormat) -> str:
     """A number in this format; marks between thousands only before three digits, and not after a first 0."""
-    decimal = re.escape(file_format.decimal)
-    digits = r"\d+"
-    if file_format.thousands:
-        marks = "".join(re.escape(mark) for mark in file_format.thousands)
-        digits = rf"([1-9]\d{{0,2}}([{marks}]\d{{3}})+|\d+)"
+    decimal, marks = re.escape(file_format.decimal), re.escape(file_format.thousands)
+    digits = rf"([1-9]\d{{0,2}}([{marks}]\d{{3}})+|\d+)" if marks else r"\d+"
     return rf"^[+-]?(({digits}({decimal}\d*)?|{decimal}\d+)([eE][+-]?\d+)?|(?i:inf|infinity))$"
 
 
 def to_times(values: pa.Array, column: Datetime, file_format: FileFormat) -> Converted:
     """Convert values to times in microseconds, those with an offset to UTC."""
     if pa.types.is_temporal(values.type):
-        times = values.cast(pa.timestamp("us", getattr(values.type, "tz", None))).cast(pa.timestamp("us"))
-        return Converted(times, np.zeros(len(values), bool))
-    if column.format == "epoch":
-        numbers, invalid = to_numbers(values, Numeric(null_values=column.null_values), file_format)
-        seconds = numbers.to_numpy(zero_copy_only=False)
-        # Beyond these seconds there is no year of four digits.
-        outside = np.abs(np.nan_to_num(seconds)) > 1e11
-        microseconds = np.where(np.isnan(seconds) | outside, np.nan, seconds * 1e6)
-        times = pa.array(microseconds, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.timestamp("us"))
-        return Converted(times, invalid | outside)
+        times = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)))
+        return _all_valid(times.cast(pa.timestamp("us")))
     # Here, since only tables with times need it.
     import pandas as pd
 
-    texts = to_texts(values, column, file_format)
-    form = "ISO8601" if column.format == "iso" else column.format
-    parsed = pd.to_datetime(pd.Series(texts.to_pandas()), format=form, errors="coerce", utc=True)
+    if column.format == "epoch":
+        found, invalid = to_numbers(values, Numeric(null_values=column.null_values), file_format)
+        parsed = pd.to_datetime(found.to_pandas(), unit="s", errors="coerce", utc=True)
+    else:
+        found, invalid = _all_valid(to_texts(values, column, file_format))
+        form = "ISO8601" if column.format == "iso" else column.format
+        parsed = pd.to_datetime(pd.Series(found.to_pandas()), format=form, errors="coerce", utc=True)
     times = pa.array(parsed.dt.tz_localize(None), pa.timestamp("us"), from_pandas=True, safe=False)
-    return Converted(times, pc.and_(pc.is_valid(texts), pc.is_null(times)).to_numpy(zero_copy_only=False))
-
-
-def as_written(values: pa.Array, rows: NDArray[np.int64]) -> list[str]:
-    """Show the values of some rows for a message, shortened."""
-    texts = map(repr, values.take(pa.array(rows)).to_pylist())
-    return [text if len(text) <= 60 else f"{text[:57]}..." for text in texts]
+    outside = pc.and_(pc.is_valid(found), pc.is_null(times)).to_numpy(zero_copy_only=False)
+    return Converted(times, invalid | outside)
 
 
 def null_values(column: Column, file_format: FileFormat) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.table import TableSchema
-from canopy.tables.convert import Bools, as_written, to_bits, to_numbers, to_texts, to_times
+from canopy.tables.convert import Bools, to_bits, to_numbers, to_texts, to_times
 from canopy.tables.problems import N_SHOWN
 
 # Nets compute in single precision.
@@ -19,31 +19,27 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Violation(NamedTuple):
-    """Rows whose value in a column of the file is not what it must be, such as `be a number`."""
+    """Rows of a batch whose value in a column of the file is not what it must be, such as `be a number`."""
 
     column: str
     requirement: str
-    # Their numbers in the batch, ascending, and for the first ones the value, for messages.
+    # In ascending order, and for the first ones the value, for messages.
     rows: NDArray[np.int64]
     values: Sequence[str]
 
 
 @dataclass
 class Parsed:
-    """Checked rows.
+    """Checked rows, and what is wrong with some; the values there are null."""
 
-    Attributes:
-        rows: Features in the order of the schema (numeric: double; categorical: text; datetime: timestamp),
-            then keys and, where it was read, the target as text. Values may be null where a policy allows it.
-        violations: What is wrong; the values there are null.
-    """
-
+    # Features in the order of the schema (numeric: double; categorical: text; datetime: timestamp), then keys
+    # and, where it was read, the target as text. Values may be null where a policy allows it.
     rows: pa.RecordBatch
     violations: list[Violation] = field(default_factory=list)
 
     @property
     def valid(self) -> Bools:
-        """Whether a row has no violation, shape (n_rows,)."""
+        """Whether each row has no violation."""
         valid = np.ones(self.rows.num_rows, bool)
         for violation in self.violations:
             valid[violation.rows] = False
@@ -56,14 +52,11 @@ class Parsed:
 def parse(
     batch: pa.RecordBatch, schema: TableSchema, *, with_target: bool, n_shown: int | None = N_SHOWN
 ) -> Parsed:
-    """Check rows and convert them to the types of their columns.
+    """Check rows, as text or typed, and convert them to the types of their columns.
 
-    Args:
-        batch: The columns of the file that the schema reads (`TableSchema.file_columns`), as text or typed.
-            A column under its own name may take the place of its 0/1 columns; its values are their names.
-        schema: What they are.
-        with_target: Whether the target is among them.
-        n_shown: For how many rows of each kind of violation the value is given; for all if None.
+    The batch has the columns of the file that the schema reads (`TableSchema.file_columns`); a column under
+    its own name may take the place of its 0/1 columns, whose names are its values then. Of each violation the
+    values of the first `n_shown` rows are given, of all if None.
     """
     check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
@@ -83,8 +76,6 @@ def parse(
 
 
 class _Check:
-    """The columns of a batch, and what is wrong with them so far."""
-
     def __init__(self, batch: pa.RecordBatch, schema: TableSchema, n_shown: int | None) -> None:
         self.batch, self.schema, self.file = batch, schema, schema.file
         self.n_shown = n_shown
@@ -105,12 +96,12 @@ class _Check:
                 case "missing":
                     values = _without(values, outside)
                 case _:
-                    invalid |= self._report(name, f"be {column.requirement}", outside)
+                    form = f"be from {column.low:g} to {column.high:g} {column.unit}".rstrip()
+                    invalid |= self._report(name, form, outside)
         return self._without_missing(name, _without(values, invalid), column, invalid)
 
     def categorical(self, name: str, column: Categorical) -> pa.Array:
-        is_written = name not in self.batch.schema.names
-        if column.one_hot is not None and is_written:
+        if column.one_hot is not None and name not in self.batch.schema.names:
             return self._one_hot(name, column, [*column.one_hot])
         texts = to_texts(self.batch[name], column, self.file)
         invalid = np.zeros(len(texts), bool)
@@ -120,8 +111,8 @@ class _Check:
 
     def datetime(self, name: str, column: Datetime) -> pa.Array:
         values, invalid = to_times(self.batch[name], column, self.file)
-        form = {"iso": "be a date or time by ISO 8601", "epoch": "be seconds since 1970"}
-        self._report(name, form.get(column.format, f"be a time in the format {column.format}"), invalid)
+        forms = {"iso": "be a date or time by ISO 8601"}
+        self._report(name, forms.get(column.format, f"be a time in the format {column.format}"), invalid)
         return self._without_missing(name, values, column, invalid)
 
     def target(self) -> pa.Array:
@@ -130,18 +121,15 @@ class _Check:
         invalid = np.zeros(len(texts), bool)
         if target.classes != "auto":
             texts, invalid = self._listed(target.column, texts, [*target.classes])
-        if target.missing == "drop":
-            return texts
         return self._without_missing(target.column, texts, target, invalid)
 
     def _listed(self, name: str, texts: pa.Array, values: list[str]) -> tuple[pa.Array, Bools]:
         """Keep the listed values; 2.0 is the value 2."""
-        codes = pc.index_in(texts, pa.array(values, pa.string()))
-        unlisted = pc.and_(pc.is_null(codes), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+        known = pa.array([*values, None], pa.string())
+        unlisted = ~pc.is_in(texts, known).to_numpy(zero_copy_only=False)
         if unlisted.any():
             texts = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
-            codes = pc.index_in(texts, pa.array(values, pa.string()))
-            unlisted = pc.and_(pc.is_null(codes), pc.is_valid(texts)).to_numpy(zero_copy_only=False)
+            unlisted = ~pc.is_in(texts, known).to_numpy(zero_copy_only=False)
             shown = ", ".join(map(repr, values[:N_SHOWN])) + (", ..." if len(values) > N_SHOWN else "")
             self._report(name, f"be one of {shown}", unlisted)
         return _without(texts, unlisted), unlisted
@@ -152,15 +140,15 @@ class _Check:
         invalid = np.zeros(self.batch.num_rows, bool)
         numeric = Numeric(null_values=column.null_values)
         for code, part in enumerate(names):
-            numbers = to_bits(self.batch[part])
-            if numbers is None:
+            is_set = to_bits(self.batch[part])
+            if is_set is None:
                 values, wrong = to_numbers(self.batch[part], numeric, self.file)
                 numbers = values.to_numpy(zero_copy_only=False)
                 wrong |= (numbers != 1) & (numbers != 0)
                 invalid |= self._report(part, "be 0 or 1", wrong)
-                numbers = numbers == 1
-            codes += numbers * np.int32(code)
-            n_set += numbers
+                is_set = numbers == 1
+            codes += is_set * np.int32(code)
+            n_set += is_set
         several = (n_set > 1) & ~invalid
         shown = [*map(str, n_set[several][: self.n_shown])]
         invalid |= self._report(name, "have exactly one column that is 1", several, shown)
@@ -168,7 +156,6 @@ class _Check:
         return self._without_missing(name, texts, column, invalid)
 
     def _without_missing(self, name: str, values: pa.Array, column: Column, invalid: Bools) -> pa.Array:
-        """Report missing values where the policy is to reject them."""
         if values.null_count and getattr(column, "missing", None) == "reject":
             missing = values.is_null().to_numpy(zero_copy_only=False) & ~invalid
             self._report(name, "have a value in every row", missing, ["none"] * len(missing))
@@ -181,7 +168,8 @@ class _Check:
         if wrong.any():
             rows = np.flatnonzero(wrong)
             if values is None:
-                values = as_written(self.batch[name], rows[: self.n_shown])
+                found = self.batch[name].take(pa.array(rows[: self.n_shown])).to_pylist()
+                values = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(repr, found)]
             self.violations.append(Violation(name, requirement, rows, values))
         return wrong
 

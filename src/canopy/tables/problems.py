@@ -1,6 +1,6 @@
 """What is wrong with the rows of a table, and the message about it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -9,28 +9,22 @@ N_SHOWN = 10
 
 
 class Problem(NamedTuple):
-    """A value that is not what it must be or have; or a whole line, in no column."""
+    """A value that is not what it must be or have, in a line from 1; or a whole line, in no column."""
 
     file: str
-    # From 1; of Parquet the row.
     line: int
     column: str
     requirement: str
-    # Shortened.
     value: str
 
 
 @dataclass
 class Problems:
-    """What is wrong with the rows of a table: how many of each kind, the first ones with their lines.
+    """What is wrong with the rows of a table: how many of each kind, some with their lines."""
 
-    Attributes:
-        n_shown: So many of each kind are kept with their lines; all if None.
-        counts: Number of rows by column and requirement.
-        shown: Those that are kept.
-    """
-
+    # Of each kind; all if None.
     n_shown: int | None = N_SHOWN
+    # By column and requirement.
     counts: dict[tuple[str, str], int] = field(default_factory=dict)
     shown: list[Problem] = field(default_factory=list)
 
@@ -40,19 +34,12 @@ class Problems:
         self.counts[column, requirement] = n_before + n
         return None if self.n_shown is None else max(0, self.n_shown - n_before)
 
-    def add_lines(self, problems: Sequence[Problem]) -> None:
+    def add_lines(self, problems: Iterable[Problem]) -> None:
         """Add lines of a file that do not have the form of the table."""
-        for problem in problems:
-            if self.count("", problem.requirement, 1) != 0:
-                self.shown.append(problem)
+        self.shown += [problem for problem in problems if self.count("", problem.requirement, 1) != 0]
 
     def raise_error(self, hint: str = "") -> None:
-        """Refuse the table if anything is wrong with it.
-
-        Raises:
-            ValueError: With the first kind of problem, its lines and values, and how many others there are;
-                `hint` is its last line.
-        """
+        """Raise a ValueError with the first kind of problem and how many others there are, if any."""
         if not self.counts:
             return
         (kind, count), *others = self.counts.items()
@@ -62,7 +49,6 @@ class Problems:
         what = f"column {kind[0]!r}" if kind[0] else "each line"
         lines = [f"{shown[0].file}: {what} must {kind[1]}; got {values}{more}"]
         if others:
-            texts = [f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in others]
-            more = ", ..." if len(texts) > N_SHOWN else ""
-            lines.append(f"Further problems in {', '.join(texts[:N_SHOWN])}{more}")
+            texts = [f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in others[:N_SHOWN]]
+            lines.append(f"Further problems in {', '.join(texts)}{', ...' * (len(others) > N_SHOWN)}")
         raise ValueError("\n".join([*lines, *filter(None, [hint])]))

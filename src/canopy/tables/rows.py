@@ -10,7 +10,7 @@ from canopy.names import nearest
 from canopy.schema.table import TableSchema
 from canopy.tables.parse import parse
 from canopy.tables.problems import N_SHOWN, Problem, Problems
-from canopy.tables.reader import BATCH_ROWS, TableFile
+from canopy.tables.reader import TableFile
 from canopy.tables.text import find_files
 
 log = logging.getLogger(__name__)
@@ -19,21 +19,9 @@ log = logging.getLogger(__name__)
 class TableReader:
     """The rows of a table, in one file or several (`find_files`).
 
-    Args:
-        pattern: The files.
-        schema: What the columns are.
-        with_target: Whether the target is read; it must then be there. None is for predictions: the target is
-            read as it is, any value allowed, where all files have it, and files may lack the schema's keys.
-        keys: Further columns that name a row, which files must have.
-        n_shown: How many problems of each kind are kept with their lines; all if None.
-
-    Attributes:
-        has_target: Whether all files have the target.
-        problems: What is wrong with the rows that have been read; their lines are known at the end of a file.
-
-    Raises:
-        FileNotFoundError: If there is no file.
-        ValueError: If a file lacks a column or cannot be read.
+    Files must have the target; or, for predictions (`with_target=False`), it is read as it is, any value
+    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`. What is
+    wrong with the rows that have been read is in `problems`, `n_shown` of each kind with lines.
     """
 
     def __init__(
@@ -41,7 +29,7 @@ class TableReader:
         pattern: str | Path,
         schema: TableSchema,
         *,
-        with_target: bool | None,
+        with_target: bool,
         keys: Sequence[str] = (),
         n_shown: int | None = N_SHOWN,
     ) -> None:
@@ -50,13 +38,13 @@ class TableReader:
         self.files = [TableFile(path, schema.file) for path in find_files(pattern, hint=hint)]
         target = schema.target.column
         self.has_target = all(target in file.names for file in self.files)
-        if with_target is None:
+        if not with_target:
             absent = {key for key in schema.keys if not all(key in file.names for file in self.files)}
             if absent := absent.difference(keys):
                 log.warning("Columns that name rows are missing: %s", ", ".join(map(repr, sorted(absent))))
             schema = schema.without(absent)
-        schema = schema.with_keys([*keys, *([target] if with_target is None and self.has_target else [])])
-        self.schema, self.with_target = schema, bool(with_target)
+        schema = schema.with_keys([*keys, *([target] if self.has_target and not with_target else [])])
+        self.schema, self.with_target = schema, with_target
         read = [*schema.features, *schema.keys, *([target] if with_target else [])]
         self.columns = [column for name in read for column in schema.file_columns(name)]
         for file in self.files:
@@ -73,21 +61,16 @@ class TableReader:
                 got = f"only {file.names[0][:60]!r}: set table.file.delimiter"
             raise ValueError(f"{file.path} must have the column {missing[0]!r}{more}; got {got}")
         if unknown:
-            log.warning(
-                "%s: columns that table.columns does not list are ignored: %s",
-                *(file.path, ", ".join(map(repr, unknown[:N_SHOWN]))),
-            )
+            shown = ", ".join(map(repr, unknown[:N_SHOWN]))
+            log.warning("%s: columns that table.columns does not list are ignored: %s", file.path, shown)
 
-    def valid_batches(self, *, n_rows: int = BATCH_ROWS) -> Iterator[pa.RecordBatch]:
-        """Read the rows that nothing is wrong with (`canopy.tables.parse.Parsed`) in order.
-
-        What is wrong with the others is in `problems`.
-        """
+    def valid_batches(self) -> Iterator[pa.RecordBatch]:
+        """Read the rows that nothing is wrong with (`canopy.tables.parse.Parsed`), in order."""
         problems = self.problems
         for file in self.files:
             first_row = 0
             found: list[tuple[int, str, str, str]] = []
-            for batch in file.batches(self.columns, n_rows=n_rows):
+            for batch in file.batches(self.columns):
                 parsed = parse(batch, self.schema, with_target=self.with_target, n_shown=problems.n_shown)
                 for name, requirement, rows, values in parsed.violations:
                     n_free = problems.count(name, requirement, len(rows))
@@ -104,15 +87,9 @@ class TableReader:
                 log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
 
 
-def read_table(
-    pattern: str | Path, schema: TableSchema, *, with_target: bool = True
-) -> Iterator[pa.RecordBatch]:
-    """Read the rows (`canopy.tables.parse.Parsed`) of a table in which nothing may be wrong.
-
-    Raises:
-        ValueError: At the end, if anything was wrong, or there was no row.
-    """
-    reader = TableReader(pattern, schema, with_target=with_target)
+def read_table(pattern: str | Path, schema: TableSchema) -> Iterator[pa.RecordBatch]:
+    """Read the rows (`Parsed`) of a table; a ValueError at the end if anything was wrong, or none there."""
+    reader = TableReader(pattern, schema, with_target=True)
     n_rows = 0
     for batch in reader.valid_batches():
         n_rows += batch.num_rows

@@ -1,4 +1,4 @@
-"""Open a table's file as text: decompressed, decoded, one record after the other."""
+"""Find a table's files; open one as text: decompressed, decoded, one record after the other."""
 
 import csv
 import io
@@ -13,29 +13,18 @@ from canopy.places import require_file
 from canopy.schema.file_format import FileFormat
 
 # How files start that are not text, and what to do with them.
-CONVERT = "convert it to CSV or Parquet first"
 BINARY = {
     b"PAR1": "a Parquet file: set table.file.format",
     b"\x1f\x8b": "a file compressed by gzip: let its name end in .gz",
-    b"\x28\xb5\x2f\xfd": "a file compressed by zstd: let its name end in .zst",
-    b"BZh": f"a file compressed by bzip2: {CONVERT}",
-    b"\xfd7zXZ": f"a file compressed by xz: {CONVERT}",
-    b"PK\x03\x04": f"a ZIP archive or an Excel workbook: {CONVERT}",
-    b"\xd0\xcf\x11\xe0": f"an Excel workbook: {CONVERT}",
-    b"SQLite format 3": f"an SQLite database: {CONVERT}",
-    b"ARROW1": f"an Arrow file: {CONVERT}",
+    b"PK\x03\x04": "a ZIP archive or an Excel workbook: convert it to CSV or Parquet first",
 }
 
 
 @contextmanager
 def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
-    """Open a file as text; `.gz` and `.zst` are decompressed, a byte-order mark is skipped.
-
-    Raises:
-        ValueError: If it is not text, or not in the encoding of `file_format`.
-    """
+    """Open a file as text; `.gz` and `.zst` are decompressed, a byte-order mark is skipped."""
     with pa.input_stream(str(path)) as stream:
-        start = stream.read(16)
+        start = stream.read(4)
     if found := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
         raise ValueError(f"{path} must be text; got {found[0]}")
     encoding = file_format.encoding
@@ -67,7 +56,10 @@ def records(text: IO[str], file_format: FileFormat) -> Iterator[list[str]]:
 
 
 def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
-    """Give the line where each record below the header starts, from 1; empty lines are not records."""
+    """Give the line where each row below the header starts, from 1; empty lines are not rows."""
+    if file_format.format == "jsonl":
+        yield from (line for line, content in enumerate(text, 1) if content.strip())
+        return
     found = records(text, file_format)
     next(found, None)
     start = found.line_num + 1  # type: ignore[attr-defined]
@@ -78,13 +70,9 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
 
 
 def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
-    """Find the files of a table by a path, that of their folder, or a pattern with `*`, `?` and `[...]`.
+    """Find the files of a table by a path, that of their folder, or a pattern, in the order of their names.
 
-    Returns:
-        The files, in the order of their names; hidden ones and those that start with `_` are left out.
-
-    Raises:
-        FileNotFoundError: If there is none; the message ends with `hint`.
+    Hidden ones and those that start with `_` are left out. If there is none, the error ends with `hint`.
     """
     path = Path(pattern)
     if path.is_file():

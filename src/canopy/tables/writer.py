@@ -22,18 +22,10 @@ STANDARD_OUTPUT = Path("-")
 
 @contextmanager
 def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Open a table for writing; the file appears, whole, when the block ends without an error.
+    """Open a table for writing: gives a function that writes the rows of a batch.
 
-    Args:
-        path: The file; its suffix is one of `SUFFIXES`. `STANDARD_OUTPUT` for CSV there.
-        schema: Names and types of its columns.
-
-    Yields:
-        A function that writes the rows of a batch.
-
-    Raises:
-        ValueError: If the suffix is another one.
-        OSError: If the file cannot be written.
+    The file, whose suffix is one of `SUFFIXES`, appears when the block ends without an error;
+    `STANDARD_OUTPUT` takes CSV as it comes.
     """
     path = Path(path)
     if path == STANDARD_OUTPUT:

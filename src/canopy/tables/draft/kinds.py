@@ -2,63 +2,124 @@
 
 import re
 
-from canopy.schema.columns import Categorical, Datetime, Ignored, Key
+from canopy.schema.columns import Categorical, Datetime, Key, Numeric
 from canopy.schema.file_format import FileFormat
-from canopy.tables.draft.categories import set_text_kind
-from canopy.tables.draft.dates import Dates, find_dates
-from canopy.tables.draft.markers import is_almost, is_common, remove_strange
-from canopy.tables.draft.number_style import find_unit, not_numbers
-from canopy.tables.draft.numbers import set_numeric_kind
-from canopy.tables.draft.values import ColumnValues
-from canopy.tables.draft.wording import percent, quote_all
+from canopy.tables.draft.formats import MARKS, find_dates, find_strange, number_converter, remove_strange
+from canopy.tables.draft.values import DraftedColumn, n_rows, quote_all
 
-# Names that spreadsheets and pandas give the column of row numbers.
-UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+))|\.\.\.\d+")
+KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
+CODE_NAME = re.compile(r"(?i:(^|[\W_])(id|zip|plz)([\W_]|$)|(code|type|class|category|zip)$)|[a-z](ID|Id)$")
+TIME_NAME = re.compile(r"(?i:epoch|time|date|stamp|_(at|ts|on)$)")
+
+# Seconds since 1970 of the years 1990 to 2040, and days of 1900 to 2100 as YYYYMMDD.
+EPOCH = (631_152_000, 2_208_988_800)
+YYYYMMDD = (19_000_101, 21_001_231)
+# Double precision holds each integer of so many digits.
+N_EXACT_DIGITS = 15
+# Numbers that often mean "no value", if all others are far away.
+SENTINELS = {sign * int("9" * n) for n in range(2, 7) for sign in (-1, 1)} | {-1, -9, -88, -888, 88888}
+
+# From so many categories on, rare ones become `other`.
+N_FREQUENT, N_CATEGORIES = 50, 5000
+# With more different values per row than this, most say nothing about other rows; texts of so many words
+# are free text then.
+MANY_VALUES_SHARE, FREE_TEXT_SHARE, FREE_TEXT_WORDS = 0.5, 0.2, 3
+
+STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
+    bool_or(regexp_full_match(text, '[+-]?0\d+')), max(length(regexp_extract(text, '^[+-]?(\d+)$', 1))),
+    count(DISTINCT number)"""
 
 
-def set_kind(values: ColumnValues, file_format: FileFormat) -> None:
+def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
     """Find the kind of a column without its null markers; other texts that mean missing are removed."""
-    finding = values.finding
-    if finding.name in values.table.nested:
-        finding.why = "lists, structures or bytes"
+    convert = number_converter(file_format)
+    if values.name.lower().startswith("unnamed"):
+        values.why = "a column without a name"
     elif not values.n_values:
-        finding.why = "no value in any row"
+        values.why = "no text or number in any row"
     elif values.n_values == 1 and not values.n_missing:
-        finding.why = f"{quote_all(values.first(1))} in every row"
-    elif is_almost(strange := not_numbers(values, file_format), values):
-        remove_strange(values, strange, "numbers")
-        set_numeric_kind(values, file_format)
-    elif unit := find_unit(values):
-        set_numeric_kind(values, file_format, unit)
+        values.why = f"{quote_all(values.first(1))} in every row"
+    elif (strange := find_strange(values, convert)) is not None:
+        remove_strange(values, strange)
+        values.store_numbers(convert)
+        _set_number_kind(values)
     elif (dates := find_dates(values)) is not None:
-        remove_strange(values, dates.strange, "dates")
-        _set_datetime(values, dates)
+        form, strange, is_ambiguous = dates
+        remove_strange(values, strange)
+        values.column, values.why = Datetime(format=form), f"such as {quote_all(values.first(1))}"
+        if is_ambiguous:
+            values.looks.append("day or month first? All values fit both")
     else:
-        set_text_kind(values)
-    if UNNAMED.fullmatch(finding.name) and values.is_unique:
-        finding.column = Ignored()
-        finding.why = "a different value in each row of a column without a name"
+        _set_text_kind(values)
     if values.n_missing and values.n_values:
-        _set_missing(values)
+        values.why += f", {values.n_missing / values.table.n_rows:.1%} missing"
+        if isinstance(values.column, Categorical):
+            values.declare(missing="category")
+        elif isinstance(values.column, Numeric | Datetime):
+            values.declare(missing="median")
 
 
-def _set_datetime(values: ColumnValues, dates: Dates) -> None:
-    finding = values.finding
-    finding.column = Datetime(format=dates.format)
-    first, last = values.ask("min(text), max(text)")
-    is_iso = dates.format == "iso"
-    finding.why = f"{first[:10]} to {last[:10]}" if is_iso else f"such as {quote_all(values.first(1))}"
-    if dates.is_ambiguous:
-        finding.looks.append("day or month first? All values fit both")
+def _set_number_kind(values: DraftedColumn) -> None:
+    """Find what numbers are: amounts, codes, keys or times."""
+    low, high, are_integers, have_zeros, n_digits, n_different = values.ask(STATISTICS, source="numbers")
+    values.why = f"{'integers ' if are_integers else ''}{low:g} to {high:g}"
+    are_running = high - low < 2 * values.n_values
+    are_long = n_digits > N_EXACT_DIGITS
+    is_code = have_zeros or are_long or (values.n_values > 2 and CODE_NAME.search(values.name))
+    if values.n_values == 1:
+        _set_categorical(values)
+    elif are_integers and values.is_unique and (are_running or are_long or KEY_NAME.search(values.name)):
+        values.column, values.why = Key(), f"another integer in each row, {low:.0f} to {high:.0f}"
+    elif are_integers and is_code and values.n_values > MANY_VALUES_SHARE * values.n_filled:
+        values.why = f"{values.n_values:,} different codes"
+    elif are_integers and is_code:
+        _set_categorical(values)
+        values.why += ", codes by the name, leading zeros or length"
+    elif are_integers and YYYYMMDD[0] <= low <= high <= YYYYMMDD[1] and find_dates(values) is not None:
+        values.column, values.why = Datetime(format="%Y%m%d"), f"{values.why}, days as YYYYMMDD"
+    elif are_integers and EPOCH[0] <= low <= high <= EPOCH[1] and TIME_NAME.search(values.name):
+        values.column, values.why = Datetime(format="epoch"), "seconds since 1970"
+    else:
+        values.column = Numeric()
+        if marks := [mark for mark in MARKS if values.ask("bool_or(contains(text, ?))", mark) == (True,)]:
+            values.declare(marks=tuple(marks))
+            values.why += f", {' '.join(marks)} left out{': 5% is 5' if '%' in marks else ''}"
+        if n_different >= 5:
+            _look_for_sentinel(values, high - low)
 
 
-def _set_missing(values: ColumnValues) -> None:
-    """Choose what missing values become."""
-    finding = values.finding
-    if isinstance(finding.column, Categorical):
-        finding.set(missing="category")
-    elif not isinstance(finding.column, Ignored | Key):
-        finding.set(missing="median")
-    finding.why += f", {percent(values.n_missing, values.table.n_rows)} missing"
-    if common := [text for text in sorted(finding.markers) if is_common(text)]:
-        finding.why += f" ({quote_all(common)})"
+def _look_for_sentinel(values: DraftedColumn, width: float) -> None:
+    """Add a remark on a number that may mean missing: repeated, and far from all others."""
+    for order in ("ASC", "DESC"):
+        (end, n, text), (nearest, *_) = values.table.connection.execute(
+            f"SELECT number, sum(n)::BIGINT, min(text) FROM numbers_{values.index} GROUP BY number "
+            f"ORDER BY number {order} LIMIT 2"
+        ).fetchall()
+        if end in SENTINELS and n > 1 and (2 * abs(nearest - end) > width or end < 0 <= nearest):
+            markers = ", ".join(f'"{marker}"' for marker in ["", *sorted(values.markers), text])
+            policies = f"null_values: [{markers}], missing: median"
+            values.looks.append(f"{text} ({n_rows(n)}; next {nearest:g}): missing? Then {policies}")
+
+
+def _set_text_kind(values: DraftedColumn) -> None:
+    """Find what texts are: categories, keys or free text."""
+    (n_words,) = values.ask("sum(n * (1 + length(text) - length(replace(text, ' ', '')))) / sum(n)")
+    share = values.n_values / values.n_filled if values.n_values > N_FREQUENT else 0
+    if n_words >= FREE_TEXT_WORDS and share > FREE_TEXT_SHARE:
+        values.why = f"free text: {values.n_values:,} different ones, {n_words:.0f} words on average"
+    elif values.is_unique:
+        values.column, values.why = Key(), "another value in each row"
+    elif share > MANY_VALUES_SHARE:
+        values.why = f"{values.n_values:,} different values in {n_rows(values.n_filled)}"
+    else:
+        _set_categorical(values)
+
+
+def _set_categorical(values: DraftedColumn) -> None:
+    """Make a column a category, its rare values `other` if it has many."""
+    values.column = Categorical()
+    values.why = f"{values.n_values:,} values: {quote_all(values.first(4, order='n DESC, text'))}"
+    if values.n_values > N_FREQUENT:
+        values.declare(min_count=5 if values.n_filled > 10 * values.n_values else 2)
+    if values.n_values > N_CATEGORIES:
+        values.declare(max_categories=N_CATEGORIES)

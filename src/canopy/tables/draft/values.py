@@ -1,21 +1,19 @@
 """All values of a table as texts on disk, so that questions about whole columns need little memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import duckdb
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from canopy.names import shorten
 from canopy.schema.columns import Column, Ignored
-from canopy.schema.file_format import FileFormat
-from canopy.tables.convert import to_texts
+from canopy.tables.convert import Converted, to_texts
 from canopy.tables.problems import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
 
 AS_WRITTEN = Column(null_values=())
-TRIMMED = FileFormat(trim=True)
 
 
 class Value(NamedTuple):
@@ -27,47 +25,22 @@ class Value(NamedTuple):
 
 
 @dataclass
-class Finding:
-    """What a column is, and why.
-
-    Attributes:
-        name: The column.
-        column: What it is in the schema; attributes that are not set are the defaults.
-        why: What the values are, in a few words.
-        looks: What a person should have a look at.
-        markers: Texts that mean that there is no value.
-        kept: Texts that often mean so, but are values here.
-    """
-
-    name: str
-    column: Column = field(default_factory=Ignored)
-    why: str = ""
-    looks: list[str] = field(default_factory=list)
-    markers: set[str] = field(default_factory=set)
-    kept: set[str] = field(default_factory=set)
-
-    @property
-    def kind(self) -> str:
-        return str(getattr(self.column, "kind", "target"))
-
-    @property
-    def remark(self) -> str:
-        return "; ".join(filter(None, [self.why, *self.looks]))
-
-    def set(self, **attributes: object) -> None:
-        self.column = self.column.model_copy(update=attributes)
-
-
-@dataclass
-class ColumnValues:
-    """The values of a column: the table `values_<index>` has each once, in columns named as in `Value`."""
+class DraftedColumn:
+    """A column, and what was found out about it; the table `values_<index>` has each of its values once."""
 
     table: "TableValues"
     index: int
-    finding: Finding
-    # Different values, and rows with one.
+    name: str
+    column: Column = field(default_factory=Ignored)
+    # What the values are, and what a person should have a look at.
+    why: str = ""
+    looks: list[str] = field(default_factory=list)
+    # Texts that mean that there is no value.
+    markers: set[str] = field(default_factory=set)
+    # Different values, rows with one and without.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
+    n_missing: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.table.connection.execute(
@@ -77,74 +50,84 @@ class ColumnValues:
         self.remove([])
 
     @property
-    def n_missing(self) -> int:
-        return self.table.n_rows - self.n_filled
+    def kind(self) -> str:
+        return str(getattr(self.column, "kind", "target"))
+
+    @property
+    def remark(self) -> str:
+        return "; ".join(filter(None, [self.why, *self.looks]))
 
     @property
     def is_unique(self) -> bool:
         """Whether each row has its own value."""
         return self.n_values == self.table.n_rows >= 10
 
+    def declare(self, **attributes: object) -> None:
+        self.column = self.column.model_copy(update=attributes)
+
     def ask(self, aggregates: str, *params: object, source: str = "values") -> tuple[Any, ...]:
         """Compute aggregates of the values, or of the numbers that they are (`source="numbers"`)."""
         return self.table.ask(f"SELECT {aggregates} FROM {source}_{self.index}", *params)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Give all values, as batches of `text`, `n` and `row`."""
+        """Give all values, as batches with the columns of `Value`."""
         # A connection of its own, since tables are written meanwhile.
         with self.table.connection.cursor() as cursor:
             yield from cursor.sql(f"FROM values_{self.index}").to_arrow_reader(BATCH_ROWS)
+
+    def store_numbers(self, convert: Callable[[pa.Array], Converted]) -> None:
+        """Write the numbers of the column to the table `numbers_<index>`: `text`, `n`, `row`, `number`."""
+        connection, name = self.table.connection, f"numbers_{self.index}"
+        connection.execute(f"CREATE TEMP TABLE {name} (text VARCHAR, n BIGINT, row BIGINT, number DOUBLE)")
+        for batch in self.batches():
+            connection.register("batch", batch.append_column("number", convert(batch["text"]).values))
+            connection.execute(f"INSERT INTO {name} FROM batch WHERE isfinite(number)")
 
     def first(self, n: int, *, order: str = "row") -> list[Value]:
         query = f"FROM values_{self.index} ORDER BY {order} LIMIT {n}"
         return [Value(*row) for row in self.table.connection.execute(query).fetchall()]
 
-    def which(self, texts: Sequence[str]) -> set[str]:
+    def which(self, texts: Collection[str]) -> set[str]:
         """Find which of some texts the column has."""
         (found,) = self.ask("list(text) FILTER (list_contains(?, text))", [*texts])
         return {*(found or ())}
 
-    def remove(self, texts: Sequence[str]) -> None:
+    def remove(self, texts: Collection[str]) -> None:
         """Take texts that mean "no value" out of the values."""
-        self.finding.markers |= {*texts}
+        self.markers |= {*texts}
         query = f"DELETE FROM values_{self.index} WHERE list_contains(?, text)"
         self.table.connection.execute(query, [[*texts]])
         self.n_values, self.n_filled = self.ask("count(*), coalesce(sum(n), 0)")
+        self.n_missing = self.table.n_rows - self.n_filled
 
 
 class TableValues:
-    """The values of a table in a database on disk: `rows` has the columns `c0`, `c1`, ...
-
-    Attributes:
-        trimmed: Whether there were blanks around a value.
-        nested: Columns with lists, structures or binary data, which have no values here.
-
-    Raises:
-        ValueError: If a file has other columns than the first one, lines of another form, or there is no row.
-    """
+    """The values of a table in a database on disk: `rows` has the columns `c0`, `c1`, ..."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[TableFile]) -> None:
         self.connection, self.files = connection, files
         self.names = files[0].names
-        self.n_rows, self.trimmed = 0, False
-        self.nested: set[str] = set()
+        self.n_rows = 0
         columns = ", ".join(f"c{index} VARCHAR" for index in range(len(self.names)))
         connection.execute(f"BEGIN; CREATE TABLE rows ({columns})")
         self._first_rows = [self._load(file) for file in files]
         connection.execute("COMMIT")
         if not self.n_rows:
             raise ValueError(f"{files[0].path} must hold rows below its header; got none")
-        self.columns = [ColumnValues(self, index, Finding(name)) for index, name in enumerate(self.names)]
+        self.columns = [DraftedColumn(self, index, name) for index, name in enumerate(self.names)]
 
     def _load(self, file: TableFile) -> int:
-        if other := set(file.names) ^ set(self.names):
-            raise ValueError(
-                f"{file.path} must have the columns of {self.files[0].path}; got {min(other)!r} "
-                "in one of them only"
-            )
+        if other := {*file.names} ^ {*self.names}:
+            first = self.files[0].path
+            raise ValueError(f"{file.path} must have the columns of {first}; got {min(other)!r} in one only")
         first_row = self.n_rows
         for batch in file.batches(self.names):
-            texts = [self._texts(name, values) for name, values in zip(self.names, batch, strict=True)]
+            texts = [
+                pa.nulls(len(values), pa.string())
+                if pa.types.is_nested(values.type) or pa.types.is_binary(values.type)
+                else to_texts(values, AS_WRITTEN, file.file_format)
+                for values in batch
+            ]
             self.connection.register("batch", pa.table(texts, [f"c{index}" for index in range(len(texts))]))
             self.connection.execute("INSERT INTO rows FROM batch")
             self.n_rows += batch.num_rows
@@ -154,17 +137,7 @@ class TableValues:
             problems.raise_error("Correct them, or leave them out: --file ragged=drop")
         return first_row
 
-    def _texts(self, name: str, values: pa.Array) -> pa.Array:
-        if pa.types.is_nested(values.type) or pa.types.is_binary(values.type):
-            self.nested.add(name)
-            return pa.nulls(len(values), pa.string())
-        texts = to_texts(values, AS_WRITTEN, TRIMMED)
-        if not self.trimmed and (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
-            self.trimmed = bool(pc.any(pc.not_equal(texts, values.cast(pa.string()))).as_py())
-        return texts
-
     def ask(self, query: str, *params: object) -> tuple[Any, ...]:
-        """Give the only row of a query's result."""
         found = self.connection.execute(query, params).fetchone()
         assert found is not None, "an aggregate has one row"
         return found
@@ -174,3 +147,13 @@ class TableValues:
         starts = zip(self.files, self._first_rows, strict=True)
         file, first_row = [start for start in starts if start[1] <= row][-1]
         return file.lines([row - first_row])[row - first_row]
+
+
+def n_rows(n: int) -> str:
+    return "1 row" if n == 1 else f"{n:,} rows"
+
+
+def quote_all(values: Sequence[Value]) -> str:
+    """Write the first three values for a message."""
+    texts = [repr(shorten(value.text, length=24)) for value in values[:3]]
+    return ", ".join([*texts, *["..."] * (len(values) > 3)])
