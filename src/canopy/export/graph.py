@@ -37,7 +37,7 @@ class RawClassifier(nn.Module):
         super().__init__()
         self.preprocessing = Preprocessing(preprocessor)
         self.model = model
-        self.register_buffer("temperature", torch.tensor(temperature))
+        self.temperature = nn.Buffer(torch.tensor(temperature))
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits = self.model(*self.preprocessing(numeric, categorical))
@@ -45,7 +45,7 @@ class RawClassifier(nn.Module):
         return probabilities
 
 
-def trace(graph: RawClassifier, preprocessor: Preprocessor) -> ExportedProgram:
+def trace(graph: nn.Module, preprocessor: Preprocessor) -> ExportedProgram:
     """Trace a graph for any number of rows."""
     # Two rows: of one alone, the trace would hold for one alone.
     numeric = torch.zeros(2, len(preprocessor.scalings), dtype=torch.float64)

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from canopy.export.statistics import TrainingStatistics
 from canopy.files import read_json, sha256, write_json
 from canopy.places import require_file
@@ -68,18 +66,12 @@ class Manifest(Model):
         """Read what `save` wrote."""
         path = Path(folder) / MANIFEST_FILE
         content = read_json(path, hint=HINT)
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {HINT}")
-        expected = content.pop("sha256", None)
-        if _hash(content) != expected:
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"{path} must be a manifest of the format {FORMAT}: {HINT}")
+        if content.pop("sha256", None) != _hash(content):
             raise ValueError(f"{path} must be as it was written; got other content: {HINT}")
         del content["format"]
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]
-            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {HINT}") from error
+        return cls.model_validate(content)
 
     @property
     def present(self) -> list[str]:
@@ -91,8 +83,8 @@ class Manifest(Model):
         for name in names:
             path = Path(folder) / name
             require_file(path, hint=f"{HINT} first")
-            expected = self.files.get(name, "none")
-            if (found := sha256(path)) != expected:
+            expected, found = self.files.get(name, "none"), sha256(path)
+            if found != expected:
                 raise ValueError(
                     f"{path} must have the SHA-256 {expected[:12]}... of {MANIFEST_FILE}; found "
                     f"{found[:12]}...: it is damaged or was changed, {HINT}"

@@ -13,9 +13,6 @@ from canopy.prepare.scaling import Affine, Cycle, QuantileNormal, Scaling
 class Preprocessing(nn.Module):
     """What `Preprocessor.transform` does with numeric inputs and codes, in double precision.
 
-    Args:
-        preprocessor: What was learnt from the training rows.
-
     Shape:
         - numeric: (B, I), double: the inputs `preprocessor.scalings`, NaN where a value is missing
         - categorical: (B, C), int64 codes of the columns `preprocessor.categorical`
@@ -53,40 +50,31 @@ class Preprocessing(nn.Module):
 
 
 class Columns(nn.Module):
-    """Some columns of the rows: (B, F) to (B, len(places)).
-
-    Args:
-        places: Where they are. Neighbours are cut out at once, which takes less time than picking each.
-    """
-
-    places: Tensor
+    """Some columns of the rows, (B, F) to (B, P); neighbours are cut out at once, which is faster."""
 
     def __init__(self, places: list[int]) -> None:
         super().__init__()
-        first, n_columns = (places[0], len(places)) if places else (0, 0)
-        self.slice = slice(first, first + n_columns) if places == [*range(first, first + n_columns)] else None
-        self.register_buffer("places", torch.tensor(places, dtype=torch.int64))
+        cut = slice(places[0], places[0] + len(places))
+        self.slice = cut if places == [*range(cut.start, cut.stop)] else None
+        self.places = nn.Buffer(torch.tensor(places))
 
     def forward(self, rows: Tensor) -> Tensor:
         return rows.index_select(1, self.places) if self.slice is None else rows[:, self.slice]
 
 
+def constant(values: Sequence[float] | float) -> Tensor:
+    """Keep numbers in double precision, as a tensor: the exporter would round others to single."""
+    return nn.Buffer(torch.tensor(values, dtype=torch.float64))
+
+
 class FilledColumns(nn.Module):
-    """Some columns with their fills, which scalings extend: (B, I) to (B, len(places)).
-
-    All numbers are tensors in double precision: the exporter would round others to single.
-    """
-
-    fill: Tensor
+    """Some columns with their fills, which scalings extend: (B, I) to (B, P)."""
 
     def __init__(self, places: list[int], scalings: Sequence[Scaling]) -> None:
         super().__init__()
         self.columns = Columns(places)
         self.is_filled = any(scaling.fill is not None for scaling in scalings)
-        self.keep("fill", [math.nan if scaling.fill is None else scaling.fill for scaling in scalings])
-
-    def keep(self, name: str, values: Sequence[float] | float) -> None:
-        self.register_buffer(name, torch.tensor(values, dtype=torch.float64))
+        self.fill = constant([math.nan if scaling.fill is None else scaling.fill for scaling in scalings])
 
     def forward(self, numeric: Tensor) -> Tensor:
         found: Tensor = self.columns(numeric)
@@ -96,13 +84,10 @@ class FilledColumns(nn.Module):
 class AffineColumns(FilledColumns):
     """`Affine.apply` for several columns."""
 
-    center: Tensor
-    scale: Tensor
-
     def __init__(self, places: list[int], scalings: Sequence[Affine]) -> None:
         super().__init__(places, scalings)
-        self.keep("center", [scaling.center for scaling in scalings])
-        self.keep("scale", [scaling.scale for scaling in scalings])
+        self.center = constant([scaling.center for scaling in scalings])
+        self.scale = constant([scaling.scale for scaling in scalings])
 
     def forward(self, numeric: Tensor) -> Tensor:
         return (super().forward(numeric) - self.center) / self.scale
@@ -111,13 +96,10 @@ class AffineColumns(FilledColumns):
 class CycleColumns(FilledColumns):
     """`Cycle.apply` for several columns."""
 
-    frequency: Tensor
-    quarter: Tensor
-
     def __init__(self, places: list[int], scalings: Sequence[Cycle]) -> None:
         super().__init__(places, scalings)
-        self.keep("frequency", [2 * math.pi / scaling.period for scaling in scalings])
-        self.keep("quarter", math.pi / 2)
+        self.frequency = constant([2 * math.pi / scaling.period for scaling in scalings])
+        self.quarter = constant(math.pi / 2)
 
     def forward(self, numeric: Tensor) -> Tensor:
         angle = super().forward(numeric) * self.frequency
@@ -132,22 +114,14 @@ class QuantileColumns(FilledColumns):
     bisection: the graph is as large for one column as for hundreds, and takes memory for the rows alone.
     """
 
-    values: Tensor
-    normals: Tensor
-    first: Tensor
-    last: Tensor
-    steps: Tensor
-
     def __init__(self, places: list[int], scalings: Sequence[QuantileNormal]) -> None:
         super().__init__(places, scalings)
-        self.keep("values", [value for scaling in scalings for value in scaling.values])
-        self.keep("normals", [value for scaling in scalings for value in scaling.normals])
+        self.values = constant([value for scaling in scalings for value in scaling.values])
+        self.normals = constant([value for scaling in scalings for value in scaling.normals])
         sizes = torch.tensor([len(scaling.values) for scaling in scalings])
         ends = sizes.cumsum(0)
-        self.register_buffer("first", ends - sizes)
-        self.register_buffer("last", ends - 1)
-        n_steps = int(sizes.max() - 1).bit_length()
-        self.register_buffer("steps", 2 ** torch.arange(n_steps).flip(0))
+        self.first, self.last = nn.Buffer(ends - sizes), nn.Buffer(ends - 1)
+        self.steps = nn.Buffer(2 ** torch.arange(int(sizes.max() - 1).bit_length()).flip(0))
 
     def forward(self, numeric: Tensor) -> Tensor:
         found = super().forward(numeric)

@@ -43,14 +43,10 @@ class NegativeLogLikelihood(Metric):
 
 
 class CalibrationError(MulticlassCalibrationError):
-    """Expected calibration error whose last bin holds probabilities of exactly 1 too.
-
-    They would get their own bin from the parent, which sees less of an error then.
-    """
+    """Expected calibration error; in the parent, probabilities of 1 have their own bin, with less error."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
-        # It computes in single precision.
+        # The parent computes in single precision.
         super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
 
 
@@ -59,20 +55,14 @@ def build_metrics(
 ) -> MetricCollection:
     """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels.
 
-    Args:
-        n_classes: Classes K.
-        further: Makes each further metric, by its name: called with `num_classes`.
-
-    Raises:
-        ValueError: If a further metric has the name of one of ours.
+    `further` makes the metrics that a config adds, by their names: each is called with `num_classes`.
     """
     own: dict[str, Metric | MetricCollection] = {
         "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
         "nll": NegativeLogLikelihood(),
         "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
     }
-    taken = {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further)
-    if taken:
+    if taken := {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further):
         raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
     own |= {name: make(num_classes=n_classes) for name, make in further.items()}
     return MetricCollection(own, compute_groups=False)

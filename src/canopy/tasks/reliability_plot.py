@@ -11,25 +11,14 @@ def draw_reliability(calibration: Calibration, *, title: str) -> Figure:
     figure = Figure(figsize=(6.4, 7.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--", label="as it should be")
-    kinds = (
+    for found, name, color in (
         (calibration.before, "as it is", "#0072B2"),
         (calibration.after, f"with temperature {calibration.temperature:.3f}", "#D55E00"),
-    )
-    for index, (reliability, name, color) in enumerate(kinds):
-        label = f"{name}: ECE {reliability.ece:.4f}, NLL {reliability.nll:.4f}"
-        full = reliability.counts > 0
-        upper.plot(
-            reliability.confidence[full], reliability.accuracy[full], color=color, marker="o", label=label
-        )
-        n_bins = len(reliability.counts)
-        edges = np.arange(n_bins) / n_bins
-        width = 0.42 / n_bins
-        lower.bar(
-            edges + (0.3 + 0.4 * index) / n_bins + width / 2 - 0.21 / n_bins,
-            reliability.counts,
-            width=width,
-            color=color,
-        )
+    ):
+        label = f"{name}: ECE {found.ece:.4f}, NLL {found.nll:.4f}"
+        full = found.counts > 0
+        upper.plot(found.confidence[full], found.accuracy[full], color=color, marker="o", label=label)
+        lower.stairs(found.counts, np.linspace(0, 1, len(found.counts) + 1), color=color)
     upper.set(ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
     upper.legend(loc="upper left", frameon=False)
     lower.set(xlabel="probability of the predicted class", ylabel="rows", yscale="log")
