@@ -12,8 +12,7 @@ from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
 from torch import Tensor, nn
 
-from canopy.export.graph import RawClassifier, save_onnx, save_pt2, trace
-from canopy.export.preprocessing import Preprocessing
+from canopy.export.graph import Preprocessing, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.scorer import open_session, run_batches
 from canopy.nets.mlp import MLP
 from canopy.prepare.fitting import Fit

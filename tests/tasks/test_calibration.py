@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from canopy.tasks.calibration import apply_temperature, calibrate, fit_temperature, measure_reliability
 from canopy.tasks.metrics import build_metrics
-from canopy.tasks.reliability_plot import draw_reliability
+from canopy.tasks.plots import draw_reliability
 
 Predictions = tuple[NDArray[np.float64], NDArray[np.int64]]
 

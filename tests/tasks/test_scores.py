@@ -6,8 +6,8 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from canopy.tasks.confusion_plot import draw_confusion
 from canopy.tasks.metrics import build_metrics
+from canopy.tasks.plots import draw_confusion
 from canopy.tasks.scores import Scores
 from odd_names import ODD_NAMES
 

@@ -83,20 +83,10 @@ def as_rows(
 
 
 class Fitted:
-    """A fitted baseline that gives a probability to every class, also to those without a training row.
-
-    `settings` are options of the model, as its package calls them.
-    """
+    """A fitted baseline that gives a probability to every class, also to those without a training row."""
 
     def __init__(
-        self,
-        baseline: Baseline,
-        train: Rows,
-        val: Rows,
-        *,
-        n_classes: int,
-        seed: int,
-        settings: Mapping[str, Any],
+        self, baseline: Baseline, train: Rows, val: Rows, *, n_classes: int, seed: int, settings: Any
     ) -> None:
         self.n_classes = n_classes
         # Packages want consecutive classes.

@@ -32,14 +32,8 @@ HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
 
-    In the run's own folder `metrics.json` keeps the scores of the other split, of the same checkpoint.
-
-    Args:
-        run: The run.
-        cfg: The composed config of `configs/evaluate.yaml`.
-
-    Returns:
-        Scores of each split that was asked for, as in `metrics.json`.
+    Gives the scores of each split that `cfg`, composed of `configs/evaluate.yaml`, asks for. In the run's own
+    folder `metrics.json` keeps the scores of the other split, of the same checkpoint.
     """
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")

@@ -1,7 +1,5 @@
 """A run's best net, ready to be asked for probabilities."""
 
-from typing import Literal
-
 import numpy as np
 import torch
 from hydra.utils import instantiate
@@ -21,12 +19,7 @@ class Predictor:
     """
 
     def __init__(
-        self,
-        run: Run,
-        *,
-        batch_size: int,
-        accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-        split: str | None = None,
+        self, run: Run, *, batch_size: int, accelerator: str = "auto", split: str | None = None
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")

@@ -17,12 +17,6 @@ class PredictionColumns:
     """Lays out predictions: keys, value and name of the likeliest class, probability of each class.
 
     A column of the predictions that has the name of a key gets the suffix `_predicted`.
-
-    Examples:
-        >>> columns = PredictionColumns(["id"], {3: "Apple", 5: "Pear"})
-        >>> rows = pa.RecordBatch.from_pydict({"id": ["a"]})
-        >>> columns(rows, np.array([[0.25, 0.75]], dtype=np.float32)).to_pylist()
-        [{'id': 'a', 'label': 5, 'class': 'Pear', 'probability_Apple': 0.25, 'probability_Pear': 0.75}]
     """
 
     def __init__(self, keys: Sequence[str], classes: Classes) -> None:

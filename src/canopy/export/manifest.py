@@ -27,20 +27,11 @@ HINT = 'make it with "make repro", that of another run with "python src/export.p
 class Manifest(Model):
     """What a model is.
 
-    Attributes:
-        table: The raw table: columns with kinds, units and ranges.
-        classes: Value in the raw table and name of each class, in the order of the graph's output.
-        preprocessor: What was learnt from the training rows. The graph's input `numeric` has its inputs
-            (`Preprocessor.scalings`) as columns, `categorical` the codes of its categorical columns.
-        training: How the training rows were distributed.
-        temperature: What the graph divides the net's logits by.
-        metrics: Scores of the run on each split, as in `metrics.json`.
-        parity: Largest difference between the bundle's probabilities and the run's, and on how many rows.
-        run: Name, start, seed, git commit, parameters and training time of the run.
-        data: SHA-256 of each file of the data that it was trained on.
-        versions: Versions of the packages that wrote the bundle.
-        files: SHA-256 of each other file of the bundle.
-        compression: How the model was made smaller than its run's, and what that cost; None if it was not.
+    `table` is the raw table, `classes` are value and name of each class in the order of the graph's output.
+    The graph's input `numeric` has the preprocessor's inputs (`Preprocessor.scalings`) as columns,
+    `categorical` the codes of its categorical columns. `training` is how the training rows were distributed,
+    `temperature` what the graph divides the net's logits by, `parity` how far its probabilities are from the
+    run's; `data` and `files` are SHA-256 by file. `compression` is None for a model as its run left it.
     """
 
     table: TableSchema

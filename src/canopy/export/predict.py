@@ -12,14 +12,13 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.evaluation.predictions import LabelScores, PredictionColumns
-from canopy.places import check_writable
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.runs.run import Run
 from canopy.schema import TableSchema
 from canopy.tables.problems import Problems
 from canopy.tables.rows import TableReader
-from canopy.tables.writer import STANDARD_OUTPUT, SUFFIXES, open_writer
+from canopy.tables.writer import STANDARD_OUTPUT, open_writer
 
 log = logging.getLogger(__name__)
 
@@ -33,14 +32,8 @@ def predict(cfg: DictConfig) -> int:
     """Predict each row of a table with a run's best checkpoint, or with a bundle; gives their number.
 
     Rows with a value that the schema does not allow are written to `<output>.rejected.csv`, and the others
-    predicted; with `on_error=reject_file` nothing is predicted then.
-
-    Args:
-        cfg: The composed config of `configs/predict.yaml`.
-
-    Raises:
-        FileNotFoundError: If the table, the run or the bundle, or a file in it, is not there.
-        ValueError: If the table cannot be read, or the output cannot be written in its format.
+    predicted; with `on_error=reject_file` nothing is predicted then. `cfg` is composed of
+    `configs/predict.yaml`.
     """
     if (cfg.run is None) == (cfg.bundle is None):
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
@@ -50,7 +43,8 @@ def predict(cfg: DictConfig) -> int:
     table, classes, preprocessor, load = open_model(cfg)
     schema = preprocessor.restrict(table)
     reader = TableReader(source, schema, with_target=None, keys=cfg["keys"], n_shown=None)
-    check_target(target, reader)
+    if target.exists() and any(target.samefile(file.path) for file in reader.files):
+        raise ValueError(f"The output must be another file than the input; found {target} as both")
     probabilities_of = load()
     started, n_rows = time.perf_counter(), 0
     unseen: Counter[str] = Counter()
@@ -75,17 +69,6 @@ def predict(cfg: DictConfig) -> int:
         log.info("%s", scores)
     log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", time.perf_counter() - started, target)
     return n_rows
-
-
-def check_target(target: Path, reader: TableReader) -> None:
-    """Check that predictions can be written to `target`."""
-    if target == STANDARD_OUTPUT:
-        return
-    if target.suffix not in SUFFIXES:
-        raise ValueError(f"The output must end in {' or '.join(SUFFIXES)}, or be -; got {str(target)!r}")
-    check_writable(target, option="output")
-    if target.exists() and any(target.samefile(file.path) for file in reader.files):
-        raise ValueError(f"The output must be another file than the input; found {target} as both")
 
 
 def write_rejected(problems: Problems, output: Path) -> None:

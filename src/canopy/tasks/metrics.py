@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from canopy.tasks.scores import Scores
@@ -17,29 +17,15 @@ from canopy.tasks.scores import Scores
 N_CALIBRATION_BINS = 15
 
 
-class NegativeLogLikelihood(Metric):
+class NegativeLogLikelihood(MeanMetric):
     """Mean of minus the log of the probability that the true class was given, in nats."""
 
-    is_differentiable = True
-    higher_is_better = False
-    full_state_update = False
-
-    total: Tensor
-    n_rows: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
+        super().__init__(nan_strategy="disable")
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        self.total -= given.log().sum()
-        self.n_rows += len(labels)
-
-    def compute(self) -> Tensor:
-        return self.total / self.n_rows
+        super().update(-given.log())
 
 
 class CalibrationError(MulticlassCalibrationError):

@@ -97,11 +97,11 @@ def test_compress_measures_all_variants_and_bundles_the_chosen(
     alone = [scorer.predict(rows.take(slice(row, row + 1))) for row in range(50)]
     np.testing.assert_allclose(np.concatenate(alone), probabilities[:50], atol=1e-5)
 
-    with pytest.raises(ValueError, match="must be the bundle of the run run; got a compressed one of run"):
+    with pytest.raises(ValueError, match="must be the bundle of the run run; got a compressed bundle of run"):
         compress_run(bundle=bundle, output=tmp_path / "again")
     record = read_json(evaluated_run.path / RECORD)
     write_json(evaluated_run.path / RECORD, {**record, "name": "another"})
-    with pytest.raises(ValueError, match="must be the bundle of the run another; got that of run: make it"):
+    with pytest.raises(ValueError, match="must be the bundle of the run another; got a bundle of run: "):
         compress_run(output=tmp_path / "again")
     assert not (tmp_path / "again").exists()
 

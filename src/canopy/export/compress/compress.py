@@ -45,26 +45,27 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         variants = [*make_variants(run, cfg, manifest, training.take(few), folder=Path(scratch))]
         speeds = time_graphs({item.name: item.path for item in variants}, rows["test"].inputs)
         scores = {item.name: score_variant(item, rows, manifest) for item in variants}
-        measured: list[dict[str, Any]] = [
-            {
+        measured: list[dict[str, Any]] = []
+        for item in variants:
+            val, test = scores[item.name]["val"], scores[item.name]["test"]
+            found: dict[str, Any] = {
                 "name": item.name,
                 "how": item.how,
                 "n_bytes": item.path.stat().st_size,
-                "val_accuracy": scores[item.name]["val"].accuracy,
-                "val_nll": scores[item.name]["val"].nll,
-                "accuracy": scores[item.name]["test"].accuracy,
-                "macro_f1": scores[item.name]["test"].macro_f1,
-                "rarest_recall": float(scores[item.name]["test"].recall[rarest]),
-                "nll": scores[item.name]["test"].nll,
+                "val_accuracy": val.accuracy,
+                "val_nll": val.nll,
+                "accuracy": test.accuracy,
+                "macro_f1": test.macro_f1,
+                "rarest_recall": float(test.recall[rarest]),
+                "nll": test.nll,
                 "speeds": speeds[item.name],
             }
-            for item in variants
-        ]
-        whole = measured[0]
-        for item in measured:
-            item["accuracy_drop"] = round(whole["accuracy"] - item["accuracy"], 6)
-            item["times_smaller"] = round(whole["n_bytes"] / item["n_bytes"], 2)
-            item["times_faster"] = round(whole["speeds"][0]["batch_ms"] / item["speeds"][0]["batch_ms"], 2)
+            whole = measured[0] if measured else found
+            batch_ms = [one["speeds"][0]["batch_ms"] for one in (whole, found)]
+            found["accuracy_drop"] = round(whole["accuracy"] - found["accuracy"], 6)
+            found["times_smaller"] = round(whole["n_bytes"] / found["n_bytes"], 2)
+            found["times_faster"] = round(batch_ms[0] / batch_ms[1], 2)
+            measured.append(found)
         chosen = choose(measured, **budget)
         report = {
             **budget,
@@ -82,26 +83,22 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         probabilities, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
         with atomic_folder(cfg.output) as folder:
             shutil.copyfile(served.path, folder / ONNX_FILE)
-            compression = {
-                "variant": served.name,
-                "how": served.how,
-                "whole": manifest.files[ONNX_FILE],
-                "accuracy_drop": chosen["accuracy_drop"],
-            }
             difference = float(np.abs(probabilities - expected).max())
             changes = {
                 "temperature": served.temperature,
-                "metrics": {
-                    split: describe(found, served.temperature) for split, found in scores[served.name].items()
-                },
+                "metrics": {split: describe(one, served) for split, one in scores[served.name].items()},
                 "parity": {"n_rows": len(expected), "max_difference": difference},
                 "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},
                 "files": {ONNX_FILE: sha256(served.path)},
-                "compression": compression,
+                "compression": {
+                    "variant": served.name,
+                    "how": served.how,
+                    "whole": manifest.files[ONNX_FILE],
+                    "accuracy_drop": chosen["accuracy_drop"],
+                },
             }
             manifest.model_copy(update=changes).save(folder)
-    log.info("Served is the smallest within the budget: %s, in %s", chosen["name"], cfg.output)
-    log.info("The comparison: %s, %s", display_path(cfg.report), display_path(cfg.plot))
+    log.info("Served: %s, in %s; the comparison: %s, %s", served.name, cfg.output, cfg.report, cfg.plot)
     return report
 
 
@@ -123,9 +120,9 @@ def read_bundle(folder: Path, run: Run) -> Manifest:
     manifest.check_files(folder, (ONNX_FILE,))
     found, name = manifest.run["id"], run.record["name"]
     if found != name or manifest.data != run.schema.sha256 or manifest.compression is not None:
-        what = "that of" if manifest.compression is None else "a compressed one of"
+        what = "" if manifest.compression is None else "compressed "
         raise ValueError(
-            f"{folder} must be the bundle of the run {name}; got {what} {found}: make it with "
+            f"{folder} must be the bundle of the run {name}; got a {what}bundle of {found}: make it with "
             f'"{write_command("export", run=display_path(run.path), output=folder)}"'
         )
     return manifest
@@ -140,7 +137,7 @@ def score_variant(variant: Variant, rows: dict[str, RawSplit], manifest: Manifes
     }
 
 
-def describe(scores: Scores, temperature: float) -> dict[str, Any]:
+def describe(scores: Scores, variant: Variant) -> dict[str, Any]:
     """Give scores as `metrics.json` has them, of predictions with the temperature inside."""
-    calibrated = {"temperature": temperature, "nll": scores.nll, "ece": scores.ece}
+    calibrated = {"temperature": variant.temperature, "nll": scores.nll, "ece": scores.ece}
     return {**scores.report(), "calibrated": calibrated}

@@ -64,13 +64,13 @@ def make_variants(
     models = {}
     if isinstance(teacher.net, MLP):
         keep, epochs = cfg.prune.keep, cfg.prune.epochs
-        log.info("Pruning to %g of each hidden layer's neurons", keep)
+        how = f"{keep:g} of the neurons, trained for {epochs} more epochs"
+        log.info("Pruning: %s", how)
         pruned = prune_neurons(teacher.net, keep=keep)
-        model = learn(lambda **_: pruned, epochs=epochs, lr_factor=cfg.prune.lr_factor)
-        models["pruned"] = model, f"{keep:g} of the neurons, trained for {epochs} more epochs"
-    log.info("Teaching a small net")
-    model = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs)
-    models["distilled"] = model, f"a small net, taught for {cfg.distil.epochs} epochs"
+        models["pruned"] = learn(lambda **_: pruned, epochs=epochs, lr_factor=cfg.prune.lr_factor), how
+    how = f"a small net, taught for {cfg.distil.epochs} epochs"
+    log.info("Distilling: %s", how)
+    models["distilled"] = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs), how
 
     # ONNX Runtime puts its own file next to what it quantises.
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
@@ -95,12 +95,6 @@ def prune_neurons(net: MLP, *, keep: float) -> MLP:
     """Copy a net with the share `keep` of each hidden layer's neurons, those that carry most.
 
     A neuron carries as much as the weights that lead to it times those that lead away from it.
-
-    Examples:
-        >>> net = MLP(n_numeric=3, cardinalities=[2], n_classes=7, hidden=[16, 8])
-        >>> pruned = prune_neurons(net, keep=0.25)
-        >>> [layer.out_features for layer in pruned.layers if isinstance(layer, nn.Linear)]
-        [4, 2, 7]
     """
     if not 0 < keep <= 1:
         raise ValueError(f"prune.keep must be above 0 and at most 1; got {keep}")
