@@ -31,7 +31,7 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
     assert done.returncode == 0, done.stderr
     report = json.loads((project / "b.json").read_text())
     assert [*report] == ["logistic_regression", "constant"]
-    # A third each: the constant guess is as likely right as not, and as sure.
+    # A third each.
     assert report["constant"]["test"]["nll"] == pytest.approx(1.0986, abs=1e-3)
     assert report["logistic_regression"]["test"]["accuracy"] > 0.5
     assert done.stdout.index("Logistic regression  ") < done.stdout.index("Constant guess  ")

@@ -1,27 +1,30 @@
-from collections.abc import Sequence
+"""The graph of a bundle: PyTorch, torch.export and ONNX give what the stages and the net give."""
+
 from pathlib import Path
 
+import hypothesis.strategies as st
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from torch import nn
+from hypothesis import HealthCheck, given, settings
+from torch import Tensor, nn
 
-from canopy.export.graph import RawClassifier, save_onnx, save_pt2, trace
-from canopy.export.preprocessing import Preprocessing
+from canopy.export.graph import Preprocessing, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.scorer import open_session, run_batches
 from canopy.nets.mlp import MLP
 from canopy.prepare.fitting import Fit
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
-from canopy.prepare.scaling import Affine, Method
+from canopy.prepare.scaling import METHODS, Affine
 from canopy.schema import TableSchema
 from canopy.schema.tensors import Schema
 
 VALUES = np.random.default_rng(0).normal(3000, 900, (500, 3)).round(1)
-METHODS: tuple[Method, ...] = ("quantile_normal", "z_score", "robust")
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/model").glob("*.yaml"))
+NUMBERS = st.floats(-1e6, 1e6, width=32)
+TIMES = st.integers(-(2**40), 2**41).map(lambda seconds: seconds * 1_000_000 // 1000)
 
 
 def rows_of(values: np.ndarray) -> pa.RecordBatch:
@@ -30,27 +33,98 @@ def rows_of(values: np.ndarray) -> pa.RecordBatch:
     )
 
 
-def fit(values: np.ndarray, methods: Sequence[Method] = METHODS, *, missing: str = "reject") -> Preprocessor:
-    names = [f"x{i}" for i in range(values.shape[1])]
-    columns = {name: {"kind": "numeric", "missing": missing} for name in names}
-    schema = TableSchema.parse({"target": {"column": "y"}, "columns": columns})
-    learner = Fit(schema, methods=dict(zip(names, methods, strict=True)), seed=0)
+def fit(values: np.ndarray, *, missing: str = "reject") -> Preprocessor:
+    methods = {"x0": "quantile_normal", "x1": "z_score", "x2": "robust"}
+    columns = {name: {"kind": "numeric", "missing": missing} for name in methods}
+    learner = Fit(TableSchema.parse({"target": {"column": "y"}, "columns": columns}), methods=methods, seed=0)
     learner.update(rows_of(values))
     return learner.preprocessor(("u", "v"))
 
 
-def with_categories(numeric: Preprocessor | None = None, **sizes: int) -> Preprocessor:
-    """Add categorical columns with as many categories."""
-    return Preprocessor(
-        numeric=numeric.numeric if numeric else {},
-        datetime={},
-        categorical={
-            name: Vocabulary(values=tuple(f"{name}{code}" for code in range(size)))
-            for name, size in sizes.items()
-        },
-        indicators=(),
-        classes=("u", "v"),
-    )
+def preprocess(preprocessor: Preprocessor, values: np.ndarray) -> list[np.ndarray]:
+    found = Preprocessing(preprocessor)(torch.from_numpy(values), torch.zeros(len(values), 0).long())
+    return [tensor.numpy() for tensor in found]
+
+
+def test_columns_are_scaled_to_the_last_bit() -> None:
+    preprocessor = fit(VALUES)
+    # Between the quantiles, on them, and beyond both ends.
+    values = np.concatenate([VALUES, VALUES + 0.05, VALUES - 5000, VALUES + 5000])
+    found, _ = preprocess(preprocessor, values)
+    assert np.array_equal(found, preprocessor.transform(rows_of(values)).numeric)
+
+
+def test_missing_numbers_are_filled_and_reported() -> None:
+    values = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.2, np.nan, VALUES)
+    preprocessor = fit(values, missing="median")
+    found, reported = preprocess(preprocessor, values)
+    expected = preprocessor.transform(rows_of(values))
+    assert np.array_equal(found, expected.numeric)
+    assert np.isfinite(found).all()
+    assert np.array_equal(reported, expected.categorical)
+    assert np.array_equal(reported, np.isnan(values))
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
+    """A table of any schema, and the preprocessor fitted on it."""
+    columns, methods, data = {}, {}, {}
+    n_rows = draw(st.integers(3, 12))
+    for index in range(draw(st.integers(0, 4))):
+        name = f"n{index}"
+        missing = draw(st.sampled_from(["reject", "median", "mean", "constant"]))
+        columns[name] = {"kind": "numeric", "missing": missing}
+        methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
+        varied = st.lists(NUMBERS, min_size=n_rows, max_size=n_rows, unique=True)
+        values = draw(varied | NUMBERS.map(lambda value: [value] * n_rows))
+        data[name] = pa.array([None, *values[1:]] if missing != "reject" else values, pa.float64())
+    for index in range(draw(st.integers(0, 2))):
+        name = f"d{index}"
+        columns[name] = {"kind": "datetime", "missing": draw(st.sampled_from(["reject", "median"]))}
+        times = draw(st.lists(TIMES, min_size=n_rows, max_size=n_rows, unique=True))
+        values = [None, *times[1:]] if columns[name]["missing"] == "median" else times
+        data[name] = pa.array(values, pa.timestamp("us"))
+    for index in range(draw(st.integers(0 if columns else 1, 2))):
+        name = f"c{index}"
+        columns[name] = {"kind": "categorical", "missing": "category"}
+        values = draw(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=n_rows, max_size=n_rows))
+        data[name] = pa.array(["a", *values[1:]], pa.string())
+    rows = pa.RecordBatch.from_pydict(data)
+    learner = Fit(TableSchema.parse({"target": {"column": "y"}, "columns": columns}), methods=methods, seed=0)
+    learner.update(rows)
+    return learner.preprocessor(("u", "v")), rows
+
+
+class Both(nn.Module):
+    """Preprocessing alone, as one output that ONNX can name."""
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        super().__init__()
+        self.layer = Preprocessing(preprocessor)
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
+        scaled, codes = self.layer(numeric, categorical)
+        return torch.cat([scaled, codes.float()], dim=1)
+
+
+@pytest.mark.slow
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables())
+def test_the_graph_gives_what_the_stages_give(
+    tmp_path: Path, table: tuple[Preprocessor, pa.RecordBatch]
+) -> None:
+    preprocessor, rows = table
+    encoded, inputs = preprocessor.transform(rows), preprocessor.inputs(rows)
+    expected = np.concatenate([encoded.numeric, encoded.categorical.astype(np.float32)], axis=1)
+    tensors = [torch.from_numpy(array) for array in inputs]
+    graph = Both(preprocessor).eval()
+    program = trace(graph, preprocessor)
+    save_onnx(program, tmp_path / "graph.onnx")
+    onnx = run_batches(open_session(tmp_path / "graph.onnx", n_threads=1), inputs)
+    with torch.no_grad():
+        found = {"module": graph(*tensors), "program": program.module()(*tensors), "onnx": onnx}
+    for name, values in found.items():
+        np.testing.assert_allclose(values, expected, rtol=2e-6, atol=1e-6, err_msg=name)
 
 
 def check_frozen(graph: RawClassifier, preprocessor: Preprocessor, rows: Inputs, folder: Path) -> None:
@@ -69,47 +143,10 @@ def check_frozen(graph: RawClassifier, preprocessor: Preprocessor, rows: Inputs,
         expected = (logits / graph.temperature).softmax(dim=1).numpy()
         module = torch.export.load(folder / "model.pt2").module()
         np.testing.assert_allclose(module(*map(torch.from_numpy, rows)).numpy(), expected, atol=1e-6)
+    session = open_session(folder / "model.onnx", n_threads=1)
     for n_rows in (1, 7, 64):
-        found = predict(folder / "model.onnx", rows.take(slice(n_rows)))
+        found = run_batches(session, rows.take(slice(n_rows)))
         np.testing.assert_allclose(found, expected[:n_rows], atol=1e-5)
-
-
-def predict(path: Path, rows: Inputs) -> np.ndarray:
-    return run_batches(open_session(path, n_threads=1), rows)
-
-
-def test_columns_are_scaled_to_the_last_bit() -> None:
-    preprocessor = fit(VALUES)
-    # Between the quantiles, on them, and beyond both ends.
-    values = np.concatenate([VALUES, VALUES + 0.05, VALUES - 5000, VALUES + 5000])
-    found, _ = Preprocessing(preprocessor)(torch.from_numpy(values), torch.zeros(len(values), 0).long())
-    assert np.array_equal(found.numpy(), preprocessor.transform(rows_of(values)).numeric)
-
-
-def test_missing_numbers_are_filled_and_told() -> None:
-    values = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.2, np.nan, VALUES)
-    preprocessor = fit(values, missing="median")
-    found, reported = Preprocessing(preprocessor)(
-        torch.from_numpy(values), torch.zeros(len(values), 0).long()
-    )
-    expected = preprocessor.transform(rows_of(values))
-    assert np.array_equal(found.numpy(), expected.numeric)
-    assert np.isfinite(found.numpy()).all()
-    assert np.array_equal(reported.numpy(), expected.categorical)
-    assert np.array_equal(reported.numpy(), np.isnan(values))
-
-
-def test_onnx_scales_as_the_pipeline_does(tmp_path: Path) -> None:
-    class AsIs(nn.Module):
-        def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
-            return numeric
-
-    preprocessor = fit(VALUES)
-    graph = RawClassifier(AsIs(), preprocessor, temperature=1.0)
-    save_onnx(trace(graph, preprocessor), tmp_path / "model.onnx")
-    found = predict(tmp_path / "model.onnx", preprocessor.inputs(rows_of(VALUES)))
-    expected = torch.from_numpy(preprocessor.transform(rows_of(VALUES)).numeric).softmax(dim=1).numpy()
-    np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.slow
@@ -125,10 +162,9 @@ def test_each_model_can_be_frozen(
         cfg = compose("train", [f"model={model}", *own])
     torch.manual_seed(0)
     classifier = instantiate(cfg.model)(schema=schema).eval()
-    numeric = dict.fromkeys(schema.numeric, Affine(method="none", center=0, scale=1))
     (feature,) = schema.categorical
     preprocessor = Preprocessor(
-        numeric=numeric,
+        numeric=dict.fromkeys(schema.numeric, Affine(method="none", center=0, scale=1)),
         datetime={},
         categorical={feature.name: Vocabulary(values=feature.categories)},
         indicators=(),
@@ -140,27 +176,21 @@ def test_each_model_can_be_frozen(
     check_frozen(graph, preprocessor, rows, tmp_path)
 
 
-def test_one_hot_columns_and_embeddings_are_frozen_together(tmp_path: Path) -> None:
-    sizes = {"many": 150, "few": 3, "more": 120}
-    preprocessor = with_categories(**sizes)
-    torch.manual_seed(0)
-    net = MLP(n_numeric=0, cardinalities=[*sizes.values()], n_classes=2, hidden=[8]).eval()
-    codes = np.random.default_rng(0).integers([*sizes.values()], size=(64, 3))
-    graph = RawClassifier(net, preprocessor, temperature=1.0)
-    check_frozen(graph, preprocessor, Inputs(np.empty((64, 0)), codes), tmp_path)
-
-
 @pytest.mark.parametrize(
-    ("method", "n_categorical"), [("z_score", 0), ("quantile_normal", 0), ("quantile_normal", 1), (None, 1)]
+    ("n_numeric", "sizes"),
+    [
+        pytest.param(3, [], id="numbers alone"),
+        pytest.param(3, [2], id="both"),
+        # Those of many categories are embedded, the others enter as one-hot columns.
+        pytest.param(0, [150, 3, 120], id="categories alone"),
+    ],
 )
-def test_a_table_may_lack_a_kind_of_feature(
-    method: Method | None, n_categorical: int, tmp_path: Path
-) -> None:
-    numeric = fit(VALUES, [method] * 3) if method else None
-    preprocessor = with_categories(numeric, **{"colour": 2} if n_categorical else {})
+def test_a_table_may_lack_a_kind_of_feature(n_numeric: int, sizes: list[int], tmp_path: Path) -> None:
+    categorical = {f"c{i}": Vocabulary(values=tuple(map(str, range(size)))) for i, size in enumerate(sizes)}
+    numeric = fit(VALUES).numeric if n_numeric else {}
+    preprocessor = fit(VALUES).model_copy(update={"numeric": numeric, "categorical": categorical})
     torch.manual_seed(0)
-    n_numeric = len(preprocessor.numeric)
-    net = MLP(n_numeric=n_numeric, cardinalities=[2] * n_categorical, n_classes=2, hidden=[8]).eval()
-    codes = np.arange(len(VALUES))[:, None][:, :n_categorical] % 2
+    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8]).eval()
+    codes = np.random.default_rng(0).integers(sizes or 1, size=(len(VALUES), len(sizes)))
     graph = RawClassifier(net, preprocessor, temperature=1.0)
     check_frozen(graph, preprocessor, Inputs(VALUES[:, :n_numeric], codes), tmp_path)

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet
+import pandas as pd
 import torch
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.baselines.models import BASELINES, Fitted, Ints, Rows, as_rows
+from canopy.baselines.models import BASELINES, Fitted, Rows, as_rows
 from canopy.compare.comparison import PREDICTIONS
 from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
@@ -34,82 +34,45 @@ MONITOR = "val/nll"
 
 
 def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> float:
-    """Fit and score each model that the config names.
+    """Fit and score each model that the config names; `folder` gets a run folder for each.
 
-    Args:
-        cfg: The composed config of `configs/baselines.yaml`.
-        folder: Where each model's run folder is made, named as the model.
-        overrides: What the command line changed in the config.
-
-    Returns:
-        The lowest log loss on the validation rows, in nats: what a sweep minimises.
-
-    Raises:
-        FileNotFoundError: If the pipeline has not made the tensors.
-        ValueError: If a model is unknown or its package is not installed.
+    Gives the lowest log loss on the validation rows, in nats: what a sweep minimises.
     """
-    names = choose(cfg.models)
-    reports = {}
-    if names:
-        schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
-        splits = {split: load_split(cfg.data, split, schema) for split in SPLITS}
-        for name in names:
-            reports[name] = _train(name, cfg, splits, schema, folder=folder / name, overrides=overrides)
+    reports = {
+        name: train(name, cfg, folder=folder / name, overrides=overrides) for name in choose(cfg.models)
+    }
     if cfg.predictions is not None:
         net = read_predictions(Path(cfg.predictions))
-        for name in names:
+        for name, report in reports.items():
             own = read_predictions(folder / name / PREDICTIONS.format(split="test"))
-            reports[name]["net"] = _difference(own, net, path=cfg.predictions)
+            if not np.array_equal(own["label"], net["label"]):
+                raise ValueError(
+                    f"{cfg.predictions} must have the test rows of the data: evaluate the run again"
+                )
+            labels, predicted = own["label"].to_numpy(), own["predicted"].to_numpy()
+            found = compare_predictions(labels, predicted, net["predicted"].to_numpy())
+            interval = [found.accuracy.low, found.accuracy.high]
+            difference = {"accuracy_difference": found.accuracy.difference, "interval": interval}
+            report["net"] = {**difference, "mcnemar_p": found.mcnemar_p}
     if cfg.report is not None:
         write_json(cfg.report, reports)
-    log.info(
-        "%s", f"On the test rows:\n{tabulate(reports)}" if reports else "No baselines: models lists none"
-    )
-    return min((report["val"]["nll"] for report in reports.values()), default=float("nan"))
+    ranked = sorted(reports.values(), key=lambda report: report["test"]["nll"])
+    scores = ("accuracy", "nll", "ece")
+    rows = [[one["title"], *(one["test"][name] for name in scores), one["train_seconds"]] for one in ranked]
+    log.info("%s", render(["test rows", "accuracy", "log loss", "ECE", "seconds"], rows))
+    return min((report["val"]["nll"] for report in ranked), default=float("nan"))
 
 
 def choose(models: Sequence[str] | str) -> list[str]:
-    """Give the names of the models to train.
-
-    Args:
-        models: Names, or `all`: all that are installed.
-
-    Raises:
-        ValueError: If one is unknown or cannot be imported.
-
-    Examples:
-        >>> choose(["random_forest"])
-        ['random_forest']
-    """
+    """Give the names of the models to train: `all` are those that are installed."""
     if models == "all":
         return [name for name, baseline in BASELINES.items() if baseline.is_installed]
-    for name in [models] if isinstance(models, str) else models:
+    names = [models] if isinstance(models, str) else [*models]
+    for name in names:
         if name not in BASELINES:
-            raise ValueError(
-                f"models must be some of {', '.join(BASELINES)}, or all; got {name!r}"
-                f"{nearest(name, BASELINES)}"
-            )
-        if not BASELINES[name].is_installed:
-            raise ValueError(
-                f"The model {name} needs the package {BASELINES[name].package}; found none: "
-                "run \"pip install -e '.[baselines]'\""
-            )
-    return [models] if isinstance(models, str) else [*models]
-
-
-def tabulate(reports: dict[str, dict[str, Any]]) -> str:
-    """Lay out the scores on the test rows, the lowest log loss first."""
-    rows = [
-        [
-            report["title"],
-            f"{report['test']['accuracy']:.4f}",
-            f"{report['test']['nll']:.4f}",
-            f"{report['test']['ece']:.4f}",
-            f"{report['train_seconds']:.1f}",
-        ]
-        for report in sorted(reports.values(), key=lambda report: report["test"]["nll"])
-    ]
-    return render(["test rows", "accuracy", "log loss", "ECE", "seconds"], rows)
+            hint = nearest(name, BASELINES)
+            raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {name!r}{hint}")
+    return names
 
 
 def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
@@ -119,15 +82,10 @@ def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
     return as_rows(rows.numeric.numpy(), codes, rows.labels.numpy(), cardinalities=schema.cardinalities)
 
 
-def _train(
-    name: str,
-    cfg: DictConfig,
-    splits: dict[str, Rows],
-    schema: Schema,
-    *,
-    folder: Path,
-    overrides: Sequence[str],
-) -> dict[str, Any]:
+def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Fit and score a model, and leave it as a run."""
+    schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
+    rows = {split: load_split(cfg.data, split, schema) for split in SPLITS}
     settings: Any = OmegaConf.to_container(cfg.settings[name], resolve=True)
     config = {
         "pipeline": OmegaConf.to_container(cfg.pipeline),
@@ -138,55 +96,31 @@ def _train(
         "objective": {"monitor": MONITOR, "mode": "min"},
         "run_folder": str(folder),
     }
+    baseline, options = BASELINES[name], {"n_classes": schema.n_classes, "seed": cfg.seed}
     start_run_folder(folder, OmegaConf.create(config), Path(cfg.data))
     with record_run(folder, overrides=overrides, seed=cfg.seed) as record:
-        log.info("Fitting %s in %s", BASELINES[name].title, folder)
+        log.info("Fitting %s in %s", baseline.title, folder)
         started = time.perf_counter()
-        model = Fitted(
-            BASELINES[name],
-            splits["train"],
-            splits["val"],
-            n_classes=schema.n_classes,
-            seed=cfg.seed,
-            settings=settings,
-        )
+        model = Fitted(baseline, rows["train"], rows["val"], settings=settings, **options)
         seconds = round(time.perf_counter() - started, 2)
         record["training"] = {"train_seconds": seconds}
         report = {}
         for split in ("val", "test"):
-            features, labels = splits[split]
+            features, labels = rows[split]
             predicted = model.predict(features)
             if split == "val":
                 temperature = fit_temperature(predicted, labels)
             calibration = calibrate(predicted, labels, temperature=temperature)
             scores = score(predicted, labels, schema.class_names).report()
             report[split] = {**scores, "calibrated": calibration.report()}
-            rows = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
-            PredictionFile(str(folder / PREDICTIONS)).finish(split, **rows)
+            kept = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
+            PredictionFile(str(folder / PREDICTIONS)).finish(split, **kept)
         record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
         write_scores(folder / METRICS, report, record)
-    return {"title": BASELINES[name].title, "run": str(folder), "train_seconds": seconds, **report}
+    return {"title": baseline.title, "run": str(folder), "train_seconds": seconds, **report}
 
 
-def read_predictions(path: Path) -> tuple[Ints, Ints]:
-    """Read class and predicted class of each row, as an evaluation leaves them, each of shape (n_rows,)."""
+def read_predictions(path: Path) -> pd.DataFrame:
+    """Read class and predicted class of each row, as an evaluation leaves them."""
     require_file(path, name="The predictions ", hint="evaluate a run first")
-    table = pyarrow.parquet.read_table(path, columns=["label", "predicted"])
-    labels, predicted = (table[name].to_numpy().astype(np.int64) for name in table.column_names)
-    return labels, predicted
-
-
-def _difference(own: tuple[Ints, Ints], net: tuple[Ints, Ints], *, path: str) -> dict[str, Any]:
-    """Say by how much a net is better than a baseline on the same rows."""
-    labels, predicted = own
-    if not np.array_equal(labels, net[0]):
-        raise ValueError(
-            f"predictions must be of the same rows as the data; found {len(net[0]):,} rows in {path} that "
-            f"differ from the {len(labels):,} test rows: evaluate the run again"
-        )
-    found = compare_predictions(labels, predicted, net[1])
-    return {
-        "accuracy_difference": found.accuracy.difference,
-        "interval": [found.accuracy.low, found.accuracy.high],
-        "mcnemar_p": found.mcnemar_p,
-    }
+    return pd.read_parquet(path, columns=["label", "predicted"])

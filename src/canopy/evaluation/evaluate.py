@@ -15,7 +15,6 @@ from canopy.files import read_json, write_json
 from canopy.runs.distributed import log_once
 from canopy.runs.find import run_folders
 from canopy.runs.run import METRICS, Run, check_same_data
-from canopy.tasks.scores import Scores
 from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
@@ -33,19 +32,8 @@ HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
 
-    `headline.json` has the few of the scores that are compared first.
-
-    Args:
-        run: The run.
-        cfg: The composed config of `configs/evaluate.yaml`.
-
-    Returns:
-        Scores of each split that was asked for, as in `metrics.json`. In the run's own folder that file keeps
-        the scores of the other split: they are of the same checkpoint.
-
-    Raises:
-        FileNotFoundError: If its checkpoint or the tensors are not there.
-        ValueError: If the tensors are not the ones that the run was trained on, or the split is unknown.
+    Gives the scores of each split that `cfg`, composed of `configs/evaluate.yaml`, asks for. In the run's own
+    folder `metrics.json` keeps the scores of the other split, of the same checkpoint.
     """
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
@@ -76,28 +64,12 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     if not trainer.is_global_zero:
         return report
     write_scores(path, {**earlier, **report}, run.record)
-    for split in splits:
-        scores = model.scores[split]
-        n_rows = f"{scores.n_rows:,}"
-        accuracy, macro_f1 = scores.accuracy, scores.macro_f1
+    for split, scores in report.items():
+        n_rows, accuracy, macro_f1 = f"{scores['n_rows']:,}", scores["accuracy"], scores["macro_f1"]
         log.info("%s: accuracy %.4f, macro-F1 %.4f on %s rows", split, accuracy, macro_f1, n_rows)
-        warn_of_majority(scores, split)
+        if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
+            log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
     return report
-
-
-def warn_of_majority(scores: Scores, split: str) -> None:
-    """Warn where a model gives one class to every row: its accuracy means nothing then."""
-    predicted = np.flatnonzero(scores.confusion.sum(axis=0))
-    if len(predicted) == 1 and scores.n_rows > 1:
-        log.warning(
-            "%s: all %s rows are predicted as %s, so that the accuracy of %.4f is no more than its share; "
-            "the probabilities may still rank rows (log loss %.4f)",
-            split,
-            f"{scores.n_rows:,}",
-            scores.class_names[predicted[0]],
-            scores.accuracy,
-            scores.nll,
-        )
 
 
 def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:
@@ -112,17 +84,13 @@ def evaluate_all(cfg: DictConfig) -> None:
     """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
     if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, "output"):
-        raise ValueError(
-            f"output must be left to each of several runs; found {cfg.output} for the {len(folders)} runs "
-            f"in {cfg.run}: leave it out"
-        )
+        raise ValueError(f"output must be left to each of the {len(folders)} runs in {cfg.run}: leave it out")
     for folder in folders:
         run = Run(folder)
-        if len(folders) > 1:
-            if not run.best_checkpoint.is_file():
-                log.warning("Left out %s, which has no best checkpoint yet", folder)
-                continue
-            log.info("Scoring %s", folder)
+        if len(folders) > 1 and not run.best_checkpoint.is_file():
+            log.warning("Left out %s, which has no best checkpoint yet", folder)
+            continue
+        log.info("Scoring %s", folder)
         own = cfg.copy()
         own.run = str(folder)
         evaluate(run, own)

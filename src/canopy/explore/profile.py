@@ -15,7 +15,6 @@ from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored
 from canopy.tables.problems import Problems
-from canopy.tables.reader import open_duckdb
 from canopy.tables.rows import TableReader
 
 Codes = NDArray[np.int64]

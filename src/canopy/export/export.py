@@ -1,18 +1,18 @@
 """Freeze a run: write its bundle, and prove that the bundle predicts what the run predicts."""
 
+import logging
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy import __version__
 from canopy.evaluation.inference import Predictor
 from canopy.export.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
-from canopy.export.parity import check_same_scores, compare, predict_pt2
 from canopy.export.rows import read_raw
 from canopy.export.scorer import Scorer
 from canopy.export.statistics import measure
@@ -20,92 +20,103 @@ from canopy.files import atomic_folder, read_json, sha256
 from canopy.places import check_place, display_path
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.labels import class_values
+from canopy.prepare.preprocessor import Inputs
 from canopy.quoting import write_command
 from canopy.runs.run import Run
-from canopy.tasks.calibration import apply_temperature
+from canopy.tasks.calibration import apply_temperature, measure_reliability
+
+log = logging.getLogger(__name__)
 
 BATCH_SIZE = 4096
-
-
-class Metrics(NamedTuple):
-    """The scores of a run: all, its temperature, and the ones that its predictions must give again."""
-
-    content: dict[str, Any]
-    temperature: float
-    tested: dict[str, float]
+# How far a probability of the bundle may be from the run's.
+TOLERANCE = 1e-5
+# A score on another device may differ by a few rows.
+SCORE_TOLERANCE = 1e-4
 
 
 def export(run: Run, cfg: DictConfig) -> Manifest:
     """Write a run's bundle."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
-    metrics = read_metrics(Path(cfg.metrics), run)
+    hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
+    metrics = read_json(cfg.metrics, hint=hint)
+    try:
+        temperature = float(metrics["val"]["calibrated"]["temperature"])
+        test = metrics["test"]
+        reported = {"accuracy": float(test["accuracy"]), "NLL": float(test["calibrated"]["nll"])}
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{cfg.metrics} must hold scores of both splits and a temperature; got {error!r}: {hint}"
+        ) from error
     preprocessor, schema = run.preprocessor, table_schema(run.config.pipeline)
     classes = class_values(preprocessor.classes, schema)
-    raw = read_raw(run)
+    raw, record = read_raw(run), run.record
+    train, tested = raw["train"], raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    predicted = predictor.predict(raw["test"].encoded).astype(float)
-    log_probabilities = apply_temperature(predicted, metrics.temperature)
-    check_same_scores(log_probabilities, raw["test"].labels, metrics.tested, path=Path(cfg.metrics))
-    expected = np.exp(log_probabilities)
-    graph = RawClassifier(predictor.model, preprocessor, temperature=metrics.temperature)
+    log_probabilities = apply_temperature(predictor.predict(tested.encoded).astype(float), temperature)
+    own = {
+        "accuracy": float(np.mean(log_probabilities.argmax(axis=1) == tested.labels)),
+        "NLL": measure_reliability(log_probabilities, tested.labels).nll,
+    }
+    if not all(abs(own[name] - score) <= SCORE_TOLERANCE for name, score in reported.items()):
+        raise ValueError(
+            f"{cfg.metrics} must hold the scores of this run, {own} on the test rows with its temperature; "
+            f"got {reported}: {hint} again"
+        )
+    program = trace(RawClassifier(predictor.model, preprocessor, temperature=temperature), preprocessor)
     with atomic_folder(cfg.output) as folder:
-        program = trace(graph, preprocessor)
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
         manifest = Manifest(
             table=closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
-            training=measure(
-                raw["train"].inputs, raw["train"].labels, preprocessor=preprocessor, classes=classes
-            ),
-            temperature=metrics.temperature,
-            metrics=metrics.content,
+            training=measure(train.inputs, train.labels, preprocessor=preprocessor, classes=classes),
+            temperature=temperature,
+            metrics=metrics,
             parity={},
-            run=describe_run(run, predictor.model),
+            run={
+                "id": record.get("name", run.path.name),
+                "started": record.get("started"),
+                "seed": record.get("seed"),
+                "git_commit": record.get("git", {}).get("commit"),
+                "git_dirty": record.get("git", {}).get("dirty"),
+                "n_parameters": sum(parameter.numel() for parameter in predictor.model.parameters()),
+                # A run that was stopped does not know it.
+                "train_seconds": record.get("training", {}).get("train_seconds"),
+            },
             data=run.schema.sha256,
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(folder / name) for name in FILES},
         )
         manifest.save(folder)
-        predictions = {
-            ONNX_FILE: Scorer(folder).predict(raw["test"].inputs),
-            PT2_FILE: predict_pt2(folder / PT2_FILE, raw["test"].inputs, batch_size=BATCH_SIZE),
+        found = {
+            ONNX_FILE: Scorer(folder).predict(tested.inputs),
+            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
         }
-        differences = [compare(expected, values, name=name) for name, values in predictions.items()]
-        parity = {"n_rows": len(expected), "max_difference": max(differences)}
+        expected = np.exp(log_probabilities)
+        worst = max(compare(expected, values, name=name) for name, values in found.items())
+        parity = {"n_rows": len(expected), "max_difference": worst}
         manifest = manifest.model_copy(update={"parity": parity})
         manifest.save(folder)
     return manifest
 
 
-def read_metrics(path: Path, run: Run) -> Metrics:
-    """Read the scores of a run; the bundle needs the temperature among them."""
-    hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
-    content = read_json(path, hint=hint)
-    try:
-        temperature = float(content["val"]["calibrated"]["temperature"])
-        test = content["test"]
-        tested = {"accuracy": float(test["accuracy"]), "calibrated.nll": float(test["calibrated"]["nll"])}
-        for name, scores in test["per_class"].items():
-            tested[f"recall of {name}"] = float(scores["recall"])
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+def predict_pt2(path: Path, rows: Inputs) -> NDArray[np.float32]:
+    """Predict rows with the file in torch's format."""
+    module = torch.export.load(path).module()
+    starts = range(0, len(rows.numeric), BATCH_SIZE)
+    batches = [rows.take(slice(start, start + BATCH_SIZE)) for start in starts]
+    with torch.inference_mode():
+        return torch.cat([module(*map(torch.from_numpy, batch)) for batch in batches]).numpy()
+
+
+def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: str) -> float:
+    """Give the largest difference of probabilities, shape (n_rows, K), and refuse more than `TOLERANCE`."""
+    worst = float(np.abs(expected - found).max())
+    if not worst <= TOLERANCE:
         raise ValueError(
-            f"{path} must hold scores of both splits and a temperature; got {error!r}: {hint}"
-        ) from error
-    return Metrics(content, temperature, tested)
-
-
-def describe_run(run: Run, model: torch.nn.Module) -> dict[str, Any]:
-    """Describe the run of a bundle; None is what a run does not know that was stopped before its end."""
-    record = run.record
-    git = record.get("git", {})
-    return {
-        "id": record.get("name", run.path.name),
-        "started": record.get("started"),
-        "seed": record.get("seed"),
-        "git_commit": git.get("commit"),
-        "git_dirty": git.get("dirty"),
-        "n_parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "train_seconds": record.get("training", {}).get("train_seconds"),
-    }
+            f"{name} must give the probabilities of the run within {TOLERANCE:g}; got a difference of "
+            f"{worst:.2g}: nothing was exported"
+        )
+    log.info("%s: the run's probabilities on all %d test rows, within %.1g", name, len(expected), worst)
+    return worst

@@ -1,8 +1,9 @@
 """The graph of a bundle: from raw rows to probabilities, with everything between inside."""
 
 import logging
+import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,20 +12,15 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from canopy.export.manifest import INPUTS, OUTPUT
-from canopy.export.preprocessing import Preprocessing
 from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.scaling import Affine, Cycle, QuantileNormal, Scaling
 from canopy.tensors import telling_why
 
 OPSET = 20
 
 
 class RawClassifier(nn.Module):
-    """A trained net behind the preprocessor of its data.
-
-    Args:
-        model: From numeric features (B, N) and codes (B, C + M) to logits (B, K).
-        preprocessor: What was learnt from the training rows.
-        temperature: What the logits are divided by.
+    """A trained net behind the preprocessor of its data, its logits divided by a temperature.
 
     Shape:
         - numeric: (B, I), double: raw inputs, NaN where a value is missing. Single precision would round
@@ -37,7 +33,7 @@ class RawClassifier(nn.Module):
         super().__init__()
         self.preprocessing = Preprocessing(preprocessor)
         self.model = model
-        self.register_buffer("temperature", torch.tensor(temperature))
+        self.temperature = nn.Buffer(torch.tensor(temperature))
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits = self.model(*self.preprocessing(numeric, categorical))
@@ -45,7 +41,7 @@ class RawClassifier(nn.Module):
         return probabilities
 
 
-def trace(graph: RawClassifier, preprocessor: Preprocessor) -> ExportedProgram:
+def trace(graph: nn.Module, preprocessor: Preprocessor) -> ExportedProgram:
     """Trace a graph for any number of rows."""
     # Two rows: of one alone, the trace would hold for one alone.
     numeric = torch.zeros(2, len(preprocessor.scalings), dtype=torch.float64)
@@ -82,13 +78,9 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
     """Write a trace as one ONNX file."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
+        inputs, outputs = [*INPUTS], [OUTPUT]
         onnx = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=[*INPUTS],
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            verbose=False,
+            program, dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET, verbose=False
         )
     assert onnx is not None
     for node in onnx.model.graph:
@@ -97,3 +89,131 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
         for value in node.outputs:
             value.metadata_props.clear()
     onnx.save(path, external_data=False)
+
+
+class Preprocessing(nn.Module):
+    """What `Preprocessor.transform` does with numeric inputs and codes, in double precision.
+
+    Shape:
+        - numeric: (B, I), double: the inputs `preprocessor.scalings`, NaN where a value is missing
+        - categorical: (B, C), int64 codes of the columns `preprocessor.categorical`
+        - output: (B, N), float, and (B, C + M), int64: with M missing-value indicators
+    """
+
+    def __init__(self, preprocessor: Preprocessor) -> None:
+        super().__init__()
+        names, scalings = [*preprocessor.scalings], [*preprocessor.scalings.values()]
+        layers: list[nn.Module] = []
+        grouped: list[str] = []
+        for kind, layer in LAYERS.items():
+            if places := [place for place, scaling in enumerate(scalings) if isinstance(scaling, kind)]:
+                layers.append(layer(places, [scalings[place] for place in places]))
+                grouped += [name for place in places for name in scalings[place].feature_names(names[place])]
+        self.layers = nn.ModuleList(layers)
+        order = [grouped.index(name) for name in preprocessor.feature_names]
+        self.order = None if order == [*range(len(order))] else Columns(order)
+        # A datetime column is missing where its first part is.
+        inputs = [
+            name if name in names else f"{name}.{next(iter(preprocessor.datetime[name]))}"
+            for name in preprocessor.indicators
+        ]
+        self.indicators = Columns([names.index(name) for name in inputs]) if inputs else None
+
+    def forward(self, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
+        parts = [layer(numeric) for layer in self.layers]
+        scaled = torch.cat(parts, dim=1) if len(parts) > 1 else parts[0] if parts else numeric[:, :0]
+        if self.order is not None:
+            scaled = self.order(scaled)
+        if self.indicators is not None:
+            missing = self.indicators(numeric).isnan().long()
+            categorical = torch.cat([categorical, missing], dim=1)
+        return scaled.float(), categorical
+
+
+class Columns(nn.Module):
+    """Some columns of the rows, (B, F) to (B, P); neighbours are cut out at once, which is faster."""
+
+    def __init__(self, places: list[int]) -> None:
+        super().__init__()
+        cut = slice(places[0], places[0] + len(places))
+        self.slice = cut if places == [*range(cut.start, cut.stop)] else None
+        self.places = nn.Buffer(torch.tensor(places))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.index_select(1, self.places) if self.slice is None else rows[:, self.slice]
+
+
+def constant(values: Sequence[float] | float) -> Tensor:
+    """Keep numbers in double precision, as a tensor: the exporter would round others to single."""
+    return nn.Buffer(torch.tensor(values, dtype=torch.float64))
+
+
+class FilledColumns(nn.Module):
+    """Some columns with their fills, which scalings extend: (B, I) to (B, P)."""
+
+    def __init__(self, places: list[int], scalings: Sequence[Scaling]) -> None:
+        super().__init__()
+        self.columns = Columns(places)
+        self.is_filled = any(scaling.fill is not None for scaling in scalings)
+        self.fill = constant([math.nan if scaling.fill is None else scaling.fill for scaling in scalings])
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        found: Tensor = self.columns(numeric)
+        return torch.where(found.isnan(), self.fill, found) if self.is_filled else found
+
+
+class AffineColumns(FilledColumns):
+    """`Affine.apply` for several columns."""
+
+    def __init__(self, places: list[int], scalings: Sequence[Affine]) -> None:
+        super().__init__(places, scalings)
+        self.center = constant([scaling.center for scaling in scalings])
+        self.scale = constant([scaling.scale for scaling in scalings])
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        return (super().forward(numeric) - self.center) / self.scale
+
+
+class CycleColumns(FilledColumns):
+    """`Cycle.apply` for several columns."""
+
+    def __init__(self, places: list[int], scalings: Sequence[Cycle]) -> None:
+        super().__init__(places, scalings)
+        self.frequency = constant([2 * math.pi / scaling.period for scaling in scalings])
+        self.quarter = constant(math.pi / 2)
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        angle = super().forward(numeric) * self.frequency
+        # ONNX Runtime has no cosine in double precision.
+        return torch.stack([angle, angle + self.quarter], dim=2).sin().flatten(1)
+
+
+class QuantileColumns(FilledColumns):
+    """`QuantileNormal.apply` for several columns.
+
+    Their quantiles are joined in one tensor, column after column. The interval of a value is found by
+    bisection: the graph is as large for one column as for hundreds, and takes memory for the rows alone.
+    """
+
+    def __init__(self, places: list[int], scalings: Sequence[QuantileNormal]) -> None:
+        super().__init__(places, scalings)
+        self.values = constant([value for scaling in scalings for value in scaling.values])
+        self.normals = constant([value for scaling in scalings for value in scaling.normals])
+        sizes = torch.tensor([len(scaling.values) for scaling in scalings])
+        ends = sizes.cumsum(0)
+        self.first, self.last = nn.Buffer(ends - sizes), nn.Buffer(ends - 1)
+        self.steps = nn.Buffer(2 ** torch.arange(int(sizes.max() - 1).bit_length()).flip(0))
+
+    def forward(self, numeric: Tensor) -> Tensor:
+        found = super().forward(numeric)
+        found = torch.minimum(torch.maximum(found, self.values[self.first]), self.values[self.last])
+        left = self.first.expand(found.shape)
+        for step in self.steps:
+            further = torch.minimum(left + step, self.last - 1)
+            left = torch.where(self.values[further] <= found, further, left)
+        slope = (self.normals[left + 1] - self.normals[left]) / (self.values[left + 1] - self.values[left])
+        return slope * (found - self.values[left]) + self.normals[left]
+
+
+# The features are computed in this order, then put in that of the preprocessor.
+LAYERS = {Affine: AffineColumns, QuantileNormal: QuantileColumns, Cycle: CycleColumns}

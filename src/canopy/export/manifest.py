@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from canopy.export.statistics import TrainingStatistics
 from canopy.files import read_json, sha256, write_json
 from canopy.places import require_file
@@ -29,20 +27,11 @@ HINT = 'make it with "make repro", that of another run with "python src/export.p
 class Manifest(Model):
     """What a model is.
 
-    Attributes:
-        table: The raw table: columns with kinds, units and ranges.
-        classes: Value in the raw table and name of each class, in the order of the graph's output.
-        preprocessor: What was learnt from the training rows. The graph's input `numeric` has its inputs
-            (`Preprocessor.scalings`) as columns, `categorical` the codes of its categorical columns.
-        training: How the training rows were distributed.
-        temperature: What the graph divides the net's logits by.
-        metrics: Scores of the run on each split, as in `metrics.json`.
-        parity: Largest difference between the bundle's probabilities and the run's, and on how many rows.
-        run: Name, start, seed, git commit, parameters and training time of the run.
-        data: SHA-256 of each file of the data that it was trained on.
-        versions: Versions of the packages that wrote the bundle.
-        files: SHA-256 of each other file of the bundle.
-        compression: How the model was made smaller than its run's, and what that cost; None if it was not.
+    `table` is the raw table, `classes` are value and name of each class in the order of the graph's output.
+    The graph's input `numeric` has the preprocessor's inputs (`Preprocessor.scalings`) as columns,
+    `categorical` the codes of its categorical columns. `training` is how the training rows were distributed,
+    `temperature` what the graph divides the net's logits by, `parity` how far its probabilities are from the
+    run's; `data` and `files` are SHA-256 by file. `compression` is None for a model as its run left it.
     """
 
     table: TableSchema
@@ -68,18 +57,12 @@ class Manifest(Model):
         """Read what `save` wrote."""
         path = Path(folder) / MANIFEST_FILE
         content = read_json(path, hint=HINT)
-        found = content.get("format") if isinstance(content, dict) else None
-        if found != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT}; got {found!r}: {HINT}")
-        expected = content.pop("sha256", None)
-        if _hash(content) != expected:
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise ValueError(f"{path} must be a manifest of the format {FORMAT}: {HINT}")
+        if content.pop("sha256", None) != _hash(content):
             raise ValueError(f"{path} must be as it was written; got other content: {HINT}")
         del content["format"]
-        try:
-            return cls.model_validate(content)
-        except ValidationError as error:
-            reason = error.errors(include_url=False)[0]
-            raise ValueError(f"{path} must be a manifest; got {reason['msg']}: {HINT}") from error
+        return cls.model_validate(content)
 
     @property
     def present(self) -> list[str]:
@@ -91,8 +74,8 @@ class Manifest(Model):
         for name in names:
             path = Path(folder) / name
             require_file(path, hint=f"{HINT} first")
-            expected = self.files.get(name, "none")
-            if (found := sha256(path)) != expected:
+            expected, found = self.files.get(name, "none"), sha256(path)
+            if found != expected:
                 raise ValueError(
                     f"{path} must have the SHA-256 {expected[:12]}... of {MANIFEST_FILE}; found "
                     f"{found[:12]}...: it is damaged or was changed, {HINT}"

@@ -18,13 +18,7 @@ from canopy.runs.run import Run, check_same_data
 
 
 class RawSplit(NamedTuple):
-    """The raw rows of a split.
-
-    Attributes:
-        inputs: What the graph reads of them.
-        encoded: What the net reads of them.
-        labels: Index of the class of each, shape (n_rows,).
-    """
+    """The rows of a split: what the graph reads, what the net reads, the class of each, shape (n_rows,)."""
 
     inputs: Inputs
     encoded: Encoded
@@ -32,19 +26,10 @@ class RawSplit(NamedTuple):
 
 
 def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
-    """Read the raw table of a run, and the split of each of its rows.
+    """Read the raw table of a run by split; the tensors of `splits` must be those it was trained with.
 
-    Args:
-        run: The run.
-        splits: The splits whose tensors must be those that the run was trained with.
-
-    Returns:
-        All splits. The training rows are those before any class was cut, so that they cannot be compared
-        with their tensors: they are the rows that are left by validation and test rows, which are.
-
-    Raises:
-        FileNotFoundError: If the table or its split is not there.
-        ValueError: If the rows are not those of the run.
+    Validation and test rows are compared with their tensors. The training rows, those before any class was
+    cut, are the rows that they leave.
     """
     config, preprocessor = run.located_config, run.preprocessor
     pipeline, data_folder = config.pipeline, Path(config.data.folder)
@@ -67,8 +52,7 @@ def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, 
         tensors = load_rows(data_folder, split, run.schema).rows
         if not all(np.array_equal(one, other) for one, other in zip(arrays[2:], tensors, strict=True)):
             raise ValueError(
-                f"The raw rows of the split {split}, transformed, must be those of its tensors; got "
-                f"{len(arrays[4]):,} rows that differ from the {len(tensors.labels):,} there: run "
-                '"make repro", or restore the data of the run'
+                f"The raw rows of the split {split}, transformed, must be those of its tensors; got others: "
+                'run "make repro", or restore the data of the run'
             )
     return raw

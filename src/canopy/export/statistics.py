@@ -17,13 +17,8 @@ N_BINS = 10
 class NumericStatistics(TypedDict):
     """A numeric column on the training rows that have a value, in its unit.
 
-    Attributes:
-        min: Least value.
-        max: Greatest value.
-        mean: Mean.
-        edges: Edges between bins that hold about equally many rows, ascending; a bin holds its upper edge.
-        shares: Share of these rows in each bin, one more than there are edges.
-        missing: Share of all rows that have no value.
+    `edges` between bins that hold about equally many rows ascend; a bin holds its upper edge. `shares` are
+    those of the rows with a value in each bin, `missing` is that of all rows that have none.
     """
 
     min: float
@@ -35,14 +30,7 @@ class NumericStatistics(TypedDict):
 
 
 class TrainingStatistics(Model):
-    """The training rows, as they are in the raw table and before any class is cut.
-
-    Attributes:
-        n_rows: How many.
-        numeric: Each numeric input.
-        categories: Share of each category of each categorical column, by name.
-        classes: Share of each class, by name.
-    """
+    """The training rows before any class is cut: numeric inputs, shares of categories and classes by name."""
 
     n_rows: int
     numeric: dict[str, NumericStatistics]
@@ -54,28 +42,18 @@ def measure(
     inputs: Inputs, labels: NDArray[np.int64], *, preprocessor: Preprocessor, classes: Mapping[str, str]
 ) -> TrainingStatistics:
     """Measure the training rows."""
-    codes = inputs.categorical.T
+    numeric = zip(preprocessor.scalings, inputs.numeric.T, strict=True)
+    categorical = zip(preprocessor.categorical.items(), inputs.categorical.T, strict=True)
     return TrainingStatistics(
         n_rows=len(labels),
-        numeric={
-            name: measure_numeric(values)
-            for name, values in zip(preprocessor.scalings, inputs.numeric.T, strict=True)
-        },
-        categories={
-            name: shares(found, vocabulary.names)
-            for (name, vocabulary), found in zip(preprocessor.categorical.items(), codes, strict=True)
-        },
+        numeric={name: measure_numeric(values) for name, values in numeric},
+        categories={name: shares(codes, vocabulary.names) for (name, vocabulary), codes in categorical},
         classes=shares(labels, [*classes.values()]),
     )
 
 
 def shares(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
-    """Give the share of each code, by name.
-
-    Examples:
-        >>> shares(np.array([0, 1, 1, 1]), ["a", "b"])
-        {'a': 0.25, 'b': 0.75}
-    """
+    """Give the share of each code, by name."""
     counts = np.bincount(codes, minlength=len(names))[: len(names)]
     return dict(zip(names, (counts / max(len(codes), 1)).tolist(), strict=True))
 
@@ -88,30 +66,16 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         >>> statistics["edges"][:3], statistics["shares"][:3]
         ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
     """
-    inner = np.arange(1, N_BINS) / N_BINS
-    n_rows = len(values)
-    values = values[~np.isnan(values)]
-    edges = np.unique(np.quantile(values, inner, method="inverted_cdf"))
+    n_rows, values = len(values), values[~np.isnan(values)]
+    edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     # The last bin would be empty.
     edges = edges[edges < values.max()].astype(float)
+    counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
     return NumericStatistics(
         min=float(values.min()),
         max=float(values.max()),
         mean=float(values.mean()),
         edges=edges.tolist(),
-        shares=(count_bins(values, edges) / len(values)).tolist(),
+        shares=(counts / len(values)).tolist(),
         missing=1 - len(values) / n_rows,
     )
-
-
-def count_bins(values: NDArray[Any], edges: Sequence[float] | NDArray[Any]) -> NDArray[np.int64]:
-    """Count the values in each bin; one on an edge belongs to the bin below it, a missing one to none.
-
-    Examples:
-        >>> count_bins(np.array([0.0, 1.0, 1.5]), [1.0]).tolist()
-        [2, 1]
-    """
-    counts: NDArray[np.int64] = np.bincount(
-        np.searchsorted(edges, values[~np.isnan(values)], side="left"), minlength=len(edges) + 1
-    )
-    return counts

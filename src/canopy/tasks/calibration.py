@@ -1,7 +1,6 @@
 """Whether a model is right as often as its probabilities say."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +17,8 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 class Reliability:
     """How confident predictions are and how often they are right, over bins of equal width of the confidence.
 
-    Attributes:
-        counts: Rows of each bin, shape (N_CALIBRATION_BINS,).
-        confidence: Mean probability of the predicted class in each bin, NaN in an empty one.
-        accuracy: Share of a bin's rows that are right, NaN in an empty one.
-        nll: Mean negative log-likelihood of all rows, in nats.
+    Each bin has the number of its rows, their mean probability of the predicted class and the share that is
+    right, NaN if there are none; `nll` is the mean negative log-likelihood of all rows, in nats.
     """
 
     counts: NDArray[np.int64]
@@ -33,38 +29,24 @@ class Reliability:
     @property
     def ece(self) -> float:
         """Expected calibration error: mean distance of confidence and accuracy, weighted by rows."""
-        gaps = np.abs(self.accuracy - self.confidence)
-        return float(np.nansum(gaps * self.counts) / self.counts.sum())
+        return float(np.nansum(np.abs(self.accuracy - self.confidence) * self.counts) / self.counts.sum())
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """The reliability of a split's predictions.
-
-    Attributes:
-        temperature: What the log-probabilities are divided by; above 1 it makes predictions less confident.
-        before: Of the predictions as they are.
-        after: Of the predictions with the temperature.
-    """
+    """The reliability of a split's predictions, before and after they are divided by a temperature."""
 
     temperature: float
     before: Reliability
     after: Reliability
 
-    def report(self) -> dict[str, Any]:
+    def report(self) -> dict[str, float]:
         """Give the numbers of `metrics.json`."""
         return {"temperature": self.temperature, "nll": self.after.nll, "ece": self.after.ece}
 
 
 def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Give log-probabilities with a temperature.
-
-    Args:
-        probabilities: Shape (n_rows, K).
-        temperature: Above 0.
-
-    Returns:
-        Shape (n_rows, K).
+    """Give log-probabilities, shape (n_rows, K), with a temperature; above 1 they are less confident.
 
     Examples:
         >>> np.exp(apply_temperature(np.array([[0.8, 0.2]]), 2.0)).round(3)
@@ -76,19 +58,12 @@ def apply_temperature(probabilities: NDArray[np.float64], temperature: float) ->
 
 
 def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
-    """Find the most probable temperature, its logarithm taken to be of a standard normal distribution.
+    """Find the most probable temperature for predictions, shape (n_rows, K), of rows not trained on.
 
-    Where there are many rows, it is the one with the lowest negative log-likelihood. A few rows, or rows that
-    are all predicted right, move it less far from 1.
+    Its logarithm is taken to be of a standard normal distribution: where there are many rows, it is the one
+    with the lowest negative log-likelihood; few rows, or rows all predicted right, move it less far from 1.
 
     Source: Guo et al., On calibration of modern neural networks, 2017.
-
-    Args:
-        probabilities: Of rows that the model was not trained on, shape (n_rows, K).
-        labels: Their true classes, shape (n_rows,).
-
-    Returns:
-        A number between `MIN_TEMPERATURE` and `MAX_TEMPERATURE`.
     """
 
     def loss(log_temperature: float) -> float:
@@ -103,11 +78,10 @@ def calibrate(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, temperature: float
 ) -> Calibration:
     """Measure the reliability of predictions, without and with a temperature."""
-    return Calibration(
-        temperature=temperature,
-        before=measure_reliability(apply_temperature(probabilities, 1.0), labels),
-        after=measure_reliability(apply_temperature(probabilities, temperature), labels),
+    before, after = (
+        measure_reliability(apply_temperature(probabilities, number), labels) for number in (1.0, temperature)
     )
+    return Calibration(temperature=temperature, before=before, after=after)
 
 
 def measure_reliability(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Reliability:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import Metric, MetricCollection
+from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from canopy.tasks.scores import Scores
@@ -17,40 +17,22 @@ from canopy.tasks.scores import Scores
 N_CALIBRATION_BINS = 15
 
 
-class NegativeLogLikelihood(Metric):
+class NegativeLogLikelihood(MeanMetric):
     """Mean of minus the log of the probability that the true class was given, in nats."""
 
-    is_differentiable = True
-    higher_is_better = False
-    full_state_update = False
-
-    total: Tensor
-    n_rows: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
-        self.add_state("n_rows", torch.tensor(0), dist_reduce_fx="sum")
+        super().__init__(nan_strategy="disable")
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:
-        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        self.total -= given.log().sum()
-        self.n_rows += len(labels)
-
-    def compute(self) -> Tensor:
-        return self.total / self.n_rows
+        super().update(-given.log())
 
 
 class CalibrationError(MulticlassCalibrationError):
-    """Expected calibration error whose last bin holds probabilities of exactly 1 too.
-
-    They would get their own bin from the parent, which sees less of an error then.
-    """
+    """Expected calibration error; in the parent, probabilities of 1 have their own bin, with less error."""
 
     def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add rows: probabilities of shape (B, K), and the index of the class of each."""
-        # It computes in single precision.
+        # The parent computes in single precision.
         super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
 
 
@@ -59,20 +41,14 @@ def build_metrics(
 ) -> MetricCollection:
     """Make the metrics that `Scores.from_metrics` reads; they take probabilities and labels.
 
-    Args:
-        n_classes: Classes K.
-        further: Makes each further metric, by its name: called with `num_classes`.
-
-    Raises:
-        ValueError: If a further metric has the name of one of ours.
+    `further` makes the metrics that a config adds, by their names: each is called with `num_classes`.
     """
     own: dict[str, Metric | MetricCollection] = {
         "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
         "nll": NegativeLogLikelihood(),
         "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
     }
-    taken = {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further)
-    if taken:
+    if taken := {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further):
         raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
     own |= {name: make(num_classes=n_classes) for name, make in further.items()}
     return MetricCollection(own, compute_groups=False)

@@ -1,46 +1,56 @@
-from dataclasses import replace
-
 import pytest
+import torch
+from torch import nn
 
-from canopy.export.compress.plot import draw_variants
-from canopy.export.compress.variants import Speed, Variant, choose, compare, pareto_front
-
-WHOLE = Variant(
-    name="whole",
-    how="as exported",
-    n_bytes=800,
-    val_accuracy=0.95,
-    val_nll=0.1,
-    accuracy=0.94,
-    macro_f1=0.9,
-    rarest_recall=0.8,
-    nll=0.1,
-    row_difference=2e-6,
-    speeds=[Speed(n_threads=1, one_row_us=50, batch_ms=4, rows_per_second=256_000)],
-)
+from canopy.export.compress.measure import choose, draw_variants
+from canopy.export.compress.variants import prune_neurons
+from canopy.nets.mlp import MLP
 
 
-def variant(name: str, *, n_bytes: int, val_accuracy: float, batch_ms: float = 4.0) -> Variant:
-    speed = replace(WHOLE.speeds[0], batch_ms=batch_ms)
-    return replace(
-        WHOLE,
-        name=name,
-        n_bytes=n_bytes,
-        val_accuracy=val_accuracy,
-        accuracy=val_accuracy - 0.01,
-        speeds=[speed],
-    )
+@pytest.fixture(params=[100, 2], ids=["one-hot", "embedded"])
+def net(request: pytest.FixtureRequest) -> MLP:
+    """Three categories enter as three columns, or as an embedding of three numbers."""
+    torch.manual_seed(0)
+    return MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6], max_one_hot=request.param)
 
 
-INT8 = variant("int8", n_bytes=250, val_accuracy=0.949, batch_ms=2)
-PRUNED = variant("pruned", n_bytes=220, val_accuracy=0.9485, batch_ms=3)
-TINY = variant("tiny", n_bytes=100, val_accuracy=0.93, batch_ms=1)
+def widths(net: MLP) -> list[tuple[int, int]]:
+    return [tuple(layer.weight.shape) for layer in net.layers if isinstance(layer, nn.Linear)]
+
+
+def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(net: MLP) -> None:
+    """Half of each layer's neurons have no weights that lead to them or away from them."""
+    first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        second.weight[:, [0, 3]] = 0
+        first.weight[[4, 7]] = 0
+        first.bias[[4, 7]] = 0
+        last.weight[:, [1, 2, 5]] = 0
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    pruned = prune_neurons(net, keep=0.5)
+    assert widths(pruned) == [(4, 8), (3, 4), (4, 3)]
+    assert torch.equal(pruned.layers[0].weight, first.weight[[1, 2, 5, 6]])
+    rows = torch.randn(50, 3), torch.stack([torch.randint(size, (50,)) for size in (2, 3)], dim=1)
+    found = pruned(*rows)
+    # A bias that meets no weights is all that such a neuron could add: SiLU of 0 is 0.
+    torch.testing.assert_close(found, net(*rows))
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in pruned.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert [tuple(weight.shape) for weight in pruned.hidden_weights()] == [(4, 8), (3, 4)]
+    assert widths(prune_neurons(net, keep=0.01)) == [(1, 8), (1, 1), (4, 1)]
+
+
+def variant(name: str, n_bytes: int, val_accuracy: float, val_nll: float = 0.1) -> dict:
+    speeds = [{"rows_per_second": 256_000}]
+    scores = {"val_accuracy": val_accuracy, "val_nll": val_nll, "accuracy": val_accuracy - 0.01}
+    return {"name": name, "n_bytes": n_bytes, "speeds": speeds, **scores}
+
+
+WHOLE, INT8 = variant("whole", 800, 0.95), variant("int8", 250, 0.949)
+PRUNED, TINY = variant("pruned", 220, 0.9485), variant("tiny", 100, 0.93)
 ALL = (WHOLE, INT8, PRUNED, TINY)
-
-
-BETTER = variant("better", n_bytes=PRUNED.n_bytes, val_accuracy=0.9495)
-TOGETHER = replace(TINY, name="together", n_bytes=10, val_accuracy=0.95, row_difference=0.02)
-UNSURE = replace(TINY, name="unsure", n_bytes=10, val_accuracy=0.95, val_nll=0.2)
+BETTER, UNSURE = variant("better", 220, 0.9495), variant("unsure", 10, 0.95, val_nll=0.2)
 
 
 @pytest.mark.parametrize(
@@ -51,49 +61,23 @@ UNSURE = replace(TINY, name="unsure", n_bytes=10, val_accuracy=0.95, val_nll=0.2
         pytest.param(ALL, 0.002, 0.01, PRUNED, id="medium budget"),
         pytest.param(ALL, 0.03, 0.01, TINY, id="large budget"),
         pytest.param((*ALL, BETTER), 0.01, 0.01, BETTER, id="more accurate of two as small"),
-        pytest.param((*ALL, TOGETHER), 0.002, 0.01, PRUNED, id="not batch-invariant"),
         pytest.param((*ALL, UNSURE), 0.002, 0.09, PRUNED, id="log loss beyond the budget"),
         pytest.param((*ALL, UNSURE), 0.002, 0.11, UNSURE, id="log loss within the budget"),
     ],
 )
 def test_choose_takes_the_smallest_within_the_budget(
-    variants: tuple[Variant, ...], max_accuracy_drop: float, max_nll_increase: float, expected: Variant
+    variants: tuple[dict, ...], max_accuracy_drop: float, max_nll_increase: float, expected: dict
 ) -> None:
     budget = {"max_accuracy_drop": max_accuracy_drop, "max_nll_increase": max_nll_increase}
     assert choose(variants, **budget) is expected
 
 
-def test_choose_never_takes_ranges_of_each_batch() -> None:
-    variants = (WHOLE, replace(INT8, name="whole, int8 dynamic", row_difference=0.0))
-    assert choose(variants, max_accuracy_drop=1.0, max_nll_increase=1.0) is WHOLE
-
-
-def test_choose_may_always_take_the_whole_model() -> None:
-    whole = replace(WHOLE, row_difference=1e-3)
-    others = (replace(INT8, val_accuracy=0.5),)
-    assert choose((whole, *others), max_accuracy_drop=0.0, max_nll_increase=0.01) is whole
-
-
-def test_pareto_front_leaves_out_what_is_worse_in_all() -> None:
-    beaten = variant("beaten", n_bytes=250, val_accuracy=0.9489, batch_ms=2)
-    assert pareto_front((*ALL, beaten)) == ["whole", "int8", "pruned", "tiny"]
-    assert "together" in pareto_front((*ALL, TOGETHER))
-
-
-def test_compare_relates_variants_to_the_first() -> None:
-    found = compare(ALL)[1]
-    assert (found["times_smaller"], found["times_faster"]) == (3.2, 2.0)
-    assert found["accuracy_drop"] == pytest.approx(0.001)
-    assert found["speeds"][0]["batch_ms"] == 2
-
-
 def test_plot_shows_each_variant_and_which_is_served() -> None:
-    figure = draw_variants(ALL, chosen=PRUNED, least=0.948)
+    figure = draw_variants(ALL, chosen=PRUNED, budget=0.002)
     for axes in figure.axes:
         lines = {line.get_label(): line for line in axes.lines}
-        for item in ALL:
-            assert lines[item.name].get_ydata() == [item.accuracy]
+        assert [lines[item["name"]].get_ydata() for item in ALL] == [[item["accuracy"]] for item in ALL]
         assert lines["budget"].get_ydata()[0] == pytest.approx(0.938)
         (ring,) = (line for line in axes.lines if line.get_markersize() > 10)
-        assert ring.get_ydata() == [PRUNED.accuracy]
+        assert ring.get_ydata() == [PRUNED["accuracy"]]
     assert figure.get_suptitle() == "Smaller and faster models; served: pruned"

@@ -1,115 +1,194 @@
-"""What is known of each way to make a model smaller, and which of them is served."""
+"""Make smaller variants of a run's model: pruned, distilled, and each of them quantised."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+import copy
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-# Single precision alone differs by some 1e-6; a step of eight bits by 1e-3 and more.
-MAX_ROW_DIFFERENCE = 1e-4
-# Ends the name of a graph whose ranges are those of each batch: few rows may not show how they depend on it.
-DYNAMIC = "int8 dynamic"
+import onnx
+import torch
+import torch.nn.functional as F
+from hydra.utils import instantiate
+from lightning import Trainer, seed_everything
+from omegaconf import DictConfig
+from onnxruntime import quantization
+from torch import Tensor, nn
+
+from canopy.data.datamodule import TensorDataModule
+from canopy.data.dataset import Batch, TensorRows, load_rows
+from canopy.evaluation.inference import Predictor, predict_rows
+from canopy.export.graph import RawClassifier, quiet, save_onnx, trace
+from canopy.export.manifest import ONNX_FILE, Manifest
+from canopy.export.scorer import batches, open_session
+from canopy.nets.mlp import MLP
+from canopy.prepare.preprocessor import Encoded, Inputs
+from canopy.runs.run import Run
+from canopy.tasks.calibration import fit_temperature
+from canopy.training.callbacks.progress import EpochLog
+from canopy.training.classifier import Classifier
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE = 4096
+# The products with learnt matrices, of which layers consist; all else stays in single precision.
+OPERATORS = ["Gemm", "MatMul"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Speed:
-    """How fast a graph predicts on the processor.
-
-    Attributes:
-        n_threads: Threads of a call.
-        one_row_us: Median time of a call with one row, in microseconds.
-        batch_ms: Median time of a call with 1,024 rows, in milliseconds.
-        rows_per_second: Rows in calls of 1,024.
-    """
-
-    n_threads: int
-    one_row_us: float
-    batch_ms: float
-    rows_per_second: int
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Variant:
-    """A model and what it costs.
-
-    Attributes:
-        name: Short name.
-        how: How it was made.
-        n_bytes: Size of its graph's file.
-        val_accuracy: On validation rows; it decides.
-        val_nll: On validation rows, in nats, with the temperature that is served; it decides too.
-        accuracy: On test rows, as are the following.
-        macro_f1: Mean F1 of the classes.
-        rarest_recall: Recall of the class with the fewest training rows.
-        nll: Negative log-likelihood, in nats.
-        row_difference: Largest difference of a probability between a row alone and the same row among
-            others. Where ranges are those of each batch, a prediction depends on its neighbours.
-        speeds: With one thread, and with one on each core.
-    """
+    """The graph of a model, how it was made, and the temperature inside."""
 
     name: str
     how: str
-    n_bytes: int
-    val_accuracy: float
-    val_nll: float
-    accuracy: float
-    macro_f1: float
-    rarest_recall: float
-    nll: float
-    row_difference: float
-    speeds: list[Speed]
+    path: Path
+    temperature: float
 
 
-def choose(variants: Sequence[Variant], *, max_accuracy_drop: float, max_nll_increase: float) -> Variant:
-    """Choose the smallest batch-invariant graph that loses little; of two equal ones the more accurate.
+def make_variants(
+    run: Run, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
+) -> Iterator[Variant]:
+    """Make all variants of a run's model in a folder, that of its bundle first.
 
-    The size decides, not the speed: it is the same on each machine and in each run.
-
-    Args:
-        variants: The first is the model itself, which is chosen if no other is within the budget.
-        max_accuracy_drop: How much lower a variant's validation accuracy may be.
-        max_nll_increase: How much higher its negative log-likelihood on validation rows may be, in nats.
+    Ranges are measured on the training rows `calibration`.
     """
-    whole, *others = variants
-    fitting = [
-        variant
-        for variant in others
-        if variant.val_accuracy >= whole.val_accuracy - max_accuracy_drop
-        and variant.val_nll <= whole.val_nll + max_nll_increase
-        and variant.row_difference <= MAX_ROW_DIFFERENCE
-        and not variant.name.endswith(DYNAMIC)
-    ]
-    return min([whole, *fitting], key=lambda variant: (variant.n_bytes, -variant.val_accuracy))
+    data_folder = run.located_config.data.folder
+    teacher = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu").model
+    training = load_rows(data_folder, "train", run.schema).rows
+    targets = mix_targets(teacher, training, weight=cfg.teacher_weight)
+    learn = partial(teach, run, targets=targets, trainer=cfg.trainer)
+    models = {}
+    if isinstance(teacher.net, MLP):
+        keep, epochs = cfg.prune.keep, cfg.prune.epochs
+        how = f"{keep:g} of the neurons, trained for {epochs} more epochs"
+        log.info("Pruning: %s", how)
+        pruned = prune_neurons(teacher.net, keep=keep)
+        models["pruned"] = learn(lambda **_: pruned, epochs=epochs, lr_factor=cfg.prune.lr_factor), how
+    how = f"a small net, taught for {cfg.distil.epochs} epochs"
+    log.info("Distilling: %s", how)
+    models["distilled"] = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs), how
+
+    # ONNX Runtime puts its own file next to what it quantises.
+    path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
+    made = [Variant("whole", "as exported", path, manifest.temperature)]
+    val = load_rows(data_folder, "val", run.schema).rows
+    encoded = Encoded(val.numeric.numpy(), val.categorical.numpy())
+    for name, (model, how) in models.items():
+        predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
+        temperature = fit_temperature(predicted.astype(float), val.labels.numpy())
+        classifier = RawClassifier(model, manifest.preprocessor, temperature=temperature)
+        made.append(Variant(name, how, folder / f"{name}.onnx", temperature))
+        save_onnx(trace(classifier, manifest.preprocessor), made[-1].path)
+    for variant in made:
+        path = folder / f"{variant.name}-int8.onnx"
+        quantize(variant.path, path, calibration)
+        yield variant
+        yield Variant(f"{variant.name}, int8", f"{variant.how}; int8", path, variant.temperature)
 
 
-def pareto_front(variants: Sequence[Variant]) -> list[str]:
-    """Name the variants that no other beats: as accurate, as small and as fast, and better in one of these.
+@torch.no_grad()
+def prune_neurons(net: MLP, *, keep: float) -> MLP:
+    """Copy a net with the share `keep` of each hidden layer's neurons, those that carry most.
 
-    Accuracy is that of the test rows, speed that of 1,024 rows in one thread.
+    A neuron carries as much as the weights that lead to it times those that lead away from it.
     """
+    if not 0 < keep <= 1:
+        raise ValueError(f"prune.keep must be above 0 and at most 1; got {keep}")
+    pruned = copy.deepcopy(net)
+    linear = [layer for layer in pruned.layers if isinstance(layer, nn.Linear)]
+    for layer, following in pairwise(linear):
+        n_kept = max(1, round(keep * layer.out_features))
+        carried = layer.weight.norm(dim=1) * following.weight.norm(dim=0)
+        kept = carried.topk(n_kept).indices.sort().values
+        layer.weight, layer.bias = nn.Parameter(layer.weight[kept]), nn.Parameter(layer.bias[kept])
+        following.weight = nn.Parameter(following.weight[:, kept])
+        layer.out_features = following.in_features = n_kept
+    return pruned
 
-    def costs(variant: Variant) -> tuple[float, float, float]:
-        return (-variant.accuracy, variant.n_bytes, variant.speeds[0].batch_ms)
 
-    def beats(a: Variant, b: Variant) -> bool:
-        return costs(a) != costs(b) and all(x <= y for x, y in zip(costs(a), costs(b), strict=True))
+class TaughtData(TensorDataModule):
+    """The rows of a run, its training rows with probabilities of the classes as labels, shape (n_rows, K)."""
 
-    return [one.name for one in variants if not any(beats(other, one) for other in variants)]
+    def __init__(self, targets: Tensor, **options: Any) -> None:
+        super().__init__(**options)
+        self._rows["train"] = TensorRows(self.rows("train")._replace(labels=targets))
 
 
-def compare(variants: Sequence[Variant]) -> list[dict[str, Any]]:
-    """Compare each variant with the first.
+def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
+    """Mix labels with what a model predicts for training rows, which may be capped; `weight` is the latter's.
+
+    Source: Hinton et al., Distilling the knowledge in a neural network, 2015.
 
     Returns:
-        Its attributes, and `accuracy_drop` on test rows, `times_smaller`, `times_faster` (1,024 rows, one
-        thread).
+        Shape (n_rows, K).
     """
-    first = variants[0]
-    return [
-        {
-            **asdict(variant),
-            "accuracy_drop": round(first.accuracy - variant.accuracy, 6),
-            "times_smaller": round(first.n_bytes / variant.n_bytes, 2),
-            "times_faster": round(first.speeds[0].batch_ms / variant.speeds[0].batch_ms, 2),
-        }
-        for variant in variants
+    if not 0 <= weight <= 1:
+        raise ValueError(f"teacher_weight must be a number from 0 to 1; got {weight}")
+    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+    predicted = torch.from_numpy(predict_rows(teacher, encoded, batch_size=BATCH_SIZE))
+    capped = predicted * teacher.log_prior_ratio.exp()
+    labels = F.one_hot(rows.labels, predicted.shape[1]).float()
+    return labels.lerp(capped / capped.sum(dim=1, keepdim=True), weight)
+
+
+def teach(
+    run: Run,
+    net: Callable[..., nn.Module],
+    *,
+    targets: Tensor,
+    trainer: DictConfig,
+    epochs: int,
+    lr_factor: float = 1.0,
+) -> Classifier:
+    """Train what `net` makes with a run's batches, optimiser and schedule; `targets` are the labels."""
+    config = run.located_config
+    config.model.optimizer.lr *= lr_factor
+    seed_everything(config.seed, workers=True, verbose=False)
+    options = {str(name): value for name, value in config.data.items() if name != "_target_"}
+    model: Classifier = instantiate(config.model)(schema=run.schema, net=net).train()
+    fitting: Trainer = instantiate(trainer)(
+        max_epochs=epochs,
+        callbacks=[EpochLog(["val/nll", "val/accuracy"])],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+    )
+    fitting.fit(model, datamodule=TaughtData(targets, **options))
+    return model.cpu().eval()
+
+
+class CalibrationRows(quantization.CalibrationDataReader):  # type: ignore[misc]
+    """What the ranges of activations are measured on, as ONNX Runtime reads it."""
+
+    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
+        self._rows = rows
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._rows, None)
+
+
+def quantize(source: Path, target: Path, rows: Inputs) -> None:
+    """Give weights eight bits, and what enters layers, by ranges that are measured on `rows`."""
+    graph = onnx.load(source).graph
+    n_axes = {item.name: len(item.dims) for item in graph.initializer}
+    # ONNX Runtime has no product of bytes with a stack of matrices, as of embeddings.
+    stacks = [
+        node.name
+        for node in graph.node
+        if node.op_type in OPERATORS and any(n_axes.get(name, 2) > 2 for name in node.input)
     ]
+    with quiet():
+        quantization.quantize_static(
+            source,
+            target,
+            CalibrationRows(batches(open_session(source, n_threads=1), rows)),
+            activation_type=quantization.QuantType.QUInt8,
+            weight_type=quantization.QuantType.QInt8,
+            op_types_to_quantize=OPERATORS,
+            nodes_to_exclude=stacks,
+            per_channel=True,
+        )

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from canopy.tasks.calibration import Calibration, calibrate, fit_temperature
-from canopy.tasks.reliability_plot import draw_reliability
+from canopy.tasks.plots import draw_reliability
 from canopy.training.callbacks.confusion_matrix import save_figure
 from canopy.training.callbacks.whole_split import WholeSplit
 

@@ -7,7 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 
 from canopy.files import atomic_write
-from canopy.tasks.confusion_plot import draw_confusion
+from canopy.tasks.plots import draw_confusion
 from canopy.tasks.scores import Scores
 from canopy.training.callbacks.hyperparameters import tensorboards
 
