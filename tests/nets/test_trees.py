@@ -113,12 +113,6 @@ def test_where_nothing_can_be_learnt_they_predict_the_frequencies(part: str) -> 
     torch.testing.assert_close(predicted.mean(dim=0), expected, atol=0.02, rtol=0)
 
 
-def test_wrong_settings_are_refused() -> None:
-    rows = make_rows(100, cardinalities=[], n_classes=2)
-    with pytest.raises(ValueError, match=r"Trees must have settings that CatBoost takes; got .*'depth': 40"):
-        grow([], 2, rows, rows, depth=40)
-
-
 def test_a_fixed_fit_grows_as_many_trees_at_the_same_rate() -> None:
     rows = make_rows(500, cardinalities=[4], n_classes=2)
     train, val = (only(rows, where) for where in (slice(400), slice(400, None)))
