@@ -1,8 +1,7 @@
-import pytest
 import torch
 from rtdl_num_embeddings import PiecewiseLinearEncoding
 
-from canopy.nets.features import MAX_ONE_HOT, Features, OneHot
+from canopy.nets.features import MAX_ONE_HOT, Features
 from canopy.nets.piecewise import PiecewiseLinear, choose_edges
 
 QUANTILES = [[0.0, 1.0, 2.0, 4.0, 8.0], [-1.0, 0.0, 0.0, 0.0, 1.0]]
@@ -18,14 +17,6 @@ def test_an_unseen_category_adds_nothing() -> None:
     features(torch.zeros(2, 0), torch.tensor([[0, 9, 0], [0, 1, 0]])).sum().backward()
     assert weight.grad is not None
     assert weight.grad[[1, 9]].tolist() == [[1, 1], [0, 0]]
-
-
-def test_a_code_that_is_no_category_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="index -1 is out of bounds"):
-        OneHot([3])(torch.tensor([[-1]]))
-    for code in (-1, 4):
-        with pytest.raises(IndexError, match="index out of range"):
-            Features(n_numeric=0, cardinalities=[3], max_one_hot=0)(torch.zeros(1, 0), torch.tensor([[code]]))
 
 
 def test_a_feature_of_more_categories_than_the_bound_is_embedded() -> None:

@@ -47,29 +47,6 @@ def test_logit_adjustment_is_the_log_ratio_of_the_frequencies(
     assert make(logit_adjustment=False).log_prior_ratio.tolist() == [0, 0, 0]
 
 
-def test_corrected_logits_hold_for_the_frequencies_before_the_cap(make: partial[Classifier]) -> None:
-    """A net that sees nothing but constant inputs must learn the frequencies from before the cap."""
-
-    class Bias(nn.Module):
-        def __init__(self, *, n_classes: int, **_: object) -> None:
-            super().__init__()
-            self.bias = nn.Parameter(torch.zeros(n_classes))
-
-        def forward(self, numeric: torch.Tensor, categorical: torch.Tensor) -> torch.Tensor:
-            return self.bias.expand(len(numeric), -1)
-
-    model = make(net=Bias)
-    optimizer = model.configure_optimizers()
-    labels = torch.arange(300) % 3  # as frequent as after the cap
-    for _ in range(500):
-        logits = model(torch.zeros(300, 2), torch.zeros(300, 1)) + model.log_prior_ratio
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(logits, labels).backward()
-        optimizer.step()
-    probabilities = model.net.bias.softmax(dim=0)
-    torch.testing.assert_close(probabilities, torch.tensor([0.5, 0.25, 0.25]), atol=1e-3, rtol=0)
-
-
 def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classifier]) -> None:
     class Members(nn.Module):
         def __init__(self, **_: object) -> None:
@@ -99,24 +76,9 @@ def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(
     assert len(adamw["params"]) == len(list(model.net.parameters())) - 1
 
 
-@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
-def test_codes_of_any_integer_type_say_the_same(make: partial[Classifier], max_one_hot: int) -> None:
-    model = make(net=partial(MLP, hidden=[4], max_one_hot=max_one_hot))
-    model.trainer = Trainer(logger=False, log_every_n_steps=1000)
-    numeric, codes, labels = torch.rand(3, 2), torch.tensor([[0], [1], [2]]), torch.arange(3)
-    expected = model.training_step(Batch(numeric, codes, labels), 0)
-    for kind in (torch.uint8, torch.int16, torch.int32):
-        assert torch.equal(model(numeric, codes.to(kind)), model(numeric, codes))
-        assert torch.equal(model.training_step(Batch(numeric, codes.to(kind), labels), 0), expected)
-
-
 @pytest.mark.parametrize(
     "embedding",
-    [
-        None,
-        partial(PeriodicEmbeddings, d_embedding=4, n_frequencies=4, lite=False),
-        partial(PiecewiseLinear, n_bins=4, d_embedding=4),
-    ],
+    [None, partial(PeriodicEmbeddings, lite=False), partial(PiecewiseLinear, n_bins=4, d_embedding=4)],
 )
 @pytest.mark.parametrize(
     "net",

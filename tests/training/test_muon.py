@@ -65,10 +65,10 @@ def test_a_processor_orthogonalizes_in_a_type_that_it_has(
 def test_each_type_brings_singular_values_near_1(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     matrix = torch.randn(*shape)
-    settings = {"coefficients": (3.4445, -4.775, 2.0315), "steps": 5, "eps": 1e-7}
-    exact = muon.orthogonalize(matrix, **settings, dtype=torch.float64)
+    settings = ((3.4445, -4.775, 2.0315), 5, 1e-7)
+    exact = muon.orthogonalize(matrix, *settings, dtype=torch.float64)
     for dtype, tolerance in ((torch.float32, 1e-5), (torch.bfloat16, 0.1)):
-        found = muon.orthogonalize(matrix, **settings, dtype=dtype)
+        found = muon.orthogonalize(matrix, *settings, dtype=dtype)
         assert found.dtype == dtype
         assert (found.double() - exact).norm() / exact.norm() < tolerance
     assert torch.linalg.svdvals(exact).min() > 0.5

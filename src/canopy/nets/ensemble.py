@@ -18,8 +18,7 @@ class Ensemble(nn.Module):
     Args:
         n_members: Nets M.
         member: Makes one of them.
-        options: What each is made with: features and classes of the data, and options of all, such as
-            `max_one_hot`.
+        options: What each is made with: features and classes of the data, and options of all.
     """
 
     def __init__(self, *, n_members: int, member: Callable[..., nn.Module], **options: Any) -> None:

@@ -36,8 +36,8 @@ class Classifier(LightningModule):
         net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
             logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
             learns alone, and the mean of their probabilities is the prediction.
-        optimizer: Makes the optimiser: called with the net's parameters, and with the matrices of its hidden
-            layers if it takes them (`hidden`), which the net then lists (`hidden_weights`).
+        optimizer: Makes the optimiser: called with the net's parameters, and with its `hidden_weights` if it
+            takes them (`hidden`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`SCHEDULE_LENGTHS`). It steps after each batch.
         loss: Called with logits of shape (B, K) and labels of shape (B,).
@@ -184,7 +184,9 @@ class Classifier(LightningModule):
         self._finish_scores("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._make_optimizer()
+        takes_hidden = "hidden" in signature(self._optimizer).parameters
+        hidden = {"hidden": self.net.hidden_weights()} if takes_hidden else {}  # type: ignore[operator]
+        optimizer = self._optimizer(self.net.parameters(), **hidden)
         if self._scheduler is None:
             return optimizer
         taken = [name for name in SCHEDULE_LENGTHS if name in signature(self._scheduler).parameters]
@@ -196,11 +198,6 @@ class Classifier(LightningModule):
             )
         scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, int(n_steps)))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
-
-    def _make_optimizer(self) -> Optimizer:
-        if "hidden" not in signature(self._optimizer).parameters:
-            return self._optimizer(self.net.parameters())
-        return self._optimizer(self.net.parameters(), hidden=self.net.hidden_weights())  # type: ignore[operator]
 
     def _score_step(self, batch: Batch, split: str) -> dict[str, Tensor]:
         logits = self(batch.numeric, batch.categorical)

@@ -18,14 +18,10 @@ from canopy.training.threads import limit_threads
 
 
 def fit(cfg: DictConfig, *, checkpoint: Path | None = None) -> float:
-    """Train a net as its config says; the callback `best_checkpoint` keeps the best epoch by validation.
-
-    Args:
-        cfg: Config with the groups `data`, `model`, `trainer`, `callbacks` and `logger`.
-        checkpoint: Where training resumes from.
+    """Train a net as its config says, from a checkpoint where there is one.
 
     Returns:
-        The best epoch's score on the validation rows.
+        The best epoch's score on the validation rows; the callback `best_checkpoint` keeps its weights.
     """
     training = prepare(cfg)
     best = training.best_checkpoint

@@ -26,13 +26,6 @@ class MuonAdamW(Optimizer):
         weight_decay: Share of a parameter that a step at rate 1 takes away.
         momentum: Share of the earlier gradients in the moving average of Muon.
         betas: The same in AdamW's moving averages of gradients and of their squares.
-
-    Examples:
-        >>> from torch import nn
-        >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> optimizer = MuonAdamW(net.parameters(), hidden=[net[0].weight], lr=0.01)
-        >>> [(group["name"], len(group["params"])) for group in optimizer.param_groups]
-        [('muon', 1), ('adamw', 3)]
     """
 
     def __init__(
@@ -87,13 +80,9 @@ class MuonAdamW(Optimizer):
         if "momentum_buffer" not in state:
             state["momentum_buffer"] = torch.zeros_like(gradient)
         average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalize(
-            gradient.lerp(average, group["momentum"]),
-            coefficients=group["ns_coefficients"],
-            steps=group["ns_steps"],
-            eps=group["eps"],
-            dtype=orthogonalization_type(parameter.device),
-        )
+        nesterov = gradient.lerp(average, group["momentum"])
+        settings = (group["ns_coefficients"], group["ns_steps"], group["eps"])
+        direction = orthogonalize(nesterov, *settings, dtype=orthogonalization_type(parameter.device))
         parameter.mul_(1 - group["lr"] * group["weight_decay"])
         # As large as AdamW's steps usually are.
         parameter.add_(direction, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))
@@ -112,7 +101,7 @@ def orthogonalization_type(device: torch.device) -> torch.dtype:
 
 
 def orthogonalize(
-    matrix: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float, dtype: torch.dtype
+    matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float, *, dtype: torch.dtype
 ) -> Tensor:
     """Bring the singular values of a matrix (A, B) near 1, by the iteration of Newton and Schulz.
 

@@ -50,18 +50,10 @@ def build(key: str, config: DictConfig, **arguments: Any) -> Any:
 
 
 def build_all(section: str, group: DictConfig | None, kind: type) -> dict[str, Any]:
-    """Instantiate each entry of a config group that maps names to objects; null is left out.
-
-    Args:
-        section: Key of the group in the config.
-        group: Name to config.
-        kind: Class that each must be of.
-
-    Returns:
-        The objects by their keys in the config.
+    """Instantiate each entry of a config group, by its key in the config; an entry set to null is left out.
 
     Raises:
-        ValueError: If an entry makes something else, cannot be built, or is one of `REFUSED_CALLBACKS`.
+        ValueError: If an entry is not of the kind, cannot be built, or is one of `REFUSED_CALLBACKS`.
     """
     made: dict[str, Any] = {}
     for name, entry in (group or {}).items():

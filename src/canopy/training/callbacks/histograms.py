@@ -1,8 +1,5 @@
 """Show how weights and gradients are distributed in TensorBoard."""
 
-from typing import Any
-
-import torch
 from lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
@@ -13,7 +10,8 @@ class ParameterHistograms(Callback):
     """Log a histogram of each parameter and of its gradient, every so many optimiser steps.
 
     The weights are those from before the step. The gradients are those of the whole step, over all
-    accumulated batches and all processes, before they are clipped.
+    accumulated batches and all processes, before they are clipped; in half precision of a fused optimiser
+    they are scaled.
 
     Args:
         every_n_steps: Steps from one set of histograms to the next, the first before training; None for
@@ -30,22 +28,13 @@ class ParameterHistograms(Callback):
     ) -> None:
         if self.every_n_steps is None or trainer.global_step % self.every_n_steps:
             return
-        scale = gradient_scale(trainer, optimizer)
         for logger in tensorboards(trainer):
             for name, parameter in pl_module.named_parameters():
                 shown = {f"weights/{name}": parameter.detach()}
                 if parameter.grad is not None:
-                    shown[f"gradients/{name}"] = parameter.grad / scale
+                    shown[f"gradients/{name}"] = parameter.grad
                 for tag, values in shown.items():
                     # TensorBoard refuses others, which half precision and diverged runs give.
                     finite = values[values.isfinite()].float()
                     if len(finite):
                         logger.experiment.add_histogram(tag, finite, trainer.global_step)
-
-
-def gradient_scale(trainer: Trainer, optimizer: Optimizer) -> float:
-    """Find the factor on gradients in mixed precision that a fused optimiser has yet to remove, 1 if none."""
-    scaler: Any = getattr(trainer.precision_plugin, "scaler", None)
-    if isinstance(scaler, torch.amp.GradScaler) and getattr(optimizer, "_step_supports_amp_scaling", False):
-        return float(scaler.get_scale())
-    return 1.0

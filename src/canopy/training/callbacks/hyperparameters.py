@@ -20,17 +20,12 @@ SHOWN = (
     *("seed", "data.batch_size", "model", "trainer.max_epochs", "trainer.precision"),
     *("trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
 )
-SESSION_SUFFIX = ".hparams"
 
 
 class HyperparameterLog(Callback):
-    """Log the config as text when a run starts, and its hyperparameters and result when it ends.
+    """Log a run's config as text, its hyperparameters, and the metrics of its best epoch, `best/...`.
 
-    The result is each validation metric of the best epoch, `best/...`, and the one that chose the epoch,
-    `hp_metric`.
-
-    Args:
-        config: The composed config of the run.
+    The metric that chose the epoch is `hp_metric` too.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -89,12 +84,12 @@ def _write_session(
 ) -> None:
     """Write a run's row of the HParams tab, in place of the one from before it was resumed."""
     # TensorBoard keeps the first row that it reads for a run.
-    for earlier in folder.glob(f"events.*{SESSION_SUFFIX}"):
+    for earlier in folder.glob("events.*.hparams"):
         earlier.unlink()
     # Without torch's summary of the experiment: TensorBoard would take the first run's for all, so that
     # hyperparameters which that run does not have were missing.
     _, start, end = hparams(hyperparameters, {})  # type: ignore[no-untyped-call]
-    with SummaryWriter(folder, filename_suffix=SESSION_SUFFIX) as writer:
+    with SummaryWriter(folder, filename_suffix=".hparams") as writer:
         for name, value in metrics.items():
             writer.add_scalar(name, value, step)
         writer.file_writer.add_summary(start)

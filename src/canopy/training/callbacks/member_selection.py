@@ -44,21 +44,13 @@ class MemberSelection(EMAWeightAveraging):
         # The averaged weights of kinds that validation sets back to an earlier epoch.
         self._latest: dict[str, dict[str, Tensor]] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module.net, MixedEnsemble):
-            raise ValueError(
-                "MemberSelection must have a net of several kinds; got "
-                f"{type(pl_module.net).__name__}: choose model=mixed, or leave it out"
-            )
-        super().setup(trainer, pl_module, stage)
-
     @torch.no_grad()
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_epoch_start(trainer, pl_module)
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         net = pl_module.net
-        assert isinstance(net, MixedEnsemble)
+        assert isinstance(net, MixedEnsemble), "weighs the members of model=mixed"
         epoch = trainer.current_epoch + 1
         measured = _measure_likelihoods(trainer, pl_module)
         for (name, kind), likelihoods in zip(net.members.items(), measured.unbind(dim=1), strict=True):

@@ -53,12 +53,7 @@ def loader_of(trainer: Trainer, split: str) -> Loader:
 
 
 def gather_rows(values: dict[str, Tensor], batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Put what all processes computed for their rows in the order of all rows.
-
-    Args:
-        values: Of this process: one entry for each of its rows along the first axis.
-        batches: Indices of its rows, batch after batch.
-    """
+    """Put the values of all processes, one for each row of `batches`, in the order of all rows."""
     n_rows = len(next(iter(values.values())))
     # A limited number of batches leaves out the last ones.
     parts = gather({"row": torch.cat(list(batches)).cpu()[:n_rows], **values})

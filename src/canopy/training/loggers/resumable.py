@@ -15,7 +15,6 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
-from torch.jit import TracerWarning  # type: ignore[attr-defined]
 
 from canopy.files import atomic_write
 
@@ -47,9 +46,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
         assert isinstance(net, nn.Module)
         with warnings.catch_warnings():
             # The trace is only drawn: that it may not hold for other inputs does no harm.
-            warnings.simplefilter("ignore", TracerWarning)
-            # SummaryWriter.add_graph knows no other way.
-            warnings.filterwarnings("ignore", r"`torch\.jit\.trace", DeprecationWarning)
+            warnings.simplefilter("ignore")
             self.experiment.add_graph(net.cpu(), model.example_input_array)
 
     def save(self) -> None:
