@@ -1,20 +1,10 @@
-from functools import partial
-
-import pytest
 import torch
 from rtdl_num_embeddings import PiecewiseLinearEncoding
 
-from canopy.nets.features import MAX_ONE_HOT, Features, OneHot
+from canopy.nets.features import MAX_ONE_HOT, Features
 from canopy.nets.piecewise import PiecewiseLinear, choose_edges
 
 QUANTILES = [[0.0, 1.0, 2.0, 4.0, 8.0], [-1.0, 0.0, 0.0, 0.0, 1.0]]
-
-
-def test_without_embeddings_numbers_enter_as_they_are() -> None:
-    features = Features(n_numeric=2, cardinalities=[3])
-    found = features(torch.tensor([[0.5, -1.0]]), torch.tensor([[2]]))
-    assert found.tolist() == [[0.5, -1.0, 0, 0, 1]]
-    assert features.n_outputs == 5
 
 
 def test_an_unseen_category_adds_nothing() -> None:
@@ -27,14 +17,6 @@ def test_an_unseen_category_adds_nothing() -> None:
     features(torch.zeros(2, 0), torch.tensor([[0, 9, 0], [0, 1, 0]])).sum().backward()
     assert weight.grad is not None
     assert weight.grad[[1, 9]].tolist() == [[1, 1], [0, 0]]
-
-
-def test_a_code_that_is_no_category_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="index -1 is out of bounds"):
-        OneHot([3])(torch.tensor([[-1]]))
-    for code in (-1, 4):
-        with pytest.raises(IndexError, match="index out of range"):
-            Features(n_numeric=0, cardinalities=[3], max_one_hot=0)(torch.zeros(1, 0), torch.tensor([[code]]))
 
 
 def test_a_feature_of_more_categories_than_the_bound_is_embedded() -> None:
@@ -64,18 +46,6 @@ def test_one_hot_columns_draw_nothing_and_have_no_state() -> None:
     assert features.state_dict() == {}
 
 
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
-        ({"max_one_hot": -1}, "max_one_hot must be at least 0, .*; got -1"),
-        ({"d_category": 0}, "d_category must be at least 1, or null .*; got 0"),
-    ],
-)
-def test_bounds_and_widths_out_of_range_are_refused(option: dict[str, int], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        Features(n_numeric=1, cardinalities=[3], **option)
-
-
 def test_bins_are_between_the_quantiles() -> None:
     embedding = PiecewiseLinear(2, quantiles=QUANTILES, n_bins=2, d_embedding=3)
     encoding = PiecewiseLinearEncoding([torch.tensor([0.0, 2.0, 8.0]), torch.tensor([-1.0, 0.0, 1.0])])
@@ -86,24 +56,6 @@ def test_bins_are_between_the_quantiles() -> None:
     assert PiecewiseLinear(2, quantiles=QUANTILES, n_bins=4, d_embedding=3).impl(rows).shape == (3, 2, 4)
 
 
-@pytest.mark.parametrize(
-    ("n_bins", "quantiles"), [(1, QUANTILES), (2, QUANTILES[:1]), (2, ()), (2, ((), ()))]
-)
-def test_bins_without_quantiles_are_refused(n_bins: int, quantiles: list[list[float]]) -> None:
-    with pytest.raises(ValueError, match=f"n_bins must be at least 2, and each of 2 .*; found {n_bins} and"):
-        PiecewiseLinear(2, quantiles=quantiles, n_bins=n_bins, d_embedding=3)
-
-
 def test_fewer_values_than_bins_are_all_edges() -> None:
     assert choose_edges([0.0, 3.0, 3.0, 7.0], 100).tolist() == [0, 3, 7]
     assert choose_edges([5.0, 5.0], 2).tolist() == [5, 6]
-
-
-def test_quantiles_go_to_embeddings_that_take_them() -> None:
-    features = Features(
-        n_numeric=2,
-        cardinalities=[],
-        quantiles=QUANTILES,
-        embedding=partial(PiecewiseLinear, n_bins=2, d_embedding=3),
-    )
-    assert features(torch.rand(4, 2), torch.zeros(4, 0, dtype=torch.int64)).shape == (4, 6)

@@ -35,32 +35,27 @@ def save_names(folder: Path, *, n_rows: int, n_names: int) -> Schema:
 
 
 @pytest.mark.parametrize(
-    ("n_rows", "n_names", "n_bytes"),
+    ("n_rows", "n_names", "code_bytes"),
     [
-        # Of a row: two numbers of 4 bytes, a code, a label of 8 bytes.
-        (2_000, 101, 2_000 * (8 + 1 + 8)),
-        (4_000, 5_000, 4_000 * (8 + 2 + 8)),
-        pytest.param(1_000_000, 100_000, 1_000_000 * (8 + 4 + 8), marks=pytest.mark.long),
+        (2_000, 101, 1),
+        (4_000, 5_000, 2),
+        pytest.param(1_000_000, 100_000, 4, marks=pytest.mark.long),
     ],
 )
 def test_a_net_trains_on_a_column_of_many_names(
-    train_config: DictConfig, tensors: Path, n_rows: int, n_names: int, n_bytes: int
+    train_config: DictConfig, tensors: Path, n_rows: int, n_names: int, code_bytes: int
 ) -> None:
     torch.manual_seed(0)
-    schema = save_names(tensors, n_rows=n_rows, n_names=n_names)
-    rows = load_rows(tensors, "train", schema)
-    assert rows.n_bytes == n_bytes
-    assert (tensors / "train.pt").stat().st_size < n_bytes + 4096
+    rows = load_rows(tensors, "train", save_names(tensors, n_rows=n_rows, n_names=n_names))
+    # Of a row: two numbers of 4 bytes, a code, a label of 8 bytes.
+    assert rows.n_bytes == n_rows * (8 + code_bytes + 8)
+    assert (tensors / "train.pt").stat().st_size < rows.n_bytes + 4096
     train_config.trainer.max_epochs = 1
     train_config.data.batch_size = n_rows // 10
     run = prepare(train_config)
     (embed,) = run.model.net.features.category_embeddings
-    assert run.model.net.features.n_outputs == 2 * 16 + embed.embedding_dim
     before = embed.weight.detach().clone()
     run.fit(None)
-    muon, adamw = run.trainer.optimizers[0].param_groups
-    assert any(parameter is embed.weight for parameter in adamw["params"])
-    assert not any(parameter is embed.weight for parameter in muon["params"])
     moved = (embed.weight.detach() != before).any(dim=1)
     # Those of the training rows learn; weights decay without them too.
     assert moved[rows.rows.categorical[:, 0].long()].all()

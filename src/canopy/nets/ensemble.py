@@ -17,22 +17,8 @@ class Ensemble(nn.Module):
 
     Args:
         n_members: Nets M.
-        member: Makes one of them; it returns logits of shape (B, K).
-        options: What each is made with: features and classes of the data, and options of all, such as
-            `max_one_hot`.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
-        - output: (B, M, K), logits of each member
-
-    Examples:
-        >>> from functools import partial
-        >>> from canopy.nets.mlp import MLP
-        >>> member = partial(MLP, hidden=[16])
-        >>> net = Ensemble(n_numeric=3, cardinalities=[2], n_classes=7, n_members=4, member=member)
-        >>> net(torch.rand(5, 3), torch.zeros(5, 1, dtype=torch.int64)).shape
-        torch.Size([5, 4, 7])
+        member: Makes one of them.
+        options: What each is made with: features and classes of the data, and options of all.
     """
 
     def __init__(self, *, n_members: int, member: Callable[..., nn.Module], **options: Any) -> None:
@@ -41,7 +27,6 @@ class Ensemble(nn.Module):
         self.members = nn.ModuleList(member(**options) for _ in range(n_members))
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of all members' hidden layers."""
         return [weight for member in self.members for weight in member.hidden_weights()]  # type: ignore[operator]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
@@ -52,24 +37,14 @@ class MixedEnsemble(nn.Module):
     """Nets of several kinds, each perhaps an ensemble itself; each member of each predicts.
 
     Nets that see their inputs in different ways err in different rows, so that their mean is better than
-    that of as many of one kind. All members have the same weight in it, unless the kinds are weighed.
+    that of as many of one kind. In training the logits of `Trees` are left out.
 
     Args:
-        members: Makes each kind of net, by its name; it returns logits of shape (B, K) or (B, M, K). Null
-            and a kind with `n_members` of 0 are left out.
-        options: What each is made with: features and classes of the data, and options of all, such as
-            `max_one_hot`.
+        members: Makes each kind of net, by its name. Null and a kind with `n_members` of 0 are left out.
+        options: As of `Ensemble`.
 
     Attributes:
         member_weights: Of each member in the mean of their probabilities, shape (M,); their sum is 1.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
-        - output: (B, M, K), logits of all members of all kinds; in training without those of `Trees`
-
-    Raises:
-        ValueError: If there is no kind.
     """
 
     member_weights: Tensor
@@ -89,7 +64,6 @@ class MixedEnsemble(nn.Module):
         self.register_buffer("member_weights", torch.full((n_members,), 1 / n_members))
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of all members' hidden layers."""
         return [weight for net in self.members.values() for weight in net.hidden_weights()]  # type: ignore[operator]
 
     @property
@@ -97,15 +71,11 @@ class MixedEnsemble(nn.Module):
         return {name: net for name, net in self.members.items() if isinstance(net, Trees)}
 
     def weigh(self, weights: Tensor) -> None:
-        """Set the weight of each kind of net, which its members share.
-
-        Args:
-            weights: Of each kind, in the order of `members`; their sum is 1.
-        """
+        """Set the weight of each kind of net, which its members share; their sum is 1."""
         self.member_weights.copy_((weights.cpu() / self._n_members).repeat_interleave(self._n_members))
 
     def probabilities(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
-        """Give the mean probabilities of each kind's members, each of shape (B, K)."""
+        """Give the mean probabilities (B, K) of each kind's members."""
         return [logits.softmax(dim=2).mean(dim=1) for logits in self._logits(numeric, categorical)]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from canopy.nets.features import FeatureNet
+from canopy.nets.features import Features
 
 Activation = Literal["ReLU", "SiLU", "GELU"]
 
 
-class MLP(FeatureNet):
+class MLP(nn.Module):
     """A multilayer perceptron over numeric features and categories.
 
     Args:
@@ -20,17 +20,6 @@ class MLP(FeatureNet):
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
         options: Those of `Features`.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
-        - output: (B, K), logits
-
-    Examples:
-        >>> import torch
-        >>> net = MLP(n_numeric=3, cardinalities=[2, 5], n_classes=7, hidden=[16])
-        >>> net(torch.rand(4, 3), torch.zeros(4, 2, dtype=torch.int64)).shape
-        torch.Size([4, 7])
     """
 
     def __init__(
@@ -42,7 +31,8 @@ class MLP(FeatureNet):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
+        self.features = Features(**options)
         widths = [self.features.n_outputs, *hidden]
         layers: list[nn.Module] = []
         for n_in, n_out in pairwise(widths):
@@ -52,7 +42,7 @@ class MLP(FeatureNet):
         self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them separately."""
+        """List the matrices of the hidden layers, which Muon treats separately."""
         return [layer.weight for layer in list(self.layers)[:-1] if isinstance(layer, nn.Linear)]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

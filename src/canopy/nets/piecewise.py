@@ -18,51 +18,21 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
         n_numeric: Numeric features N.
         quantiles: Of each feature on the training rows, from the smallest value to the largest.
         n_bins: Bins of a feature, at most: one less than it has different quantiles.
-        d_embedding: Numbers D that a feature becomes.
+        d_embedding: Numbers D that a feature becomes: (B, N) to (B, N, D).
         activation: Whether a ReLU follows.
-
-    Shape:
-        - input: (B, N)
-        - output: (B, N, D)
-
-    Raises:
-        ValueError: If a feature has no quantiles, or there are fewer than two bins.
-
-    Examples:
-        >>> embedding = PiecewiseLinear(1, quantiles=[[0.0, 1.0, 1.0, 5.0, 9.0]], n_bins=2, d_embedding=4)
-        >>> embedding(torch.tensor([[0.5], [7.0]])).shape
-        torch.Size([2, 1, 4])
     """
 
     def __init__(
-        self,
-        n_numeric: int,
-        *,
-        quantiles: Quantiles,
-        n_bins: int,
-        d_embedding: int,
-        activation: bool = False,
+        self, n_numeric: int, *, quantiles: Quantiles, n_bins: int, d_embedding: int, activation: bool = False
     ) -> None:
-        if len(quantiles) != n_numeric or not all(len(values) for values in quantiles) or n_bins < 2:
-            raise ValueError(
-                f"n_bins must be at least 2, and each of {n_numeric} features must have quantiles; found "
-                f"{n_bins} and quantiles of {len(quantiles)} features"
-            )
-        super().__init__(
-            [choose_edges(values, n_bins) for values in quantiles],
-            d_embedding,
-            activation=activation,
-            version="B",
-        )
+        if n_bins < 2:
+            raise ValueError(f"n_bins must be at least 2; got {n_bins}")
+        edges = [choose_edges(values, n_bins) for values in quantiles]
+        super().__init__(edges, d_embedding, activation=activation, version="B")
 
 
 def choose_edges(quantiles: Sequence[float], n_bins: int) -> Tensor:
-    """Choose the edges of a feature's bins.
-
-    Examples:
-        >>> choose_edges([0.0, 1.0, 1.0, 5.0, 9.0], 2)
-        tensor([0., 5., 9.])
-    """
+    """Choose the edges of a feature's bins."""
     found: Tensor = torch.tensor(quantiles, dtype=torch.float32).unique()  # type: ignore[no-untyped-call]
     if len(found) == 1:
         # A constant: one bin that it begins.

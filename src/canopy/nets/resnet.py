@@ -5,10 +5,10 @@ from typing import Any
 import rtdl_revisiting_models
 from torch import Tensor, nn
 
-from canopy.nets.features import FeatureNet
+from canopy.nets.features import Features
 
 
-class ResNet(FeatureNet):
+class ResNet(nn.Module):
     """A net of residual blocks, each with batch normalisation, over numeric features and categories.
 
     Source: Gorishniy et al., Revisiting deep learning models for tabular data, 2021; the blocks are those
@@ -22,11 +22,6 @@ class ResNet(FeatureNet):
         hidden_dropout: Share of the hidden layer's outputs that is left out in training.
         residual_dropout: Share of a block's outputs that is left out in training.
         options: Those of `Features`.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
-        - output: (B, K), logits
     """
 
     def __init__(
@@ -40,7 +35,8 @@ class ResNet(FeatureNet):
         residual_dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
+        self.features = Features(**options)
         self.layers = rtdl_revisiting_models.ResNet(
             d_in=self.features.n_outputs,
             d_out=n_classes,
@@ -53,7 +49,6 @@ class ResNet(FeatureNet):
         )
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them separately."""
         parts = nn.ModuleList([self.layers.input_projection, self.layers.blocks])
         return [layer.weight for layer in parts.modules() if isinstance(layer, nn.Linear)]
 

@@ -3,12 +3,12 @@
 from typing import Any, Literal
 
 import tabm
-from torch import Tensor
+from torch import Tensor, nn
 
-from canopy.nets.features import FeatureNet
+from canopy.nets.features import Features
 
 
-class TabM(FeatureNet):
+class TabM(nn.Module):
     """An ensemble of perceptrons with shared weights; each member predicts.
 
     Source: Gorishniy et al., TabM: advancing tabular deep learning with parameter-efficient ensembling,
@@ -24,17 +24,6 @@ class TabM(FeatureNet):
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
         options: Those of `Features`.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes
-        - output: (B, M, K), logits of each member
-
-    Examples:
-        >>> import torch
-        >>> net = TabM(n_numeric=3, cardinalities=[2], n_classes=7, n_members=4, n_blocks=1, width=8)
-        >>> net(torch.rand(5, 3), torch.zeros(5, 1, dtype=torch.int64)).shape
-        torch.Size([5, 4, 7])
     """
 
     def __init__(
@@ -49,7 +38,8 @@ class TabM(FeatureNet):
         dropout: float = 0.0,
         **options: Any,
     ) -> None:
-        super().__init__(**options)
+        super().__init__()
+        self.features = Features(**options)
         self.n_members = n_members
         self.view = tabm.EnsembleView(k=n_members)
         # Members scale all numbers of one feature by the same factor; the authors' defaults.
@@ -67,7 +57,6 @@ class TabM(FeatureNet):
         self.output = tabm.LinearEnsemble(width, n_classes, k=n_members)
 
     def hidden_weights(self) -> list[Tensor]:
-        """List the matrices of the hidden layers, for optimisers that treat them separately."""
         return [linear.weight for linear, *_ in self.backbone.blocks]
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:

@@ -30,18 +30,10 @@ class Trees(nn.Module):
     Source: Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, 2018.
 
     Args:
-        cardinalities: Number of categories of each categorical feature, C of them.
+        cardinalities: Number of categories of each categorical feature.
         n_classes: Outputs K.
         settings: Options of `catboost.CatBoostClassifier`.
         options: What other nets take too; trees encode categories in their own way.
-
-    Attributes:
-        n_members: 1.
-
-    Shape:
-        - numeric: (B, N), float
-        - categorical: (B, C), int64 codes; the number of a feature's categories is the code of unseen ones
-        - output: (B, K), logits
     """
 
     n_members = 1
@@ -53,12 +45,7 @@ class Trees(nn.Module):
     encodings: Tensor
 
     def __init__(
-        self,
-        *,
-        cardinalities: Sequence[int],
-        n_classes: int,
-        settings: Mapping[str, Any],
-        **options: Any,
+        self, *, cardinalities: Sequence[int], n_classes: int, settings: Mapping[str, Any], **options: Any
     ) -> None:
         super().__init__()
         self.settings = {**settings}
@@ -78,7 +65,6 @@ class Trees(nn.Module):
             self.register_buffer("encodings", torch.zeros(sum(self._sizes), 1))
 
     def hidden_weights(self) -> list[Tensor]:
-        """List no matrices."""
         return []
 
     def fix(self, *, n_trees: int, learning_rate: float) -> None:
@@ -89,19 +75,8 @@ class Trees(nn.Module):
 
     @torch.no_grad()
     def fit(self, train: Batch, val: Batch | None, *, class_weights: Tensor, seed: int) -> None:
-        """Grow the trees.
-
-        Args:
-            train: Training rows.
-            val: Validation rows, which choose the number of trees; without them it is that of the settings.
-            class_weights: Weight of the rows of each class, shape (K,).
-            seed: Of CatBoost.
-
-        Raises:
-            ModuleNotFoundError: If CatBoost is not installed.
-            ValueError: If it refuses the settings.
-        """
-        from catboost import CatBoostClassifier, CatBoostError
+        """Grow the trees; validation rows choose their number, without them the settings do."""
+        from catboost import CatBoostClassifier
 
         numeric, categorical, labels = train
         classes = torch.unique(labels)
@@ -115,24 +90,15 @@ class Trees(nn.Module):
         if val is not None and (known := torch.isin(val.labels, classes)).any():
             seen = self._columns(val.numeric, val.categorical.long())[known]
             watched = seen.numpy(), val.labels[known].numpy()
-        try:
-            model = CatBoostClassifier(
-                **self.settings,
-                random_seed=seed,
-                thread_count=torch.get_num_threads(),
-                verbose=False,
-                allow_writing_files=False,
-            )
-            model.fit(
-                columns.numpy(),
-                labels.numpy(),
-                sample_weight=class_weights[labels].numpy(),
-                eval_set=watched,
-            )
-        except CatBoostError as error:
-            raise ValueError(
-                f"Trees must have settings that CatBoost takes; got {self.settings}: {error}"
-            ) from error
+        model = CatBoostClassifier(
+            **self.settings,
+            random_seed=seed,
+            thread_count=torch.get_num_threads(),
+            verbose=False,
+            allow_writing_files=False,
+        )
+        weights = class_weights[labels].numpy()
+        model.fit(columns.numpy(), labels.numpy(), sample_weight=weights, eval_set=watched)
         self.learning_rate.fill_(model.learning_rate_)
         with TemporaryDirectory() as folder:
             path = Path(folder, "trees.json")

@@ -1,7 +1,6 @@
 """What a training config must hold before anything is built of it; libraries report it late or not at all."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, ListConfig, OmegaConf
@@ -24,8 +23,6 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "model.loss.label_smoothing": (float, 0),
     "callbacks.early_stopping.patience": (int, 0),
 }
-KINDS = {int: "an integer", float: "a number"}
-
 # What Lightning's Trainer offers and a run does not.
 UNSUPPORTED = (
     ("trainer.overfit_batches", 0, "use debug=overfit"),
@@ -35,56 +32,37 @@ UNSUPPORTED = (
 
 
 def check_training_config(cfg: DictConfig) -> None:
-    """Refuse a config with a number out of range, or an option of the Trainer that is not supported.
-
-    Args:
-        cfg: The composed config of `configs/train.yaml`.
-
-    Raises:
-        ValueError: If there is one.
-
-    Examples:
-        >>> check_training_config(OmegaConf.create({"data": {"batch_size": 0}}))
-        Traceback (most recent call last):
-        ...
-        ValueError: data.batch_size must be an integer >= 1; found 0
-    """
+    """Refuse a config with a number out of range, or an option of the Trainer that is not supported."""
     for key, (kind, least) in NUMBERS.items():
         value = OmegaConf.select(cfg, key)
+        kinds = {int, kind}
         for number in value if isinstance(value, ListConfig) else [value]:
-            if number is not None and not _is_number(number, kind, least):
-                found = list(value) if isinstance(value, ListConfig) else value
-                raise ValueError(f"{key} must be {KINDS[kind]} >= {least:g}; found {found!r}")
-    for key, value, reason in UNSUPPORTED:
-        if OmegaConf.select(cfg, key) not in (None, value):
-            raise ValueError(f"{key} must be {value}; got {OmegaConf.select(cfg, key)}: {reason}")
+            if number is not None and not (type(number) in kinds and number >= least):
+                name = "an integer" if kind is int else "a number"
+                raise ValueError(f"{key} must be {name} >= {least:g}; found {value!r}")
+    for key, only, reason in UNSUPPORTED:
+        if (value := OmegaConf.select(cfg, key)) not in (None, only):
+            raise ValueError(f"{key} must be {only}; got {value}: {reason}")
+    every, n_epochs = (
+        OmegaConf.select(cfg, f"trainer.{name}") for name in ("check_val_every_n_epoch", "max_epochs")
+    )
+    if every is not None and n_epochs not in (None, -1) and every > n_epochs:
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs={n_epochs}; got {every}: "
+            "validation chooses the best epoch"
+        )
 
 
 def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
-    """Refuse a metric that validation does not have, before an epoch is trained.
-
-    Args:
-        cfg: The composed config, whose objective and callbacks may name metrics.
-        class_names: Names of the classes.
-
-    Raises:
-        ValueError: If there is no such metric.
-    """
+    """Refuse a metric of the objective or of a callback that validation does not have."""
     confusion = np.eye(len(class_names), dtype=np.int64)
     further = dict.fromkeys(map(str, OmegaConf.select(cfg, "model.metrics") or ()), 0.0)
     scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
     names = [f"val/{name}" for name in scores.summary()]
-    monitors = {
-        f"callbacks.{name}.monitor": OmegaConf.select(cfg, f"callbacks.{name}.monitor")
-        for name in cfg.callbacks or ()
-    }
-    for key, monitor in {"objective.monitor": cfg.objective.monitor, **monitors}.items():
+    for key in ("objective", *(f"callbacks.{name}" for name in cfg.callbacks or ())):
+        monitor = OmegaConf.select(cfg, f"{key}.monitor")
         if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:
             raise ValueError(
-                f"{key} must be a metric of validation; got {monitor!r}{nearest_or_all(monitor, names)}"
+                f"{key}.monitor must be a metric of validation; got {monitor!r}"
+                f"{nearest_or_all(monitor, names)}"
             )
-
-
-def _is_number(value: Any, kind: type, least: float) -> bool:
-    kinds = (int,) if kind is int else (int, float)
-    return isinstance(value, kinds) and not isinstance(value, bool) and value >= least

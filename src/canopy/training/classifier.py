@@ -23,7 +23,6 @@ from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
 from canopy.tasks.metrics import build_metrics
 from canopy.tasks.scores import Scores
-from canopy.training.parts import building
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -37,25 +36,23 @@ class Classifier(LightningModule):
         net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
             logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
             learns alone, and the mean of their probabilities is the prediction.
-        optimizer: Makes the optimiser of the net's parameters: called with them, and with the matrices of
-            its hidden layers if it takes them (`hidden`), which the net then lists (`hidden_weights`).
+        optimizer: Makes the optimiser: called with the net's parameters, and with its `hidden_weights` if it
+            takes them (`hidden`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
-            of steps of the run if it takes one (`total_steps`, `T_max`, `total_iters`). It steps after
-            each batch. Without one the rate stays.
+            of steps of the run if it takes one (`SCHEDULE_LENGTHS`). It steps after each batch.
         loss: Called with logits of shape (B, K) and labels of shape (B,).
         metrics: Makes further metrics by their names: see `build_metrics`.
         logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
-            on its logits plus log(frequency after / frequency before), so that the logits themselves
-            hold for rows as frequent as in nature. Source: Menon et al., Long-tail learning via logit
-            adjustment, 2021.
+            on its logits plus log(frequency after / frequency before). Source: Menon et al., Long-tail
+            learning via logit adjustment, 2021.
         compile: Whether training compiles the net with `torch.compile`.
 
     Attributes:
         scores: Scores of the latest pass over each of the splits `val` and `test`.
-        train_seconds: Wall time of training and validation so far, kept across a resume.
+        train_seconds: Wall time of training and validation so far; like the next two kept across a resume.
         validation_seconds: The part of it that validation took.
-        started: When training began or went on, by `time.perf_counter`.
-        n_rows_trained: Rows that gradients were computed for so far, kept across a resume.
+        n_rows_trained: Rows that gradients were computed for so far.
+        started: When training began or was resumed, by `time.perf_counter`.
     """
 
     log_prior_ratio: Tensor
@@ -80,7 +77,7 @@ class Classifier(LightningModule):
             n_classes=schema.n_classes,
             quantiles=schema.quantiles,
         )
-        # What a trace of the net needs; no row of any data.
+        # What a trace of the net needs.
         self.example_input_array = (
             torch.zeros(2, len(schema.numeric)),
             torch.zeros(2, len(schema.cardinalities), dtype=torch.int64),
@@ -107,15 +104,7 @@ class Classifier(LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Predict the classes of rows.
-
-        Args:
-            numeric: Normalised numeric features, shape (B, N).
-            categorical: Codes of the categorical features, shape (B, C), of any integer type.
-
-        Returns:
-            Logits, shape (B, K).
-        """
+        """Give logits (B, K) from numeric features (B, N) and codes (B, C) of any integer type."""
         logits: Tensor = self.net(numeric, categorical.long())
         if logits.ndim == 2:
             return logits
@@ -126,15 +115,11 @@ class Classifier(LightningModule):
 
     @property
     def trees(self) -> dict[str, Trees]:
-        """The trees among the members of the net, by their names."""
+        """The trees among the members of the net by their names."""
         return self.net.trees if isinstance(self.net, MixedEnsemble) else {}
 
     def fit_trees(self, data: TensorDataModule) -> None:
-        """Fit the trees among the members of the net, which the training of the others leaves as they are.
-
-        Args:
-            data: Training rows, those of a class weighing as much as in nature, and validation rows.
-        """
+        """Fit the trees among the members of the net; a class weighs as much as before the cap."""
         started = time.perf_counter()
         for trees in self.trees.values():
             val = None if "val" in data.train_splits else data.rows("val")
@@ -199,7 +184,9 @@ class Classifier(LightningModule):
         self._finish_scores("test")
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self._make_optimizer()
+        takes_hidden = "hidden" in signature(self._optimizer).parameters
+        hidden = {"hidden": self.net.hidden_weights()} if takes_hidden else {}  # type: ignore[operator]
+        optimizer = self._optimizer(self.net.parameters(), **hidden)
         if self._scheduler is None:
             return optimizer
         taken = [name for name in SCHEDULE_LENGTHS if name in signature(self._scheduler).parameters]
@@ -207,34 +194,17 @@ class Classifier(LightningModule):
         if math.isinf(n_steps):
             raise ValueError(
                 "model.scheduler lasts as long as the run, whose length must be known; got "
-                f"trainer.max_epochs={self.trainer.max_epochs} and trainer.max_steps=-1: set one of them, or "
-                "model.scheduler=null"
+                "trainer.max_epochs=-1: set it or trainer.max_steps, or model.scheduler=null"
             )
-        with building("model.scheduler", None):
-            scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, int(n_steps)))
-        return {
-            "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
-        }
-
-    def _make_optimizer(self) -> Optimizer:
-        if "hidden" not in signature(self._optimizer).parameters:
-            return self._optimizer(self.net.parameters())
-        if not hasattr(self.net, "hidden_weights"):
-            raise ValueError(
-                f"The optimiser needs a net that names the matrices of its hidden layers; found "
-                f"{type(self.net).__name__}: give it a method hidden_weights, or choose "
-                "model/optimizer=adamw"
-            )
-        return self._optimizer(self.net.parameters(), hidden=self.net.hidden_weights())  # type: ignore[operator]
+        scheduler = self._scheduler(optimizer, **dict.fromkeys(taken, int(n_steps)))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _score_step(self, batch: Batch, split: str) -> dict[str, Tensor]:
         logits = self(batch.numeric, batch.categorical)
         probabilities = logits.float().softmax(dim=1)
-        metrics: Any = self.metrics[split]
-        # In double precision, which Apple's GPU lacks: the order of the rows leaves no trace.
+        # In double precision, which Apple's GPU lacks, sums do not depend on the order of the rows.
         exact = probabilities if self.device.type == "mps" else probabilities.double()
-        metrics.update(exact, batch.labels)
+        self.metrics[split].update(exact, batch.labels)  # type: ignore[operator]
         return {"probabilities": probabilities, "labels": batch.labels}
 
     def _finish_scores(self, split: str) -> None:

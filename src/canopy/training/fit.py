@@ -9,25 +9,19 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
 
 from canopy.data.datamodule import TensorDataModule
-from canopy.errors import MISTAKES
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.hyperparameters import HyperparameterLog
-from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.checks import check_monitors
 from canopy.training.classifier import Classifier
-from canopy.training.parts import build, build_all, find_part, one_line
+from canopy.training.parts import build, build_all
 from canopy.training.threads import limit_threads
 
 
 def fit(cfg: DictConfig, *, checkpoint: Path | None = None) -> float:
-    """Train a net as its config says; the callback `best_checkpoint` keeps the best epoch by validation.
-
-    Args:
-        cfg: Config with the groups `data`, `model`, `trainer`, `callbacks` and `logger`.
-        checkpoint: Where training resumes from.
+    """Train a net as its config says, from a checkpoint where there is one.
 
     Returns:
-        The best epoch's score on the validation rows.
+        The best epoch's score on the validation rows; the callback `best_checkpoint` keeps its weights.
     """
     training = prepare(cfg)
     best = training.best_checkpoint
@@ -65,36 +59,14 @@ class Training:
     loggers: dict[str, Logger]
 
     def fit(self, checkpoint: Path | None = None) -> None:
-        """Train, from a checkpoint where there is one.
-
-        Raises:
-            ValueError: If a callback or a logger fails that is not ours.
-        """
-        try:
-            if checkpoint is None:
-                self.model.fit_trees(self.data)
-            self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
-        except (*MISTAKES, TrainingStopped):
-            raise
-        except Exception as error:
-            # An error in one of our own parts is a defect, which keeps its traceback.
-            if (key := find_part(error, {**self.callbacks, **self.loggers})) is None:
-                raise
-            raise ValueError(f"{key} failed; got {one_line(error)}") from error
+        """Train, from a checkpoint where there is one."""
+        if checkpoint is None:
+            self.model.fit_trees(self.data)
+        self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
 
     @property
     def best_checkpoint(self) -> BestCheckpoint:
-        """The callback that keeps the best checkpoint.
-
-        Raises:
-            ValueError: If there is none, or no validation that it could choose by.
-        """
-        for name in ("limit_train_batches", "limit_val_batches", "max_epochs", "max_steps"):
-            if getattr(self.trainer, name) == 0:
-                raise ValueError(
-                    f"trainer.{name} must be above 0; got {getattr(self.trainer, name)}: the best epoch is "
-                    "chosen by validation"
-                )
+        """The callback that keeps the best checkpoint; there must be one."""
         for callback in self.callbacks.values():
             if isinstance(callback, BestCheckpoint):
                 return callback

@@ -13,11 +13,8 @@ class MuonAdamW(Optimizer):
     """Orthogonalise the steps of matrices, and adapt those of all other parameters one by one.
 
     Muon moves the weights of hidden layers by the orthogonal matrix nearest to their gradients' moving
-    average, so that no few directions rule a step. It does not suit embeddings, biases and the weights that
-    give the logits: those are AdamW's. Muon's steps are as large as AdamW's, so that both share a rate.
-
-    Weights decay in both parts, embeddings of categories too: that of a category without training rows comes
-    near to zero.
+    average, so that no few directions rule a step. It does not suit embeddings, biases and the output layer:
+    those are AdamW's. Muon's steps are as large as AdamW's, so that both share a learning rate.
 
     Sources: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Gorishniy et al.,
     Benchmarking optimizers for MLPs in tabular deep learning, 2026.
@@ -28,17 +25,7 @@ class MuonAdamW(Optimizer):
         lr: Learning rate.
         weight_decay: Share of a parameter that a step at rate 1 takes away.
         momentum: Share of the earlier gradients in the moving average of Muon.
-        betas: The same in the moving averages of AdamW: of gradients and of their squares.
-
-    Raises:
-        ValueError: If a value is out of its range, or a hidden parameter is no matrix.
-
-    Examples:
-        >>> from torch import nn
-        >>> net = nn.Sequential(nn.Linear(3, 8), nn.ReLU(), nn.Linear(8, 2))
-        >>> optimizer = MuonAdamW(net.parameters(), hidden=[net[0].weight], lr=0.01)
-        >>> [(group["name"], len(group["params"])) for group in optimizer.param_groups]
-        [('muon', 1), ('adamw', 3)]
+        betas: The same in AdamW's moving averages of gradients and of their squares.
     """
 
     def __init__(
@@ -61,13 +48,8 @@ class MuonAdamW(Optimizer):
             momentum=momentum,
             adjust_lr_fn="match_rms_adamw",
         )
-        adamw = torch.optim.AdamW(
-            [{"params": others, "name": "adamw"}],
-            lr=lr,
-            weight_decay=weight_decay,
-            betas=(betas[0], betas[1]),
-            fused=True,
-        )
+        group = {"params": others, "name": "adamw"}
+        adamw = torch.optim.AdamW([group], lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
         super().__init__(muon.param_groups + adamw.param_groups, {"lr": lr, "weight_decay": weight_decay})
         self._connect()
 
@@ -76,11 +58,9 @@ class MuonAdamW(Optimizer):
         self._connect()
 
     def _connect(self) -> None:
-        """Let both optimisers work on this one's groups and state, which schedules and checkpoints see."""
-        matrices, others = self.param_groups
-        self._parts = (_Muon([matrices]), torch.optim.AdamW([others], fused=True))
-        for part in self._parts:
-            part.state = self.state
+        """Let AdamW work on this one's group and state, which schedules and checkpoints see."""
+        self._adamw = torch.optim.AdamW([self.param_groups[1]], fused=True)
+        self._adamw.state = self.state
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
@@ -88,17 +68,30 @@ class MuonAdamW(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
-        for part in self._parts:
-            part.step()
+        for parameter in self.param_groups[0]["params"]:
+            if parameter.grad is not None:
+                self._move(parameter, parameter.grad)
+        self._adamw.step()
         return loss
+
+    def _move(self, parameter: Tensor, gradient: Tensor) -> None:
+        """Step as `torch.optim.Muon` does, which takes bfloat16, in the type that the device is fast with."""
+        group, state = self.param_groups[0], self.state[parameter]
+        if "momentum_buffer" not in state:
+            state["momentum_buffer"] = torch.zeros_like(gradient)
+        average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
+        nesterov = gradient.lerp(average, group["momentum"])
+        settings = (group["ns_coefficients"], group["ns_steps"], group["eps"])
+        direction = orthogonalize(nesterov, *settings, dtype=orthogonalization_type(parameter.device))
+        parameter.mul_(1 - group["lr"] * group["weight_decay"])
+        # As large as AdamW's steps usually are.
+        parameter.add_(direction, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))
 
 
 def orthogonalization_type(device: torch.device) -> torch.dtype:
-    """Choose the number type that a device orthogonalises matrices in.
+    """Choose bfloat16, as Muon's authors do, where a device calculates with it, else float32.
 
-    Returns:
-        bfloat16 where the device calculates with it, as Muon's authors do; else float32, which is then sixty
-        times as fast (matrices of 256 x 256, a processor with AVX2).
+    That is then sixty times as fast (matrices of 256 x 256, a processor with AVX2).
     """
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -108,19 +101,11 @@ def orthogonalization_type(device: torch.device) -> torch.dtype:
 
 
 def orthogonalize(
-    matrix: Tensor, *, coefficients: tuple[float, float, float], steps: int, eps: float, dtype: torch.dtype
+    matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float, *, dtype: torch.dtype
 ) -> Tensor:
-    """Bring the singular values of a matrix near 1, by the iteration of Newton and Schulz.
+    """Bring the singular values of a matrix (A, B) near 1, by the iteration of Newton and Schulz.
 
-    Args:
-        matrix: The matrix (A, B).
-        coefficients: Of the polynomial of degree five that is applied to the singular values.
-        steps: How often it is.
-        eps: Least norm that the matrix is divided by first.
-        dtype: Number type to calculate in.
-
-    Returns:
-        The orthogonal matrix nearest to it, its singular values from 0.5 to 1.5 (A, B), of type `dtype`.
+    The coefficients are those of the polynomial of degree five that is applied to the singular values.
     """
     a, b, c = coefficients
     wide = matrix.T if matrix.size(0) > matrix.size(1) else matrix
@@ -131,31 +116,3 @@ def orthogonalize(
         polynomial = torch.addmm(gram, gram, gram, beta=b, alpha=c)
         result = torch.addmm(result, polynomial, result, beta=a)
     return result.T if wide is not matrix else result
-
-
-class _Muon(torch.optim.Muon):
-    """PyTorch's Muon in the number type that the device is fast with; that of torch 2.13 takes bfloat16."""
-
-    @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    self._move(parameter, group)
-
-    def _move(self, parameter: Tensor, group: dict[str, Any]) -> None:
-        gradient, state = parameter.grad, self.state[parameter]
-        assert gradient is not None
-        if "momentum_buffer" not in state:
-            state["momentum_buffer"] = torch.zeros_like(gradient)
-        average = state["momentum_buffer"].lerp_(gradient, 1 - group["momentum"])
-        direction = orthogonalize(
-            gradient.lerp(average, group["momentum"]),
-            coefficients=group["ns_coefficients"],
-            steps=group["ns_steps"],
-            eps=group["eps"],
-            dtype=orthogonalization_type(parameter.device),
-        )
-        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-        # As large as AdamW's steps usually are.
-        parameter.add_(direction, alpha=-group["lr"] * 0.2 * math.sqrt(max(parameter.shape)))

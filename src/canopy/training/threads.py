@@ -12,10 +12,9 @@ log = logging.getLogger(__name__)
 
 
 def choose_threads(cfg: DictConfig) -> None:
-    """Write into a run's config how many threads compute it, unless it or `OMP_NUM_THREADS` says so.
+    """Write the number of free cores into a run's config, unless it or `OMP_NUM_THREADS` gives a number.
 
-    The threads of an operation wait for each other: where one shares a core with another process, all of them
-    take several times as long.
+    Threads wait for each other: one that shares its core with another process slows down all of them.
     """
     if cfg.get("n_threads") is None and "OMP_NUM_THREADS" not in os.environ:
         n_free, n_cores = free_cores(), usable_cores()
@@ -26,13 +25,9 @@ def choose_threads(cfg: DictConfig) -> None:
 
 
 def limit_threads(n_processes: int = 1, n_threads: int | None = None) -> None:
-    """Give each of some processes its share of the cores, unless `OMP_NUM_THREADS` says how many threads.
+    """Give each of some processes on this machine its share of the threads, or of the cores if None.
 
     PyTorch and Lightning know the affinity mask but no CPU quota.
-
-    Args:
-        n_processes: Processes that train together on this machine.
-        n_threads: Threads of all of them; as many as there are cores if None.
     """
     if "OMP_NUM_THREADS" in os.environ:
         return

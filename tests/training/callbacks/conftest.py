@@ -1,5 +1,3 @@
-"""Go on with a run in the same process."""
-
 import time
 from collections.abc import Callable
 
@@ -11,7 +9,7 @@ from canopy.runs.fit import fit
 
 @pytest.fixture
 def train_longer() -> Callable[..., None]:
-    """Resume a finished run for more epochs."""
+    """Resume a finished run for more epochs, in the same process."""
 
     def resume(config: DictConfig, *, max_epochs: int) -> None:
         # TensorBoard orders event files by the second they were made in.

@@ -1,12 +1,9 @@
-from pathlib import Path
-
 import pytest
 from omegaconf import DictConfig
 
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
-from canopy.training.checkpoint import load_checkpoint
 
 
 @pytest.mark.usefixtures("trusted_targets")
@@ -31,17 +28,8 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
     assert set(best["metrics"]) == {name for name in names if name.startswith("val/")}
     for name, value in best["metrics"].items():
         assert value == pytest.approx(float(first[name])), name
-    state = load_checkpoint(run.last_checkpoint)["callbacks"]
-    (kept,) = (value for key, value in state.items() if key.startswith("BestCheckpoint"))
-    assert kept["best_metrics"] == best["metrics"]
-    assert Run(Path(run.path), "a").value("best.metrics.val/nll") == best["metrics"]["val/nll"]
 
 
 def test_a_metric_that_chooses_is_required() -> None:
-    with pytest.raises(ValueError, match="monitor must name the metric that chooses; found None"):
+    with pytest.raises(ValueError, match="monitor must name the metric that chooses, .*; got None"):
         BestCheckpoint()
-
-
-def test_an_option_that_saves_between_validations_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"saved after its validation; found \['every_n_train_steps'\]"):
-        BestCheckpoint(monitor="val/accuracy", every_n_train_steps=3)

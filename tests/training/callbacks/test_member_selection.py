@@ -5,7 +5,7 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
@@ -86,11 +86,3 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     for probabilities, found in zip(predicted, last.values(), strict=True):
         log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
         assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)
-
-
-def test_a_net_of_one_kind_is_refused(train_config: DictConfig) -> None:
-    target = f"{MemberSelection.__module__}.{MemberSelection.__name__}"
-    averaging = {"_target_": target, "prior": 2.0}
-    OmegaConf.update(train_config, "callbacks.weight_averaging", averaging, force_add=True)
-    with pytest.raises(ValueError, match=r"must have a net of several kinds; got MLP: choose model=mixed"):
-        fit(train_config)

@@ -1,4 +1,4 @@
-"""Say how far a model's probabilities can be trusted, and how to put them right."""
+"""Calibrate a model's probabilities by the validation rows, and plot how reliable they are."""
 
 from pathlib import Path
 
@@ -31,8 +31,7 @@ class CalibrationReport(WholeSplit):
         predicted, true = probabilities.double().numpy(), labels.numpy()
         if split == "val":
             self.temperature = fit_temperature(predicted, true)
-        if self.temperature is None:
-            return
-        self.splits[split] = calibrate(predicted, true, temperature=self.temperature)
-        title = f"{split}, {len(true):,} rows"
-        save_figure(draw_reliability(self.splits[split], title=title), Path(self.path.format(split=split)))
+        if self.temperature is not None:
+            found = self.splits[split] = calibrate(predicted, true, temperature=self.temperature)
+            figure = draw_reliability(found, title=f"{split}, {len(true):,} rows")
+            save_figure(figure, Path(self.path.format(split=split)))

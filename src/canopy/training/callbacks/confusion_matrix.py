@@ -1,7 +1,6 @@
 """Show a run's confusion matrix as a plot."""
 
 from pathlib import Path
-from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
@@ -19,30 +18,18 @@ class ConfusionMatrixPlot(Callback):
         path: Where the PNG file goes; `{split}` in it is replaced by the name of the split.
         every_n_validations: Validations from one plot to the next, or None to draw none but the
             test rows' plot, which is always drawn.
-
-    Raises:
-        ValueError: If `every_n_validations` is below 1.
     """
 
     def __init__(self, path: str, *, every_n_validations: int | None = None) -> None:
         if every_n_validations is not None and every_n_validations < 1:
-            raise ValueError(f"every_n_validations must be at least 1, or null; found {every_n_validations}")
+            raise ValueError(f"every_n_validations must be at least 1, or null; got {every_n_validations}")
         self.path = path
         self.every_n_validations = every_n_validations
-        self._n_validations = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.sanity_checking or self.every_n_validations is None:
-            return
-        self._n_validations += 1
-        if self._n_validations % self.every_n_validations == 0:
+        every = self.every_n_validations
+        if every and not trainer.sanity_checking and (trainer.current_epoch + 1) % every == 0:
             self._show(trainer, pl_module, "val")
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"n_validations": self._n_validations}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self._n_validations = state_dict["n_validations"]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module, "test")
@@ -50,9 +37,8 @@ class ConfusionMatrixPlot(Callback):
     def _show(self, trainer: Trainer, pl_module: LightningModule, split: str) -> None:
         if not trainer.is_global_zero:
             return
-        all_scores = pl_module.scores
-        assert isinstance(all_scores, dict)
-        scores: Scores = all_scores[split]
+        scores = pl_module.scores[split]  # type: ignore[index]
+        assert isinstance(scores, Scores)
         figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
         save_figure(figure, Path(self.path.format(split=split)))
         # The last step, of the scores: a resumed run leaves out later ones.

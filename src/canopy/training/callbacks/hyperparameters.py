@@ -1,6 +1,7 @@
 """Show a run's config and its results in TensorBoard: as text and in the HParams tab."""
 
-from collections.abc import Mapping
+import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -14,40 +15,17 @@ from torch.utils.tensorboard.summary import hparams
 
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 
-# The sections that a person compares runs by.
-SECTIONS = ("seed", "data", "model", "trainer")
-
-# What in them makes no other model: where files are, what is shown, how fast it goes; and the seed's copy.
-LEFT_OUT = {
-    "data.eval_batch_size",
-    "data.folder",
-    "data.n_workers",
-    "data.seed",
-    "model.compile",
-    "model.optimizer.fused",
-    "trainer.check_val_every_n_epoch",
-    "trainer.default_root_dir",
-    "trainer.deterministic",
-    "trainer.enable_model_summary",
-    "trainer.enable_progress_bar",
-    "trainer.fast_dev_run",
-    "trainer.log_every_n_steps",
-    "trainer.plugins",
-    "trainer.profiler",
-    "trainer.use_distributed_sampler",
-}
-
-SESSION_SUFFIX = ".hparams"
+# What runs are compared by, each with all that is below it.
+SHOWN = (
+    *("seed", "data.batch_size", "model", "trainer.max_epochs", "trainer.precision"),
+    *("trainer.gradient_clip_val", "trainer.accumulate_grad_batches"),
+)
 
 
 class HyperparameterLog(Callback):
-    """Log the config as text when a run starts, and its hyperparameters and result when it ends.
+    """Log a run's config as text, its hyperparameters, and the metrics of its best epoch, `best/...`.
 
-    The result is each validation metric of the best epoch, `best/...`, and the one that chose the epoch,
-    `hp_metric`.
-
-    Args:
-        config: The composed config of the run.
+    The metric that chose the epoch is `hp_metric` too.
     """
 
     def __init__(self, config: DictConfig) -> None:
@@ -57,7 +35,9 @@ class HyperparameterLog(Callback):
         if trainer.global_step:
             return  # a resumed run has it
         for logger in tensorboards(trainer):
-            logger.experiment.add_text("config", describe_config(self.config))
+            text = yaml.safe_dump(resolve(self.config), sort_keys=False, allow_unicode=True)
+            # In Markdown, a block of code.
+            logger.experiment.add_text("config", textwrap.indent(text, "    "))
         for tracker in _trackers(trainer):
             tracker.log_hyperparams(flatten(self.config))
 
@@ -65,12 +45,10 @@ class HyperparameterLog(Callback):
         metrics: dict[str, float] = {}
         best = trainer.checkpoint_callback
         if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
-            metrics = {
-                f"best/{name.removeprefix('val/')}": value for name, value in best.best_metrics.items()
-            }
+            metrics = {name.replace("val/", "best/", 1): value for name, value in best.best_metrics.items()}
             metrics["hp_metric"] = float(best.best_model_score)
         for logger in tensorboards(trainer):
-            write_session(Path(logger.log_dir), flatten(self.config), metrics, step=trainer.global_step)
+            _write_session(Path(logger.log_dir), flatten(self.config), metrics, step=trainer.global_step)
         for tracker in _trackers(trainer):
             tracker.log_metrics(metrics, step=trainer.global_step)
 
@@ -87,20 +65,6 @@ def _trackers(trainer: Trainer) -> list[Logger]:
     return [logger for logger in trainer.loggers if not isinstance(logger, TensorBoardLogger | CSVLogger)]
 
 
-def describe_config(config: DictConfig) -> str:
-    r"""Write a config as a block of code in Markdown, what the data was made by at its end.
-
-    Examples:
-        >>> describe_config(OmegaConf.create({"pipeline": {"seed": 42}, "seed": "${pipeline.seed}"}))
-        '    seed: 42\n    pipeline:\n      seed: 42'
-    """
-    values = resolve(config)
-    assert isinstance(values, dict)
-    ordered = sorted(values, key=lambda name: name == "pipeline")
-    text = yaml.safe_dump({name: values[name] for name in ordered}, sort_keys=False, allow_unicode=True)
-    return "\n".join(f"    {line}" for line in text.splitlines())
-
-
 def resolve(config: DictConfig) -> Any:
     """Give a config's content with its interpolations resolved, but for the environment, which has secrets.
 
@@ -115,24 +79,17 @@ def resolve(config: DictConfig) -> Any:
         OmegaConf.register_resolver("oc.env", oc.env, replace=True, annotation_validation="off")
 
 
-def write_session(
-    folder: Path, hyperparameters: Mapping[str, Any], metrics: Mapping[str, float], *, step: int
+def _write_session(
+    folder: Path, hyperparameters: dict[str, float | str], metrics: dict[str, float], *, step: int
 ) -> None:
-    """Write a run's row of the HParams tab, in place of the one from before it was resumed.
-
-    Args:
-        folder: Folder of the run's event files.
-        hyperparameters: The row's hyperparameters by name.
-        metrics: Its metrics by name.
-        step: Step that the metrics are shown at.
-    """
+    """Write a run's row of the HParams tab, in place of the one from before it was resumed."""
     # TensorBoard keeps the first row that it reads for a run.
-    for earlier in folder.glob(f"events.*{SESSION_SUFFIX}"):
+    for earlier in folder.glob("events.*.hparams"):
         earlier.unlink()
     # Without torch's summary of the experiment: TensorBoard would take the first run's for all, so that
-    # hyperparameters which that run does not have were missing, and would not show first what differs.
-    _, start, end = hparams(dict(hyperparameters), {})  # type: ignore[no-untyped-call]
-    with SummaryWriter(folder, filename_suffix=SESSION_SUFFIX) as writer:
+    # hyperparameters which that run does not have were missing.
+    _, start, end = hparams(hyperparameters, {})  # type: ignore[no-untyped-call]
+    with SummaryWriter(folder, filename_suffix=".hparams") as writer:
         for name, value in metrics.items():
             writer.add_scalar(name, value, step)
         writer.file_writer.add_summary(start)
@@ -140,31 +97,23 @@ def write_session(
 
 
 def flatten(config: DictConfig) -> dict[str, float | str]:
-    """Give the hyperparameters of a config under dotted keys; what is made by code, by the name of the class.
-
-    Examples:
-        >>> model = {"net": {"_target_": "canopy.nets.mlp.MLP", "hidden": [8, 8], "embedding": None}}
-        >>> flatten(OmegaConf.create({"seed": 1, "data": {"folder": "a"}, "model": model, "trainer": {}}))
-        {'seed': 1, 'model.net': 'MLP', 'model.net.hidden': '[8, 8]', 'model.net.embedding': 'null'}
-    """
+    """Give the hyperparameters of a config under dotted keys; objects by the name of the class."""
     flat: dict[str, float | str] = {}
 
     def visit(key: str, value: Any) -> None:
-        if key in LEFT_OUT:
-            return
         if isinstance(value, dict):
-            if "_target_" in value and key not in SECTIONS:
+            if "_target_" in value and key != "model":
                 flat[key] = value["_target_"].rpartition(".")[2]
             for name, item in value.items():
                 if not str(name).startswith("_"):
                     visit(f"{key}.{name}", item)
-        elif isinstance(value, bool) or value is None:
-            # Shown as words: TensorBoard would show 1.0, and take a missing value for one like all others.
-            flat[key] = {True: "true", False: "false", None: "null"}[value]
         else:
-            flat[key] = value if isinstance(value, int | float | str) else str(value)
+            # Shown as words: TensorBoard would show 1.0, and take a missing value for one like all others.
+            is_word = isinstance(value, bool) or not isinstance(value, int | float | str)
+            flat[key] = json.dumps(value) if is_word else value
 
-    for section in SECTIONS:
-        value = config[section]
-        visit(section, resolve(value) if OmegaConf.is_config(value) else value)
+    values = resolve(config)
+    for key in SHOWN:
+        section, _, name = key.partition(".")
+        visit(key, values[section].get(name) if name else values[section])
     return flat

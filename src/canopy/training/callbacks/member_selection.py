@@ -20,16 +20,17 @@ class MemberSelection(EMAWeightAveraging):
     """Score and save a `MixedEnsemble` whose kinds are each at their own best epoch, and weighed.
 
     Kinds learn, and begin to overfit, at different times. Before each validation every kind takes the
-    averaged weights of that epoch which has its lowest log loss on the validation rows so far, and its
-    share in the mean. After it training continues from the latest weights.
+    averaged weights of its best epoch so far, by log loss on the validation rows, and its share in the mean.
+    After it training continues from the latest weights.
 
     Args:
         prior: See `choose_weights`.
         options: Those of Lightning's EMAWeightAveraging.
 
     Attributes:
-        found: By the number of each epoch, from 1, what `describe_kinds` reports, and the `epoch` and `step`
-            of each that learns in steps.
+        found: By the number of each epoch, from 1, for each kind: its weight, its own log loss (`nll`), what
+            the log loss of the mean would rise by without it (`gain`), and, unless it is made of trees, the
+            `epoch` and `step` that it is at.
     """
 
     def __init__(self, prior: float, **options: Any) -> None:
@@ -43,21 +44,13 @@ class MemberSelection(EMAWeightAveraging):
         # The averaged weights of kinds that validation sets back to an earlier epoch.
         self._latest: dict[str, dict[str, Tensor]] = {}
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if not isinstance(pl_module.net, MixedEnsemble):
-            raise ValueError(
-                "MemberSelection must have a net of several kinds; got "
-                f"{type(pl_module.net).__name__}: choose model=mixed, or leave it out"
-            )
-        super().setup(trainer, pl_module, stage)
-
     @torch.no_grad()
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_validation_epoch_start(trainer, pl_module)
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         net = pl_module.net
-        assert isinstance(net, MixedEnsemble)
+        assert isinstance(net, MixedEnsemble), "weighs the members of model=mixed"
         epoch = trainer.current_epoch + 1
         measured = _measure_likelihoods(trainer, pl_module)
         for (name, kind), likelihoods in zip(net.members.items(), measured.unbind(dim=1), strict=True):
@@ -71,7 +64,7 @@ class MemberSelection(EMAWeightAveraging):
         chosen = torch.stack([self._likelihoods[name] for name in net.members], dim=1)
         weights = choose_weights(chosen, prior=self.prior)
         net.weigh(weights)
-        self.found[epoch] = describe_kinds(chosen, weights, [*net.members])
+        self.found[epoch] = _describe_kinds(chosen, weights, [*net.members])
         for name, weights_then in self._best.items():
             if weights_then:
                 self.found[epoch][name] |= dict(zip(("epoch", "step"), self._epochs[name], strict=True))
@@ -97,15 +90,20 @@ class MemberSelection(EMAWeightAveraging):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.found, self._epochs = state_dict["found"], state_dict["epochs"]
-        self._likelihoods = state_dict["likelihoods"]
+        self.found, self._epochs, self._likelihoods = (
+            state_dict[name] for name in ("found", "epochs", "likelihoods")
+        )
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         # What was scored is the model; the latest averages are for a resume.
-        best = {key: weight for name in self._best for key, weight in self._keyed(name).items()}
+        best = {
+            f"net.members.{name}.{key}": weight
+            for name, weights in self._best.items()
+            for key, weight in weights.items()
+        }
         checkpoint["latest_average"] = {key: checkpoint["state_dict"][key] for key in best}
         checkpoint["state_dict"].update(best)
 
@@ -120,10 +118,6 @@ class MemberSelection(EMAWeightAveraging):
         latest = {**checkpoint, "state_dict": {**best, **average}}
         super().on_load_checkpoint(trainer, pl_module, latest)
 
-    def _keyed(self, name: str) -> dict[str, Tensor]:
-        """Give the weights of a kind's best epoch by their keys in a checkpoint."""
-        return {f"net.members.{name}.{key}": weight for key, weight in self._best[name].items()}
-
 
 def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor:
     """Give the probability of the true class of each validation row by each kind, shape (B, N)."""
@@ -133,10 +127,8 @@ def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor
     rows: Any = loader_of(trainer, "val").dataset
     likelihoods = []
     for indices in torch.arange(len(rows), device=rows.device).split(N_ROWS):  # type: ignore[no-untyped-call]
-        batch = rows[indices]
-        numeric, codes = (part.to(pl_module.device) for part in (batch.numeric, batch.categorical.long()))
-        labels = batch.labels.to(pl_module.device)
-        predicted = torch.stack(net.probabilities(numeric, codes), dim=2)
+        numeric, codes, labels = (part.to(pl_module.device) for part in rows[indices])
+        predicted = torch.stack(net.probabilities(numeric, codes.long()), dim=2)
         likelihoods.append(predicted[torch.arange(len(labels), device=labels.device), labels])
     return torch.cat(likelihoods).cpu().double()
 
@@ -151,22 +143,17 @@ def _set_weights(net: nn.Module, weights: dict[str, Tensor]) -> None:
 
 
 def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
-    """Weigh nets so that their weighted mean has a low log loss.
-
-    Args:
-        likelihoods: Probability that each of N nets gives to the true class of each row, shape (B, N).
-        prior: Rows that each net is taken to have been right in beforehand.
-
-    Returns:
-        Weight of each net, shape (N,), their sum 1; the fewer rows there are, the closer to equal weights.
+    """Weigh N nets so that their weighted mean has a low log loss.
 
     Source: Dempster et al., Maximum likelihood from incomplete data via the EM algorithm, 1977: the most
     probable weights of a mixture, their prior a Dirichlet distribution.
 
+    Args:
+        likelihoods: Probability that each net gives to the true class of each row, shape (B, N).
+        prior: Rows that each net is taken to have been right in beforehand: more make weights more equal.
+
     Examples:
         >>> right_in_turn = torch.tensor([[0.9, 0.3, 0.1], [0.3, 0.9, 0.1]])
-        >>> choose_weights(right_in_turn, prior=100.0)
-        tensor([0.3342, 0.3342, 0.3316])
         >>> choose_weights(right_in_turn.repeat(500, 1), prior=1.0)
         tensor([0.4994, 0.4994, 0.0012])
     """
@@ -179,17 +166,8 @@ def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
     return weights
 
 
-def describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
-    """Say what each net gives to the weighted mean of all.
-
-    Args:
-        likelihoods: As in `choose_weights`, shape (B, N).
-        weights: Of each net, shape (N,).
-        names: Of each net.
-
-    Returns:
-        For each net its weight, its own log loss, and what the log loss of the mean would rise by without it.
-    """
+def _describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
+    """Report the weight, log loss and gain of each net, as in `MemberSelection.found`."""
     whole = _log_loss(likelihoods @ weights[:, None])
     found = {}
     for index, name in enumerate(names):

@@ -11,32 +11,16 @@ log = logging.getLogger(__name__)
 
 
 class TerminalProgressBar(TQDMProgressBar):
-    """Lightning's bar, on terminals alone: in a file each redraw would be a line.
-
-    Args:
-        refresh_rate: Steps from one redraw to the next.
-    """
+    """Lightning's bar, on terminals alone: in a file each redraw would be a line."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         super().setup(trainer, pl_module, stage)
         if not sys.stdout.isatty():
             self.disable()
 
-    def get_metrics(
-        self, trainer: Trainer, pl_module: LightningModule
-    ) -> dict[str, int | str | float | dict[str, float]]:
-        metrics = super().get_metrics(trainer, pl_module)
-        # A logger's version, which says nothing about the training.
-        metrics.pop("v_num", None)
-        return metrics
-
 
 class EpochLog(Callback):
-    """Log a line after each validation: epoch, seconds, loss and the scores named.
-
-    Args:
-        metrics: Logged names to show.
-    """
+    """Log a line after each validation: epoch, seconds and the logged metrics named."""
 
     def __init__(self, metrics: list[str]) -> None:
         self.metrics = list(metrics)
@@ -57,11 +41,7 @@ class EpochLog(Callback):
             for name in self.metrics
             if name in trainer.callback_metrics
         ]
+        epoch, last = trainer.current_epoch + 1, trainer.max_epochs
+        of = "" if last in (None, -1) else f" of {last}"
         seconds = time.perf_counter() - self._started
-        log.info(
-            "Epoch %d%s in %.1f s: %s",
-            trainer.current_epoch + 1,
-            "" if trainer.max_epochs in (None, -1) else f" of {trainer.max_epochs}",
-            seconds,
-            ", ".join(shown),
-        )
+        log.info("Epoch %d%s in %.1f s: %s", epoch, of, seconds, ", ".join(shown))

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
+
+from canopy.training.callbacks.whole_split import gather
 
 log = logging.getLogger(__name__)
 
@@ -26,11 +27,7 @@ AGREE_EVERY_N_BATCHES = 10
 
 
 class TrainingStopped(Exception):  # noqa: N818 - it is no error
-    """Training ended on request, with its state saved.
-
-    Args:
-        signal_number: The signal that asked for it.
-    """
+    """Training ended on request, with its state saved."""
 
     def __init__(self, signal_number: int) -> None:
         super().__init__(f"stopped by {signal.Signals(signal_number).name}")
@@ -40,18 +37,14 @@ class TrainingStopped(Exception):  # noqa: N818 - it is no error
 class ResumeCheckpoint(Checkpoint):
     """Keep one checkpoint of everything that decides how training continues.
 
-    Besides what Lightning saves it holds the random state of each process, so that a run resumed from
-    it ends with the weights of one that never stopped. It is saved from time to time, between batches and
-    after validations, after the first and the last validation always, and when a process is asked to stop
-    (`SIGNALS`): after the batch at hand, training then ends with `TrainingStopped`. A second signal
-    ends it at once.
+    Besides what Lightning saves it holds the random state of each process, so that a run resumed from it ends
+    with the weights of one that never stopped. It is saved from time to time, between batches and after
+    validations, after the first and the last validation always. A signal (`SIGNALS`) saves it after the
+    batch at hand and ends training with `TrainingStopped`; a second one ends it at once.
 
     Args:
         path: The file, replaced each time.
         every_n_seconds: Time from one saving to the next.
-
-    Raises:
-        ValueError: If `every_n_seconds` is negative.
     """
 
     def __init__(self, path: str | Path, *, every_n_seconds: float) -> None:
@@ -61,7 +54,7 @@ class ResumeCheckpoint(Checkpoint):
         self.every_n_seconds = every_n_seconds
         self._saved_at = 0.0
         self._is_saved = False
-        self._signal: int | None = None
+        self._signal = 0
         self._loaded: dict[str, Any] | None = None
         self._previous_handlers: dict[int, Any] = {}
 
@@ -79,9 +72,11 @@ class ResumeCheckpoint(Checkpoint):
             loader.load_state_dict(self._loaded["loader"])
             self._loaded = None
         if threading.current_thread() is threading.main_thread():
-            self._previous_handlers = {
-                number: signal.signal(number, self._request_stop) for number in SIGNALS if _may_handle(number)
-            }
+            for number in SIGNALS:
+                current = signal.getsignal(number)
+                # `nohup` ignores SIGHUP; Lightning requeues Slurm's jobs at SIGUSR1.
+                if current != signal.SIG_IGN and (number != signal.SIGUSR1 or current == signal.SIG_DFL):
+                    self._previous_handlers[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_start(
         self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int
@@ -90,7 +85,7 @@ class ResumeCheckpoint(Checkpoint):
         if batch_idx == 0 or (trainer.world_size > 1 and batch_idx % AGREE_EVERY_N_BATCHES):
             return
         due, stop = self._agree_on(trainer, due=self._is_time())
-        if due or stop is not None:
+        if due or stop:
             # The batch before is done and logged; this one, which Lightning has counted as ready, is left
             # to the resumed run.
             progress = trainer.fit_loop.epoch_loop.batch_progress
@@ -103,9 +98,9 @@ class ResumeCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        due = not self._is_saved or self._is_time() or is_last_epoch(trainer)
-        due, stop = self._agree_on(trainer, due=due)
-        if due or stop is not None:
+        is_last = trainer.should_stop or trainer.current_epoch + 1 == trainer.max_epochs
+        due, stop = self._agree_on(trainer, due=is_last or not self._is_saved or self._is_time())
+        if due or stop:
             self._save(trainer, stop)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -119,29 +114,26 @@ class ResumeCheckpoint(Checkpoint):
     ) -> None:
         if trainer.train_dataloader is not None:
             loader_state = trainer.train_dataloader.state_dict()
-            checkpoint["resume"] = {"random": gather_random_states(), "loader": loader_state}
+            checkpoint["resume"] = {"random": gather(get_random_state()), "loader": loader_state}
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
         self._loaded = checkpoint["resume"]
 
-    def _agree_on(self, trainer: Trainer, *, due: bool) -> tuple[bool, int | None]:
-        """Tell whether any process is to save, and which signal any has received; the same in all of them.
-
-        A signal that arrives later than this counts at the next agreement.
-        """
+    def _agree_on(self, trainer: Trainer, *, due: bool) -> tuple[bool, int]:
+        """Report whether any process is to save, and which signal any has received (0 for none)."""
         if trainer.world_size == 1:
             return due, self._signal
-        asked = torch.tensor([int(due), self._signal or 0], device=trainer.strategy.root_device)
+        asked = torch.tensor([int(due), self._signal], device=trainer.strategy.root_device)
         agreed = trainer.strategy.reduce(asked, reduce_op="max")
         assert isinstance(agreed, torch.Tensor)
-        return bool(agreed[0]), int(agreed[1]) or None
+        return bool(agreed[0]), int(agreed[1])
 
     def _is_time(self) -> bool:
         return time.monotonic() - self._saved_at >= self.every_n_seconds
 
-    def _save(self, trainer: Trainer, stop: int | None) -> None:
+    def _save(self, trainer: Trainer, stop: int) -> None:
         if not trainer.fast_dev_run:  # type: ignore[attr-defined]
             # What has been logged so far is not logged again by a run resumed from here.
             for logger in trainer.loggers:
@@ -149,53 +141,23 @@ class ResumeCheckpoint(Checkpoint):
             trainer.save_checkpoint(self.path, weights_only=False)
             self._is_saved = True
         self._saved_at = time.monotonic()
-        if stop is not None:
+        if stop:
             raise TrainingStopped(stop)
 
     def _request_stop(self, number: int, frame: FrameType | None) -> None:
         self._restore_handlers()
         self._signal = number
         if number == signal.SIGHUP:
-            _leave_terminal()
+            # To write to a terminal that is gone would be an error, before the state is saved.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for descriptor in (1, 2):
+                os.dup2(nowhere, descriptor)
         log.warning("Stopping after this batch; a second signal stops at once")
 
     def _restore_handlers(self) -> None:
         for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
         self._previous_handlers = {}
-
-
-def _may_handle(number: int) -> bool:
-    """Say whether a signal is free: `nohup` ignores SIGHUP, Lightning requeues Slurm's jobs at SIGUSR1."""
-    handler = signal.getsignal(number)
-    return handler is not signal.SIG_IGN and (number != signal.SIGUSR1 or handler is signal.SIG_DFL)
-
-
-def _leave_terminal() -> None:
-    """Discard what is written to a terminal that is gone: the error would end training before it is saved."""
-    for descriptor in (1, 2):
-        try:
-            os.write(descriptor, b"")
-        except OSError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, descriptor)
-            os.close(nowhere)
-
-
-def is_last_epoch(trainer: Trainer) -> bool:
-    """Tell whether training ends with the epoch at hand."""
-    limit = trainer.max_epochs
-    return trainer.should_stop or (limit not in (None, -1) and trainer.current_epoch + 1 >= limit)
-
-
-def gather_random_states() -> list[dict[str, Any]]:
-    """Collect what `get_random_state` gives in each process, by rank; all processes must call it."""
-    own = get_random_state()
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return [own]
-    states: list[dict[str, Any]] = [{}] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(states, own)
-    return states
 
 
 def get_random_state() -> dict[str, Any]:

@@ -19,15 +19,7 @@ class SweepTrial(Protocol):
 
 
 class TrialReport(Callback):
-    """Report the objective after each validation; end the training if the sweep's pruner says so.
-
-    Args:
-        trial: The trial.
-        monitor: Name of the objective among the logged metrics.
-
-    Attributes:
-        pruned: Whether training was ended.
-    """
+    """Report the objective after each validation; stop training (`pruned`) if the trial asks for it."""
 
     def __init__(self, trial: SweepTrial, *, monitor: str) -> None:
         self.trial = trial

@@ -18,45 +18,24 @@ class WholeSplit(Callback):
         self._batches: list[dict[str, Tensor]] = []
 
     def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
-        """Use the predictions of a split; called in one process.
-
-        Args:
-            split: Its name.
-            probabilities: Of each class for each row, shape (n_rows, K).
-            labels: True classes, shape (n_rows,).
-        """
+        """Use the predictions of a split, (n_rows, K), and its classes, (n_rows,); called in one process."""
         raise NotImplementedError
 
     def on_validation_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
     ) -> None:
-        self._keep(outputs)
+        self._batches.append({name: tensor.cpu() for name, tensor in outputs.items()})
+
+    def on_test_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
+    ) -> None:
+        self.on_validation_batch_end(trainer, pl_module, outputs)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._gather(trainer, "val")
 
-    def on_test_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        self._keep(outputs)
-
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._gather(trainer, "test")
-
-    def _keep(self, outputs: dict[str, Tensor]) -> None:
-        self._batches.append({name: tensor.cpu() for name, tensor in outputs.items()})
 
     def _gather(self, trainer: Trainer, split: str) -> None:
         kept = {name: torch.cat([batch[name] for batch in self._batches]) for name in self._batches[0]}
@@ -74,26 +53,19 @@ def loader_of(trainer: Trainer, split: str) -> Loader:
 
 
 def gather_rows(values: dict[str, Tensor], batches: Iterable[Tensor]) -> dict[str, Tensor]:
-    """Put what several processes computed for their rows in the order of all rows.
-
-    Args:
-        values: Of this process: one entry for each of its rows along the first axis.
-        batches: Indices of its rows, batch after batch.
-
-    Returns:
-        The values of all rows, in every process.
-
-    Examples:
-        >>> gather_rows({"label": torch.tensor([7, 8, 9])}, [torch.tensor([2, 0]), torch.tensor([1])])
-        {'label': tensor([8, 9, 7])}
-    """
+    """Put the values of all processes, one for each row of `batches`, in the order of all rows."""
     n_rows = len(next(iter(values.values())))
     # A limited number of batches leaves out the last ones.
-    own = {"row": torch.cat(list(batches)).cpu()[:n_rows], **values}
-    parts = [own]
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        parts = [{}] * torch.distributed.get_world_size()
-        torch.distributed.all_gather_object(parts, own)
-    together = {name: torch.cat([part[name] for part in parts]) for name in own}
+    parts = gather({"row": torch.cat(list(batches)).cpu()[:n_rows], **values})
+    together = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     order = together.pop("row").argsort()
     return {name: tensor[order] for name, tensor in together.items()}
+
+
+def gather(own: dict[str, Any]) -> list[dict[str, Any]]:
+    """Collect the objects of all processes by rank; all must call it."""
+    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
+        return [own]
+    parts: list[dict[str, Any]] = [{}] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(parts, own)
+    return parts

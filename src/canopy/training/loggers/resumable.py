@@ -6,19 +6,15 @@ twice: what was logged from the checkpoint's step on is left out first.
 
 import csv
 import warnings
-from collections.abc import Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 from lightning import LightningModule
-from lightning.fabric.loggers.logger import rank_zero_experiment
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
-from torch.jit import TracerWarning  # type: ignore[attr-defined]
-from torch.utils.tensorboard import SummaryWriter
 
 from canopy.files import atomic_write
 
@@ -30,33 +26,16 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
         folder: The run's folder.
         resume_step: Step that a resumed run starts from; None for a new run.
         log_graph: Whether to show the model's `net` as a graph; `example_input_array` is sent through it.
-        charts: Layout of the tab "Custom Scalars": section to chart to patterns of the curves it shows.
     """
 
     def __init__(
-        self,
-        folder: str | Path,
-        *,
-        resume_step: int | None = None,
-        log_graph: bool = False,
-        charts: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
+        self, folder: str | Path, *, resume_step: int | None = None, log_graph: bool = False
     ) -> None:
         # TensorBoard leaves out what earlier event files hold from `purge_step` on.
         options: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step}
-        # What does not belong to a step is there already in a resumed run.
-        is_new = not resume_step
-        super().__init__(
-            folder, name="", version="", log_graph=log_graph and is_new, default_hp_metric=False, **options
-        )
-        self._charts = charts if is_new else None
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> SummaryWriter:
-        if self._experiment is None and self._charts:
-            super().experiment.add_custom_scalars(custom_scalars(self._charts))
-        writer: SummaryWriter = super().experiment
-        return writer
+        # A resumed run has its graph.
+        log_graph = log_graph and not resume_step
+        super().__init__(folder, name="", version="", log_graph=log_graph, default_hp_metric=False, **options)
 
     @rank_zero_only
     def log_graph(self, model: LightningModule, input_array: Tensor | None = None) -> None:  # type: ignore[override]
@@ -67,9 +46,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
         assert isinstance(net, nn.Module)
         with warnings.catch_warnings():
             # The trace is only drawn: that it may not hold for other inputs does no harm.
-            warnings.simplefilter("ignore", TracerWarning)
-            # SummaryWriter.add_graph knows no other way.
-            warnings.filterwarnings("ignore", r"`torch\.jit\.trace", DeprecationWarning)
+            warnings.simplefilter("ignore")
             self.experiment.add_graph(net.cpu(), model.example_input_array)
 
     def save(self) -> None:
@@ -78,28 +55,8 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
         self.experiment.flush()
 
 
-def custom_scalars(
-    charts: Mapping[str, Mapping[str, Sequence[str]]],
-) -> dict[str, dict[str, tuple[str, list[str]]]]:
-    """Put a layout of charts in the form that SummaryWriter takes.
-
-    Examples:
-        >>> custom_scalars({"training": {"loss": ["train/loss", "val/nll"]}})
-        {'training': {'loss': ('Multiline', ['train/loss', 'val/nll'])}}
-    """
-    return {
-        section: {chart: ("Multiline", list(patterns)) for chart, patterns in content.items()}
-        for section, content in charts.items()
-    }
-
-
 class ResumableCSVLogger(CSVLogger):
-    """The metrics as `csv/metrics.csv` in the run's folder.
-
-    Args:
-        folder: The run's folder.
-        resume_step: Step that a resumed run starts from; None for a new run.
-    """
+    """The metrics as `csv/metrics.csv` in the run's folder; options as above."""
 
     def __init__(self, folder: str | Path, *, resume_step: int | None = None) -> None:
         super().__init__(folder, name="", version="csv")
