@@ -66,9 +66,9 @@ def test_each_value_that_is_wrong_is_told_at_its_field(server: Any, visit: Calla
     page.locator("[name=size]").fill("1000000")
     page.locator("[name=weight]").fill("")
     expect(note_of(page, "size")).to_contain_text("must be from 0 to 100 cm; got 1000000")
-    expect(note_of(page, "weight")).to_have_text("must have a value in every row; got null")
+    expect(note_of(page, "weight")).to_have_text("must have a value in every row; got none")
     expect(page.get_by_role("alert")).to_contain_text(
-        "weight must have a value in every row; got null. size must be from"
+        "weight must have a value in every row; got none. size must be from"
     )
     expect(page.locator("[aria-invalid=true]")).to_have_count(2)
     # Nothing is left of the row before.
@@ -143,7 +143,9 @@ def test_a_file_that_is_wrong_is_told_so(server: Any, visit: Callable[..., Page]
     page.locator("#file").set_input_files(path)
     expect(page.locator("#batch-state")).to_have_text("rows.csv cannot be predicted:")
     problems = page.locator("#batch-problems li")
-    expect(problems).to_have_text(["colour must be given in the header, or its 3 columns; got no such field"])
+    expect(problems).to_have_text(
+        ["colour must be given in the header, or all of its 0/1 columns; got no such column"]
+    )
     expect(page.locator("#download")).to_be_hidden()
 
 

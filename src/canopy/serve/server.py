@@ -1,6 +1,5 @@
 """Start a server: check the bundle, then let uvicorn keep its processes running."""
 
-import fcntl
 import logging
 import os
 import shutil
@@ -8,8 +7,6 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -47,20 +44,17 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    with scratch_folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder:
         sockets = listen(settings.host, settings.port)
         # A process that is started later has the same model as the others.
-        kept = folder / "bundle"
+        kept = Path(folder, "bundle")
         kept.mkdir()
         for name in (MANIFEST_FILE, *manifest.present):
             shutil.copyfile(Path(settings.bundle, name), kept / name)
-        # It may have changed since; a process that finds so would be replaced for ever.
-        Scorer(kept)
         shared = None
         if settings.workers > 1:
-            shared, metrics = folder, folder / "metrics"
-            metrics.mkdir()
-            os.environ[MULTIPROCESS] = str(metrics)
+            shared = Path(folder)
+            os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
         config = uvicorn.Config(
             partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=shared),
             factory=True,
@@ -97,38 +91,18 @@ class Supervisor(Multiprocess):
         super().handle_signals()
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a folder for what the processes share; it is locked, which keeps cleaners of old files away."""
-    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as name:
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
-            yield Path(name)
-        finally:
-            os.close(handle)
-
-
 def listen(host: str, port: int) -> list[socket.socket]:
     """Bind the address, and listen on it several times.
 
     The event loop accepts one connection on each socket, then answers all requests that have come. With one
     socket the last of 64 clients that come at once would wait for 2,000 answers to others.
-
-    Returns:
-        Handles of one socket.
-
-    Raises:
-        OSError: If the address is not this machine's, or another program listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         first = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OSError(
-            f"host and port must be a free address of this machine; got {host}:{port}: {error.strerror}: "
-            f"choose another, port={port + 1}"
-        ) from error
+        reason = f"host and port must be a free address of this machine; got {host}:{port}"
+        raise OSError(f"{reason}: {error.strerror}") from error
     handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
     for handle in handles:
         # For the worker processes.
