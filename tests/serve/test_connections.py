@@ -79,8 +79,8 @@ def test_unfinished_request_is_closed_after_silence(
     bundle: Path, start_command: Start, tmp_path: Path
 ) -> None:
     program = (
-        "import sys; from canopy.serve import protocol; protocol.SILENT_SECONDS = 2.0; "
-        "import runpy; runpy.run_module('canopy.serve', run_name='__main__')"
+        "import runpy; from canopy.serve import server; server.SILENT_SECONDS = 2.0; "
+        "runpy.run_module('canopy.serve', run_name='__main__')"
     )
     head = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
     command = (sys.executable, "-c", program, f"bundle={bundle}", "port={port}")

@@ -51,12 +51,9 @@ class CsvRows(NamedTuple):
     def write(
         self, probabilities: NDArray[np.float32], classes: Mapping[str, str], *, all_rows: bool
     ) -> bytes:
-        """Write predictions as `src/predict.py` does: keys, label, class, probability of each class.
+        """Write predictions of the valid rows as `src/predict.py` does: keys, label, class, probabilities.
 
-        Args:
-            probabilities: Of the valid rows, shape (n_valid, K).
-            classes: Value in the table and name of each class.
-            all_rows: Whether the other rows have lines too, with the reason in a column `problem`.
+        With `all_rows` the others have lines too, with the reason in a column `problem`.
         """
         table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
         if all_rows:
@@ -83,17 +80,8 @@ class CsvRows(NamedTuple):
 def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     """Read rows that came as CSV with a header line.
 
-    The columns may be in any order, with others among them. A column that is written as 0/1 columns may be
-    given under its own name, as in JSON.
-
-    Args:
-        text: The CSV, in the dialect of the table's file, or with commas and decimal points.
-        reader: What knows the table.
-        max_rows: Most rows that are read.
-
-    Raises:
-        RowsRefused: If a column is missing or named twice, there is no row, or it is not CSV.
-        HTTPException: If there are too many rows.
+    They are in the dialect of the table's file, or with commas and decimal points. The columns may be in any
+    order, with others among them; one that is written as 0/1 columns may be given under its own name.
     """
     header, body, schema = split_header(text.removeprefix("\ufeff").lstrip("\r\n"), reader)
     given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}

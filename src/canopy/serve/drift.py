@@ -18,7 +18,7 @@ from canopy.prepare.preprocessor import Inputs
 MIN_ROWS = 200
 # How long rows wait to be counted together: one by one, each would cost as much as its prediction.
 WAITING_SECONDS = 0.25
-# The usual reading of the population stability index: below 0.1 no change, from 0.25 on a large one.
+# The usual reading of the population stability index.
 CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 # Of a column; the rarer ones are counted together.
 MAX_CATEGORIES = 50
@@ -78,7 +78,8 @@ class DriftMonitor:
             expected = np.append(present, found["missing"])
             # One on an edge belongs to the bin below it; NaN is above the last edge, infinity.
             bins_of = np.append(found["edges"], np.inf).searchsorted
-            self._parts.append(Part(name, "numeric", [*describe_bins(ends), "missing"], expected, bins_of))
+            labels = [f"{low} to {high}" for low, high in pairwise(["lowest", *ends, "highest"])]
+            self._parts.append(Part(name, "numeric", [*labels, "missing"], expected, bins_of))
         for name, vocabulary in manifest.preprocessor.categorical.items():
             known = table.categorical[name].listed or {}
             names = [known.get(value, value) for value in vocabulary.names]
@@ -154,9 +155,3 @@ def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -
     """
     a, b = np.maximum(expected, FLOOR), np.maximum(found, FLOOR)
     return float(((b - a) * np.log(b / a)).sum())
-
-
-def describe_bins(ends: Sequence[str]) -> list[str]:
-    """Name the bins between edges."""
-    inner = [f"{low} to {high}" for low, high in pairwise(ends)]
-    return [f"up to {ends[0]}", *inner, f"above {ends[-1]}"] if ends else ["all"]

@@ -7,6 +7,7 @@ from collections import Counter as Counts
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import orjson
@@ -32,28 +33,16 @@ class Metrics:
 
     def __init__(self, class_names: list[str]) -> None:
         registry = self._registry = CollectorRegistry()
-        self._requests = Counter(
-            "canopy_requests_total", "Requests by path and status.", ["path", "status"], registry=registry
-        )
-        self._latency = Histogram(
-            "canopy_request_seconds", "Time to an answer.", ["path"], buckets=LATENCIES, registry=registry
-        )
+        by_path: Any = {"labelnames": ["path"], "registry": registry}
+        self._requests = Counter("canopy_requests_total", "Requests.", ["path", "status"], registry=registry)
+        self._latency = Histogram("canopy_request_seconds", "Latency.", buckets=LATENCIES, **by_path)
         self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._batch = Histogram(
-            "canopy_batch_rows", "Rows of a prediction.", buckets=BATCH_SIZES, registry=registry
-        )
-        predicted = Counter(
-            "canopy_predicted_total", "Rows by predicted class.", ["predicted_class"], registry=registry
-        )
+        self._batch = Histogram("canopy_batch_rows", "Rows at once.", buckets=BATCH_SIZES, registry=registry)
+        predicted = Counter("canopy_predicted_total", "Rows.", ["predicted_class"], registry=registry)
         self._predicted = [predicted.labels(name) for name in class_names]
-        self._drift = Gauge(
-            "canopy_drift_index",
-            "Population stability index of each column against the training rows.",
-            ["column"],
-            # Any process gives the index over all of them.
-            multiprocess_mode="mostrecent",
-            registry=registry,
-        )
+        # Any process gives the index over all of them.
+        options: Any = {"multiprocess_mode": "mostrecent", "registry": registry}
+        self._drift = Gauge("canopy_drift_index", "Population stability index.", ["column"], **options)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
         # To look up labels takes longer than to count.
@@ -85,11 +74,7 @@ class Metrics:
 class AccessLog:
     """ASGI application that logs and counts the requests to another one.
 
-    Args:
-        app: The other one; it sets `n_rows` in the state of a request.
-        paths: Those that are counted by name.
-        counters: What counts.
-        model: Hash that names the model.
+    That one sets `n_rows` in the state of a request. Only some paths are counted by name.
     """
 
     def __init__(self, app: ASGIApp, *, paths: Collection[str], counters: Metrics, model: str) -> None:

@@ -4,7 +4,6 @@ import csv
 import io
 from typing import Annotated, Any, NotRequired
 
-import numpy as np
 from fastapi import Security
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
@@ -19,16 +18,15 @@ from canopy.schema.columns import Categorical, Datetime, Numeric
 from canopy.serve.drift import DriftReport
 from canopy.serve.explain import Contribution
 from canopy.serve.problems import Problem
-from canopy.serve.rows import as_time, integers_among, words_among
+from canopy.serve.rows import as_time, integers_among
 from canopy.tables.convert import null_values
 from canopy.tables.parse import LARGEST
 
 # What happens to rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
-# The keys in `table` of params.yaml for each column; docs/data_sets.md documents it.
 POLICIES = ("missing", "out_of_range", "unseen")
-# Days since 1970, for an example of a time.
-SOME_DAY = 20_000.0
+# An example.
+SOME_TIME = "2024-10-04T12:00:00Z"
 # Categories that are shown as examples.
 MAX_LISTED = 100
 
@@ -156,14 +154,11 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
             found = {"type": "number", "minimum": max(low, -LARGEST), "maximum": min(high, LARGEST)}
             notes.append(column.unit)
         case Categorical(listed=listed) if listed and (column.one_hot or column.unseen == "reject"):
-            values = [*listed]
-            if not column.one_hot:
-                flags = [flag for flag, text in words_among(values).items() if text in listed]
-                values += [*integers_among(values).values(), *flags]
-            found = {"enum": values}
+            numbers = [] if column.one_hot else integers_among([*listed]).values()
+            found = {"enum": [*listed, *numbers]}
         case Categorical():
             learnt = manifest.preprocessor.categorical[name].values[:MAX_LISTED]
-            found = {"type": ["string", "number", "boolean"], "examples": [*learnt]}
+            found = {"type": ["string", "number"], "examples": [*learnt]}
             found |= {"not": {"enum": nulls}} if is_required else {}
         case Datetime():
             found = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
@@ -177,19 +172,16 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
 
 def example_row(manifest: Manifest) -> dict[str, Any]:
     """Give a row as the training rows are on average."""
-    training, row = manifest.training, dict[str, Any]()
-    for name, column in manifest.table.columns.items():
-        if isinstance(column, Numeric) and name in training.numeric:
+    training, preprocessor, row = manifest.training, manifest.preprocessor, dict[str, Any]()
+    for name, column in preprocessor.restrict(manifest.table).columns.items():
+        if isinstance(column, Numeric):
             mean = float(f"{training.numeric[name]['mean']:.4g}")
             row[name] = min(max(mean, column.low), column.high)
-        elif isinstance(column, Categorical) and name in training.categories:
+        elif isinstance(column, Categorical):
             shares = {**training.categories[name], OTHER: -1.0}
-            values = manifest.preprocessor.categorical[name].values
-            row[name] = max(values, key=shares.__getitem__, default=None)
-        elif isinstance(column, Datetime) and name in manifest.preprocessor.datetime:
-            time = training.numeric.get(f"{name}.time", {"mean": SOME_DAY})
-            day = np.datetime64(int(time["mean"]), "D")
-            row[name] = as_time(f"{day}T12:00:00Z", column.format)
+            row[name] = max(preprocessor.categorical[name].values, key=shares.__getitem__, default=None)
+        elif isinstance(column, Datetime):
+            row[name] = as_time(SOME_TIME, column.format)
     return row
 
 

@@ -23,8 +23,6 @@ from canopy.tables.parse import LARGEST, parse
 
 NUMBER, CATEGORY = {int, float, NoneType}, {str, int, NoneType}
 INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
-# How tables write true and false.
-WORDS = {True: ("true", "yes", "t", "y"), False: ("false", "no", "f", "n")}
 # Of a name that a client made up.
 MAX_SHOWN = 80
 
@@ -37,24 +35,18 @@ class RowReader:
 
     `canopy.tables.parse`, which applies the policies, takes milliseconds for a row. Rows whose numbers are in
     their ranges and whose categories are known need no policy: they are read without it, to the same inputs.
-
-    Attributes:
-        schema: The rows that are expected.
-        plain_schema: The same, features only, for values with a decimal point and without marks.
-        parts: Names of the columns that hold each feature: several for one that is written as 0/1 columns.
-        unused: The columns that a row may have besides.
     """
 
     def __init__(self, table: TableSchema, preprocessor: Preprocessor) -> None:
         self.schema = schema = preprocessor.restrict(table)
         self._preprocessor = preprocessor
+        # Features only, values with a decimal point and without marks.
         marks = {"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
         plain = schema.file.model_copy(update=marks)
         features = {name: schema.columns[name] for name in schema.features}
         self.plain_schema = schema.model_copy(update={"file": plain, "columns": features})
         self.parts = {name: schema.file_columns(name) for name in features}
         self.unused = {*schema.keys, *schema.ignored, schema.target.column}
-        self._words = {name: words_among(found.values) for name, found in preprocessor.categorical.items()}
 
         self._numeric = [*preprocessor.numeric]
         numeric = [schema.numeric[name] for name in self._numeric]
@@ -75,11 +67,7 @@ class RowReader:
         ]
 
     def read(self, rows: Sequence[Any]) -> Inputs:
-        """Read rows that came as JSON objects, B of them.
-
-        Raises:
-            RowsRefused: If there is none, or one is wrong.
-        """
+        """Read rows that came as JSON objects, at least one."""
         if not rows:
             raise RowsRefused([Problem(None, "rows", "be a list of at least one row", "an empty list")])
         # Reading times takes so long that there is no fast way.
@@ -164,7 +152,7 @@ class RowReader:
                     problems.append(Problem(index, name, requirement, reprlib.repr(value)))
             for field in [] if is_short else parts:
                 try:
-                    cells[field] = as_cell(row.get(field), column, words=self._words.get(field))
+                    cells[field] = as_cell(row.get(field), column)
                 except ValueError as error:
                     problems.append(Problem(index, field, str(error), reprlib.repr(row[field])))
             unread -= {name} if is_short else {*parts}
@@ -174,16 +162,8 @@ class RowReader:
         return cells
 
 
-def as_cell(value: Any, column: Column, *, words: Mapping[bool, str] | None = None) -> float | str | None:
-    """Turn a value of JSON into the number or the text that `canopy.tables.parse` reads.
-
-    Raises:
-        ValueError: If it is of another kind than the column; the message is the requirement.
-
-    Examples:
-        >>> as_cell(2.0, Categorical()), as_cell(True, Categorical(), words={True: "yes"})
-        ('2', 'yes')
-    """
+def as_cell(value: Any, column: Column) -> float | str | None:
+    """Turn a value of JSON into what `parse` reads; a ValueError has the requirement."""
     kind = type(value)
     if value is None:
         return None
@@ -193,20 +173,13 @@ def as_cell(value: Any, column: Column, *, words: Mapping[bool, str] | None = No
         raise ValueError("be a number")
     if kind is str:
         return as_time(value, column.format) if isinstance(column, Datetime) else str(value)
-    if kind is bool and words:
-        return words[value]
     if kind in (int, float):
         return str(int(value)) if value == int(value) else repr(value)
     raise ValueError("be a text or a number")
 
 
 def as_time(text: str, form: str) -> str:
-    """Write a time by ISO 8601 in the format of a column; any other text stays as it is.
-
-    Examples:
-        >>> as_time("2024-01-31", "%d.%m.%Y")
-        '31.01.2024'
-    """
+    """Write a time by ISO 8601 in the format of a column; any other text stays as it is."""
     if form == "iso":
         return text
     with suppress(ValueError):
@@ -220,20 +193,6 @@ def as_time(text: str, form: str) -> str:
         # The C library writes no leading zeros of a year.
         return time.strftime(form.replace("%Y", f"{time.year:04}"))
     return text
-
-
-def words_among(values: Sequence[str]) -> dict[bool, str]:
-    """Find how a column writes true and false.
-
-    Examples:
-        >>> words_among(["No", "Perhaps"])
-        {True: 'true', False: 'No'}
-    """
-    found = {text.lower(): text for text in reversed(values)}
-    return {
-        flag: next((found[word] for word in words if word in found), words[0])
-        for flag, words in WORDS.items()
-    }
 
 
 def integers_among(texts: Sequence[str | None]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,14 +28,12 @@ from canopy.serve.openapi import ON_ERROR
 from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, first_problems
 from canopy.serve.rows import MAX_SHOWN, RowReader
 from canopy.serve.settings import Settings
-from canopy.tables.text import is_utf8
 
 # Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
 MAX_BYTES_IN_LOOP = 256 * 1024
 # Large bodies that are worked on at once: each takes many times its size in memory.
 MAX_THREADS = 2
 
-Handler = Callable[[Request], Awaitable[Response]]
 T = TypeVar("T")
 # Rows, index of the likeliest class of each, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
@@ -44,11 +42,7 @@ Predicted = tuple[Inputs, NDArray[int64], Response]
 class Service:
     """What answers requests, one method for each path.
 
-    Attributes:
-        handlers: They, by path.
-        manifest: What the served bundle is.
-        name: Beginning of the hash of its graph.
-        counters: What is counted for Prometheus.
+    Its `name` is the beginning of the hash of the bundle's graph.
     """
 
     def __init__(self, settings: Settings, *, shared: Path | None = None) -> None:
@@ -66,16 +60,6 @@ class Service:
             import pandas  # noqa: F401
         self._drift = DriftMonitor(manifest, folder=shared and shared / "drift", process=str(os.getpid()))
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
-        self.handlers: dict[str, Handler] = {
-            "/predict": self.predict,
-            "/predict/csv": self.predict_csv,
-            "/explain": self.explain,
-            "/model": self.model,
-            "/drift": self.drift,
-            "/health": self.health,
-            "/ready": self.ready,
-            "/metrics": self.metrics,
-        }
 
     async def predict(self, request: Request) -> Response:
         """Predict the classes of one row or of many."""
@@ -164,7 +148,7 @@ class Service:
     def _decode(self, body: bytes) -> str:
         """Decode CSV, in UTF-8 or in the encoding of the table's file."""
         own = self.manifest.table.file.encoding
-        encodings = ["UTF-8"] if is_utf8(own) else ["UTF-8", own]
+        encodings = dict.fromkeys(["utf-8", own])
         for encoding in encodings:
             with suppress(UnicodeError):
                 return body.decode(encoding)
