@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     from canopy.serve.settings import Settings
 
     options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
-    serve(Settings.parse(options))
+    serve(Settings(**options))
 
 
 if __name__ == "__main__":

@@ -26,24 +26,6 @@ def test_the_document_s_examples_are_answered(server: Any) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_a_state_can_be_asked_for_without_its_body(server: Any) -> None:
-    for path in ("/health", "/ready", "/", "/metrics"):
-        asked = server.get(path)
-        head = server.head(path)
-        assert head.status_code == asked.status_code == 200
-        assert head.content == b""
-        assert head.headers["content-type"] == asked.headers["content-type"]
-    assert server.head("/predict").status_code == 405
-
-
-def test_the_openapi_document_describes_a_row(server: Any) -> None:
-    document = server.get("/openapi.json").json()
-    body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
-    short, whole = body["schema"]["properties"]["rows"]["items"]["oneOf"]
-    assert whole["required"] == ["weight", "size", "colour1", "colour2", "colour3"]
-    assert short["properties"]["colour"]["enum"] == ["colour1", "colour2", "colour3"]
-
-
 def test_all_of_it_is_below_the_prefix_of_a_proxy(server: Any, prefixed: str) -> None:
     """Each address is put together as a browser or a client generator does."""
     found = set()

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from starlette.exceptions import HTTPException
 
 from canopy.export.statistics import NumericStatistics
 from canopy.prepare.interim import closed_schema
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.prepare.scaling import Affine
 from canopy.schema import TableSchema
-from canopy.serve import rows as rows_module
 from canopy.serve.csv_rows import CsvRows, read_csv
 from canopy.serve.explain import N_VALUES, draw
-from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, TooManyRows
+from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, first_problems
 from canopy.serve.rows import RowReader
 
 SIZE = {"kind": "numeric", "unit": "cm", "range": [1, 9]}
@@ -59,9 +59,9 @@ def csv_of(text: str, reader: RowReader = PLAIN) -> CsvRows:
 
 
 def read_valid(text: str, reader: RowReader = PLAIN) -> Inputs:
-    found = csv_of(text, reader)
-    assert found.problems() == []
-    return reader._preprocessor.inputs(found.parsed.rows)
+    parsed = csv_of(text, reader).parsed
+    assert parsed.violations == []
+    return reader._preprocessor.inputs(parsed.rows)
 
 
 def check_equal(found: Inputs, expected: Inputs) -> None:
@@ -74,27 +74,28 @@ def test_each_wrong_field_of_each_row_is_named() -> None:
     first = {"size": "big", "colour1": 2, "colour2": True, "height": 3}
     second = {"size": 10, "colour": "green"}
     assert problems_of(PLAIN, right, first, right, second, {}) == [
-        (1, "size", '"big"'),
-        (1, "colour2", "true"),
+        (1, "size", "'big'"),
+        (1, "colour2", "True"),
         (1, "height", "an unknown field"),
-        (1, "colour1", "2"),
-        (3, "colour", '"green"'),
-        (3, "size", "10"),
-        (4, "size", "no such field"),
-        (4, "colour", "no such field"),
+        (1, "colour1", "2.0"),
+        (3, "colour", "'green'"),
+        (3, "size", "10.0"),
+        (4, "size", "none"),
+        (4, "colour", "none"),
     ]
+    assert len(problems_of(PLAIN, *[{f"name{number}": 1 for number in range(10_000)}] * 3)) == MAX_PROBLEMS
 
 
 def test_each_wrong_value_of_a_csv_body_is_named() -> None:
-    found = csv_of("size,colour1,colour2\nbig,1,0\n2,1,0\n10,1_0,0\n,1,1\n").problems()
-    assert [(problem.row, problem.field, problem.requirement, problem.found) for problem in found] == [
-        (0, "size", "be a number", "'big'"),
-        (2, "size", "be from 1 to 9 cm", "'10'"),
-        (2, "colour1", "be 0 or 1", "'1_0'"),
-        (3, "size", "have a value in every row", "none"),
-        (3, "colour", "have exactly one column that is 1", "2"),
+    found = first_problems(csv_of("size,colour1,colour2\nbig,1,0\n2,1,0\n10,1_0,0\n,1,1\n").parsed.violations)
+    refused = RowsRefused(found)
+    assert refused.detail == "row 0: size must be a number; got 'big' (4 more)"
+    assert [(problem.row, str(problem)) for problem in refused.problems[1:]] == [
+        (2, "size must be from 1 to 9 cm; got '10'"),
+        (2, "colour1 must be 0 or 1; got '1_0'"),
+        (3, "size must have a value in every row; got none"),
+        (3, "colour must have exactly one column that is 1; got 2"),
     ]
-    assert str(RowsRefused(found)) == "row 0: size must be a number; got 'big' (4 more)"
 
 
 def test_csv_columns_stand_in_any_order_among_others() -> None:
@@ -107,9 +108,8 @@ def test_csv_columns_stand_in_any_order_among_others() -> None:
 
 
 def test_a_csv_body_may_have_the_dialect_of_the_table() -> None:
-    reader = make_reader(
-        {"size": SIZE, "store": STORE}, file={"delimiter": ";", "decimal": ",", "quote": "'"}
-    )
+    dialect = {"delimiter": ";", "decimal": ",", "quote": "'"}
+    reader = make_reader({"size": SIZE, "store": STORE}, file=dialect)
     own = read_valid("size;store\n2,5;'1'\n", reader)
     assert own.numeric.tolist() == [[2.5]]
     check_equal(read_valid('store,size\n"1",2.5\n', reader), own)
@@ -118,65 +118,37 @@ def test_a_csv_body_may_have_the_dialect_of_the_table() -> None:
 
 def test_csv_values_may_hold_line_breaks_and_delimiters() -> None:
     reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
-    found = csv_of('\ufeffid,size,"a, b\nc"\r\n"x\n""y"", z",2,1\r\n\r\nw,3,1\r\n', reader)
-    assert found.parsed.rows["id"].to_pylist() == ['x\n"y", z', "w"]
-    assert (found.problems(), found.ignored) == ([], ["a, b\nc"])
+    found = csv_of('\ufeffid,size,"a, b\nc"\r\n"x\n""y"", z",2,1\r\n\r\nw,3,1\r\n5" pipe,3,1\r\n', reader)
+    assert found.parsed.rows["id"].to_pylist() == ['x\n"y", z', "w", '5" pipe']
+    assert (found.parsed.violations, found.ignored) == ([], ["a, b\nc"])
 
 
 @pytest.mark.parametrize(
-    ("header", "message"),
+    ("text", "message"),
     [
-        ("size", "colour must be given in the header, or its 2 columns; got no such field"),
-        ("size,colour1", "colour2 must be given in the header; got no such field"),
-        ("size,colour,colour1", "colour1 must be left out where colour is given; got both"),
-        ("size,colour,colour", "colour must be named once in the header; got it 2 times"),
-        ("colour", "size must be given in the header; got no such field"),
-        ("sise,colour", "size must be given in the header; got no such field"),
-        (",".join("abc" * 3334), "the header must have at most 10,000 columns; got 10,002"),
-        ("", r"size must be .* \(1 more\)"),
+        ("size\n1", "colour must be given in the header, or all of its 0/1 columns; got no such column"),
+        ("size,colour1\n1,1", "colour must be given in the header"),
+        ("size,colour,colour\n1,1,1", "each name once; got 'colour' twice"),
+        (",".join("abc" * 3334), "at most 10,000 columns, each name once; got more than 10,000"),
+        ("\n1", r"size must be .* \(1 more\)"),
+        ("size,colour\n2,colour1\n2\n", "the body must be CSV; got .*Row #2: Expected 2 columns, got 1"),
+        ('size,colour\n3,"colour1\n4,colour1\n', "the body must be CSV; got unexpected end of data"),
+        ("size,colour\n" + "2,colour1\n" * 101, "at most 100 rows; got 101"),
     ],
 )
-def test_a_header_without_a_column_is_refused(header: str, message: str) -> None:
-    with pytest.raises(RowsRefused, match=f"^{message}"):
-        csv_of(f"{header}\n1,1,1\n")
-
-
-@pytest.mark.parametrize(
-    "rows", ["2,colour1\n" * 101, "2\n" * 101, "2,colour1\n" + "2,3,4\n" * 100], ids=["good", "short", "long"]
-)
-def test_too_many_csv_rows_are_refused(rows: str) -> None:
-    with pytest.raises(TooManyRows):
-        csv_of(f"size,colour\n{rows}")
-
-
-def test_csv_rows_with_too_few_values_are_named() -> None:
-    found = csv_of("size,colour1,colour2\n2,1,0\n2,1\n2,0,1\n10,1,0\n")
-    assert [str(problem) for problem in found.problems()] == [
-        "the row must have one value for each of 3 columns; got 2",
-        "size must be from 1 to 9 cm; got '10'",
-    ]
-    assert found.reasons() == {1: str(found.problems()[0]), 3: str(found.problems()[1])}
-    assert str(RowsRefused(found.problems())) == (
-        "row 1: the row must have one value for each of 3 columns; got 2 (1 more)"
-    )
-
-
-def test_a_quote_that_is_not_closed_is_refused() -> None:
-    with pytest.raises(RowsRefused, match="row 1: the row must be a line of CSV; got unexpected end of data"):
-        csv_of('size,colour\n2,colour1\n3,"colour1\n4,colour1\n')
-    reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
-    assert csv_of('id,size\n5" pipe,2\n', reader).parsed.rows["id"].to_pylist() == ['5" pipe']
+def test_csv_of_another_form_is_refused(text: str, message: str) -> None:
+    with pytest.raises(HTTPException, match=message):
+        csv_of(text)
 
 
 def test_rejected_csv_rows_keep_their_places() -> None:
     reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
-    found = csv_of("id,size\na,2\nb,x\nc\nd,3\n", reader)
+    found = csv_of("id,size\na,2\nb,x\nd,3\n", reader)
     shares = np.array([[0.25, 0.75], [1, 0]], np.float32)
     assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=True).decode().splitlines() == [
         '"id","label","class","probability_Apple","probability_Pear","problem"',
         '"a","2","Pear",0.25,0.75,',
         '"b",,,,,"size must be a number; got \'x\'"',
-        ',,,,,"the row must have one value for each of 2 columns; got 1"',
         '"d","1","Apple",1,0,',
     ]
     assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=False).decode().splitlines() == [
@@ -184,11 +156,6 @@ def test_rejected_csv_rows_keep_their_places() -> None:
         '"a","2","Pear",0.25,0.75',
         '"d","1","Apple",1,0',
     ]
-
-
-@pytest.mark.parametrize("value", [1e-300, 5e-324, 1 - 1e-16, 0.5, -1e-300])
-def test_a_0_1_column_is_0_or_1_to_the_last_bit(value: float) -> None:
-    assert problems_of(PLAIN, {"size": 2, "colour1": 1, "colour2": value}) == [(0, "colour2", str(value))]
 
 
 def test_missing_values_are_read_where_the_policy_allows_them() -> None:
@@ -202,18 +169,19 @@ def test_missing_values_are_read_where_the_policy_allows_them() -> None:
     text = "age,size,colour1,colour2,island,store\n,2,0,1,,2\n3,2,0,1,Dream,2.0\n"
     check_equal(read_valid(text, MIXED), found)
     assert problems_of(MIXED, {**row, "size": None}, {**row, "colour": None}, {**row, "store": ""}) == [
-        (0, "size", "null"),
-        (1, "colour", "null"),
-        (2, "store", '""'),
+        (0, "size", "none"),
+        (1, "colour", "none"),
+        (2, "store", "none"),
     ]
 
 
-def test_categories_may_be_numbers_and_booleans() -> None:
+def test_categories_may_be_numbers() -> None:
     row = {"age": 1, "size": 2, "colour": "colour1", "island": "Dream"}
-    values = ["2", 2, 2.0, True, "yes", "no", 7, False]
+    values = ["2", 2, 2.0, "TRUE", "yes", "no", 7]
     codes = MIXED.read([{**row, "store": value} for value in values]).categorical[:, 2]
-    assert codes.tolist() == [1, 1, 1, 3, 2, 4, 4, 4]
-    assert problems_of(MIXED, {**row, "store": [2]}) == [(0, "store", "[2]")]
+    assert codes.tolist() == [1, 1, 1, 3, 2, 4, 4]
+    wrong = [{**row, "store": value} for value in ([2], True)]
+    assert problems_of(MIXED, *wrong) == [(0, "store", "[2]"), (1, "store", "True")]
 
 
 @pytest.mark.parametrize(
@@ -229,10 +197,8 @@ def test_unseen_categories_follow_the_policy() -> None:
     lenient, strict = (make_reader({"store": {**STORE, "unseen": policy}}) for policy in ("other", "reject"))
     assert lenient.read([{"store": "9"}]).categorical.tolist() == [[4]]
     assert strict.read([{"store": "2"}]).categorical.tolist() == [[1]]
-    with pytest.raises(RowsRefused, match="store must be one of '1', '2', 'yes', 'TRUE'; got \"9\""):
+    with pytest.raises(RowsRefused, match="store must be one of '1', '2', 'yes', 'TRUE'; got '9'"):
         strict.read([{"store": "9"}])
-    (problem,) = csv_of("store\n9\n", strict).problems()
-    assert problem.found == "'9'"
 
 
 def test_columns_that_are_no_features_are_ignored() -> None:
@@ -261,22 +227,7 @@ def test_times_are_read_in_the_columns_format_and_by_iso_8601(form: str, texts: 
     days = 1706941800 / 86400
     found = reader.read([{"day": text} for text in (*texts, None)]).numeric
     np.testing.assert_allclose(found, [*([[2024, 6.5, days]] * len(texts)), [math.nan] * 3])
-    assert problems_of(reader, {"day": "soon"}, {"day": True}) == [(0, "day", '"soon"'), (1, "day", "true")]
-
-
-def test_plain_rows_take_the_fast_way() -> None:
-    for row in ({"size": 2, "colour": "colour1"}, {"size": 2.5, "colour1": 0, "colour2": 1, "kind": None}):
-        assert PLAIN.read_known([row, row]) is not None
-
-
-def test_names_that_a_client_makes_up_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[str] = []
-    monkeypatch.setattr(rows_module, "nearest", lambda name, _: compared.append(name) or "")
-    made_up = {f"name{number}": 1 for number in range(10_000)}
-    assert len(problems_of(PLAIN, *[made_up] * 3)) == MAX_PROBLEMS
-    assert len(problems_of(PLAIN, {"size": 2, "colour": "x" * 100_000})) == 1
-    assert 0 < len(compared) <= 2 * MAX_PROBLEMS
-    assert max(map(len, compared)) < 100
+    assert problems_of(reader, {"day": "soon"}, {"day": True}) == [(0, "day", "'soon'"), (1, "day", "True")]
 
 
 def test_drawn_values_have_the_shares_of_the_training_rows() -> None:

@@ -12,21 +12,13 @@ import yaml
 from canopy.serve.server import serve
 from canopy.serve.settings import Settings
 
-CONFIG = Path("configs/serve.yaml")
-
 
 def read_settings(arguments: list[str]) -> Settings:
-    """Read the defaults and the command line's `key=value` over them.
-
-    Raises:
-        ValueError: If an argument is no option, or its value is invalid.
-    """
-    defaults = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    """Read the defaults and the command line's `key=value` over them."""
+    defaults = yaml.safe_load(Path("configs/serve.yaml").read_text(encoding="utf-8"))
     options = {name: defaults[name] for name in Settings.model_fields}
-    for argument in arguments:
-        name, _, value = argument.partition("=")
-        options[name] = yaml.safe_load(value)
-    return Settings.parse(options)
+    given = [argument.partition("=") for argument in arguments]
+    return Settings(**options | {name: yaml.safe_load(value) for name, _, value in given})
 
 
 if __name__ == "__main__":

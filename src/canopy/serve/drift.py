@@ -3,14 +3,13 @@
 import asyncio
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from typing_extensions import TypedDict
 
 from canopy.export.manifest import Manifest
 from canopy.prepare.preprocessor import Inputs
@@ -19,7 +18,7 @@ from canopy.prepare.preprocessor import Inputs
 MIN_ROWS = 200
 # How long rows wait to be counted together: one by one, each would cost as much as its prediction.
 WAITING_SECONDS = 0.25
-# The usual reading of the population stability index: below 0.1 no change, from 0.25 on a large one.
+# The usual reading of the population stability index.
 CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 # Of a column; the rarer ones are counted together.
 MAX_CATEGORIES = 50
@@ -29,7 +28,8 @@ FLOOR = 1e-4
 CLASSES = "predicted classes"
 
 
-class ColumnDrift(TypedDict):
+@dataclass
+class ColumnDrift:
     """A column, or the predicted classes: bins, their shares on the training rows and since the start."""
 
     name: str
@@ -41,7 +41,8 @@ class ColumnDrift(TypedDict):
     found: list[float]
 
 
-class DriftReport(TypedDict):
+@dataclass
+class DriftReport:
     """All rows so far; there is no index while they are fewer than `min_rows`."""
 
     n_rows: int
@@ -62,12 +63,8 @@ class Part(NamedTuple):
 class DriftMonitor:
     """Count the rows that were predicted, bin by bin, and compare the counts with the training rows.
 
-    Several processes that serve one bundle count each in its own file, so that any can report on all.
-
-    Args:
-        manifest: The bundle's.
-        folder: Where the processes keep their counts; None for a single process.
-        process: Name of this process's file.
+    Several processes that serve one bundle count each in its own file of a folder, so that any can report on
+    all.
     """
 
     def __init__(self, manifest: Manifest, *, folder: Path | None = None, process: str = "one") -> None:
@@ -79,8 +76,10 @@ class DriftMonitor:
             ends = [str(np.datetime64(int(edge), "D")) if is_time else f"{edge:g}" for edge in found["edges"]]
             present = np.array(found["shares"]) * (1 - found["missing"])
             expected = np.append(present, found["missing"])
-            bins_of = partial(numeric_bins, np.array(found["edges"]))
-            self._parts.append(Part(name, "numeric", [*describe_bins(ends), "missing"], expected, bins_of))
+            # One on an edge belongs to the bin below it; NaN is above the last edge, infinity.
+            bins_of = np.append(found["edges"], np.inf).searchsorted
+            labels = [f"{low} to {high}" for low, high in pairwise(["lowest", *ends, "highest"])]
+            self._parts.append(Part(name, "numeric", [*labels, "missing"], expected, bins_of))
         for name, vocabulary in manifest.preprocessor.categorical.items():
             known = table.categorical[name].listed or {}
             names = [known.get(value, value) for value in vocabulary.names]
@@ -131,23 +130,10 @@ class DriftMonitor:
             if kind != CLASSES and not found[-1] and not expected[-1]:
                 found, expected, labels = found[:-1], expected[:-1], labels[:-1]
             index = stability_index(expected, found) if n_rows >= MIN_ROWS else None
-            columns.append(
-                ColumnDrift(
-                    name=name,
-                    kind=kind,
-                    index=index,
-                    change=None if index is None else CHANGES[bisect_right(LIMITS, index)],
-                    bins=labels,
-                    expected=expected.tolist(),
-                    found=found.tolist(),
-                )
-            )
-        return {"n_rows": n_rows, "min_rows": MIN_ROWS, "columns": columns}
-
-
-def numeric_bins(edges: NDArray[np.float64], values: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Find the bin of each value; one on an edge belongs to the bin below it, a missing one to the last."""
-    return np.where(np.isnan(values), len(edges) + 1, np.searchsorted(edges, values))
+            change = None if index is None else CHANGES[bisect_right(LIMITS, index)]
+            shares = expected.tolist(), found.tolist()
+            columns.append(ColumnDrift(name, kind, index, change, labels, *shares))
+        return DriftReport(n_rows, MIN_ROWS, columns)
 
 
 def categorical_part(name: str, names: Sequence[str], training: Sequence[float]) -> Part:
@@ -166,23 +152,6 @@ def stability_index(expected: NDArray[np.float64], found: NDArray[np.float64]) -
     """Measure how far the shares of bins are from those that are expected.
 
     Source: the population stability index of credit scoring, the symmetric Kullback-Leibler divergence.
-
-    Examples:
-        >>> stability_index(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
-        0.0
-        >>> round(stability_index(np.array([0.5, 0.5]), np.array([0.9, 0.1])), 2)
-        0.88
     """
     a, b = np.maximum(expected, FLOOR), np.maximum(found, FLOOR)
     return float(((b - a) * np.log(b / a)).sum())
-
-
-def describe_bins(ends: Sequence[str]) -> list[str]:
-    """Name the bins between edges.
-
-    Examples:
-        >>> describe_bins(["1", "2.5"])
-        ['up to 1', '1 to 2.5', 'above 2.5']
-    """
-    inner = [f"{low} to {high}" for low, high in pairwise(ends)]
-    return [f"up to {ends[0]}", *inner, f"above {ends[-1]}"] if ends else ["all"]

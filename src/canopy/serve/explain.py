@@ -1,6 +1,6 @@
 """Feature contributions: how much each column supports the predicted class."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,13 @@ class Contribution(TypedDict):
 
 
 class Change(NamedTuple):
-    """What takes the place of a column's value.
-
-    Attributes:
-        name: The column.
-        kind: Which part of `Inputs` changes.
-        places: The columns of this part that change.
-        values: Their values, shape (n_variants, n_places).
-        shares: How frequent each is, shape (n_variants,).
-    """
+    """What takes the place of a column's value: columns of a part of `Inputs`, and their values."""
 
     name: str
-    kind: Literal["numeric", "categorical"]
+    # `numeric` or `categorical`.
+    part: str
     places: list[int]
+    # Shape (n_variants, n_places), and how frequent each variant is.
     values: NDArray[Any]
     shares: NDArray[np.float64]
 
@@ -45,9 +39,6 @@ class Explainer:
 
     The column then has values of the training rows, as often as they have them: numbers from the bins of the
     training statistics, the most frequent categories.
-
-    Args:
-        scorer: The bundle.
     """
 
     def __init__(self, scorer: Scorer) -> None:
@@ -55,14 +46,15 @@ class Explainer:
         training, preprocessor = scorer.manifest.training, scorer.manifest.preprocessor
         inputs = {name: [name] for name in preprocessor.numeric}
         inputs |= {
-            name: [f"{name}.{part}" for part in parts] for name, parts in preprocessor.datetime.items()
+            name: [f"{name}.{part}" for part in found] for name, found in preprocessor.datetime.items()
         }
-        places = {name: place for place, name in enumerate(preprocessor.scalings)}
+        places = [*preprocessor.scalings]
+        shares = np.full(N_VALUES, 1 / N_VALUES)
         self._changes: list[Change] = []
         for name, parts in inputs.items():
             values = np.column_stack([draw(training.numeric[part], seed) for seed, part in enumerate(parts)])
-            shares = np.full(N_VALUES, 1 / N_VALUES)
-            self._changes.append(Change(name, "numeric", [places[part] for part in parts], values, shares))
+            changed = [places.index(part) for part in parts]
+            self._changes.append(Change(name, "numeric", changed, values, shares))
         for place, name in enumerate(preprocessor.categorical):
             shares = np.array([*training.categories[name].values()])
             codes = np.argsort(-shares, kind="stable")[:N_CATEGORIES]
@@ -81,7 +73,7 @@ class Explainer:
         """
         variants = row.take(np.zeros(self._starts[-1], np.int64))
         for start, change in zip(self._starts, self._changes, strict=False):
-            changed: NDArray[Any] = getattr(variants, change.kind)
+            changed: NDArray[Any] = getattr(variants, change.part)
             changed[start : start + len(change.shares), change.places] = change.values
         found = self._scorer.predict(variants)
         own, *others = np.split(found[:, found[0].argmax()].astype(float), self._starts[:-1])
@@ -98,12 +90,6 @@ def draw(found: NumericStatistics, seed: int) -> NDArray[np.float64]:
     """Draw values of a numeric input, as often from each bin as the training rows are in it.
 
     In another order for each seed, so that the parts of a time go together in various ways.
-
-    Examples:
-        >>> found = NumericStatistics(min=0, max=4, mean=1, edges=[2], shares=[0.5, 0.5], missing=0.5)
-        >>> values, counts = np.unique(draw(found, 0), return_counts=True)
-        >>> values.tolist(), counts.tolist()
-        ([1.0, 3.0, nan], [5, 5, 10])
     """
     ends = np.array([found["min"], *found["edges"], found["max"]])
     values = np.append((ends[:-1] + ends[1:]) / 2, np.nan)

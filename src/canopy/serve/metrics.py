@@ -1,10 +1,19 @@
-"""What a server counts, in the form that Prometheus reads."""
+"""What a server counts, in the form that Prometheus reads, and its log of requests."""
 
 import os
+import sys
+import time
 from collections import Counter as Counts
+from collections.abc import Collection
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
 
+import orjson
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from canopy.serve.drift import DriftReport
 
@@ -14,38 +23,26 @@ BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 # prometheus_client shares counts among processes through the folder that this names when it is imported.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
+REQUEST_ID = b"x-request-id"
+# Of a text that a client chose.
+MAX_LOGGED = 200
+
 
 class Metrics:
-    """The counters of a server.
-
-    Args:
-        class_names: The classes that may be predicted.
-    """
+    """The counters of a server for the classes that it may predict."""
 
     def __init__(self, class_names: list[str]) -> None:
-        self._registry = registry = CollectorRegistry()
-        self._requests = Counter(
-            "canopy_requests_total", "Requests by path and status.", ["path", "status"], registry=registry
-        )
-        self._latency = Histogram(
-            "canopy_request_seconds", "Time to an answer.", ["path"], buckets=LATENCIES, registry=registry
-        )
+        registry = self._registry = CollectorRegistry()
+        by_path: Any = {"labelnames": ["path"], "registry": registry}
+        self._requests = Counter("canopy_requests_total", "Requests.", ["path", "status"], registry=registry)
+        self._latency = Histogram("canopy_request_seconds", "Latency.", buckets=LATENCIES, **by_path)
         self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
-        self._batch = Histogram(
-            "canopy_batch_rows", "Rows of a prediction.", buckets=BATCH_SIZES, registry=registry
-        )
-        predicted = Counter(
-            "canopy_predicted_total", "Rows by predicted class.", ["predicted_class"], registry=registry
-        )
+        self._batch = Histogram("canopy_batch_rows", "Rows at once.", buckets=BATCH_SIZES, registry=registry)
+        predicted = Counter("canopy_predicted_total", "Rows.", ["predicted_class"], registry=registry)
         self._predicted = [predicted.labels(name) for name in class_names]
-        self._drift = Gauge(
-            "canopy_drift_index",
-            "Population stability index of each column against the training rows.",
-            ["column"],
-            # Any process gives the index over all of them.
-            multiprocess_mode="mostrecent",
-            registry=registry,
-        )
+        # Any process gives the index over all of them.
+        options: Any = {"multiprocess_mode": "mostrecent", "registry": registry}
+        self._drift = Gauge("canopy_drift_index", "Population stability index.", ["column"], **options)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
         # To look up labels takes longer than to count.
@@ -64,11 +61,57 @@ class Metrics:
 
     def exposition(self, drift: DriftReport) -> bytes:
         """Write all that was counted, in all processes."""
-        for column in drift["columns"]:
-            if column["index"] is not None:
-                self._drift.labels(column["name"]).set(column["index"])
+        for column in drift.columns:
+            if column.index is not None:
+                self._drift.labels(column.name).set(column.index)
         registry = self._registry
         if MULTIPROCESS in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return generate_latest(registry)
+
+
+class AccessLog:
+    """ASGI application that logs and counts the requests to another one.
+
+    That one sets `n_rows` in the state of a request. Only some paths are counted by name.
+    """
+
+    def __init__(self, app: ASGIApp, *, paths: Collection[str], counters: Metrics, model: str) -> None:
+        self._app, self._paths, self._counters, self._model = app, paths, counters, model
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        request_id = dict(scope["headers"]).get(REQUEST_ID, b"")[:MAX_LOGGED] or uuid4().hex.encode()
+        state = scope.setdefault("state", {})
+        state["n_rows"], status = 0, 500
+
+        async def named_send(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", ()), (REQUEST_ID, request_id)]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, named_send)
+        finally:
+            seconds = time.perf_counter() - started
+            path = scope["path"]
+            self._counters.count_request(path if path in self._paths else "other", status, seconds)
+            line = {
+                "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "request_id": request_id.decode("latin-1"),
+                "client": (scope.get("client") or ("",))[0][:MAX_LOGGED],
+                "method": scope["method"],
+                "path": path[:MAX_LOGGED],
+                "status": status,
+                "ms": round(seconds * 1e3, 3),
+                "rows": state["n_rows"],
+                "model": self._model,
+            }
+            # Where it cannot be written, answers are given all the same.
+            with suppress(OSError):
+                sys.stdout.write(orjson.dumps(line).decode() + "\n")
+                # What led to a crash must be in the log.
+                sys.stdout.flush()

@@ -1,16 +1,14 @@
-"""What is wrong with a request: its size, or fields of its rows with requirement and value."""
+"""What is wrong with the rows of a request: place, field, requirement and value."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.exceptions import HTTPException
 
+from canopy.tables.parse import Violation
+
 # Of one request: more would only repeat what is wrong.
 MAX_PROBLEMS = 20
-# Of a value that is shown again: a client may send megabytes.
-MAX_SHOWN = 80
 
 
 @dataclass(frozen=True)
@@ -34,46 +32,25 @@ class Problem:
 
 
 class RowsRefused(HTTPException):
-    """The rows of a request cannot be predicted.
+    """The rows of a request cannot be predicted; the first `MAX_PROBLEMS` problems are reported."""
 
-    Args:
-        problems: What is wrong, at least one; the first `MAX_PROBLEMS` are reported.
-    """
-
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = problems[:MAX_PROBLEMS]
-        row = problems[0].row
-        place = "" if row is None else f"row {row}: "
-        more = f" ({len(self.problems) - 1} more)" if len(self.problems) > 1 else ""
-        super().__init__(422, f"{place}{problems[0]}{more}")
-
-    def __str__(self) -> str:
-        return self.detail
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = sorted(problems, key=lambda problem: problem.row or 0)[:MAX_PROBLEMS]
+        first, *others = self.problems
+        place = "" if first.row is None else f"row {first.row}: "
+        super().__init__(422, f"{place}{first}{f' ({len(others)} more)' if others else ''}")
 
 
-class BodyTooLarge(HTTPException):
-    """A request's body has more than `limit` bytes, which is all that the server reads."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__(413, f"A request's body must be at most {limit:,} bytes: send fewer rows at once")
-
-
-class TooManyRows(HTTPException):
-    """A request has more rows than the `limit` that the server predicts at once."""
-
-    def __init__(self, limit: int, found: str) -> None:
-        super().__init__(413, f"A request must have at most {limit:,} rows; got {found}: send fewer at once")
+def first_problems(violations: Iterable[Violation]) -> list[Problem]:
+    """List the first rows of each kind of violation."""
+    return [
+        Problem(row, column, requirement, value)
+        for column, requirement, rows, values in violations
+        for row, value in zip(rows[:MAX_PROBLEMS].tolist(), values, strict=False)
+    ]
 
 
-def shown(value: Any) -> str:
-    """Write a value as a client would, shortened."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    except RecursionError:
-        return "lists or objects in one another, hundreds deep"
-    return text if len(text) <= MAX_SHOWN else text[: MAX_SHOWN - 3] + "..."
-
-
-def named(name: str) -> str:
-    """Write a name that a client chose, shortened, its control characters escaped."""
-    return shown(name)[1:-1]
+def check_row_count(n_rows: int, *, limit: int) -> None:
+    if n_rows > limit:
+        reason = f"A request must have at most {limit:,} rows; got {n_rows:,}: send fewer at once"
+        raise HTTPException(413, reason)

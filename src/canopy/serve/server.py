@@ -1,6 +1,6 @@
 """Start a server: check the bundle, then let uvicorn keep its processes running."""
 
-import fcntl
+import asyncio
 import logging
 import os
 import shutil
@@ -8,20 +8,19 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
 from canopy.serve.app import API_KEY, create_app
 from canopy.serve.metrics import MULTIPROCESS
-from canopy.serve.protocol import BoundedProtocol
 from canopy.serve.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -31,15 +30,16 @@ N_ACCEPTED_AT_ONCE = 32
 # A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
 HEALTHCHECK_SECONDS = 10
 
+# Of a request line with its headers, of the end of a body in parts.
+MAX_HEAD_BYTES = 64 * 1024
+# Requests of a connection that wait for the answers to others.
+MAX_WAITING = 32
+# Between two pieces of a request, or before its first.
+SILENT_SECONDS = 20.0
+
 
 def serve(settings: Settings) -> None:
-    """Answer requests until a signal stops the server; then finish those in flight.
-
-    Raises:
-        FileNotFoundError: If a file of the bundle is not there.
-        ValueError: If the bundle has been damaged or changed, or the key is empty.
-        OSError: If the address cannot be bound.
-    """
+    """Answer requests until a signal stops the server; then finish those in flight."""
     if os.environ.get(API_KEY) == "":
         raise ValueError(f"{API_KEY} must hold a key; got an empty text: unset it to answer all")
     # As an exception, so that what is held is cleaned up; uvicorn sends again what it handled.
@@ -47,20 +47,17 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    with scratch_folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder:
         sockets = listen(settings.host, settings.port)
         # A process that is started later has the same model as the others.
-        kept = folder / "bundle"
+        kept = Path(folder, "bundle")
         kept.mkdir()
         for name in (MANIFEST_FILE, *manifest.present):
             shutil.copyfile(Path(settings.bundle, name), kept / name)
-        # It may have changed since; a process that finds so would be replaced for ever.
-        Scorer(kept)
         shared = None
         if settings.workers > 1:
-            shared, metrics = folder, folder / "metrics"
-            metrics.mkdir()
-            os.environ[MULTIPROCESS] = str(metrics)
+            shared = Path(folder)
+            os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
         config = uvicorn.Config(
             partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=shared),
             factory=True,
@@ -86,6 +83,54 @@ def serve(settings: Settings) -> None:
             sys.exit(supervisor.status)
 
 
+class BoundedProtocol(HttpToolsProtocol):
+    """A connection that is closed when it sends too much besides bodies, or does not finish a request.
+
+    uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
+    waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        # Bytes since the last piece of a body, or since a request was complete.
+        self._n_unparsed = 0
+        self._is_complete = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait()
+
+    def data_received(self, data: bytes) -> None:
+        self._n_unparsed += len(data)
+        super().data_received(data)
+        if self.transport.is_closing():
+            return
+        if not self._is_complete or self.cycle.response_complete:
+            self._wait()
+        if self._n_unparsed > MAX_HEAD_BYTES:
+            self.send_400_response(f"The headers must be at most {MAX_HEAD_BYTES} bytes")
+        if len(self.pipeline) > MAX_WAITING:
+            self.transport.abort()
+
+    def on_message_begin(self) -> None:
+        self._is_complete = False
+        super().on_message_begin()
+
+    def on_body(self, body: bytes) -> None:
+        # The body has its own limit.
+        self._n_unparsed = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._n_unparsed, self._is_complete = 0, True
+        super().on_message_complete()
+
+    def _wait(self) -> None:
+        """Close the connection if nothing more comes for long; what comes cancels this."""
+        self._unset_keepalive_if_required()
+        self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
+
+
 class Supervisor(Multiprocess):
     """What keeps several processes running, and remembers the signal that ended them in its exit `status`."""
 
@@ -97,38 +142,18 @@ class Supervisor(Multiprocess):
         super().handle_signals()
 
 
-@contextmanager
-def scratch_folder() -> Iterator[Path]:
-    """Make a folder for what the processes share; it is locked, which keeps cleaners of old files away."""
-    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as name:
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_SH)
-            yield Path(name)
-        finally:
-            os.close(handle)
-
-
 def listen(host: str, port: int) -> list[socket.socket]:
     """Bind the address, and listen on it several times.
 
     The event loop accepts one connection on each socket, then answers all requests that have come. With one
     socket the last of 64 clients that come at once would wait for 2,000 answers to others.
-
-    Returns:
-        Handles of one socket.
-
-    Raises:
-        OSError: If the address is not this machine's, or another program listens there.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         first = socket.create_server((host, port), family=family)
     except OSError as error:
-        raise OSError(
-            f"host and port must be a free address of this machine; got {host}:{port}: {error.strerror}: "
-            f"choose another, port={port + 1}"
-        ) from error
+        reason = f"host and port must be a free address of this machine; got {host}:{port}"
+        raise OSError(f"{reason}: {error.strerror}") from error
     handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
     for handle in handles:
         # For the worker processes.

@@ -19,25 +19,22 @@ from starlette.responses import Response
 from canopy.export.manifest import ONNX_FILE
 from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
-from canopy.serve.body import CSV, JSON, decompress, parse_rows, read_body
+from canopy.serve.body import decompress, parse_rows, read_body
 from canopy.serve.csv_rows import read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import ON_ERROR
-from canopy.serve.problems import MAX_PROBLEMS, MAX_SHOWN, RowsRefused, named
-from canopy.serve.rows import RowReader
+from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, first_problems
+from canopy.serve.rows import MAX_SHOWN, RowReader
 from canopy.serve.settings import Settings
-from canopy.tables.text import is_utf8
 
 # Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
 MAX_BYTES_IN_LOOP = 256 * 1024
-
 # Large bodies that are worked on at once: each takes many times its size in memory.
 MAX_THREADS = 2
 
 T = TypeVar("T")
-
 # Rows, index of the likeliest class of each, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
 
@@ -45,31 +42,23 @@ Predicted = tuple[Inputs, NDArray[int64], Response]
 class Service:
     """What answers requests, one method for each path.
 
-    Args:
-        settings: The server's.
-        shared: Where several processes share counts; None for one process.
-
-    Attributes:
-        manifest: What the served bundle is.
-        name: Beginning of the hash of its graph.
-        counters: What is counted for Prometheus.
+    Its `name` is the beginning of the hash of the bundle's graph.
     """
 
     def __init__(self, settings: Settings, *, shared: Path | None = None) -> None:
+        self._settings = settings
         self._scorer = Scorer(settings.bundle, n_threads=settings.n_threads)
         self.manifest = manifest = self._scorer.manifest
         self.name = manifest.files[ONNX_FILE][:12]
         self._values, self._classes = [*manifest.classes], [*manifest.classes.values()]
         self.counters = Metrics(self._classes)
-        self._max_rows, self._max_body_bytes = settings.max_rows, settings.max_body_bytes
         self._threads = CapacityLimiter(MAX_THREADS)
         self._reader = RowReader(manifest.table, manifest.preprocessor)
         self._explainer = Explainer(self._scorer)
         if manifest.table.datetime:
             # What reads times; the first request would wait for it.
             import pandas  # noqa: F401
-        drift = shared and shared / "drift"
-        self._drift = DriftMonitor(manifest, folder=drift, process=str(os.getpid()))
+        self._drift = DriftMonitor(manifest, folder=shared and shared / "drift", process=str(os.getpid()))
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
 
     async def predict(self, request: Request) -> Response:
@@ -80,9 +69,10 @@ class Service:
         """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
         on_error = request.query_params.get("on_error", ON_ERROR[0])
         if on_error not in ON_ERROR:
-            raise HTTPException(422, f"on_error must be {' or '.join(ON_ERROR)}; got {named(on_error)}")
+            reason = f"on_error must be {' or '.join(ON_ERROR)}; got {on_error[:MAX_SHOWN]}"
+            raise HTTPException(422, reason)
         work = partial(self._predict_csv, reject_row=on_error == "reject_row")
-        return self._count(request, await self._work_on(request, work, kind=CSV, max_bytes_in_loop=0))
+        return self._count(request, await self._work_on(request, work, max_bytes_in_loop=0))
 
     async def explain(self, request: Request) -> Response:
         """Give the feature contributions to the prediction of one row."""
@@ -110,19 +100,11 @@ class Service:
         return Response(text, media_type="text/plain; version=0.0.4")
 
     async def _work_on(
-        self,
-        request: Request,
-        work: Callable[[bytes], T],
-        *,
-        kind: str = JSON,
-        max_bytes_in_loop: int = MAX_BYTES_IN_LOOP,
+        self, request: Request, work: Callable[[bytes], T], *, max_bytes_in_loop: int = MAX_BYTES_IN_LOOP
     ) -> T:
-        """Work on the body of a request, on a large or compressed one while others are answered.
-
-        At most as many are worked on at once as there are threads for it.
-        """
-        limit = self._max_body_bytes
-        body, is_compressed = await read_body(request, kind=kind, limit=limit)
+        """Work on the body of a request, on a large or compressed one while others are answered."""
+        limit = self._settings.max_body_bytes
+        body, is_compressed = await read_body(request, limit=limit)
         if not is_compressed and len(body) <= max_bytes_in_loop:
             return work(body)
 
@@ -132,24 +114,22 @@ class Service:
         return await to_thread.run_sync(call, limiter=self._threads)
 
     def _explain(self, body: bytes) -> Response:
-        given = parse_rows(body, max_rows=self._max_rows)
-        if len(given) != 1:
-            raise HTTPException(422, f"rows must be one row to explain; got {len(given)}")
+        given = parse_rows(body, max_rows=1)
         probabilities, contributions = self._explainer.explain(self._reader.read(given))
         (reported,) = self._report(probabilities[None, :], [int(probabilities.argmax())])
         return as_json({"model": self.name, **reported, "contributions": contributions})
 
     def _predict_json(self, body: bytes) -> Predicted:
-        rows = self._reader.read(parse_rows(body, max_rows=self._max_rows))
+        rows = self._reader.read(parse_rows(body, max_rows=self._settings.max_rows))
         probabilities = self._scorer.predict(rows)
         best = probabilities.argmax(axis=1)
         reported = self._report(probabilities, best.tolist())
         return rows, best, as_json({"model": self.name, "predictions": reported})
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
-        found = read_csv(self._decode(body), self._reader, max_rows=self._max_rows)
-        if not reject_row and (problems := found.problems()):
-            raise RowsRefused(problems)
+        found = read_csv(self._decode(body), self._reader, max_rows=self._settings.max_rows)
+        if found.parsed.violations and not reject_row:
+            raise RowsRefused(first_problems(found.parsed.violations))
         rows = self.manifest.preprocessor.inputs(found.parsed.valid_rows())
         probabilities = self._scorer.predict(rows)
         table = found.write(probabilities, self.manifest.classes, all_rows=reject_row)
@@ -168,7 +148,7 @@ class Service:
     def _decode(self, body: bytes) -> str:
         """Decode CSV, in UTF-8 or in the encoding of the table's file."""
         own = self.manifest.table.file.encoding
-        encodings = ["UTF-8"] if is_utf8(own) else ["UTF-8", own]
+        encodings = dict.fromkeys(["utf-8", own])
         for encoding in encodings:
             with suppress(UnicodeError):
                 return body.decode(encoding)
