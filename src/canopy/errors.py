@@ -11,8 +11,9 @@ from typing import Any, TypeGuard
 
 from hydra.errors import HydraException, InstantiationException, MissingConfigException
 from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
+from pydantic import ValidationError
 
-from canopy.names import nearest
+from canopy.names import nearest, shorten
 from canopy.places import display_path
 
 # What a user's mistake raises, in our code and in the libraries'; anything else is a defect of ours.
@@ -48,6 +49,9 @@ def root_cause(error: BaseException) -> BaseException:
 def message_of(error: BaseException) -> str:
     """Put what a person needs of an error on one line; a list of choices stays one."""
     text = str(error).strip()
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}; got {shorten(first['input'])}"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return (

@@ -220,8 +220,8 @@ def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict)
     [
         (HEADER.replace("weight", "wieght"), {}, r"column 'weight'; got .* mean 'wieght'"),
         (HEADER.replace("colour2", "colour4"), {}, "must have the column 'colour2'"),
-        (Path("pipe"), {}, "must be a file; got a pipe: write what comes from it to a file first"),
-        (Path("link"), {}, "link must exist; found a link whose target does not exist"),
+        (Path("pipe"), {}, "must be a file; got a pipe"),
+        (Path("link"), {}, "link must exist; found no such file"),
         (HEADER, {"output": "a.xlsx"}, "must be written as .csv or .parquet; got .*a.xlsx"),
         (HEADER, {"output": "folder.csv"}, "must be a file, or a new one; got a folder, .*: choose"),
         (HEADER, {"output": "input.csv"}, "must be another file than the input"),

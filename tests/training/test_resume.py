@@ -222,7 +222,7 @@ def test_resume_keeps_the_rows_of_a_step_on_other_devices(
     data.trainer.world_size = 1
     data.load_state_dict({"rows_per_step": 64})
     assert data.batch_size == 64
-    assert "keeps the 64 rows" in caplog.text
+    assert "keeps 64 rows" in caplog.text
 
 
 def test_a_resume_keeps_config_and_data(train_config: DictConfig, tensors: Path) -> None:

@@ -86,6 +86,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             sys.excepthook = report_error
             # Hydra's own report of an error has many lines; this one hands errors on to `report_error`.
             hydra._internal.utils.run_and_report = lambda func: func()  # noqa: SLF001
+            _check_checkout(Path(sys.argv[0]).resolve())
             refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
@@ -101,6 +102,16 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         return command
 
     return decorate
+
+
+def _check_checkout(script: Path) -> None:
+    """Refuse to run a script with the package of another checkout, whose code may differ."""
+    own, found = script.parents[1] / "src/canopy", Path(__file__).resolve().parents[1]
+    if own.is_dir() and own != found:
+        raise SystemExit(
+            f"Error: The package canopy must be that of the same checkout, {own}; got {found}; "
+            'run "make install" there, or set PYTHONPATH=src'
+        )
 
 
 def _make_arrow_lean() -> None:

@@ -21,6 +21,8 @@ from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, first_prob
 from canopy.tables.convert import is_number, to_texts
 from canopy.tables.parse import LARGEST, parse
 
+# How tables write true and false; the first that a column has counts.
+WORDS = {"true": True, "false": False, "yes": True, "no": False, "t": True, "f": False, "y": True, "n": False}
 NUMBER, CATEGORY = {int, float, NoneType}, {str, int, NoneType}
 INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
 # Of a name that a client made up.
@@ -65,6 +67,7 @@ class RowReader:
             )
             for name, vocabulary in preprocessor.categorical.items()
         ]
+        self._words = {name: words_among(part.values) for name, part in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:
         """Read rows that came as JSON objects, at least one."""
@@ -152,7 +155,7 @@ class RowReader:
                     problems.append(Problem(index, name, requirement, reprlib.repr(value)))
             for field in [] if is_short else parts:
                 try:
-                    cells[field] = as_cell(row.get(field), column)
+                    cells[field] = as_cell(row.get(field), column, self._words.get(name, {}))
                 except ValueError as error:
                     problems.append(Problem(index, field, str(error), reprlib.repr(row[field])))
             unread -= {name} if is_short else {*parts}
@@ -162,7 +165,18 @@ class RowReader:
         return cells
 
 
-def as_cell(value: Any, column: Column) -> float | str | None:
+def words_among(values: Sequence[str]) -> dict[bool, str]:
+    """Find how a column writes true and false.
+
+    Examples:
+        >>> words_among(["No", "Perhaps", "Yes"])
+        {False: 'No', True: 'Yes'}
+    """
+    found = {text.lower(): text for text in values}
+    return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
+
+
+def as_cell(value: Any, column: Column, words: Mapping[bool, str]) -> float | str | None:
     """Turn a value of JSON into what `parse` reads; a ValueError has the requirement."""
     kind = type(value)
     if value is None:
@@ -173,6 +187,8 @@ def as_cell(value: Any, column: Column) -> float | str | None:
         raise ValueError("be a number")
     if kind is str:
         return as_time(value, column.format) if isinstance(column, Datetime) else str(value)
+    if kind is bool and isinstance(column, Categorical):
+        return words.get(value, str(value).lower())
     if kind in (int, float):
         return str(int(value)) if value == int(value) else repr(value)
     raise ValueError("be a text or a number")

@@ -12,8 +12,10 @@ from canopy.training.callbacks.whole_split import loader_of
 
 # Rows that go through the net at once.
 N_ROWS = 4096
-# Steps to the most probable weights.
-N_STEPS = 100
+# Most steps to the most probable weights, and the change of all weights that ends them.
+N_STEPS, TOLERANCE = 1000, 1e-6
+# A net whose log loss is more than so many times that of the best one has no weight, unless both are tiny.
+MOST_TIMES_BEST, TINY_LOG_LOSS = 3.0, 3e-5
 
 
 class MemberSelection(EMAWeightAveraging):
@@ -153,16 +155,20 @@ def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
         prior: Rows that each net is taken to have been right in beforehand: more make weights more equal.
 
     Examples:
-        >>> right_in_turn = torch.tensor([[0.9, 0.3, 0.1], [0.3, 0.9, 0.1]])
+        >>> right_in_turn = torch.tensor([[0.9, 0.3, 0.3, 0.1], [0.3, 0.9, 0.3, 0.1]])
         >>> choose_weights(right_in_turn.repeat(500, 1), prior=1.0)
-        tensor([0.4994, 0.4994, 0.0012])
+        tensor([0.4990, 0.4990, 0.0020, 0.0000])
     """
-    n_rows, n_nets = likelihoods.shape
     likelihoods = likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny)
-    weights = torch.full((n_nets,), 1 / n_nets, dtype=likelihoods.dtype, device=likelihoods.device)
+    log_losses = _log_loss(likelihoods)
+    is_good = log_losses <= MOST_TIMES_BEST * log_losses.min().clamp_min(TINY_LOG_LOSS)
+    priors = prior * is_good.to(likelihoods.dtype)
+    weights = priors / priors.sum()
     for _ in range(N_STEPS):
         rows_of_each = (weights * likelihoods / (likelihoods @ weights)[:, None]).sum(dim=0)
-        weights = (rows_of_each + prior) / (n_rows + n_nets * prior)
+        before, weights = weights, (rows_of_each + priors) / (len(likelihoods) + priors.sum())
+        if (weights - before).abs().max() < TOLERANCE:
+            break
     return weights
 
 
@@ -173,11 +179,11 @@ def _describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> d
     for index, name in enumerate(names):
         rest = weights.clone()
         rest[index] = 0
-        without = _log_loss(likelihoods @ rest[:, None] / rest.sum())
+        without = _log_loss(likelihoods @ rest[:, None] / rest.sum()) if rest.any() else whole
         found[name] = {
             "weight": float(weights[index]),
             "nll": float(_log_loss(likelihoods[:, [index]])),
-            "gain": float(without - whole) if len(names) > 1 else 0.0,
+            "gain": float(without - whole),
         }
     return found
 
