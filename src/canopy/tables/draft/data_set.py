@@ -1,5 +1,6 @@
 """Make the folder of a data set: its params.yaml, and a copy of its file."""
 
+import math
 import re
 import shutil
 from collections.abc import Sequence
@@ -14,8 +15,25 @@ from canopy.schema.file_format import COMPRESSIONS
 from canopy.tables.draft.draft import Draft
 
 DATA_SETS = Path("datasets")
-# Share of the rows that are for training, with the sizes of test and validation in the template.
-TRAINING_SHARE = 0.64
+# Of all rows for test, and of the others for validation; what is left for training.
+USUAL_SHARE = 0.2
+TRAINING_SHARE = (1 - USUAL_SHARE) ** 2
+
+
+def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
+    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none.
+
+    Examples:
+        >>> split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)
+        ((0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475))
+    """
+    shares = []
+    for _ in range(2):
+        n_usual = math.ceil(USUAL_SHARE * n_rows)
+        n_drawn = max(n_usual, n_classes)
+        shares.append(USUAL_SHARE if n_drawn == n_usual else round((n_drawn - 0.5) / n_rows, 4))
+        n_rows -= n_drawn
+    return shares[0], shares[1]
 
 
 def new_folder(pattern: str, name: str | None = None) -> Path:
@@ -50,6 +68,8 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
         lstrip_blocks=True,
     )
     environment.filters |= {"text": yaml_text, "flow": yaml_flow}
+    classes = draft.schema.target.classes
+    test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
     with atomic_folder(folder) as new:
         (new / raw if len(copies) > 1 else new / raw.parent).mkdir(parents=True)
         hashes = {copy.name: sha256(shutil.copy(path, new / copy)) for path, copy in copies.items()}
@@ -61,6 +81,8 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
             table=draft.table,
             remarks={values.name: values.remark for values in [draft.target, *draft.columns]},
             has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),
+            test_size=test_size,
+            val_size=val_size,
             train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")
