@@ -18,7 +18,7 @@ from canopy.schema.columns import Categorical, Datetime, Numeric
 from canopy.serve.drift import DriftReport
 from canopy.serve.explain import Contribution
 from canopy.serve.problems import Problem
-from canopy.serve.rows import as_time, integers_among
+from canopy.serve.rows import as_time, integers_among, words_among
 from canopy.tables.convert import null_values
 from canopy.tables.parse import LARGEST
 
@@ -154,11 +154,11 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
             found = {"type": "number", "minimum": max(low, -LARGEST), "maximum": min(high, LARGEST)}
             notes.append(column.unit)
         case Categorical(listed=listed) if listed and (column.one_hot or column.unseen == "reject"):
-            numbers = [] if column.one_hot else integers_among([*listed]).values()
-            found = {"enum": [*listed, *numbers]}
+            others = [] if column.one_hot else [*integers_among([*listed]).values(), *words_among([*listed])]
+            found = {"enum": [*listed, *others]}
         case Categorical():
             learnt = manifest.preprocessor.categorical[name].values[:MAX_LISTED]
-            found = {"type": ["string", "number"], "examples": [*learnt]}
+            found = {"type": ["string", "number", "boolean"], "examples": [*learnt]}
             found |= {"not": {"enum": nulls}} if is_required else {}
         case Datetime():
             found = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
