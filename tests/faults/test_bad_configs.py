@@ -36,7 +36,10 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("+table.target.rare=keep", r"table.target.rare: must be 'reject', 'drop' or 'merge'; got 'keep'"),
         ("table.columns.Slope.range=[90, 0]", r"range: must be \[least, greatest\].*; got \[90"),
         ("table.columns.Slope.kind=number", "table.columns.Slope: .*'number' .* expected tags: 'numeric'"),
-        ("+table.columns.Slope.mising=median", r"table.columns.Slope.mising \(did you mean 'missing'\?\)"),
+        (
+            "+table.columns.Slope.mising=median",
+            r"table.columns.Slope.mising: .* \(did you mean 'missing'\?\)",
+        ),
         ("+table.columns.Wind={kind: numeric}", "must have the column 'Wind'"),
         ("+table.numeric.Wind={unit: m}", "table.numeric: Extra inputs are not permitted"),
     ],

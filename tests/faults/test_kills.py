@@ -215,7 +215,7 @@ def test_killed_training_of_two_processes_resumes_to_the_same_weights(
         assert same_weights(run / name, expected / name)
     # On one device the rows of a step are the same, the rounding is not.
     process = project.start("src/train.py", f"resume={run}", "trainer=cpu", "trainer.max_epochs=13")
-    assert "data.batch_size=64 on each of 1 keeps 64 rows" in end(process)
+    assert "data.batch_size=64 on each of 1 devices keeps 64 rows" in end(process)
     assert json.loads((run / "run.json").read_text())["training"]["batch_size"] == 64
 
 

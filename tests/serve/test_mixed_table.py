@@ -105,7 +105,10 @@ def test_the_document_holds_what_it_says(
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     row = body["schema"]["properties"]["rows"]["items"]
     assert row["required"] == ["colour", "shop", "sold"]
-    assert row["properties"]["ripe"]["anyOf"] == [{"enum": ["no", "yes"]}, {"type": "null"}]
+    assert row["properties"]["ripe"]["anyOf"] == [
+        {"enum": ["no", "yes", False, True]},
+        {"type": "null"},
+    ]
     assert row["properties"]["sold"]["description"] == "ISO 8601 or %d.%m.%Y"
     assert row["properties"]["size"]["anyOf"][0]["maximum"] > 1e38
     assert row["properties"]["size"]["description"] == "Diameter, cm, missing: median, out_of_range: clip"
