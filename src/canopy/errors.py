@@ -50,8 +50,8 @@ def message_of(error: BaseException) -> str:
     """Put what a person needs of an error on one line; a list of choices stays one."""
     text = str(error).strip()
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}; got {shorten(first['input'])}"
+        mistake = error.errors(include_url=False)[0]
+        return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}; got {shorten(mistake['input'])}"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         return (
