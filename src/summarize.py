@@ -33,6 +33,8 @@ def main() -> None:
             recipes = compose_experiments(Path(mount_params().paths.configs))
             earlier = read_experiments(arguments.reports / REPORT)
             found = collect(find_runs([], logs=Path("logs")), recipes=recipes, earlier=earlier)
+            if found.empty:
+                raise ValueError("There must be finished and evaluated runs of an experiment; got none")
             write_json(arguments.reports / REPORT, as_json(found))
             sys.stdout.write(f"{experiments_table(found)}\n")
         else:

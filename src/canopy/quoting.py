@@ -56,8 +56,12 @@ def escape_yaml(text: str) -> str:
         ${z}: ["\\${z}", "1e5", 1e5]
     """
     root = yaml.compose(text, yaml.CSafeLoader)
-    waiting = [root]
+    waiting, seen = [root], set()
     for node in waiting:
+        # What an alias stands for is the node itself.
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
         if isinstance(node, yaml.MappingNode):
             waiting += [value for _, value in node.value]
         elif isinstance(node, yaml.SequenceNode):

@@ -76,7 +76,7 @@ def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> 
     """Write `metrics.json`, and next to it the few scores that are compared first."""
     write_json(path, report)
     scores = {split: {name: found[name] for name in HEADLINE_SCORES} for split, found in report.items()}
-    headline = {**scores, "train_seconds": record["training"]["train_seconds"]}
+    headline = {**scores, "train_seconds": record.get("training", {}).get("train_seconds")}
     write_json(path.with_name("headline.json"), headline)
 
 

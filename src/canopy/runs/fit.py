@@ -14,14 +14,14 @@ from omegaconf import DictConfig
 
 from canopy.places import display_path
 from canopy.preset import leave_out_trees, settle
-from canopy.quoting import write_command
+from canopy.quoting import write_command, write_override
 from canopy.runs.distributed import RUN_VARIABLE, check_processes, fit_in_further_process, log_once
 from canopy.runs.record import check_returns, describe_result, objective_of, record_run, tracked_runs
 from canopy.runs.refit import refit
 from canopy.runs.reproduce import compare_with_source, reproduced_config
 from canopy.runs.resume import prepare_resume
 from canopy.runs.run import CONFIG, EVALUATION, Run
-from canopy.runs.run_folder import check_copies, finish, start_run_folder, unpublished_record
+from canopy.runs.run_folder import check_copies, finish, places_outside, start_run_folder, unpublished_record
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.callbacks.trial_report import SweepTrial, TrialReport
 from canopy.training.checks import check_training_config
@@ -78,7 +78,7 @@ def fit(
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     # For the processes that the Trainer starts.
     os.environ[RUN_VARIABLE] = str(folder.resolve())
-    with hint_at_resume(folder), recording as record:
+    with hint_at_resume(cfg), recording as record:
         log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
         training.fit(checkpoint)
         if is_dry_run:
@@ -113,11 +113,14 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
 
 
 @contextmanager
-def hint_at_resume(folder: Path) -> Iterator[None]:
+def hint_at_resume(cfg: DictConfig) -> Iterator[None]:
     """Turn the stop of a training by a signal into the command's end, with the command that resumes it."""
     try:
         yield
     except TrainingStopped as stop:
         log.warning("Training was %s and its state saved; resume it with:", stop)
-        log.warning("  %s", write_command("train", resume=display_path(folder)))
+        folder = Path(cfg.run_folder)
+        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
+        typed = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
+        log.warning("  %s", write_command("train", *typed, resume=display_path(folder)))
         raise SystemExit(128 + stop.signal_number) from stop

@@ -75,12 +75,13 @@ def prepare_resume(
         if OmegaConf.select(config, key) is not None:
             OmegaConf.update(config, key, options, force_add=True)
     state = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.is_file() else None
-    limit = config.trainer.max_epochs or -1
-    if state is not None and record.get("status") == "finished" and 0 < limit <= state["epoch"] + 1:
-        raise ValueError(
-            f"A resumed run must have epochs left; got trainer.max_epochs={limit} reached in {run.path}: "
-            "give it more with trainer.max_epochs"
-        )
+    if state is not None and record.get("status") == "finished":
+        for option, trained in (("max_epochs", state["epoch"] + 1), ("max_steps", state["global_step"])):
+            if 0 < (limit := config.trainer.get(option) or -1) <= trained:
+                raise ValueError(
+                    f"A resumed run must have epochs left; got trainer.{option}={limit} reached in "
+                    f"{run.path}: give it more with trainer.{option}"
+                )
     if kept != run.config:
         # So that a kill later on does not undo what this command changes.
         run.save_config(kept)

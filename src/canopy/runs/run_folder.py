@@ -83,6 +83,17 @@ def publish(run: Path, target: Path) -> None:
 
 def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str] = ()) -> None:
     """Refuse a config that has a run write outside its folder, unless by a key that a user typed."""
+    for key, value in places_outside(config, folder):
+        if not any(key == name or key.startswith(f"{name}.") for name in typed):
+            hint = shlex.quote(write_override(f"++{key}", value))
+            raise ValueError(
+                f"The config of a run or trial must write into its run's folder, {folder}; found "
+                f"{key}={value}: add {hint} to the command if that is meant"
+            )
+
+
+def places_outside(config: DictConfig, folder: Path) -> Iterator[tuple[str, str]]:
+    """Give each value in a run's config that names a place outside the run's folder, with its key."""
     inside = folder.resolve()
     for section in SECTIONS:
         node = config.get(section)
@@ -91,13 +102,8 @@ def check_written_paths(config: DictConfig, folder: Path, *, typed: Sequence[str
             names_place = not PATHS.isdisjoint(key.split(".")[1:]) or (
                 value.startswith(("/", "~")) or ".." in Path(value).parts or "://" in value
             )
-            is_typed = any(key == name or key.startswith(f"{name}.") for name in typed)
-            if names_place and not is_typed and not Path(value).resolve().is_relative_to(inside):
-                hint = shlex.quote(write_override(f"++{key}", value))
-                raise ValueError(
-                    f"The config of a run or trial must write into its run's folder, {folder}; found "
-                    f"{key}={value}: add {hint} to the command if that is meant"
-                )
+            if names_place and not Path(value).resolve().is_relative_to(inside):
+                yield key, value
 
 
 def _texts(key: str, value: Any) -> Iterator[tuple[str, str]]:

@@ -1,8 +1,9 @@
 """How a table is written in its file."""
 
+import codecs
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from canopy.schema.columns import Model, Text
 
@@ -25,6 +26,15 @@ class FileFormat(Model):
     null_values: tuple[Text, ...] = NULL_VALUES
     # What happens to lines with too few or too many values.
     ragged: Literal["reject", "drop"] = "reject"
+
+    @field_validator("encoding")
+    @classmethod
+    def _check_encoding(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError as error:
+            raise ValueError(f"must be an encoding that Python knows; got {encoding!r}") from error
+        return encoding
 
     @model_validator(mode="after")
     def _check_marks(self) -> "FileFormat":

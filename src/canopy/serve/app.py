@@ -1,10 +1,14 @@
 """The application of one process: which path is answered by what, and the pages."""
 
 import hmac
+import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from mimetypes import guess_type
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +49,19 @@ DOCS_POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
 Handler = Callable[[Request], Awaitable[Response]]
 
 
+def _end_with(parent: BaseProcess) -> None:
+    """Stop this process when the one that started it is gone, which would hold the port."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def create_app(settings: Settings, *, shared: Path | None = None) -> AccessLog:
     """Make the application of one process.
 
     Several share their counts in a folder.
     """
+    if (parent := multiprocessing.parent_process()) is not None:
+        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     service = Service(settings, shared=shared)
     manifest, key = service.manifest, os.environ.get(API_KEY)
     # A method of the service for each path: /predict/csv is `predict_csv`.

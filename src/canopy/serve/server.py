@@ -54,6 +54,8 @@ def serve(settings: Settings) -> None:
         kept.mkdir()
         for name in (MANIFEST_FILE, *manifest.present):
             shutil.copyfile(Path(settings.bundle, name), kept / name)
+        # The bundle may have changed meanwhile.
+        Scorer(kept)
         shared = None
         if settings.workers > 1:
             shared = Path(folder)

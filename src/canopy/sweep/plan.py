@@ -72,6 +72,12 @@ class Plan:
             raise ValueError(
                 f"hydra.sweeper.warm_start must have swept keys, {', '.join(known)}; got {', '.join(unknown)}"
             )
+        spaces = {key: values for branch in branches for key, values in branch.space.items()} | space
+        for key, value in ((key, point[key]) for point in warm_start for key in point if key in spaces):
+            if not _is_in(spaces[key], value):
+                raise ValueError(
+                    f"hydra.sweeper.warm_start must be within {key}={spaces[key]}; got {value!r}"
+                )
         return cls(
             config=config,
             options=options,
@@ -95,6 +101,13 @@ class Plan:
         made: Any = _instantiate(node)
         sampler: optuna.samplers.BaseSampler = made(_grid_of(self.space)) if _is_grid(node) else made
         return sampler
+
+
+def _is_in(values: BaseDistribution, value: Any) -> bool:
+    try:
+        return bool(values._contains(values.to_internal_repr(value)))  # noqa: SLF001
+    except ValueError:
+        return False
 
 
 def make_pruner(node: DictConfig | None) -> optuna.pruners.BasePruner:
@@ -126,6 +139,8 @@ def _check_options(options: DictConfig) -> None:
             "hydra/sweeper/sampler must execute nothing that the study holds; got cmaes, which "
             "unpickles its state from there: choose tpe or gp"
         )
+    if options.conditional_params and _is_grid(options.sampler):
+        raise ValueError("hydra.sweeper.conditional_params must have another sampler than grid; got grid")
     for name in ("n_jobs", "n_trials"):
         if options[name] < 1:
             raise ValueError(f"hydra.sweeper.{name} must be at least 1; got {options[name]}")

@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 # Killed workers, for each that there should be, before the command gives up.
 MAX_DEATHS = 5
+# Exit code of a worker that reports too many failures; others are as good as killed.
+FAILED = 3
 
 
 def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
@@ -50,7 +52,7 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                 workers.remove(process)
                 if process.exitcode == 0:
                     n_done += 1
-                elif (process.exitcode or 0) > 0 or n_started >= (MAX_DEATHS + 1) * n_workers:
+                elif process.exitcode == FAILED or n_started >= (MAX_DEATHS + 1) * n_workers:
                     raise TooManyFailuresError(
                         f"Workers must live; the last of {n_started} ended with exit code "
                         f"{process.exitcode}: see the log above"
@@ -74,7 +76,7 @@ def _work(common: bytes, is_first: bool) -> None:  # noqa: FBT001 - of a process
         Worker(plan, folder=folder, deadline=deadline, is_first=is_first, first=first).run(launcher)
     except TooManyFailuresError as error:
         log.error("%s", error)
-        raise SystemExit(1) from error
+        raise SystemExit(FAILED) from error
 
 
 def _end_with_parent() -> None:

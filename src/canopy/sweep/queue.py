@@ -79,10 +79,11 @@ class TrialQueue:
         if (result := result_of(dead, study=self.study.study_name)) is None:
             return False
         storage = self.study._storage  # noqa: SLF001
+        violations = violations_of(Path(dead.user_attrs[RUN]), self.bounds)
         # Another machine may do the same at this moment.
         with suppress(UpdateFinishedTrialError, ValueError):
             # What Trial.set_constraint does; a Trial of it would draw its point anew.
-            for key, violation in violations_of(Path(dead.user_attrs[RUN]), self.bounds).items():
+            for key, violation in violations.items():
                 storage.set_trial_system_attr(dead._trial_id, f"constraints:{key}", violation)  # noqa: SLF001
             tell_end(self.study, dead.number, *result)
         return True

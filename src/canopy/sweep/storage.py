@@ -72,9 +72,11 @@ def open_study(plan: "Plan", default: Path) -> tuple[optuna.Study, Path, bool]:
         is_new = False
         study = optuna.load_study(study_name=plan.study_name, storage=storage)
         # The command that created it adds the known points, if it has not died.
-        deadline = time.monotonic() + SET_UP_SECONDS
+        n_added, deadline = 0, time.monotonic() + SET_UP_SECONDS
         while FOLDER not in study.user_attrs and time.monotonic() < deadline:
             time.sleep(0.05)
+            if (n_trials := len(study.get_trials(deepcopy=False))) > n_added:
+                n_added, deadline = n_trials, time.monotonic() + SET_UP_SECONDS
     directions = [direction.name.lower() for direction in study.directions]
     if directions != plan.directions:
         raise ValueError(f"The study must have the sweep's directions {plan.directions}; got {directions}")

@@ -9,6 +9,7 @@ from canopy.names import nearest, shorten
 from canopy.schema.columns import Ignored, Key
 from canopy.schema.file_format import FileFormat
 from canopy.schema.table import STRICT, TableSchema
+from canopy.tables.convert import is_number
 from canopy.tables.draft.dialect import sniff
 from canopy.tables.draft.formats import find_style, remove_markers, settle_markers
 from canopy.tables.draft.kinds import set_kind
@@ -60,9 +61,15 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
     file_format = sniff(paths[0], **known)
     files = [TableFile(path, file_format) for path in paths]
     if target not in (names := files[0].names):
+        n_numbers = sum(is_number(name) for name in names)
+        hint = (
+            "\nThe file seems to have no header: write one as its first line"
+            if 2 * n_numbers >= len(names)
+            else ""
+        )
         raise ValueError(
             f"--target must be a column of {paths[0]}, such as {', '.join(map(repr, names[:N_SHOWN]))}; "
-            f"got {target!r}{nearest(target, names)}"
+            f"got {target!r}{nearest(target, names)}{hint}"
         )
     with open_duckdb(on_disk=True) as connection:
         table = TableValues(connection, files)

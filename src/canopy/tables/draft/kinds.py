@@ -8,6 +8,9 @@ from canopy.tables.draft.formats import MARKS, find_dates, find_strange, number_
 from canopy.tables.draft.values import DraftedColumn, n_rows, quote_all
 
 KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
+YEAR_NAME = re.compile(r"(?i:year|date|time|age|day|month)")
+# Names that spreadsheets and pandas give the column of row numbers.
+UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+)?|\.\.\.\d+)")
 CODE_NAME = re.compile(r"(?i:(^|[\W_])(id|zip|plz)([\W_]|$)|(code|type|class|category|zip)$)|[a-z](ID|Id)$")
 TIME_NAME = re.compile(r"(?i:epoch|time|date|stamp|_(at|ts|on)$)")
 
@@ -33,8 +36,8 @@ STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
 def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
     """Find the kind of a column without its null markers; other texts that mean missing are removed."""
     convert = number_converter(file_format)
-    if values.name.lower().startswith("unnamed"):
-        values.why = "a column without a name"
+    if UNNAMED.fullmatch(values.name) and values.is_unique:
+        values.why = "another value in each row of a column without a name"
     elif not values.n_values:
         values.why = "no text or number in any row"
     elif values.n_values == 1 and not values.n_missing:
@@ -63,12 +66,11 @@ def _set_number_kind(values: DraftedColumn) -> None:
     """Find what numbers are: amounts, codes, keys or times."""
     low, high, are_integers, have_zeros, n_digits, n_different = values.ask(STATISTICS, source="numbers")
     values.why = f"{'integers ' if are_integers else ''}{low:g} to {high:g}"
-    are_running = high - low < 2 * values.n_values
     are_long = n_digits > N_EXACT_DIGITS
     is_code = have_zeros or are_long or (values.n_values > 2 and CODE_NAME.search(values.name))
     if values.n_values == 1:
         _set_categorical(values)
-    elif are_integers and values.is_unique and (are_running or are_long or KEY_NAME.search(values.name)):
+    elif are_integers and values.is_unique and (are_long or _are_running(values, high - low + 1)):
         values.column, values.why = Key(), f"another integer in each row, {low:.0f} to {high:.0f}"
     elif are_integers and is_code and values.n_values > MANY_VALUES_SHARE * values.n_filled:
         values.why = f"{values.n_values:,} different codes"
@@ -86,6 +88,19 @@ def _set_number_kind(values: DraftedColumn) -> None:
             values.why += f", {' '.join(marks)} left out{': 5% is 5' if '%' in marks else ''}"
         if n_different >= 5:
             _look_for_sentinel(values, high - low)
+
+
+def _are_running(values: DraftedColumn, n_possible: float) -> bool:
+    """Whether integers, another one in each row, seem to number the rows."""
+    if KEY_NAME.search(values.name):
+        return True
+    if YEAR_NAME.search(values.name):
+        return False
+    before = f"SELECT number, lag(number) OVER (ORDER BY row) AS before FROM numbers_{values.index}"
+    [(ascending,)] = values.table.connection.execute(
+        f"SELECT bool_and(number > before) FROM ({before})"
+    ).fetchall()
+    return bool(n_possible == values.n_values or (ascending and n_possible < 2 * values.n_values))
 
 
 def _look_for_sentinel(values: DraftedColumn, width: float) -> None:

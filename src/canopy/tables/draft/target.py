@@ -88,6 +88,7 @@ def find_leaks(columns: Sequence[DraftedColumn], target: DraftedColumn, file_for
         else:
             continue
         share = tree.fit(known[:, None], labels).score(known[:, None], labels)
-        if 1 - share <= LEAK_SHARE * error:
+        # A sample may have one class alone.
+        if error and 1 - share <= LEAK_SHARE * error:
             right = f"right alone in {share:.1%} of rows"
             values.looks.append(f"GIVES THE TARGET AWAY: {right}; {{kind: ignored}} unless known before")

@@ -1,6 +1,7 @@
 """Show a run's confusion matrix as a plot."""
 
 from pathlib import Path
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
@@ -25,11 +26,21 @@ class ConfusionMatrixPlot(Callback):
             raise ValueError(f"every_n_validations must be at least 1, or null; got {every_n_validations}")
         self.path = path
         self.every_n_validations = every_n_validations
+        self._n_validations = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         every = self.every_n_validations
-        if every and not trainer.sanity_checking and (trainer.current_epoch + 1) % every == 0:
+        if every is None or trainer.sanity_checking:
+            return
+        self._n_validations += 1
+        if self._n_validations % every == 0:
             self._show(trainer, pl_module, "val")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"n_validations": self._n_validations}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._n_validations = state_dict["n_validations"]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._show(trainer, pl_module, "test")

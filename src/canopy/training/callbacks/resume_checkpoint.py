@@ -151,7 +151,8 @@ class ResumeCheckpoint(Checkpoint):
             # To write to a terminal that is gone would be an error, before the state is saved.
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for descriptor in (1, 2):
-                os.dup2(nowhere, descriptor)
+                if os.isatty(descriptor):
+                    os.dup2(nowhere, descriptor)
         log.warning("Stopping after this batch; a second signal stops at once")
 
     def _restore_handlers(self) -> None:
