@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from omegaconf import DictConfig
 
@@ -22,7 +23,12 @@ ROWS = [
 
 
 def make(
-    params: DictConfig, *, colours: tuple[str, ...] = COLOURS, classes: str = "123", colour1: str = "colour1"
+    params: DictConfig,
+    *,
+    colours: tuple[str, ...] = COLOURS,
+    classes: str = "123",
+    colour1: str = "colour1",
+    n_train: int = 2,
 ) -> tuple[Schema, dict[str, Batch]]:
     """Run the stage on what `cap_classes` leaves of four rows, with these learnt categories and classes."""
     interim, processed = Path(params.paths.interim), Path(params.paths.processed)
@@ -37,7 +43,8 @@ def make(
         classes=tuple(classes),
     ).save(processed / PREPROCESSOR_FILE)
     counts = {"Apple": 2, "Pear": 1, "Plum": 5}
-    write_json(f"{params.paths.reports}/class_cap.json", {"before": counts, "after": counts})
+    report = {"before": counts, "after": counts, "rows": {"train": n_train, "val": 1, "test": 1}}
+    write_json(f"{params.paths.reports}/class_cap.json", report)
     make_tensors.run(params)
     schema = Schema.load(processed / SCHEMA_FILE)
     return schema, {split: load_rows(processed, split, schema).rows for split in SPLITS}
@@ -59,6 +66,13 @@ def test_make_tensors_writes_rows_and_schema(small_params: DictConfig) -> None:
         "val": (1, 0, 0),
         "test": (1, 0, 0),
     }
+
+
+@pytest.mark.parametrize("n_train", [1, 3])
+def test_report_of_another_table_is_refused(small_params: DictConfig, n_train: int) -> None:
+    with pytest.raises(ValueError, match="class_cap.json must be of .*'train': 2"):
+        make(small_params, n_train=n_train)
+    assert not [*Path(small_params.paths.processed).glob("*.pt")]
 
 
 def test_labels_follow_the_order_of_the_classes(small_params: DictConfig) -> None:

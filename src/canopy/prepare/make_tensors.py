@@ -38,8 +38,9 @@ def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
         (0.0, 3.0, 7.0)
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
-    chosen = np.unique(np.quantile(values, shares, method="nearest"))
-    others = np.setdiff1d(values, chosen)
+    ordered = np.sort(values)
+    chosen = np.unique(np.quantile(ordered, shares, method="nearest"))
+    others = np.setdiff1d(ordered[np.diff(ordered, prepend=np.nan) != 0], chosen, assume_unique=True)
     n_more = min(len(shares) - len(chosen), len(others))
     places = np.linspace(0, len(others) - 1, n_more).round().astype(int)
     return tuple(np.union1d(chosen, others[places]).tolist())
@@ -59,8 +60,8 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names = class_values(preprocessor.classes, schema)
     values = pa.array([*names])
-    [(codes, splits)] = interim.read_codes(path, SPLIT_COLUMN)
-    n_rows = dict(zip(splits, interim.count_codes(codes, len(splits)), strict=True))
+    cap_report = Path(params.paths.reports) / "class_cap.json"
+    cap = read_json(cap_report)
     features, categories = preprocessor.feature_names, preprocessor.categories
     kinds = {
         "numeric": np.float32,
@@ -72,7 +73,7 @@ def run(params: DictConfig) -> None:
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
-            n = n_rows.get(split, 0)
+            n = cap["rows"].get(split, 0)
             shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in interim.read_rows(path, interim.scaled_types(preprocessor, target)):
@@ -85,9 +86,11 @@ def run(params: DictConfig) -> None:
                 counts[split] += np.bincount(labels[rows], minlength=len(names))
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
-    for split in SPLITS:
-        log.info("%s: %s rows", split, f"{counts[split].sum():,}")
-    before_cap = read_json(Path(params.paths.reports) / "class_cap.json")["before"]
+        n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
+        if n_rows != cap["rows"]:
+            raise ValueError(f'{cap_report} must be of {path}, with {n_rows} rows; run "make repro"')
+    for split, n in n_rows.items():
+        log.info("%s: %s rows", split, f"{n:,}")
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
     Schema(
         target=target,
@@ -99,7 +102,7 @@ def run(params: DictConfig) -> None:
             CategoricalFeature(name=name, categories=found) for name, found in categories.items()
         ),
         class_counts={
-            "train_before_cap": tuple(before_cap[name] for name in names.values()),
+            "train_before_cap": tuple(cap["before"][name] for name in names.values()),
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
         sha256={name: sha256(processed / name) for name in files},

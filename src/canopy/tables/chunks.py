@@ -12,7 +12,7 @@ import pyarrow.csv
 
 from canopy.cores import usable_cores
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 1 << 21
 
 
 def read_chunks(
