@@ -2,6 +2,8 @@
 
 import gzip
 import json
+from contextlib import nullcontext
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from canopy.schema import TableSchema
 from canopy.tables.draft.dialect import parse_options, sniff
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.rows import read_table
@@ -46,16 +49,53 @@ def test_encoding_is_found_in_the_whole_file(tmp_path: Path, encoding: str) -> N
 
 def test_format_is_found_by_content_and_name(tmp_path: Path) -> None:
     columns = {"a": [*map(float, NUMBERS)], "flag": [row % 3 == 0 for row in range(N_ROWS)], "y": LABELS}
-    pq.write_table(pa.table(columns | {"list": [[1]] * N_ROWS}), tmp_path / "no_suffix")
-    rows = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = pa.table(columns | {"list": [[1], []] * 60, "object": [None, {"b": 1}] * 60})
+    pq.write_table(table, tmp_path / "no_suffix")
+    (tmp_path / "t.jsonl").write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
     write(tmp_path / "t.csv.gz", columns)
-    for name, form in (("no_suffix", "parquet"), ("t.jsonl", "jsonl"), ("t.csv.gz", "csv")):
+    for name, form, nested in (
+        ("no_suffix", "parquet", ["its values are list<element: int64>", "its values are struct<b: int64>"]),
+        ("t.jsonl", "jsonl", ["its values are lists or objects"] * 2),
+        ("t.csv.gz", "csv", []),
+    ):
         drafted = draft_table(tmp_path / name, target="y")
         assert drafted.file.format == form
         kinds = [found.kind for found in drafted.columns]
-        assert kinds == ["numeric", "categorical", *(["ignored"] if form == "parquet" else [])]
+        assert kinds == ["numeric", "categorical", *["ignored"] * len(nested)]
+        assert [found.why for found in drafted.columns[2:]] == nested
         assert sum(batch.num_rows for batch in read_table(tmp_path / name, drafted.schema)) == N_ROWS
+
+
+def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> None:
+    rows = range(N_ROWS)
+    columns = {
+        "decimal": ("numeric", pa.array([Decimal(number) for number in NUMBERS])),
+        "duration": ("numeric", pa.array([1500 * row**2 for row in rows], pa.duration("ms"))),
+        "long": ("key", pa.array([2**62 + row for row in rows])),
+        "time": ("datetime", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
+        "date": ("datetime", pa.array([*rows], pa.date32())),
+        "precise": ("datetime", pa.array([86_400 * 10**9 * row + 1 for row in rows], pa.timestamp("ns"))),
+        "bytes": ("ignored", pa.array([b"\xff", b"b"] * 60)),
+        "y": ("target", pa.array(LABELS)),
+    }
+    path = tmp_path / "t.parquet"
+    pq.write_table(pa.table({name: values for name, (_, values) in columns.items()}), path)
+    drafted = draft_table(path, target="y")
+    assert {found.name: found.kind for found in [*drafted.columns, drafted.target]} == {
+        name: kind for name, (kind, _) in columns.items()
+    }
+    (batch,) = read_table(path, drafted.schema)
+    assert batch["duration"].to_pylist()[:3] == [0, 1.5, 6]
+    found = [str(batch[name][1]) for name in ("time", "date", "precise")]
+    assert found == ["1900-01-01 00:01:00", "1970-01-02 00:00:00", "1970-01-02 00:00:00"]
+    for name, kind, message in (
+        ("bytes", "categorical", "'bytes' must hold numbers, texts or times; got binary: set its kind"),
+        ("date", "numeric", r"'date' must be a number; got datetime.date\(1970, 1, 1\) in line 1"),
+        ("long", "numeric", None),
+    ):
+        schema = TableSchema.parse(drafted.table | {"columns": {name: {"kind": kind}}})
+        with pytest.raises(ValueError, match=message) if message else nullcontext():
+            list(read_table(path, schema))
 
 
 @pytest.mark.parametrize(

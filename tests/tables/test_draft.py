@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import describe, draft_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 
@@ -87,7 +88,7 @@ def test_format_of_dates_is_found(tmp_path: Path, values: Sequence[str], form: s
         *(
             (
                 [odd if row == 3 else number for row, number in enumerate(NUMBERS)],
-                {"kind": "numeric", "missing": "median"},
+                {"kind": "numeric", "missing": "median", "null_values": ("", odd)},
                 f"'{odd}' (1 row, first in line 5) is read as missing",
             )
             for odd in ("oops", "1e400")
@@ -126,12 +127,20 @@ def test_null_markers_are_those_that_the_file_uses(tmp_path: Path) -> None:
         d=every(5, "NA", NUMBERS),
         sign=["+", "-"] * 60,
     )
-    assert drafted.file.null_values == ("", "-", "N/A", "NA", "unknown")
-    for name in "bcd":
-        assert column(drafted, name) == {"kind": "numeric", "missing": "median"}
+    assert drafted.file.null_values == ("", "N/A", "NA")
+    for name, own in (("b", ("-",)), ("c", ("unknown",)), ("d", ())):
+        markers = {"null_values": tuple(sorted(["", "N/A", "NA", *own]))} if own else {}
+        assert column(drafted, name) == {"kind": "numeric", "missing": "median", **markers}
     assert column(drafted, "date") == {"kind": "datetime", "format": "iso", "missing": "median"}
     assert column(drafted, "country") == {"kind": "categorical", "missing": "category"}
-    assert column(drafted, "sign") == {"kind": "categorical", "null_values": ("",)}
+    assert column(drafted, "sign") == {"kind": "categorical"}
+    # Markers that were given are those of the file, and no others.
+    given = parse_options(["null_values=-", "null_values=unknown"])
+    drafted = draft_table(tmp_path / "t.csv", target="y", file_options=given)
+    assert drafted.file.null_values == ("", "-", "unknown")
+    assert column(drafted, "b") == {"kind": "numeric", "missing": "median"}
+    assert column(drafted, "d")["null_values"] == ("", "-", "NA", "unknown")
+    assert column(drafted, "sign") == {"kind": "categorical", "missing": "category"}
 
 
 def test_several_files_are_one_table(tmp_path: Path) -> None:
@@ -152,7 +161,11 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     [
         (every(12, "", LABELS), {"missing": "drop"}, "10 rows without a label: dropped"),
         (["rare", *LABELS[1:]], {"rare": "drop"}, "'rare' (1 row): rare: drop"),
-        (["r", "r", "s", "s", *LABELS[4:]], {"rare": "merge"}, "'r', 's' (4 rows): rare: merge"),
+        (
+            ["r", "r", "s", "s", *LABELS[4:]],
+            {"classes": {"no": "no", "r": "r", "s": "s", "yes": "yes"}},
+            "'r', 's' (4 rows): set rare to drop or merge",
+        ),
         # Numbers are in their order.
         ([8 + row * row % 5 for row in ROWS], {"classes": {"8": "8", "9": "9", "12": "12"}}, ""),
     ],
@@ -167,6 +180,13 @@ def test_target_gets_its_policies(
         [] if "rare" in declared else [*declared.get("classes", ("no", "yes"))]
     )
     assert look in "".join(drafted.target.looks)
+
+
+def test_a_share_of_rows_in_rare_classes_is_merged(tmp_path: Path) -> None:
+    labels = ["r", "r", "s", "s", *["other", "b", "rare other"] * 200]
+    drafted = draft_table(write(tmp_path / "t.csv", {"a": range(604), "b": labels, "y": labels}), target="y")
+    assert drafted.schema.target.rare == "merge"
+    assert drafted.schema.target.merged_name == "rare rare other"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,7 @@ def test_numbers_out_of_range_follow_their_policy(
         ("A,y\n1,u\n", r"must have the column 'a'; got 2 columns without it"),
         ("a,y\n1,u\nx,u\ny,u\n", r"'a' must be a number; got 'x' in line 3, 'y' in line 4"),
         ("a,y\n,u\n", "'a' must have a value in every row; got none in line 2"),
+        ("a,y\nNaN,u\nnan,u\n-nan,u\n", "'a' must be a number; got '-nan' in line 4"),
         ("a,y\n1e400,u\n", "'a' must be a finite number; got '1e400' in line 2"),
         ("a,y\n1,\n", "'y' must have a value in every row; got none in line 2"),
         (

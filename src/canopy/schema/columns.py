@@ -6,9 +6,9 @@ A policy that a column leaves out (None) is that of `table.defaults` for its kin
 import math
 from collections import Counter
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 # Month, day and hour are two features each, sine and cosine; the time itself is a number.
 DatetimePart = Literal["year", "month", "day_of_week", "hour", "time"]
@@ -54,11 +54,9 @@ class DatetimePolicies(Model):
 
 
 class Column(Model):
-    """What all kinds have."""
+    """What all kinds have: a meaning for people, and their own null markers, if not those of the file."""
 
-    # For people.
     meaning: str = ""
-    # Texts that mean "no value" in this column; those of `table.file` if None.
     null_values: tuple[Text, ...] | None = None
 
 
@@ -98,9 +96,7 @@ class Categorical(Column, CategoricalPolicies):
     @property
     def listed(self) -> dict[str, str] | None:
         """Value to name of each category, or None where they are learnt."""
-        if self.one_hot is not None:
-            return self.one_hot
-        return None if self.categories == "auto" else self.categories
+        return self.one_hot or (None if self.categories == "auto" else self.categories)
 
 
 class Datetime(Column, DatetimePolicies):
@@ -138,14 +134,17 @@ class Target(Column):
     min_count: int = Field(default=3, ge=1)
     merged_name: str = "other"
 
-    @field_validator("classes")
-    @classmethod
-    def _check_classes(cls, classes: Any) -> Any:
-        if classes != "auto" and len(classes) < 2:
-            raise ValueError(f"must have at least two classes; got {len(classes)}")
-        if classes != "auto" and (name := first_repeated(classes.values())) is not None:
-            raise ValueError(f"must have each name once; got {name!r} twice")
-        return classes
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        if self.classes == "auto":
+            return self
+        if len(self.classes) < 2:
+            raise ValueError(f"must have at least two classes; got {len(self.classes)}")
+        if (name := first_repeated(self.classes.values())) is not None:
+            raise ValueError(f"classes must have each name once; got {name!r} twice")
+        if self.rare == "merge" and self.merged_name in {*self.classes, *self.classes.values()}:
+            raise ValueError(f"merged_name must not be that of a class; got {self.merged_name!r}")
+        return self
 
 
 def first_repeated(names: Iterable[str]) -> str | None:

@@ -1,9 +1,9 @@
 """How a table is written in its file."""
 
 import codecs
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from canopy.schema.columns import Model, Text
 
@@ -27,17 +27,12 @@ class FileFormat(Model):
     # What happens to lines with too few or too many values.
     ragged: Literal["reject", "drop"] = "reject"
 
-    @field_validator("encoding")
-    @classmethod
-    def _check_encoding(cls, encoding: str) -> str:
-        try:
-            codecs.lookup(encoding)
-        except LookupError as error:
-            raise ValueError(f"must be an encoding that Python knows; got {encoding!r}") from error
-        return encoding
-
     @model_validator(mode="after")
-    def _check_marks(self) -> "FileFormat":
+    def _check(self) -> Self:
         if self.decimal in self.thousands:
             raise ValueError(f"must have different decimal and thousands marks; got {self.decimal!r} twice")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"must have an encoding that Python knows; got {self.encoding!r}") from error
         return self

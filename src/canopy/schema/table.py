@@ -79,15 +79,15 @@ class TableSchema(Model):
 
     @model_validator(mode="after")
     def _fill_in_policies(self) -> Self:
-        for name, column in self.columns.items():
-            if isinstance(column, Numeric | Categorical | Datetime):
-                update = {
-                    policy: value
-                    for policies in (getattr(STRICT, column.kind), getattr(self.defaults, column.kind))
-                    for policy, value in policies
-                    if value is not None and getattr(column, policy) is None
-                }
-                self.columns[name] = column.model_copy(update=update)
+        for name in self.features:
+            column = self.columns[name]
+            update = {
+                policy: value
+                for policies in (getattr(STRICT, column.kind), getattr(self.defaults, column.kind))
+                for policy, value in policies
+                if value is not None and getattr(column, policy) is None
+            }
+            self.columns[name] = column.model_copy(update=update)
         return self
 
     def _of_kind(self, kind: type[K]) -> dict[str, K]:
@@ -136,17 +136,16 @@ class TableSchema(Model):
         """Leave out columns that `drop_columns` names: not the target, and not every feature."""
         if self.target.column in names:
             raise ValueError(f"drop_columns.columns must keep the target; got {self.target.column!r}")
-        columns = {name: column for name, column in self.columns.items() if name not in names}
-        schema = self.model_copy(update={"columns": columns})
-        if not schema.features:
+        if names.issuperset(self.features):
             raise ValueError("drop_columns.columns must keep at least one feature; got all of them")
-        return schema
+        columns = {name: column for name, column in self.columns.items() if name not in names}
+        return self.model_copy(update={"columns": columns})
 
 
 def describe_mistake(error: ValidationError, place: str) -> str:
     """Describe the first mistake at a place: its key, the requirement, the value."""
     errors = error.errors(include_url=False)
-    # Of a value that may have one of several types, the mistake that lies deepest is the one that was made.
+    # Of a value that may have one of several types, the deepest mistake is the one that was made.
     first = max(errors, key=lambda found: (found["loc"][:3] == errors[0]["loc"][:3], len(found["loc"])))
     # Pydantic adds the kind of a column to the way to a value, and `[key]`.
     keys = [*map(str, first["loc"])]

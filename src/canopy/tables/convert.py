@@ -28,11 +28,10 @@ def _all_valid(values: pa.Array) -> Converted:
 
 def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Array:
     """Convert values to text: numbers without a fraction as integers, null markers to null."""
-    kind = values.type
-    if pa.types.is_dictionary(kind):
-        values, kind = values.cast(kind.value_type), kind.value_type
+    if pa.types.is_dictionary(values.type):
+        values = values.cast(values.type.value_type)
     texts = values.cast(pa.string())
-    if pa.types.is_floating(kind):
+    if pa.types.is_floating(values.type):
         texts = pc.replace_substring_regex(texts, r"\.0$", "")
         texts = pc.if_else(pc.is_nan(values).fill_null(True), None, texts)  # noqa: FBT003
     if file_format.trim:
@@ -44,37 +43,41 @@ def to_texts(values: pa.Array, column: Column, file_format: FileFormat) -> pa.Ar
 def to_numbers(values: pa.Array, column: Numeric, file_format: FileFormat) -> Converted:
     """Convert values to double precision."""
     markers = null_values(column, file_format)
-    if pa.types.is_primitive(values.type):
+    if pa.types.is_primitive(values.type) and not pa.types.is_temporal(values.type):
         # Arrow does not cast booleans to double precision.
-        numbers = (values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values).cast(pa.float64())
+        values = values.cast(pa.int8()) if pa.types.is_boolean(values.type) else values
+        numbers = values.cast(pa.float64(), safe=False)
         is_missing = pc.is_nan(numbers)
         for marker in filter(is_number, markers):
             is_missing = pc.or_(is_missing, pc.equal(numbers, float(marker)))
         return _all_valid(pc.if_else(is_missing, None, numbers))
     plain = file_format.decimal == "." and not file_format.thousands and not column.marks
-    if plain and not any(map(is_number, markers)):
-        # Most columns hold numbers alone; among them is no marker.
-        with suppress(pa.ArrowInvalid):
-            numbers = values.cast(pa.float64())
-            if not pc.any(pc.is_nan(numbers)).as_py():
-                return _all_valid(numbers)
+    # Most columns hold numbers alone; among them is no marker.
+    if plain and not any(map(is_number, markers)) and (found := _cast(values)) is not None:
+        return _all_valid(found)
     texts = to_texts(values, column, file_format)
-    if plain:
-        with suppress(pa.ArrowInvalid):
-            return _all_valid(texts.cast(pa.float64()))
+    if plain and (found := _cast(texts)) is not None:
+        return _all_valid(found)
     texts = pc.utf8_trim_whitespace(texts)
     for mark in column.marks:
         texts = pc.replace_substring(texts, mark, "")
     texts = pc.replace_substring(pc.utf8_trim_whitespace(texts), "\u2212", "-")
-    matches = pc.match_substring_regex(texts, _number_pattern(file_format))
-    valid = pc.fill_null(matches, False)  # noqa: FBT003
-    invalid = pc.and_(pc.is_valid(texts), pc.invert(valid)).to_numpy(zero_copy_only=False)
-    texts = pc.if_else(valid, texts, None)
+    invalid = pc.invert(pc.match_substring_regex(texts, _number_pattern(file_format)))
+    invalid = pc.fill_null(invalid, False)  # noqa: FBT003
+    texts = pc.if_else(invalid, None, texts)
     for mark in file_format.thousands:
         texts = pc.replace_substring(texts, mark, "")
     if file_format.decimal != ".":
         texts = pc.replace_substring(texts, file_format.decimal, ".")
-    return Converted(texts.cast(pa.float64()), invalid)
+    return Converted(texts.cast(pa.float64()), invalid.to_numpy(zero_copy_only=False))
+
+
+def _cast(values: pa.Array) -> pa.Array | None:
+    """Cast texts that are all numbers, much faster than by a pattern."""
+    with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        numbers = values.cast(pa.float64())
+        return None if pc.any(pc.is_nan(numbers)).as_py() else numbers
+    return None
 
 
 def to_bits(values: pa.Array) -> NDArray[np.int8] | None:
@@ -100,7 +103,7 @@ def _number_pattern(file_format: FileFormat) -> str:
 def to_times(values: pa.Array, column: Datetime, file_format: FileFormat) -> Converted:
     """Convert values to times in microseconds, those with an offset to UTC."""
     if pa.types.is_temporal(values.type):
-        times = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)))
+        times = values.cast(pa.timestamp("us", getattr(values.type, "tz", None)), safe=False)
         return _all_valid(times.cast(pa.timestamp("us")))
     # Here, since only tables with times need it.
     import pandas as pd

@@ -1,7 +1,7 @@
 """Check rows against a schema: the one validator of stages, predictions and the server."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -19,23 +19,25 @@ LARGEST = float(np.finfo(np.float32).max)
 
 
 class Violation(NamedTuple):
-    """Rows of a batch whose value in a column of the file is not what it must be, such as `be a number`."""
+    """Rows, ascending, whose value in a column is not what it must be, and the first of these values."""
 
     column: str
+    # Such as `be a number`.
     requirement: str
-    # In ascending order, and for the first ones the value, for messages.
     rows: NDArray[np.int64]
     values: Sequence[str]
 
 
 @dataclass
 class Parsed:
-    """Checked rows, and what is wrong with some; the values there are null."""
+    """Checked rows, and what is wrong with some; the values there are null.
 
-    # Features in the order of the schema (numeric: double; categorical: text; datetime: timestamp), then keys
-    # and, where it was read, the target as text. Values may be null where a policy allows it.
+    They have the features in the order of the schema (numeric: double; categorical: text; datetime:
+    timestamp), then the keys and, where it was read, the target as text.
+    """
+
     rows: pa.RecordBatch
-    violations: list[Violation] = field(default_factory=list)
+    violations: list[Violation]
 
     @property
     def valid(self) -> Bools:
@@ -54,22 +56,15 @@ def parse(
 ) -> Parsed:
     """Check rows, as text or typed, and convert them to the types of their columns.
 
-    The batch has the columns of the file that the schema reads (`TableSchema.file_columns`); a column under
-    its own name may take the place of its 0/1 columns, whose names are its values then. Of each violation the
-    values of the first `n_shown` rows are given, of all if None.
+    A column under its own name may take the place of its 0/1 columns, whose names are its values then. Of
+    each violation `n_shown` values are given, all if None.
     """
     check = _Check(batch, schema, n_shown)
     columns: dict[str, pa.Array] = {}
     for name, column in schema.columns.items():
-        match column:
-            case Numeric():
-                columns[name] = check.numeric(name, column)
-            case Categorical():
-                columns[name] = check.categorical(name, column)
-            case Datetime():
-                columns[name] = check.datetime(name, column)
-    for name in schema.keys:
-        columns[name] = to_texts(batch[name], schema.columns[name], schema.file)
+        if isinstance(column, Numeric | Categorical | Datetime):
+            columns[name] = getattr(check, column.kind)(name, column)
+    columns |= {name: to_texts(batch[name], schema.columns[name], schema.file) for name in schema.keys}
     if with_target:
         columns[schema.target.column] = check.target()
     return Parsed(pa.RecordBatch.from_pydict(columns), check.violations)
@@ -86,8 +81,7 @@ class _Check:
         numbers = values.to_numpy(zero_copy_only=False)
         self._report(name, "be a number", invalid)
         invalid |= self._report(name, "be a finite number", np.isinf(numbers))
-        large = (np.abs(numbers) > LARGEST) & ~invalid
-        invalid |= self._report(name, "fit into single precision", large)
+        invalid |= self._report(name, "fit into single precision", (np.abs(numbers) > LARGEST) & ~invalid)
         outside = ((numbers < column.low) | (numbers > column.high)) & ~invalid
         if outside.any():
             match column.out_of_range:
@@ -103,45 +97,40 @@ class _Check:
     def categorical(self, name: str, column: Categorical) -> pa.Array:
         if column.one_hot is not None and name not in self.batch.schema.names:
             return self._one_hot(name, column, [*column.one_hot])
-        texts = to_texts(self.batch[name], column, self.file)
-        invalid = np.zeros(len(texts), bool)
-        if column.listed is not None and (column.unseen == "reject" or column.one_hot is not None):
-            texts, invalid = self._listed(name, texts, [*column.listed])
-        return self._without_missing(name, texts, column, invalid)
+        is_closed = column.unseen == "reject" or column.one_hot is not None
+        return self._texts(name, column, column.listed if is_closed else None)
 
     def datetime(self, name: str, column: Datetime) -> pa.Array:
         values, invalid = to_times(self.batch[name], column, self.file)
-        forms = {"iso": "be a date or time by ISO 8601"}
-        self._report(name, forms.get(column.format, f"be a time in the format {column.format}"), invalid)
+        form = f"time in the format {column.format}" if column.format != "iso" else "date or time by ISO 8601"
+        self._report(name, f"be a {form}", invalid)
         return self._without_missing(name, values, column, invalid)
 
     def target(self) -> pa.Array:
         target = self.schema.target
-        texts = to_texts(self.batch[target.column], target, self.file)
-        invalid = np.zeros(len(texts), bool)
-        if target.classes != "auto":
-            texts, invalid = self._listed(target.column, texts, [*target.classes])
-        return self._without_missing(target.column, texts, target, invalid)
+        return self._texts(target.column, target, None if target.classes == "auto" else target.classes)
 
-    def _listed(self, name: str, texts: pa.Array, values: list[str]) -> tuple[pa.Array, Bools]:
-        """Keep the listed values; 2.0 is the value 2."""
-        known = pa.array([*values, None], pa.string())
-        unlisted = ~pc.is_in(texts, known).to_numpy(zero_copy_only=False)
-        if unlisted.any():
-            texts = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
-            unlisted = ~pc.is_in(texts, known).to_numpy(zero_copy_only=False)
-            shown = ", ".join(map(repr, values[:N_SHOWN])) + (", ..." if len(values) > N_SHOWN else "")
-            self._report(name, f"be one of {shown}", unlisted)
-        return _without(texts, unlisted), unlisted
+    def _texts(self, name: str, column: Column, listed: Iterable[str] | None) -> pa.Array:
+        """Keep the listed texts, all if None; 2.0 is the value 2."""
+        texts = to_texts(self.batch[name], column, self.file)
+        unlisted = np.zeros(len(texts), bool)
+        if listed is not None:
+            known = pa.array([*listed, None], pa.string())
+            if not pc.all(pc.is_in(texts, known)).as_py():
+                texts = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
+                unlisted = ~pc.is_in(texts, known).to_numpy(zero_copy_only=False)
+                shown = [*map(repr, listed)]
+                form = ", ".join([*shown[:N_SHOWN], *["..."] * (len(shown) > N_SHOWN)])
+                self._report(name, f"be one of {form}", unlisted)
+        return self._without_missing(name, _without(texts, unlisted), column, unlisted)
 
     def _one_hot(self, name: str, column: Categorical, names: list[str]) -> pa.Array:
-        n_set = np.zeros(self.batch.num_rows, np.int32)
-        codes = np.zeros(self.batch.num_rows, np.int32)
+        n_set, codes = np.zeros((2, self.batch.num_rows), np.int32)
         invalid = np.zeros(self.batch.num_rows, bool)
-        numeric = Numeric(null_values=column.null_values)
         for code, part in enumerate(names):
             is_set = to_bits(self.batch[part])
             if is_set is None:
+                numeric = Numeric(null_values=column.null_values)
                 values, wrong = to_numbers(self.batch[part], numeric, self.file)
                 numbers = values.to_numpy(zero_copy_only=False)
                 wrong |= (numbers != 1) & (numbers != 0)

@@ -1,5 +1,6 @@
 """What is wrong with the rows of a table, and the message about it."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -20,18 +21,17 @@ class Problem(NamedTuple):
 
 @dataclass
 class Problems:
-    """What is wrong with the rows of a table: how many of each kind, some with their lines."""
+    """What is wrong with the rows of a table: how many of each kind, `n_shown` (all if None) with lines."""
 
-    # Of each kind; all if None.
     n_shown: int | None = N_SHOWN
     # By column and requirement.
-    counts: dict[tuple[str, str], int] = field(default_factory=dict)
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     shown: list[Problem] = field(default_factory=list)
 
     def count(self, column: str, requirement: str, n: int) -> int | None:
         """Count further problems of a kind; gives how many of them are to be shown, None for all."""
-        n_before = self.counts.get((column, requirement), 0)
-        self.counts[column, requirement] = n_before + n
+        self.counts[column, requirement] += n
+        n_before = self.counts[column, requirement] - n
         return None if self.n_shown is None else max(0, self.n_shown - n_before)
 
     def add_lines(self, problems: Iterable[Problem]) -> None:
@@ -47,8 +47,8 @@ class Problems:
         values = ", ".join(f"{problem.value} in line {problem.line}" for problem in shown)
         more = f" and {count - len(shown):,} more" if count > len(shown) else ""
         what = f"column {kind[0]!r}" if kind[0] else "each line"
-        lines = [f"{shown[0].file}: {what} must {kind[1]}; got {values}{more}"]
+        message = f"{shown[0].file}: {what} must {kind[1]}; got {values}{more}"
         if others:
-            texts = [f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in others[:N_SHOWN]]
-            lines.append(f"Further problems in {', '.join(texts)}{', ...' * (len(others) > N_SHOWN)}")
-        raise ValueError("\n".join([*lines, *filter(None, [hint])]))
+            texts = [f"{name!r} ({n:,})" if name else f"lines ({n:,})" for (name, _), n in others]
+            message += f"\nFurther problems in {', '.join(texts[:N_SHOWN])}{', ...' * (len(texts) > N_SHOWN)}"
+        raise ValueError(f"{message}\n{hint}".rstrip())

@@ -10,9 +10,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from canopy.cores import usable_cores
 from canopy.places import require_file
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 65_536
 MEMORY_LIMIT = "512MB"
+# So many objects of JSON lines are searched for keys, since one may leave out what it has no value for.
+N_OBJECTS = 1000
 
 # No `auto_detect`, which guesses from the first rows.
 READ_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter,
@@ -61,31 +64,51 @@ class TableFile:
     @cached_property
     def names(self) -> list[str]:
         """Names of the columns, in the order of the file; `unnamed_1` for the first one if it has none."""
-        if self.file_format.format == "parquet":
+        dialect = self.file_format
+        if dialect.format == "parquet":
             names = self._parquet().schema_arrow.names
+        elif dialect.format == "jsonl":
+            names = [*dict.fromkeys(name for found in self._objects() for name in found)]
         else:
-            with open_text(self.path, self.file_format) as text:
-                names = self._header(text) if self.file_format.format == "csv" else self._keys(text)
+            with open_text(self.path, dialect) as text:
+                names = [name.strip() if dialect.trim else name for name in next(records(text, dialect), [])]
+            if not names:
+                raise ValueError(f"{self.path} must hold a header and rows; got an empty file or line")
         return [name or f"unnamed_{index}" for index, name in enumerate(names, 1)]
+
+    @cached_property
+    def unusable(self) -> dict[str, str]:
+        """Columns whose values are not numbers, texts or times, and what they are."""
+        if self.file_format.format == "parquet":
+            fields = self._parquet().schema_arrow
+            return {found.name: str(found.type) for found in fields if not _is_usable(found.type)}
+        objects = self._objects() if self.file_format.format == "jsonl" else ()
+        items = (item for found in objects for item in found.items())
+        return {name: "lists or objects" for name, value in items if isinstance(value, list | dict)}
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns, of CSV as text, of other formats in their types; a ValueError if that fails."""
         self.line_errors.clear()
-        if self.file_format.format == "parquet":
+        dialect = self.file_format
+        if dialect.format == "parquet":
+            for name in self.unusable.keys() & {*columns}:
+                raise ValueError(
+                    f"{self.path}: column {name!r} must hold numbers, texts or times; got "
+                    f"{self.unusable[name]}: set its kind to ignored"
+                )
             for batch in self._parquet().iter_batches(BATCH_ROWS, columns=[*columns]):
-                yield batch.select([*columns])
+                yield pa.RecordBatch.from_arrays([_plain(batch[name]) for name in columns], [*columns])
             return
-        n_read, dialect = 0, self.file_format
+        n_read = 0
         is_csv = dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
         if is_csv and is_utf8(dialect.encoding) and len(self.names) > 1:
             types, forbidden = dict.fromkeys(columns, pa.string()), dialect.quote.encode()
             # Arrow takes a third of the time. Where the file has another form, DuckDB continues and finds
             # what is wrong with it.
             with suppress(ValueError):
-                plain = read_chunks(
+                for batch in read_chunks(
                     self.path, self.names, types, delimiter=dialect.delimiter, forbidden=forbidden
-                )
-                for batch in plain:
+                ):
                     n_read += batch.num_rows
                     yield batch
                 return
@@ -110,41 +133,40 @@ class TableFile:
         # Here, since plain CSV and Parquet do without it.
         import duckdb
 
+        dialect, path = self.file_format, str(self.path)
         try:
             with open_duckdb() as connection, tempfile.NamedTemporaryFile(suffix=".csv") as copy:
-                path, is_csv = str(self.path), self.file_format.format == "csv"
-                if is_csv and not is_utf8(self.file_format.encoding):
+                if dialect.format == "jsonl":
+                    yield from self._json_values(connection, columns).to_arrow_reader(BATCH_ROWS)
+                    return
+                if not is_utf8(dialect.encoding):
                     # DuckDB reads a copy.
-                    with open_text(self.path, self.file_format) as text:
+                    with open_text(self.path, dialect) as text:
                         shutil.copyfileobj(text, codecs.getwriter("utf-8")(copy), 2**20)
                     copy.flush()
                     path = copy.name
-                yield from self._relation(connection, path, columns).to_arrow_reader(BATCH_ROWS)
-                if is_csv:
-                    for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
-                        form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
-                        shown = repr((text or "")[:60])
-                        self.line_errors.append(Problem(str(self.path), line, "", form, shown))
+                # By position: DuckDB compares names without case, and changes some.
+                chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
+                types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
+                params = {"path": path, "delimiter": dialect.delimiter, "quote": dialect.quote}
+                query = READ_CSV.format(chosen=chosen, types=types)
+                yield from connection.sql(query, params=params).to_arrow_reader(BATCH_ROWS)
+                for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
+                    form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
+                    self.line_errors.append(Problem(str(self.path), line, "", form, repr((text or "")[:60])))
         except duckdb.Error as error:
             raise ValueError(
-                f"{self.path} must be a well-formed {self.file_format.format} file, line ends of one kind; "
+                f"{self.path} must be a well-formed {dialect.format} file, line ends of one kind; "
                 f"got: {str(error).strip().splitlines()[0]}"
             ) from error
 
-    def _relation(
-        self, connection: "duckdb.DuckDBPyConnection", path: str, columns: Sequence[str]
+    def _json_values(
+        self, connection: "duckdb.DuckDBPyConnection", columns: Sequence[str]
     ) -> "duckdb.DuckDBPyRelation":
-        if self.file_format.format == "jsonl":
-            escaped = [name.replace("\\", r"\\").replace('"', r"\"") for name in columns]
-            values = ", ".join(f"json ->> ${index}" for index in range(2, len(columns) + 2))
-            scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
-            return connection.sql(scan, params=[path, *(f'$."{name}"' for name in escaped)])
-        # By position: DuckDB compares names without case, and changes some.
-        chosen = ", ".join(f"c{self.names.index(name)}" for name in columns)
-        types = ", ".join(f"'c{index}': 'VARCHAR'" for index in range(len(self.names)))
-        dialect = self.file_format
-        params = {"path": path, "delimiter": dialect.delimiter, "quote": dialect.quote}
-        return connection.sql(READ_CSV.format(chosen=chosen, types=types), params=params)
+        values = ", ".join(f"json ->> ${index}" for index in range(2, len(columns) + 2))
+        scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
+        paths = (name.replace("\\", r"\\").replace('"', r"\"") for name in columns)
+        return connection.sql(scan, params=[str(self.path), *(f'$."{name}"' for name in paths)])
 
     def _parquet(self) -> "pq.ParquetFile":
         # Here, since most tables are CSV.
@@ -152,24 +174,33 @@ class TableFile:
 
         return pq.ParquetFile(self.path)
 
-    def _keys(self, text: IO[str]) -> list[str]:
-        """Collect the keys of the first objects, since an object may leave out what it has no value for."""
-        names: dict[str, None] = {}
-        for number, line in enumerate(itertools.islice(text, 1000), 1):
-            try:
-                names |= {**json.loads(line)} if line.strip() else {}
-            except (ValueError, TypeError) as error:
-                raise ValueError(
-                    f"{self.path} must have one JSON object per line, as pandas writes it with lines=True; "
-                    f"got {line[:60]!r} in line {number}"
-                ) from error
-        return [*names]
+    def _objects(self) -> Iterator[dict[str, Any]]:
+        with open_text(self.path, self.file_format) as text:
+            for number, line in enumerate(itertools.islice(text, N_OBJECTS), 1):
+                try:
+                    yield {**json.loads(line)} if line.strip() else {}
+                except (ValueError, TypeError) as error:
+                    raise ValueError(
+                        f"{self.path} must have one JSON object per line, as pandas writes with lines=True; "
+                        f"got {line[:60]!r} in line {number}"
+                    ) from error
 
-    def _header(self, text: IO[str]) -> list[str]:
-        names = next(records(text, self.file_format), None)
-        if not names:
-            raise ValueError(f"{self.path} must hold a header and rows; got an empty file or line")
-        return [name.strip() for name in names] if self.file_format.trim else names
+
+def _is_usable(kind: pa.DataType) -> bool:
+    types = pa.types
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    tests = (types.is_primitive, types.is_decimal, types.is_string, types.is_large_string)
+    return any(test(kind) for test in (*tests, types.is_string_view, types.is_null))
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    """Give durations in seconds, and times of day as text."""
+    if pa.types.is_duration(values.type):
+        return pc.divide(values.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
+    if pa.types.is_time(values.type):
+        return values.cast(pa.time32("s"), safe=False).cast(pa.string())
+    return values
 
 
 @contextmanager

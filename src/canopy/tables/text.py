@@ -28,14 +28,13 @@ def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
     if found := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
         raise ValueError(f"{path} must be text; got {found[0]}")
     encoding = file_format.encoding
-    with pa.input_stream(str(path)) as stream:
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig" if is_utf8(encoding) else encoding, newline="")
-        try:
-            yield text
-        except UnicodeError as error:
-            raise ValueError(
-                f"{path} must be text in {encoding}; got {error}: set table.file.encoding"
-            ) from error
+    try:
+        with pa.input_stream(str(path)) as stream:
+            yield io.TextIOWrapper(stream, "utf-8-sig" if is_utf8(encoding) else encoding, newline="")
+    except UnicodeError as error:
+        raise ValueError(
+            f"{path} must be text in {encoding}; got {error}: set table.file.encoding"
+        ) from error
 
 
 def is_utf8(encoding: str) -> bool:

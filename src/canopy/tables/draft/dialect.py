@@ -22,8 +22,10 @@ QUOTES = ('"', "'", "")
 
 
 def parse_options(options: Sequence[str]) -> dict[str, Any]:
-    """Read KEY=VALUE of `FileFormat` from a command line."""
-    known = dict(option.replace("\\t", "\t").partition("=")[::2] for option in options)
+    """Read KEY=VALUE of `FileFormat` from a command line; `null_values` may be given several times."""
+    pairs = [option.replace("\\t", "\t").partition("=")[::2] for option in options]
+    markers = [text for key, text in pairs if key == "null_values"]
+    known = {**dict(pairs), **({"null_values": markers} if markers else {})}
     try:
         return FileFormat.model_validate(known).model_dump(include={*known})
     except ValidationError as error:
@@ -91,9 +93,8 @@ def _find_fits(
         # An apostrophe that is no quote would make one value of many lines.
         if max(n_values, len(header)) < 2 or (quote == "'" and 2 * len(body) < sample.count("\n") - 2):
             continue
-        n_quoted = sum(
-            text[:1] in ("'", '"') and text[0] == text[-1] for row in [header, *body] for text in row
-        )
+        texts = (text for row in [header, *body] for text in row)
+        n_quoted = sum(text[:1] in ("'", '"') and text[0] == text[-1] for text in texts)
         # Lines as long as the header, most lines alike, many columns, few values that still are in quotes.
         fits[delimiter, quote] = (len(header) == n_values, count / max(1, len(body)), n_values, -n_quoted)
     return fits

@@ -73,16 +73,17 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
         )
     with open_duckdb(on_disk=True) as connection:
         table = TableValues(connection, files)
+        remove_markers(table.columns, known.get("null_values"))
         if not {"decimal", "thousands"} & known.keys():
             file_format = find_style(table.columns, file_format)
-        remove_markers(table.columns)
         columns = [values for values in table.columns if values.name != target]
         for values in columns:
             set_kind(values, file_format)
         (found,) = (values for values in table.columns if values.name == target)
         set_target(found, file_format)
         find_leaks(columns, found, file_format)
-        file_format = file_format.model_copy(update={"null_values": settle_markers(table.columns)})
+        null_values = settle_markers(table.columns, known.get("null_values"))
+        file_format = file_format.model_copy(update={"null_values": null_values})
     if all(isinstance(values.column, Ignored | Key) for values in columns):
         raise ValueError(
             f"{paths[0]} must have a feature besides {target!r}; got only keys and columns to ignore:\n"

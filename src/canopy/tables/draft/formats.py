@@ -1,7 +1,7 @@
 """Find out how a file writes numbers, dates and missing values."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from functools import cache, partial
 
@@ -43,14 +43,14 @@ FORMATS = ("iso", "%H:%M", "%H:%M:%S", "%I:%M %p", *(date + time for date in DAT
 SWAPPED = str.maketrans("dm", "md")
 
 
-def remove_markers(columns: Sequence[DraftedColumn]) -> None:
-    """Take the markers out of the columns, but NA where it is a code of two capitals (Namibia)."""
-    with_na = [values for values in columns if values.which(["NA"])]
-    all_capitals = "bool_and(regexp_full_match(text, '[A-Z]{2}'))"
-    is_code = all(values.n_values > 2 and values.ask(all_capitals) == (True,) for values in with_na)
+def remove_markers(columns: Sequence[DraftedColumn], known: Collection[str] | None) -> None:
+    """Take the markers, if not `known`, out of the columns; not NA where it is a code (Namibia)."""
+    with_na = [values for values in columns if known is None and values.which(["NA"])]
+    are_capitals = "count(*) > 2 AND bool_and(regexp_full_match(text, '[A-Z]{2}'))"
+    is_code = bool(with_na) and all(values.ask(are_capitals) == (True,) for values in with_na)
+    markers = {*(MARKERS if known is None else known)}.difference(["NA"] if is_code else [])
     for values in columns:
-        found = values.which([marker for marker in MARKERS if marker != "NA" or not is_code])
-        values.remove(found)
+        values.remove(values.which(markers))
     for values in with_na if is_code else ():
         values.looks.append("NA is a value, as all are two capital letters")
 
@@ -82,20 +82,22 @@ def remove_strange(values: DraftedColumn, strange: Sequence[Value]) -> None:
         values.looks.append(f"{quote_all([value])} ({where}) is read as missing")
 
 
-def settle_markers(columns: Sequence[DraftedColumn]) -> tuple[str, ...]:
-    """Choose the null markers of the file; columns of which one is a value get their own."""
-    markers = {text for values in columns for text in values.markers}
+def settle_markers(columns: Sequence[DraftedColumn], known: Collection[str] | None) -> tuple[str, ...]:
+    """Choose the null markers of the file; columns with others, or of which one is a value, get their own."""
+    found = {text for values in columns for text in values.markers.intersection(MARKERS)}
+    common = {"", *(found if known is None else known)}
     for values in columns:
-        if not isinstance(values.column, Ignored) and values.which(markers):
-            values.declare(null_values=("", *sorted(values.markers)))
-    return ("", *sorted(markers))
+        taken = values.which(common)
+        if not isinstance(values.column, Ignored) and (taken or values.markers - common):
+            values.declare(null_values=tuple(sorted((values.markers | common) - taken)))
+    return tuple(sorted(common))
 
 
 def number_converter(file_format: FileFormat) -> Callable[[pa.Array], Converted]:
     """Make a function that converts texts to finite numbers, as the reader does."""
 
     def convert(texts: pa.Array) -> Converted:
-        numbers, invalid = to_numbers(texts, Numeric(null_values=MARKERS, marks=MARKS), file_format)
+        numbers, invalid = to_numbers(texts, Numeric(null_values=(), marks=MARKS), file_format)
         return Converted(numbers, invalid | np.isinf(numbers.to_numpy(zero_copy_only=False)))
 
     return convert
@@ -129,7 +131,7 @@ def find_dates(values: DraftedColumn) -> tuple[str, list[Value], bool] | None:
     found: dict[str, list[Value]] = {}
     for form in FORMATS:
         if any(_has_format(text, form) for text in texts):
-            column = Datetime(format=form, null_values=MARKERS)
+            column = Datetime(format=form, null_values=())
             strange = find_strange(values, partial(to_times, column=column, file_format=FileFormat()))
             if strange is not None:
                 found[form] = strange

@@ -36,13 +36,10 @@ STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
 def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
     """Find the kind of a column without its null markers; other texts that mean missing are removed."""
     convert = number_converter(file_format)
-    if UNNAMED.fullmatch(values.name) and values.is_unique:
-        values.why = "another value in each row of a column without a name"
-    elif not values.n_values:
-        values.why = "no text or number in any row"
-    elif values.n_values == 1 and not values.n_missing:
-        values.why = f"{quote_all(values.first(1))} in every row"
-    elif (strange := find_strange(values, convert)) is not None:
+    if why := _why_useless(values):
+        values.why = why
+        return
+    if (strange := find_strange(values, convert)) is not None:
         remove_strange(values, strange)
         values.store_numbers(convert)
         _set_number_kind(values)
@@ -54,12 +51,23 @@ def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
             values.looks.append("day or month first? All values fit both")
     else:
         _set_text_kind(values)
-    if values.n_missing and values.n_values:
+    if values.n_missing:
         values.why += f", {values.n_missing / values.table.n_rows:.1%} missing"
-        if isinstance(values.column, Categorical):
-            values.declare(missing="category")
-        elif isinstance(values.column, Numeric | Datetime):
-            values.declare(missing="median")
+        if isinstance(values.column, Numeric | Categorical | Datetime):
+            policy = "category" if isinstance(values.column, Categorical) else "median"
+            values.declare(missing=policy)
+
+
+def _why_useless(values: DraftedColumn) -> str | None:
+    if form := values.table.unusable.get(values.name):
+        return f"its values are {form}"
+    if UNNAMED.fullmatch(values.name) and values.is_unique:
+        return "another value in each row of a column without a name"
+    if not values.n_values:
+        return "no text or number in any row"
+    if values.n_values == 1 and not values.n_missing:
+        return f"{quote_all(values.first(1))} in every row"
+    return None
 
 
 def _set_number_kind(values: DraftedColumn) -> None:
@@ -92,24 +100,20 @@ def _set_number_kind(values: DraftedColumn) -> None:
 
 def _are_running(values: DraftedColumn, n_possible: float) -> bool:
     """Whether integers, another one in each row, seem to number the rows."""
-    if KEY_NAME.search(values.name):
-        return True
-    if YEAR_NAME.search(values.name):
-        return False
+    if KEY_NAME.search(values.name) or YEAR_NAME.search(values.name):
+        return KEY_NAME.search(values.name) is not None
     before = f"SELECT number, lag(number) OVER (ORDER BY row) AS before FROM numbers_{values.index}"
-    [(ascending,)] = values.table.connection.execute(
-        f"SELECT bool_and(number > before) FROM ({before})"
-    ).fetchall()
+    [(ascending,)] = values.query(f"SELECT bool_and(number > before) FROM ({before})")
     return bool(n_possible == values.n_values or (ascending and n_possible < 2 * values.n_values))
 
 
 def _look_for_sentinel(values: DraftedColumn, width: float) -> None:
     """Add a remark on a number that may mean missing: repeated, and far from all others."""
     for order in ("ASC", "DESC"):
-        (end, n, text), (nearest, *_) = values.table.connection.execute(
+        (end, n, text), (nearest, *_) = values.query(
             f"SELECT number, sum(n)::BIGINT, min(text) FROM numbers_{values.index} GROUP BY number "
             f"ORDER BY number {order} LIMIT 2"
-        ).fetchall()
+        )
         if end in SENTINELS and n > 1 and (2 * abs(nearest - end) > width or end < 0 <= nearest):
             markers = ", ".join(f'"{marker}"' for marker in ["", *sorted(values.markers), text])
             policies = f"null_values: [{markers}], missing: median"
@@ -131,7 +135,6 @@ def _set_text_kind(values: DraftedColumn) -> None:
 
 
 def _set_categorical(values: DraftedColumn) -> None:
-    """Make a column a category, its rare values `other` if it has many."""
     values.column = Categorical()
     values.why = f"{values.n_values:,} values: {quote_all(values.first(4, order='n DESC, text'))}"
     if values.n_values > N_FREQUENT:

@@ -17,6 +17,9 @@ N_CLASSES = 1000
 # So many classes are listed in the draft, with a name each for people.
 N_LISTED = 60
 
+# Rare classes with a greater share of the rows are too much to become one without being asked for.
+MERGED_SHARE = 0.01
+
 # A column that leaves at most so much of the errors of the most frequent class gives the target away.
 LEAK_SHARE = 0.05
 N_SAMPLED = 20_000
@@ -40,13 +43,20 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
     if values.n_missing:
         values.declare(missing="drop")
         values.looks.append(f"{n_rows(values.n_missing)} without a label: dropped")
-    if rare:
-        n_rare = sum(value.n for value in rare)
-        policy = "merge" if n_rare >= target.min_count else "drop"
+    n_rare, policy = sum(value.n for value in rare), "reject"
+    if 0 < n_rare < target.min_count:
+        policy = "drop"
         values.declare(rare=policy)
-        values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}): rare: {policy}")
+    elif 0 < n_rare <= MERGED_SHARE * values.n_filled:
+        policy, merged_name = "merge", target.merged_name
+        while values.which([merged_name]):
+            merged_name = f"rare {merged_name}"
+        values.declare(rare=policy, merged_name=merged_name)
     elif len(classes) <= N_LISTED:
         values.declare(classes={value.text: value.text for value in classes})
+    if rare:
+        hint = ": set rare to drop or merge" if policy == "reject" else f": rare: {policy}"
+        values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}){hint}")
 
 
 def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:

@@ -37,10 +37,9 @@ class DraftedColumn:
     looks: list[str] = field(default_factory=list)
     # Texts that mean that there is no value.
     markers: set[str] = field(default_factory=set)
-    # Different values, rows with one and without.
+    # Different values, and rows with one.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
-    n_missing: int = field(init=False)
 
     def __post_init__(self) -> None:
         self.table.connection.execute(
@@ -58,6 +57,10 @@ class DraftedColumn:
         return "; ".join(filter(None, [self.why, *self.looks]))
 
     @property
+    def n_missing(self) -> int:
+        return self.table.n_rows - self.n_filled
+
+    @property
     def is_unique(self) -> bool:
         """Whether each row has its own value."""
         return self.n_values == self.table.n_rows >= 10
@@ -65,9 +68,12 @@ class DraftedColumn:
     def declare(self, **attributes: object) -> None:
         self.column = self.column.model_copy(update=attributes)
 
+    def query(self, query: str, *params: object) -> list[tuple[Any, ...]]:
+        return self.table.connection.execute(query, params).fetchall()
+
     def ask(self, aggregates: str, *params: object, source: str = "values") -> tuple[Any, ...]:
         """Compute aggregates of the values, or of the numbers that they are (`source="numbers"`)."""
-        return self.table.ask(f"SELECT {aggregates} FROM {source}_{self.index}", *params)
+        return self.query(f"SELECT {aggregates} FROM {source}_{self.index}", *params)[0]
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Give all values, as batches with the columns of `Value`."""
@@ -84,8 +90,7 @@ class DraftedColumn:
             connection.execute(f"INSERT INTO {name} FROM batch WHERE isfinite(number)")
 
     def first(self, n: int, *, order: str = "row") -> list[Value]:
-        query = f"FROM values_{self.index} ORDER BY {order} LIMIT {n}"
-        return [Value(*row) for row in self.table.connection.execute(query).fetchall()]
+        return [Value(*row) for row in self.query(f"FROM values_{self.index} ORDER BY {order} LIMIT {n}")]
 
     def which(self, texts: Collection[str]) -> set[str]:
         """Find which of some texts the column has."""
@@ -95,18 +100,16 @@ class DraftedColumn:
     def remove(self, texts: Collection[str]) -> None:
         """Take texts that mean "no value" out of the values."""
         self.markers |= {*texts}
-        query = f"DELETE FROM values_{self.index} WHERE list_contains(?, text)"
-        self.table.connection.execute(query, [[*texts]])
+        self.query(f"DELETE FROM values_{self.index} WHERE list_contains(?, text)", [*texts])
         self.n_values, self.n_filled = self.ask("count(*), coalesce(sum(n), 0)")
-        self.n_missing = self.table.n_rows - self.n_filled
 
 
 class TableValues:
     """The values of a table in a database on disk: `rows` has the columns `c0`, `c1`, ..."""
 
     def __init__(self, connection: duckdb.DuckDBPyConnection, files: Sequence[TableFile]) -> None:
-        self.connection, self.files = connection, files
-        self.names = files[0].names
+        self.connection, self.files, self.names = connection, files, files[0].names
+        self.unusable = {name: form for file in files for name, form in file.unusable.items()}
         self.n_rows = 0
         columns = ", ".join(f"c{index} VARCHAR" for index in range(len(self.names)))
         connection.execute(f"BEGIN; CREATE TABLE rows ({columns})")
@@ -121,26 +124,17 @@ class TableValues:
             first = self.files[0].path
             raise ValueError(f"{file.path} must have the columns of {first}; got {min(other)!r} in one only")
         first_row = self.n_rows
-        for batch in file.batches(self.names):
-            texts = [
-                pa.nulls(len(values), pa.string())
-                if pa.types.is_nested(values.type) or pa.types.is_binary(values.type)
-                else to_texts(values, AS_WRITTEN, file.file_format)
-                for values in batch
-            ]
-            self.connection.register("batch", pa.table(texts, [f"c{index}" for index in range(len(texts))]))
-            self.connection.execute("INSERT INTO rows FROM batch")
+        usable = {name: f"c{index}" for index, name in enumerate(self.names) if name not in self.unusable}
+        for batch in file.batches([*usable]):
+            texts = [to_texts(values, AS_WRITTEN, file.file_format) for values in batch]
+            self.connection.register("batch", pa.table(texts, [*usable.values()]))
+            self.connection.execute("INSERT INTO rows BY NAME FROM batch")
             self.n_rows += batch.num_rows
         if file.file_format.ragged == "reject":
             problems = Problems()
             problems.add_lines(file.line_errors)
             problems.raise_error("Correct them, or leave them out: --file ragged=drop")
         return first_row
-
-    def ask(self, query: str, *params: object) -> tuple[Any, ...]:
-        found = self.connection.execute(query, params).fetchone()
-        assert found is not None, "an aggregate has one row"
-        return found
 
     def line(self, row: int) -> int:
         """Find the line of a row in its file, from 1."""
