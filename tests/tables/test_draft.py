@@ -160,7 +160,7 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     ("labels", "declared", "look"),
     [
         (every(12, "", LABELS), {"missing": "drop"}, "10 rows without a label: dropped"),
-        (["rare", *LABELS[1:]], {"rare": "drop"}, "'rare' (1 row): rare: drop"),
+        (["rare", *LABELS[1:]], {"rare": "drop"}, "'rare' (1 row): dropped"),
         (
             ["r", "r", "s", "s", *LABELS[4:]],
             {"classes": {"no": "no", "r": "r", "s": "s", "yes": "yes"}},

@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
@@ -51,33 +52,27 @@ def new_folder(pattern: str, name: str | None = None) -> Path:
 
 
 def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
-    """Write the folder of a data set; `train_comment` says in its section `train` what will be trained."""
-    raw = Path("data/raw", folder.name)
-    if len(draft.files) == 1:
-        n_suffixes = 2 if draft.files[0].suffix in COMPRESSIONS else 1
-        raw = raw.with_name(raw.name + "".join(draft.files[0].suffixes[-n_suffixes:]))
-    copies = {path: raw / path.name if len(draft.files) > 1 else raw for path in draft.files}
+    """Write the folder of a data set, `train_comment` into its section `train`."""
+    raw, first, is_one = Path("data/raw", folder.name), draft.files[0], len(draft.files) == 1
+    if is_one:
+        raw = raw.with_name(raw.name + "".join(first.suffixes[-2 if first.suffix in COMPRESSIONS else -1 :]))
+    copies = {path: raw if is_one else raw / path.name for path in draft.files}
     if len({*copies.values()}) < len(copies):
         raise ValueError(f"The files of a table must have different names; got {', '.join(map(str, copies))}")
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("canopy.tables.draft", "."),
-        autoescape=False,  # noqa: S701 - YAML
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        keep_trailing_newline=True,
-        lstrip_blocks=True,
-    )
+    options: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(**options, undefined=jinja2.StrictUndefined)  # noqa: S701 - YAML
     environment.filters |= {"text": yaml_text, "flow": yaml_flow}
+    template = environment.from_string(Path(__file__).with_name("params.yaml.jinja").read_text())
     classes = draft.schema.target.classes
     test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
     with atomic_folder(folder) as new:
-        (new / raw if len(copies) > 1 else new / raw.parent).mkdir(parents=True)
+        (new / (raw.parent if is_one else raw)).mkdir(parents=True)
         hashes = {copy.name: sha256(shutil.copy(path, new / copy)) for path, copy in copies.items()}
-        text = environment.get_template("params.yaml.jinja").render(
+        text = template.render(
             name=folder.name,
             raw=raw,
-            sha256=yaml_flow(hashes) if len(copies) > 1 else hashes[raw.name],
-            source=draft.files[0].name,
+            sha256=hashes[raw.name] if is_one else yaml_flow(hashes),
+            source=first.name,
             table=draft.table,
             remarks={values.name: values.remark for values in [draft.target, *draft.columns]},
             has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),

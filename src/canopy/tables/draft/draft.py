@@ -9,11 +9,8 @@ from canopy.names import nearest, shorten
 from canopy.schema.columns import Ignored, Key
 from canopy.schema.file_format import FileFormat
 from canopy.schema.table import STRICT, TableSchema
-from canopy.tables.convert import is_number
-from canopy.tables.draft.dialect import sniff
-from canopy.tables.draft.formats import find_style, remove_markers, settle_markers
-from canopy.tables.draft.kinds import set_kind
-from canopy.tables.draft.target import find_leaks, set_target
+from canopy.tables.draft.dialect import find_style, remove_markers, settle_markers, sniff
+from canopy.tables.draft.kinds import find_leaks, set_kind, set_target
 from canopy.tables.draft.values import DraftedColumn, TableValues
 from canopy.tables.reader import TableFile, open_duckdb
 from canopy.tables.text import find_files
@@ -50,36 +47,24 @@ class Draft:
 
 
 def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, Any] | None = None) -> Draft:
-    """Draft the schema of a table (`find_files`) from all its values.
-
-    Args:
-        pattern: Its files.
-        target: The column to predict.
-        file_options: Keys of `FileFormat` that need not be found.
-    """
+    """Draft the schema of a table (`find_files`) from all its values; `file_options` need not be found."""
     paths, known = find_files(pattern), dict(file_options or {})
     file_format = sniff(paths[0], **known)
     files = [TableFile(path, file_format) for path in paths]
     if target not in (names := files[0].names):
-        n_numbers = sum(is_number(name) for name in names)
-        hint = (
-            "\nThe file seems to have no header: write one as its first line"
-            if 2 * n_numbers >= len(names)
-            else ""
-        )
         raise ValueError(
-            f"--target must be a column of {paths[0]}, such as {', '.join(map(repr, names[:N_SHOWN]))}; "
-            f"got {target!r}{nearest(target, names)}{hint}"
+            f"--target must be a column of {paths[0]}, which starts with a header of names such as "
+            f"{', '.join(map(repr, names[:N_SHOWN]))}; got {target!r}{nearest(target, names)}"
         )
     with open_duckdb(on_disk=True) as connection:
         table = TableValues(connection, files)
         remove_markers(table.columns, known.get("null_values"))
         if not {"decimal", "thousands"} & known.keys():
             file_format = find_style(table.columns, file_format)
-        columns = [values for values in table.columns if values.name != target]
+        columns = [*table.columns]
+        found = columns.pop(names.index(target))
         for values in columns:
             set_kind(values, file_format)
-        (found,) = (values for values in table.columns if values.name == target)
         set_target(found, file_format)
         find_leaks(columns, found, file_format)
         null_values = settle_markers(table.columns, known.get("null_values"))

@@ -1,11 +1,16 @@
-"""Find the kind of each column from all its values."""
+"""Find the kind of each column from all its values, the classes of the target, and what gives them away."""
 
 import re
+from collections.abc import Sequence
 
-from canopy.schema.columns import Categorical, Datetime, Key, Numeric
+import numpy as np
+import pyarrow as pa
+
+from canopy.schema.columns import Categorical, Datetime, Key, Numeric, Target
 from canopy.schema.file_format import FileFormat
-from canopy.tables.draft.formats import MARKS, find_dates, find_strange, number_converter, remove_strange
-from canopy.tables.draft.values import DraftedColumn, n_rows, quote_all
+from canopy.tables.draft.dialect import MARKS, find_dates, find_strange, remove_strange, to_finite
+from canopy.tables.draft.values import DraftedColumn, Value, n_rows, quote_all
+from canopy.tables.parse import LARGEST
 
 KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
 YEAR_NAME = re.compile(r"(?i:year|date|time|age|day|month)")
@@ -28,6 +33,21 @@ N_FREQUENT, N_CATEGORIES = 50, 5000
 # are free text then.
 MANY_VALUES_SHARE, FREE_TEXT_SHARE, FREE_TEXT_WORDS = 0.5, 0.2, 3
 
+# A target with more different numbers is no class.
+N_NUMBERS = 30
+N_CLASSES = 1000
+# So many classes are listed in the draft, with a name each for people.
+N_LISTED = 60
+
+# Rare classes with a greater share of the rows are too much to become one without being asked for.
+MERGED_SHARE = 0.01
+
+# A column that leaves at most so much of the errors of the most frequent class gives the target away.
+LEAK_SHARE = 0.05
+N_SAMPLED = 20_000
+# Values with fewer rows show nothing.
+N_ROWS_PER_VALUE = 5
+
 STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
     bool_or(regexp_full_match(text, '[+-]?0\d+')), max(length(regexp_extract(text, '^[+-]?(\d+)$', 1))),
     count(DISTINCT number)"""
@@ -35,13 +55,12 @@ STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
 
 def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
     """Find the kind of a column without its null markers; other texts that mean missing are removed."""
-    convert = number_converter(file_format)
     if why := _why_useless(values):
         values.why = why
         return
-    if (strange := find_strange(values, convert)) is not None:
+    if (strange := find_strange(values, lambda texts: to_finite(texts, file_format))) is not None:
         remove_strange(values, strange)
-        values.store_numbers(convert)
+        values.store_numbers(lambda texts: to_finite(texts, file_format).values)
         _set_number_kind(values)
     elif (dates := find_dates(values)) is not None:
         form, strange, is_ambiguous = dates
@@ -141,3 +160,79 @@ def _set_categorical(values: DraftedColumn) -> None:
         values.declare(min_count=5 if values.n_filled > 10 * values.n_values else 2)
     if values.n_values > N_CATEGORIES:
         values.declare(max_categories=N_CATEGORIES)
+
+
+def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
+    """Find the classes; a ValueError if fewer than two have enough rows, or they seem to be a quantity."""
+    target = Target(column=values.name)
+    classes = _classes(values, file_format)
+    rare = [value for value in classes if value.n < target.min_count]
+    counts = [f"{quote_all([value])} ({n_rows(value.n)})" for value in classes[:4]]
+    shown = ", ".join([*counts, *["..."] * (len(classes) > 4)])
+    if len(classes) - len(rare) < 2:
+        raise ValueError(
+            f"--target must have at least two classes with {target.min_count} rows each, one for each split; "
+            f"got in {values.name!r}: {shown or 'none'}"
+        )
+    values.column, values.why = target, f"{len(classes)} classes: {shown}"
+    if values.n_missing:
+        values.declare(missing="drop")
+        values.looks.append(f"{n_rows(values.n_missing)} without a label: dropped")
+    n_rare, policy = sum(value.n for value in rare), "set rare to drop or merge"
+    if 0 < n_rare < target.min_count:
+        policy = "dropped"
+        values.declare(rare="drop")
+    elif 0 < n_rare <= MERGED_SHARE * values.n_filled:
+        policy, merged_name = "merged", target.merged_name
+        while values.which([merged_name]):
+            merged_name = f"rare {merged_name}"
+        values.declare(rare="merge", merged_name=merged_name)
+    elif len(classes) <= N_LISTED:
+        values.declare(classes={value.text: value.text for value in classes})
+    if rare:
+        values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}): {policy}")
+
+
+def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
+    """Give the values of the target, in ascending order."""
+    n_values, name = values.n_values, values.name
+    if n_values > N_CLASSES:
+        raise ValueError(f"--target must have at most {N_CLASSES:,} classes; got {n_values:,} in {name!r}")
+    classes = values.first(N_CLASSES, order="text")
+    if find_strange(values, lambda texts: to_finite(texts, file_format)) != []:
+        return classes
+    if n_values > N_NUMBERS:
+        raise ValueError(
+            f"--target must be a class; got {n_values} different numbers in {name!r}.\n"
+            "Regression does not exist yet: write ranges of it as classes into a column."
+        )
+    numbers = to_finite(pa.array([value.text for value in classes]), file_format).values.to_pylist()
+    return [value for _, value in sorted(zip(numbers, classes, strict=True))]
+
+
+def find_leaks(columns: Sequence[DraftedColumn], target: DraftedColumn, file_format: FileFormat) -> None:
+    """Add a remark to each column from which alone a tree predicts the target."""
+    # Here, since its import takes a second, and a mistake in the table should not wait for it.
+    from sklearn.tree import DecisionTreeClassifier
+
+    sample = target.table.connection.sql(
+        f"SELECT rows.* FROM rows JOIN values_{target.index} ON c{target.index} = text "
+        f"WHERE hash(rows.rowid) % {-(-target.n_filled // N_SAMPLED)} = 0"
+    ).to_arrow_table()
+    labels = sample[f"c{target.index}"].combine_chunks().dictionary_encode().indices.to_numpy()
+    error = 1 - np.bincount(labels).max() / len(labels)
+    tree = DecisionTreeClassifier(min_samples_leaf=N_ROWS_PER_VALUE)
+    for values in columns:
+        texts = sample[f"c{values.index}"].combine_chunks()
+        if isinstance(values.column, Numeric):
+            known = to_finite(texts, file_format).values.to_numpy(zero_copy_only=False)
+            known = np.clip(known, -LARGEST, LARGEST)
+        elif isinstance(values.column, Categorical | Datetime):
+            known = texts.dictionary_encode().indices.fill_null(-1).to_numpy()
+        else:
+            continue
+        share = tree.fit(known[:, None], labels).score(known[:, None], labels)
+        # A sample may have one class alone.
+        if error and 1 - share <= LEAK_SHARE * error:
+            right = f"right alone in {share:.1%} of rows"
+            values.looks.append(f"GIVES THE TARGET AWAY: {right}; {{kind: ignored}} unless known before")

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from canopy.names import shorten
 from canopy.schema.columns import Column, Ignored
-from canopy.tables.convert import Converted, to_texts
+from canopy.tables.convert import to_texts
 from canopy.tables.problems import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
 
@@ -81,12 +81,12 @@ class DraftedColumn:
         with self.table.connection.cursor() as cursor:
             yield from cursor.sql(f"FROM values_{self.index}").to_arrow_reader(BATCH_ROWS)
 
-    def store_numbers(self, convert: Callable[[pa.Array], Converted]) -> None:
+    def store_numbers(self, convert: Callable[[pa.Array], pa.Array]) -> None:
         """Write the numbers of the column to the table `numbers_<index>`: `text`, `n`, `row`, `number`."""
         connection, name = self.table.connection, f"numbers_{self.index}"
         connection.execute(f"CREATE TEMP TABLE {name} (text VARCHAR, n BIGINT, row BIGINT, number DOUBLE)")
         for batch in self.batches():
-            connection.register("batch", batch.append_column("number", convert(batch["text"]).values))
+            connection.register("batch", batch.append_column("number", convert(batch["text"])))
             connection.execute(f"INSERT INTO {name} FROM batch WHERE isfinite(number)")
 
     def first(self, n: int, *, order: str = "row") -> list[Value]:
