@@ -321,8 +321,7 @@ def prepare(table: Table, seed: int, method: str | None, out: Path) -> Path:
 
     from canopy.params import check_params, load_params
     from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
-    from canopy.tables.draft.data_set import write_data_set
-    from canopy.tables.draft.draft import draft_table
+    from canopy.tables.draft.draft import draft_table, write_data_set
 
     folder = out / "data" / table.name / f"{seed}-{method or 'drafted'}"
     if (folder / "data/processed/schema.json").is_file():

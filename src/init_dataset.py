@@ -10,9 +10,8 @@ import sys
 from pathlib import Path
 
 from canopy.preset import DRAFTED, Size, describe_preset
-from canopy.tables.draft.data_set import DATA_SETS, TRAINING_SHARE, new_folder, write_data_set
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import Draft, describe, draft_table
+from canopy.tables.draft.draft import DATA_SETS, Draft, describe, draft_table, new_folder, write_data_set
 
 
 def main() -> None:
@@ -50,7 +49,7 @@ def main() -> None:
 def say_what_trains(draft: Draft) -> list[str]:
     """Write the comment of the section `train`: all that the preset chooses for such a table."""
     n_numeric = sum(values.kind == "numeric" for values in draft.columns)
-    size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
+    size = Size(draft.n_training_rows, n_numeric)
     values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
     return [
         f"configs/preset/{DRAFTED}.yaml, which says why, gives for {size.n_rows:,} training rows:",

@@ -11,8 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.preset import Size, leave_out_trees, register_rules, settle
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
-from canopy.tables.draft.data_set import write_data_set
-from canopy.tables.draft.draft import draft_table
+from canopy.tables.draft.draft import draft_table, write_data_set
 
 ROOT = Path(__file__).parents[1]
 PRESETS = sorted(path.stem for path in (ROOT / "configs/preset").glob("*.yaml"))

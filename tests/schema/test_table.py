@@ -48,7 +48,8 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         (columns(a={"kind": "datetime", "parts": ["week"]}), "must be 'year', .*; got 'week'"),
         (columns(a=NUMBER) | {"target": {"column": "y", "classes": {1: "a"}}}, "at least two classes; got 1"),
         (
-            columns(a=NUMBER) | {"target": {"column": "y", "classes": {1: "a", "other": "b"}, "rare": "merge"}},
+            columns(a=NUMBER)
+            | {"target": {"column": "y", "classes": {1: "a", "other": "b"}, "rare": "merge"}},
             "merged_name must not be that of a class; got 'other'",
         ),
         (columns(a=NUMBER) | {"file": {"encoding": "utf-99"}}, "an encoding that Python knows; got 'utf-99'"),

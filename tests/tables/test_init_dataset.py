@@ -16,8 +16,7 @@ from canopy.files import sha256
 from canopy.params_sections import Params
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
-from canopy.tables.draft.data_set import new_folder, write_data_set
-from canopy.tables.draft.draft import draft_table
+from canopy.tables.draft.draft import draft_table, new_folder, write_data_set
 from canopy.tables.rows import read_table
 from odd_names import ODD_NAMES
 

@@ -12,8 +12,7 @@ from canopy.params import check_params, load_params
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema.tensors import SCHEMA_FILE, Schema
-from canopy.tables.draft.data_set import write_data_set
-from canopy.tables.draft.draft import draft_table
+from canopy.tables.draft.draft import draft_table, write_data_set
 from canopy.tables.rows import read_table
 from drafted import every, write
 

@@ -1,7 +1,4 @@
-"""The kinds of column, as `params.yaml` declares them; docs/data_sets.md documents each key and policy.
-
-A policy that a column leaves out (None) is that of `table.defaults` for its kind.
-"""
+"""The kinds of column (docs/data_sets.md); a policy that is None is that of `table.defaults` for the kind."""
 
 import math
 from collections import Counter

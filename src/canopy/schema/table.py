@@ -1,7 +1,7 @@
 """The schema of a table: the only description of it, for stages, training, prediction, export and server."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self
 
 from pydantic import ValidationError, model_validator
 
@@ -11,10 +11,8 @@ from canopy.schema.columns import (
     AnyColumn,
     Categorical,
     CategoricalPolicies,
-    Column,
     Datetime,
     DatetimePolicies,
-    Ignored,
     Key,
     Model,
     Numeric,
@@ -24,8 +22,6 @@ from canopy.schema.columns import (
     first_repeated,
 )
 from canopy.schema.file_format import FileFormat
-
-K = TypeVar("K", bound=Column)
 
 
 class Defaults(Model):
@@ -90,28 +86,25 @@ class TableSchema(Model):
             self.columns[name] = column.model_copy(update=update)
         return self
 
-    def _of_kind(self, kind: type[K]) -> dict[str, K]:
-        return {name: column for name, column in self.columns.items() if isinstance(column, kind)}
-
     @property
     def numeric(self) -> dict[str, Numeric]:
-        return self._of_kind(Numeric)
+        return {name: column for name, column in self.columns.items() if isinstance(column, Numeric)}
 
     @property
     def categorical(self) -> dict[str, Categorical]:
-        return self._of_kind(Categorical)
+        return {name: column for name, column in self.columns.items() if isinstance(column, Categorical)}
 
     @property
     def datetime(self) -> dict[str, Datetime]:
-        return self._of_kind(Datetime)
+        return {name: column for name, column in self.columns.items() if isinstance(column, Datetime)}
 
     @property
     def keys(self) -> list[str]:
-        return [*self._of_kind(Key)]
+        return [name for name, column in self.columns.items() if column.kind == "key"]
 
     @property
     def ignored(self) -> list[str]:
-        return [*self._of_kind(Ignored)]
+        return [name for name, column in self.columns.items() if column.kind == "ignored"]
 
     @property
     def features(self) -> list[str]:

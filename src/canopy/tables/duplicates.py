@@ -8,20 +8,19 @@ from canopy.tables.convert import Bools
 
 
 class FirstRows:
-    """Finds which rows of a table no earlier row equals, batch by batch."""
+    """Finds which rows of a table no earlier row equals, batch by batch.
+
+    Examples:
+        >>> FirstRows()(pa.RecordBatch.from_pydict({"a": [0.0, None, -0.0], "b": ["x", None, "x"]}))
+        array([ True,  True, False])
+    """
 
     def __init__(self) -> None:
-        # Hashes of 64 bits: of ten million different rows, two have one with a probability of 1 in 400,000.
-        # They are in ascending order, with an end that is greater than all.
+        # Hashes, ascending, and an end that is greater than all. Of ten million different rows, two have the
+        # same one with a probability of 1 in 400,000.
         self._seen = np.array([np.iinfo(np.uint64).max], np.uint64)
 
     def __call__(self, rows: pa.RecordBatch) -> Bools:
-        """Add rows; gives whether each is new.
-
-        Examples:
-            >>> FirstRows()(pa.RecordBatch.from_pydict({"a": [0.0, None, -0.0], "b": ["x", None, "x"]}))
-            array([ True,  True, False])
-        """
         # Here, since only tables whose repeated rows are dropped need it.
         import pandas as pd
 

@@ -150,16 +150,14 @@ class _Check:
             self._report(name, "have a value in every row", missing, ["none"] * len(missing))
         return values
 
-    def _report(
-        self, name: str, requirement: str, wrong: Bools, values: Sequence[str] | None = None
-    ) -> Bools:
+    def _report(self, name: str, form: str, wrong: Bools, values: Sequence[str] | None = None) -> Bools:
         """Keep what is wrong with a column, if anything is, and give it back."""
         if wrong.any():
             rows = np.flatnonzero(wrong)
             if values is None:
                 found = self.batch[name].take(pa.array(rows[: self.n_shown])).to_pylist()
                 values = [text if len(text) <= 60 else f"{text[:57]}..." for text in map(repr, found)]
-            self.violations.append(Violation(name, requirement, rows, values))
+            self.violations.append(Violation(name, form, rows, values))
         return wrong
 
 

@@ -103,8 +103,7 @@ class TableFile:
         is_csv = dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
         if is_csv and is_utf8(dialect.encoding) and len(self.names) > 1:
             types, forbidden = dict.fromkeys(columns, pa.string()), dialect.quote.encode()
-            # Arrow takes a third of the time. Where the file has another form, DuckDB continues and finds
-            # what is wrong with it.
+            # Arrow takes a third of the time. Where the file has another form, DuckDB continues.
             with suppress(ValueError):
                 for batch in read_chunks(
                     self.path, self.names, types, delimiter=dialect.delimiter, forbidden=forbidden

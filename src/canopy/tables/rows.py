@@ -17,11 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class TableReader:
-    """The rows of a table, in one file or several (`find_files`).
+    """The rows of a table, in one file or several (`find_files`); `problems` is what is wrong with them.
 
     Files must have the target; or, for predictions (`with_target=False`), it is read as it is, any value
-    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`. What is
-    wrong with the rows that have been read is in `problems`, `n_shown` of each kind with lines.
+    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`.
     """
 
     def __init__(

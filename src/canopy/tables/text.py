@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import pyarrow as pa
 
@@ -44,14 +44,9 @@ def is_utf8(encoding: str) -> bool:
 def records(text: IO[str], file_format: FileFormat) -> Iterator[list[str]]:
     """Split text into the values of each record, the header first."""
     csv.field_size_limit(2**31 - 1)
-    quote = file_format.quote
-    return csv.reader(
-        text,
-        delimiter=file_format.delimiter,
-        quotechar=quote or None,
-        quoting=csv.QUOTE_MINIMAL if quote else csv.QUOTE_NONE,
-        skipinitialspace=file_format.trim,
-    )
+    form: Any = {"delimiter": file_format.delimiter, "skipinitialspace": file_format.trim}
+    form |= {"quotechar": file_format.quote} if file_format.quote else {"quoting": csv.QUOTE_NONE}
+    return csv.reader(text, **form)
 
 
 def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
@@ -80,6 +75,5 @@ def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:
     found = path.iterdir() if path.is_dir() else root.glob(str(path.relative_to(root)))
     files = sorted(file for file in found if file.is_file() and not file.name.startswith((".", "_")))
     if not files:
-        # Names the file, or what is in its place.
         require_file(path, name="The table ", hint=hint)
     return files

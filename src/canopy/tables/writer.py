@@ -16,39 +16,37 @@ import pyarrow.csv
 from canopy.cores import usable_cores
 from canopy.files import atomic_write
 
-SUFFIXES = (".csv", ".parquet")
 STANDARD_OUTPUT = Path("-")
 
 
 @contextmanager
 def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
-    """Open a table for writing: gives a function that writes the rows of a batch.
+    """Open a table, CSV or Parquet by its suffix: gives a function that writes the rows of a batch.
 
-    The file, whose suffix is one of `SUFFIXES`, appears when the block ends without an error;
-    `STANDARD_OUTPUT` takes CSV as it comes.
+    The file appears when the block ends without an error; `STANDARD_OUTPUT` takes CSV as it comes.
     """
     path = Path(path)
     if path == STANDARD_OUTPUT:
         yield from _csv_writer(sys.stdout.buffer, schema)
-        return
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"A table must be written as {' or '.join(SUFFIXES)}; got {path.name!r}")
-    with atomic_write(path) as temporary:
-        if path.suffix == ".csv":
-            with temporary.open("wb") as file:
-                yield from _csv_writer(file, schema)
-        else:
-            # Here, since most tables are CSV.
-            import pyarrow.parquet as pq
+    elif path.suffix == ".csv":
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            yield from _csv_writer(file, schema)
+    elif path.suffix == ".parquet":
+        # Here, since most tables are CSV.
+        import pyarrow.parquet as pq
 
-            with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
-                yield writer.write
+        with (
+            atomic_write(path) as temporary,
+            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
+        ):
+            yield writer.write
+    else:
+        raise ValueError(f"A table must be written as .csv or .parquet; got {path.name!r}")
 
 
 def _csv_writer(file: BinaryIO, schema: pa.Schema) -> Iterator[Callable[[pa.RecordBatch], None]]:
     """Write batches that all cores turn into text."""
-    n_threads = usable_cores()
-    pending: deque[Future[pa.Buffer]] = deque()
+    n_threads, pending = usable_cores(), deque[Future[pa.Buffer]]()
     with ThreadPoolExecutor(n_threads) as pool:
 
         def write(batch: pa.RecordBatch) -> None:

@@ -1,13 +1,20 @@
-"""Draft the schema of a table: its dialect, the kind of each column, its target."""
+"""Draft the schema of a table: its dialect, the kind of each column, its target; write it as a data set."""
 
-from collections.abc import Mapping
+import math
+import re
+import shutil
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
+from canopy.files import atomic_folder, sha256
 from canopy.names import nearest, shorten
-from canopy.schema.columns import Ignored, Key
-from canopy.schema.file_format import FileFormat
+from canopy.quoting import yaml_flow, yaml_text
+from canopy.schema.columns import Ignored, Key, Numeric
+from canopy.schema.file_format import COMPRESSIONS, FileFormat
 from canopy.schema.table import STRICT, TableSchema
 from canopy.tables.draft.dialect import find_style, remove_markers, settle_markers, sniff
 from canopy.tables.draft.kinds import find_leaks, set_kind, set_target
@@ -15,7 +22,10 @@ from canopy.tables.draft.values import DraftedColumn, TableValues
 from canopy.tables.reader import TableFile, open_duckdb
 from canopy.tables.text import find_files
 
+DATA_SETS = Path("datasets")
 N_SHOWN = 10
+# Of all rows for test, and of the others for validation.
+USUAL_SHARE = 0.2
 
 
 @dataclass(frozen=True)
@@ -35,8 +45,7 @@ class Draft:
             "file": self.file.model_dump(exclude_defaults=True),
             "target": self.target.column.model_dump(exclude_unset=True),
             "columns": {
-                values.name: {"kind": values.kind, **values.column.model_dump(exclude_unset=True)}
-                for values in self.columns
+                c.name: {"kind": c.kind, **c.column.model_dump(exclude_unset=True)} for c in self.columns
             },
             "defaults": STRICT.model_dump(exclude_none=True),
         }
@@ -44,6 +53,10 @@ class Draft:
     @property
     def schema(self) -> TableSchema:
         return TableSchema.parse(self.table)
+
+    @property
+    def n_training_rows(self) -> int:
+        return round((1 - USUAL_SHARE) ** 2 * self.n_rows)
 
 
 def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, Any] | None = None) -> Draft:
@@ -89,3 +102,63 @@ def describe(draft: Draft) -> str:
     for name, values in zip(names, columns, strict=True):
         lines.append(f"{'!' if values.looks else ' '} {name:<{width}}  {values.kind:<11}  {values.remark}")
     return "\n".join(lines)
+
+
+def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
+    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none.
+
+    Examples:
+        >>> split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)
+        ((0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475))
+    """
+    shares = []
+    for _ in range(2):
+        n_usual = math.ceil(USUAL_SHARE * n_rows)
+        n_drawn = max(n_usual, n_classes)
+        shares.append(USUAL_SHARE if n_drawn == n_usual else round((n_drawn - 0.5) / n_rows, 4))
+        n_rows -= n_drawn
+    return shares[0], shares[1]
+
+
+def new_folder(pattern: str, name: str | None = None) -> Path:
+    """Choose the folder of a new data set, without a name that of its file or of the folder of its files."""
+    path = Path(pattern)
+    name = name or (path.parent if set(path.name) & set("*?[") else path).name.split(".")[0]
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name):
+        raise ValueError(f"A data set's name must be letters, digits, - and _; got {name!r}: give --name")
+    folder = DATA_SETS / name
+    if folder.exists():
+        raise FileExistsError(f"{folder} must be new; it exists: give another --name")
+    return folder
+
+
+def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
+    """Write the folder of a data set, `train_comment` into its section `train`."""
+    raw, first, is_one = Path("data/raw", folder.name), draft.files[0], len(draft.files) == 1
+    if is_one:
+        raw = raw.with_name(raw.name + "".join(first.suffixes[-2 if first.suffix in COMPRESSIONS else -1 :]))
+    copies = {path: raw if is_one else raw / path.name for path in draft.files}
+    if len({*copies.values()}) < len(copies):
+        raise ValueError(f"The files of a table must have different names; got {', '.join(map(str, copies))}")
+    options: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = jinja2.Environment(**options, undefined=jinja2.StrictUndefined)  # noqa: S701 - YAML
+    environment.filters |= {"text": yaml_text, "flow": yaml_flow}
+    template = environment.from_string(Path(__file__).with_name("params.yaml.jinja").read_text())
+    classes = draft.schema.target.classes
+    test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
+    with atomic_folder(folder) as new:
+        (new / (raw.parent if is_one else raw)).mkdir(parents=True)
+        hashes = {copy.name: sha256(shutil.copy(path, new / copy)) for path, copy in copies.items()}
+        text = template.render(
+            name=folder.name,
+            raw=raw,
+            sha256=hashes[raw.name] if is_one else yaml_flow(hashes),
+            source=first.name,
+            table=draft.table,
+            remarks={values.name: values.remark for values in [draft.target, *draft.columns]},
+            has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),
+            test_size=test_size,
+            val_size=val_size,
+            train_comment=train_comment,
+        )
+        (new / "params.yaml").write_text(text, encoding="utf-8")

@@ -26,7 +26,7 @@ class Value(NamedTuple):
 
 @dataclass
 class DraftedColumn:
-    """A column, and what was found out about it; the table `values_<index>` has each of its values once."""
+    """What was found out about a column; the table `values_<index>` has each of its values once."""
 
     table: "TableValues"
     index: int
