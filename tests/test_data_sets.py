@@ -1,6 +1,5 @@
 """Other tables through the same pipeline: two of scikit-learn's, and one of odd names that is drafted."""
 
-import csv
 import json
 import re
 import shlex
@@ -20,6 +19,7 @@ from canopy.quoting import write_command
 from canopy.runs.keys import training_values
 from canopy.runs.reproduce import same_weights
 from canopy.schema.file_format import NULL_VALUES
+from drafted import write
 from odd_names import ODD_NAMES
 from packages import INSTALL, execute, served
 
@@ -40,15 +40,6 @@ def project(tmp_path_factory: pytest.TempPathFactory, copy_project: Callable[...
     return folder
 
 
-def shape(content: Any) -> Any:
-    """Leave the figures of a report away, and the names of the classes."""
-    if not isinstance(content, dict):
-        return type(content)
-    if "per_class" in content:
-        content = {**content, "per_class": next(iter(content["per_class"].values()))}
-    return {key: shape(value) for key, value in content.items()}
-
-
 def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
@@ -64,19 +55,10 @@ def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, 
     done = execute("make", "repro", f"DATA={name}", folder=project)
     assert "Data and pipelines are up to date" in done.stdout
     assert not (project / "data").exists(), "everything stays in the data set's folder"
-    metrics = read(folder / "reports/metrics.json")
-    assert shape(metrics) == shape(read(ROOT / "reports/metrics.json"))
-    assert set(read(folder / "reports/train.json")) == set(read(ROOT / "reports/train.json"))
-    scores = metrics["test"]
+    scores = read(folder / "reports/metrics.json")["test"]
     largest = max(found["support"] for found in scores["per_class"].values())
     assert scores["accuracy"] > largest / scores["n_rows"] + 0.1
-    check_predictions(folder, metrics)
-    with served(folder, "../../src/serve.py") as url:
-        check_server(folder, url)
-
-
-def check_predictions(folder: Path, metrics: dict[str, Any]) -> None:
-    """The bundle takes the raw table, with its missing values, and gives the scores of the report."""
+    # The bundle takes the raw table, with its missing values, and gives the scores of the report.
     raw = next((folder / "data/raw").glob("*.csv"))
     options = ("bundle=models/canopy", f"input={raw}", "output=predicted.csv")
     execute("python", "../../src/predict.py", *options, folder=folder)
@@ -84,39 +66,13 @@ def check_predictions(folder: Path, metrics: dict[str, Any]) -> None:
     table = pd.read_csv(folder / "data/interim/normalize.csv")
     tested = table[SPLIT_COLUMN] == "test"
     predicted = pd.read_csv(folder / "predicted.csv")["label"]
-    assert (predicted == table[target])[tested].mean() == metrics["test"]["accuracy"]
+    assert (predicted == table[target])[tested].mean() == scores["accuracy"]
     # Some rows have missing values, and a feature indicates it.
-    indicators = [column for column in table if column.endswith(" (missing)")]
-    assert table[indicators].to_numpy().sum() > 0
-
-
-def check_server(folder: Path, url: str) -> None:
-    """The server takes texts and null, names what it wants instead, and counts what is missing."""
-    model = requests.get(f"{url}/model", timeout=60).json()
-    columns = {
-        name: column for name, column in model["table"]["columns"].items() if column["kind"] != "ignored"
-    }
-    row = {
-        name: None
-        if column["missing"] != "reject"
-        else column["range"][0]
-        if column["kind"] == "numeric"
-        else [*column["categories"]][-1]
-        for name, column in columns.items()
-    }
-    number, text = (
-        next(name for name, column in columns.items() if column["kind"] == kind)
-        for kind in ("numeric", "categorical")
-    )
-    for changes, status in (({}, 200), ({text: "nowhere"}, 200), ({number: "long"}, 422)):
-        answer = requests.post(f"{url}/predict", json={"rows": [row | changes]}, timeout=60)
-        assert answer.status_code == status, answer.text
-    assert answer.json()["error"].startswith(f"row 0: {number} must be a number")
-    raw = next((folder / "data/raw").glob("*.csv"))
-    predicted = requests.post(f"{url}/predict/csv", data=raw.read_bytes(), timeout=60)
-    assert predicted.text.count("\n") == len(pd.read_csv(raw)) + 1
-    found = requests.get(f"{url}/drift", timeout=60).json()["columns"]
-    assert {*columns} <= {column["name"] for column in found}
+    assert table.filter(like=" (missing)").to_numpy().sum() > 0
+    with served(folder, "../../src/serve.py") as url:
+        done = requests.post(f"{url}/predict/csv", data=raw.read_bytes(), timeout=60)
+        assert done.text.count("\n") == len(predicted) + 1
+        found = requests.get(f"{url}/drift", timeout=60).json()["columns"]
     assert all(column["index"] < 0.25 for column in found), "the training rows are among these"
 
 
@@ -198,13 +154,11 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     classes, (target, first, second, *numeric) = ["???", "${z}", "1e5", "$x^$"], ODD_NAMES
     categories = [name for name in ODD_NAMES if name not in NULL_VALUES]
     halves = {first: categories[::2], second: categories[1::2]}
-    with (tmp_path / "table.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(ODD_NAMES)
-        for row in range(2 * len(categories)):
-            texts = [half[row % len(half)] for half in halves.values()]
-            numbers = [f"{(row * (index + 3)) % 7 + row % len(classes):.1f}" for index in range(len(numeric))]
-            writer.writerow([classes[row % len(classes)], *texts, *numbers])
+    rows = range(2 * len(categories))
+    table = {target: [classes[row % 4] for row in rows]}
+    table |= {name: [half[row % len(half)] for row in rows] for name, half in halves.items()}
+    table |= {name: [f"{row * (i + 3) % 7 + row % 4}.0" for row in rows] for i, name in enumerate(numeric)}
+    write(tmp_path / "table.csv", table)
     options = ("--target", target, "--name", "1e5")
     execute("python", "src/init_dataset.py", str(tmp_path / "table.csv"), *options, folder=project)
     folder = project / "datasets/1e5"

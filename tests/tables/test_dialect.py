@@ -15,7 +15,7 @@ from canopy.schema import TableSchema
 from canopy.tables.draft.dialect import parse_options, sniff
 from canopy.tables.draft.draft import draft_table
 from canopy.tables.rows import read_table
-from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, finding, write
+from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, finding, write
 
 
 @pytest.mark.parametrize(
@@ -120,14 +120,6 @@ def test_marks_of_numbers_are_found(
     (batch,) = read_table(path, drafted.schema)
     rounded = [float(f"{x:.0f}") for x in numbers] if style(0.5) == "0" else numbers
     assert batch["x"].to_pylist() == pytest.approx(rounded, abs=0.06)
-
-
-def test_percents_and_currencies_are_marks(tmp_path: Path) -> None:
-    prices = [f"${abs(float(number)) * 1000:,.2f}" for number in NUMBERS]
-    drafted = draft(tmp_path, rate=[f"{number}%" for number in NUMBERS], price=prices)
-    assert column(drafted, "rate") == {"kind": "numeric", "marks": ("%",)}
-    assert column(drafted, "price") == {"kind": "numeric", "marks": ("$",)}
-    assert "5% is 5" in finding(drafted, "rate").why
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import describe, draft_table
+from canopy.tables.draft.draft import draft_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 
 ROWS = range(N_ROWS)
@@ -98,13 +98,14 @@ def test_format_of_dates_is_found(tmp_path: Path, values: Sequence[str], form: s
             {"kind": "categorical"},
             "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before",
         ),
-        # Of many different numbers, where one end is one class.
         (
             [f"{row + (1000 if label == 'yes' else 0)}.5" for row, label in enumerate(LABELS)],
             {"kind": "numeric"},
             "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before",
         ),
         (COLOURS, {"kind": "categorical"}, ""),
+        ([f"{number}%" for number in NUMBERS], {"kind": "numeric", "marks": ("%",)}, ""),
+        ([f"${3 * row:,}.50" for row in ROWS], {"kind": "numeric", "marks": ("$",)}, ""),
     ],
 )
 def test_what_deserves_a_look_is_reported(
@@ -214,11 +215,3 @@ def test_a_table_that_cannot_be_drafted_is_refused(tmp_path: Path, content: str,
     with pytest.raises(ValueError, match=message) as caught:
         draft_table(tmp_path / "t.csv", target="y")
     assert len(str(caught.value).splitlines()) <= 3
-
-
-def test_printout_has_one_line_for_each_column(tmp_path: Path) -> None:
-    drafted = draft(tmp_path, colour=COLOURS, odd=every(10, "-999", NUMBERS), line=["two\nlines", "one"] * 60)
-    first, *lines = describe(drafted).splitlines()
-    assert first.endswith("t.csv: 120 rows, 5 columns")
-    assert [line[:2] + line[2:10].strip() for line in lines] == ["  y", "  a", "  colour", "! odd", "  line"]
-    assert lines[2].endswith("categorical  3 values: 'blue', 'green', 'red'")

@@ -10,9 +10,9 @@ def test_repeated_rows_are_found_in_any_batches(size: int) -> None:
     random = np.random.default_rng(0)
     drawn = {
         "number": random.choice([0.5, 1, 2, np.nan], 1000),
+        "same": random.choice([0.5, 1, 2, np.nan], 1000),
         "text": random.choice(["a", "b", "", None], 1000),
         "time": random.choice(np.array(["2024-01-01", "NaT", "1969-12-31"], "datetime64[us]"), 1000),
-        "many": random.integers(0, 10, 1000).astype(float),
     }
     rows = pa.RecordBatch.from_pydict({name: pa.array(values) for name, values in drawn.items()})
     is_first = FirstRows()
@@ -20,8 +20,3 @@ def test_repeated_rows_are_found_in_any_batches(size: int) -> None:
     different = [*map(repr, rows.to_pylist())]
     assert found.tolist() == [row not in different[:index] for index, row in enumerate(different)]
     assert 100 < found.sum() < 900
-
-
-def test_columns_are_not_mixed_up() -> None:
-    assert FirstRows()(pa.RecordBatch.from_pydict({"a": [0.0, 1, 0, 1], "b": [1.0, 0, 0, 1]})).all()
-    assert FirstRows()(pa.RecordBatch.from_pydict({"a": ["x", None, "x"], "b": [None, "x", "x"]})).all()

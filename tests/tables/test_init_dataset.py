@@ -1,6 +1,5 @@
 """The command that drafts a data set: its folder, its params.yaml, its messages."""
 
-import csv
 import subprocess
 import sys
 from dataclasses import fields
@@ -18,6 +17,7 @@ from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
 from canopy.tables.draft.draft import draft_table, new_folder, write_data_set
 from canopy.tables.rows import read_table
+from drafted import write
 from odd_names import ODD_NAMES
 
 ROOT = Path(__file__).parents[2]
@@ -26,15 +26,10 @@ CLASSES = ["???", "${z}", "1e5", "yes"]
 
 def test_names_survive_params(tmp_path: Path) -> None:
     """YAML, OmegaConf and SQL could take names, categories and classes for something else."""
-    names = ODD_NAMES[1:]
-    path = tmp_path / "odd.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(ODD_NAMES)
-        for row in range(160):
-            texts = [f"{names[(row + index) % 7]}!" for index in range(len(names))]
-            writer.writerow([CLASSES[row % 4], *texts])
-    drafted = draft_table(path, target=ODD_NAMES[0])
+    target, *names = ODD_NAMES
+    texts = {name: [f"{names[(row + i) % 7]}!" for row in range(160)] for i, name in enumerate(names)}
+    path = write(tmp_path / "odd.csv", {target: CLASSES * 40, **texts})
+    drafted = draft_table(path, target=target)
     write_data_set(drafted, tmp_path / "datasets/odd")
     text = (tmp_path / "datasets/odd/params.yaml").read_text(encoding="utf-8")
     params = yaml.safe_load(text)
@@ -67,36 +62,32 @@ def test_several_files_are_copied_with_the_hash_of_each(tmp_path: Path) -> None:
         write_data_set(drafted, folder)
         params = yaml.safe_load((folder / "params.yaml").read_text())
         raw = folder / params["paths"]["raw"]
-        expected = (
-            {path.name: sha256(path) for path in sorted(raw.iterdir())} if raw.is_dir() else sha256(raw)
-        )
-        assert params["fetch"]["sha256"] == expected
+        hashes = {path.name: sha256(path) for path in raw.iterdir()} if raw.is_dir() else sha256(raw)
+        assert params["fetch"]["sha256"] == hashes
         assert sum(batch.num_rows for batch in read_table(raw, drafted.schema)) == 27 * len(drafted.files)
-
-
-def execute(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "src/init_dataset.py"), *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_command_prints_the_columns_and_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "datasets").mkdir()
-    (tmp_path / "wine.csv").write_text("a,y\n" + "".join(f"{row % 7},{row % 2}\n" for row in range(90)))
-    done = execute(tmp_path, "wine.csv", "--target", "y")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == [
-        "wine.csv: 90 rows, 2 columns",
-        "  y  target       2 classes: '0' (45 rows), '1' (45 rows)",
-        "  a  numeric      integers 0 to 6",
-        "",
-        "Drafted datasets/wine/params.yaml. Correct the columns, first those with an exclamation mark; then",
-        "  make repro DATA=wine",
-    ]
-    for options, message in (
-        ("wine.csv --target y", "Error: datasets/wine must be new; it exists: give another --name\n"),
-        ("wine.csv --target b --name x", "Error: --target must be a column of wine.csv"),
+    rows = "".join(f"{row % 7},{-999 if row % 9 else row % 8},{row % 2}\n" for row in range(90))
+    (tmp_path / "wine.csv").write_text(f'a,"b\nc",y\n{rows}')
+    for options, code, message in (
+        (
+            "wine.csv --target y",
+            0,
+            "wine.csv: 90 rows, 3 columns\n"
+            "  y    target       2 classes: '0' (45 rows), '1' (45 rows)\n"
+            "  a    numeric      integers 0 to 6\n"
+            "! b c  numeric      integers -999 to 7; -999 (80 rows; next 0): missing? Then "
+            'null_values: ["", "-999"], missing: median\n\n'
+            "Drafted datasets/wine/params.yaml. Correct the columns, first those with an exclamation mark; "
+            "then\n  make repro DATA=wine\n",
+        ),
+        ("wine.csv --target y", 1, "Error: datasets/wine must be new; it exists: give another --name\n"),
+        ("wine.csv --target b --name x", 1, "Error: --target must be a column of wine.csv"),
     ):
-        done = execute(tmp_path, *options.split())
-        assert done.returncode == 1
-        assert done.stderr.startswith(message)
+        command = [sys.executable, str(ROOT / "src/init_dataset.py"), *options.split()]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert (done.stdout + done.stderr).startswith(message)
     assert [path.name for path in (tmp_path / "datasets").iterdir()] == ["wine"]

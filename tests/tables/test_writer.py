@@ -1,6 +1,3 @@
-"""Writing tables: what is read back is what was written, and nothing half-written is left."""
-
-from contextlib import suppress
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -34,14 +31,3 @@ def test_what_is_read_back_is_what_was_written(
     file = {"format": suffix, "null_values": [""]}
     schema = TableSchema.parse({"target": {"column": "y"}, "columns": columns, "file": file})
     assert [row for batch in read_table(path, schema) for row in batch.to_pylist()] == rows.to_pylist()
-
-
-def test_an_error_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "t.csv"
-    path.write_text("old")
-    rows = pa.RecordBatch.from_pydict({"a": [1]})
-    with suppress(RuntimeError), open_writer(path, rows.schema) as write:
-        write(rows)
-        raise RuntimeError
-    assert path.read_text() == "old"
-    assert [*tmp_path.iterdir()] == [path]
