@@ -27,9 +27,8 @@ class Schema:
 
     Attributes:
         target: Column that the class was read from.
-        quantiles: Values of each numeric feature on the training rows, as they are in the tensors,
-            ascending from the smallest to the largest: quantiles in equal steps, and where many rows share
-            a value others that occur.
+        quantiles: Of each numeric feature on the training rows, as in the tensors, ascending: values in equal
+            steps of rank, and where many rows share one, others that occur.
         class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`.
         sha256: Hash of each tensor file and of the normalisation.
     """

@@ -99,8 +99,7 @@ class TableFile:
             for batch in self._parquet().iter_batches(BATCH_ROWS, columns=[*columns]):
                 yield pa.RecordBatch.from_arrays([_plain(batch[name]) for name in columns], [*columns])
             return
-        n_read = 0
-        is_csv = dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
+        n_read, is_csv = 0, dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
         if is_csv and is_utf8(dialect.encoding) and len(self.names) > 1:
             types, forbidden = dict.fromkeys(columns, pa.string()), dialect.quote.encode()
             # Arrow takes a third of the time. Where the file has another form, DuckDB continues.

@@ -25,8 +25,9 @@ def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
     """Open a file as text; `.gz` and `.zst` are decompressed, a byte-order mark is skipped."""
     with pa.input_stream(str(path)) as stream:
         start = stream.read(4)
-    if found := [kind for magic, kind in BINARY.items() if start.startswith(magic)]:
-        raise ValueError(f"{path} must be text; got {found[0]}")
+    for magic, kind in BINARY.items():
+        if start.startswith(magic):
+            raise ValueError(f"{path} must be text; got {kind}")
     encoding = file_format.encoding
     try:
         with pa.input_stream(str(path)) as stream:
@@ -56,11 +57,11 @@ def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
         return
     found = records(text, file_format)
     next(found, None)
-    start = found.line_num + 1  # type: ignore[attr-defined]
+    last = found.line_num  # type: ignore[attr-defined]
     for record in found:
         if record:
-            yield start
-        start = found.line_num + 1  # type: ignore[attr-defined]
+            yield last + 1
+        last = found.line_num  # type: ignore[attr-defined]
 
 
 def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:

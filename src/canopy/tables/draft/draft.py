@@ -83,10 +83,8 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
         null_values = settle_markers(table.columns, known.get("null_values"))
         file_format = file_format.model_copy(update={"null_values": null_values})
     if all(isinstance(values.column, Ignored | Key) for values in columns):
-        raise ValueError(
-            f"{paths[0]} must have a feature besides {target!r}; got only keys and columns to ignore:\n"
-            + "; ".join(f"{values.name}: {values.why}" for values in columns[:N_SHOWN])
-        )
+        got = "; ".join(f"{values.name}: {values.why}" for values in columns[:N_SHOWN])
+        raise ValueError(f"{paths[0]} must have a feature besides {target!r}; got keys and the like:\n{got}")
     return Draft(paths, table.n_rows, file_format, found, columns)
 
 
@@ -114,9 +112,8 @@ def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
     shares = []
     for _ in range(2):
         n_usual = math.ceil(USUAL_SHARE * n_rows)
-        n_drawn = max(n_usual, n_classes)
-        shares.append(USUAL_SHARE if n_drawn == n_usual else round((n_drawn - 0.5) / n_rows, 4))
-        n_rows -= n_drawn
+        shares.append(USUAL_SHARE if n_usual >= n_classes else round((n_classes - 0.5) / n_rows, 4))
+        n_rows -= max(n_usual, n_classes)
     return shares[0], shares[1]
 
 
