@@ -135,19 +135,34 @@ def test_column_without_different_quartiles_is_refused() -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("values", [[3.0, 3.0], [3.0, None], [None, None], [1e30, 1e30]])
+@pytest.mark.parametrize("values", [[3.0, 3.0], [3.0, None], [1e30, 1e30]])
 def test_constant_column_is_scaled_to_0(
     values: list[Any], method: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     declared = schema({"a": {"kind": "numeric", "missing": "median"}})
     learnt = fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
     encoded = learnt.transform(batch(a=pa.array([values[0], None, -7.0, 1e6], pa.float64())))
-    if method == "none" and values[0]:
+    if method == "none":
         assert encoded.numeric[2] == -7
     else:
         assert not encoded.numeric.any()
         assert "'a'" in caplog.text
-    assert encoded.categorical[:, 0].tolist() == [values[0] is None, 1, 0, 0]
+    assert encoded.categorical[:, 0].tolist() == [0, 1, 0, 0]
+
+
+def test_column_without_training_values_is_no_feature(caplog: pytest.LogCaptureFixture) -> None:
+    kinds = {"a": "numeric", "same": "datetime", "when": "datetime"}
+    columns = {name: {"kind": kind, "missing": "median"} for name, kind in kinds.items()}
+    declared = schema({**columns, "c": {"kind": "categorical"}})
+    times = {name: pa.array([value] * 2, pa.timestamp("us")) for name, value in (("same", 1), ("when", None))}
+    rows = batch(a=pa.array([None, None], pa.float64()), **times, c=["x", "y"])
+    learnt = fit(declared, rows)
+    assert (learnt.numeric, learnt.datetime, learnt.indicators) == ({}, {}, ())
+    assert learnt.transform(rows).categorical.tolist() == [[0], [1]]
+    assert learnt.restrict(declared).features == ["c"]
+    assert all(repr(name) in caplog.text for name in kinds)
+    with pytest.raises(ValueError, match="At least one column must have values"):
+        fit(schema(columns), rows)
 
 
 @settings(max_examples=50, deadline=None)

@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,17 @@ def test_stratified_draw_equals_that_of_scikit_learn(seed: int) -> None:
     expected = train_test_split(rows, test_size=0.2, stratify=labels[rows], random_state=seed)
     for found, other in zip(stratified_draw(rows, labels, size=0.2, seed=seed), expected, strict=True):
         np.testing.assert_array_equal(found, other)
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(24, 0.2), (30, 0.15), (30, 0.5), (1000, 0.2), (1000, 0.85)])
+def test_class_of_three_rows_is_in_each_split(n_rows: int, size: float) -> None:
+    labels = np.repeat(range(3), [n_rows - 6, 3, 3])
+    for seed in range(5):
+        codes = split_rows(labels, test_size=size, val_size=size, seed=seed)
+        n_test = math.ceil(size * n_rows)
+        assert (codes == TEST).sum() == n_test
+        assert (codes == VAL).sum() == math.ceil(size * (n_rows - n_test))
+        assert [sorted(codes[labels == value]) for value in (1, 2)] == [[TRAIN, VAL, TEST]] * 2
 
 
 def test_split_in_order_gives_the_first_protocol() -> None:
@@ -134,10 +146,7 @@ def test_share_out_of_range_is_refused(blue_plums: DictConfig, size: float) -> N
     ("counts", "message"),
     [
         ([10, 10], r"must have rows; got none of 3 \(Plum\): take it out"),
-        (
-            [50, 50, 2],
-            "a row in every split; got none of class Plum in val: add some or",
-        ),
+        ([50, 50, 2], "a row in every split; got none of class Plum in val: add some or"),
         ([1, 1, 1], "at least one row of each of 3 classes; got 2 and 1 rows: change split.test_size"),
     ],
 )

@@ -41,7 +41,7 @@ def run(params: DictConfig) -> None:
     scaled = pa.schema(interim.scaled_types(preprocessor, target))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
-            write(preprocessor.scale(batch))
+            write(preprocessor.scale(batch).select(scaled.names))
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)
 
 
