@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from canopy.explore.columns import N_MOST_FREQUENT
 from canopy.explore.suggestions import find_constant
 from canopy.schema import TableSchema
 
+Table = tuple[pd.DataFrame, TableSchema]
 FindingsOf = Callable[..., dict[str, Any]]
 
 N_ROWS = 6000
 
 
-def test_findings_are_json_and_reproducible(
-    frame: pd.DataFrame, trips: tuple[pd.DataFrame, TableSchema], findings_of: FindingsOf
-):
+def test_findings_are_json_and_reproducible(frame: pd.DataFrame, trips: Table, findings_of: FindingsOf):
     for table in ((frame,), trips):
         findings = findings_of(*table)
         assert json.loads(json.dumps(findings, allow_nan=False)) == findings == findings_of(*table)
@@ -40,16 +40,98 @@ def test_findings_about_the_small_table(frame: pd.DataFrame, findings_of: Findin
         "n_duplicate_rows": 70,
         "n_sampled_rows": 100,
     }
-    assert findings["target"]["largest_to_smallest"] == 5
     assert findings["constancy"]["constant"] == ["colour3"]
     assert findings["correlation"]["high_pairs"] == [{"columns": ["weight", "size"], "pearson": 1}]
     # The colour shows whether the class is the first one, and nothing else: one bit, less what chance has.
     assert findings["mutual_information"]["columns_nat"]["colour"] == pytest.approx(np.log(2), abs=0.02)
 
 
+def test_columns_have_kind_values_and_spread(trips: Table, findings_of: FindingsOf):
+    frame, schema = trips
+    frame.loc[:199, "km"] = np.nan
+    frame.loc[200:349, "km"] = 7.5
+    frame.loc[350:351, "km"] = -3
+    columns = findings_of(frame, schema)["columns"]
+    kinds = {"km": "numeric", "city": "categorical", "start": "datetime", "label": "target"}
+    kinds |= {"id": "key", "note": "ignored"}
+    assert {name: column["kind"] for name, column in columns.items()} == kinds
+    assert columns["km"] == {
+        "kind": "numeric",
+        "meaning": "",
+        "unit": "",
+        "n_missing": 200,
+        "n_out_of_range": 2,
+        "n_distinct": frame["km"].nunique(),
+        "most_frequent": 7.5,
+        "most_frequent_share": 0.75,
+        "min": -3,
+        "lower_quartile": 7.5,
+        "median": 7.5,
+        "upper_quartile": pytest.approx(frame["km"].quantile(0.75), rel=1e-5),
+        "max": frame["km"].max(),
+        "mean": pytest.approx(frame["km"].mean(), rel=1e-5),
+        "standard_deviation": pytest.approx(frame["km"].std(ddof=0), rel=1e-5),
+    }
+    assert columns["city"]["most_frequent"] == "Bern"
+    assert columns["start"]["most_frequent"] == "2024-01-22"
+    assert "n_missing" not in columns["id"]
+
+
+def test_target_has_counts_shares_and_entropy(frame: pd.DataFrame, findings_of: FindingsOf):
+    target = findings_of(frame[49:51].iloc[[0, 0, 0, 1]])["target"]
+    assert target["classes"] == {
+        "Apple": {"value": "1", "n_rows": 3, "share": 0.75},
+        "Pear": {"value": "2", "n_rows": 1, "share": 0.25},
+        "Plum": {"value": "3", "n_rows": 0, "share": 0},
+    }
+    assert (target["rare"], target["largest_to_smallest"]) == (["Pear", "Plum"], 3)
+    assert target["entropy_nat"] == pytest.approx(-0.75 * np.log(0.75) - 0.25 * np.log(0.25), rel=1e-5)
+
+
+def test_categories_have_the_classes_of_their_rows(frame: pd.DataFrame, findings_of: FindingsOf):
+    frame = frame[:8].assign(kind=[1, 1, 2, 2, 1, 1, 1, 1], colour1=[1] * 3 + [0] * 5)
+    frame["colour2"] = [0] * 3 + [1] + [0] * 4
+    found = findings_of(frame)["categories"]["colour"]
+    assert found["categories"]["colour1"] == {
+        "name": "red",
+        "n_rows": 3,
+        "share": 0.375,
+        "class_shares": {"Apple": pytest.approx(2 / 3, rel=1e-5), "Pear": pytest.approx(1 / 3, rel=1e-5)},
+        "information_nat": pytest.approx(0.01089, abs=1e-5),
+    }
+    assert found["categories"]["colour3"]["n_rows"] == 0
+    assert found["missing"]["n_rows"] == 4
+    assert (found["n_values"], found["is_one_hot"], found["others"]) == (2, True, None)
+
+
+def test_rarer_categories_are_added_up(findings_of: FindingsOf):
+    n_rows = [30] * N_MOST_FREQUENT + [10] * 30 + [1] * 1050
+    values = [f"v{index:04d}" for index, n in enumerate(n_rows) for _ in range(n)]
+    column = {"kind": "categorical", "categories": {"v0003": "Three"}}
+    schema = TableSchema.parse({"target": {"column": "y"}, "columns": {"c": column}})
+    frame = pd.DataFrame({"c": values, "y": ["a", "b"] * (len(values) // 2)})
+    found = findings_of(frame, schema)["categories"]["c"]
+    assert [*found["categories"]] == [f"v{index:04d}" for index in range(N_MOST_FREQUENT)]
+    assert found["categories"]["v0003"]["name"] == "Three"
+    assert (found["n_values"], found["n_rare"], found["n_unlisted"]) == (1100, 1050, 1099)
+    assert (found["others"]["n_values"], found["others"]["n_rows"]) == (1080, 1350)
+
+
+def test_dates_have_the_classes_by_part(trips: Table, findings_of: FindingsOf):
+    findings = findings_of(*trips)
+    found = findings["datetimes"]["start"]
+    assert found["last"] == max(trips[0].start)[:16]
+    assert [*found["parts"]] == ["month", "day_of_week", "hour"]
+    assert [*found["parts"]["month"]["values"]] == ["Jan", "Feb"]
+    hours = found["parts"]["hour"]
+    assert len(hours["values"]) == 24
+    assert hours["values"]["11:00"]["class_shares"] == {"early": 1}
+    # The hour decides the class.
+    assert hours["information_nat"] == pytest.approx(findings["target"]["entropy_nat"], rel=1e-3)
+
+
 def test_missing_numbers_hide_nothing_else(frame: pd.DataFrame, findings_of: FindingsOf):
     findings = findings_of(frame.assign(weight=frame["weight"].where(~frame.index.isin([0, 99]))))
-    assert findings["table"]["n_rows"] == 100
     assert findings["table"]["n_missing_values"] == findings["columns"]["weight"]["n_missing"] == 2
     assert findings["columns"]["size"]["max"] == frame["size"].max()
     assert findings["correlation"]["high_pairs"][0]["pearson"] == 1
@@ -62,8 +144,7 @@ def test_row_without_a_0_1_column_set_is_missing(frame: pd.DataFrame, findings_o
     frame.loc[:4, "colour1"] = 0
     frame.loc[7, "colour2"] = 1
     findings = findings_of(frame)
-    missing = findings["categories"]["colour"]["missing"]
-    assert findings["columns"]["colour"]["n_missing"] == missing["n_rows"] == 5
+    assert findings["columns"]["colour"]["n_missing"] == 5
     [problem] = findings["problems"]
     assert (problem["column"], problem["n_rows"], problem["line"]) == ("colour", 1, 9)
 
@@ -107,6 +188,7 @@ def test_suggestions_name_action_and_reason(suggest: Any, useful: Any):
         names=[f"name {index}" for index in rows],
         towns=[f"town {index % 1000 if index % 3 else index % 50}" for index in rows],
     )
+    merged = "950 of 1,000 categories have fewer than 10 rows: min_count: 10 makes them one category."
     expected = {
         "same": ("drop", "Constant: the only value is 4."),
         "empty": ("drop", "Constant: the only value is missing."),
@@ -117,10 +199,7 @@ def test_suggestions_name_action_and_reason(suggest: Any, useful: Any):
         "coin": ("drop", "Uninformative: less than 0.001 nat of information on the class"),
         "noisy": ("drop", "Redundant: its correlation with useful is 0.9"),
         "names": ("key", "Nearly every row has its own value (6,000 in 6,000 rows)"),
-        "towns": (
-            "merge rare",
-            "950 of 1,000 categories have fewer than 10 rows: min_count: 10 makes them one category.",
-        ),
+        "towns": ("merge rare", merged),
     }
     assert reasons.keys() == expected.keys()
     for name, (action, start) in expected.items():
@@ -150,7 +229,7 @@ def test_find_constant_includes_the_limit_and_missing_categories():
         "some": column("numeric", 2, 0.98),
         "label": column("target", 1, 1.0),
     }
-    parts = {"x": {"n_rows": 100}, "y": {"n_rows": 0}, "z": {"n_rows": 1}}
+    parts = {"x": {"share": 1}, "y": {"share": 0}, "z": {"share": 0.01}}
     categories = {"group": {"is_one_hot": True, "categories": parts}}
     assert find_constant(columns, categories, n_rows=100, share=0.99) == {
         "nearly_constant_share": 0.99,

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from pandas.util import hash_pandas_object
 
 from canopy.explore.columns import describe_categories, describe_columns, describe_dates, describe_target
 from canopy.explore.information import describe_correlation, measure_information
@@ -62,8 +63,8 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
             "n_numeric_columns": len(schema.numeric),
             "n_categorical_columns": len(schema.categorical),
             "n_datetime_columns": len(schema.datetime),
-            "n_missing_values": int(profile.frame.isna().sum().sum()),
-            "n_duplicate_rows": int(profile.frame.duplicated().sum()),
+            "n_missing_values": profile.n_missing.total(),
+            "n_duplicate_rows": int(hash_pandas_object(profile.frame, index=False).duplicated().sum()),
             "n_sampled_rows": len(profile.codes),
         },
         "target": describe_target(profile),
@@ -72,7 +73,7 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
             for found in profile.problems.shown
         ],
         "constancy": find_constant(
-            columns, categories, n_rows=len(profile.codes), share=limits.nearly_constant_share
+            columns, categories, n_rows=profile.n_rows, share=limits.nearly_constant_share
         ),
         "mutual_information": mutual,
         "correlation": describe_correlation(numeric, high=limits.high_correlation, shown=shown),

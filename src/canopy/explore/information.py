@@ -27,8 +27,8 @@ def measure_information(
 ) -> dict[str, Any]:
     """Measure the information of each feature, and find those that are uninformative.
 
-    That of numeric columns is estimated from `n_drawn` rows of the sample; that of datetime columns is also
-    the highest of their parts, as `describe_dates` describes them.
+    That of numeric columns is estimated from `n_drawn` rows of the sample; that of a datetime column is at
+    least the highest of its parts, as `describe_dates` describes them.
     """
     codes = profile.codes
     n_drawn = min(n_drawn, len(codes))
@@ -78,7 +78,6 @@ def information_by_chance(counts: Codes) -> float:
 
 
 def beyond_chance(counts: Codes) -> float:
-    """Compute the mutual information less that by chance."""
     return max(discrete_information(counts) - information_by_chance(counts), 0.0)
 
 
@@ -114,12 +113,11 @@ def variance_explained(frame: pd.DataFrame) -> Floats:
 
 
 def describe_correlation(columns: Mapping[str, Floats], *, high: float, shown: list[str]) -> dict[str, Any]:
-    """Give Pearson's correlations of numeric columns, and the pairs that are highly correlated.
+    """Give Pearson's correlation of each pair, on the rows that have both values; 0 if one is constant.
 
-    Each is that of the rows that have both values; with a constant column it is 0. Pairs are strongest first,
-    the matrix is that of the columns `shown`, and R² of each column is that given all others.
+    Pairs are strongest first, the matrix is that of the columns `shown`.
     """
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns, copy=False)
     frame = frame[:: 1 + frame.size * len(columns) // MOST_PRODUCTS]
     matrix = frame.corr().fillna(0).clip(-1, 1)
     values = matrix.to_numpy()

@@ -9,13 +9,10 @@ from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.plots import class_densities, draw_ridgelines
 from canopy.explore.profile import Profile
 from canopy.explore.suggestions import find_highlights
-from canopy.explore.wording import breakable, fixed, listing, moment, number, percent
+from canopy.explore.wording import breakable, fixed, listing, number, percent
 
 # Most classes, columns with a plot, and single categories that are shown.
-N_CLASSES = 30
-N_PLOTS = 60
-N_CATEGORIES = 60
-
+N_CLASSES, N_PLOTS, N_CATEGORIES = 30, 60, 60
 # Okabe and Ito's colours that can be distinguished with any colour vision, in the order of the classes; a
 # wine red takes the place of their yellow, which does not show on white.
 OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#992255")
@@ -55,11 +52,7 @@ def render_page(findings: dict[str, Any], profile: Profile) -> str:
     for name in (*ranking[:N_PLOTS], *findings["datetimes"]):
         edges, densities, medians = class_densities(profile.numbers(name), profile.codes, len(classes))
         is_time = name in findings["datetimes"]
-        ridgelines[name] = draw_ridgelines(
-            *(edges, densities[places], medians[places]),
-            n_ticks=3 if is_time else 5,
-            write=moment if is_time else number,
-        )
+        ridgelines[name] = draw_ridgelines(edges, densities[places], medians[places], is_time=is_time)
     return environment.get_template("page.html.jinja").render(
         **findings,
         classes=shown,

@@ -1,7 +1,6 @@
 """Lay out the densities of the classes as ridgelines, SVG paths."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
 
 from canopy.explore.profile import Codes
-from canopy.explore.wording import number
+from canopy.explore.wording import moment, number
 from canopy.prepare.reductions import Floats
 
 N_BINS = 96
@@ -19,9 +18,7 @@ SMOOTHING = 1.5
 SHOWN = (0.005, 0.5, 0.995)
 
 # In the SVG's own units; the page scales the plot to the width it has.
-WIDTH = 360.0
-LEFT, RIGHT, TOP, BOTTOM = 112.0, 350.0, 16.0, 22.0
-ROW = 23.0
+WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 360.0, 112.0, 350.0, 16.0, 22.0, 23.0
 # How far the highest ridge reaches up, in rows: above 1 it overlaps the row before.
 REACH = 1.35
 
@@ -31,8 +28,8 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> tuple[Float
 
     Returns:
         Limits of the bins, ascending, shape (n_bins + 1,); share of each class's rows per unit, shape
-        (n_classes, n_bins), 0 for an empty class; medians, shape (n_classes,), NaN for an empty class. The
-        bins cover the bulk of every class; those of integers hold an integral number of values each.
+        (n_classes, n_bins); medians, shape (n_classes,), NaN for a class without rows. The bins cover the
+        bulk of every class; those of integers hold an integral number of values each.
     """
     present = ~np.isnan(values)
     values, codes = values[present], codes[present]
@@ -54,16 +51,11 @@ def class_densities(values: Floats, codes: Codes, n_classes: int) -> tuple[Float
 
 
 def draw_ridgelines(
-    edges: Floats,
-    densities: Floats,
-    medians: Floats,
-    *,
-    n_ticks: int = 5,
-    write: Callable[[float], str] = number,
+    edges: Floats, densities: Floats, medians: Floats, *, is_time: bool = False
 ) -> dict[str, Any]:
     """Turn what `class_densities` returns into outlines: the more concentrated a class, the higher its ridge.
 
-    Of a class without rows the median is NaN and the path empty; `write` gives the text of a tick.
+    Of a class without rows the path is empty. Times are in days since 1970.
     """
     peaks = densities.max(axis=1, keepdims=True)
     # By the root of the peaks: one narrow class does not flatten the others, and stays the highest.
@@ -80,16 +72,13 @@ def draw_ridgelines(
         points = " ".join(f"{x:g},{y:.1f}" for x, y in zip(xs, ys, strict=True))
         path = "" if math.isnan(median) else f"M{LEFT:g},{foot:g} L{points} L{RIGHT:g},{foot:g}Z"
         ridges.append({"baseline": foot, "median": median, "path": path})
-    ticks = [
-        tick
-        for tick in MaxNLocator(n_ticks).tick_values(edges[0], edges[-1])
-        if edges[0] <= tick <= edges[-1]
-    ]
+    ticks = MaxNLocator(3 if is_time else 5).tick_values(edges[0], edges[-1])
+    ticks = ticks[(edges[0] <= ticks) & (ticks <= edges[-1])]
     return {
         "width": WIDTH,
         "height": float(baselines[-1]) + BOTTOM,
         "left": LEFT,
         "right": RIGHT,
-        "ticks": [*zip(across(ticks), map(write, ticks), strict=True)],
+        "ticks": [*zip(across(ticks), map(moment if is_time else number, ticks), strict=True)],
         "ridges": ridges,
     }

@@ -1,5 +1,6 @@
-"""Go through a table once, and keep a sample of its rows."""
+"""Go through a table once: count what can be counted in all rows, and keep a sample of them."""
 
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -7,10 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.prepare.labels import class_values
-from canopy.prepare.reductions import Floats, hash_numbers
+from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored
@@ -24,9 +26,6 @@ N_SAMPLED = 8_000_000
 N_CLASSES = 10_000
 N_COUNTED = 1000
 
-# A column of the sample while it is drawn; a table may have one of the name alone.
-HASH = "(hash)"
-
 
 @dataclass
 class Profile:
@@ -34,7 +33,11 @@ class Profile:
 
     Attributes:
         n_rows: So many there are.
-        frame: A sample of them: numbers, days since 1970, texts, and the label.
+        n_missing: Missing values of each column in all rows.
+        n_out_of_range: Likewise, of numeric columns.
+        moments: Those of numeric and datetime columns in all rows, of the latter in days since 1970.
+        class_counts: Rows of each class, shape (n_classes,).
+        frame: A sample of the rows: numbers, days since 1970, texts, and the label.
         classes: Value to name of each class.
         codes: Class of each row of the sample, shape (n_sampled,).
     """
@@ -42,30 +45,29 @@ class Profile:
     schema: TableSchema
     n_rows: int
     n_unlabelled: int
+    n_missing: Counter[str]
+    n_out_of_range: Counter[str]
+    moments: defaultdict[str, Moments]
+    class_counts: Codes
     frame: pd.DataFrame
     classes: dict[str, str]
     codes: Codes
     problems: Problems
 
-    @property
-    def class_counts(self) -> Codes:
-        """Rows of each class in the sample, shape (n_classes,)."""
-        return np.bincount(self.codes, minlength=len(self.classes))
-
     def numbers(self, name: str) -> Floats:
-        """Give a numeric column, or days since 1970, with NaN for missing values."""
+        """Give a numeric column of the sample, or days since 1970, with NaN for missing values."""
         return np.asarray(self.frame[name], np.float64)
 
     def present(self, names: Iterable[str]) -> list[str]:
-        """Choose the columns that have values."""
+        """Choose the columns of which the sample has values."""
         return [name for name in names if self.frame[name].notna().any()]
 
     def value_counts(self, name: str) -> pd.Series:
-        """Count the rows with each value, the most frequent first, then in ascending order."""
+        """Count sampled rows with each value, the most frequent first, then in ascending order."""
         return self.frame[name].value_counts().sort_index().sort_values(ascending=False, kind="stable")
 
     def category_counts(self, name: str) -> Codes:
-        """Count the rows of each class with each of the most frequent categories, with others, with none."""
+        """Count sampled rows of each class with each of the most frequent categories, others and none."""
         values = self.value_counts(name).index[:N_COUNTED]
         places = values.get_indexer(pd.Index(self.frame[name]))
         places[places < 0] = len(values)
@@ -79,7 +81,8 @@ def crosstab(first: Codes, second: Codes, *, n_second: int | None = None) -> Cod
     """Count the rows with each pair of codes."""
     n_second = n_second or int(second.max(initial=0)) + 1
     n_first = int(first.max(initial=0)) + 1
-    return np.bincount(first * n_second + second, minlength=n_first * n_second).reshape(-1, n_second)
+    counts = np.bincount(first * n_second + second, minlength=n_first * n_second)
+    return counts.reshape(n_first, n_second)
 
 
 def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
@@ -91,41 +94,56 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
     reader = TableReader(path, _without_policies(schema), with_target=True, n_shown=1)
     target = schema.target.column
     columns = [*schema.features, target]
-    parts: list[pa.RecordBatch] = []
-    n_read = n_rows = 0
-    # One row in so many is kept.
-    step = 1
+    sample = Sample(seed, size=N_SAMPLED // len(columns))
+    moments: defaultdict[str, Moments] = defaultdict(Moments)
+    n_missing, n_out_of_range, labels = Counter[str](), Counter[str](), Counter[str]()
+    n_read = 0
     for batch in reader.valid_batches():
-        rows = batch.select(columns).filter(batch[target].is_valid())
-        hashes = hash_numbers(np.arange(n_rows, n_rows + rows.num_rows, dtype=np.uint64), seed)
-        n_read, n_rows = n_read + batch.num_rows, n_rows + rows.num_rows
-        parts.append(_thin(rows.append_column(HASH, pa.array(hashes)), step))
-        while sum(part.num_rows for part in parts) * len(columns) > N_SAMPLED:
-            step *= 2
-            parts = [_thin(part, step) for part in parts]
+        n_read += batch.num_rows
+        rows = batch.filter(batch[target].is_valid())
+        # Of 0 and -0, which are equal, hashes must be so too.
+        numbers = {name: as_floats(rows[name]) + 0.0 for name in schema.numeric}
+        for name, column in schema.numeric.items():
+            outside = (numbers[name] < column.low) | (numbers[name] > column.high)
+            n_out_of_range[name] += int(np.count_nonzero(outside))
+        for name in schema.datetime:
+            numbers[name] = as_floats(rows[name].cast(pa.int64())) / MICROSECONDS_PER_DAY
+        for name, values in numbers.items():
+            moments[name].update(values)
+        for name in columns:
+            n_missing[name] += rows[name].null_count
+        for item in pc.value_counts(rows[target]).to_pylist():
+            labels[item["values"]] += item["counts"]
+        if len(labels) > N_CLASSES:
+            raise ValueError(
+                f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
+                "Regression does not exist yet"
+            )
+        texts = {name: _texts(rows[name]) for name in (*schema.categorical, target)}
+        sample.update(numbers | texts, rows.num_rows)
+    n_rows = labels.total()
     if not n_rows or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()
     if not n_rows:
         raise ValueError(f"{path} must hold rows with a label below its header; got {n_read:,} without one")
-    sample = pa.Table.from_batches(parts)
-    found: dict[str, Any] = {name: as_floats(sample[name]) for name in schema.numeric}
-    found |= {name: sample[name].to_pandas() for name in (*schema.categorical, target)}
-    for name in schema.datetime:
-        found[name] = as_floats(sample[name].cast(pa.int64())) / MICROSECONDS_PER_DAY
-    frame = pd.DataFrame({name: found[name] for name in columns})
-    labels = frame[target].unique().tolist()
-    if len(labels) > N_CLASSES:
-        raise ValueError(
-            f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
-            "Regression does not exist yet"
-        )
-    classes = class_values(labels, schema)
+    found = {name: sample.column(name) for name in columns}
+    found |= {name: pd.Categorical(found[name]) for name in (*schema.categorical, target)}
+    frame = pd.DataFrame(found, copy=False)
+    classes = class_values([*labels], schema)
     codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
-    return Profile(schema, n_rows, n_read - n_rows, frame, classes, codes, reader.problems)
+    class_counts = np.array([labels[value] for value in classes])
+    return Profile(
+        *(schema, n_rows, n_read - n_rows, n_missing, n_out_of_range, moments, class_counts),
+        *(frame, classes, codes, reader.problems),
+    )
 
 
-def _thin(rows: pa.RecordBatch, step: int) -> pa.RecordBatch:
-    return rows.filter(pa.array(rows[HASH].to_numpy() % np.uint64(step) == 0))
+def _texts(values: pa.Array) -> NDArray[Any]:
+    """Give texts, None for null, as objects that equal ones share."""
+    encoded = values.dictionary_encode()
+    texts = np.array([*encoded.dictionary.to_pylist(), None], object)
+    found: NDArray[Any] = texts[encoded.indices.fill_null(-1).to_numpy()]
+    return found
 
 
 def _without_policies(schema: TableSchema) -> TableSchema:

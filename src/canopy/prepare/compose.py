@@ -1,7 +1,4 @@
-"""Stage `compose`: write down the training config that the pipeline's experiment amounts to.
-
-DVC can then tell whether training would change: whenever a choice or a value in the composed config does.
-"""
+"""Stage `compose`: write the training config of the pipeline's experiment; DVC trains again if it changes."""
 
 import logging
 from pathlib import Path
