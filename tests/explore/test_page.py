@@ -10,10 +10,16 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.explore import explore
-from canopy.explore.page import N_CLASSES, class_colors, render_page
-from canopy.explore.plots import LEFT, RIGHT, class_densities, draw_ridgelines
+from canopy.explore.page import (
+    LEFT,
+    N_CLASSES,
+    RIGHT,
+    class_colors,
+    class_densities,
+    draw_ridgelines,
+    render_page,
+)
 from canopy.explore.profile import Profile
-from canopy.explore.suggestions import find_highlights
 from canopy.files import read_json
 from canopy.schema import TableSchema
 
@@ -79,7 +85,6 @@ def test_page_is_well_formed_and_loads_nothing(frame: pd.DataFrame, trips: Table
 def test_page_shows_the_findings(frame: pd.DataFrame, trips: Table, page_of: PageOf, findings_of: FindingsOf):
     findings = findings_of(frame)
     expected = ["5 : 1", "70 duplicate rows", "0 missing values in 100 rows", "weight and size", "1.000"]
-    expected += [part for highlight in find_highlights(findings) for part in highlight[1:]]
     expected += [item[key] for item in findings["suggestions"] for key in ("column", "reason")]
     expected += [part for name, column in findings["columns"].items() for part in (name, column["meaning"])]
     text, page = text_of(page_of(frame)), page_of(frame)
@@ -118,16 +123,6 @@ def test_table_may_have_one_kind_of_column(kind: str, section: str, trips: Table
     outline = Outline(page_of(frame, schema.model_copy(update={"columns": columns})))
     assert outline.open == []
     assert {"distributions", "categories", "dates"} & {*outline.ids} == {section}
-
-
-def test_highlights_name_faults(frame: pd.DataFrame, findings_of: FindingsOf):
-    frame = frame.astype({"weight": float, "size": float})
-    frame.loc[0, "weight"] = np.nan
-    frame.loc[1, "size"] = np.inf
-    balance, faults, *_ = find_highlights(findings_of(frame[frame.kind != 3]))
-    assert balance[2] == "Apple has 55.1% of the rows, Pear 44.9%."
-    assert faults[1] == "The table has faults"
-    assert faults[2].startswith("It has 1 values that no column may have, 1 missing values and ")
 
 
 def test_explore_writes_findings_and_page(params: DictConfig, sample_csv: str, tmp_path: Path):

@@ -55,14 +55,9 @@ def test_split_in_order_gives_the_first_protocol() -> None:
     assert (np.diff(codes) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("test_size", "val_size", "message"),
-    [
-        (0.2, 3, "split.test_size must be a number of rows with split.method=ordered; got 0.2"),
-        (8, 2, r"must leave rows to train; got 8 \+ 2 of 10 rows"),
-    ],
-)
-def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
+@pytest.mark.parametrize(("test_size", "val_size"), [(0.2, 3), (3, 1.5), (8, 2), (3, 0)])
+def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float) -> None:
+    message = f"leave rows to train, each a number of rows .*; got {test_size} and {val_size} of 10 rows"
     with pytest.raises(ValueError, match=message):
         split_in_order(10, test_size=test_size, val_size=val_size)
 

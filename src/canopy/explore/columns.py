@@ -31,11 +31,8 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
     columns: dict[str, dict[str, Any]] = {}
     for name in (*profile.frame, *schema.keys, *schema.ignored):
         column = schema.columns.get(name, schema.target)
-        found = columns[name] = {
-            "kind": getattr(column, "kind", "target"),
-            "meaning": column.meaning,
-            "unit": getattr(column, "unit", ""),
-        }
+        kind, unit = getattr(column, "kind", "target"), getattr(column, "unit", "")
+        found = columns[name] = {"kind": kind, "meaning": column.meaning, "unit": unit}
         if name not in profile.frame:
             continue
         counts, moments = profile.value_counts(name), profile.moments[name]
@@ -114,7 +111,7 @@ def describe_categories(profile: Profile, name: str) -> dict[str, Any]:
 
 
 def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
-    """Describe a datetime column of which the sample has values; the classes by part are the sample's."""
+    """Describe a datetime column of which the sample has values: its ends, and the classes by part."""
     days, class_names = profile.numbers(name), [*profile.classes.values()]
     present = ~np.isnan(days)
     times = datetime_parts(pa.array(np.rint(days[present] * MICROSECONDS_PER_DAY).astype("datetime64[us]")))

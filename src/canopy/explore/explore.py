@@ -23,12 +23,10 @@ N_MATRIX = 40
 
 
 def run(params: DictConfig) -> None:
-    """Write the findings about the raw table as JSON and as a page."""
     if (n_rows := params.explore.n_mutual_information_rows) < 1:
         raise ValueError(f"explore.n_mutual_information_rows must be at least 1; got {n_rows}")
     profile = read_profile(params.paths.raw, table_schema(params), seed=params.seed)
     findings = compute_findings(profile, params.explore, seed=params.seed)
-    # Both are complete before the first is written.
     page = render_page(findings, profile)
     folder = Path(params.paths.reports) / "exploration"
     write_json(folder / "findings.json", findings)
@@ -49,9 +47,8 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
     datetimes = {name: describe_dates(profile, name) for name in profile.present(schema.datetime)}
     mutual = measure_information(profile, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed)
     numeric = {name: profile.numbers(name) for name in profile.present(schema.numeric)}
-    # The most informative ones, in their order.
-    most = {*[name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]}
-    shown = [name for name in numeric if name in most]
+    most_informative = [name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]
+    shown = [name for name in numeric if name in most_informative]
     findings = {
         "table": {
             "title": schema.title,

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import entr, rel_entr
+from scipy.special import entr
 from sklearn.feature_selection import mutual_info_classif
+from sklearn.metrics import mutual_info_score
 
 from canopy.explore.profile import Codes, Profile, crosstab
 from canopy.prepare.reductions import Floats
@@ -60,15 +61,8 @@ def measure_information(
 
 
 def discrete_information(counts: Codes) -> float:
-    """Compute the mutual information of a discrete feature, with these rows of each value and class.
-
-    Examples:
-        >>> round(discrete_information(np.array([[5, 0], [0, 5]])), 4)
-        0.6931
-    """
-    joint = counts / counts.sum()
-    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    return max(float(rel_entr(joint, independent).sum()), 0.0)
+    """Compute the mutual information of a discrete feature, with these rows of each value and class."""
+    return float(mutual_info_score(None, None, contingency=counts))
 
 
 def information_by_chance(counts: Codes) -> float:

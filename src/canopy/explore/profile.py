@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from canopy.prepare.labels import class_values
 from canopy.prepare.reductions import Floats, Moments, Sample
-from canopy.prepare.scaling import MICROSECONDS_PER_DAY, as_floats
+from canopy.prepare.scaling import as_floats, datetime_parts
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored
 from canopy.tables.problems import Problems
@@ -31,15 +31,7 @@ N_COUNTED = 1000
 class Profile:
     """What one pass over a table collects, of rows with a label that nothing is wrong with.
 
-    Attributes:
-        n_rows: So many there are.
-        n_missing: Missing values of each column in all rows.
-        n_out_of_range: Likewise, of numeric columns.
-        moments: Those of numeric and datetime columns in all rows, of the latter in days since 1970.
-        class_counts: Rows of each class, shape (n_classes,).
-        frame: A sample of the rows: numbers, days since 1970, texts, and the label.
-        classes: Value to name of each class.
-        codes: Class of each row of the sample, shape (n_sampled,).
+    All but `frame` and `codes` is of all rows. Times are numbers, in days since 1970.
     """
 
     schema: TableSchema
@@ -48,14 +40,16 @@ class Profile:
     n_missing: Counter[str]
     n_out_of_range: Counter[str]
     moments: defaultdict[str, Moments]
-    class_counts: Codes
-    frame: pd.DataFrame
+    # Value to name of each class, and the rows of each, shape (n_classes,).
     classes: dict[str, str]
+    class_counts: Codes
+    # A sample of the rows: features, then the label; and the class of each, shape (n_sampled,).
+    frame: pd.DataFrame
     codes: Codes
     problems: Problems
 
     def numbers(self, name: str) -> Floats:
-        """Give a numeric column of the sample, or days since 1970, with NaN for missing values."""
+        """Give a numeric or datetime column of the sample, with NaN for missing values."""
         return np.asarray(self.frame[name], np.float64)
 
     def present(self, names: Iterable[str]) -> list[str]:
@@ -86,11 +80,7 @@ def crosstab(first: Codes, second: Codes, *, n_second: int | None = None) -> Cod
 
 
 def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
-    """Read a table; `seed` is that of the sample.
-
-    Raises:
-        ValueError: If the file or lines of it do not have the form of the table, or no row has a label.
-    """
+    """Read a table; `seed` is that of the sample."""
     reader = TableReader(path, _without_policies(schema), with_target=True, n_shown=1)
     target = schema.target.column
     columns = [*schema.features, target]
@@ -106,14 +96,11 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
         for name, column in schema.numeric.items():
             outside = (numbers[name] < column.low) | (numbers[name] > column.high)
             n_out_of_range[name] += int(np.count_nonzero(outside))
-        for name in schema.datetime:
-            numbers[name] = as_floats(rows[name].cast(pa.int64())) / MICROSECONDS_PER_DAY
+        numbers |= {name: datetime_parts(rows[name])["time"] for name in schema.datetime}
         for name, values in numbers.items():
             moments[name].update(values)
-        for name in columns:
-            n_missing[name] += rows[name].null_count
-        for item in pc.value_counts(rows[target]).to_pylist():
-            labels[item["values"]] += item["counts"]
+        n_missing.update({name: rows[name].null_count for name in columns})
+        labels.update({item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()})
         if len(labels) > N_CLASSES:
             raise ValueError(
                 f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
@@ -121,20 +108,18 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
             )
         texts = {name: _texts(rows[name]) for name in (*schema.categorical, target)}
         sample.update(numbers | texts, rows.num_rows)
-    n_rows = labels.total()
-    if not n_rows or any(not column for column, _ in reader.problems.counts):
+    if not (n_rows := labels.total()) or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()
     if not n_rows:
         raise ValueError(f"{path} must hold rows with a label below its header; got {n_read:,} without one")
-    found = {name: sample.column(name) for name in columns}
-    found |= {name: pd.Categorical(found[name]) for name in (*schema.categorical, target)}
-    frame = pd.DataFrame(found, copy=False)
+    sampled: dict[str, Any] = {name: sample.column(name) for name in columns}
+    frame = pd.DataFrame(sampled | {name: pd.Categorical(sampled[name]) for name in texts}, copy=False)
     classes = class_values([*labels], schema)
     codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
     class_counts = np.array([labels[value] for value in classes])
     return Profile(
-        *(schema, n_rows, n_read - n_rows, n_missing, n_out_of_range, moments, class_counts),
-        *(frame, classes, codes, reader.problems),
+        *(schema, n_rows, n_read - n_rows, n_missing, n_out_of_range, moments),
+        *(classes, class_counts, frame, codes, reader.problems),
     )
 
 

@@ -1,16 +1,15 @@
-"""Summarise what stands out among the findings, and suggest what to change in `params.yaml`."""
+"""Suggest what to change in `params.yaml`."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from canopy.explore.columns import RARE
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.wording import fixed, listing, number, percent
+from canopy.explore.wording import number, percent
 
-# Share of the classes' entropy from which on a column gives the class away.
-LEAK_SHARE = 0.95
-# Distinct values per row from which on a column seems to name rows.
-KEY_SHARE = 0.95
+# From this share of the classes' entropy on a column gives the class away; with so many distinct values per
+# row it seems to name rows.
+LEAK_SHARE, KEY_SHARE = 0.95, 0.95
 
 
 def with_parts(columns: dict[str, Any], categories: dict[str, Any]) -> dict[str, Any]:
@@ -100,57 +99,3 @@ def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         elif name in mutual["uninformative"]:
             little = f"less than {LITTLE_INFORMATION} nat of information on the class"
             yield name, "drop", f"Uninformative: {little}, unless together with other columns."
-
-
-def find_highlights(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Choose what to know first: the section with the details, a headline and a text of each highlight."""
-    target, correlation, suggestions = findings["target"], findings["correlation"], findings["suggestions"]
-    shares = {name: found["share"] for name, found in target["classes"].items() if found["n_rows"]}
-    smallest, largest = (choose(shares, key=shares.__getitem__) for choose in (min, max))
-    times = number(target["largest_to_smallest"], 3)
-    (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
-    text = f"On its own it has {fixed(nat)} of {fixed(target['entropy_nat'])} nat of information on the class"
-    if others:
-        text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
-    changes = (
-        listing([f"{item['column']} ({item['action']})" for item in suggestions]) or "No column needs any"
-    )
-    return [
-        (
-            "target",
-            f"The largest class has {times} times the rows of the smallest",
-            f"{largest} has {percent(shares[largest])} of the rows, {smallest} {percent(shares[smallest])}.",
-        ),
-        ("quality", *_faults(findings)),
-        ("information", f"{best} is the most informative feature", f"{text}."),
-        *([("correlation", *_redundancy(correlation))] if correlation["closest_pairs"] else []),
-        ("suggestions", f"Suggested changes: {len(suggestions) or 'none'}", f"{changes}."),
-    ]
-
-
-def _faults(findings: dict[str, Any]) -> tuple[str, str]:
-    table = findings["table"]
-    counts = {
-        "values that no column may have": sum(problem["n_rows"] for problem in findings["problems"]),
-        "missing values": table["n_missing_values"],
-        "values out of range": sum(found.get("n_out_of_range", 0) for found in findings["columns"].values()),
-        "rows without a label": table["n_unlabelled_rows"],
-        "rows that repeat another one": table["n_duplicate_rows"],
-    }
-    if found := [f"{n:,} {what}" for what, n in counts.items() if n]:
-        return "The table has faults", f"It has {listing(found)}."
-    return "No missing values, no duplicate rows", "All rows have a valid value in every column."
-
-
-def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
-    limit, high = correlation["high_correlation"], correlation["high_pairs"]
-    pairs = [
-        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
-        for pair in high or correlation["closest_pairs"][:1]
-    ]
-    text = f"{'From' if high else 'None reaches'} |r| = {limit}: {listing(pairs)}."
-    # The multiple correlation is the root of the variance explained.
-    shares = correlation["variance_explained_by_others"]
-    if explained := [f"{name} ({percent(share)})" for name, share in shares.items() if share >= limit**2]:
-        text += f" All other numeric columns together explain most of the variance of {listing(explained)}."
-    return f"{len(high) or 'No'} pairs of columns are highly correlated", text

@@ -20,12 +20,7 @@ def rounded(value: Any) -> Any:
 
 
 def number(value: float | str, digits: int = 4) -> str:
-    """Write a number with at most so many significant digits before zeros; a text as it is.
-
-    Examples:
-        >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
-        ('581,012', '2,959', '0.3128', '\N{MINUS SIGN}0.5')
-    """
+    """Write a number with so many significant digits, such as 581,012, 2,959 and 0.3128; a text as it is."""
     if isinstance(value, str):
         return value
     if value == int(value):

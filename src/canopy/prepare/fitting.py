@@ -30,13 +30,10 @@ class Fit:
         self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
         self._sample = Sample(seed)
-        sampled = {
-            name
-            for name, column in schema.numeric.items()
-            if methods[name] in ("robust", "quantile_normal") or column.missing == "median"
-        }
-        sampled |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
-        self._sampled = sorted(sampled)
+        by_rank = {name for name in schema.numeric if methods[name] in ("robust", "quantile_normal")}
+        by_rank |= {name for name, column in schema.numeric.items() if column.missing == "median"}
+        by_rank |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
+        self._sampled = sorted(by_rank)
 
     def update(self, rows: pa.RecordBatch) -> None:
         """Add training rows (`canopy.tables.parse.Parsed`)."""
@@ -51,10 +48,7 @@ class Fit:
                 counts[item["values"]] += item["counts"]
 
     def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
-        """Conclude, with the value of each class, in the order of the model's outputs.
-
-        Numeric columns without any value, and datetime columns of which no part varies, are no features.
-        """
+        """Conclude, with the value of each class, in the order of the model's outputs."""
         schema = self._schema
         numeric = {name: self._fit_numeric(name) for name in schema.numeric if self._moments[name].n}
         datetime = {name: parts for name in schema.datetime if (parts := self._fit_datetime(name))}
@@ -67,7 +61,7 @@ class Fit:
             numeric=numeric,
             datetime=datetime,
             categorical={
-                name: vocabulary(self._counts[name], column) for name, column in schema.categorical.items()
+                name: vocabulary(self._counts[name], schema.categorical[name]) for name in self._counts
             },
             indicators=tuple(name for name in (*numeric, *datetime) if filled[name].missing != "reject"),
             classes=tuple(classes),
@@ -113,11 +107,11 @@ class Fit:
             moments, fill = self._moments[f"{name}.{part}"], fills.get(part)
             if part not in column.parts if column.parts != "auto" else moments.low == moments.high:
                 continue
-            if part in CYCLES:
-                found[part] = Cycle(period=CYCLES[part], fill=fill)
-            else:
-                scale = moments.deviation or 1.0
-                found[part] = Affine(method="z_score", center=moments.mean, scale=scale, fill=fill)
+            found[part] = (
+                Cycle(period=CYCLES[part], fill=fill)
+                if part in CYCLES
+                else Affine(method="z_score", center=moments.mean, scale=moments.deviation or 1.0, fill=fill)
+            )
         return found
 
 

@@ -42,7 +42,7 @@ class Moments:
 
 @dataclass
 class Sample:
-    """`size` rows drawn evenly from all rows, whatever batches they came in: by a hash of their number."""
+    """`size` rows drawn evenly from all rows, whatever their batches: by a hash of their number."""
 
     seed: int
     size: int = SAMPLE_ROWS

@@ -24,10 +24,8 @@ log = logging.getLogger(__name__)
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
 Rows = NDArray[np.int32]
-# Rows of each class, shape (n_classes,).
 Counts = NDArray[np.int64]
-# Index into `SPLITS` for each row, shape (n_rows,).
-SplitCodes = NDArray[np.int8]
+SplitCodes = NDArray[np.int8]  # index into `SPLITS` for each row
 
 
 def run(params: DictConfig) -> None:
@@ -89,37 +87,25 @@ def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
 
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
-    """Draw test rows from all rows, then validation rows from what is left, both stratified by class.
-
-    `test_size` is a share of all rows, `val_size` of the remaining ones.
-    """
+    """Draw a share of all rows to test, then one of the remaining rows to validate, stratified by class."""
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
     rows = np.arange(len(labels), dtype=np.int32)
-    rest, test = stratified_draw(rows, labels, size=test_size, seed=seed, least_left=2)
+    rows, test = stratified_draw(rows, labels, size=test_size, seed=seed, least_left=2)
     codes[test] = TEST
-    del rows, test
-    _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
+    _, val = stratified_draw(rows, labels, size=val_size, seed=seed)
     codes[val] = VAL
     return codes
 
 
 def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCodes:
-    """Let the first rows train, those after them validate and the last ones test; sizes are numbers of rows.
-
-    Examples:
-        >>> split_in_order(6, test_size=3, val_size=1)
-        array([0, 0, 1, 2, 2, 2], dtype=int8)
-    """
-    for name, size in (("test_size", test_size), ("val_size", val_size)):
-        if size < 1 or size != int(size):
-            raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; got {size}")
-    n_test, n_val = int(test_size), int(val_size)
-    if (n_train := n_rows - n_test - n_val) < 1:
+    """Let the first rows train, those after them validate and the last ones test, so many as given."""
+    sizes = np.array([n_rows - test_size - val_size, val_size, test_size])
+    if (sizes < 1).any() or (sizes % 1).any():
         raise ValueError(
-            f"split.test_size + split.val_size must leave rows to train; got {n_test:,} + {n_val:,} of "
-            f"{n_rows:,} rows"
+            "split.test_size and split.val_size must leave rows to train, each a number of rows with "
+            f"split.method=ordered; got {test_size:g} and {val_size:g} of {n_rows:,} rows"
         )
-    return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), [n_train, n_val, n_test])
+    return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), sizes.astype(int))
 
 
 def leave_group_out(
@@ -139,9 +125,8 @@ def stratified_draw(
 ) -> tuple[Rows, Rows]:
     """Draw a share (`size`) of some rows, with the same share of each class; `labels` are those of all rows.
 
-    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split, except
-    for classes so rare that none would be drawn or fewer than `least_left` left. Importing scikit-learn would
-    take longer than the draw.
+    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split (importing
+    it takes longer), but of rare classes one row is drawn, and `least_left` are left, where there are enough.
 
     Returns:
         The rows that are left and those that are drawn, both in random order.
@@ -183,7 +168,8 @@ def _apportion(n: int, counts: Counts, random: np.random.RandomState) -> Counts:
             break
         tied = np.flatnonzero(remainders == value)
         shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
-    return shares.astype(np.int64)
+    found: Counts = shares.astype(np.int64)
+    return found
 
 
 def _give_rare_classes(counts: Counts, others: Counts, *, least: int, least_other: int) -> None:
