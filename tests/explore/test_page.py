@@ -27,9 +27,6 @@ Table = tuple[pd.DataFrame, TableSchema]
 PageOf = Callable[..., str]
 FindingsOf = Callable[..., dict[str, Any]]
 
-# They have no end tag.
-VOID = {"meta", "link", "wbr"}
-
 
 class Outline(HTMLParser):
     """Collects a page's texts, anchors and links, and checks that its tags are nested well."""
@@ -43,14 +40,13 @@ class Outline(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
+        # The others have no end tag.
+        if tag not in ("meta", "link", "wbr"):
             self.open.append(tag)
-        found = dict(attrs)
-        self.ids += [str(found["id"])] if "id" in found else []
-        self.links += [str(found[name]) for name in ("href", "src") if name in found]
-        if tag == "svg":
-            assert found["role"] == "img"
-            assert found["aria-label"]
+        found = {name: str(value) for name, value in attrs}
+        self.ids += [value for name, value in found.items() if name == "id"]
+        self.links += [value for name, value in found.items() if name in ("href", "src")]
+        assert tag != "svg" or (found["role"] == "img" and found["aria-label"])
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ("path", "line")
