@@ -59,9 +59,8 @@ def test_each_epoch_has_its_own_order(tensors: Path, monkeypatch: pytest.MonkeyP
 
     model = Recorder()
     model.weight = torch.nn.Parameter(torch.zeros(1))
-    quiet = dict.fromkeys(
-        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
-    )
-    trainer = Trainer(accelerator="cpu", max_epochs=3, use_distributed_sampler=False, **quiet)
+    options = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    quiet = dict.fromkeys((*options, "use_distributed_sampler"), False)
+    trainer = Trainer(accelerator="cpu", max_epochs=3, **quiet)
     trainer.fit(model, datamodule=make(tensors))
     assert len(set(seen)) == 3

@@ -60,13 +60,10 @@ def test_loaded_rows_stay_when_their_file_is_replaced(
     assert not torch.equal(replaced.numeric, rows.numeric)
 
 
-def test_schema_is_saved_and_loaded(schema: Schema, tmp_path: Path) -> None:
+def test_schema_of_another_form_is_refused(schema: Schema, tmp_path: Path) -> None:
     path = tmp_path / "copy.json"
-    with pytest.raises(FileNotFoundError, match='copy.json must exist.*run "make repro", for another'):
-        Schema.load(path)
     schema.save(path)
     assert Schema.load(path) == schema
-    assert (schema.n_classes, schema.cardinalities) == (3, (3,))
     for text, message in (('{"format": 0}', "have the format 2; found 0"), ("{", "be a JSON file; found")):
         path.write_text(text)
         with pytest.raises(ValueError, match=f"must {message}"):

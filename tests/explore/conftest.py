@@ -1,4 +1,4 @@
-"""A small table with something to find in it."""
+"""Small tables with something to find in them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,7 @@ from canopy.explore.profile import Profile, read_profile
 from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
 
-
-@pytest.fixture
-def explore_params(small_params: DictConfig) -> DictConfig:
-    limits = {"nearly_constant_share": 0.9, "high_correlation": 0.9, "n_mutual_information_rows": 1000}
-    params = OmegaConf.merge(small_params, {"explore": limits})
-    assert isinstance(params, DictConfig)
-    return params
+LIMITS = {"nearly_constant_share": 0.9, "high_correlation": 0.9, "n_mutual_information_rows": 1000}
 
 
 @pytest.fixture
@@ -34,31 +28,25 @@ def frame() -> pd.DataFrame:
 
 
 @pytest.fixture
-def profile_of(explore_params: DictConfig) -> Callable[..., Profile]:
+def profile_of(small_params: DictConfig) -> Callable[..., Profile]:
     """Profile a frame: `profile_of(frame, schema)`; the schema is that of the small table by default."""
 
     def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> Profile:
-        frame.to_csv(explore_params.paths.raw, index=False)
-        return read_profile(explore_params.paths.raw, schema or table_schema(explore_params), seed=0)
+        frame.to_csv(small_params.paths.raw, index=False)
+        return read_profile(small_params.paths.raw, schema or table_schema(small_params), seed=0)
 
     return call
 
 
 @pytest.fixture
-def findings_of(
-    profile_of: Callable[..., Profile], explore_params: DictConfig
-) -> Callable[..., dict[str, Any]]:
+def findings_of(profile_of: Callable[..., Profile]) -> Callable[..., dict[str, Any]]:
     """Compute the findings about a frame, likewise."""
-
-    def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> dict[str, Any]:
-        return compute_findings(profile_of(frame, schema), explore_params.explore, seed=0)
-
-    return call
+    return lambda *table: compute_findings(profile_of(*table), OmegaConf.create(LIMITS), seed=0)
 
 
 @pytest.fixture
 def trips() -> tuple[pd.DataFrame, TableSchema]:
-    """400 rows with all kinds of columns: times over 40 days, cities, a key, labels that are found out."""
+    """400 rows with all kinds of columns; the hour of the time over 40 days decides the label."""
     generator = np.random.default_rng(0)
     hours = generator.integers(24 * 40, size=400)
     times = pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h")

@@ -10,20 +10,22 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.explore import explore
-from canopy.explore.explore import compute_findings
-from canopy.explore.page import N_CLASSES, class_colors, render_page
-from canopy.explore.plots import LEFT, RIGHT, class_densities, draw_ridgelines
+from canopy.explore.page import (
+    LEFT,
+    N_CLASSES,
+    RIGHT,
+    class_colors,
+    class_densities,
+    draw_ridgelines,
+    render_page,
+)
 from canopy.explore.profile import Profile
-from canopy.explore.suggestions import find_highlights
 from canopy.files import read_json
 from canopy.schema import TableSchema
 
 Table = tuple[pd.DataFrame, TableSchema]
 PageOf = Callable[..., str]
 FindingsOf = Callable[..., dict[str, Any]]
-
-# They have no end tag.
-VOID = {"meta", "link", "wbr"}
 
 
 class Outline(HTMLParser):
@@ -38,14 +40,13 @@ class Outline(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in VOID:
+        # The others have no end tag.
+        if tag not in ("meta", "link", "wbr"):
             self.open.append(tag)
-        found = dict(attrs)
-        self.ids += [str(found["id"])] if "id" in found else []
-        self.links += [str(found[name]) for name in ("href", "src") if name in found]
-        if tag == "svg":
-            assert found["role"] == "img"
-            assert found["aria-label"]
+        found = {name: str(value) for name, value in attrs}
+        self.ids += [value for name, value in found.items() if name == "id"]
+        self.links += [value for name, value in found.items() if name in ("href", "src")]
+        assert tag != "svg" or (found["role"] == "img" and found["aria-label"])
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         assert tag in ("path", "line")
@@ -58,14 +59,9 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture
-def page_of(profile_of: Callable[..., Profile], explore_params: DictConfig) -> PageOf:
+def page_of(profile_of: Callable[..., Profile], findings_of: FindingsOf) -> PageOf:
     """Render the page of a frame: `page_of(frame, schema)`."""
-
-    def call(frame: pd.DataFrame, schema: TableSchema | None = None) -> str:
-        profile = profile_of(frame, schema)
-        return render_page(compute_findings(profile, explore_params.explore, seed=0), profile)
-
-    return call
+    return lambda *table: render_page(findings_of(*table), profile_of(*table))
 
 
 def text_of(page: str) -> str:
@@ -85,7 +81,6 @@ def test_page_is_well_formed_and_loads_nothing(frame: pd.DataFrame, trips: Table
 def test_page_shows_the_findings(frame: pd.DataFrame, trips: Table, page_of: PageOf, findings_of: FindingsOf):
     findings = findings_of(frame)
     expected = ["5 : 1", "70 duplicate rows", "0 missing values in 100 rows", "weight and size", "1.000"]
-    expected += [part for highlight in find_highlights(findings) for part in highlight[1:]]
     expected += [item[key] for item in findings["suggestions"] for key in ("column", "reason")]
     expected += [part for name, column in findings["columns"].items() for part in (name, column["meaning"])]
     text, page = text_of(page_of(frame)), page_of(frame)
@@ -103,8 +98,7 @@ def test_page_shows_the_largest_of_many_classes(trips: Table, page_of: PageOf):
     labels = [index % (N_CLASSES + 10) if index < 350 else index % 5 for index in range(400)]
     page = page_of(frame.assign(label=[f"class {label}" for label in labels]), schema)
     assert f"has {N_CLASSES + 10} classes, of which the largest are shown" in text_of(page)
-    colors = class_colors(N_CLASSES)
-    assert len(set(colors)) == N_CLASSES
+    assert len({*class_colors(N_CLASSES)}) == N_CLASSES
 
 
 def test_texts_of_the_table_are_escaped(trips: Table, page_of: PageOf):
@@ -127,32 +121,20 @@ def test_table_may_have_one_kind_of_column(kind: str, section: str, trips: Table
     assert {"distributions", "categories", "dates"} & {*outline.ids} == {section}
 
 
-def test_highlights_name_faults(frame: pd.DataFrame, findings_of: FindingsOf):
-    frame = frame.astype({"weight": float, "size": float})
-    frame.loc[0, "weight"] = np.nan
-    frame.loc[1, "size"] = np.inf
-    balance, faults, *_ = find_highlights(findings_of(frame[frame.kind != 3]))
-    assert balance[2] == "Apple has 55.1% of the rows, Pear 44.9%. No row is of class Plum."
-    assert faults[1] == "The table has faults"
-    assert faults[2].startswith("It has 1 values that no column may have, 1 missing values and ")
-
-
 def test_explore_writes_findings_and_page(params: DictConfig, sample_csv: str, tmp_path: Path):
     """Of the sample of the real table, and the same files each time."""
     params = params.copy()
     params.paths.raw, params.paths.reports = str(tmp_path / "raw.csv"), str(tmp_path)
     Path(params.paths.raw).write_text(sample_csv)
-    explore.run(params)
-    folder = tmp_path / "exploration"
+    folder, written = tmp_path / "exploration", []
+    for _ in range(2):
+        explore.run(params)
+        written.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert written[0] == written[1]
+    assert written[0].keys() == {"findings.json", "index.html"}
     findings = read_json(folder / "findings.json")
-    assert len(findings["columns"]) == 13
-    assert findings["table"]["n_rows"] == 4008
-    assert findings["problems"] == []
+    assert (len(findings["columns"]), findings["table"]["n_rows"], findings["problems"]) == (13, 4008, [])
     assert next(iter(findings["mutual_information"]["columns_nat"])) == "Elevation"
-    before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    explore.run(params)
-    assert before.keys() == {"findings.json", "index.html"}
-    assert before == {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @pytest.mark.parametrize("values", [1e15 + np.array([0.25, 0.5]), np.full(5, 7.0), np.full(5, 0.3)])
@@ -163,9 +145,8 @@ def test_values_that_hardly_differ_can_be_drawn(values: np.ndarray):
     assert LEFT <= draw_ridgelines(edges, densities, medians)["ridges"][0]["median"] <= RIGHT
 
 
-def test_densities_add_up_to_1_and_bins_hold_whole_numbers():
-    values = np.tile(np.arange(40.0), 20)
-    edges, densities, medians = class_densities(values, np.zeros(800, dtype=np.int64), 2)
+def test_densities_add_up_to_1_and_bins_hold_integers():
+    edges, densities, medians = class_densities(np.tile(np.arange(40.0), 20), np.zeros(800, np.int64), 2)
     np.testing.assert_allclose(edges, np.arange(41) - 0.5)
     # Equally frequent numbers leave no comb.
     np.testing.assert_allclose(densities, [[1 / 40] * 40, [0] * 40])

@@ -5,24 +5,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from omegaconf import DictConfig
 
 from canopy.explore import profile as module
 from canopy.explore.profile import Profile, read_profile
-from canopy.prepare.interim import table_schema
 from canopy.schema import TableSchema
 
 Table = tuple[pd.DataFrame, TableSchema]
 ProfileOf = Callable[..., Profile]
 
 
-def test_profile_holds_what_policies_reject_or_change(trips: Table, profile_of: ProfileOf):
+@pytest.fixture
+def faulty(trips: Table) -> Table:
+    """Trips with what policies reject or change."""
     frame, schema = trips
     frame.loc[:4, "km"] = np.nan
     frame.loc[5:6, "km"] = -3
     frame.loc[:2, "city"] = None
     frame.loc[397:, "label"] = None
-    found = profile_of(frame, schema)
+    return frame, schema
+
+
+def test_profile_holds_what_policies_reject_or_change(faulty: Table, profile_of: ProfileOf):
+    frame, _ = faulty
+    found = profile_of(*faulty)
     assert (found.n_rows, found.n_unlabelled) == (397, 3)
     assert found.frame.isna().sum().to_dict() == {"km": 5, "city": 3, "start": 0, "label": 0}
     assert found.frame["km"].min() == -3
@@ -43,16 +48,29 @@ def test_invalid_values_are_left_out_and_reported(frame: pd.DataFrame, profile_o
     assert [problem.line for problem in found.problems.shown] == [4, 5]
 
 
-def test_long_table_is_sampled_whatever_the_batches(
-    trips: Table, profile_of: ProfileOf, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def test_long_table_is_counted_and_sampled_whatever_the_batches(
+    faulty: Table,
+    profile_of: ProfileOf,
+    findings_of: Callable[..., dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ):
     monkeypatch.setattr(module, "N_SAMPLED", 4000)
-    frame, schema = trips
+    frame, schema = faulty
     frame = pd.concat([frame] * 10)
+    # A class so rare that the sample has hardly a row of it.
+    frame.iloc[-20, -1] = "never"
     found = profile_of(frame, schema)
-    assert found.n_rows == 4000
-    assert 400 < len(found.codes) <= 1000
-    assert np.mean(found.codes) == pytest.approx((frame.label == "late").mean(), abs=0.05)
+    assert (found.n_rows, len(found.codes)) == (3970, 1000)
+    assert np.mean(found.codes == 1) == pytest.approx((frame.label == "late").mean(), abs=0.05)
+    findings = findings_of(frame, schema)
+    assert {name: item["n_rows"] for name, item in findings["target"]["classes"].items()} == {
+        **frame.label.value_counts().sort_index()
+    }
+    columns = findings["columns"]
+    assert [columns[name]["n_missing"] for name in ("km", "city", "start")] == [50, 30, 0]
+    assert (columns["km"]["n_out_of_range"], findings["table"]["n_missing_values"]) == (20, 80)
+    assert columns["km"]["max"] == frame.km.max()
     for start in range(0, len(frame), 300):
         frame[start : start + 300].to_csv(tmp_path / f"{start:04d}.csv", index=False)
     (tmp_path / "raw.csv").unlink()
@@ -76,8 +94,8 @@ def test_numeric_target_is_refused(trips: Table, profile_of: ProfileOf, monkeypa
     ],
 )
 def test_file_of_another_form_is_refused(
-    change: Any, message: str, frame: pd.DataFrame, explore_params: DictConfig
+    change: Any, message: str, frame: pd.DataFrame, small_schema: TableSchema, tmp_path: Path
 ):
-    Path(explore_params.paths.raw).write_text(change(frame.to_csv(index=False)))
+    (tmp_path / "raw.csv").write_text(change(frame.to_csv(index=False)))
     with pytest.raises(ValueError, match=message):
-        read_profile(explore_params.paths.raw, table_schema(explore_params), seed=0)
+        read_profile(str(tmp_path / "raw.csv"), small_schema, seed=0)

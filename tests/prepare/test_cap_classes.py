@@ -10,6 +10,8 @@ def test_cap_classes_limits_only_larger_classes() -> None:
     assert np.bincount(labels[kept]).tolist() == [200, 183, 200]
     assert kept[labels == 1].all()
     assert cap_classes(labels, max_per_class=None, seed=0).all()
+    with pytest.raises(ValueError, match="max_per_class must be at least 1; found 0"):
+        cap_classes(labels, max_per_class=0, seed=0)
 
 
 def test_cap_classes_draws_uniformly_by_the_seed() -> None:
@@ -19,8 +21,3 @@ def test_cap_classes_draws_uniformly_by_the_seed() -> None:
     # Each row is kept in half of the draws; four standard deviations of a binomial are 40.
     assert np.abs(counts - 200).max() < 40
     np.testing.assert_array_equal(draws[1], cap_classes(labels, max_per_class=5, seed=1))
-
-
-def test_cap_below_1_is_refused() -> None:
-    with pytest.raises(ValueError, match="max_per_class must be at least 1; found 0"):
-        cap_classes(np.zeros(3, dtype=np.int64), max_per_class=0, seed=0)

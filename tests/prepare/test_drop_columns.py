@@ -40,12 +40,11 @@ def rows_of(**counts: int) -> list[str]:
 @pytest.mark.parametrize(
     ("dropped", "kind_of_size", "names", "colours"),
     [
-        ([], "numeric", ["weight", "size", "colour", "kind"], ["colour3", "colour2", "colour2"]),
         (["colour2", "size"], "numeric", ["weight", "colour", "kind"], ["colour3", "other", "other"]),
         (["colour[123]"], "numeric", ["weight", "size", "kind"], None),
         ([], "key", ["weight", "colour", "kind"], ["colour3", "colour2", "colour2"]),
     ],
-    ids=["all kept", "0/1 column dropped", "whole category dropped", "key"],
+    ids=["0/1 column dropped", "whole category dropped", "key"],
 )
 def test_drop_columns_keeps_features_and_decodes_categories(
     params: DictConfig, dropped: list[str], kind_of_size: str, names: list[str], colours: list[str] | None
@@ -68,38 +67,25 @@ def test_rows_without_a_label_are_refused_or_dropped(
     assert "Dropped 2 of 8 rows without a label" in caplog.text
 
 
-def test_rare_classes_are_refused_with_their_counts(params: DictConfig) -> None:
+def test_rare_classes_are_refused_dropped_or_merged(
+    params: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = rows_of(a=5, b=2, c=1, d=3)
     message = r"'kind' must have at least 3 rows; got 'b' \(2\), 'c' \(1\)\nSet table.target.rare to drop"
     with pytest.raises(ValueError, match=message):
-        run(params, *rows_of(a=5, b=2, c=1))
+        run(params, *rows)
     assert not (Path(params.paths.interim) / "drop_columns.csv").exists()
-    assert len(run(params, *rows_of(a=5, b=2, c=1), min_count=1)["kind"]) == 8
+    assert run(params, *rows, rare="drop")["kind"] == ["a"] * 5 + ["d"] * 3
+    assert "Classes with fewer than 3 rows: drop: 'b' (2), 'c' (1)" in caplog.text
+    assert run(params, *rows, rare="merge", merged_name="few")["kind"] == ["a"] * 5 + ["few"] * 3 + ["d"] * 3
+    assert len(run(params, *rows, min_count=1)["kind"]) == 11
 
 
-@pytest.mark.parametrize(
-    ("policy", "expected"),
-    [({"rare": "drop"}, []), ({"rare": "merge", "merged_name": "few"}, ["few"] * 3)],
-)
-def test_rare_classes_are_dropped_or_merged(
-    params: DictConfig, caplog: pytest.LogCaptureFixture, policy: dict[str, str], expected: list[str]
-) -> None:
-    found = run(params, *rows_of(a=5, b=2, c=1, d=3), **policy)
-    assert found["kind"] == ["a"] * 5 + expected + ["d"] * 3
-    assert f"Classes with fewer than 3 rows: {policy['rare']}: 'b' (2), 'c' (1)" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("rows", "policy", "found"),
-    [
-        (rows_of(a=5, b=2), {"rare": "drop"}, "'a'"),
-        (["1,1,1,0,0,", "2,2,1,0,0,"], {"missing": "drop"}, "none"),
-    ],
-)
-def test_fewer_than_two_classes_are_refused(
-    params: DictConfig, rows: list[str], policy: dict[str, str], found: str
-) -> None:
-    with pytest.raises(ValueError, match=f"'kind' must have at least two classes; got {found}"):
-        run(params, *rows, **policy)
+def test_fewer_than_two_classes_are_refused(params: DictConfig) -> None:
+    with pytest.raises(ValueError, match="'kind' must have at least two classes; got 'a'"):
+        run(params, *rows_of(a=5, b=2), rare="drop")
+    with pytest.raises(ValueError, match="'kind' must have at least two classes; got none"):
+        run(params, "1,1,1,0,0,", "2,2,1,0,0,", missing="drop")
 
 
 def test_repeated_rows_are_kept_or_dropped(params: DictConfig, caplog: pytest.LogCaptureFixture) -> None:

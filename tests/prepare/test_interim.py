@@ -55,13 +55,3 @@ def test_closed_schema_lists_learnt_categories_where_others_are_rejected(
     found = closed_schema(schema, Preprocessor(categorical=vocabularies, **learnt)).categorical
     assert found["shape"].categories == expected
     assert found["colour"] == schema.categorical["colour"]
-
-
-def test_read_codes_uses_the_smallest_type(tmp_path: Path) -> None:
-    texts = [f"c{index % 200}" for index in range(1000)]
-    (tmp_path / "t.csv").write_text("\n".join(["a,b", *(f"{text},1" for text in texts)]) + "\n")
-    [(codes, values)] = read_codes(tmp_path / "t.csv", "a")
-    assert [values[code] for code in codes] == texts
-    assert codes.dtype.itemsize == 2
-    [(few, _)] = read_codes(tmp_path / "t.csv", "b")
-    assert few.dtype.itemsize == 1

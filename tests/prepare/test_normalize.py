@@ -29,21 +29,15 @@ def params(small_params: DictConfig) -> DictConfig:
     interim.mkdir()
     (interim / "drop_columns.csv").write_text(ROWS)
     (interim / "split.csv").write_text("\n".join(["(split)", *SPLITS]) + "\n")
-    small_params.table = OmegaConf.create(
-        {
-            "target": {"column": "kind"},
-            "columns": {
-                "a": {"kind": "numeric"},
-                "b": {"kind": "numeric", "missing": "median"},
-                "colour": {"kind": "categorical", "missing": "category"},
-                "when": {"kind": "datetime", "parts": ["month"]},
-            },
-        }
-    )
-    small_params.normalize.methods = [
-        {"columns": ["a"], "method": "min_max"},
-        {"columns": ["*"], "method": "z_score"},
-    ]
+    columns = {
+        "a": {"kind": "numeric"},
+        "b": {"kind": "numeric", "missing": "median"},
+        "colour": {"kind": "categorical", "missing": "category"},
+        "when": {"kind": "datetime", "parts": ["month"]},
+    }
+    small_params.table = OmegaConf.create({"target": {"column": "kind"}, "columns": columns})
+    methods = [{"columns": ["a"], "method": "min_max"}, {"columns": ["*"], "method": "z_score"}]
+    small_params.normalize.methods = methods
     return small_params
 
 

@@ -1,21 +1,15 @@
+import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from sklearn.model_selection import train_test_split
 
 from canopy.prepare import drop_columns, split
 from canopy.prepare.interim import SPLIT_COLUMN, read_codes
-from canopy.prepare.split import (
-    TEST,
-    TRAIN,
-    VAL,
-    leave_group_out,
-    split_in_order,
-    split_rows,
-    stratified_draw,
-)
+from canopy.prepare.split import TEST, TRAIN, VAL, leave_group_out, split_in_order, split_rows
 
 
 def test_split_rows_gives_the_counts_of_the_published_protocol() -> None:
@@ -33,8 +27,19 @@ def test_stratified_draw_equals_that_of_scikit_learn(seed: int) -> None:
     labels = random.choice(5, size=997, p=[0.5, 0.3, 0.1, 0.05, 0.05])
     rows = np.sort(random.choice(997, size=800, replace=False))
     expected = train_test_split(rows, test_size=0.2, stratify=labels[rows], random_state=seed)
-    for found, other in zip(stratified_draw(rows, labels, size=0.2, seed=seed), expected, strict=True):
+    for found, other in zip(split.stratified_draw(rows, labels, size=0.2, seed=seed), expected, strict=True):
         np.testing.assert_array_equal(found, other)
+
+
+@pytest.mark.parametrize(("n_rows", "size"), [(24, 0.2), (30, 0.15), (30, 0.5), (1000, 0.2), (1000, 0.85)])
+def test_class_of_three_rows_is_in_each_split(n_rows: int, size: float) -> None:
+    labels = np.repeat(range(3), [n_rows - 6, 3, 3])
+    for seed in range(5):
+        codes = split_rows(labels, test_size=size, val_size=size, seed=seed)
+        n_test = math.ceil(size * n_rows)
+        assert (codes == TEST).sum() == n_test
+        assert (codes == VAL).sum() == math.ceil(size * (n_rows - n_test))
+        assert [sorted(codes[labels == value]) for value in (1, 2)] == [[TRAIN, VAL, TEST]] * 2
 
 
 def test_split_in_order_gives_the_first_protocol() -> None:
@@ -43,14 +48,9 @@ def test_split_in_order_gives_the_first_protocol() -> None:
     assert (np.diff(codes) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("test_size", "val_size", "message"),
-    [
-        (0.2, 3, "split.test_size must be a number of rows with split.method=ordered; got 0.2"),
-        (8, 2, r"must leave rows to train; got 8 \+ 2 of 10 rows"),
-    ],
-)
-def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float, message: str) -> None:
+@pytest.mark.parametrize(("test_size", "val_size"), [(0.2, 3), (3, 1.5), (8, 2), (3, 0)])
+def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float) -> None:
+    message = f"leave rows to train, each a number of rows .*; got {test_size} and {val_size} of 10 rows"
     with pytest.raises(ValueError, match=message):
         split_in_order(10, test_size=test_size, val_size=val_size)
 
@@ -62,12 +62,9 @@ def test_leave_group_out_tests_these_rows_alone() -> None:
     assert ((codes == TEST) == tested).all()
     assert np.bincount(labels[codes == VAL]).tolist() == [3, 3, 3, 3]
     assert (codes[~tested] == TRAIN).sum() == 48
-
-
-@pytest.mark.parametrize("n_tested", [0, 50])
-def test_leave_group_out_leaves_some_rows_out(n_tested: int) -> None:
-    with pytest.raises(ValueError, match=f"must leave out some rows; got {n_tested} of 50"):
-        leave_group_out(np.zeros(50, int), np.arange(50) >= 50 - n_tested, val_size=0.25, seed=0)
+    for wrong in (tested | True, tested & False):
+        with pytest.raises(ValueError, match=f"must leave out some rows; got {wrong.sum()} of 100"):
+            leave_group_out(labels, wrong, val_size=0.25, seed=0)
 
 
 @pytest.fixture
@@ -100,26 +97,24 @@ def test_dropped_column_can_be_left_out(blue_plums: DictConfig, caplog: pytest.L
         split.run(blue_plums)
 
 
-@pytest.mark.parametrize("policy", ["unlabelled", "rare", "repeated"])
-def test_left_out_rows_are_those_that_policies_keep(blue_plums: DictConfig, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "row", "tested"),
+    [
+        ({"target": {"missing": "drop"}}, "7,7,0,0,1,", [False] * 20 + [True] * 5),
+        ({"target": {"rare": "drop", "classes": "auto"}}, "7,7,0,0,1,9", [False] * 20 + [True] * 5),
+        ({"duplicates": "drop"}, "4,4,0,0,1,3", [True] + [False] * 20 + [True] * 4),
+    ],
+    ids=["unlabelled", "rare", "repeated"],
+)
+def test_left_out_rows_are_those_that_policies_keep(
+    blue_plums: DictConfig, policy: dict[str, Any], row: str, tested: list[bool]
+) -> None:
+    blue_plums.table = OmegaConf.merge(blue_plums.table, policy)
     raw = Path(blue_plums.paths.raw)
-    header, *rows = raw.read_text().splitlines()
-    match policy:
-        case "unlabelled":
-            blue_plums.table.target.missing = "drop"
-            rows = ["7,7,0,0,1,", *rows]
-        case "rare":
-            blue_plums.table.target |= {"rare": "drop", "classes": "auto"}
-            rows = ["7,7,0,0,1,9", *rows]
-        case "repeated":
-            blue_plums.table.duplicates = "drop"
-            rows = [rows[-1], *rows]
-    raw.write_text("\n".join([header, *rows]) + "\n")
+    raw.write_text(raw.read_text().replace("\n", f"\n{row}\n", 1))
     drop_columns.run(blue_plums)
     split.run(blue_plums)
-    first = [True] if policy == "repeated" else []
-    rest = 4 if policy == "repeated" else 5
-    assert [name == "test" for name in splits_of(blue_plums)] == [*first, *[False] * 20, *[True] * rest]
+    assert [name == "test" for name in splits_of(blue_plums)] == tested
 
 
 @pytest.mark.parametrize("size", [0, 1, -0.1, 1.5])
@@ -134,10 +129,7 @@ def test_share_out_of_range_is_refused(blue_plums: DictConfig, size: float) -> N
     ("counts", "message"),
     [
         ([10, 10], r"must have rows; got none of 3 \(Plum\): take it out"),
-        (
-            [50, 50, 2],
-            "a row in every split; got none of class Plum in val: add some or",
-        ),
+        ([50, 50, 2], "a row in every split; got none of class Plum in val: add some or"),
         ([1, 1, 1], "at least one row of each of 3 classes; got 2 and 1 rows: change split.test_size"),
     ],
 )

@@ -25,16 +25,11 @@ class TensorDataModule(LightningDataModule):
     batches are then copied from pinned memory.
 
     Args:
-        folder: Folder with the tensors and their schema.
-        batch_size: Training rows of a step, on each device.
-        eval_batch_size: Rows of a batch where no gradients are kept.
-        seed: Seed of the order of the training rows.
-        shuffle: Whether each epoch has its own order.
+        folder: Folder with the tensors and their `schema`.
+        batch_size: Training rows of a step, on each device; `eval_batch_size` where no gradients are kept.
+        shuffle: Whether each epoch has its own order of the training rows, drawn with `seed`.
         n_workers: Processes that load.
-        train_splits: Splits whose rows are trained on.
-
-    Attributes:
-        schema: That of the tensors; in its counts of classes the training rows are those of `train_splits`.
+        train_splits: Splits whose rows are trained on, and counted as such in `schema`.
     """
 
     def __init__(
@@ -55,10 +50,10 @@ class TensorDataModule(LightningDataModule):
         self.seed, self.shuffle, self.n_workers = seed, shuffle, n_workers
         self.train_splits = (*train_splits,)
         further = [self.schema.class_counts[split] for split in self.train_splits if split != "train"]
-        for name in ("train", "train_before_cap") if further else ():
-            whole = zip(self.schema.class_counts[name], *further, strict=True)
-            counts = {**self.schema.class_counts, name: tuple(map(sum, whole))}
-            self.schema = replace(self.schema, class_counts=counts)
+        counts = dict(self.schema.class_counts)
+        for name in ("train", "train_before_cap"):
+            counts[name] = tuple(map(sum, zip(counts[name], *further, strict=True)))
+        self.schema = replace(self.schema, class_counts=counts)
         self._rows: dict[str, TensorRows] = {}
         if n_workers < 2:
             # Lightning recommends workers on each machine with more than two cores; here they only copy rows.
@@ -70,12 +65,11 @@ class TensorDataModule(LightningDataModule):
             self.rows(split)
 
     def rows(self, split: str) -> Batch:
-        """Give all rows of a split, in main memory."""
         if split not in self._rows:
             names = self.train_splits if split == "train" else (split,)
-            first, *others = (load_rows(self.folder, name, self.schema) for name in names)
-            columns = zip(first.rows, *(part.rows for part in others), strict=True)
-            self._rows[split] = TensorRows(Batch(*map(torch.cat, columns))) if others else first
+            parts = [load_rows(self.folder, name, self.schema).rows for name in names]
+            columns = zip(*parts, strict=True)
+            self._rows[split] = TensorRows(Batch(*map(torch.cat, columns)) if len(parts) > 1 else parts[0])
         return self._rows[split].rows
 
     def train_dataloader(self) -> Loader:
@@ -102,19 +96,15 @@ class TensorDataModule(LightningDataModule):
             )
         if self.batch_size != rows // n_ranks:
             self.batch_size = rows // n_ranks
-            log.warning(
-                "data.batch_size=%d on each of %d devices keeps %d rows a step; weights differ by rounding",
-                *(self.batch_size, n_ranks, rows),
-            )
+            sizes = (self.batch_size, n_ranks, rows)
+            log.warning("data.batch_size=%d on each of %d devices keeps %d rows a step", *sizes)
 
     def _loader(self, split: str) -> Loader:
-        trainer = self.trainer
+        trainer, rows, is_train = self.trainer, self._rows[split], split == "train"
         assert trainer is not None
         device = trainer.strategy.root_device
-        rows = self._rows[split]
         if not self.n_workers:
             rows = place_rows(rows, device)
-        is_train = split == "train"
         return Loader(
             rows,
             batch_size=self.batch_size if is_train else self.eval_batch_size,

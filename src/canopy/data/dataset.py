@@ -15,28 +15,18 @@ from canopy.schema.tensors import HINT, Schema
 
 
 class Batch(NamedTuple):
-    """Some rows.
+    """Some rows."""
 
-    Attributes:
-        numeric: Numeric features, shape (B, N), float32.
-        categorical: Codes of the categorical features, shape (B, C), of the smallest of uint8, int16 and
-            int32 that holds all; `Classifier` makes int64 of a batch, on its device, which is what nets take.
-        labels: Index of each row's class, shape (B,), int64.
-    """
-
+    # Shape (B, N), float32.
     numeric: Tensor
+    # Codes, shape (B, C), of the smallest of uint8, int16 and int32 that holds all; `Classifier` makes int64.
     categorical: Tensor
+    # Index of each row's class, shape (B,), int64.
     labels: Tensor
 
 
 class TensorRows(Dataset[Batch]):
-    """A data set that gives a whole batch for a tensor of row indices.
-
-    Examples:
-        >>> rows = TensorRows(Batch(torch.rand(4, 2), torch.zeros(4, 1).long(), torch.arange(4)))
-        >>> rows[torch.tensor([3, 0])].labels
-        tensor([3, 0])
-    """
+    """A data set that gives a whole batch for a tensor of row indices."""
 
     def __init__(self, rows: Batch) -> None:
         sizes = {name: len(tensor) for name, tensor in rows._asdict().items()}
@@ -53,7 +43,6 @@ class TensorRows(Dataset[Batch]):
         return sum(tensor.nbytes for tensor in self.rows)
 
     def to(self, device: torch.device) -> "TensorRows":
-        """Give the same rows on a device, and these ones where they are there already."""
         return self if device == self.device else TensorRows(Batch(*(part.to(device) for part in self.rows)))
 
     def __len__(self) -> int:

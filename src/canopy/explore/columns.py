@@ -14,15 +14,15 @@ from canopy.prepare.scaling import MICROSECONDS_PER_DAY, datetime_parts
 
 # Of a column with more categories than that, so many are listed.
 N_LISTED, N_MOST_FREQUENT = 40, 20
-# Of the parts of a date.
+# Rows from which on a category is not rare.
+RARE = 10
+# Parts of a date, with the names of their values.
 PARTS = {
     "year": [],
     "month": [*calendar.month_abbr],
     "day_of_week": [*calendar.day_name],
     "hour": [f"{hour:02d}:00" for hour in range(24)],
 }
-# Rows from which on a category is not rare.
-RARE = 10
 
 
 def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
@@ -31,29 +31,23 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
     columns: dict[str, dict[str, Any]] = {}
     for name in (*profile.frame, *schema.keys, *schema.ignored):
         column = schema.columns.get(name, schema.target)
-        columns[name] = {
-            "kind": getattr(column, "kind", "target"),
-            "meaning": column.meaning,
-            "unit": getattr(column, "unit", ""),
-        }
-    for name, found in columns.items():
+        kind, unit = getattr(column, "kind", "target"), getattr(column, "unit", "")
+        found = columns[name] = {"kind": kind, "meaning": column.meaning, "unit": unit}
         if name not in profile.frame:
             continue
-        values, counts = profile.frame[name], profile.value_counts(name)
+        counts, moments = profile.value_counts(name), profile.moments[name]
         most = counts.index[0] if len(counts) else None
         found |= {
-            "n_missing": int(values.isna().sum()),
-            "n_out_of_range": 0,
+            "n_missing": profile.n_missing[name],
+            "n_out_of_range": profile.n_out_of_range[name],
             "n_distinct": len(counts),
             "most_frequent": moment(most) if found["kind"] == "datetime" and most is not None else most,
             "most_frequent_share": counts.iloc[0] / counts.sum() if len(counts) else 0.0,
         }
         if name in schema.numeric and most is not None:
-            inside = values.between(schema.numeric[name].low, schema.numeric[name].high)
-            found["n_out_of_range"] = int((values.notna() & ~inside).sum())
-            found |= {"min": values.min(), "max": values.max(), "mean": values.mean()}
-            found["standard_deviation"] = values.std(ddof=0)
-            quartiles = values.quantile([0.25, 0.5, 0.75])
+            found |= {"min": moments.low, "max": moments.high, "mean": moments.mean}
+            found["standard_deviation"] = moments.deviation
+            quartiles = profile.frame[name].quantile([0.25, 0.5, 0.75])
             found |= dict(zip(("lower_quartile", "median", "upper_quartile"), quartiles, strict=True))
     return columns
 
@@ -61,7 +55,7 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
 def describe_target(profile: Profile) -> dict[str, Any]:
     """Count the rows of each class, and describe how unequal the classes are."""
     target, counts = profile.schema.target, profile.class_counts
-    shares = counts / counts.sum()
+    shares = counts / profile.n_rows
     classes: dict[str, dict[str, Any]] = {
         name: {"value": value, "n_rows": int(n), "share": float(share)}
         for (value, name), n, share in zip(profile.classes.items(), counts, shares, strict=True)
@@ -84,14 +78,10 @@ def class_shares(counts: Codes, class_names: list[str]) -> dict[str, float]:
 
 
 def describe_categories(profile: Profile, name: str) -> dict[str, Any]:
-    """Give the frequency of each category of a column and the classes found in it.
-
-    The `categories` are the most frequent ones, and at the end those that the column lists and no row has.
-    """
-    column, total = profile.schema.categorical[name], profile.class_counts
-    listed, n_rows = column.listed or {}, profile.value_counts(name)
+    """Describe the most frequent categories, then those that are listed and have no row."""
+    column, counts = profile.schema.categorical[name], profile.category_counts(name)
+    listed, n_rows, total = column.listed or {}, profile.value_counts(name), counts.sum(axis=0)
     n_values, is_one_hot = len(n_rows), column.one_hot is not None
-    counts = profile.category_counts(name)
     n_shown = n_values if is_one_hot or n_values <= N_LISTED else N_MOST_FREQUENT
     shown = dict(zip(n_rows.index[:n_shown], counts, strict=False))
 
@@ -121,33 +111,27 @@ def describe_categories(profile: Profile, name: str) -> dict[str, Any]:
 
 
 def describe_dates(profile: Profile, name: str) -> dict[str, Any]:
-    """Describe a datetime column of which the sample has values; the classes by part are the sample's."""
+    """Describe a datetime column of which the sample has values: its ends, and the classes by part."""
     days, class_names = profile.numbers(name), [*profile.classes.values()]
     present = ~np.isnan(days)
-    times = pa.array(np.rint(days[present] * MICROSECONDS_PER_DAY).astype("datetime64[us]"))
-    parts = {part: values.astype(np.int64) for part, values in datetime_parts(times).items()}
-    return {
-        "first": moment(np.nanmin(days)),
-        "last": moment(np.nanmax(days)),
-        "parts": {
-            part: _describe_part(names, parts[part], profile.codes[present], class_names)
-            for part, names in PARTS.items()
-            if np.ptp(parts[part])
-        },
-    }
-
-
-def _describe_part(names: list[str], values: Codes, codes: Codes, class_names: list[str]) -> dict[str, Any]:
-    first = int(values.min())
-    counts = crosstab(values - first, codes, n_second=len(class_names))
-    return {
-        "information_nat": discrete_information(counts),
-        "values": {
-            names[value] if names else str(value): {
-                "share": float(row.sum() / counts.sum()),
-                "class_shares": class_shares(row, class_names),
-            }
-            for value, row in enumerate(counts, start=first)
-            if row.any()
-        },
-    }
+    times = datetime_parts(pa.array(np.rint(days[present] * MICROSECONDS_PER_DAY).astype("datetime64[us]")))
+    parts = {}
+    for part, names in PARTS.items():
+        values = times[part].astype(np.int64)
+        if not np.ptp(values):
+            continue
+        first = int(values.min())
+        counts = crosstab(values - first, profile.codes[present], n_second=len(class_names))
+        parts[part] = {
+            "information_nat": discrete_information(counts),
+            "values": {
+                names[value] if names else str(value): {
+                    "share": float(row.sum() / counts.sum()),
+                    "class_shares": class_shares(row, class_names),
+                }
+                for value, row in enumerate(counts, start=first)
+                if row.any()
+            },
+        }
+    moments = profile.moments[name]
+    return {"first": moment(moments.low), "last": moment(moments.high), "parts": parts}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig
+from pandas.util import hash_pandas_object
 
 from canopy.explore.columns import describe_categories, describe_columns, describe_dates, describe_target
 from canopy.explore.information import describe_correlation, measure_information
@@ -22,12 +23,10 @@ N_MATRIX = 40
 
 
 def run(params: DictConfig) -> None:
-    """Write the findings about the raw table as JSON and as a page."""
     if (n_rows := params.explore.n_mutual_information_rows) < 1:
         raise ValueError(f"explore.n_mutual_information_rows must be at least 1; got {n_rows}")
     profile = read_profile(params.paths.raw, table_schema(params), seed=params.seed)
     findings = compute_findings(profile, params.explore, seed=params.seed)
-    # Both are complete before the first is written.
     page = render_page(findings, profile)
     folder = Path(params.paths.reports) / "exploration"
     write_json(folder / "findings.json", findings)
@@ -48,9 +47,8 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
     datetimes = {name: describe_dates(profile, name) for name in profile.present(schema.datetime)}
     mutual = measure_information(profile, datetimes, n_drawn=limits.n_mutual_information_rows, seed=seed)
     numeric = {name: profile.numbers(name) for name in profile.present(schema.numeric)}
-    # The most informative ones, in their order.
-    most = {*[name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]}
-    shown = [name for name in numeric if name in most]
+    most_informative = [name for name in mutual["columns_nat"] if name in numeric][:N_MATRIX]
+    shown = [name for name in numeric if name in most_informative]
     findings = {
         "table": {
             "title": schema.title,
@@ -62,8 +60,8 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
             "n_numeric_columns": len(schema.numeric),
             "n_categorical_columns": len(schema.categorical),
             "n_datetime_columns": len(schema.datetime),
-            "n_missing_values": int(profile.frame.isna().sum().sum()),
-            "n_duplicate_rows": int(profile.frame.duplicated().sum()),
+            "n_missing_values": profile.n_missing.total(),
+            "n_duplicate_rows": int(hash_pandas_object(profile.frame, index=False).duplicated().sum()),
             "n_sampled_rows": len(profile.codes),
         },
         "target": describe_target(profile),
@@ -72,7 +70,7 @@ def compute_findings(profile: Profile, limits: DictConfig, *, seed: int) -> dict
             for found in profile.problems.shown
         ],
         "constancy": find_constant(
-            columns, categories, n_rows=len(profile.codes), share=limits.nearly_constant_share
+            columns, categories, n_rows=profile.n_rows, share=limits.nearly_constant_share
         ),
         "mutual_information": mutual,
         "correlation": describe_correlation(numeric, high=limits.high_correlation, shown=shown),

@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import entr, rel_entr
+from scipy.special import entr
 from sklearn.feature_selection import mutual_info_classif
+from sklearn.metrics import mutual_info_score
 
 from canopy.explore.profile import Codes, Profile, crosstab
 from canopy.prepare.reductions import Floats
@@ -27,8 +28,8 @@ def measure_information(
 ) -> dict[str, Any]:
     """Measure the information of each feature, and find those that are uninformative.
 
-    That of numeric columns is estimated from `n_drawn` rows of the sample; that of datetime columns is also
-    the highest of their parts, as `describe_dates` describes them.
+    That of numeric columns is estimated from `n_drawn` rows of the sample; that of a datetime column is at
+    least the highest of its parts, as `describe_dates` describes them.
     """
     codes = profile.codes
     n_drawn = min(n_drawn, len(codes))
@@ -60,15 +61,8 @@ def measure_information(
 
 
 def discrete_information(counts: Codes) -> float:
-    """Compute the mutual information of a discrete feature, with these rows of each value and class.
-
-    Examples:
-        >>> round(discrete_information(np.array([[5, 0], [0, 5]])), 4)
-        0.6931
-    """
-    joint = counts / counts.sum()
-    independent = joint.sum(axis=1, keepdims=True) * joint.sum(axis=0, keepdims=True)
-    return max(float(rel_entr(joint, independent).sum()), 0.0)
+    """Compute the mutual information of a discrete feature, with these rows of each value and class."""
+    return float(mutual_info_score(None, None, contingency=counts))
 
 
 def information_by_chance(counts: Codes) -> float:
@@ -78,7 +72,6 @@ def information_by_chance(counts: Codes) -> float:
 
 
 def beyond_chance(counts: Codes) -> float:
-    """Compute the mutual information less that by chance."""
     return max(discrete_information(counts) - information_by_chance(counts), 0.0)
 
 
@@ -114,12 +107,11 @@ def variance_explained(frame: pd.DataFrame) -> Floats:
 
 
 def describe_correlation(columns: Mapping[str, Floats], *, high: float, shown: list[str]) -> dict[str, Any]:
-    """Give Pearson's correlations of numeric columns, and the pairs that are highly correlated.
+    """Give Pearson's correlation of each pair, on the rows that have both values; 0 if one is constant.
 
-    Each is that of the rows that have both values; with a constant column it is 0. Pairs are strongest first,
-    the matrix is that of the columns `shown`, and R² of each column is that given all others.
+    Pairs are strongest first, the matrix is that of the columns `shown`.
     """
-    frame = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns, copy=False)
     frame = frame[:: 1 + frame.size * len(columns) // MOST_PRODUCTS]
     matrix = frame.corr().fillna(0).clip(-1, 1)
     values = matrix.to_numpy()

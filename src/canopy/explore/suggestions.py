@@ -1,42 +1,38 @@
-"""Summarise what stands out among the findings, and suggest what to change in `params.yaml`."""
+"""Suggest what to change in `params.yaml`."""
 
 from collections.abc import Iterator
 from typing import Any
 
 from canopy.explore.columns import RARE
 from canopy.explore.information import LITTLE_INFORMATION
-from canopy.explore.wording import fixed, listing, number, percent
+from canopy.explore.wording import number, percent
 
-# Share of the classes' entropy from which on a column gives the class away.
-LEAK_SHARE = 0.95
-# Distinct values per row from which on a column seems to name rows.
-KEY_SHARE = 0.95
+# From this share of the classes' entropy on a column gives the class away; with so many distinct values per
+# row it seems to name rows.
+LEAK_SHARE, KEY_SHARE = 0.95, 0.95
 
 
-def with_parts(columns: dict[str, Any], categories: dict[str, Any], n_rows: int) -> dict[str, Any]:
+def with_parts(columns: dict[str, Any], categories: dict[str, Any]) -> dict[str, Any]:
     """Choose the features, and describe each 0/1 column as they are: by its most frequent value, 0."""
     kinds = ("numeric", "categorical", "datetime")
     features = {name: column for name, column in columns.items() if column["kind"] in kinds}
     for column in categories.values():
         for name, category in column["categories"].items() if column["is_one_hot"] else ():
-            n_set = category["n_rows"]
-            features[name] = category | {"kind": "0/1", "n_missing": 0, "n_distinct": 1 + (n_set > 0)}
-            features[name] |= {"most_frequent": "0", "most_frequent_share": 1 - n_set / n_rows}
+            share = category["share"]
+            features[name] = category | {"kind": "0/1", "n_missing": 0, "n_distinct": 1 + (share > 0)}
+            features[name] |= {"most_frequent": "0", "most_frequent_share": 1 - share}
     return features
 
 
 def find_constant(
     columns: dict[str, Any], categories: dict[str, Any], *, n_rows: int, share: float
 ) -> dict[str, Any]:
-    """Find features and 0/1 columns that have one value in all rows, or in at least a share of them.
-
-    A missing value is a value of a categorical column.
-    """
+    """Find features and 0/1 columns that have one value in all rows, or in at least a share of them."""
     constant, nearly = [], []
-    for name, column in with_parts(columns, categories, n_rows).items():
+    for name, column in with_parts(columns, categories).items():
         n_missing = column["n_missing"]
-        is_category = column["kind"] == "categorical" and n_missing > 0
-        if column["n_distinct"] + is_category <= 1:
+        # A missing value is a value of a categorical column.
+        if column["n_distinct"] + (column["kind"] == "categorical" and n_missing > 0) <= 1:
             constant.append(name)
         elif max(column["most_frequent_share"] * (n_rows - n_missing), n_missing) >= share * n_rows:
             nearly.append(name)
@@ -56,11 +52,9 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
         # Of a pair of columns that both stay so far, the less informative one goes, or the second one.
         kept, dropped = sorted(pair["columns"], key=lambda name: -information[name])
         if dropped not in found and kept not in found:
+            correlated = f"its correlation with {kept} is {number(pair['pearson'])}"
             less = f"{information[dropped]:.3f} nat of information against {information[kept]:.3f} nat"
-            reason = (
-                f"Redundant: its correlation with {kept} is {number(pair['pearson'])}, and it has {less}."
-            )
-            found[dropped] = "drop", reason
+            found[dropped] = "drop", f"Redundant: {correlated}, and it has {less}."
     for name, column in findings["categories"].items():
         if name not in found and column["n_rare"] and column["others"]:
             n_rare = f"{column['n_rare']:,} of {column['n_values']:,} categories have fewer than {RARE} rows"
@@ -69,8 +63,8 @@ def suggest(findings: dict[str, Any]) -> list[dict[str, str]]:
 
 
 def _of_constants(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    n_rows, information = findings["table"]["n_sampled_rows"], findings["mutual_information"]["columns_nat"]
-    columns = with_parts(findings["columns"], findings["categories"], n_rows)
+    n_rows, information = findings["table"]["n_rows"], findings["mutual_information"]["columns_nat"]
+    columns = with_parts(findings["columns"], findings["categories"])
     for name in findings["constancy"]["constant"]:
         value = columns[name]["most_frequent"]
         yield name, "drop", f"Constant: the only value is {'missing' if value is None else number(value)}."
@@ -87,10 +81,14 @@ def _of_constants(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    mutual, entropy = findings["mutual_information"], findings["target"]["entropy_nat"]
+    table, mutual, entropy = (
+        findings["table"],
+        findings["mutual_information"],
+        findings["target"]["entropy_nat"],
+    )
     for name, nat in mutual["columns_nat"].items():
         column = findings["columns"][name]
-        n_present = findings["table"]["n_sampled_rows"] - column["n_missing"]
+        n_present = round(table["n_sampled_rows"] * (1 - column["n_missing"] / table["n_rows"]))
         n_distinct = column["n_distinct"]
         if column["kind"] == "categorical" and n_distinct > max(KEY_SHARE * n_present, 20):
             values = f"its own value ({n_distinct:,} in {n_present:,} rows)"
@@ -101,68 +99,3 @@ def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         elif name in mutual["uninformative"]:
             little = f"less than {LITTLE_INFORMATION} nat of information on the class"
             yield name, "drop", f"Uninformative: {little}, unless together with other columns."
-
-
-def find_highlights(findings: dict[str, Any]) -> list[tuple[str, str, str]]:
-    """Choose what to know first: the section with the details, a headline and a text of each highlight."""
-    target, correlation = findings["target"], findings["correlation"]
-    entropy = target["entropy_nat"]
-    (best, nat), *others = findings["mutual_information"]["columns_nat"].items()
-    text = f"On its own it has {fixed(nat)} of {fixed(entropy)} nat of information on the class"
-    if others:
-        text += ", ahead of " + listing([f"{name} ({fixed(found)})" for name, found in others[:3]])
-    return [
-        ("target", *_balance(target)),
-        ("quality", *_faults(findings)),
-        ("information", f"{best} is the most informative feature", f"{text}."),
-        *([("correlation", *_redundancy(correlation))] if correlation["closest_pairs"] else []),
-        ("suggestions", *_suggestions(findings["suggestions"])),
-    ]
-
-
-def _balance(target: dict[str, Any]) -> tuple[str, str]:
-    shares = {name: found["share"] for name, found in target["classes"].items() if found["n_rows"]}
-    largest, smallest = max(shares, key=shares.__getitem__), min(shares, key=shares.__getitem__)
-    text = f"{largest} has {percent(shares[largest])} of the rows, {smallest} {percent(shares[smallest])}."
-    if empty := [name for name in target["classes"] if name not in shares]:
-        text += f" No row is of class {listing(empty)}."
-    ratio = number(target["largest_to_smallest"], 3)
-    return f"The largest class has {ratio} times the rows of the smallest", text
-
-
-def _faults(findings: dict[str, Any]) -> tuple[str, str]:
-    table = findings["table"]
-    counts = {
-        "values that no column may have": sum(problem["n_rows"] for problem in findings["problems"]),
-        "missing values": table["n_missing_values"],
-        "values out of range": sum(found.get("n_out_of_range", 0) for found in findings["columns"].values()),
-        "rows without a label": table["n_unlabelled_rows"],
-        "rows that repeat another one": table["n_duplicate_rows"],
-    }
-    if found := [f"{n:,} {what}" for what, n in counts.items() if n]:
-        return "The table has faults", f"It has {listing(found)}."
-    return "No missing values, no duplicate rows", "All rows have a valid value in every column."
-
-
-def _redundancy(correlation: dict[str, Any]) -> tuple[str, str]:
-    limit, high = correlation["high_correlation"], correlation["high_pairs"]
-    pairs = [
-        f"{' and '.join(pair['columns'])} ({fixed(pair['pearson'])})"
-        for pair in high or correlation["closest_pairs"][:1]
-    ]
-    headline = f"{len(high) or 'No'} pairs of columns are highly correlated"
-    text = f"{'From' if high else 'None reaches'} |r| = {limit}: {listing(pairs)}."
-    # The multiple correlation is the root of the variance explained.
-    shares = correlation["variance_explained_by_others"]
-    if explained := [f"{name} ({percent(share)})" for name, share in shares.items() if share >= limit**2]:
-        text += f" All other numeric columns together explain most of the variance of {listing(explained)}."
-    return headline, text
-
-
-def _suggestions(suggestions: list[dict[str, str]]) -> tuple[str, str]:
-    kinds: dict[str, list[str]] = {}
-    for item in suggestions:
-        kinds.setdefault(item["action"].capitalize(), []).append(item["column"])
-    text = " ".join(f"{kind}: {listing(names)}." for kind, names in kinds.items())
-    none = "No column is constant, uninformative, redundant or a key, and none gives the class away."
-    return f"Suggested changes: {len(suggestions) or 'none'}", text or none

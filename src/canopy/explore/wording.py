@@ -6,8 +6,6 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup, escape
 
-MINUS = "\N{MINUS SIGN}"
-
 
 def rounded(value: Any) -> Any:
     """Round the numbers of nested dictionaries and lists to six digits; integral ones become integers."""
@@ -22,12 +20,7 @@ def rounded(value: Any) -> Any:
 
 
 def number(value: float | str, digits: int = 4) -> str:
-    """Write a number with at most so many significant digits before zeros; a text as it is.
-
-    Examples:
-        >>> number(581012), number(2959.365), number(0.31283), number(-0.5)
-        ('581,012', '2,959', '0.3128', '\N{MINUS SIGN}0.5')
-    """
+    """Write a number with so many significant digits, such as 581,012, 2,959 and 0.3128; a text as it is."""
     if isinstance(value, str):
         return value
     if value == int(value):
@@ -37,14 +30,12 @@ def number(value: float | str, digits: int = 4) -> str:
 
 
 def fixed(value: float, decimals: int = 2) -> str:
-    """Write a number with so many decimals."""
-    return f"{value:z,.{decimals}f}".replace("-", MINUS)
+    return f"{value:z,.{decimals}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def moment(days: float) -> str:
     """Write a time, in days since 1970, without parts that are zero: `2024-03-01 06:30`, `2024-03-01`."""
-    text = str(np.datetime64(round(days * 1440), "m"))
-    return text.replace("T", " ").removesuffix(" 00:00")
+    return str(np.datetime64(round(days * 1440), "m")).replace("T", " ").removesuffix(" 00:00")
 
 
 def percent(share: float) -> str:

@@ -20,11 +20,7 @@ log = logging.getLogger(__name__)
 
 
 def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -> NDArray[np.bool_]:
-    """Choose rows so that no class keeps more than `max_per_class` of them; all of them if None.
-
-    Returns:
-        Whether each row, of which `labels` are the classes, is kept, shape (n_rows,).
-    """
+    """Choose rows so that no class keeps more than `max_per_class` of them, if any; gives which are kept."""
     if max_per_class is None:
         return np.ones(len(labels), bool)
     if max_per_class < 1:
@@ -38,7 +34,6 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
 
 
 def run(params: DictConfig) -> None:
-    """Drop training rows of the classes that have too many; every other row stays."""
     schema = interim.kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
@@ -47,12 +42,12 @@ def run(params: DictConfig) -> None:
     stays = codes != splits.index("train")
     training = labels[~stays]
     kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
-    counts = {
-        when: dict(zip(names.values(), interim.count_codes(found, len(names)), strict=True))
-        for when, found in (("before", training), ("after", training[kept]))
-    }
-    for name, n in counts["before"].items():
-        log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{counts['after'][name]:,}")
+    before, after = (
+        dict(zip(names.values(), interim.count_codes(found, len(names)), strict=True))
+        for found in (training, training[kept])
+    )
+    for name, n in before.items():
+        log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
     n_rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
     types = interim.scaled_types(preprocessor, target)
@@ -61,4 +56,6 @@ def run(params: DictConfig) -> None:
         for batch in interim.read_rows(path, types):
             write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
             start += batch.num_rows
-    write_json(Path(params.paths.reports) / "class_cap.json", {**counts, "rows": n_rows})
+    write_json(
+        Path(params.paths.reports) / "class_cap.json", {"before": before, "after": after, "rows": n_rows}
+    )

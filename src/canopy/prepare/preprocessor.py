@@ -24,14 +24,11 @@ MISSING = "missing"
 
 
 class Vocabulary(Model):
-    """The categories of a column; the code of each is its place.
+    """The categories of a column; the code of each is its place."""
 
-    Attributes:
-        values: Values in the file; `OTHER` among them if training rows had rare values.
-        has_missing: Whether missing values are a category, with the last code.
-    """
-
+    # In the file; `OTHER` is among them if training rows had rare values.
     values: tuple[str, ...]
+    # Whether missing values are a category, with the last code.
     has_missing: bool = False
 
     @property
@@ -51,11 +48,10 @@ class Vocabulary(Model):
             integers = pc.replace_substring_regex(texts, r"^([+-]?\d+)\.0*$", r"\1")
             codes = pc.coalesce(codes, pc.index_in(integers, values))
         unseen = pc.and_(pc.is_null(codes), present).to_numpy(zero_copy_only=False)
-        known = pc.fill_null(codes, -1).to_numpy(zero_copy_only=False).astype(np.int64)
         n_codes = len(self.names)
-        known[unseen] = self.values.index(OTHER) if OTHER in self.values else n_codes
         missing = n_codes - 1 if self.has_missing else n_codes
-        known[pc.is_null(texts).to_numpy(zero_copy_only=False)] = missing
+        known = pc.fill_null(codes, missing).to_numpy(zero_copy_only=False).astype(np.int64)
+        known[unseen] = self.values.index(OTHER) if OTHER in self.values else n_codes
         return known, unseen
 
 
@@ -81,19 +77,15 @@ class Preprocessor(Model):
 
     Numeric features (`feature_names`) are the numeric columns, then the parts of the datetime columns;
     categorical ones (`categories`) the categorical columns, then the missing-value `indicators`.
-
-    Attributes:
-        numeric: Scaling of each numeric column.
-        datetime: Scaling of each part of each datetime column, by part.
-        categorical: Categories of each categorical column.
-        indicators: Columns with a missing-value indicator.
-        classes: Value of each class in the file, in the order of the model's outputs.
     """
 
     numeric: dict[str, Scaling]
+    # By column and part.
     datetime: dict[str, dict[str, Scaling]]
     categorical: dict[str, Vocabulary]
+    # Columns with a missing-value indicator.
     indicators: tuple[str, ...]
+    # Values in the file, in the order of the model's outputs.
     classes: tuple[str, ...]
 
     @property
@@ -125,17 +117,16 @@ class Preprocessor(Model):
         unused = {name: Ignored() for name in schema.features if name not in used}
         return schema.model_copy(update={"columns": {**schema.columns, **unused}})
 
-    def numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
-        """Give each numeric input in its unit, NaN where it is missing."""
-        found = {name: as_floats(rows[name]) for name in self.numeric}
-        for name, parts in self.datetime.items():
-            values = datetime_parts(rows[name])
-            found |= {f"{name}.{part}": values[part] for part in parts}
-        return found
+    def _numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:
+        times = {name: datetime_parts(rows[name]) for name in self.datetime}
+        parts = {
+            f"{name}.{part}": times[name][part] for name, found in self.datetime.items() for part in found
+        }
+        return {name: as_floats(rows[name]) for name in self.numeric} | parts
 
     def inputs(self, rows: pa.RecordBatch) -> Inputs:
         """Give what the graph of a bundle reads of checked rows."""
-        numeric = [*self.numeric_inputs(rows).values()]
+        numeric = [*self._numeric_inputs(rows).values()]
         codes = [vocabulary.encode(rows[name])[0] for name, vocabulary in self.categorical.items()]
         return Inputs(
             np.column_stack(numeric) if numeric else np.empty((rows.num_rows, 0)),
@@ -152,7 +143,7 @@ class Preprocessor(Model):
 
         Categories stay text; missing-value indicators, 0 and 1, follow them, then the other columns.
         """
-        inputs = self.numeric_inputs(rows)
+        inputs = self._numeric_inputs(rows)
         columns: dict[str, pa.Array] = {}
         for name, scaling in self.scalings.items():
             with np.errstate(over="ignore"):

@@ -42,7 +42,7 @@ class Moments:
 
 @dataclass
 class Sample:
-    """`size` rows drawn evenly from all rows, whatever batches they came in: by a hash of their number."""
+    """`size` rows drawn evenly from all rows, whatever their batches: by a hash of their number."""
 
     seed: int
     size: int = SAMPLE_ROWS
@@ -77,10 +77,14 @@ class Sample:
             for buffer in self.buffers.values():
                 buffer[: self.size] = buffer[kept]
 
-    def values(self, name: str) -> Floats:
-        """Give the drawn values of a column that are not missing, in the order of the rows."""
+    def column(self, name: str) -> NDArray[Any]:
+        """Give a column of the drawn rows, in their order."""
         self._reduce()
-        values: Floats = self.buffers[name][: self.n_held]
+        return self.buffers[name][: self.n_held]
+
+    def values(self, name: str) -> Floats:
+        """Give the values of a column that are not missing."""
+        values: Floats = self.column(name)
         return values[~np.isnan(values)]
 
 

@@ -16,7 +16,6 @@ from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes, labelled_rows
-from canopy.schema.columns import Ignored
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
@@ -25,8 +24,8 @@ log = logging.getLogger(__name__)
 TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
 
 Rows = NDArray[np.int32]
-# Index into `SPLITS` for each row, shape (n_rows,).
-SplitCodes = NDArray[np.int8]
+Counts = NDArray[np.int64]
+SplitCodes = NDArray[np.int8]  # index into `SPLITS` for each row
 
 
 def run(params: DictConfig) -> None:
@@ -34,17 +33,16 @@ def run(params: DictConfig) -> None:
     schema = interim.kept_schema(params)
     [found] = interim.read_codes(interim_path(params, "drop_columns"), schema.target.column)
     labels, names = class_codes(*found, schema)
-    for (value, name), n in zip(names.items(), interim.count_codes(labels, len(names)), strict=True):
-        if not n:
+    codes = _draw(params, labels, [*names])
+    sizes = interim.count_codes(codes, len(SPLITS))
+    log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
+    for code, (value, name) in enumerate(names.items()):
+        absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
+        if len(absent) == len(SPLITS):
             raise ValueError(
                 f"Each class of table.target.classes must have rows; got none of {value} ({name}): "
                 "take it out of params.yaml"
             )
-    codes = _draw(params, labels, [*names])
-    sizes = interim.count_codes(codes, len(SPLITS))
-    log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
-    for code, name in enumerate(names.values()):
-        absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if absent and params.split.method == SplitMethod.stratified:
             raise ValueError(
                 f"Each class must have a row in every split; got none of class {name} in {absent[0]}: add "
@@ -59,7 +57,7 @@ def run(params: DictConfig) -> None:
             write(pa.RecordBatch.from_pydict({SPLIT_COLUMN: column}))
 
 
-def _draw(params: DictConfig, labels: NDArray[Any], names: list[str]) -> SplitCodes:
+def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:
     """Divide the rows as the section `split` says."""
     method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
     if method == SplitMethod.ordered:
@@ -70,7 +68,7 @@ def _draw(params: DictConfig, labels: NDArray[Any], names: list[str]) -> SplitCo
         if not 0 < size < 1:
             raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
     if method == SplitMethod.leave_group_out:
-        return leave_group_out(labels, _rows_that_set(params, names), **sizes, seed=params.seed)
+        return leave_group_out(labels, _rows_that_set(params, classes), **sizes, seed=params.seed)
     return split_rows(labels, **sizes, seed=params.seed)
 
 
@@ -83,47 +81,31 @@ def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
             f"split.left_out must be a 0/1 column with split.method=leave_group_out; got {column!r}"
             f"{nearest(column or '', groups)}"
         )
-    group = groups[column]
-    if schema.duplicates == "report":
-        others = {*schema.all_file_columns[:-1]}.difference(schema.file_columns(group))
-        columns = {group: schema.columns[group], **dict.fromkeys(others, Ignored())}
-        schema = schema.model_copy(update={"columns": columns})
-    found = [rows[group] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
+    found = [rows[groups[column]] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
     tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
     return tested
 
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
-    """Draw test rows from all rows, then validation rows from what is left, both stratified by class.
-
-    `test_size` is a share of all rows, `val_size` of the remaining ones.
-    """
+    """Draw a share of all rows to test, then one of the remaining rows to validate, stratified by class."""
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    rest, test = stratified_draw(np.arange(len(labels), dtype=np.int32), labels, size=test_size, seed=seed)
+    rows = np.arange(len(labels), dtype=np.int32)
+    rows, test = stratified_draw(rows, labels, size=test_size, seed=seed, least_left=2)
     codes[test] = TEST
-    del test
-    _, val = stratified_draw(rest, labels, size=val_size, seed=seed)
+    _, val = stratified_draw(rows, labels, size=val_size, seed=seed)
     codes[val] = VAL
     return codes
 
 
 def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCodes:
-    """Let the first rows train, those after them validate and the last ones test; sizes are numbers of rows.
-
-    Examples:
-        >>> split_in_order(6, test_size=3, val_size=1)
-        array([0, 0, 1, 2, 2, 2], dtype=int8)
-    """
-    for name, size in (("test_size", test_size), ("val_size", val_size)):
-        if size < 1 or size != int(size):
-            raise ValueError(f"split.{name} must be a number of rows with split.method=ordered; got {size}")
-    n_test, n_val = int(test_size), int(val_size)
-    if (n_train := n_rows - n_test - n_val) < 1:
+    """Let the first rows train, those after them validate and the last ones test, so many as given."""
+    sizes = np.array([n_rows - test_size - val_size, val_size, test_size])
+    if (sizes < 1).any() or (sizes % 1).any():
         raise ValueError(
-            f"split.test_size + split.val_size must leave rows to train; got {n_test:,} + {n_val:,} of "
-            f"{n_rows:,} rows"
+            "split.test_size and split.val_size must leave rows to train, each a number of rows with "
+            f"split.method=ordered; got {test_size:g} and {val_size:g} of {n_rows:,} rows"
         )
-    return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), [n_train, n_val, n_test])
+    return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), sizes.astype(int))
 
 
 def leave_group_out(
@@ -138,17 +120,13 @@ def leave_group_out(
     return codes
 
 
-def stratified_draw(rows: Rows, labels: NDArray[Any], *, size: float, seed: int) -> tuple[Rows, Rows]:
-    """Draw a share of some rows, with the same share of each class.
+def stratified_draw(
+    rows: Rows, labels: NDArray[Any], *, size: float, seed: int, least_left: int = 1
+) -> tuple[Rows, Rows]:
+    """Draw a share (`size`) of some rows, with the same share of each class; `labels` are those of all rows.
 
-    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split; importing
-    scikit-learn would take longer than the draw.
-
-    Args:
-        rows: Numbers of the rows to draw from, shape (n,).
-        labels: Class of each row of the table, shape (n_rows,).
-        size: The share, between 0 and 1.
-        seed: Seed of the draw.
+    Row for row the draw of scikit-learn's `train_test_split`, by which published results are split (importing
+    it takes longer), but of rare classes one row is drawn, and `least_left` are left, where there are enough.
 
     Returns:
         The rows that are left and those that are drawn, both in random order.
@@ -163,10 +141,12 @@ def stratified_draw(rows: Rows, labels: NDArray[Any], *, size: float, seed: int)
             f"Each part of a stratified split must have at least one row of each of {len(values)} classes; "
             f"got {n_left} and {n_drawn} rows: change split.test_size or split.val_size"
         )
-    left_counts = _apportion(n_left, counts, random)
-    drawn_counts = _apportion(n_drawn, counts - left_counts, random)
+    n_left_of = _apportion(n_left, counts, random)
+    n_drawn_of = _apportion(n_drawn, counts - n_left_of, random)
+    _give_rare_classes(n_drawn_of, n_left_of, least=1, least_other=least_left)
+    _give_rare_classes(n_left_of, n_drawn_of, least=least_left, least_other=1)
     left, drawn = [], []
-    for value, n, m in zip(values, left_counts, drawn_counts, strict=True):
+    for value, n, m in zip(values, n_left_of, n_drawn_of, strict=True):
         found = rows[classes == value]
         random.shuffle(found)
         left.append(found[:n])
@@ -177,7 +157,7 @@ def stratified_draw(rows: Rows, labels: NDArray[Any], *, size: float, seed: int)
     return parts
 
 
-def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState) -> NDArray[np.int64]:
+def _apportion(n: int, counts: Counts, random: np.random.RandomState) -> Counts:
     """Divide `n` draws among classes in proportion to their counts, by largest remainder, ties at random."""
     exact = counts / counts.sum() * n
     shares = np.floor(exact)
@@ -188,5 +168,14 @@ def _apportion(n: int, counts: NDArray[np.int64], random: np.random.RandomState)
             break
         tied = np.flatnonzero(remainders == value)
         shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
-    found: NDArray[np.int64] = shares.astype(np.int64)
+    found: Counts = shares.astype(np.int64)
     return found
+
+
+def _give_rare_classes(counts: Counts, others: Counts, *, least: int, least_other: int) -> None:
+    """Exchange rows between two parts so that each class has `least` in one, if the other can spare them."""
+    for place in np.flatnonzero(counts < least):
+        while counts[place] < least < counts.max() and others[place] > least_other:
+            largest = counts.argmax()
+            counts[[place, largest]] += [1, -1]
+            others[[place, largest]] += [-1, 1]
