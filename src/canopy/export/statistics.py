@@ -66,7 +66,9 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         >>> statistics["edges"][:3], statistics["shares"][:3]
         ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
     """
-    n_rows, values = len(values), values[~np.isnan(values)]
+    n_rows, present = len(values), values[~np.isnan(values)]
+    # A column without any value is described as zeros, all of which are missing.
+    values = present if len(present) else np.zeros(1)
     edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     # The last bin would be empty.
     edges = edges[edges < values.max()].astype(float)
@@ -77,5 +79,5 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         mean=float(values.mean()),
         edges=edges.tolist(),
         shares=(counts / len(values)).tolist(),
-        missing=1 - len(values) / n_rows,
+        missing=1 - len(present) / n_rows,
     )
