@@ -165,7 +165,7 @@ def test_damaged_bundle_is_refused_by_file_name(export_run: Export, name: str, h
     if harm == "missing":
         path.unlink()
     with pytest.raises((ValueError, FileNotFoundError), match=f"{name} must"):
-        Manifest.load(path.parent).check_files(path.parent, FILES)
+        Manifest.load(path.parent).check_files(path.parent)
 
 
 @pytest.mark.parametrize(

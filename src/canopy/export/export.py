@@ -14,7 +14,7 @@ from canopy.evaluation.inference import Predictor
 from canopy.export.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
 from canopy.export.rows import read_raw
-from canopy.export.scorer import Scorer
+from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure
 from canopy.files import atomic_folder, read_json, sha256
 from canopy.places import check_place, display_path
@@ -34,7 +34,7 @@ TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-4
 
 
-def export(run: Run, cfg: DictConfig) -> Manifest:
+def export(run: Run, cfg: DictConfig) -> None:
     """Write a run's bundle."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
@@ -66,14 +66,20 @@ def export(run: Run, cfg: DictConfig) -> Manifest:
     with atomic_folder(cfg.output) as folder:
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
-        manifest = Manifest(
+        found = {
+            ONNX_FILE: run_batches(open_session(folder / ONNX_FILE), tested.inputs),
+            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
+        }
+        expected = np.exp(log_probabilities)
+        worst = max(compare(expected, values, name=name) for name, values in found.items())
+        Manifest(
             table=closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
             training=measure(train.inputs, train.labels, preprocessor=preprocessor, classes=classes),
             temperature=temperature,
             metrics=metrics,
-            parity={},
+            parity={"n_rows": len(expected), "max_difference": worst},
             run={
                 "id": record.get("name", run.path.name),
                 "started": record.get("started"),
@@ -87,27 +93,15 @@ def export(run: Run, cfg: DictConfig) -> Manifest:
             data=run.schema.sha256,
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(folder / name) for name in FILES},
-        )
-        manifest.save(folder)
-        found = {
-            ONNX_FILE: Scorer(folder).predict(tested.inputs),
-            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
-        }
-        expected = np.exp(log_probabilities)
-        worst = max(compare(expected, values, name=name) for name, values in found.items())
-        parity = {"n_rows": len(expected), "max_difference": worst}
-        manifest = manifest.model_copy(update={"parity": parity})
-        manifest.save(folder)
-    return manifest
+        ).save(folder)
 
 
 def predict_pt2(path: Path, rows: Inputs) -> NDArray[np.float32]:
     """Predict rows with the file in torch's format."""
     module = torch.export.load(path).module()
-    starts = range(0, len(rows.numeric), BATCH_SIZE)
-    batches = [rows.take(slice(start, start + BATCH_SIZE)) for start in starts]
+    batches = zip(*(torch.from_numpy(array).split(BATCH_SIZE) for array in rows), strict=True)
     with torch.inference_mode():
-        return torch.cat([module(*map(torch.from_numpy, batch)) for batch in batches]).numpy()
+        return torch.cat([module(*batch) for batch in batches]).numpy()
 
 
 def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: str) -> float:

@@ -25,11 +25,8 @@ OPSET = 20
 class RawClassifier(nn.Module):
     """A trained net behind the preprocessor of its data, its logits divided by a temperature.
 
-    Shape:
-        - numeric: (B, I), double: raw inputs, NaN where a value is missing. Single precision would round
-          integers by more than a bundle may differ from its run
-        - categorical: (B, C), int64 codes
-        - output: (B, K), probabilities
+    From raw inputs, (B, I), NaN where a value is missing, and codes, int64, (B, C), to probabilities, (B, K).
+    The inputs are double: single precision would round integers by more than a bundle may differ.
     """
 
     def __init__(self, model: nn.Module, preprocessor: Preprocessor, *, temperature: float) -> None:
@@ -59,7 +56,7 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
     # They alone would be.
     program.example_inputs = None
     for node in program.graph.nodes:
-        # Lines of code and where the project is on this machine.
+        # It has the paths of this machine.
         node.meta.pop("stack_trace", None)
     with warnings.catch_warnings(), telling_why(path):
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
@@ -69,38 +66,31 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep exporters and quantisers from logging each of their steps."""
-    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(logging.NOTSET)
 
 
 def save_onnx(program: ExportedProgram, path: Path) -> None:
     """Write a trace as one ONNX file."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        inputs, outputs = [*INPUTS], [OUTPUT]
-        onnx = torch.onnx.export(
-            program, dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET, verbose=False
-        )
+        names = {"input_names": INPUTS, "output_names": [OUTPUT]}
+        onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
     assert onnx is not None
     for node in onnx.model.graph:
-        # How torch came to it, with the paths of this machine: a fifteenth of the file.
-        node.metadata_props.clear()
-        for value in node.outputs:
-            value.metadata_props.clear()
+        # They have the paths of this machine, and are a fifteenth of the file.
+        for part in (node, *node.outputs):
+            part.metadata_props.clear()
     onnx.save(path, external_data=False)
 
 
 class Preprocessing(nn.Module):
-    """What `Preprocessor.transform` does with numeric inputs and codes, in double precision.
+    """What `Preprocessor.transform` does with `Preprocessor.inputs`, (B, I) and (B, C), in double precision.
 
-    Shape:
-        - numeric: (B, I), double: the inputs `preprocessor.scalings`, NaN where a value is missing
-        - categorical: (B, C), int64 codes of the columns `preprocessor.categorical`
-        - output: (B, N), float, and (B, C + M), int64: with M missing-value indicators
+    Its output is (B, N), float, and (B, C + M), int64, with M missing-value indicators.
     """
 
     def __init__(self, preprocessor: Preprocessor) -> None:
@@ -152,7 +142,7 @@ class Columns(nn.Module):
 
 
 def constant(values: Sequence[float] | float) -> Tensor:
-    """Keep numbers in double precision, as a tensor: the exporter would round others to single."""
+    """Keep numbers in double precision: the exporter would round those that are no tensors to single."""
     return nn.Buffer(torch.tensor(values, dtype=torch.float64))
 
 
@@ -197,10 +187,10 @@ class CycleColumns(FilledColumns):
 
 
 class QuantileColumns(FilledColumns):
-    """`QuantileNormal.apply` for several columns.
+    """`QuantileNormal.apply` for several columns, whose quantiles are joined in one tensor.
 
-    Their quantiles are joined in one tensor, column after column. The interval of a value is found by
-    bisection: the graph is as large for one column as for hundreds, and takes memory for the rows alone.
+    The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
+    takes memory for the rows alone.
     """
 
     def __init__(self, places: list[int], scalings: Sequence[QuantileNormal]) -> None:

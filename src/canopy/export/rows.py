@@ -18,7 +18,7 @@ from canopy.runs.run import Run, check_same_data
 
 
 class RawSplit(NamedTuple):
-    """The rows of a split: what the graph reads, what the net reads, the class of each, shape (n_rows,)."""
+    """The rows of a split: what the graph and the net read, and the class of each, shape (n_rows,)."""
 
     inputs: Inputs
     encoded: Encoded
@@ -28,8 +28,7 @@ class RawSplit(NamedTuple):
 def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
     """Read the raw table of a run by split; the tensors of `splits` must be those it was trained with.
 
-    Validation and test rows are compared with their tensors. The training rows, those before any class was
-    cut, are the rows that they leave.
+    Validation and test rows are compared with their tensors; the training rows are those before any cap.
     """
     config, preprocessor = run.located_config, run.preprocessor
     pipeline, data_folder = config.pipeline, Path(config.data.folder)
@@ -45,12 +44,11 @@ def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, 
             found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels))
     raw = {}
     for split, found in parts.items():
-        arrays = [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
-        raw[split] = RawSplit(Inputs(*arrays[:2]), Encoded(*arrays[2:4]), arrays[4])
-        if split == "train":
-            continue
-        tensors = load_rows(data_folder, split, run.schema).rows
-        if not all(np.array_equal(one, other) for one, other in zip(arrays[2:], tensors, strict=True)):
+        numeric, codes, *encoded = (np.concatenate(pieces) for pieces in zip(*found, strict=True))
+        raw[split] = RawSplit(Inputs(numeric, codes), Encoded(*encoded[:2]), encoded[2])
+        if split != "train" and not all(
+            map(np.array_equal, encoded, load_rows(data_folder, split, run.schema).rows)
+        ):
             raise ValueError(
                 f"The raw rows of the split {split}, transformed, must be those of its tensors; got others: "
                 'run "make repro", or restore the data of the run'

@@ -17,8 +17,8 @@ N_BINS = 10
 class NumericStatistics(TypedDict):
     """A numeric column on the training rows that have a value, in its unit.
 
-    `edges` between bins that hold about equally many rows ascend; a bin holds its upper edge. `shares` are
-    those of the rows with a value in each bin, `missing` is that of all rows that have none.
+    A bin between `edges`, which holds its upper one, has about as many rows as the others. `shares` are those
+    of the rows with a value, `missing` is that of all rows that have none.
     """
 
     min: float

@@ -13,8 +13,7 @@ from omegaconf import DictConfig
 from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
-from canopy.export.compress.compress import compress
-from canopy.export.compress.measure import predict
+from canopy.export.compress.compress import compress, predict
 from canopy.export.compress.variants import mix_targets, quantize, teach
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from canopy.export.compress.measure import choose, draw_variants
+from canopy.export.compress.compress import choose, draw_variants
 from canopy.export.compress.variants import prune_neurons
 from canopy.nets.mlp import MLP
 

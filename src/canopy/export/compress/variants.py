@@ -8,13 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 from onnxruntime import quantization
 from torch import Tensor, nn
@@ -52,14 +55,11 @@ class Variant:
 def make_variants(
     run: Run, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
 ) -> Iterator[Variant]:
-    """Make all variants of a run's model in a folder, that of its bundle first.
-
-    Ranges are measured on the training rows `calibration`.
-    """
+    """Make all variants of a run's model, that of its bundle first; int8 has the ranges of `calibration`."""
     data_folder = run.located_config.data.folder
+    train, val = (load_rows(data_folder, split, run.schema).rows for split in ("train", "val"))
     teacher = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu").model
-    training = load_rows(data_folder, "train", run.schema).rows
-    targets = mix_targets(teacher, training, weight=cfg.teacher_weight)
+    targets = mix_targets(teacher, train, weight=cfg.teacher_weight)
     learn = partial(teach, run, targets=targets, trainer=cfg.trainer)
     models = {}
     if isinstance(teacher.net, MLP):
@@ -75,11 +75,8 @@ def make_variants(
     # ONNX Runtime puts its own file next to what it quantises.
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = [Variant("whole", "as exported", path, manifest.temperature)]
-    val = load_rows(data_folder, "val", run.schema).rows
-    encoded = Encoded(val.numeric.numpy(), val.categorical.numpy())
     for name, (model, how) in models.items():
-        predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
-        temperature = fit_temperature(predicted.astype(float), val.labels.numpy())
+        temperature = fit_temperature(predict(model, val).astype(float), val.labels.numpy())
         classifier = RawClassifier(model, manifest.preprocessor, temperature=temperature)
         made.append(Variant(name, how, folder / f"{name}.onnx", temperature))
         save_onnx(trace(classifier, manifest.preprocessor), made[-1].path)
@@ -119,17 +116,14 @@ class TaughtData(TensorDataModule):
 
 
 def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
-    """Mix labels with what a model predicts for training rows, which may be capped; `weight` is the latter's.
+    """Mix labels, to (n_rows, K), with a share `weight` of what a model predicts for training rows.
 
     Source: Hinton et al., Distilling the knowledge in a neural network, 2015.
-
-    Returns:
-        Shape (n_rows, K).
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"teacher_weight must be a number from 0 to 1; got {weight}")
-    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
-    predicted = torch.from_numpy(predict_rows(teacher, encoded, batch_size=BATCH_SIZE))
+    predicted = torch.from_numpy(predict(teacher, rows))
+    # As frequent as the classes are among the training rows, which may be capped.
     capped = predicted * teacher.log_prior_ratio.exp()
     labels = F.one_hot(rows.labels, predicted.shape[1]).float()
     return labels.lerp(capped / capped.sum(dim=1, keepdim=True), weight)
@@ -161,14 +155,10 @@ def teach(
     return model.cpu().eval()
 
 
-class CalibrationRows(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """What the ranges of activations are measured on, as ONNX Runtime reads it."""
-
-    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._rows, None)
+def predict(model: Classifier, rows: Batch) -> NDArray[np.float32]:
+    """Give the probability of each class, shape (n_rows, K)."""
+    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
+    return predict_rows(model, encoded, batch_size=BATCH_SIZE)
 
 
 def quantize(source: Path, target: Path, rows: Inputs) -> None:
@@ -181,11 +171,12 @@ def quantize(source: Path, target: Path, rows: Inputs) -> None:
         for node in graph.node
         if node.op_type in OPERATORS and any(n_axes.get(name, 2) > 2 for name in node.input)
     ]
+    calibration = batches(open_session(source, n_threads=1), rows)
     with quiet():
         quantization.quantize_static(
             source,
             target,
-            CalibrationRows(batches(open_session(source, n_threads=1), rows)),
+            SimpleNamespace(get_next=partial(next, calibration, None)),
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=OPERATORS,
