@@ -5,8 +5,8 @@ from numpy.typing import NDArray
 from scipy.special import softmax
 
 from canopy.tasks.calibration import apply_temperature, calibrate, fit_temperature, measure_reliability
-from canopy.tasks.metrics import build_metrics
 from canopy.tasks.plots import draw_reliability
+from canopy.tasks.scores import build_metrics
 
 Predictions = tuple[NDArray[np.float64], NDArray[np.int64]]
 

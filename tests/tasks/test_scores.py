@@ -6,9 +6,8 @@ import pytest
 import torch
 from sklearn import metrics as sklearn_metrics
 
-from canopy.tasks.metrics import build_metrics
 from canopy.tasks.plots import draw_confusion
-from canopy.tasks.scores import Scores
+from canopy.tasks.scores import Scores, build_metrics
 from odd_names import ODD_NAMES
 
 NAMES = ("Apple", "Pear", "Plum/Damson")

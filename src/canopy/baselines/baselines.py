@@ -3,6 +3,7 @@
 import logging
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,13 @@ from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
-from canopy.names import nearest
 from canopy.places import require_file
 from canopy.runs.record import record_run
 from canopy.runs.run import METRICS
 from canopy.runs.run_folder import start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.metrics import score
+from canopy.tasks.scores import score
 from canopy.text_tables import render
 from canopy.training.callbacks.prediction_file import PredictionFile
 
@@ -34,7 +34,7 @@ MONITOR = "val/nll"
 
 
 def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> float:
-    """Fit and score each model that the config names; `folder` gets a run folder for each.
+    """Fit and score each model that the config names, each in a run folder below `folder`.
 
     Gives the lowest log loss on the validation rows, in nats: what a sweep minimises.
     """
@@ -49,11 +49,13 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
                 raise ValueError(
                     f"{cfg.predictions} must have the test rows of the data: evaluate the run again"
                 )
-            labels, predicted = own["label"].to_numpy(), own["predicted"].to_numpy()
-            found = compare_predictions(labels, predicted, net["predicted"].to_numpy())
-            interval = [found.accuracy.low, found.accuracy.high]
-            difference = {"accuracy_difference": found.accuracy.difference, "interval": interval}
-            report["net"] = {**difference, "mcnemar_p": found.mcnemar_p}
+            columns = (own["label"], own["predicted"], net["predicted"])
+            found = compare_predictions(*(column.to_numpy() for column in columns))
+            report["net"] = {
+                "accuracy_difference": found.accuracy.difference,
+                "interval": [found.accuracy.low, found.accuracy.high],
+                "mcnemar_p": found.mcnemar_p,
+            }
     if cfg.report is not None:
         write_json(cfg.report, reports)
     ranked = sorted(reports.values(), key=lambda report: report["test"]["nll"])
@@ -66,12 +68,10 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
 def choose(models: Sequence[str] | str) -> list[str]:
     """Give the names of the models to train: `all` are those that are installed."""
     if models == "all":
-        return [name for name, baseline in BASELINES.items() if baseline.is_installed]
+        return [name for name, baseline in BASELINES.items() if find_spec(baseline.package) is not None]
     names = [models] if isinstance(models, str) else [*models]
-    for name in names:
-        if name not in BASELINES:
-            hint = nearest(name, BASELINES)
-            raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {name!r}{hint}")
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {unknown[0]!r}")
     return names
 
 
@@ -104,17 +104,17 @@ def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str])
         model = Fitted(baseline, rows["train"], rows["val"], settings=settings, **options)
         seconds = round(time.perf_counter() - started, 2)
         record["training"] = {"train_seconds": seconds}
-        report = {}
+        report, predictions = {}, PredictionFile(str(folder / PREDICTIONS))
         for split in ("val", "test"):
             features, labels = rows[split]
             predicted = model.predict(features)
             if split == "val":
                 temperature = fit_temperature(predicted, labels)
-            calibration = calibrate(predicted, labels, temperature=temperature)
             scores = score(predicted, labels, schema.class_names).report()
+            calibration = calibrate(predicted, labels, temperature=temperature)
             report[split] = {**scores, "calibrated": calibration.report()}
             kept = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
-            PredictionFile(str(folder / PREDICTIONS)).finish(split, **kept)
+            predictions.finish(split, **kept)
         record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
         write_scores(folder / METRICS, report, record)
     return {"title": baseline.title, "run": str(folder), "train_seconds": seconds, **report}

@@ -1,7 +1,6 @@
 """Boosted trees, forests and simpler models, each fitted and asked for probabilities in one way."""
 
 from collections.abc import Mapping
-from importlib.util import find_spec
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ MAX_ONE_HOT = 100
 
 
 class Rows(NamedTuple):
-    """Rows of a split: features, categorical ones as the type `category`, and each row's class."""
+    """Features of the rows of a split, categorical ones as the type `category`, and the class of each."""
 
     features: pd.DataFrame
     labels: Ints
@@ -33,10 +32,6 @@ class Baseline(NamedTuple):
     @property
     def package(self) -> str:
         return self.classifier.partition(".")[0]
-
-    @property
-    def is_installed(self) -> bool:
-        return find_spec(self.package) is not None
 
     def fit(self, train: Rows, val: Rows, *, seed: int, settings: Mapping[str, Any]) -> Any:
         """Fit the model; validation rows stop those early that learn in rounds."""

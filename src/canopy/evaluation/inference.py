@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
+from torch import Tensor
 
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.run import Run
@@ -37,14 +38,12 @@ class Predictor:
 
     def predict(self, rows: Encoded) -> NDArray[np.float32]:
         """Give the probability of each class, shape (B, K)."""
-        return predict_rows(self.model, rows, batch_size=self.batch_size)
+        return predict_rows(self.model, *map(torch.from_numpy, rows), batch_size=self.batch_size)
 
 
 @torch.inference_mode()
-def predict_rows(model: Classifier, rows: Encoded, *, batch_size: int) -> NDArray[np.float32]:
-    """Give the probability of each class, shape (B, K), on the device that the model is on."""
-    numeric, categorical = (torch.from_numpy(array).to(model.device) for array in rows)
-    batches = zip(numeric.split(batch_size), categorical.split(batch_size), strict=True)
+def predict_rows(model: Classifier, *features: Tensor, batch_size: int) -> NDArray[np.float32]:
+    """Give the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C)."""
+    batches = zip(*(torch.split(part.to(model.device), batch_size) for part in features), strict=True)
     logits = torch.cat([model(*batch) for batch in batches])
-    probabilities: NDArray[np.float32] = logits.float().softmax(dim=1).cpu().numpy()
-    return probabilities
+    return np.asarray(logits.float().softmax(dim=1).cpu())

@@ -77,13 +77,20 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
     """Write a trace as one ONNX file."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        names = {"input_names": INPUTS, "output_names": [OUTPUT]}
-        onnx = torch.onnx.export(program, dynamo=True, opset_version=OPSET, verbose=False, **names)
+        onnx = torch.onnx.export(
+            program,
+            dynamo=True,
+            input_names=INPUTS,
+            output_names=[OUTPUT],
+            opset_version=OPSET,
+            verbose=False,
+        )
     assert onnx is not None
     for node in onnx.model.graph:
         # They have the paths of this machine, and are a fifteenth of the file.
-        for part in (node, *node.outputs):
-            part.metadata_props.clear()
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
     onnx.save(path, external_data=False)
 
 

@@ -30,7 +30,7 @@ class NumericStatistics(TypedDict):
 
 
 class TrainingStatistics(Model):
-    """The training rows before any class is cut: numeric inputs, shares of categories and classes by name."""
+    """The training rows before any cap: numeric inputs, shares of categories and classes by name."""
 
     n_rows: int
     numeric: dict[str, NumericStatistics]
@@ -59,13 +59,7 @@ def shares(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
 
 
 def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
-    """Measure the values of a column, shape (n_rows,), that are not missing.
-
-    Examples:
-        >>> statistics = measure_numeric(np.arange(20))
-        >>> statistics["edges"][:3], statistics["shares"][:3]
-        ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
-    """
+    """Measure the values of a column, shape (n_rows,), that are not missing."""
     n_rows, present = len(values), values[~np.isnan(values)]
     # A column without any value is described as zeros, all of which are missing.
     values = present if len(present) else np.zeros(1)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from canopy.tasks.metrics import N_CALIBRATION_BINS
+from canopy.tasks.scores import N_CALIBRATION_BINS
 
 # Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
@@ -17,8 +17,8 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 class Reliability:
     """How confident predictions are and how often they are right, over bins of equal width of the confidence.
 
-    Each bin has the number of its rows, their mean probability of the predicted class and the share that is
-    right, NaN if there are none; `nll` is the mean negative log-likelihood of all rows, in nats.
+    Each bin has `counts` rows, their mean probability of the predicted class and the share that is right, NaN
+    if there are none; `nll` is the mean negative log-likelihood of all rows, in nats.
     """
 
     counts: NDArray[np.int64]
@@ -53,16 +53,13 @@ def apply_temperature(probabilities: NDArray[np.float64], temperature: float) ->
         array([[0.667, 0.333]])
     """
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    found: NDArray[np.float64] = log_softmax(logits / temperature, axis=1)
-    return found
+    return np.asarray(log_softmax(logits / temperature, axis=1))
 
 
 def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Find the most probable temperature for predictions, shape (n_rows, K), of rows not trained on.
 
-    Its logarithm is taken to be of a standard normal distribution: where there are many rows, it is the one
-    with the lowest negative log-likelihood; few rows, or rows all predicted right, move it less far from 1.
-
+    Its logarithm has a standard normal prior: few rows, or rows all predicted right, move it less far from 1.
     Source: Guo et al., On calibration of modern neural networks, 2017.
     """
 
@@ -78,10 +75,8 @@ def calibrate(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, temperature: float
 ) -> Calibration:
     """Measure the reliability of predictions, without and with a temperature."""
-    before, after = (
-        measure_reliability(apply_temperature(probabilities, number), labels) for number in (1.0, temperature)
-    )
-    return Calibration(temperature=temperature, before=before, after=after)
+    found = [measure_reliability(apply_temperature(probabilities, t), labels) for t in (1.0, temperature)]
+    return Calibration(temperature=temperature, before=found[0], after=found[1])
 
 
 def measure_reliability(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Reliability:

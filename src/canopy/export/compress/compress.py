@@ -4,7 +4,6 @@ import logging
 import shutil
 import statistics
 import timeit
-from collections import defaultdict
 from collections.abc import Sequence
 from functools import partial
 from importlib.metadata import version
@@ -20,8 +19,8 @@ from omegaconf import DictConfig
 
 from canopy.cores import usable_cores
 from canopy.export.compress.variants import Variant, make_variants
+from canopy.export.export import read_raw
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, Manifest
-from canopy.export.rows import read_raw
 from canopy.export.scorer import BATCH_SIZE, batches, open_session, run_batches
 from canopy.files import SPLITS, atomic_folder, sha256, write_json
 from canopy.params import load_params
@@ -32,15 +31,13 @@ from canopy.quoting import write_command
 from canopy.runs.distributed import log_once
 from canopy.runs.environment import describe_machine
 from canopy.runs.run import Run
-from canopy.tasks.metrics import score
-from canopy.tasks.scores import Scores
+from canopy.tasks.scores import Scores, score
 from canopy.training.callbacks.confusion_matrix import save_figure
 
 log = logging.getLogger(__name__)
 
-# Of each kind of call, by its number of rows, in each of the rounds in which all graphs take turns.
-N_CALLS = {1: 200, BATCH_SIZE: 10}
-N_ROUNDS = 10
+# By the number of rows of a call.
+N_CALLS = {1: 2000, BATCH_SIZE: 100}
 
 # Of a graph, with one thread and with one on each core.
 Speeds = list[dict[str, float]]
@@ -125,10 +122,9 @@ def read_bundle(folder: Path, run: Run) -> Manifest:
     manifest.check_files(folder)
     found, name = manifest.run["id"], run.record["name"]
     if found != name or manifest.data != run.schema.sha256 or manifest.compression is not None:
-        what = "" if manifest.compression is None else "compressed "
         raise ValueError(
-            f"{folder} must be the bundle of the run {name}; got a {what}bundle of {found}: make it with "
-            f'"{write_command("export", run=display_path(run.path), output=folder)}"'
+            f"{folder} must be the bundle of the run {name}, uncompressed; got another, of {found}: make it "
+            f'with "{write_command("export", run=display_path(run.path), output=folder)}"'
         )
     return manifest
 
@@ -166,20 +162,15 @@ def time_graphs(paths: dict[str, Path], rows: Inputs) -> dict[str, Speeds]:
     """Measure how fast graphs predict, in one thread and with one on each core: medians of the calls."""
     rows = rows.take(np.arange(BATCH_SIZE) % len(rows.numeric))
     speeds: dict[str, Speeds] = {name: [] for name in paths}
-    for n_threads in sorted({1, usable_cores()}):
-        sessions = {name: open_session(path, n_threads=n_threads) for name, path in paths.items()}
-        seconds: dict[tuple[str, int], list[float]] = defaultdict(list)
-        # The first round warms up, and does not count.
-        for number, name, (size, n_calls) in product(range(N_ROUNDS + 1), paths, N_CALLS.items()):
-            (given,) = batches(sessions[name], rows.take(slice(size)))
-            times = timeit.repeat(partial(sessions[name].run, [OUTPUT], given), number=1, repeat=n_calls)
-            if number:
-                seconds[name, size] += times
-        for name, found in speeds.items():
-            one, batch = (statistics.median(seconds[name, size]) for size in N_CALLS)
-            about = {"n_threads": n_threads, "one_row_us": round(1e6 * one, 1)}
-            about |= {"batch_ms": round(1e3 * batch, 3), "rows_per_second": round(BATCH_SIZE / batch)}
-            found.append(about)
+    for n_threads, (name, path) in product(sorted({1, usable_cores()}), paths.items()):
+        session, medians = open_session(path, n_threads=n_threads), []
+        for size, n_calls in N_CALLS.items():
+            (given,) = batches(session, rows.take(slice(size)))
+            call = partial(session.run, [OUTPUT], given)
+            medians.append(statistics.median(timeit.repeat(call, number=1, repeat=n_calls)))
+        about = {"n_threads": n_threads, "one_row_us": round(1e6 * medians[0], 1)}
+        about |= {"batch_ms": round(1e3 * medians[1], 3), "rows_per_second": round(BATCH_SIZE / medians[1])}
+        speeds[name].append(about)
     return speeds
 
 
@@ -201,22 +192,20 @@ def choose(
 
 
 def draw_variants(variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any], budget: float) -> Figure:
-    """Draw the test accuracy of each variant over its size and its speed, a ring around the chosen one."""
+    """Draw the test accuracy of each variant over its size and its speed; the chosen one is filled."""
     figure = Figure(figsize=(10, 4.8), layout="constrained")
-    left, right = figure.subplots(1, 2, sharey=True)
-    for variant, marker in zip(variants, MARKERS, strict=False):
-        thousand_rows = variant["speeds"][0]["rows_per_second"] / 1e3
-        for axes, x in ((left, variant["n_bytes"] / 1e3), (right, thousand_rows)):
-            if variant is chosen:
-                axes.plot(x, variant["accuracy"], "o", markersize=17, color="0.3", markerfacecolor="none")
-            axes.plot(x, variant["accuracy"], marker, markersize=8, label=variant["name"])
-    for axes in (left, right):
+    sizes = [variant["n_bytes"] / 1e3 for variant in variants]
+    speeds = [variant["speeds"][0]["rows_per_second"] / 1e3 for variant in variants]
+    labels = ("size of the graph, kB", "thousand rows per second, one thread")
+    for axes, label, places in zip(figure.subplots(1, 2, sharey=True), labels, (sizes, speeds), strict=True):
+        for variant, x, marker in zip(variants, places, MARKERS, strict=False):
+            fill = "full" if variant is chosen else "none"
+            axes.plot(x, variant["accuracy"], marker, markersize=9, fillstyle=fill, label=variant["name"])
         axes.axhline(variants[0]["accuracy"] - budget, color="0.4", linestyle="--", label="budget")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.12, y=0.12)
-    left.set(xlabel="size of the graph, kB", ylabel="test accuracy")
-    right.set(xlabel="thousand rows per second, one thread")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+        axes.set(xlabel=label, ylabel="test accuracy")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Smaller and faster models; served: {chosen['name']}")
     return figure

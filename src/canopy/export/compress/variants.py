@@ -4,20 +4,17 @@ import copy
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import onnx
 import torch
 import torch.nn.functional as F
 from hydra.utils import instantiate
 from lightning import Trainer, seed_everything
-from numpy.typing import NDArray
 from omegaconf import DictConfig
 from onnxruntime import quantization
 from torch import Tensor, nn
@@ -29,7 +26,7 @@ from canopy.export.graph import RawClassifier, quiet, save_onnx, trace
 from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.export.scorer import batches, open_session
 from canopy.nets.mlp import MLP
-from canopy.prepare.preprocessor import Encoded, Inputs
+from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import Run
 from canopy.tasks.calibration import fit_temperature
 from canopy.training.callbacks.progress import EpochLog
@@ -42,8 +39,7 @@ BATCH_SIZE = 4096
 OPERATORS = ["Gemm", "MatMul"]
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """The graph of a model, how it was made, and the temperature inside."""
 
     name: str
@@ -76,7 +72,8 @@ def make_variants(
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = [Variant("whole", "as exported", path, manifest.temperature)]
     for name, (model, how) in models.items():
-        temperature = fit_temperature(predict(model, val).astype(float), val.labels.numpy())
+        predicted = predict_rows(model, *val[:2], batch_size=BATCH_SIZE).astype(float)
+        temperature = fit_temperature(predicted, val.labels.numpy())
         classifier = RawClassifier(model, manifest.preprocessor, temperature=temperature)
         made.append(Variant(name, how, folder / f"{name}.onnx", temperature))
         save_onnx(trace(classifier, manifest.preprocessor), made[-1].path)
@@ -122,7 +119,7 @@ def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"teacher_weight must be a number from 0 to 1; got {weight}")
-    predicted = torch.from_numpy(predict(teacher, rows))
+    predicted = torch.from_numpy(predict_rows(teacher, *rows[:2], batch_size=BATCH_SIZE))
     # As frequent as the classes are among the training rows, which may be capped.
     capped = predicted * teacher.log_prior_ratio.exp()
     labels = F.one_hot(rows.labels, predicted.shape[1]).float()
@@ -136,7 +133,7 @@ def teach(
     targets: Tensor,
     trainer: DictConfig,
     epochs: int,
-    lr_factor: float = 1.0,
+    lr_factor: float = 1,
 ) -> Classifier:
     """Train what `net` makes with a run's batches, optimiser and schedule; `targets` are the labels."""
     config = run.located_config
@@ -144,21 +141,11 @@ def teach(
     seed_everything(config.seed, workers=True, verbose=False)
     options = {str(name): value for name, value in config.data.items() if name != "_target_"}
     model: Classifier = instantiate(config.model)(schema=run.schema, net=net).train()
-    fitting: Trainer = instantiate(trainer)(
-        max_epochs=epochs,
-        callbacks=[EpochLog(["val/nll", "val/accuracy"])],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-    )
+    quietly = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    callbacks = [EpochLog(["val/nll", "val/accuracy"])]
+    fitting: Trainer = instantiate(trainer)(max_epochs=epochs, callbacks=callbacks, **quietly)
     fitting.fit(model, datamodule=TaughtData(targets, **options))
     return model.cpu().eval()
-
-
-def predict(model: Classifier, rows: Batch) -> NDArray[np.float32]:
-    """Give the probability of each class, shape (n_rows, K)."""
-    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
-    return predict_rows(model, encoded, batch_size=BATCH_SIZE)
 
 
 def quantize(source: Path, target: Path, rows: Inputs) -> None:
