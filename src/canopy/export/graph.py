@@ -78,12 +78,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         onnx = torch.onnx.export(
-            program,
-            dynamo=True,
-            input_names=INPUTS,
-            output_names=[OUTPUT],
-            opset_version=OPSET,
-            verbose=False,
+            program, input_names=INPUTS, output_names=[OUTPUT], opset_version=OPSET, verbose=False
         )
     assert onnx is not None
     for node in onnx.model.graph:
@@ -116,9 +111,7 @@ class Preprocessing(nn.Module):
         parts = {name: f"{name}.{part}" for name, found in preprocessor.datetime.items() for part in found}
         inputs = [parts.get(name, name) for name in preprocessor.indicators]
         for name in {*inputs} - {*names}:
-            log.warning(
-                "%r has no feature but its missing-value indicator: the graph takes it as present", name
-            )
+            log.warning("%r has no feature: the graph takes it to be present in each row", name)
         places = [names.index(name) if name in names else len(names) for name in inputs]
         self.is_padded = len(names) in places
         self.indicators = Columns(places) if places else None

@@ -25,17 +25,10 @@ log = logging.getLogger(__name__)
 
 # From checked rows to probabilities, shape (B, K).
 Predict = Callable[[pa.RecordBatch], NDArray[np.float32]]
-# The raw table, value and name of each class, the preprocessor, and what loads the model.
-Model = tuple[TableSchema, dict[str, str], Preprocessor, Callable[[], Predict]]
 
 
 def predict(cfg: DictConfig) -> int:
-    """Predict each row of a table with a run's best checkpoint, or with a bundle; gives their number.
-
-    Rows with a value that the schema does not allow are written to `<output>.rejected.csv`, and the others
-    predicted; with `on_error=reject_file` nothing is predicted then. `cfg` is composed of
-    `configs/predict.yaml`.
-    """
+    """Predict each row of a table with a run or a bundle; `cfg` is of `configs/predict.yaml`."""
     if (cfg.run is None) == (cfg.bundle is None):
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     if cfg.on_error not in ("reject_row", "reject_file"):
@@ -48,8 +41,7 @@ def predict(cfg: DictConfig) -> int:
     if target.exists() and any(target.samefile(file.path) for file in reader.files):
         raise ValueError(f"The output must be another file than the input; found {target} as both")
     probabilities_of = load()
-    started, n_rows = time.perf_counter(), 0
-    unseen: Counter[str] = Counter()
+    started, n_rows, unseen = time.perf_counter(), 0, Counter[str]()
     label = table.target.column
     keys = [name for name in dict.fromkeys([*reader.schema.keys, *further]) if name != label]
     columns, scores = PredictionColumns(keys, classes), LabelScores(table, [*classes])
@@ -119,8 +111,8 @@ def write_rejected(problems: Problems, output: Path) -> None:
         log.warning("%d values are not allowed; their rows are not predicted: %s", len(found), path)
 
 
-def open_model(cfg: DictConfig) -> Model:
-    """Read what a run or a bundle is; a run's best checkpoint predicts behind the run's own preprocessor."""
+def open_model(cfg: DictConfig) -> tuple[TableSchema, dict[str, str], Preprocessor, Callable[[], Predict]]:
+    """Give the raw table of a run or bundle, its classes and preprocessor, and what loads the model."""
     if cfg.run is None:
         from canopy.export.scorer import Scorer
 

@@ -17,8 +17,7 @@ MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
 class Reliability:
     """How confident predictions are and how often they are right, over bins of equal width of the confidence.
 
-    Each bin has `counts` rows, their mean probability of the predicted class and the share that is right, NaN
-    if there are none; `nll` is the mean negative log-likelihood of all rows, in nats.
+    Of a bin without rows it is NaN; `nll` is the mean negative log-likelihood of all rows, in nats.
     """
 
     counts: NDArray[np.int64]

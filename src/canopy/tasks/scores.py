@@ -26,12 +26,9 @@ Floats = NDArray[np.float64]
 class Scores:
     """Scores of a classifier on some rows.
 
-    Attributes:
-        class_names: Names of the K classes.
-        confusion: Rows by true class (first axis) and predicted class, shape (K, K).
-        nll: Mean negative log-likelihood, in nats.
-        ece: Expected calibration error over `N_CALIBRATION_BINS` bins of the top probability.
-        further: Scores by metrics that the config adds.
+    `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
+    negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
+    the top probability; `further` are scores by metrics that the config adds.
     """
 
     class_names: tuple[str, ...]
@@ -43,16 +40,14 @@ class Scores:
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
         """Take over what the metrics of `build_metrics` computed."""
-        numbers = {**computed}
-        confusion = numbers.pop("confusion").cpu().numpy().astype(np.int64)
+        confusion = computed["confusion"].cpu().numpy().astype(np.int64)
+        numbers = {name: value for name, value in computed.items() if name != "confusion"}
         for name, value in numbers.items():
-            if value.numel() != 1:
-                raise ValueError(
-                    f"model.metrics.{name} must compute one number; got {value.numel()}: set average=macro"
-                )
-        nll, ece = float(numbers.pop("nll")), float(numbers.pop("ece"))
+            if (n := value.numel()) != 1:
+                raise ValueError(f"model.metrics.{name} must compute one number; got {n}: set average=macro")
         further = {name: float(value) for name, value in numbers.items()}
-        return cls(class_names=class_names, confusion=confusion, nll=nll, ece=ece, further=further)
+        scores = {"nll": further.pop("nll"), "ece": further.pop("ece")}
+        return cls(class_names=class_names, confusion=confusion, further=further, **scores)
 
     @property
     def n_rows(self) -> int:
@@ -137,8 +132,7 @@ def _overall(confusion: NDArray[Any]) -> dict[str, Floats]:
 
 
 def _divide(counts: NDArray[Any], totals: NDArray[Any]) -> Floats:
-    shares: Floats = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    return shares
+    return np.asarray(np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0))
 
 
 class NegativeLogLikelihood(MeanMetric):
@@ -178,9 +172,7 @@ def build_metrics(
     return MetricCollection(own, compute_groups=False)
 
 
-def score(
-    probabilities: NDArray[np.floating[Any]], labels: NDArray[np.int64], class_names: tuple[str, ...]
-) -> Scores:
+def score(probabilities: NDArray[Any], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> Scores:
     """Score predictions, shape (n_rows, K), as training and evaluation do."""
     metrics = build_metrics(len(class_names))
     metrics.update(torch.from_numpy(probabilities).double(), torch.from_numpy(labels))
