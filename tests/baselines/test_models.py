@@ -25,19 +25,12 @@ def make(n_rows: int, seed: int, *, classes: tuple[int, ...]) -> Rows:
 @pytest.mark.parametrize("name", BASELINES)
 def test_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
     # Class 1 has no training row, and class 3 none but in validation.
-    train, val, test = (
-        make(300, 0, classes=(0, 2)),
-        make(80, 1, classes=(0, 2, 3)),
-        make(80, 2, classes=(0, 2)),
-    )
-    first, second = (
-        Fitted(BASELINES[name], train, val, n_classes=4, seed=3, settings=SETTINGS.get(name, {})).predict(
-            test.features
-        )
-        for _ in range(2)
-    )
+    train, val = make(300, 0, classes=(0, 2)), make(80, 1, classes=(0, 2, 3))
+    features, labels = make(80, 2, classes=(0, 2))
+    options = {"n_classes": 4, "seed": 3, "settings": SETTINGS.get(name, {})}
+    first, second = (Fitted(BASELINES[name], train, val, **options).predict(features) for _ in range(2))
     assert first.shape == (80, 4)
     np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-6)
     assert not first[:, [1, 3]].any()
-    assert (first.argmax(axis=1) == test.labels).mean() > 0.9 or name == "constant"
+    assert (first.argmax(axis=1) == labels).mean() > 0.9 or name == "constant"
     np.testing.assert_array_equal(first, second, err_msg="the same seed gives the same predictions")
