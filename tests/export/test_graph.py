@@ -71,14 +71,6 @@ def check_classifier(net: nn.Module, preprocessor: Preprocessor, rows: pa.Record
     check_frozen(RawClassifier(net, preprocessor, temperature=1.5), preprocessor, rows, expected, folder)
 
 
-def check_frozen_net(preprocessor: Preprocessor, rows: pa.RecordBatch, folder: Path) -> None:
-    torch.manual_seed(0)
-    sizes = [len(names) for names in preprocessor.categories.values()]
-    n_numeric = len(preprocessor.feature_names)
-    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8])
-    check_classifier(net, preprocessor, rows, folder)
-
-
 @pytest.mark.parametrize("missing", ["reject", "median"])
 def test_numbers_are_filled_and_scaled_to_the_last_bit(missing: str) -> None:
     is_missing = np.random.default_rng(1).random(VALUES.shape) < (0.2 if missing == "median" else 0)
@@ -172,35 +164,38 @@ def test_each_model_can_be_frozen(
     check_classifier(classifier, preprocessor, rows, tmp_path)
 
 
+NONE, SAME = pa.nulls(300, pa.float64()), pa.array([0] * 300, TIME)
+NUMBER, FEW = pa.array(VALUES[:300, 0]), pa.array(["a", "b", "c"] * 100)
+# So many categories are embedded, fewer enter as one-hot columns.
+MANY = pa.array([str(i % 150) for i in range(300)])
+
+
 @pytest.mark.parametrize(
-    ("n_numeric", "sizes"),
+    "columns",
     [
-        pytest.param(3, [], id="numbers alone"),
-        pytest.param(3, [2], id="both"),
-        # Those of many categories are embedded, the others enter as one-hot columns.
-        pytest.param(0, [150, 3, 120], id="categories alone"),
+        pytest.param({"a": NUMBER, "b": NUMBER}, id="numbers alone"),
+        pytest.param({"a": NUMBER, "b": FEW}, id="both"),
+        pytest.param({"a": MANY, "b": FEW, "c": MANY}, id="categories alone"),
+        # A number that all training rows lack, and a time of which no part varies.
+        pytest.param({"a": NONE, "b": SAME}, id="no feature that varies"),
+        pytest.param({"a": NONE, "b": SAME, "c": NUMBER}, id="few features that vary"),
     ],
 )
-def test_table_may_lack_a_kind_of_feature(n_numeric: int, sizes: list[int], tmp_path: Path) -> None:
-    categorical = {f"c{i}": Vocabulary(values=tuple(map(str, range(size)))) for i, size in enumerate(sizes)}
-    fitted = fit_numbers(VALUES)
-    numeric = fitted.numeric if n_numeric else {}
-    preprocessor = fitted.model_copy(update={"numeric": numeric, "categorical": categorical})
-    codes = np.random.default_rng(0).integers(sizes or 1, size=(len(VALUES), len(sizes)))
-    columns = dict(zip(categorical, codes.astype(str).T.tolist(), strict=True))
-    rows = pa.RecordBatch.from_pydict(columns | dict(zip(("x0", "x1", "x2"), VALUES.T, strict=True)))
-    check_frozen_net(preprocessor, rows, tmp_path)
+def test_table_of_any_columns_can_be_frozen(columns: dict[str, pa.Array], tmp_path: Path) -> None:
+    rows, kinds = pa.RecordBatch.from_pydict(columns), {NONE.type: "numeric", TIME: "datetime"}
+    table = {name: {"kind": kinds.get(values.type, "categorical")} for name, values in columns.items()}
+    lacking = tuple(name for name, values in columns.items() if values in (NONE, SAME))
+    for name in lacking:
+        table[name]["missing"] = "median"
+    fitted = fit(table, dict.fromkeys(columns, "z_score"), rows)
+    preprocessor = fitted.model_copy(update={"indicators": lacking})
+    torch.manual_seed(0)
+    sizes = [len(names) for names in preprocessor.categories.values()]
+    n_numeric = len(preprocessor.feature_names)
+    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8])
+    check_classifier(net, preprocessor, rows, tmp_path)
 
 
-@pytest.mark.parametrize("others", [{}, {"n": [1.0, 2.0, 3.0]}], ids=["alone", "with a number"])
-def test_column_without_value_or_feature_can_be_frozen(others: dict, tmp_path: Path) -> None:
-    """A number that all training rows lack, and a time of which no part varies, with an indicator or not."""
-    kinds = {"empty": "numeric", "same": "datetime", **dict.fromkeys(others, "numeric")}
-    columns = {name: {"kind": kind, "missing": "median"} for name, kind in kinds.items()}
-    data = {"empty": pa.nulls(3, pa.float64()), "same": pa.array([0, 0, 0], TIME), **others}
-    rows = pa.RecordBatch.from_pydict(data)
-    fitted = fit(columns, dict.fromkeys(data, "z_score"), rows)
-    empty = measure_numeric(fitted.inputs(rows).numeric[:, 0])
-    assert (empty["missing"], empty["edges"], empty["min"]) == (1, [], 0)
-    for indicators in (("empty", *others), ("empty", "same")):
-        check_frozen_net(fitted.model_copy(update={"indicators": indicators}), rows, tmp_path)
+def test_column_without_values_is_described_as_missing() -> None:
+    found = measure_numeric(np.full(5, np.nan))
+    assert found == {"min": 0, "max": 0, "mean": 0, "edges": [], "shares": [1], "missing": 1}

@@ -1,5 +1,4 @@
 import logging
-import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.export.predict import predict
-from canopy.files import PREPROCESSOR_FILE, read_json, write_json
+from canopy.files import PREPROCESSOR_FILE
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.runs.run import CONFIG, Run
 
@@ -26,7 +25,7 @@ HEADER = "size,colour1,colour2,colour3,weight,kind"
 ROW = "2,1,0,0,1.5,1"
 PROBABILITIES = ["probability_Apple", "probability_Pear", "probability_Plum"]
 
-Predict = Callable[..., Path]
+Predict = Export = Callable[..., Path]
 
 
 @pytest.fixture
@@ -133,54 +132,36 @@ def test_invalid_value_is_rejected_by_line(
     assert not (tmp_path / "output.csv.rejected.csv").exists()
 
 
-@pytest.mark.parametrize("source", ["run", "bundle"])
 @pytest.mark.parametrize(("rows", "n_rejected"), [("", 0), ("x,1,0,0,1.5,1\n,1,0,0,1.5,1\n", 2)])
 def test_table_without_a_valid_row_gives_an_empty_output(
-    export_run: Callable[[], Path],
-    predict_csv: Predict,
-    caplog: pytest.LogCaptureFixture,
-    source: str,
-    rows: str,
-    n_rejected: int,
+    export_run: Export, predict_csv: Predict, caplog: pytest.LogCaptureFixture, rows: str, n_rejected: int
 ) -> None:
-    model = {"run": "null", "bundle": export_run()} if source == "bundle" else {}
-    for output, read in (("a.csv", pyarrow.csv.read_csv), ("a.parquet", pyarrow.parquet.read_table)):
-        path = predict_csv(f"{HEADER}\n{rows}", output, **model)
-        table = read(path)
+    for model in ({}, {"run": "null", "bundle": export_run()}):
+        path = predict_csv(f"{HEADER}\n{rows}", **model)
+        table = pyarrow.csv.read_csv(path)
         assert (table.num_rows, table.column_names) == (0, ["label", "class", *PROBABILITIES])
         rejected = Path(f"{path}.rejected.csv")
         assert (pyarrow.csv.read_csv(rejected).num_rows if rejected.exists() else 0) == n_rejected
         assert "Predicted 0 rows" in caplog.messages[-1]
 
 
-@pytest.mark.parametrize("unseen", ["other", "reject"])
-def test_unseen_categories_are_other_or_rejected(
-    trained_run: Run,
-    predict_csv: Predict,
-    caplog: pytest.LogCaptureFixture,
-    unseen: str,
+def test_unseen_categories_are_other(
+    trained_run: Run, predict_csv: Predict, caplog: pytest.LogCaptureFixture
 ) -> None:
     config = trained_run.config
     # A table of the same categories, as texts; colour2 was dropped, so that other is among them.
-    colour = {"kind": "categorical", "categories": {"colour1": "Red", "colour3": "Blue"}, "unseen": unseen}
+    colour = {"kind": "categorical", "categories": {"colour1": "Red", "colour3": "Blue"}, "unseen": "other"}
     config.pipeline.table.columns.colour = colour
     OmegaConf.save(config, trained_run.path / CONFIG)
     path = predict_csv("size,colour,weight\n2,colour1,1.5\n2,violet,1.5\n2,other,1.5\n")
-    found = pyarrow.csv.read_csv(path)
-    if unseen == "reject":
-        assert found.num_rows == 1
-        rejected = pyarrow.csv.read_csv(f"{path}.rejected.csv")
-        assert rejected["requirement"].to_pylist() == ["be one of 'colour1', 'colour3'"] * 2
-        return
-    np.testing.assert_allclose(probabilities_of(found)[1], probabilities_of(found)[2], atol=1e-6)
+    found = probabilities_of(pyarrow.csv.read_csv(path))
+    np.testing.assert_allclose(found[1], found[2], atol=1e-6)
     assert "'colour': 1 of 3 rows have a category that was unseen, rare or dropped in training" in caplog.text
 
 
 def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict) -> None:
     path = trained_run.path / PREPROCESSOR_FILE
-    content = read_json(path)
-    content["numeric"]["weight"]["center"] += 1
-    write_json(path, content)
+    path.write_text(path.read_text().replace('"center": ', '"center": 1'))
     with pytest.raises(ValueError, match="must be the one that the run was trained with, of the SHA-256 "):
         predict_csv(f"{HEADER}\n{ROW}\n")
 
@@ -190,25 +171,18 @@ def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict)
     [
         ("", {}, "input.csv must hold a header and rows; got an empty file"),
         (HEADER.replace("weight", "wieght"), {}, r"column 'weight'; got .* mean 'wieght'"),
-        (HEADER.replace("colour2", "colour4"), {}, "must have the column 'colour2'"),
-        (Path("pipe"), {}, "must be a file; got a pipe"),
-        (Path("link"), {}, "link must exist; found no such file"),
         (HEADER, {"output": "a.xlsx"}, "must be written as .csv or .parquet; got .*a.xlsx"),
-        (HEADER, {"output": "folder.csv"}, "must be a file, or a new one; got a folder, .*: choose"),
         (HEADER, {"output": "input.csv"}, "must be another file than the input"),
         (HEADER, {"batch_size": 0}, "batch size must be at least 1; found 0"),
         (HEADER, {"accelerator": "tpu"}, "accelerator must be .*; got 'tpu'"),
     ],
 )
 def test_mistakes_leave_no_output(
-    predict_csv: Predict, tmp_path: Path, text: str | Path, options: dict[str, object], message: str
+    predict_csv: Predict, tmp_path: Path, text: str, options: dict[str, object], message: str
 ) -> None:
     (tmp_path / "output.csv").write_text("old")
-    (tmp_path / "folder.csv").mkdir()
-    (tmp_path / "link").symlink_to("nowhere")
-    os.mkfifo(tmp_path / "pipe")
-    source = tmp_path / text if isinstance(text, Path) else text and f"{text}\n{ROW}\n"
-    with pytest.raises((FileNotFoundError, ValueError), match=message):
+    source = text and f"{text}\n{ROW}\n"
+    with pytest.raises(ValueError, match=message):
         predict_csv(source, **options)
     assert (tmp_path / "output.csv").read_text() == "old"
-    assert not isinstance(text, str) or (tmp_path / "input.csv").read_text() == source
+    assert (tmp_path / "input.csv").read_text() == source
