@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from canopy.baselines.models import BASELINES, Fitted, Rows, as_rows
+from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows
 
 SETTINGS = {
     "random_forest": {"n_estimators": 20},
