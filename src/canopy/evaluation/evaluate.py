@@ -23,17 +23,12 @@ from canopy.training.threads import limit_threads
 log = logging.getLogger(__name__)
 
 SPLITS = ("test", "val")
-
-# What is compared from commit to commit and from experiment to experiment; all else is detail.
+# What is compared from commit to commit and from experiment to experiment.
 HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 
 
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
-
-    Gives the scores of each split that `cfg`, of `configs/evaluate.yaml`, asks for. In the run's own folder
-    `metrics.json` keeps those of the other split, of the same checkpoint.
-    """
+    """Score a run as `configs/evaluate.yaml` says; in its own folder, the other split keeps its scores."""
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)

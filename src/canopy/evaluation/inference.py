@@ -14,10 +14,7 @@ from canopy.training.threads import limit_threads
 
 
 class Predictor:
-    """Give the probabilities that a run's best checkpoint sees for rows, `batch_size` at once.
-
-    The `accelerator` `auto` is that of the machine where there is one; for `split` see `load_weights`.
-    """
+    """Gives the probabilities that a run's best checkpoint sees for rows; for `split` see `load_weights`."""
 
     def __init__(
         self, run: Run, *, batch_size: int, accelerator: str = "auto", split: str | None = None

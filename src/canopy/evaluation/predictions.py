@@ -6,9 +6,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-# Value in the raw table and name of each class, in the order of the model's outputs.
-Classes = Mapping[int, str] | Mapping[str, str]
-
 
 class PredictionColumns:
     """Lays out predictions: keys, value and name of the likeliest class, probability of each class.
@@ -16,7 +13,7 @@ class PredictionColumns:
     A column of the predictions that has the name of a key gets the suffix `_predicted`.
     """
 
-    def __init__(self, keys: Sequence[str], classes: Classes) -> None:
+    def __init__(self, keys: Sequence[str], classes: Mapping[str, str]) -> None:
         self._keys, self._classes = keys, classes
         empty = pa.RecordBatch.from_pydict({name: pa.array([], pa.string()) for name in keys})
         self.schema = self(empty, np.empty((0, len(classes)), np.float32)).schema

@@ -129,10 +129,7 @@ class RawSplit(NamedTuple):
 
 
 def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
-    """Read the raw table of a run by split; the tensors of `splits` must be those it was trained with.
-
-    Validation and test rows are compared with their tensors; the training rows are those before any cap.
-    """
+    """Read the raw table of a run by split, training rows before any cap; `splits` have to be the run's."""
     config, preprocessor = run.located_config, run.preprocessor
     pipeline, data_folder = config.pipeline, Path(config.data.folder)
     check_same_data(run, data_folder, splits=splits)

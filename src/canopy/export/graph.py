@@ -90,10 +90,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 class Preprocessing(nn.Module):
-    """What `Preprocessor.transform` does with `Preprocessor.inputs`, (B, I) and (B, C), in double precision.
-
-    Its output is (B, N), float, and (B, C + M), int64, with M missing-value indicators.
-    """
+    """What `Preprocessor.transform` does, in double precision: from `Preprocessor.inputs` to (B, N), (B, C)."""
 
     def __init__(self, preprocessor: Preprocessor) -> None:
         super().__init__()

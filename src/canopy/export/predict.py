@@ -33,11 +33,11 @@ def predict(cfg: DictConfig) -> int:
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     if cfg.on_error not in ("reject_row", "reject_file"):
         raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
-    source, target = Path(str(cfg.input)), Path(str(cfg.output))
+    target = Path(str(cfg.output))
     further = [cfg["keys"]] if isinstance(cfg["keys"], str) else [*(cfg["keys"] or ())]
     table, classes, preprocessor, load = open_model(cfg)
     schema = preprocessor.restrict(table)
-    reader = TableReader(source, schema, with_target=False, keys=further, n_shown=None)
+    reader = TableReader(str(cfg.input), schema, with_target=False, keys=further, n_shown=None)
     if target.exists() and any(target.samefile(file.path) for file in reader.files):
         raise ValueError(f"The output must be another file than the input; found {target} as both")
     probabilities_of = load()
@@ -71,7 +71,6 @@ class LabelScores:
 
     def __init__(self, schema: TableSchema, classes: Sequence[str]) -> None:
         self._schema, self._classes = schema, Vocabulary(values=tuple(classes))
-        # Rows with a label, and those of them whose label is a class.
         self.n_labels = self.n_rows = self._n_right = 0
         self._log_loss = 0.0
 

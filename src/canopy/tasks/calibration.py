@@ -9,16 +9,13 @@ from scipy.special import log_softmax
 
 from canopy.tasks.scores import N_CALIBRATION_BINS
 
-# Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Bounds of the search; a classifier beyond them has learnt nothing that a temperature could save.
+TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How confident predictions are and how often they are right, over bins of equal width of the confidence.
-
-    Of a bin without rows it is NaN; `nll` is the mean negative log-likelihood of all rows, in nats.
-    """
+    """How confident predictions are and how often they are right, by bins of the confidence, NaN if empty."""
 
     counts: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -45,12 +42,7 @@ class Calibration:
 
 
 def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Give log-probabilities, shape (n_rows, K), with a temperature; above 1 they are less confident.
-
-    Examples:
-        >>> np.exp(apply_temperature(np.array([[0.8, 0.2]]), 2.0)).round(3)
-        array([[0.667, 0.333]])
-    """
+    """Give log-probabilities, shape (n_rows, K), with a temperature; above 1 they are less confident."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
     return np.asarray(log_softmax(logits / temperature, axis=1))
 
@@ -66,8 +58,7 @@ def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         nll = _nll(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
         return nll + log_temperature**2 / (2 * len(labels))
 
-    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
 def calibrate(

@@ -157,10 +157,7 @@ class CalibrationError(MulticlassCalibrationError):
 def build_metrics(
     n_classes: int, further: Mapping[str, Callable[..., Metric]] = MappingProxyType({})
 ) -> MetricCollection:
-    """Make the metrics that `Scores.from_metrics` reads, of probabilities and labels.
-
-    `further` makes those that a config adds, by their names; each is called with `num_classes`.
-    """
+    """Make the metrics that `Scores.from_metrics` reads; a config's own (`further`) get `num_classes`."""
     own: dict[str, Metric | MetricCollection] = {
         "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
         "nll": NegativeLogLikelihood(),

@@ -42,8 +42,6 @@ N_CALLS = {1: 2000, BATCH_SIZE: 100}
 # Of a graph, with one thread and with one on each core.
 Speeds = list[dict[str, float]]
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
-
 
 def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Write the report on a run's smaller models, its plot, and the bundle of the one that is chosen."""
@@ -179,7 +177,7 @@ def choose(
 ) -> dict[str, Any]:
     """Choose the smallest variant that loses little on validation rows; of two equal ones the more accurate.
 
-    The size decides, not the speed: it is the same on each machine. The first variant is the model itself.
+    The size, unlike the speed, is the same on each machine. The first variant is the model itself.
     """
     whole, *others = variants
     fitting = [
@@ -198,9 +196,9 @@ def draw_variants(variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any],
     speeds = [variant["speeds"][0]["rows_per_second"] / 1e3 for variant in variants]
     labels = ("size of the graph, kB", "thousand rows per second, one thread")
     for axes, label, places in zip(figure.subplots(1, 2, sharey=True), labels, (sizes, speeds), strict=True):
-        for variant, x, marker in zip(variants, places, MARKERS, strict=False):
+        for variant, x in zip(variants, places, strict=True):
             fill = "full" if variant is chosen else "none"
-            axes.plot(x, variant["accuracy"], marker, markersize=9, fillstyle=fill, label=variant["name"])
+            axes.plot(x, variant["accuracy"], "o", markersize=9, fillstyle=fill, label=variant["name"])
         axes.axhline(variants[0]["accuracy"] - budget, color="0.4", linestyle="--", label="budget")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

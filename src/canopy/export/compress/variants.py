@@ -67,7 +67,6 @@ def make_variants(
     how = f"a small net, taught for {cfg.distil.epochs} epochs"
     log.info("Distilling: %s", how)
     models["distilled"] = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs), how
-
     # ONNX Runtime puts its own file next to what it quantises.
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = [Variant("whole", "as exported", path, manifest.temperature)]
