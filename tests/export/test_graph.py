@@ -92,38 +92,36 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
     """A table of any schema, and the preprocessor fitted on it."""
     columns, methods, data = {}, {}, {}
     n_rows = draw(st.integers(3, 12))
-    for index in range(draw(st.integers(0, 4))):
-        name = f"n{index}"
-        missing = draw(st.sampled_from(["reject", "median", "mean", "constant"]))
-        columns[name] = {"kind": "numeric", "missing": missing}
-        methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
-        varied = st.lists(NUMBERS, min_size=n_rows, max_size=n_rows, unique=True)
-        values = draw(varied | NUMBERS.map(lambda value: [value] * n_rows))
-        n_missing = 0 if missing == "reject" else draw(st.sampled_from([1, n_rows]))
-        data[name] = pa.array([None] * n_missing + values[n_missing:], pa.float64())
-    for index in range(draw(st.integers(0, 2))):
-        name = f"d{index}"
-        columns[name] = {"kind": "datetime", "missing": draw(st.sampled_from(["reject", "median"]))}
-        times = draw(st.lists(TIMES, min_size=n_rows, max_size=n_rows, unique=True))
-        data[name] = pa.array([None, *times[1:]] if columns[name]["missing"] == "median" else times, TIME)
-    for index in range(draw(st.integers(0 if columns else 1, 2))):
-        name = f"c{index}"
-        columns[name] = {"kind": "categorical", "missing": "category"}
-        values = draw(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=n_rows, max_size=n_rows))
-        data[name] = pa.array(["a", *values[1:]], pa.string())
+
+    def varied(values: st.SearchStrategy) -> st.SearchStrategy:
+        return st.lists(values, min_size=n_rows, max_size=n_rows, unique=True)
+
+    kinds = st.sampled_from(["numeric", "datetime", "categorical"])
+    for index, kind in enumerate(draw(st.lists(kinds, min_size=1, max_size=7))):
+        name, n_missing, policies = f"{kind}{index}", 1, ["reject", "median"]
+        if kind == "numeric":
+            policies += ["mean", "constant"]
+            methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
+            values = draw(varied(NUMBERS) | NUMBERS.map(lambda value: [value] * n_rows))
+            n_missing = draw(st.sampled_from([1, n_rows]))
+        elif kind == "datetime":
+            values = draw(varied(TIMES))
+        else:
+            policies = ["category"]
+            values = [*draw(st.lists(st.sampled_from("abc"), min_size=n_rows, max_size=n_rows))]
+        columns[name] = {"kind": kind, "missing": draw(st.sampled_from(policies))}
+        if columns[name]["missing"] != "reject":
+            values = [None] * n_missing + values[n_missing:]
+        data[name] = pa.array(values, {"numeric": pa.float64(), "datetime": TIME}.get(kind, pa.string()))
     rows = pa.RecordBatch.from_pydict(data)
     return fit(columns, methods, rows), rows
 
 
-class Both(nn.Module):
+class Both(Preprocessing):
     """Preprocessing alone, as one output that ONNX can name."""
 
-    def __init__(self, preprocessor: Preprocessor) -> None:
-        super().__init__()
-        self.layer = Preprocessing(preprocessor)
-
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        scaled, codes = self.layer(numeric, categorical)
+        scaled, codes = super().forward(numeric, categorical)
         return torch.cat([scaled, codes.float()], dim=1)
 
 

@@ -90,7 +90,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 class Preprocessing(nn.Module):
-    """What `Preprocessor.transform` does, in double precision: from `Preprocessor.inputs` to (B, N), (B, C)."""
+    """What `Preprocessor.transform` does, in double precision: `Preprocessor.inputs` to (B, N), (B, C)."""
 
     def __init__(self, preprocessor: Preprocessor) -> None:
         super().__init__()

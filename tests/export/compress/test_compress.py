@@ -14,7 +14,7 @@ from torch import nn
 from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
-from canopy.export.compress.compress import choose, compress, draw_variants, predict
+from canopy.export.compress.compress import choose, compress, predict
 from canopy.export.compress.variants import mix_targets, prune_neurons, quantize, teach
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer
@@ -190,8 +190,7 @@ def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(max_one_ho
 
 
 def variant(name: str, n_bytes: int, val_accuracy: float, val_nll: float = 0.1) -> dict[str, Any]:
-    scores = {"val_accuracy": val_accuracy, "val_nll": val_nll, "accuracy": val_accuracy - 0.01}
-    return {"name": name, "n_bytes": n_bytes, "speeds": [{"rows_per_second": 256_000}], **scores}
+    return {"name": name, "n_bytes": n_bytes, "val_accuracy": val_accuracy, "val_nll": val_nll}
 
 
 VARIANTS = [
@@ -213,18 +212,3 @@ def test_choose_takes_the_smallest_within_the_budget(
 ) -> None:
     budget = {"max_accuracy_drop": max_accuracy_drop, "max_nll_increase": max_nll_increase}
     assert choose(VARIANTS[:n], **budget)["name"] == expected
-
-
-def test_plot_shows_each_variant_and_which_is_served() -> None:
-    figure = draw_variants(VARIANTS, chosen=VARIANTS[2], budget=0.002)
-    for axes in figure.axes:
-        lines = {line.get_label(): line for line in axes.lines}
-        assert [lines[item["name"]].get_ydata() for item in VARIANTS] == [
-            [item["accuracy"]] for item in VARIANTS
-        ]
-        assert lines["budget"].get_ydata()[0] == pytest.approx(0.938)
-        assert [name for name, line in lines.items() if line.get_fillstyle() == "full"] == [
-            "pruned",
-            "budget",
-        ]
-    assert figure.get_suptitle() == "Smaller and faster models; served: pruned"

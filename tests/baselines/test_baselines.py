@@ -1,4 +1,4 @@
-"""The command that trains baselines: runs that are listed and compared, a report, plain messages."""
+"""Baselines are runs that are listed and compared, and predict all classes, whatever rows they have."""
 
 import json
 import re
@@ -8,10 +8,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
+from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows
+
 ROOT = Path(__file__).parents[2]
+SETTINGS = {
+    "random_forest": {"n_estimators": 20},
+    "xgboost": {"n_estimators": 30, "early_stopping_rounds": 5},
+    "lightgbm": {"n_estimators": 30, "early_stopping_round": 5},
+    "catboost": {"iterations": 30, "early_stopping_rounds": 5},
+}
 
 
 @pytest.fixture
@@ -79,3 +88,26 @@ def test_a_sweep_finds_settings_and_prints_the_command_that_trains_them(project:
     assert report["lightgbm"]["val"]["nll"] == pytest.approx(float(best[1]), rel=1e-3)
     refused = execute(project, "sweep", "lightgbm", "--best", "own", code=1)
     assert "A sweep to export must be of src/train.py; got one of src/baselines.py" in refused.stderr
+
+
+def make(n_rows: int, seed: int, *, classes: tuple[int, ...]) -> Rows:
+    """Rows whose class shows in a number and in a category of many; training lacks some categories."""
+    random = np.random.default_rng(seed)
+    labels = random.choice(classes, n_rows)
+    numeric = np.stack([labels + random.normal(0, 0.3, n_rows), random.normal(size=n_rows)], axis=1)
+    codes = np.stack([(labels + random.integers(0, 2, n_rows)) % 4, random.integers(0, 701, n_rows)], axis=1)
+    return as_rows(numeric.astype(np.float32), codes, labels, cardinalities=(4, 700))
+
+
+@pytest.mark.parametrize("name", BASELINES)
+def test_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
+    # Class 1 has no training row, and class 3 none but in validation.
+    train, val = make(300, 0, classes=(0, 2)), make(80, 1, classes=(0, 2, 3))
+    features, labels = make(80, 2, classes=(0, 2))
+    options = {"n_classes": 4, "seed": 3, "settings": SETTINGS.get(name, {})}
+    first, second = (Fitted(BASELINES[name], train, val, **options).predict(features) for _ in range(2))
+    assert first.shape == (80, 4)
+    np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-6)
+    assert not first[:, [1, 3]].any()
+    assert (first.argmax(axis=1) == labels).mean() > 0.9 or name == "constant"
+    np.testing.assert_array_equal(first, second, err_msg="the same seed gives the same predictions")
