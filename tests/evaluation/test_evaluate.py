@@ -63,28 +63,23 @@ def test_evaluate_scores_both_splits_and_keeps_predictions(
     change_hash(tensors, "test.pt")
     with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
         evaluate(Run(run), evaluate_config)
-
-
-def test_evaluate_scores_one_split(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
-    kept = Path(evaluate_config.output) / "metrics.json"
-    kept.parent.mkdir()
-    # Elsewhere than in the run's folder, scores may be of another run.
-    kept.write_text('{"val": "of another run"}')
-    evaluate_config.split = "test"
-    (tensors / "val.pt").unlink()
-    report = evaluate(Run(run), evaluate_config)
-    assert json.loads(kept.read_text()) == report
-    assert [*report] == ["test"]
-    assert "calibrated" not in report["test"], "the temperature is fitted on validation rows"
     evaluate_config.split = "train"
     with pytest.raises(ValueError, match="one of \\['test', 'val'\\], or null for both; found 'train'"):
         evaluate(Run(run), evaluate_config)
 
 
 def test_split_scored_later_joins_the_scores_of_the_run(
-    evaluate_config: DictConfig, run: Path, train_config: DictConfig
+    evaluate_config: DictConfig, run: Path, train_config: DictConfig, tensors: Path
 ) -> None:
     scores = evaluate(Run(run), evaluate_config)
+    evaluate_config.split = "test"
+    hidden = (tensors / "val.pt").rename(tensors / "hidden")
+    report = evaluate(Run(run), evaluate_config)
+    # Elsewhere than in the run's folder, scores may be of another run.
+    assert json.loads(Path(evaluate_config.output, "metrics.json").read_text()) == report
+    assert [*report] == ["test"]
+    assert "calibrated" not in report["test"], "the temperature is fitted on validation rows"
+    hidden.rename(tensors / "val.pt")
     evaluate_config.output = "${run}/evaluation"
     kept = run / "evaluation/metrics.json"
     for split, expected in (("val", ["val"]), ("test", ["val", "test"])):

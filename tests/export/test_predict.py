@@ -159,13 +159,6 @@ def test_unseen_categories_are_other(
     assert "'colour': 1 of 3 rows have a category that was unseen, rare or dropped in training" in caplog.text
 
 
-def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict) -> None:
-    path = trained_run.path / PREPROCESSOR_FILE
-    path.write_text(path.read_text().replace('"center": ', '"center": 1'))
-    with pytest.raises(ValueError, match="must be the one that the run was trained with, of the SHA-256 "):
-        predict_csv(f"{HEADER}\n{ROW}\n")
-
-
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [
@@ -186,3 +179,10 @@ def test_mistakes_leave_no_output(
         predict_csv(source, **options)
     assert (tmp_path / "output.csv").read_text() == "old"
     assert (tmp_path / "input.csv").read_text() == source
+
+
+def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict) -> None:
+    path = trained_run.path / PREPROCESSOR_FILE
+    path.write_text(path.read_text().replace('"center": ', '"center": 1'))
+    with pytest.raises(ValueError, match="must be the one that the run was trained with, of the SHA-256 "):
+        predict_csv(f"{HEADER}\n{ROW}\n")
