@@ -19,34 +19,29 @@ pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 @pytest.fixture
 def run(train_config: DictConfig) -> Path:
-    folder = Path(train_config.run_folder)
     fit(train_config)
-    return folder
+    return Path(train_config.run_folder)
 
 
 @pytest.fixture
 def evaluate_config(run: Path, root: Path, tmp_path: Path) -> DictConfig:
+    places = (f"run={run}", f"output={tmp_path / 'reports'}", f"run_folder={tmp_path / 'evaluation'}")
+    quiet = ("trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
     with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
-        return compose(
-            "evaluate",
-            [
-                f"run={run}",
-                f"output={tmp_path / 'reports'}",
-                f"run_folder={tmp_path / 'evaluation'}",
-                "trainer=cpu",
-                "trainer.enable_progress_bar=false",
-                "callbacks.progress_bar=null",
-            ],
-        )
+        return compose("evaluate", ["trainer=cpu", *places, *quiet])
+
+
+def change_hash(tensors: Path, name: str) -> None:
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    schema.sha256[name] = "0" * 64
+    schema.save(tensors / SCHEMA_FILE)
 
 
 def test_evaluate_scores_both_splits_and_keeps_predictions(
     evaluate_config: DictConfig, run: Path, tensors: Path, tmp_path: Path
 ) -> None:
-    schema = Schema.load(tensors / SCHEMA_FILE)
     # Training rows do not matter.
-    schema.sha256["train.pt"] = "0" * 64
-    schema.save(tensors / SCHEMA_FILE)
+    change_hash(tensors, "train.pt")
     report = evaluate(Run(run), evaluate_config)
     reports = tmp_path / "reports"
     assert json.loads((reports / "metrics.json").read_text()) == report
@@ -65,36 +60,26 @@ def test_evaluate_scores_both_splits_and_keeps_predictions(
         if split == "val":
             temperature = fit_temperature(probabilities, kept["label"].to_numpy())
         assert report[split]["calibrated"]["temperature"] == pytest.approx(temperature)
-
-
-def test_evaluate_scores_one_split(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
-    kept = Path(evaluate_config.output) / "metrics.json"
-    kept.parent.mkdir()
-    # Elsewhere than in the run's folder, scores may be of another run.
-    kept.write_text('{"val": "of another run"}')
-    evaluate_config.split = "test"
-    (tensors / "val.pt").unlink()
-    report = evaluate(Run(run), evaluate_config)
-    assert json.loads(kept.read_text()) == report
-    assert [*report] == ["test"]
-    assert "calibrated" not in report["test"], "the temperature is fitted on validation rows"
+    change_hash(tensors, "test.pt")
+    with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
+        evaluate(Run(run), evaluate_config)
     evaluate_config.split = "train"
     with pytest.raises(ValueError, match="one of \\['test', 'val'\\], or null for both; found 'train'"):
         evaluate(Run(run), evaluate_config)
 
 
-def test_evaluate_refuses_other_data(evaluate_config: DictConfig, run: Path, tensors: Path) -> None:
-    schema = Schema.load(tensors / SCHEMA_FILE)
-    schema.sha256["test.pt"] = "0" * 64
-    schema.save(tensors / SCHEMA_FILE)
-    with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
-        evaluate(Run(run), evaluate_config)
-
-
 def test_split_scored_later_joins_the_scores_of_the_run(
-    evaluate_config: DictConfig, run: Path, train_config: DictConfig
+    evaluate_config: DictConfig, run: Path, train_config: DictConfig, tensors: Path
 ) -> None:
     scores = evaluate(Run(run), evaluate_config)
+    evaluate_config.split = "test"
+    hidden = (tensors / "val.pt").rename(tensors / "hidden")
+    report = evaluate(Run(run), evaluate_config)
+    # Elsewhere than in the run's folder, scores may be of another run.
+    assert json.loads(Path(evaluate_config.output, "metrics.json").read_text()) == report
+    assert [*report] == ["test"]
+    assert "calibrated" not in report["test"], "the temperature is fitted on validation rows"
+    hidden.rename(tensors / "val.pt")
     evaluate_config.output = "${run}/evaluation"
     kept = run / "evaluation/metrics.json"
     for split, expected in (("val", ["val"]), ("test", ["val", "test"])):
@@ -102,17 +87,12 @@ def test_split_scored_later_joins_the_scores_of_the_run(
         evaluate(Run(run), evaluate_config)
         assert json.loads(kept.read_text()) == {name: scores[name] for name in expected}
         headline = json.loads(kept.with_name("headline.json").read_text())
+        assert headline.pop("train_seconds") == Run(run).record["training"]["train_seconds"]
         shown = ("accuracy", "macro_f1", "nll", "ece")
-        assert headline == {
-            **{name: {score: scores[name][score] for score in shown} for name in expected},
-            "train_seconds": Run(run).record["training"]["train_seconds"],
-        }
-    plots = [
-        f"{kind}_{split}.png" for kind in ("calibration", "confusion_matrix") for split in ("test", "val")
-    ]
-    predictions = ["predictions_test.parquet", "predictions_val.parquet"]
-    names = [*plots, "headline.json", "metrics.json", *predictions]
-    assert sorted(path.name for path in kept.parent.iterdir()) == names
+        assert headline == {name: {score: scores[name][score] for score in shown} for name in expected}
+    kinds = ("calibration_{}.png", "confusion_matrix_{}.png", "predictions_{}.parquet")
+    names = {kind.format(split) for kind in kinds for split in ("test", "val")}
+    assert {path.name for path in kept.parent.iterdir()} == {*names, "headline.json", "metrics.json"}
     # A resumed run has other scores.
     train_config.resume = str(run)
     fit(train_config, overrides=["trainer.max_epochs=3"])

@@ -10,13 +10,15 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from hypothesis import HealthCheck, given, settings
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
 from canopy.export.graph import Preprocessing, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.scorer import open_session, run_batches
+from canopy.export.statistics import measure_numeric
 from canopy.nets.mlp import MLP
 from canopy.prepare.fitting import Fit
-from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.prepare.scaling import METHODS, Affine
 from canopy.schema import TableSchema
 from canopy.schema.tensors import Schema
@@ -25,44 +27,64 @@ VALUES = np.random.default_rng(0).normal(3000, 900, (500, 3)).round(1)
 MODELS = sorted(path.stem for path in (Path(__file__).parents[2] / "configs/model").glob("*.yaml"))
 NUMBERS = st.floats(-1e6, 1e6, width=32)
 TIMES = st.integers(-(2**40), 2**41).map(lambda seconds: seconds * 1_000_000 // 1000)
+TIME = pa.timestamp("us")
 
 
 def rows_of(values: np.ndarray) -> pa.RecordBatch:
-    return pa.RecordBatch.from_pydict(
-        {f"x{i}": pa.array(column, from_pandas=True) for i, column in enumerate(values.T)}
-    )
+    columns = [pa.array(column, from_pandas=True) for column in values.T]
+    return pa.RecordBatch.from_arrays(columns, [f"x{i}" for i in range(len(columns))])
 
 
-def fit(values: np.ndarray, *, missing: str = "reject") -> Preprocessor:
-    methods = {"x0": "quantile_normal", "x1": "z_score", "x2": "robust"}
-    columns = {name: {"kind": "numeric", "missing": missing} for name in methods}
+def fit(columns: dict[str, dict], methods: dict[str, str], rows: pa.RecordBatch) -> Preprocessor:
     learner = Fit(TableSchema.parse({"target": {"column": "y"}, "columns": columns}), methods=methods, seed=0)
-    learner.update(rows_of(values))
+    learner.update(rows)
     return learner.preprocessor(("u", "v"))
 
 
-def preprocess(preprocessor: Preprocessor, values: np.ndarray) -> list[np.ndarray]:
-    found = Preprocessing(preprocessor)(torch.from_numpy(values), torch.zeros(len(values), 0).long())
-    return [tensor.numpy() for tensor in found]
+def fit_numbers(values: np.ndarray, *, missing: str = "reject") -> Preprocessor:
+    methods = {"x0": "quantile_normal", "x1": "z_score", "x2": "robust"}
+    return fit({name: {"kind": "numeric", "missing": missing} for name in methods}, methods, rows_of(values))
 
 
-def test_columns_are_scaled_to_the_last_bit() -> None:
-    preprocessor = fit(VALUES)
+def check_frozen(
+    graph: nn.Module, preprocessor: Preprocessor, rows: pa.RecordBatch, expected: ArrayLike, folder: Path
+) -> None:
+    """Module, torch's file and ONNX give what is expected, for any number of rows."""
+    program = trace(graph.eval(), preprocessor)
+    save_onnx(program, folder / "model.onnx")
+    save_pt2(program, folder / "model.pt2")
+    module = torch.export.load(folder / "model.pt2").module()
+    session = open_session(folder / "model.onnx", n_threads=1)
+    for n_rows in {1, 7, rows.num_rows}:
+        inputs = preprocessor.inputs(rows.slice(0, n_rows))
+        tensors = [torch.from_numpy(array) for array in inputs]
+        with torch.inference_mode():
+            found = {"module": graph(*tensors), "pt2": module(*tensors), "onnx": run_batches(session, inputs)}
+        for name, values in found.items():
+            np.testing.assert_allclose(values, expected[:n_rows], rtol=2e-6, atol=1e-6, err_msg=name)
+
+
+def check_classifier(net: nn.Module, preprocessor: Preprocessor, rows: pa.RecordBatch, folder: Path) -> None:
+    """The graph gives what the net gives of the rows that the stages transform."""
+    with torch.inference_mode():
+        expected = (net.eval()(*map(torch.from_numpy, preprocessor.transform(rows))) / 1.5).softmax(dim=1)
+    check_frozen(RawClassifier(net, preprocessor, temperature=1.5), preprocessor, rows, expected, folder)
+
+
+@pytest.mark.parametrize("missing", ["reject", "median"])
+def test_numbers_are_filled_and_scaled_to_the_last_bit(missing: str) -> None:
+    is_missing = np.random.default_rng(1).random(VALUES.shape) < (0.2 if missing == "median" else 0)
+    trained = np.where(is_missing, np.nan, VALUES)
+    preprocessor = fit_numbers(trained, missing=missing)
     # Between the quantiles, on them, and beyond both ends.
-    values = np.concatenate([VALUES, VALUES + 0.05, VALUES - 5000, VALUES + 5000])
-    found, _ = preprocess(preprocessor, values)
-    assert np.array_equal(found, preprocessor.transform(rows_of(values)).numeric)
-
-
-def test_missing_numbers_are_filled_and_reported() -> None:
-    values = np.where(np.random.default_rng(1).random(VALUES.shape) < 0.2, np.nan, VALUES)
-    preprocessor = fit(values, missing="median")
-    found, reported = preprocess(preprocessor, values)
+    values = np.concatenate([trained, trained + 0.05, trained - 5000, trained + 5000])
+    none = torch.zeros(len(values), 0).long()
+    found, reported = Preprocessing(preprocessor)(torch.from_numpy(values), none)
     expected = preprocessor.transform(rows_of(values))
+    assert found.isfinite().all()
     assert np.array_equal(found, expected.numeric)
-    assert np.isfinite(found).all()
     assert np.array_equal(reported, expected.categorical)
-    assert np.array_equal(reported, np.isnan(values))
+    assert missing == "reject" or np.array_equal(reported, np.isnan(values))
 
 
 @st.composite
@@ -70,83 +92,48 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
     """A table of any schema, and the preprocessor fitted on it."""
     columns, methods, data = {}, {}, {}
     n_rows = draw(st.integers(3, 12))
-    for index in range(draw(st.integers(0, 4))):
-        name = f"n{index}"
-        missing = draw(st.sampled_from(["reject", "median", "mean", "constant"]))
-        columns[name] = {"kind": "numeric", "missing": missing}
-        methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
-        varied = st.lists(NUMBERS, min_size=n_rows, max_size=n_rows, unique=True)
-        values = draw(varied | NUMBERS.map(lambda value: [value] * n_rows))
-        data[name] = pa.array([None, *values[1:]] if missing != "reject" else values, pa.float64())
-    for index in range(draw(st.integers(0, 2))):
-        name = f"d{index}"
-        columns[name] = {"kind": "datetime", "missing": draw(st.sampled_from(["reject", "median"]))}
-        times = draw(st.lists(TIMES, min_size=n_rows, max_size=n_rows, unique=True))
-        values = [None, *times[1:]] if columns[name]["missing"] == "median" else times
-        data[name] = pa.array(values, pa.timestamp("us"))
-    for index in range(draw(st.integers(0 if columns else 1, 2))):
-        name = f"c{index}"
-        columns[name] = {"kind": "categorical", "missing": "category"}
-        values = draw(st.lists(st.sampled_from(["a", "b", "c", None]), min_size=n_rows, max_size=n_rows))
-        data[name] = pa.array(["a", *values[1:]], pa.string())
+
+    def varied(values: st.SearchStrategy) -> st.SearchStrategy:
+        return st.lists(values, min_size=n_rows, max_size=n_rows, unique=True)
+
+    kinds = st.sampled_from(["numeric", "datetime", "categorical"])
+    for index, kind in enumerate(draw(st.lists(kinds, min_size=1, max_size=7))):
+        name, n_missing, policies = f"{kind}{index}", 1, ["reject", "median"]
+        if kind == "numeric":
+            policies += ["mean", "constant"]
+            methods[name] = draw(st.sampled_from(sorted({*METHODS} - {"robust"})))
+            values = draw(varied(NUMBERS) | NUMBERS.map(lambda value: [value] * n_rows))
+            n_missing = draw(st.sampled_from([1, n_rows]))
+        elif kind == "datetime":
+            values = draw(varied(TIMES))
+        else:
+            policies = ["category"]
+            values = [*draw(st.lists(st.sampled_from("abc"), min_size=n_rows, max_size=n_rows))]
+        columns[name] = {"kind": kind, "missing": draw(st.sampled_from(policies))}
+        if columns[name]["missing"] != "reject":
+            values = [None] * n_missing + values[n_missing:]
+        data[name] = pa.array(values, {"numeric": pa.float64(), "datetime": TIME}.get(kind, pa.string()))
     rows = pa.RecordBatch.from_pydict(data)
-    learner = Fit(TableSchema.parse({"target": {"column": "y"}, "columns": columns}), methods=methods, seed=0)
-    learner.update(rows)
-    return learner.preprocessor(("u", "v")), rows
+    return fit(columns, methods, rows), rows
 
 
-class Both(nn.Module):
+class Both(Preprocessing):
     """Preprocessing alone, as one output that ONNX can name."""
 
-    def __init__(self, preprocessor: Preprocessor) -> None:
-        super().__init__()
-        self.layer = Preprocessing(preprocessor)
-
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        scaled, codes = self.layer(numeric, categorical)
+        scaled, codes = super().forward(numeric, categorical)
         return torch.cat([scaled, codes.float()], dim=1)
 
 
 @pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
-def test_the_graph_gives_what_the_stages_give(
+def test_graph_of_any_schema_gives_what_the_stages_give(
     tmp_path: Path, table: tuple[Preprocessor, pa.RecordBatch]
 ) -> None:
     preprocessor, rows = table
-    encoded, inputs = preprocessor.transform(rows), preprocessor.inputs(rows)
-    expected = np.concatenate([encoded.numeric, encoded.categorical.astype(np.float32)], axis=1)
-    tensors = [torch.from_numpy(array) for array in inputs]
-    graph = Both(preprocessor).eval()
-    program = trace(graph, preprocessor)
-    save_onnx(program, tmp_path / "graph.onnx")
-    onnx = run_batches(open_session(tmp_path / "graph.onnx", n_threads=1), inputs)
-    with torch.no_grad():
-        found = {"module": graph(*tensors), "program": program.module()(*tensors), "onnx": onnx}
-    for name, values in found.items():
-        np.testing.assert_allclose(values, expected, rtol=2e-6, atol=1e-6, err_msg=name)
-
-
-def check_frozen(graph: RawClassifier, preprocessor: Preprocessor, rows: Inputs, folder: Path) -> None:
-    """Both files give what the net gives of the transformed rows, for any number of them."""
-    program = trace(graph, preprocessor)
-    save_onnx(program, folder / "model.onnx")
-    save_pt2(program, folder / "model.pt2")
-    scaled = [
-        column
-        for scaling, values in zip(preprocessor.scalings.values(), rows.numeric.T, strict=True)
-        for column in scaling.apply(values)
-    ]
-    numeric = np.stack(scaled, axis=1) if scaled else rows.numeric
-    with torch.inference_mode():
-        logits = graph.model(torch.from_numpy(numeric).float(), torch.from_numpy(rows.categorical))
-        expected = (logits / graph.temperature).softmax(dim=1).numpy()
-        module = torch.export.load(folder / "model.pt2").module()
-        np.testing.assert_allclose(module(*map(torch.from_numpy, rows)).numpy(), expected, atol=1e-6)
-    session = open_session(folder / "model.onnx", n_threads=1)
-    for n_rows in (1, 7, 64):
-        found = run_batches(session, rows.take(slice(n_rows)))
-        np.testing.assert_allclose(found, expected[:n_rows], atol=1e-5)
+    expected = np.concatenate(preprocessor.transform(rows), axis=1)
+    check_frozen(Both(preprocessor), preprocessor, rows, expected, tmp_path)
 
 
 @pytest.mark.slow
@@ -161,36 +148,52 @@ def test_each_model_can_be_frozen(
         own = (f"model.net.max_one_hot={max_one_hot}", f"data.folder={tensors}", "run_folder=x")
         cfg = compose("train", [f"model={model}", *own])
     torch.manual_seed(0)
-    classifier = instantiate(cfg.model)(schema=schema).eval()
-    (feature,) = schema.categorical
+    classifier = instantiate(cfg.model)(schema=schema)
     preprocessor = Preprocessor(
         numeric=dict.fromkeys(schema.numeric, Affine(method="none", center=0, scale=1)),
         datetime={},
-        categorical={feature.name: Vocabulary(values=feature.categories)},
+        categorical={"colour": Vocabulary(values=schema.categorical[0].categories)},
         indicators=(),
         classes=("1", "2", "3"),
     )
-    # One code more than there are categories: an unseen one.
-    rows = Inputs(np.random.default_rng(0).normal(size=(64, 2)), np.arange(64)[:, None] % 4)
-    graph = RawClassifier(classifier, preprocessor, temperature=1.5)
-    check_frozen(graph, preprocessor, rows, tmp_path)
+    numbers = np.random.default_rng(0).normal(size=(2, 64))
+    colours = ["red", "green", "blue", "unseen"] * 16
+    rows = pa.RecordBatch.from_arrays([*map(pa.array, numbers), pa.array(colours)], ["a", "b", "colour"])
+    check_classifier(classifier, preprocessor, rows, tmp_path)
+
+
+NONE, SAME = pa.nulls(300, pa.float64()), pa.array([0] * 300, TIME)
+NUMBER, FEW = pa.array(VALUES[:300, 0]), pa.array(["a", "b", "c"] * 100)
+# So many categories are embedded, fewer enter as one-hot columns.
+MANY = pa.array([str(i % 150) for i in range(300)])
 
 
 @pytest.mark.parametrize(
-    ("n_numeric", "sizes"),
+    "columns",
     [
-        pytest.param(3, [], id="numbers alone"),
-        pytest.param(3, [2], id="both"),
-        # Those of many categories are embedded, the others enter as one-hot columns.
-        pytest.param(0, [150, 3, 120], id="categories alone"),
+        pytest.param({"a": NUMBER, "b": NUMBER}, id="numbers alone"),
+        pytest.param({"a": NUMBER, "b": FEW}, id="both"),
+        pytest.param({"a": MANY, "b": FEW, "c": MANY}, id="categories alone"),
+        # A number that all training rows lack, and a time of which no part varies.
+        pytest.param({"a": NONE, "b": SAME}, id="no feature that varies"),
+        pytest.param({"a": NONE, "b": SAME, "c": NUMBER}, id="few features that vary"),
     ],
 )
-def test_a_table_may_lack_a_kind_of_feature(n_numeric: int, sizes: list[int], tmp_path: Path) -> None:
-    categorical = {f"c{i}": Vocabulary(values=tuple(map(str, range(size)))) for i, size in enumerate(sizes)}
-    numeric = fit(VALUES).numeric if n_numeric else {}
-    preprocessor = fit(VALUES).model_copy(update={"numeric": numeric, "categorical": categorical})
+def test_table_of_any_columns_can_be_frozen(columns: dict[str, pa.Array], tmp_path: Path) -> None:
+    rows, kinds = pa.RecordBatch.from_pydict(columns), {NONE.type: "numeric", TIME: "datetime"}
+    table = {name: {"kind": kinds.get(values.type, "categorical")} for name, values in columns.items()}
+    lacking = tuple(name for name, values in columns.items() if values in (NONE, SAME))
+    for name in lacking:
+        table[name]["missing"] = "median"
+    fitted = fit(table, dict.fromkeys(columns, "z_score"), rows)
+    preprocessor = fitted.model_copy(update={"indicators": lacking})
     torch.manual_seed(0)
-    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8]).eval()
-    codes = np.random.default_rng(0).integers(sizes or 1, size=(len(VALUES), len(sizes)))
-    graph = RawClassifier(net, preprocessor, temperature=1.0)
-    check_frozen(graph, preprocessor, Inputs(VALUES[:, :n_numeric], codes), tmp_path)
+    sizes = [len(names) for names in preprocessor.categories.values()]
+    n_numeric = len(preprocessor.feature_names)
+    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8])
+    check_classifier(net, preprocessor, rows, tmp_path)
+
+
+def test_column_without_values_is_described_as_missing() -> None:
+    found = measure_numeric(np.full(5, np.nan))
+    assert found == {"min": 0, "max": 0, "mean": 0, "edges": [], "shares": [1], "missing": 1}

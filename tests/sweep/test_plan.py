@@ -9,7 +9,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.baselines.models import BASELINES
+from canopy.baselines.baselines import BASELINES
 from canopy.sweep.plan import Plan, make_pruner
 
 ROOT = Path(__file__).parents[2]

@@ -1,30 +1,31 @@
-"""Train models of other kinds on a data set's rows and leave each as a run."""
+"""Boosted trees, forests and simpler models on a data set's rows, each fitted and left as a run."""
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
+from hydra.utils import get_class
+from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.baselines.models import BASELINES, Fitted, Rows, as_rows
 from canopy.compare.comparison import PREDICTIONS
 from canopy.compare.significance import compare_predictions
 from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
-from canopy.names import nearest
 from canopy.places import require_file
 from canopy.runs.record import record_run
 from canopy.runs.run import METRICS
 from canopy.runs.run_folder import start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.metrics import score
+from canopy.tasks.scores import score
 from canopy.text_tables import render
 from canopy.training.callbacks.prediction_file import PredictionFile
 
@@ -32,9 +33,97 @@ log = logging.getLogger(__name__)
 
 MONITOR = "val/nll"
 
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+# Categories of a feature beyond the most frequent ones share a column where a model takes one-hot columns.
+MAX_ONE_HOT = 100
+
+
+class Rows(NamedTuple):
+    """Features of the rows of a split, categorical ones as the type `category`, and the class of each."""
+
+    features: pd.DataFrame
+    labels: Ints
+
+
+class Baseline(NamedTuple):
+    """A model of another kind: its name in reports, its class, and options that are no settings."""
+
+    title: str
+    classifier: str
+    options: Mapping[str, Any]
+
+    @property
+    def package(self) -> str:
+        return self.classifier.partition(".")[0]
+
+    def fit(self, train: Rows, val: Rows, *, seed: int, settings: Mapping[str, Any]) -> Any:
+        """Fit the model; validation rows stop those early that learn in rounds."""
+        model = get_class(self.classifier)(random_state=seed, **self.options, **settings)
+        categorical = [name for name in train.features.columns if name[0] == "c"]
+        match self.package:
+            case "xgboost":
+                return model.fit(*train, eval_set=[val], verbose=False)
+            case "lightgbm":
+                return model.fit(*train, eval_X=val.features, eval_y=val.labels)
+            case "catboost":
+                return model.fit(*train, eval_set=val, cat_features=categorical)
+        # Here, since they take time to import.
+        from sklearn.compose import ColumnTransformer
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+        one_hot = OneHotEncoder(handle_unknown="ignore", max_categories=MAX_ONE_HOT, dtype=np.float32)
+        encode = ColumnTransformer([("categories", one_hot, categorical)], remainder=StandardScaler())
+        return make_pipeline(encode, model).fit(*train)
+
+
+# By the name of the section of configs/baselines.yaml that has its settings.
+BASELINES = {
+    "constant": Baseline("Constant guess", "sklearn.dummy.DummyClassifier", {"strategy": "prior"}),
+    "logistic_regression": Baseline("Logistic regression", "sklearn.linear_model.LogisticRegression", {}),
+    "random_forest": Baseline("Random forest", "sklearn.ensemble.RandomForestClassifier", {"n_jobs": -1}),
+    "xgboost": Baseline("XGBoost", "xgboost.XGBClassifier", {"enable_categorical": True}),
+    "lightgbm": Baseline("LightGBM", "lightgbm.LGBMClassifier", {"verbose": -1}),
+    "catboost": Baseline(
+        "CatBoost", "catboost.CatBoostClassifier", {"verbose": False, "allow_writing_files": False}
+    ),
+}
+
+
+def as_rows(
+    numeric: NDArray[np.float32], codes: Ints, labels: Ints, *, cardinalities: tuple[int, ...]
+) -> Rows:
+    """Lay out a split's tensors as trees take them; a feature's cardinality is the code of the unseen."""
+    columns: dict[str, Any] = {f"n{index}": values for index, values in enumerate(numeric.T)}
+    for index, (values, n) in enumerate(zip(codes.T, cardinalities, strict=True)):
+        columns[f"c{index}"] = pd.Categorical.from_codes(values, categories=pd.RangeIndex(n + 1))
+    return Rows(pd.DataFrame(columns), labels)
+
+
+class Fitted:
+    """A fitted baseline that gives a probability to every class, also to those without a training row."""
+
+    def __init__(
+        self, baseline: Baseline, train: Rows, val: Rows, *, n_classes: int, seed: int, settings: Any
+    ) -> None:
+        self.n_classes = n_classes
+        # Packages want consecutive classes.
+        self._classes, labels = np.unique(train.labels, return_inverse=True)
+        known = np.isin(val.labels, self._classes)
+        watched = Rows(val.features[known], np.searchsorted(self._classes, val.labels[known]))
+        self._model = baseline.fit(Rows(train.features, labels), watched, seed=seed, settings=settings)
+
+    def predict(self, features: pd.DataFrame) -> Floats:
+        """Give the probability of each class, shape (B, K)."""
+        probabilities = np.zeros((len(features), self.n_classes))
+        probabilities[:, self._classes] = self._model.predict_proba(features)
+        return probabilities
+
 
 def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> float:
-    """Fit and score each model that the config names; `folder` gets a run folder for each.
+    """Fit and score each model that the config names, each in a run folder below `folder`.
 
     Gives the lowest log loss on the validation rows, in nats: what a sweep minimises.
     """
@@ -49,11 +138,13 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
                 raise ValueError(
                     f"{cfg.predictions} must have the test rows of the data: evaluate the run again"
                 )
-            labels, predicted = own["label"].to_numpy(), own["predicted"].to_numpy()
-            found = compare_predictions(labels, predicted, net["predicted"].to_numpy())
-            interval = [found.accuracy.low, found.accuracy.high]
-            difference = {"accuracy_difference": found.accuracy.difference, "interval": interval}
-            report["net"] = {**difference, "mcnemar_p": found.mcnemar_p}
+            columns = (own["label"], own["predicted"], net["predicted"])
+            found = compare_predictions(*(column.to_numpy() for column in columns))
+            report["net"] = {
+                "accuracy_difference": found.accuracy.difference,
+                "interval": [found.accuracy.low, found.accuracy.high],
+                "mcnemar_p": found.mcnemar_p,
+            }
     if cfg.report is not None:
         write_json(cfg.report, reports)
     ranked = sorted(reports.values(), key=lambda report: report["test"]["nll"])
@@ -66,12 +157,10 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
 def choose(models: Sequence[str] | str) -> list[str]:
     """Give the names of the models to train: `all` are those that are installed."""
     if models == "all":
-        return [name for name, baseline in BASELINES.items() if baseline.is_installed]
+        return [name for name, baseline in BASELINES.items() if find_spec(baseline.package) is not None]
     names = [models] if isinstance(models, str) else [*models]
-    for name in names:
-        if name not in BASELINES:
-            hint = nearest(name, BASELINES)
-            raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {name!r}{hint}")
+    if unknown := [name for name in names if name not in BASELINES]:
+        raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {unknown[0]!r}")
     return names
 
 
@@ -104,17 +193,17 @@ def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str])
         model = Fitted(baseline, rows["train"], rows["val"], settings=settings, **options)
         seconds = round(time.perf_counter() - started, 2)
         record["training"] = {"train_seconds": seconds}
-        report = {}
+        report, predictions = {}, PredictionFile(str(folder / PREDICTIONS))
         for split in ("val", "test"):
             features, labels = rows[split]
             predicted = model.predict(features)
             if split == "val":
                 temperature = fit_temperature(predicted, labels)
-            calibration = calibrate(predicted, labels, temperature=temperature)
             scores = score(predicted, labels, schema.class_names).report()
+            calibration = calibrate(predicted, labels, temperature=temperature)
             report[split] = {**scores, "calibrated": calibration.report()}
             kept = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
-            PredictionFile(str(folder / PREDICTIONS)).finish(split, **kept)
+            predictions.finish(split, **kept)
         record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
         write_scores(folder / METRICS, report, record)
     return {"title": baseline.title, "run": str(folder), "train_seconds": seconds, **report}

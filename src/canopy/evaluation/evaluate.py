@@ -4,7 +4,6 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -24,17 +23,12 @@ from canopy.training.threads import limit_threads
 log = logging.getLogger(__name__)
 
 SPLITS = ("test", "val")
-
-# What is compared from commit to commit and from experiment to experiment; all else is detail.
+# What is compared from commit to commit and from experiment to experiment.
 HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
 
 
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
-    """Score a run; write `metrics.json`, plots of confusion matrix and calibration, and the predictions.
-
-    Gives the scores of each split that `cfg`, composed of `configs/evaluate.yaml`, asks for. In the run's own
-    folder `metrics.json` keeps the scores of the other split, of the same checkpoint.
-    """
+    """Score a run as `configs/evaluate.yaml` says; in its own folder, the other split keeps its scores."""
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)
@@ -65,10 +59,8 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         return report
     write_scores(path, {**earlier, **report}, run.record)
     for split, scores in report.items():
-        n_rows, accuracy, macro_f1 = f"{scores['n_rows']:,}", scores["accuracy"], scores["macro_f1"]
-        log.info("%s: accuracy %.4f, macro-F1 %.4f on %s rows", split, accuracy, macro_f1, n_rows)
-        if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
-            log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
+        shown = (split, scores["accuracy"], scores["macro_f1"], scores["n_rows"])
+        log.info("%s: accuracy %.4f, macro-F1 %.4f on %d rows", *shown)
     return report
 
 

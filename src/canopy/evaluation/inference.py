@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from hydra.utils import instantiate
 from numpy.typing import NDArray
+from torch import Tensor
 
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.run import Run
@@ -13,37 +14,33 @@ from canopy.training.threads import limit_threads
 
 
 class Predictor:
-    """Give the probabilities that a run's best checkpoint sees for rows, `batch_size` at once.
-
-    The `accelerator` `auto` is that of the machine where there is one; for `split` see `load_weights`.
-    """
+    """Gives the probabilities that a run's best checkpoint sees for rows; for `split` see `load_weights`."""
 
     def __init__(
         self, run: Run, *, batch_size: int, accelerator: str = "auto", split: str | None = None
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"The batch size must be at least 1; found {batch_size}")
-        if accelerator not in ("auto", "cpu", "gpu"):
-            raise ValueError(f"accelerator must be auto, cpu or gpu; found {accelerator!r}")
         found = torch.accelerator.current_accelerator(check_available=True)
-        if accelerator == "gpu" and found is None:
-            raise ValueError("accelerator=gpu needs a GPU that torch can use; found none: leave it out")
+        device = {"auto": found or "cpu", "cpu": "cpu", "gpu": found}.get(accelerator)
+        if device is None:
+            raise ValueError(
+                f"accelerator must be auto or cpu, or gpu where torch can use one; got {accelerator!r}"
+            )
         limit_threads()
         self.batch_size = batch_size
         model: Classifier = instantiate(run.config.model)(schema=run.schema)
         model.load_state_dict(load_weights(run.best_checkpoint, split=split))
-        self.model = model.eval().to("cpu" if found is None or accelerator == "cpu" else found)
+        self.model = model.eval().to(device)
 
     def predict(self, rows: Encoded) -> NDArray[np.float32]:
         """Give the probability of each class, shape (B, K)."""
-        return predict_rows(self.model, rows, batch_size=self.batch_size)
+        return predict_rows(self.model, *map(torch.from_numpy, rows), batch_size=self.batch_size)
 
 
 @torch.inference_mode()
-def predict_rows(model: Classifier, rows: Encoded, *, batch_size: int) -> NDArray[np.float32]:
-    """Give the probability of each class, shape (B, K), on the device that the model is on."""
-    numeric, categorical = (torch.from_numpy(array).to(model.device) for array in rows)
-    batches = [slice(start, start + batch_size) for start in range(0, len(numeric), batch_size)]
-    logits = [model(numeric[batch], categorical[batch]) for batch in batches]
-    probabilities: NDArray[np.float32] = torch.cat(logits).float().softmax(dim=1).cpu().numpy()
-    return probabilities
+def predict_rows(model: Classifier, *features: Tensor, batch_size: int) -> NDArray[np.float32]:
+    """Give the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C)."""
+    batches = zip(*(torch.split(part.to(model.device), batch_size) for part in features), strict=True)
+    logits = torch.cat([model(*batch) for batch in batches])
+    return np.asarray(logits.float().softmax(dim=1).cpu())

@@ -1,28 +1,32 @@
 """Freeze a run: write its bundle, and prove that the bundle predicts what the run predicts."""
 
 import logging
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy import __version__
+from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.export.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
-from canopy.export.rows import read_raw
-from canopy.export.scorer import Scorer
+from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure
-from canopy.files import atomic_folder, read_json, sha256
+from canopy.files import SPLITS, atomic_folder, read_json, sha256
 from canopy.places import check_place, display_path
-from canopy.prepare.interim import closed_schema, table_schema
-from canopy.prepare.labels import class_values
-from canopy.prepare.preprocessor import Inputs
+from canopy.prepare import interim
+from canopy.prepare.labels import class_values, labelled_rows
+from canopy.prepare.preprocessor import Encoded, Inputs
 from canopy.quoting import write_command
-from canopy.runs.run import Run
+from canopy.runs.run import Run, check_same_data
 from canopy.tasks.calibration import apply_temperature, measure_reliability
 
 log = logging.getLogger(__name__)
@@ -34,7 +38,7 @@ TOLERANCE = 1e-5
 SCORE_TOLERANCE = 1e-4
 
 
-def export(run: Run, cfg: DictConfig) -> Manifest:
+def export(run: Run, cfg: DictConfig) -> None:
     """Write a run's bundle."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
@@ -47,7 +51,7 @@ def export(run: Run, cfg: DictConfig) -> Manifest:
         raise ValueError(
             f"{cfg.metrics} must hold scores of both splits and a temperature; got {error!r}: {hint}"
         ) from error
-    preprocessor, schema = run.preprocessor, table_schema(run.config.pipeline)
+    preprocessor, schema = run.preprocessor, interim.table_schema(run.config.pipeline)
     classes = class_values(preprocessor.classes, schema)
     raw, record = read_raw(run), run.record
     train, tested = raw["train"], raw["test"]
@@ -66,14 +70,20 @@ def export(run: Run, cfg: DictConfig) -> Manifest:
     with atomic_folder(cfg.output) as folder:
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
-        manifest = Manifest(
-            table=closed_schema(schema, preprocessor),
+        found = {
+            ONNX_FILE: run_batches(open_session(folder / ONNX_FILE), tested.inputs),
+            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
+        }
+        expected = np.exp(log_probabilities)
+        worst = max(compare(expected, values, name=name) for name, values in found.items())
+        Manifest(
+            table=interim.closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
             training=measure(train.inputs, train.labels, preprocessor=preprocessor, classes=classes),
             temperature=temperature,
             metrics=metrics,
-            parity={},
+            parity={"n_rows": len(expected), "max_difference": worst},
             run={
                 "id": record.get("name", run.path.name),
                 "started": record.get("started"),
@@ -87,27 +97,15 @@ def export(run: Run, cfg: DictConfig) -> Manifest:
             data=run.schema.sha256,
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(folder / name) for name in FILES},
-        )
-        manifest.save(folder)
-        found = {
-            ONNX_FILE: Scorer(folder).predict(tested.inputs),
-            PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
-        }
-        expected = np.exp(log_probabilities)
-        worst = max(compare(expected, values, name=name) for name, values in found.items())
-        parity = {"n_rows": len(expected), "max_difference": worst}
-        manifest = manifest.model_copy(update={"parity": parity})
-        manifest.save(folder)
-    return manifest
+        ).save(folder)
 
 
 def predict_pt2(path: Path, rows: Inputs) -> NDArray[np.float32]:
     """Predict rows with the file in torch's format."""
     module = torch.export.load(path).module()
-    starts = range(0, len(rows.numeric), BATCH_SIZE)
-    batches = [rows.take(slice(start, start + BATCH_SIZE)) for start in starts]
+    batches = zip(*(torch.split(torch.from_numpy(array), BATCH_SIZE) for array in rows), strict=True)
     with torch.inference_mode():
-        return torch.cat([module(*map(torch.from_numpy, batch)) for batch in batches]).numpy()
+        return torch.cat([module(*batch) for batch in batches]).numpy()
 
 
 def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: str) -> float:
@@ -120,3 +118,38 @@ def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: 
         )
     log.info("%s: the run's probabilities on all %d test rows, within %.1g", name, len(expected), worst)
     return worst
+
+
+class RawSplit(NamedTuple):
+    """The rows of a split: what the graph and the net read, and the class of each, shape (n_rows,)."""
+
+    inputs: Inputs
+    encoded: Encoded
+    labels: NDArray[np.int64]
+
+
+def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
+    """Read the raw table of a run by split, training rows before any cap; `splits` have to be the run's."""
+    config, preprocessor = run.located_config, run.preprocessor
+    pipeline, data_folder = config.pipeline, Path(config.data.folder)
+    check_same_data(run, data_folder, splits=splits)
+    target, classes = pipeline.table.target.column, pa.array(preprocessor.classes)
+    labelled = labelled_rows(pipeline.paths.raw, interim.table_schema(pipeline), classes=preprocessor.classes)
+    [codes] = interim.read_codes(interim.interim_path(pipeline, "split"), interim.SPLIT_COLUMN)
+    parts: dict[str, list[tuple[NDArray[Any], ...]]] = {split: [] for split in SPLITS}
+    for batch in interim.zip_rows(labelled, interim.SPLIT_COLUMN, *codes):
+        for split, found in parts.items():
+            rows = batch.filter(pc.equal(batch[interim.SPLIT_COLUMN], split))
+            labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)
+            found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels))
+    raw = {}
+    for split, found in parts.items():
+        arrays = [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
+        raw[split] = RawSplit(Inputs(*arrays[:2]), Encoded(*arrays[2:4]), arrays[4])
+        tensors = arrays[2:] if split == "train" else load_rows(data_folder, split, run.schema).rows
+        if not all(map(np.array_equal, arrays[2:], tensors)):
+            raise ValueError(
+                f"The raw rows of the split {split}, transformed, must be those of its tensors; got others: "
+                'run "make repro", or restore the data of the run'
+            )
+    return raw

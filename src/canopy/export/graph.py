@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -16,17 +17,16 @@ from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.scaling import Affine, Cycle, QuantileNormal, Scaling
 from canopy.tensors import telling_why
 
+log = logging.getLogger(__name__)
+
 OPSET = 20
 
 
 class RawClassifier(nn.Module):
     """A trained net behind the preprocessor of its data, its logits divided by a temperature.
 
-    Shape:
-        - numeric: (B, I), double: raw inputs, NaN where a value is missing. Single precision would round
-          integers by more than a bundle may differ from its run
-        - categorical: (B, C), int64 codes
-        - output: (B, K), probabilities
+    From raw inputs, (B, I), NaN where a value is missing, and codes, int64, (B, C), to probabilities, (B, K).
+    The inputs are double: single precision would round integers by more than a bundle may differ.
     """
 
     def __init__(self, model: nn.Module, preprocessor: Preprocessor, *, temperature: float) -> None:
@@ -56,7 +56,7 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
     # They alone would be.
     program.example_inputs = None
     for node in program.graph.nodes:
-        # Lines of code and where the project is on this machine.
+        # It has the paths of this machine.
         node.meta.pop("stack_trace", None)
     with warnings.catch_warnings(), telling_why(path):
         warnings.filterwarnings("ignore", "No complete tensor found in the group")
@@ -66,25 +66,23 @@ def save_pt2(program: ExportedProgram, path: Path) -> None:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep exporters and quantisers from logging each of their steps."""
-    before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
         yield
     finally:
-        logging.disable(before)
+        logging.disable(logging.NOTSET)
 
 
 def save_onnx(program: ExportedProgram, path: Path) -> None:
     """Write a trace as one ONNX file."""
     with quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
-        inputs, outputs = [*INPUTS], [OUTPUT]
         onnx = torch.onnx.export(
-            program, dynamo=True, input_names=inputs, output_names=outputs, opset_version=OPSET, verbose=False
+            program, input_names=INPUTS, output_names=[OUTPUT], opset_version=OPSET, verbose=False
         )
     assert onnx is not None
     for node in onnx.model.graph:
-        # How torch came to it, with the paths of this machine: a fifteenth of the file.
+        # They have the paths of this machine, and are a fifteenth of the file.
         node.metadata_props.clear()
         for value in node.outputs:
             value.metadata_props.clear()
@@ -92,13 +90,7 @@ def save_onnx(program: ExportedProgram, path: Path) -> None:
 
 
 class Preprocessing(nn.Module):
-    """What `Preprocessor.transform` does with numeric inputs and codes, in double precision.
-
-    Shape:
-        - numeric: (B, I), double: the inputs `preprocessor.scalings`, NaN where a value is missing
-        - categorical: (B, C), int64 codes of the columns `preprocessor.categorical`
-        - output: (B, N), float, and (B, C + M), int64: with M missing-value indicators
-    """
+    """What `Preprocessor.transform` does, in double precision: `Preprocessor.inputs` to (B, N), (B, C)."""
 
     def __init__(self, preprocessor: Preprocessor) -> None:
         super().__init__()
@@ -112,12 +104,14 @@ class Preprocessing(nn.Module):
         self.layers = nn.ModuleList(layers)
         order = [grouped.index(name) for name in preprocessor.feature_names]
         self.order = None if order == [*range(len(order))] else Columns(order)
-        # A datetime column is missing where its first part is.
-        inputs = [
-            name if name in names else f"{name}.{next(iter(preprocessor.datetime[name]))}"
-            for name in preprocessor.indicators
-        ]
-        self.indicators = Columns([names.index(name) for name in inputs]) if inputs else None
+        # A datetime column is missing where its parts are.
+        parts = {name: f"{name}.{part}" for name, found in preprocessor.datetime.items() for part in found}
+        inputs = [parts.get(name, name) for name in preprocessor.indicators]
+        for name in {*inputs} - {*names}:
+            log.warning("%r has no feature: the graph takes it to be present in each row", name)
+        places = [names.index(name) if name in names else len(names) for name in inputs]
+        self.is_padded = len(names) in places
+        self.indicators = Columns(places) if places else None
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
         parts = [layer(numeric) for layer in self.layers]
@@ -125,7 +119,8 @@ class Preprocessing(nn.Module):
         if self.order is not None:
             scaled = self.order(scaled)
         if self.indicators is not None:
-            missing = self.indicators(numeric).isnan().long()
+            inputs = F.pad(numeric, (0, 1)) if self.is_padded else numeric
+            missing = self.indicators(inputs).isnan().long()
             categorical = torch.cat([categorical, missing], dim=1)
         return scaled.float(), categorical
 
@@ -144,7 +139,7 @@ class Columns(nn.Module):
 
 
 def constant(values: Sequence[float] | float) -> Tensor:
-    """Keep numbers in double precision, as a tensor: the exporter would round others to single."""
+    """Keep numbers in double precision: the exporter would round those that are no tensors to single."""
     return nn.Buffer(torch.tensor(values, dtype=torch.float64))
 
 
@@ -189,10 +184,10 @@ class CycleColumns(FilledColumns):
 
 
 class QuantileColumns(FilledColumns):
-    """`QuantileNormal.apply` for several columns.
+    """`QuantileNormal.apply` for several columns, whose quantiles are joined in one tensor.
 
-    Their quantiles are joined in one tensor, column after column. The interval of a value is found by
-    bisection: the graph is as large for one column as for hundreds, and takes memory for the rows alone.
+    The interval of a value is found by bisection: the graph is as large for one column as for hundreds, and
+    takes memory for the rows alone.
     """
 
     def __init__(self, places: list[int], scalings: Sequence[QuantileNormal]) -> None:

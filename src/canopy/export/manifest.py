@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +26,8 @@ HINT = 'make it with "make repro", that of another run with "python src/export.p
 class Manifest(Model):
     """What a model is.
 
-    `table` is the raw table, `classes` are value and name of each class in the order of the graph's output.
-    The graph's input `numeric` has the preprocessor's inputs (`Preprocessor.scalings`) as columns,
-    `categorical` the codes of its categorical columns. `training` is how the training rows were distributed,
+    `table` is the raw table, `classes` are value and name of each class in the order of the graph's output,
+    whose inputs are `Preprocessor.inputs`. `training` is how the training rows were distributed,
     `temperature` what the graph divides the net's logits by, `parity` how far its probabilities are from the
     run's; `data` and `files` are SHA-256 by file. `compression` is None for a model as its run left it.
     """
@@ -69,9 +67,9 @@ class Manifest(Model):
         """The files that the bundle has besides this one, of those that a bundle may have."""
         return [name for name in FILES if name in self.files or name == ONNX_FILE]
 
-    def check_files(self, folder: str | Path, names: Sequence[str]) -> None:
+    def check_files(self, folder: str | Path) -> None:
         """Refuse files that are not the ones that were exported."""
-        for name in names:
+        for name in self.present:
             path = Path(folder) / name
             require_file(path, hint=f"{HINT} first")
             expected, found = self.files.get(name, "none"), sha256(path)

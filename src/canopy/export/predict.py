@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +11,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.evaluation.predictions import LabelScores, PredictionColumns
+from canopy.evaluation.predictions import PredictionColumns
 from canopy.prepare.interim import closed_schema, table_schema
-from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.labels import known_labels
+from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.runs.run import Run
 from canopy.schema import TableSchema
 from canopy.tables.problems import Problems
@@ -24,32 +25,25 @@ log = logging.getLogger(__name__)
 
 # From checked rows to probabilities, shape (B, K).
 Predict = Callable[[pa.RecordBatch], NDArray[np.float32]]
-# The raw table, value and name of each class, the preprocessor, and what loads the model.
-Model = tuple[TableSchema, dict[str, str], Preprocessor, Callable[[], Predict]]
 
 
 def predict(cfg: DictConfig) -> int:
-    """Predict each row of a table with a run's best checkpoint, or with a bundle; gives their number.
-
-    Rows with a value that the schema does not allow are written to `<output>.rejected.csv`, and the others
-    predicted; with `on_error=reject_file` nothing is predicted then. `cfg` is composed of
-    `configs/predict.yaml`.
-    """
+    """Predict each row of a table with a run or a bundle; `cfg` is of `configs/predict.yaml`."""
     if (cfg.run is None) == (cfg.bundle is None):
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     if cfg.on_error not in ("reject_row", "reject_file"):
         raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
-    source, target = Path(str(cfg.input)), Path(str(cfg.output))
+    target = Path(str(cfg.output))
+    further = [cfg["keys"]] if isinstance(cfg["keys"], str) else [*(cfg["keys"] or ())]
     table, classes, preprocessor, load = open_model(cfg)
     schema = preprocessor.restrict(table)
-    reader = TableReader(source, schema, with_target=False, keys=cfg["keys"], n_shown=None)
+    reader = TableReader(str(cfg.input), schema, with_target=False, keys=further, n_shown=None)
     if target.exists() and any(target.samefile(file.path) for file in reader.files):
         raise ValueError(f"The output must be another file than the input; found {target} as both")
     probabilities_of = load()
-    started, n_rows = time.perf_counter(), 0
-    unseen: Counter[str] = Counter()
+    started, n_rows, unseen = time.perf_counter(), 0, Counter[str]()
     label = table.target.column
-    keys = [name for name in dict.fromkeys([*reader.schema.keys, *cfg["keys"]]) if name != label]
+    keys = [name for name in dict.fromkeys([*reader.schema.keys, *further]) if name != label]
     columns, scores = PredictionColumns(keys, classes), LabelScores(table, [*classes])
     with open_writer(target, columns.schema) as write:
         for batch in reader.valid_batches():
@@ -65,10 +59,40 @@ def predict(cfg: DictConfig) -> int:
         of = f"{count:,} of {n_rows:,} rows"
         log.warning("%r: %s have a category that was unseen, rare or dropped in training", name, of)
     write_rejected(reader.problems, target)
-    if scores.n_rows:
-        log.info("%s", scores)
-    log.info("Predicted %s rows in %.1f s: %s", f"{n_rows:,}", time.perf_counter() - started, target)
+    if scores.n_labels:
+        log.log(logging.INFO if scores.n_rows else logging.WARNING, "%s", scores)
+    level, seconds = logging.INFO if n_rows else logging.WARNING, time.perf_counter() - started
+    log.log(level, "Predicted %s rows in %.1f s: %s", f"{n_rows:,}", seconds, target)
     return n_rows
+
+
+class LabelScores:
+    """Scores predictions where a table has labels, batch by batch; `classes` are values in the table."""
+
+    def __init__(self, schema: TableSchema, classes: Sequence[str]) -> None:
+        self._schema, self._classes = schema, Vocabulary(values=tuple(classes))
+        self.n_labels = self.n_rows = self._n_right = 0
+        self._log_loss = 0.0
+
+    def update(self, labels: pa.Array, probabilities: NDArray[np.float32]) -> None:
+        """Add rows: value of the target, null where there is none, and probabilities, shape (B, K)."""
+        self.n_labels += len(labels) - labels.null_count
+        if self._schema.target.rare == "merge":
+            labels = known_labels(labels, self._schema, self._classes.values)
+        codes, _ = self._classes.encode(labels)
+        known = codes < len(self._classes.values)
+        codes, probabilities = codes[known], probabilities[known].astype(float)
+        self.n_rows += len(codes)
+        self._n_right += int(np.count_nonzero(probabilities.argmax(axis=1) == codes))
+        likelihood = probabilities[np.arange(len(codes)), codes]
+        self._log_loss -= float(np.log(np.maximum(likelihood, np.finfo(np.float32).tiny)).sum())
+
+    def __str__(self) -> str:
+        if not self.n_rows:
+            target, classes = self._schema.target.column, ", ".join(self._classes.values[:10])
+            return f"Not scored: no label in the column {target!r} is one of the classes {classes}"
+        accuracy, log_loss = self._n_right / self.n_rows, self._log_loss / self.n_rows
+        return f"On {self.n_rows:,} rows with a label: accuracy {accuracy:.4f}, log loss {log_loss:.4f}"
 
 
 def write_rejected(problems: Problems, output: Path) -> None:
@@ -80,16 +104,14 @@ def write_rejected(problems: Problems, output: Path) -> None:
     elif not found:
         path.unlink(missing_ok=True)
     else:
-        fields = ("file", "line", "column", "requirement", "value")
-        rows = {name: [getattr(item, name) for item in found] for name in fields}
-        batch = pa.RecordBatch.from_pydict(rows)
+        batch = pa.RecordBatch.from_pylist([item._asdict() for item in found])
         with open_writer(path, batch.schema) as write:
             write(batch)
         log.warning("%d values are not allowed; their rows are not predicted: %s", len(found), path)
 
 
-def open_model(cfg: DictConfig) -> Model:
-    """Read what a run or a bundle is; a run's best checkpoint predicts behind the run's own preprocessor."""
+def open_model(cfg: DictConfig) -> tuple[TableSchema, dict[str, str], Preprocessor, Callable[[], Predict]]:
+    """Give the raw table of a run or bundle, its classes and preprocessor, and what loads the model."""
     if cfg.run is None:
         from canopy.export.scorer import Scorer
 

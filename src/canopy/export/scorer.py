@@ -21,14 +21,11 @@ BATCH_SIZE = 1024
 
 
 class Scorer:
-    """The ONNX graph of the bundle in a folder, its files checked; `manifest` describes the model.
-
-    A call uses `n_threads`; 0 for one on each core that may be used.
-    """
+    """The ONNX graph of a bundle, its files checked; a call uses `n_threads`, 0 for each usable core."""
 
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
-        self.manifest.check_files(folder, self.manifest.present)
+        self.manifest.check_files(folder)
         self._session = open_session(Path(folder) / ONNX_FILE, n_threads=n_threads)
 
     def predict(self, rows: Inputs) -> NDArray[np.float32]:
@@ -38,7 +35,7 @@ class Scorer:
         return run_batches(self._session, rows)
 
 
-def open_session(path: Path, *, n_threads: int) -> onnxruntime.InferenceSession:
+def open_session(path: Path, *, n_threads: int = 0) -> onnxruntime.InferenceSession:
     """Load an ONNX graph for the processor."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = n_threads or usable_cores()

@@ -17,8 +17,8 @@ N_BINS = 10
 class NumericStatistics(TypedDict):
     """A numeric column on the training rows that have a value, in its unit.
 
-    `edges` between bins that hold about equally many rows ascend; a bin holds its upper edge. `shares` are
-    those of the rows with a value in each bin, `missing` is that of all rows that have none.
+    A bin between `edges`, which holds its upper one, has about as many rows as the others. `shares` are those
+    of the rows with a value, `missing` is that of all rows that have none.
     """
 
     min: float
@@ -30,7 +30,7 @@ class NumericStatistics(TypedDict):
 
 
 class TrainingStatistics(Model):
-    """The training rows before any class is cut: numeric inputs, shares of categories and classes by name."""
+    """The training rows before any cap: numeric inputs, shares of categories and classes by name."""
 
     n_rows: int
     numeric: dict[str, NumericStatistics]
@@ -59,14 +59,10 @@ def shares(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
 
 
 def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
-    """Measure the values of a column, shape (n_rows,), that are not missing.
-
-    Examples:
-        >>> statistics = measure_numeric(np.arange(20))
-        >>> statistics["edges"][:3], statistics["shares"][:3]
-        ([1.0, 3.0, 5.0], [0.1, 0.1, 0.1])
-    """
-    n_rows, values = len(values), values[~np.isnan(values)]
+    """Measure the values of a column, shape (n_rows,), that are not missing."""
+    n_rows, present = len(values), values[~np.isnan(values)]
+    # A column without any value is described as zeros, all of which are missing.
+    values = present if len(present) else np.zeros(1)
     edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
     # The last bin would be empty.
     edges = edges[edges < values.max()].astype(float)
@@ -77,5 +73,5 @@ def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
         mean=float(values.mean()),
         edges=edges.tolist(),
         shares=(counts / len(values)).tolist(),
-        missing=1 - len(values) / n_rows,
+        missing=1 - len(present) / n_rows,
     )

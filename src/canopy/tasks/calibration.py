@@ -7,19 +7,15 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
-from canopy.tasks.metrics import N_CALIBRATION_BINS
+from canopy.tasks.scores import N_CALIBRATION_BINS
 
-# Bounds of the search for a temperature; a classifier beyond them has learnt nothing that it could save.
-MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0
+# Bounds of the search; a classifier beyond them has learnt nothing that a temperature could save.
+TEMPERATURES = (0.05, 20.0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
-    """How confident predictions are and how often they are right, over bins of equal width of the confidence.
-
-    Each bin has the number of its rows, their mean probability of the predicted class and the share that is
-    right, NaN if there are none; `nll` is the mean negative log-likelihood of all rows, in nats.
-    """
+    """How confident predictions are and how often they are right, by bins of the confidence, NaN if empty."""
 
     counts: NDArray[np.int64]
     confidence: NDArray[np.float64]
@@ -46,23 +42,15 @@ class Calibration:
 
 
 def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """Give log-probabilities, shape (n_rows, K), with a temperature; above 1 they are less confident.
-
-    Examples:
-        >>> np.exp(apply_temperature(np.array([[0.8, 0.2]]), 2.0)).round(3)
-        array([[0.667, 0.333]])
-    """
+    """Give log-probabilities, shape (n_rows, K), with a temperature; above 1 they are less confident."""
     logits = np.log(np.maximum(probabilities, np.finfo(np.float32).tiny))
-    found: NDArray[np.float64] = log_softmax(logits / temperature, axis=1)
-    return found
+    return np.asarray(log_softmax(logits / temperature, axis=1))
 
 
 def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> float:
     """Find the most probable temperature for predictions, shape (n_rows, K), of rows not trained on.
 
-    Its logarithm is taken to be of a standard normal distribution: where there are many rows, it is the one
-    with the lowest negative log-likelihood; few rows, or rows all predicted right, move it less far from 1.
-
+    Its logarithm has a standard normal prior: few rows, or rows all predicted right, move it less far from 1.
     Source: Guo et al., On calibration of modern neural networks, 2017.
     """
 
@@ -70,18 +58,15 @@ def fit_temperature(probabilities: NDArray[np.float64], labels: NDArray[np.int64
         nll = _nll(apply_temperature(probabilities, float(np.exp(log_temperature))), labels)
         return nll + log_temperature**2 / (2 * len(labels))
 
-    bounds = (np.log(MIN_TEMPERATURE), np.log(MAX_TEMPERATURE))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(minimize_scalar(loss, bounds=np.log(TEMPERATURES), method="bounded").x))
 
 
 def calibrate(
     probabilities: NDArray[np.float64], labels: NDArray[np.int64], *, temperature: float
 ) -> Calibration:
     """Measure the reliability of predictions, without and with a temperature."""
-    before, after = (
-        measure_reliability(apply_temperature(probabilities, number), labels) for number in (1.0, temperature)
-    )
-    return Calibration(temperature=temperature, before=before, after=after)
+    found = [measure_reliability(apply_temperature(probabilities, t), labels) for t in (1.0, temperature)]
+    return Calibration(temperature=temperature, before=found[0], after=found[1])
 
 
 def measure_reliability(log_probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Reliability:

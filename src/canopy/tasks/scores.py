@@ -1,15 +1,20 @@
-"""Scores of a classifier, all but two of them computed from its confusion matrix."""
+"""The metrics that every classifier is scored by, most of them computed from its confusion matrix."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
-if TYPE_CHECKING:
-    # Predicting with a bundle needs no torch.
-    from torch import Tensor
-
+# Guo et al., On calibration of modern neural networks, 2017.
+N_CALIBRATION_BINS = 15
+# Of the intervals.
 LEVEL = 0.95
 N_DRAWS = 2000
 SEED = 0
@@ -21,12 +26,9 @@ Floats = NDArray[np.float64]
 class Scores:
     """Scores of a classifier on some rows.
 
-    Attributes:
-        class_names: Names of the classes, K of them.
-        confusion: Rows by true class (first axis) and predicted class, shape (K, K).
-        nll: Mean negative log-likelihood, in nats.
-        ece: Expected calibration error over `N_CALIBRATION_BINS` bins of the top probability.
-        further: Scores by metrics that the config adds.
+    `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
+    negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
+    the top probability; `further` are scores by metrics that the config adds.
     """
 
     class_names: tuple[str, ...]
@@ -36,18 +38,16 @@ class Scores:
     further: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_metrics(cls, computed: "dict[str, Tensor]", class_names: tuple[str, ...]) -> "Scores":
+    def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
         """Take over what the metrics of `build_metrics` computed."""
-        numbers = {**computed}
-        confusion = numbers.pop("confusion").cpu().numpy().astype(np.int64)
+        confusion = computed["confusion"].cpu().numpy().astype(np.int64)
+        numbers = {name: value for name, value in computed.items() if name != "confusion"}
         for name, value in numbers.items():
-            if value.numel() != 1:
-                raise ValueError(
-                    f"model.metrics.{name} must compute one number; got {value.numel()}: set average=macro"
-                )
-        nll, ece = float(numbers.pop("nll")), float(numbers.pop("ece"))
+            if (n := value.numel()) != 1:
+                raise ValueError(f"model.metrics.{name} must compute one number; got {n}: set average=macro")
         further = {name: float(value) for name, value in numbers.items()}
-        return cls(class_names=class_names, confusion=confusion, nll=nll, ece=ece, further=further)
+        scores = {"nll": further.pop("nll"), "ece": further.pop("ece")}
+        return cls(class_names=class_names, confusion=confusion, further=further, **scores)
 
     @property
     def n_rows(self) -> int:
@@ -56,8 +56,7 @@ class Scores:
     @property
     def support(self) -> NDArray[np.int64]:
         """True rows of each class, shape (K,)."""
-        support: NDArray[np.int64] = self.confusion.sum(axis=1)
-        return support
+        return np.asarray(self.confusion.sum(axis=1))
 
     @property
     def recall(self) -> Floats:
@@ -66,7 +65,6 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        """Share of rows that are classified right."""
         return float(_overall(self.confusion)["accuracy"])
 
     @property
@@ -75,7 +73,7 @@ class Scores:
         return float(_overall(self.confusion)["macro_f1"])
 
     def intervals(self) -> dict[str, list[float]]:
-        """Give the interval, of `LEVEL`, of each score that is computed from the confusion matrix.
+        """Give the interval, of `LEVEL`, of each score of the confusion matrix.
 
         That of the accuracy is Wilson's. The others have the wider ends of two intervals: percentiles of a
         bootstrap over rows have no width where there are no errors; those of draws with Jeffreys' prior, half
@@ -92,11 +90,10 @@ class Scores:
         prior *= (self.support > 0)[:, None]
         posterior = generator.gamma(self.confusion + prior, size=(N_DRAWS, n_classes, n_classes))
         drawn = [_overall(draws) for draws in (bootstrap.reshape(posterior.shape), posterior)]
-        found = {}
+        tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
         for name, estimate in _overall(self.confusion).items():
-            ends = [np.quantile(scores[name], [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) for scores in drawn]
-            all_ends = np.append(ends, estimate)
-            found[name] = [float(all_ends.min()), float(all_ends.max())]
+            ends = np.append([np.quantile(scores[name], tails) for scores in drawn], estimate)
+            found[name] = [float(ends.min()), float(ends.max())]
         wilson = binomtest(int(self.confusion.trace()), n_rows).proportion_ci(LEVEL, method="wilson")
         return found | {"accuracy": np.clip(wilson, 0, 1).tolist()}
 
@@ -109,20 +106,14 @@ class Scores:
     def report(self) -> dict[str, Any]:
         """Give all scores as JSON-able values."""
         right, predicted = self.confusion.diagonal(), self.confusion.sum(axis=0)
-        columns = {
-            "precision": _divide(right, predicted),
-            "recall": self.recall,
-            "f1": _divide(2 * right, self.support + predicted),
-            "support": self.support,
+        precision, f1 = _divide(right, predicted), _divide(2 * right, self.support + predicted)
+        columns = (values.tolist() for values in (precision, self.recall, f1, self.support))
+        per_class = {
+            name: dict(zip(("precision", "recall", "f1", "support"), row, strict=True))
+            for name, *row in zip(self.class_names, *columns, strict=True)
         }
-        rows = zip(*(values.tolist() for values in columns.values()), strict=True)
-        per_class = [dict(zip(columns, row, strict=True)) for row in rows]
-        return {
-            **self._numbers(),
-            "intervals": self.intervals(),
-            "n_rows": self.n_rows,
-            "per_class": dict(zip(self.class_names, per_class, strict=True)),
-        }
+        further = {"intervals": self.intervals(), "n_rows": self.n_rows, "per_class": per_class}
+        return {**self._numbers(), **further}
 
     def _numbers(self) -> dict[str, float]:
         overall = {name: float(value) for name, value in _overall(self.confusion).items()}
@@ -141,5 +132,45 @@ def _overall(confusion: NDArray[Any]) -> dict[str, Floats]:
 
 
 def _divide(counts: NDArray[Any], totals: NDArray[Any]) -> Floats:
-    shares: Floats = np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0)
-    return shares
+    return np.asarray(np.divide(counts, totals, out=np.zeros(counts.shape), where=totals > 0))
+
+
+class NegativeLogLikelihood(MeanMetric):
+    """Mean of minus the log of the probability that the true class was given, in nats."""
+
+    def __init__(self) -> None:
+        super().__init__(nan_strategy="disable")
+
+    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+        given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
+        super().update(-given.log())
+
+
+class CalibrationError(MulticlassCalibrationError):
+    """Expected calibration error; in the parent, probabilities of 1 have their own bin, with less error."""
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        # The parent computes in single precision.
+        super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
+
+
+def build_metrics(
+    n_classes: int, further: Mapping[str, Callable[..., Metric]] = MappingProxyType({})
+) -> MetricCollection:
+    """Make the metrics that `Scores.from_metrics` reads; a config's own (`further`) get `num_classes`."""
+    own: dict[str, Metric | MetricCollection] = {
+        "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
+        "nll": NegativeLogLikelihood(),
+        "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
+    }
+    if taken := {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further):
+        raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
+    own |= {name: make(num_classes=n_classes) for name, make in further.items()}
+    return MetricCollection(own, compute_groups=False)
+
+
+def score(probabilities: NDArray[Any], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> Scores:
+    """Score predictions, shape (n_rows, K), as training and evaluation do."""
+    metrics = build_metrics(len(class_names))
+    metrics.update(torch.from_numpy(probabilities).double(), torch.from_numpy(labels))
+    return Scores.from_metrics(metrics.compute(), class_names)

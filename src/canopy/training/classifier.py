@@ -21,8 +21,7 @@ from canopy.data.dataset import Batch
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
-from canopy.tasks.metrics import build_metrics
-from canopy.tasks.scores import Scores
+from canopy.tasks.scores import Scores, build_metrics
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")

@@ -9,21 +9,22 @@ import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
+from torch import nn
 
 from canopy.cores import usable_cores
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
-from canopy.export.compress.compress import compress
-from canopy.export.compress.measure import predict
-from canopy.export.compress.variants import mix_targets, quantize, teach
+from canopy.export.compress.compress import choose, compress, predict
+from canopy.export.compress.variants import mix_targets, prune_neurons, quantize, teach
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer
 from canopy.files import PARAMS, read_json, write_json
+from canopy.nets.mlp import MLP
 from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import RECORD, Run
 from canopy.tables.rows import read_table
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("trusted_targets")]
+pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 Compress = Callable[..., dict[str, Any]]
 
@@ -35,30 +36,25 @@ def train_config(train_config: DictConfig) -> DictConfig:
     return train_config
 
 
+def config(root: Path, **options: object) -> DictConfig:
+    with initialize_config_dir(str(root / "configs"), job_name="compress"):
+        return compose(
+            "compress", ["distil.net.hidden=[8]", *(f"{key}={value}" for key, value in options.items())]
+        )
+
+
 @pytest.fixture
 def compress_run(export_run: Callable[..., Path], evaluated_run: Run, root: Path, tmp_path: Path) -> Compress:
     """Compress the small run; gives the report."""
     bundle = export_run()
 
     def call(**options: object) -> dict[str, Any]:
-        changes = {
-            "run": evaluated_run.path,
-            "bundle": bundle,
-            "output": tmp_path / "compressed",
-            "report": tmp_path / "compression.json",
-            "plot": tmp_path / "compression.png",
-            "run_folder": tmp_path,
-            "distil.net.hidden": "[8]",
-            "distil.net.max_one_hot": 2,
-            "distil.epochs": 1,
-            "prune.epochs": 1,
-            "compress.max_accuracy_drop": 1,
-            "compress.max_nll_increase": 100,
-            **options,
-        }
-        with initialize_config_dir(str(root / "configs"), job_name="compress"):
-            cfg = compose("compress", [f"{key}={value}" for key, value in changes.items()])
-        return compress(evaluated_run, cfg)
+        paths = {"output": "compressed", "report": "compression.json", "plot": "compression.png"}
+        changes = {name: tmp_path / path for name, path in paths.items()}
+        changes |= {"run": evaluated_run.path, "bundle": bundle, "run_folder": tmp_path}
+        changes |= {"distil.net.max_one_hot": 2, "distil.epochs": 1, "prune.epochs": 1}
+        changes |= {"compress.max_accuracy_drop": 1, "compress.max_nll_increase": 100, **options}
+        return compress(evaluated_run, config(root, **changes))
 
     return call
 
@@ -68,6 +64,7 @@ def inputs_of(table: Path, manifest: Manifest) -> Inputs:
     return manifest.preprocessor.inputs(rows)
 
 
+@pytest.mark.slow
 def test_compress_measures_all_variants_and_bundles_the_chosen(
     compress_run: Compress, raw_table: Path, tmp_path: Path, evaluated_run: Run
 ) -> None:
@@ -88,8 +85,8 @@ def test_compress_measures_all_variants_and_bundles_the_chosen(
     manifest = scorer.manifest
     assert manifest.compression is not None
     assert manifest.compression["variant"] == report["chosen"]
-    assert manifest.metrics["test"]["accuracy"] == smallest["accuracy"]
-    assert manifest.metrics["val"]["accuracy"] == smallest["val_accuracy"]
+    found = [manifest.metrics[split]["accuracy"] for split in ("test", "val")]
+    assert found == [smallest["accuracy"], smallest["val_accuracy"]]
     assert (bundle / ONNX_FILE).stat().st_size == smallest["n_bytes"]
     rows = inputs_of(raw_table, manifest)
     probabilities = scorer.predict(rows)
@@ -97,60 +94,53 @@ def test_compress_measures_all_variants_and_bundles_the_chosen(
     alone = [scorer.predict(rows.take(slice(row, row + 1))) for row in range(50)]
     np.testing.assert_allclose(np.concatenate(alone), probabilities[:50], atol=1e-5)
 
-    with pytest.raises(ValueError, match="must be the bundle of the run run; got a compressed bundle of run"):
+    with pytest.raises(ValueError, match="must be the bundle of the run run, uncompressed; got another"):
         compress_run(bundle=bundle, output=tmp_path / "again")
     record = read_json(evaluated_run.path / RECORD)
-    write_json(evaluated_run.path / RECORD, {**record, "name": "another"})
-    with pytest.raises(ValueError, match="must be the bundle of the run another; got a bundle of run: "):
+    write_json(evaluated_run.path / RECORD, {**record, "name": "other"})
+    with pytest.raises(ValueError, match="must be the bundle of the run other, .*; got another, of run: "):
         compress_run(output=tmp_path / "again")
     assert not (tmp_path / "again").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("option", "value", "message"),
     [
-        ({"prune.keep": 0}, "prune.keep must be above 0 and at most 1; got 0"),
-        ({"teacher_weight": 2}, "teacher_weight must be a number from 0 to 1; got 2"),
-        ({"compress.max_accuracy_drop": "nan"}, "max_accuracy_drop must be a number, at least 0; got nan"),
-        ({"compress.max_nll_increase": -1}, "max_nll_increase must be a number, at least 0; got -1"),
+        ("prune.keep", 0, "must be above 0 and at most 1; got 0"),
+        ("teacher_weight", 2, "must be a number from 0 to 1; got 2"),
+        ("compress.max_nll_increase", "nan", "must be a number, at least 0; got nan"),
         # That of the run's project.
-        ({"compress.max_accuracy_drop": "null"}, "max_accuracy_drop must be a number, at least 0; got -0.5"),
+        ("compress.max_accuracy_drop", "null", "must be a number, at least 0; got -0.5"),
     ],
 )
-def test_invalid_options_leave_the_old_bundle(
-    compress_run: Compress,
-    evaluated_run: Run,
-    root: Path,
-    tmp_path: Path,
-    options: dict[str, object],
-    message: str,
+def test_invalid_option_leaves_no_output(
+    compress_run: Compress, root: Path, tmp_path: Path, option: str, value: object, message: str
 ) -> None:
     params = (root / PARAMS).read_text().replace("max_accuracy_drop: 0.002", "max_accuracy_drop: -0.5")
-    (evaluated_run.path.parent / PARAMS).write_text(params)
-    (tmp_path / "compressed").mkdir()
-    (tmp_path / "compressed/model.json").touch()
-    with pytest.raises(ValueError, match=message):
-        compress_run(**options)
-    assert (tmp_path / "compressed/model.json").is_file()
-    assert not (tmp_path / "compression.json").exists()
+    (tmp_path / PARAMS).write_text(params)
+    with pytest.raises(ValueError, match=f"{option} {message}"):
+        compress_run(**{option: value})
+    assert not list(tmp_path.glob("compress*"))
 
 
+@pytest.mark.slow
 def test_quantised_graph_holds_int8_matrices_and_predicts_nearly_the_same(
     export_run: Callable[..., Path], raw_table: Path, tmp_path: Path
 ) -> None:
     bundle = export_run()
     whole, rows = bundle / ONNX_FILE, inputs_of(raw_table, Manifest.load(bundle))
     quantize(whole, tmp_path / "int8.onnx", rows)
-    graph = onnx.load(tmp_path / "int8.onnx").graph
-    matrices = [item for item in graph.initializer if "layers" in item.name and len(item.dims) == 2]
-    assert len(matrices) == 2
-    assert {item.data_type for item in matrices} == {onnx.TensorProto.INT8}
-    (table,) = [item for item in graph.initializer if "category_embeddings" in item.name]
+    constants = onnx.load(tmp_path / "int8.onnx").graph.initializer
+    matrices = [item for item in constants if "layers" in item.name and len(item.dims) == 2]
+    assert [item.data_type for item in matrices] == [onnx.TensorProto.INT8] * 2
+    (table,) = [item for item in constants if "category_embeddings" in item.name]
     # Embeddings stay in single precision.
     assert (table.data_type, [*table.dims]) == (onnx.TensorProto.FLOAT, [4, 3])
     assert 0 < np.abs(predict(tmp_path / "int8.onnx", rows) - predict(whole, rows)).max() < 0.05
 
 
+@pytest.mark.slow
 def test_pupil_learns_labels_mixed_with_predictions_of_its_teacher(evaluated_run: Run, root: Path) -> None:
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
     rows = load_rows(evaluated_run.config.data.folder, "train", evaluated_run.schema).rows
@@ -162,9 +152,63 @@ def test_pupil_learns_labels_mixed_with_predictions_of_its_teacher(evaluated_run
     with torch.no_grad():
         model.net.layers[-1].weight.zero_()
         model.net.layers[-1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
-    with initialize_config_dir(str(root / "configs"), job_name="compress"):
-        cfg = compose("compress", ["run=none", "run_folder=none", "distil.net.hidden=[8]"])
+    cfg = config(root, run="none", run_folder="none")
     targets = mix_targets(model, rows, weight=1)
     pupil = teach(evaluated_run, instantiate(cfg.distil.net), targets=targets, trainer=cfg.trainer, epochs=20)
     with torch.inference_mode():
         assert (pupil(rows.numeric, rows.categorical).argmax(dim=1) == 0).float().mean() > 0.95
+
+
+def widths(net: MLP) -> list[tuple[int, int]]:
+    return [tuple(layer.weight.shape) for layer in net.layers if isinstance(layer, nn.Linear)]
+
+
+# Three categories enter as three columns, or as an embedding of three numbers.
+@pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
+def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(max_one_hot: int) -> None:
+    """Half of each layer's neurons have no weights that lead to them or away from them."""
+    torch.manual_seed(0)
+    net = MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6], max_one_hot=max_one_hot)
+    first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
+    with torch.no_grad():
+        second.weight[:, [0, 3]] = 0
+        first.weight[[4, 7]] = 0
+        first.bias[[4, 7]] = 0
+        last.weight[:, [1, 2, 5]] = 0
+    before = {name: value.clone() for name, value in net.state_dict().items()}
+    pruned = prune_neurons(net, keep=0.5)
+    assert widths(pruned) == [(4, 8), (3, 4), (4, 3)]
+    assert torch.equal(pruned.layers[0].weight, first.weight[[1, 2, 5, 6]])
+    rows = torch.randn(50, 3), torch.stack([torch.randint(size, (50,)) for size in (2, 3)], dim=1)
+    found = pruned(*rows)
+    # A bias that meets no weights is all that such a neuron could add: SiLU of 0 is 0.
+    torch.testing.assert_close(found, net(*rows))
+    found.sum().backward()
+    assert all(parameter.grad is not None for parameter in pruned.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+    assert widths(prune_neurons(net, keep=0.01)) == [(1, 8), (1, 1), (4, 1)]
+
+
+def variant(name: str, n_bytes: int, val_accuracy: float, val_nll: float = 0.1) -> dict[str, Any]:
+    return {"name": name, "n_bytes": n_bytes, "val_accuracy": val_accuracy, "val_nll": val_nll}
+
+
+VARIANTS = [
+    *(variant("whole", 800, 0.95), variant("int8", 250, 0.949), variant("pruned", 220, 0.9485)),
+    *(variant("tiny", 100, 0.93), variant("better", 220, 0.9495), variant("unsure", 10, 0.95, val_nll=0.2)),
+]
+
+
+@pytest.mark.parametrize(
+    ("n", "max_accuracy_drop", "max_nll_increase", "expected"),
+    [
+        *((4, 0.0, 0.01, "whole"), (4, 0.0011, 0.01, "int8"), (4, 0.002, 0.01, "pruned")),
+        # The more accurate of two as small, and log losses beyond and within the budget.
+        *((5, 0.01, 0.01, "better"), (6, 0.002, 0.09, "better"), (6, 0.002, 0.11, "unsure")),
+    ],
+)
+def test_choose_takes_the_smallest_within_the_budget(
+    n: int, max_accuracy_drop: float, max_nll_increase: float, expected: str
+) -> None:
+    budget = {"max_accuracy_drop": max_accuracy_drop, "max_nll_increase": max_nll_increase}
+    assert choose(VARIANTS[:n], **budget)["name"] == expected

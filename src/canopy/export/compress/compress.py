@@ -2,32 +2,45 @@
 
 import logging
 import shutil
+import statistics
+import timeit
+from collections.abc import Sequence
+from functools import partial
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.export.compress.measure import choose, draw_variants, predict, time_graphs
+from canopy.cores import usable_cores
 from canopy.export.compress.variants import Variant, make_variants
-from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
-from canopy.export.rows import RawSplit, read_raw
-from canopy.export.scorer import BATCH_SIZE
+from canopy.export.export import read_raw
+from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, Manifest
+from canopy.export.scorer import BATCH_SIZE, batches, open_session, run_batches
 from canopy.files import SPLITS, atomic_folder, sha256, write_json
 from canopy.params import load_params
 from canopy.places import check_place, display_path
+from canopy.prepare.preprocessor import Inputs
 from canopy.preset import Size, settle
 from canopy.quoting import write_command
 from canopy.runs.distributed import log_once
 from canopy.runs.environment import describe_machine
 from canopy.runs.run import Run
-from canopy.tasks.metrics import score
-from canopy.tasks.scores import Scores
+from canopy.tasks.scores import Scores, score
 from canopy.training.callbacks.confusion_matrix import save_figure
 
 log = logging.getLogger(__name__)
+
+# By the number of rows of a call.
+N_CALLS = {1: 2000, BATCH_SIZE: 100}
+
+# Of a graph, with one thread and with one on each core.
+Speeds = list[dict[str, float]]
 
 
 def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
@@ -40,32 +53,15 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
     rows = read_raw(run, splits=SPLITS)
     training = rows.pop("train").inputs
     few = np.linspace(0, len(training.numeric) - 1, cfg.n_calibration_rows).astype(np.int64)
-    rarest = int(np.argmin([*manifest.training.classes.values()]))
+    names = tuple(manifest.classes.values())
     with TemporaryDirectory() as scratch:
         variants = [*make_variants(run, cfg, manifest, training.take(few), folder=Path(scratch))]
         speeds = time_graphs({item.name: item.path for item in variants}, rows["test"].inputs)
-        scores = {item.name: score_variant(item, rows, manifest) for item in variants}
-        measured: list[dict[str, Any]] = []
-        for item in variants:
-            val, test = scores[item.name]["val"], scores[item.name]["test"]
-            found: dict[str, Any] = {
-                "name": item.name,
-                "how": item.how,
-                "n_bytes": item.path.stat().st_size,
-                "val_accuracy": val.accuracy,
-                "val_nll": val.nll,
-                "accuracy": test.accuracy,
-                "macro_f1": test.macro_f1,
-                "rarest_recall": float(test.recall[rarest]),
-                "nll": test.nll,
-                "speeds": speeds[item.name],
-            }
-            whole = measured[0] if measured else found
-            batch_ms = [one["speeds"][0]["batch_ms"] for one in (whole, found)]
-            found["accuracy_drop"] = round(whole["accuracy"] - found["accuracy"], 6)
-            found["times_smaller"] = round(whole["n_bytes"] / found["n_bytes"], 2)
-            found["times_faster"] = round(batch_ms[0] / batch_ms[1], 2)
-            measured.append(found)
+        scores: dict[str, dict[str, Scores]] = {item.name: {} for item in variants}
+        for item, (split, found) in product(variants, rows.items()):
+            scores[item.name][split] = score(predict(item.path, found.inputs), found.labels, names)
+        rarest = int(np.argmin([*manifest.training.classes.values()]))
+        measured = describe(variants, scores, speeds, rarest=rarest)
         chosen = choose(measured, **budget)
         report = {
             **budget,
@@ -80,23 +76,28 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         save_figure(figure, Path(cfg.plot))
         write_json(cfg.report, report)
         served = variants[measured.index(chosen)]
+        metrics = {}
+        for split, one in scores[served.name].items():
+            # As `metrics.json` has them; the temperature is inside.
+            calibrated = {"temperature": served.temperature, "nll": one.nll, "ece": one.ece}
+            metrics[split] = {**one.report(), "calibrated": calibrated}
         probabilities, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
+        difference = float(np.abs(probabilities - expected).max())
+        changes = {
+            "temperature": served.temperature,
+            "metrics": metrics,
+            "parity": {"n_rows": len(expected), "max_difference": difference},
+            "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},
+            "files": {ONNX_FILE: sha256(served.path)},
+            "compression": {
+                "variant": served.name,
+                "how": served.how,
+                "whole": manifest.files[ONNX_FILE],
+                "accuracy_drop": chosen["accuracy_drop"],
+            },
+        }
         with atomic_folder(cfg.output) as folder:
             shutil.copyfile(served.path, folder / ONNX_FILE)
-            difference = float(np.abs(probabilities - expected).max())
-            changes = {
-                "temperature": served.temperature,
-                "metrics": {split: describe(one, served) for split, one in scores[served.name].items()},
-                "parity": {"n_rows": len(expected), "max_difference": difference},
-                "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},
-                "files": {ONNX_FILE: sha256(served.path)},
-                "compression": {
-                    "variant": served.name,
-                    "how": served.how,
-                    "whole": manifest.files[ONNX_FILE],
-                    "accuracy_drop": chosen["accuracy_drop"],
-                },
-            }
             manifest.model_copy(update=changes).save(folder)
     log.info("Served: %s, in %s; the comparison: %s, %s", served.name, cfg.output, cfg.report, cfg.plot)
     return report
@@ -104,11 +105,10 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
 
 def read_budget(cfg: DictConfig, run: Run) -> dict[str, float]:
     """Read what a smaller model may cost: from the config, or from the params.yaml of the run's project."""
-    budget = {
-        str(key): load_params(run.project).compress[key] if value is None else value
-        for key, value in cfg.compress.items()
-    }
+    budget = {str(key): value for key, value in cfg.compress.items()}
     for key, value in budget.items():
+        if value is None:
+            value = budget[key] = load_params(run.project).compress[key]
         if not (isinstance(value, int | float) and value >= 0):
             raise ValueError(f"compress.{key} must be a number, at least 0; got {value}")
     return budget
@@ -117,27 +117,93 @@ def read_budget(cfg: DictConfig, run: Run) -> dict[str, float]:
 def read_bundle(folder: Path, run: Run) -> Manifest:
     """Read what the bundle of a run is, and refuse another's."""
     manifest = Manifest.load(folder)
-    manifest.check_files(folder, (ONNX_FILE,))
+    manifest.check_files(folder)
     found, name = manifest.run["id"], run.record["name"]
     if found != name or manifest.data != run.schema.sha256 or manifest.compression is not None:
-        what = "" if manifest.compression is None else "compressed "
         raise ValueError(
-            f"{folder} must be the bundle of the run {name}; got a {what}bundle of {found}: make it with "
-            f'"{write_command("export", run=display_path(run.path), output=folder)}"'
+            f"{folder} must be the bundle of the run {name}, uncompressed; got another, of {found}: make it "
+            f'with "{write_command("export", run=display_path(run.path), output=folder)}"'
         )
     return manifest
 
 
-def score_variant(variant: Variant, rows: dict[str, RawSplit], manifest: Manifest) -> dict[str, Scores]:
-    """Score a variant on validation and test rows, as an evaluation does."""
-    names = tuple(manifest.classes.values())
-    return {
-        split: score(predict(variant.path, found.inputs), found.labels, names)
-        for split, found in rows.items()
-    }
+def predict(path: Path, rows: Inputs) -> NDArray[np.float32]:
+    """Give the probabilities of raw rows with all cores, shape (B, K)."""
+    return run_batches(open_session(path), rows)
 
 
-def describe(scores: Scores, variant: Variant) -> dict[str, Any]:
-    """Give scores as `metrics.json` has them, of predictions with the temperature inside."""
-    calibrated = {"temperature": variant.temperature, "nll": scores.nll, "ece": scores.ece}
-    return {**scores.report(), "calibrated": calibrated}
+def describe(
+    variants: Sequence[Variant],
+    scores: dict[str, dict[str, Scores]],
+    speeds: dict[str, Speeds],
+    *,
+    rarest: int,
+) -> list[dict[str, Any]]:
+    """Lay out what the report has on each variant, compared with the first, which is the model itself."""
+    found = []
+    for item in variants:
+        val, test = scores[item.name]["val"], scores[item.name]["test"]
+        about: dict[str, Any] = {"name": item.name, "how": item.how, "n_bytes": item.path.stat().st_size}
+        about |= {"val_accuracy": val.accuracy, "val_nll": val.nll}
+        about |= {"accuracy": test.accuracy, "macro_f1": test.macro_f1}
+        about |= {"rarest_recall": float(test.recall[rarest]), "nll": test.nll, "speeds": speeds[item.name]}
+        found.append(about)
+    whole, (whole_speed, *_) = found[0], speeds[variants[0].name]
+    for about in found:
+        about["accuracy_drop"] = round(whole["accuracy"] - about["accuracy"], 6)
+        about["times_smaller"] = round(whole["n_bytes"] / about["n_bytes"], 2)
+        about["times_faster"] = round(whole_speed["batch_ms"] / about["speeds"][0]["batch_ms"], 2)
+    return found
+
+
+def time_graphs(paths: dict[str, Path], rows: Inputs) -> dict[str, Speeds]:
+    """Measure how fast graphs predict, in one thread and with one on each core: medians of the calls."""
+    rows = rows.take(np.arange(BATCH_SIZE) % len(rows.numeric))
+    speeds: dict[str, Speeds] = {name: [] for name in paths}
+    for n_threads, (name, path) in product(sorted({1, usable_cores()}), paths.items()):
+        session, medians = open_session(path, n_threads=n_threads), []
+        for size, n_calls in N_CALLS.items():
+            (given,) = batches(session, rows.take(slice(size)))
+            call = partial(session.run, [OUTPUT], given)
+            medians.append(statistics.median(timeit.repeat(call, number=1, repeat=n_calls)))
+        about = {"n_threads": n_threads, "one_row_us": round(1e6 * medians[0], 1)}
+        about |= {"batch_ms": round(1e3 * medians[1], 3), "rows_per_second": round(BATCH_SIZE / medians[1])}
+        speeds[name].append(about)
+    return speeds
+
+
+def choose(
+    variants: Sequence[dict[str, Any]], *, max_accuracy_drop: float, max_nll_increase: float
+) -> dict[str, Any]:
+    """Choose the smallest variant that loses little on validation rows; of two equal ones the more accurate.
+
+    The size, unlike the speed, is the same on each machine. The first variant is the model itself.
+    """
+    whole, *others = variants
+    fitting = [
+        variant
+        for variant in others
+        if variant["val_accuracy"] >= whole["val_accuracy"] - max_accuracy_drop
+        and variant["val_nll"] <= whole["val_nll"] + max_nll_increase
+    ]
+    return min([whole, *fitting], key=lambda variant: (variant["n_bytes"], -variant["val_accuracy"]))
+
+
+def draw_variants(variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any], budget: float) -> Figure:
+    """Draw the test accuracy of each variant over its size and its speed; the chosen one is filled."""
+    figure = Figure(figsize=(10, 4.8), layout="constrained")
+    sizes = [variant["n_bytes"] / 1e3 for variant in variants]
+    speeds = [variant["speeds"][0]["rows_per_second"] / 1e3 for variant in variants]
+    labels = ("size of the graph, kB", "thousand rows per second, one thread")
+    for axes, label, places in zip(figure.subplots(1, 2, sharey=True), labels, (sizes, speeds), strict=True):
+        for variant, x in zip(variants, places, strict=True):
+            fill = "full" if variant is chosen else "none"
+            axes.plot(x, variant["accuracy"], "o", markersize=9, fillstyle=fill, label=variant["name"])
+        axes.axhline(variants[0]["accuracy"] - budget, color="0.4", linestyle="--", label="budget")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.12, y=0.12)
+        axes.set(xlabel=label, ylabel="test accuracy")
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
+    figure.suptitle(f"Smaller and faster models; served: {chosen['name']}")
+    return figure

@@ -4,11 +4,11 @@ import copy
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import onnx
 import torch
@@ -26,7 +26,7 @@ from canopy.export.graph import RawClassifier, quiet, save_onnx, trace
 from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.export.scorer import batches, open_session
 from canopy.nets.mlp import MLP
-from canopy.prepare.preprocessor import Encoded, Inputs
+from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import Run
 from canopy.tasks.calibration import fit_temperature
 from canopy.training.callbacks.progress import EpochLog
@@ -39,8 +39,7 @@ BATCH_SIZE = 4096
 OPERATORS = ["Gemm", "MatMul"]
 
 
-@dataclass(frozen=True)
-class Variant:
+class Variant(NamedTuple):
     """The graph of a model, how it was made, and the temperature inside."""
 
     name: str
@@ -52,14 +51,11 @@ class Variant:
 def make_variants(
     run: Run, cfg: DictConfig, manifest: Manifest, calibration: Inputs, *, folder: Path
 ) -> Iterator[Variant]:
-    """Make all variants of a run's model in a folder, that of its bundle first.
-
-    Ranges are measured on the training rows `calibration`.
-    """
+    """Make all variants of a run's model, that of its bundle first; int8 has the ranges of `calibration`."""
     data_folder = run.located_config.data.folder
+    train, val = (load_rows(data_folder, split, run.schema).rows for split in ("train", "val"))
     teacher = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu").model
-    training = load_rows(data_folder, "train", run.schema).rows
-    targets = mix_targets(teacher, training, weight=cfg.teacher_weight)
+    targets = mix_targets(teacher, train, weight=cfg.teacher_weight)
     learn = partial(teach, run, targets=targets, trainer=cfg.trainer)
     models = {}
     if isinstance(teacher.net, MLP):
@@ -71,15 +67,12 @@ def make_variants(
     how = f"a small net, taught for {cfg.distil.epochs} epochs"
     log.info("Distilling: %s", how)
     models["distilled"] = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs), how
-
     # ONNX Runtime puts its own file next to what it quantises.
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
     made = [Variant("whole", "as exported", path, manifest.temperature)]
-    val = load_rows(data_folder, "val", run.schema).rows
-    encoded = Encoded(val.numeric.numpy(), val.categorical.numpy())
     for name, (model, how) in models.items():
-        predicted = predict_rows(model, encoded, batch_size=BATCH_SIZE)
-        temperature = fit_temperature(predicted.astype(float), val.labels.numpy())
+        predicted = predict_rows(model, *val[:2], batch_size=BATCH_SIZE).astype(float)
+        temperature = fit_temperature(predicted, val.labels.numpy())
         classifier = RawClassifier(model, manifest.preprocessor, temperature=temperature)
         made.append(Variant(name, how, folder / f"{name}.onnx", temperature))
         save_onnx(trace(classifier, manifest.preprocessor), made[-1].path)
@@ -119,17 +112,14 @@ class TaughtData(TensorDataModule):
 
 
 def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
-    """Mix labels with what a model predicts for training rows, which may be capped; `weight` is the latter's.
+    """Mix labels, to (n_rows, K), with a share `weight` of what a model predicts for training rows.
 
     Source: Hinton et al., Distilling the knowledge in a neural network, 2015.
-
-    Returns:
-        Shape (n_rows, K).
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"teacher_weight must be a number from 0 to 1; got {weight}")
-    encoded = Encoded(rows.numeric.numpy(), rows.categorical.numpy())
-    predicted = torch.from_numpy(predict_rows(teacher, encoded, batch_size=BATCH_SIZE))
+    predicted = torch.from_numpy(predict_rows(teacher, *rows[:2], batch_size=BATCH_SIZE))
+    # As frequent as the classes are among the training rows, which may be capped.
     capped = predicted * teacher.log_prior_ratio.exp()
     labels = F.one_hot(rows.labels, predicted.shape[1]).float()
     return labels.lerp(capped / capped.sum(dim=1, keepdim=True), weight)
@@ -142,7 +132,7 @@ def teach(
     targets: Tensor,
     trainer: DictConfig,
     epochs: int,
-    lr_factor: float = 1.0,
+    lr_factor: float = 1,
 ) -> Classifier:
     """Train what `net` makes with a run's batches, optimiser and schedule; `targets` are the labels."""
     config = run.located_config
@@ -150,25 +140,11 @@ def teach(
     seed_everything(config.seed, workers=True, verbose=False)
     options = {str(name): value for name, value in config.data.items() if name != "_target_"}
     model: Classifier = instantiate(config.model)(schema=run.schema, net=net).train()
-    fitting: Trainer = instantiate(trainer)(
-        max_epochs=epochs,
-        callbacks=[EpochLog(["val/nll", "val/accuracy"])],
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-    )
+    quietly = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
+    callbacks = [EpochLog(["val/nll", "val/accuracy"])]
+    fitting: Trainer = instantiate(trainer)(max_epochs=epochs, callbacks=callbacks, **quietly)
     fitting.fit(model, datamodule=TaughtData(targets, **options))
     return model.cpu().eval()
-
-
-class CalibrationRows(quantization.CalibrationDataReader):  # type: ignore[misc]
-    """What the ranges of activations are measured on, as ONNX Runtime reads it."""
-
-    def __init__(self, rows: Iterator[dict[str, Any]]) -> None:
-        self._rows = rows
-
-    def get_next(self) -> dict[str, Any] | None:
-        return next(self._rows, None)
 
 
 def quantize(source: Path, target: Path, rows: Inputs) -> None:
@@ -181,11 +157,12 @@ def quantize(source: Path, target: Path, rows: Inputs) -> None:
         for node in graph.node
         if node.op_type in OPERATORS and any(n_axes.get(name, 2) > 2 for name in node.input)
     ]
+    calibration = batches(open_session(source, n_threads=1), rows)
     with quiet():
         quantization.quantize_static(
             source,
             target,
-            CalibrationRows(batches(open_session(source, n_threads=1), rows)),
+            SimpleNamespace(get_next=partial(next, calibration, None)),
             activation_type=quantization.QuantType.QUInt8,
             weight_type=quantization.QuantType.QInt8,
             op_types_to_quantize=OPERATORS,
