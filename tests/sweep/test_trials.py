@@ -126,7 +126,7 @@ def test_a_sweep_without_trials_is_no_mistake(url: str, make_study: Make, tmp_pa
     assert [list_trials(sweep, form=form) for form in ("text", "json", "csv")] == [
         "Nothing to list: there are none yet",
         "[]",
-        "number,state,val/accuracy",
+        "",
     ]
     write_report(sweep, tmp_path / "new/report.html")
     assert "Sweep a: maximizes val/accuracy\nTrials: 0</pre>" in (tmp_path / "new/report.html").read_text()
@@ -149,7 +149,7 @@ def test_a_trial_whose_process_is_gone_was_killed(
 def test_sweeps_are_listed_with_counts_and_best(mixed: str, make_study: Make, add_trial: Make) -> None:
     add_trial(make_study(mixed, "b", **PAIR), 1.0, 2.0)
     columns = ["sweep", "objective", "trials", "complete", "pruned", "running", "waiting", "killed", "failed"]
-    assert [line.split() for line in list_sweeps(load_sweeps(mixed)).splitlines()] == [
+    assert [line.split() for line in list_sweeps(load_sweeps(mixed).values()).splitlines()] == [
         [*columns, "best", "trial"],
         ["a", "maximizes", "val/accuracy", *"6211101", "0.75", "1"],
         ["b", "maximizes", "x,", "minimizes", "y", *"1100000", "-", "-"],
