@@ -80,9 +80,10 @@ def test_study_whose_command_died_while_it_was_made_gets_each_known_point_once(
         enqueue_trial(study, point)
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "enqueue_trial", die)
-        storage.open_study(plan)
+        with pytest.raises(KeyboardInterrupt):
+            storage.open_study(plan)
     study, _, is_new = storage.open_study(plan)
     assert not is_new
     assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [{"x": 1}, {"x": 2}]
