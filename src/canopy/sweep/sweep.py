@@ -1,6 +1,7 @@
 """Run a sweep: open or resume its study, let workers do the remaining trials, report the result."""
 
 import logging
+import math
 import multiprocessing
 import os
 import signal
@@ -47,7 +48,8 @@ def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> 
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
     launcher, n_jobs = Plugins.instance().instantiate_launcher(config=config, **given), plan.options.n_jobs
-    worker = Worker(plan, is_first=is_new)
+    deadline = math.inf if plan.options.timeout is None else time.time() + plan.options.timeout
+    worker = Worker(plan, deadline=deadline, is_first=is_new)
     # A trial whose process died is among those that are left, the last one too.
     worker.queue.recover()
     n_left = max(worker.queue.n_left(), 0)
@@ -88,7 +90,7 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     context = multiprocessing.get_context("spawn")
     # The command itself and what Hydra keeps for it are no modules that a new process could import.
     state = Singleton.get_state()
-    common = cloudpickle.dumps((worker.plan, worker.first, launcher, state))
+    common = cloudpickle.dumps((worker.plan, worker.deadline, worker.first, launcher, state))
     workers: list[SpawnProcess] = []
     n_started = n_done = n_deaths = n_finished = 0
     try:
@@ -124,11 +126,11 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
 
 def _work(common: bytes, is_first: bool) -> None:  # noqa: FBT001 - of a process
     """Be a worker: the first function of a new process."""
-    plan, first, launcher, state = cloudpickle.loads(common)
+    plan, deadline, first, launcher, state = cloudpickle.loads(common)
     Singleton.set_state(state)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        Worker(plan, is_first=is_first, first=first).run(launcher)
+        Worker(plan, deadline=deadline, is_first=is_first, first=first).run(launcher)
     except ValueError as error:
         log.error("%s", error)
         raise SystemExit(FAILED) from error

@@ -31,11 +31,13 @@ log = logging.getLogger(__name__)
 
 
 class Worker:
-    """One of any number of workers on a study; failures count from the trial `first` on, or the next one."""
+    """One of any number of workers on a study.
 
-    def __init__(self, plan: Plan, *, is_first: bool, first: int | None = None) -> None:
-        self.plan = plan
-        self.is_first = is_first
+    It starts no trial after the deadline; failures count from the trial `first` on, or from the next one.
+    """
+
+    def __init__(self, plan: Plan, *, deadline: float, is_first: bool, first: int | None = None) -> None:
+        self.plan, self.deadline, self.is_first = plan, deadline, is_first
         self.folder = Path(plan.config.hydra.sweep.dir)
         self.study = optuna.load_study(
             study_name=plan.study_name,
@@ -67,7 +69,7 @@ class Worker:
             self._check_failures()
 
     def _reserved(self) -> Iterator[optuna.Trial]:
-        while time.time() < self.plan.deadline:
+        while time.time() < self.deadline:
             if (trial := self.queue.reserve()) is None:
                 return
             yield trial
