@@ -29,8 +29,6 @@ GROUPS = ("preset", "preparation@pipeline", "data", "model")
 COMMAND = re.compile(
     rf"\+*(callbacks.*|debug|n_threads|pipeline\..*|refit|seed|trainer|trainer\.({'|'.join(MACHINE)})\b.*)="
 )
-# The experiment's name in Hydra's config store while it is composed.
-DRAFT = "draft_of_a_trial"
 
 
 def export_trial(
@@ -103,8 +101,8 @@ def _choose_trial(sweep: optuna.Study, number: int | None) -> FrozenTrial:
 def _compose_draft(configs: Path, experiment: Any, command: Sequence[str]) -> DictConfig:
     """Compose what the command in an experiment's header would train, before the file is there."""
     store = ConfigStore.instance().store
-    store(group="experiment", name=DRAFT, node=experiment, package="_global_", replace=True)
-    return _compose(configs, [f"experiment={DRAFT}", *command])
+    store(group="experiment", name="draft_of_a_trial", node=experiment, package="_global_", replace=True)
+    return _compose(configs, ["experiment=draft_of_a_trial", *command])
 
 
 def _compose(configs: Path, overrides: Sequence[str]) -> DictConfig:

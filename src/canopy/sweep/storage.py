@@ -31,11 +31,7 @@ SET_UP_SECONDS = 60
 
 @functools.cache
 def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Open a storage, once in each process; an embedded one that is not there is created.
-
-    Raises:
-        ValueError: If it cannot be opened, or the URL has a password in it.
-    """
+    """Open a storage, once in each process; an embedded one that is not there is created."""
     refuse_passwords([url], hint=HINT)
     engine_kwargs = {}
     try:

@@ -34,12 +34,7 @@ STATES = ("complete", "pruned", "running", "waiting", "killed", "failed")
 
 
 def load_sweeps(url: str) -> dict[str, optuna.Study]:
-    """Open all sweeps of a storage, by name.
-
-    Raises:
-        FileNotFoundError: If there is no such storage.
-        ValueError: If it cannot be opened.
-    """
+    """Open all sweeps of a storage, by name; none is created."""
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise FileNotFoundError(
@@ -51,7 +46,7 @@ def load_sweeps(url: str) -> dict[str, optuna.Study]:
 
 
 def load_sweep(name: str, url: str) -> optuna.Study:
-    """Open a sweep of a storage by its name; raises as `load_sweeps` does."""
+    """Open a sweep of a storage by its name."""
     sweeps = load_sweeps(url)
     if name not in sweeps:
         raise ValueError(
@@ -81,10 +76,8 @@ def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float
     run = run_of(trial)
     if run is None or run.record.get("trial") != {"study": study, "number": trial.number}:
         return None
-    if run.record["status"] == "pruned":
-        return TrialState.PRUNED, None
-    if run.record["status"] != "finished":
-        return None
+    if (status := run.record["status"]) != "finished":
+        return (TrialState.PRUNED, None) if status == "pruned" else None
     # Here, since it imports lightning.
     from canopy.runs.record import objective_of
 
