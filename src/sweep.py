@@ -32,7 +32,7 @@ def answer(arguments: argparse.Namespace) -> str:
 
     form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
     if arguments.name is None:
-        return list_sweeps(load_sweeps(arguments.storage), form=form)
+        return list_sweeps(load_sweeps(arguments.storage).values(), form=form)
     sweep = load_sweep(arguments.name, arguments.storage)
     if name := arguments.best:
         from canopy.params import mount_params

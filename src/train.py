@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> float | tuple[float, ...]:
 
     trial = None
     if TRIAL_VARIABLE in os.environ:
-        from canopy.sweep.job import JobTrial
+        from canopy.sweep.worker import JobTrial
 
         trial = JobTrial()
     return fit(cfg, overrides=as_typed(HydraConfig.get().overrides.task), trial=trial)

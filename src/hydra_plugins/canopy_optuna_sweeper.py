@@ -16,22 +16,12 @@ from omegaconf import MISSING
 
 @dataclass
 class CanopyOptunaSweeperConf(OptunaSweeperConf):
-    """Options of the sweeper.
-
-    Attributes:
-        pruner: Stops trials that look bad early: a choice of `hydra/sweeper/pruner`.
-        timeout: Seconds after which no trial is started any more; None for no limit.
-        max_retries: How often a trial is tried again whose process died.
-        warm_start: Points to try first, each a mapping of keys of the search space to values.
-        warm_start_studies: Studies in the same storage whose finished trials the sampler knows.
-        conditional_params: Search spaces of keys that only some trials have, each below a key and its value
-            in such a trial: `{"x": {1: {"y": "range(0, 5)"}}}`.
-        constraints: Upper bounds of results in `run.json`, such as `training.n_parameters<=500000`; samplers
-            that can respect them do.
-    """
+    """Options of the sweeper, those of the stock plugin and more; docs/sweeps.md explains them."""
 
     _target_: str = "hydra_plugins.canopy_optuna_sweeper.CanopyOptunaSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
+    # As it is written: of a type, Hydra would make the name "1000.0" of 1e3.
+    study_name: Any = None
     pruner: Any = MISSING
     timeout: float | None = None
     max_retries: int = 1

@@ -27,7 +27,7 @@ NEEDED = {"torch.load": ("weights_only", "True"), "jinja2.Environment": ("autoes
 
 ALLOWED = {
     # A worker is reported by the process that started it, through a pipe.
-    ("src/canopy/sweep/pool.py", "cloudpickle.loads"),
+    ("src/canopy/sweep/sweep.py", "cloudpickle.loads"),
     # The file that the export has just written, to compare it.
     ("src/canopy/export/export.py", "torch.export.load"),
     # Writes YAML, each text as JSON does.

@@ -10,6 +10,7 @@ from hydra.core.plugins import Plugins
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.baselines.baselines import BASELINES
+from canopy.sweep import storage
 from canopy.sweep.plan import Plan, make_pruner
 
 ROOT = Path(__file__).parents[2]
@@ -67,11 +68,33 @@ def test_the_model_as_it_is_configured_comes_first() -> None:
     assert point["model.net.hidden"] == "[256,256,256]"
 
 
+def test_study_whose_command_died_while_it_was_made_gets_each_known_point_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "SET_UP_SECONDS", 0)
+    options = (f"hydra.sweeper.storage=sqlite:///{tmp_path}/s.db", "hydra.sweeper.warm_start=[{x:1},{x:2}]")
+    plan = Plan.make(["x=choice(1,2)"], composed("sweep=mlp", *options, f"hydra.sweep.dir={tmp_path}"))
+    enqueue_trial = optuna.Study.enqueue_trial
+
+    def die(study: optuna.Study, point: dict[str, int]) -> None:
+        enqueue_trial(study, point)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(optuna.Study, "enqueue_trial", die)
+        with pytest.raises(KeyboardInterrupt):
+            storage.open_study(plan)
+    study, _, is_new = storage.open_study(plan)
+    assert not is_new
+    assert [trial.system_attrs["fixed_params"] for trial in study.trials] == [{"x": 1}, {"x": 2}]
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("+hydra.sweeper.conditional_params={z:{1:{w:2}}}", "swept or given before; got z, and before it m"),
-        ("hydra.sweeper.warm_start=[{z:1}]", "must have swept keys, model.net.hidden.*; got z"),
+        ("+hydra.sweeper.conditional_params={z:{1:{w:2}}}", "must have keys of model.net.*; got z"),
+        ("hydra.sweeper.warm_start=[{z:1}]", "must have keys of model.net.hidden.*; got z"),
+        ("hydra.sweeper.study_name=1e3", "study_name must be a text; got 1000.0: put the name in quotes"),
         ("hydra.sweeper.n_jobs=0", "hydra.sweeper.n_jobs must be at least 1; got 0"),
         ("hydra.sweeper.max_failure_rate=2", "must be from 0 to 1; got 2"),
         ("hydra.sweeper.direction=minimize", "must be that of objective.mode=max; got minimize"),

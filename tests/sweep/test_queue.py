@@ -7,7 +7,7 @@ import pytest
 from filelock import FileLock
 from optuna.trial import TrialState
 
-from canopy.sweep.queue import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts, tell_end
+from canopy.sweep.queue import HEARTBEAT_TIMEOUT_SECONDS, TrialQueue, counts
 
 GRID = {"x": [0.0, 1.0], "y": [0, 1]}
 
@@ -26,17 +26,15 @@ def start_elsewhere(queue: TrialQueue, *, seconds_ago: float) -> optuna.Trial:
     return trial
 
 
-def test_trial_of_another_machine_with_a_heartbeat_is_left_alone(tmp_path: Path) -> None:
-    queue = queue_of(optuna.create_study(), tmp_path)
-    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
-    queue.recover()
-    assert queue.n_left() == 1
-
-
 def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(tmp_path: Path) -> None:
     queue = queue_of(optuna.create_study(), tmp_path, max_retries=2)
+    alive = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS - 60)
+    queue.recover()
+    assert queue.n_left() == 1
+    queue.study.tell(alive, 0.5)
+    queue.n_trials += 1
     points = []
-    for number in range(4):
+    for number in range(1, 5):
         trial = start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
         points.append(trial.suggest_float("x", 0, 1))
         queue.recover()
@@ -56,8 +54,29 @@ def test_grid_point_is_retried_though_it_was_never_drawn(tmp_path: Path, n_death
     done = []
     while (trial := queue.reserve()) is not None:
         done.append(tuple(trial.suggest_categorical(key, values) for key, values in GRID.items()))
-        tell_end(study, trial.number, TrialState.COMPLETE, [0.0])
+        study.tell(trial, 0.0)
     assert len(done) == len({*done}) == n_done
+
+
+def test_known_point_is_retried_though_it_was_never_drawn(tmp_path: Path) -> None:
+    queue = queue_of(optuna.create_study(), tmp_path)
+    queue.study.enqueue_trial({"x": 1.5, "y": 2})
+    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1).suggest_int("y", 0, 3)
+    again = queue.reserve()
+    assert again is not None
+    assert (again.suggest_float("x", 0, 2), again.suggest_int("y", 0, 3)) == (1.5, 2)
+
+
+def test_trial_whose_finder_died_before_it_was_queued_again_is_queued_once(tmp_path: Path) -> None:
+    queue = queue_of(optuna.create_study(sampler=optuna.samplers.GridSampler(GRID)), tmp_path)
+    start_elsewhere(queue, seconds_ago=HEARTBEAT_TIMEOUT_SECONDS + 1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optuna.Study, "add_trial", lambda *_: None)
+        queue.recover()
+    for shared, n_trials in ((True, 1), (False, 2), (False, 2)):
+        queue.shared = shared
+        queue.recover()
+        assert len(queue.study.trials) == n_trials
 
 
 def test_trial_is_queued_once_when_two_machines_find_it_dead(tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ import random
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import optuna
 import pytest
@@ -13,6 +15,7 @@ from filelock import FileLock
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from canopy.sweep import sweep
 from canopy.sweep.queue import TrialQueue
 from sweep_app import DRAWN, ENDED, SPACE, App, points
 
@@ -61,19 +64,17 @@ def test_sweep_killed_five_times_does_each_trial_once(app: App) -> None:
     for kill in range(5):
         process = app.run_until(ENDED, *overrides)
         time.sleep(generator.uniform(0, 0.3))
-        if kill % 2:
-            os.kill(process.pid, signal.SIGKILL)  # the workers notice by themselves
-        else:
-            os.killpg(process.pid, signal.SIGKILL)
+        # Of the command alone, the workers notice by themselves.
+        (os.kill if kill % 2 else os.killpg)(process.pid, signal.SIGKILL)
         process.communicate()
-    app.run(*overrides)
+    # With another number of jobs.
+    app.run(*overrides, "hydra.sweeper.n_jobs=1")
     trials, finished = app.trials(), app.finished()
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     assert all(trial.user_attrs["killed"] for trial in trials if trial.state == TrialState.FAIL)
     assert len(finished) == len(set(points(finished))) == 20
-    folders = [trial.user_attrs["run"] for trial in finished]
-    assert len(set(folders)) == 20
-    assert [Path(folder).name for folder in folders] == [str(trial.number) for trial in finished]
+    folders = [Path(trial.user_attrs["run"]).name for trial in finished]
+    assert folders == [str(trial.number) for trial in finished]
     assert "0 of 20 trials left" in app.run(*overrides)
     assert len(app.trials()) == len(trials)
 
@@ -105,31 +106,63 @@ def test_two_commands_on_one_study_share_its_trials(app: App) -> None:
 
 
 def test_failing_trial_leaves_its_reason(app: App) -> None:
-    grid = ("fails=choice(true,false)", "x=range(0,3)", "hydra/sweeper/sampler=grid")
-    output = app.run(*grid, "hydra.sweeper.n_trials=6", "hydra.sweeper.max_failure_rate=0.5")
-    reasons = [trial.user_attrs.get("reason") for trial in app.trials()]
-    assert sorted(reasons, key=str) == [None] * 3 + ["RuntimeError: as asked for"] * 3
-    assert "3 complete, 3 fail" in output
+    grid = ("fails=choice(true,false)", "returns=choice(one,invalid)", "hydra/sweeper/sampler=grid")
+    output = app.run(*grid, "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=0.75")
+    reasons = sorted(trial.user_attrs.get("reason", "") for trial in app.trials())
+    assert reasons[:3] == ["", *["RuntimeError: as asked for"] * 2]
+    assert "must return a finite number for each" in reasons[3]
+    assert "1 complete, 3 failed" in output
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("n_jobs", "sleep"), [(1, 0), (2, 2)])
-def test_too_many_failures_end_the_sweep(app: App, n_jobs: int, sleep: int) -> None:
-    """Those of all workers count, though none has as many."""
-    output = app.run(
-        *(*SPACE, "fails=true", f"sleep={sleep}", f"hydra.sweeper.n_jobs={n_jobs}"),
-        *("hydra.sweeper.n_trials=10", "hydra.sweeper.max_failure_rate=0.1"),
-        check=False,
-    )
-    assert "At most 1 of 10 trials may fail (max_failure_rate); got 2" in output
-    assert sum(trial.state == TrialState.FAIL for trial in app.trials()) == 2
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (("fails=true",), "At most 1 of 10 trials may fail (max_failure_rate); got 2"),
+        # Those of all workers count, though none has as many.
+        (("fails=true", "sleep=2", "hydra.sweeper.n_jobs=2"), "At most 1 of 10 trials may fail"),
+        (("dies=true", "hydra.sweeper.n_jobs=2"), "got 11 that died without one, the last with exit code -9"),
+    ],
+)
+def test_too_many_failures_end_the_sweep(app: App, overrides: tuple[str, ...], message: str) -> None:
+    limits = ("hydra.sweeper.n_trials=10", "hydra.sweeper.max_failure_rate=0.1")
+    assert message in app.run(*SPACE, *overrides, *limits, check=False)
+    failed = [trial for trial in app.trials() if trial.state == TrialState.FAIL and trial.params]
+    assert len(failed) == 2 or "dies=true" in overrides
 
 
-@pytest.mark.slow
-def test_workers_that_are_killed_again_and_again_end_the_sweep(app: App) -> None:
-    output = app.run(*SPACE, "dies=true", "hydra.sweeper.n_jobs=2", check=False)
-    assert "Workers must live; the last of 12 ended with exit code -9" in output
-    assert len(app.trials()) < 20
+@pytest.mark.parametrize(
+    ("ends", "n_deaths"),
+    [
+        # Exit codes of a worker and its successors, each with the number of trials that are finished by then.
+        ([(-9, 0), (-9, 0), (-9, 1), (-9, 1), (-9, 2), (0, 3)], None),
+        ([(-9, 0), (-9, 1), (-9, 1), (-9, 1)], 3),
+        ([(3, 5)], 1),
+    ],
+)
+def test_deaths_count_until_a_trial_is_finished(
+    monkeypatch: pytest.MonkeyPatch, ends: list[tuple[int, int]], n_deaths: int | None
+) -> None:
+    left = iter(ends)
+
+    class Process(SimpleNamespace):
+        def start(self) -> None:
+            self.exitcode, self.n_finished = next(left)
+            study.get_trials = lambda **_: [None] * self.n_finished
+
+        def is_alive(self) -> bool:
+            return False
+
+    study: Any = SimpleNamespace()
+    worker: Any = SimpleNamespace(plan=None, deadline=0.0, first=0, is_first=True, study=study)
+    monkeypatch.setattr(sweep, "MAX_DEATHS", 2)
+    monkeypatch.setattr(sweep.multiprocessing, "get_context", lambda _: SimpleNamespace(Process=Process))
+    if n_deaths is None:
+        sweep.run_workers(worker, None, n_workers=1)
+    else:
+        with pytest.raises(ValueError, match=f"must finish trials; got {n_deaths} that died without one"):
+            sweep.run_workers(worker, None, n_workers=1)
+    assert not [*left]
 
 
 @pytest.mark.slow
@@ -157,38 +190,24 @@ def test_sweep_killed_during_its_last_trial_does_that_again(app: App) -> None:
     assert killed.params == again.params
 
 
-def test_value_that_is_not_finite_fails_the_trial(app: App) -> None:
-    app.run(*SPACE, "hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1", "returns=invalid")
-    assert [trial.state for trial in app.trials()] == [TrialState.FAIL] * 2
-    assert "must return a finite number for each" in app.trials()[0].user_attrs["reason"]
-
-
 def test_timeout_ends_the_sweep(app: App) -> None:
     output = app.run(*SPACE, "hydra.sweeper.n_trials=1000", "hydra.sweeper.timeout=1", "sleep=0.2")
     assert "The time of the sweep is over" in output
     assert 1 <= len(app.trials()) <= 5
 
 
-@pytest.mark.slow
-def test_warm_start_comes_first_and_other_studies_are_known(app: App) -> None:
-    options = (*SPACE, "hydra.sweeper.n_trials=3", "hydra.sweeper.sampler.seed=0")
-    app.run(*options, "hydra.sweeper.study_name=earlier")
-    known = ("hydra.sweeper.warm_start=[{x:1.5,y:-2}]", "hydra.sweeper.warm_start_studies=[earlier]")
-    app.run(*options, *known)
-    later = app.trials()
-    assert [trial.user_attrs.get("from_study") for trial in later] == ["earlier"] * 3 + [None] * 3
-    assert later[3].params == {"x": 1.5, "y": -2}
-    app.run(*options)
-    assert len(app.trials()) == 6
-
-
 def test_commands_that_start_together_try_known_points_once(app: App) -> None:
-    options = ("hydra.sweeper.n_trials=4", "x=choice([1],[2])", "y=interval(0,9)")
-    known = "hydra.sweeper.warm_start=[{x:[1],y:1},{x:[2],y:2}]"
-    app.outputs(*(app.start(*options, known) for _ in range(2)))
-    tried = points(app.trials())
-    assert len(tried) == len(set(tried)) == 4
-    assert tried[:2] == [("[1]", 1), ("[2]", 2)]
+    space = ("x=choice([1],[2])", "y=interval(0,9)")
+    app.run(*space, "hydra.sweeper.n_trials=2", "hydra.sweeper.study_name=earlier")
+    known = (
+        "hydra.sweeper.warm_start=[{x:[1],y:1},{x:[2],y:2}]",
+        "hydra.sweeper.warm_start_studies=[earlier]",
+    )
+    app.outputs(*(app.start(*space, *known, "hydra.sweeper.n_trials=4") for _ in range(2)))
+    trials = app.trials()
+    assert [trial.user_attrs.get("from_study") for trial in trials] == ["earlier"] * 2 + [None] * 4
+    assert len(set(points(trials))) == 6
+    assert points(trials)[2:4] == [("[1]", 1), ("[2]", 2)]
 
 
 @pytest.mark.slow
@@ -206,10 +225,14 @@ def test_key_is_swept_where_its_condition_holds(app: App) -> None:
         assert trial.value == x**2 + y**2 + z
 
 
-def test_other_directions_are_refused(app: App) -> None:
-    app.run(*SPACE, "hydra.sweeper.n_trials=1")
-    output = app.run(*SPACE, "hydra.sweeper.direction=maximize", check=False)
-    assert "must have the sweep's directions ['maximize']; got ['minimize']" in output
+def test_study_of_another_sweep_is_refused(app: App) -> None:
+    app.run("x=choice(1,2)", "hydra.sweeper.n_trials=1")
+    for overrides, message in (
+        (("x=choice(1,2)", "hydra.sweeper.direction=maximize"), "directions ['maximize']; got ['minimize']"),
+        (("x=choice(1,2,3)", "hydra.sweeper.n_jobs=2"), "must keep the kind and the choices of x, "),
+    ):
+        assert message in app.run(*overrides, check=False)
+    assert len(app.trials()) == 1
 
 
 def test_quoted_choices_reach_the_job_as_texts(app: App) -> None:

@@ -115,7 +115,6 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     ("override", "message"),
     [
         ("trainer=ddp_sim", "must train in one process; got 2: set trainer.devices=1"),
-        ("hydra.sweeper.storage=sqlite:////proc/a/b.db", "database that can be opened"),
         ("objective.returns=[best.scores]", "must name numbers of run.json; found best.scores"),
     ],
 )

@@ -16,12 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 
 from canopy.files import write_text
 from canopy.places import display_path
+from canopy.quoting import write_override
 from canopy.runs.keys import MACHINE, training_values
-from canopy.runs.run import Run
 from canopy.runs.run_folder import check_written_paths
-from canopy.sweep import FROM_STUDY, SCRIPT
-from canopy.sweep.outcome import overrides_of, run_of
-from canopy.sweep.trials import best_of, objectives_of, state_of
+from canopy.sweep import FROM_STUDY
+from canopy.sweep.trials import best_of, objectives_of, overrides_of, run_of, state_of
 from canopy.text_tables import format_value
 
 # The choices of config groups that an experiment makes.
@@ -30,8 +29,6 @@ GROUPS = ("preset", "preparation@pipeline", "data", "model")
 COMMAND = re.compile(
     rf"\+*(callbacks.*|debug|n_threads|pipeline\..*|refit|seed|trainer|trainer\.({'|'.join(MACHINE)})\b.*)="
 )
-# The experiment's name in Hydra's config store while it is composed.
-DRAFT = "draft_of_a_trial"
 
 
 def export_trial(
@@ -42,23 +39,18 @@ def export_trial(
     force: bool = False,
     configs: Path = Path("configs"),
 ) -> Path:
-    """Write a trial, by default the best, as `experiment/<name>.yaml` in the folder of the config groups.
-
-    Raises:
-        FileExistsError: If there is such an experiment.
-        ValueError: If the name is none, there is no such trial, or the file would not give the config that
-            the trial was trained with, or would write elsewhere than into a run's folder.
-    """
+    """Write a trial, by default the best, as `experiment/<name>.yaml` in the folder of the config groups."""
     path = configs / "experiment" / f"{name}.yaml"
-    if not re.fullmatch(r"[A-Za-z][\w-]*", name, re.ASCII):
-        raise ValueError(f"An experiment's name must be letters, digits, - and _; got {format_value(name)!r}")
+    # Hydra would read `null` or `true` as something else.
+    if not re.fullmatch(r"[A-Za-z][\w-]*", name, re.ASCII) or '"' in write_override("", name):
+        raise ValueError(
+            f"An experiment's name must be letters, digits, - and _, and a text; got {format_value(name)!r}"
+        )
     if path.exists() and not force:
         raise FileExistsError(
             f"An experiment must have a new name; got {display_path(path)}: choose another one, or --force"
         )
-    if sweep.user_attrs.get(SCRIPT) == "baselines":
-        raise ValueError("A sweep to export must be of src/train.py; got one of src/baselines.py")
-    trial = choose_trial(sweep, number)
+    trial = _choose_trial(sweep, number)
     run, overrides = run_of(trial), overrides_of(trial)
     command = [text for text in overrides if COMMAND.match(text)]
     composed = _compose(configs, overrides)
@@ -75,7 +67,7 @@ def export_trial(
     for key, value in trained.items():
         if (key not in start or start[key] != value) and key.removeprefix("trainer.") not in MACHINE:
             OmegaConf.update(experiment, key, value)
-    text = _header(sweep, trial, run, ["python", "src/train.py", f"experiment={name}", *command])
+    text = _header(sweep, trial, ["python", "src/train.py", f"experiment={name}", *command])
     text += OmegaConf.to_yaml(experiment)
 
     found = _compose_draft(configs, OmegaConf.create(text), command)
@@ -93,28 +85,24 @@ def export_trial(
     return path
 
 
-def choose_trial(sweep: optuna.Study, number: int | None) -> FrozenTrial:
+def _choose_trial(sweep: optuna.Study, number: int | None) -> FrozenTrial:
     """Give a complete trial of the sweep's own by its number, or the best one."""
-    chosen = best_of(sweep)
-    if number is not None:
-        chosen = [trial for trial in sweep.trials if trial.number == number]
-    if len(chosen) != 1:
-        numbers = ", ".join(str(trial.number) for trial in chosen) or "none"
+    found = best_of(sweep) if number is None else [one for one in sweep.trials if one.number == number]
+    if len(found) != 1:
+        numbers = ", ".join(str(trial.number) for trial in found) or "none"
         raise ValueError(f"There must be one trial to export; got {numbers}: choose one with --trial")
-    (trial,) = chosen
+    (trial,) = found
+    state = trial.user_attrs.get(FROM_STUDY, state_of(trial))
     if trial.state is not TrialState.COMPLETE or FROM_STUDY in trial.user_attrs:
-        found = trial.user_attrs.get(FROM_STUDY, state_of(trial))
-        raise ValueError(
-            f"A trial to export must be complete and of its own sweep; got trial {trial.number}, {found}"
-        )
+        raise ValueError(f"A trial to export must be complete and of its own sweep; got one of {state!r}")
     return trial
 
 
 def _compose_draft(configs: Path, experiment: Any, command: Sequence[str]) -> DictConfig:
     """Compose what the command in an experiment's header would train, before the file is there."""
     store = ConfigStore.instance().store
-    store(group="experiment", name=DRAFT, node=experiment, package="_global_", replace=True)
-    return _compose(configs, [f"experiment={DRAFT}", *command])
+    store(group="experiment", name="draft_of_a_trial", node=experiment, package="_global_", replace=True)
+    return _compose(configs, ["experiment=draft_of_a_trial", *command])
 
 
 def _compose(configs: Path, overrides: Sequence[str]) -> DictConfig:
@@ -128,20 +116,15 @@ def _compose(configs: Path, overrides: Sequence[str]) -> DictConfig:
         ) from error
 
 
-def _header(sweep: optuna.Study, trial: FrozenTrial, run: Run | None, command: Sequence[str]) -> str:
-    """Write what an experiment is, how to train it, and what to expect, as far as that was recorded."""
-    expected = [
-        f"{name} {format_value(value)}"
-        for name, value in zip(objectives_of(sweep), trial.values, strict=True)
-    ]
-    if training := run and run.record.get("training"):
-        expected.append("{train_seconds:.0f} s on {device} with n_threads={n_threads}".format(**training))
+def _header(sweep: optuna.Study, trial: FrozenTrial, command: Sequence[str]) -> str:
+    """Write what an experiment is, how to train it, and what to expect."""
+    scores = zip(objectives_of(sweep), trial.values, strict=True)
     n = len(sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
     lines = [
         "@package _global_",
         f"Trial {trial.number} of the sweep {sweep.study_name}, of {n} complete trials.",
         shlex.join(command),
-        f"Expected: {', '.join(expected)}.",
+        f"Expected: {', '.join(f'{name} {format_value(value)}' for name, value in scores)}.",
     ]
     # Each on one line: what a study holds must not end the comment.
     return "".join(f"# {' '.join(line.split())}\n" for line in lines)

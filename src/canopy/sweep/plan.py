@@ -1,13 +1,11 @@
 """What a sweep is to do: its search space and options, read as the stock plugin does, and checked."""
 
-import functools
 import math
-import operator
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import optuna
 from hydra.utils import instantiate
@@ -20,18 +18,8 @@ WHITELIST = ("hydra_plugins.hydra_optuna_sweeper.*", "optuna.samplers.*", "optun
 
 Space = dict[str, BaseDistribution]
 Direction = Literal["minimize", "maximize"]
-
-
-class Branch(NamedTuple):
-    """Keys that are swept (`space`) or set (`fixed`) only in trials in which `key` has the value `value`."""
-
-    key: str
-    value: str
-    space: Space
-    fixed: dict[str, Any]
-
-    def holds(self, point: Mapping[str, Any]) -> bool:
-        return self.key in point and str(point[self.key]) == self.value
+# Of trials in which a key has a value: what else they sweep, and what they set.
+Branch = tuple[str, str, Space, dict[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +29,7 @@ class Plan:
     config: DictConfig
     options: DictConfig
     study_name: str
+    storage: str
     directions: list[Direction]
     n_trials: int
     space: Space
@@ -65,23 +54,23 @@ class Plan:
         if _is_grid(options.sampler):
             n_trials = min(n_trials, math.prod(map(len, _grid_of(space).values())))
         branches = _read_branches(options.conditional_params, {*space, *fixed}, fixed)
-        known = functools.reduce(operator.or_, (branch.space.keys() for branch in branches), space.keys())
-        warm_start = [{key: _as_choice(point[key]) for key in point} for point in options.warm_start]
-        # Optuna would ignore them.
-        if unknown := {key for point in warm_start for key in point} - known - fixed.keys():
-            raise ValueError(
-                f"hydra.sweeper.warm_start must have swept keys, {', '.join(known)}; got {', '.join(unknown)}"
-            )
-        spaces = {key: values for branch in branches for key, values in branch.space.items()} | space
-        for key, value in ((key, point[key]) for point in warm_start for key in point if key in spaces):
-            if not _is_in(spaces[key], value):
-                raise ValueError(
-                    f"hydra.sweeper.warm_start must be within {key}={spaces[key]}; got {value!r}"
-                )
+        spaces = space | {key: values for _, _, more, _ in branches for key, values in more.items()}
+        # A list is a text in a search space.
+        warm_start = [
+            {k: f"[{','.join(map(str, v))}]" if isinstance(v, ListConfig) else v for k, v in point.items()}
+            for point in options.warm_start
+        ]
+        for key, value in (item for point in warm_start for item in point.items()):
+            if key not in {*spaces, *fixed}:
+                # Optuna would ignore it.
+                raise ValueError(f"hydra.sweeper.warm_start must have keys of {', '.join(spaces)}; got {key}")
+            if key in spaces and not spaces[key]._contains(spaces[key].to_internal_repr(value)):  # noqa: SLF001
+                raise ValueError(f"hydra.sweeper.warm_start must be within {spaces[key]}; got {key}={value}")
         return cls(
             config=config,
             options=options,
             study_name=options.study_name or Path(config.hydra.sweep.dir).name,
+            storage=options.storage or f"sqlite:///{config.hydra.sweep.dir}/study.db",
             directions=_read_directions(config),
             n_trials=n_trials,
             space=space,
@@ -98,22 +87,14 @@ class Plan:
         # With the same seed another worker would draw the same points, unless the storage keeps the position.
         if not first and "seed" in node and not _is_grid(node) and "QMC" not in node["_target_"]:
             node["seed"] = None
-        made: Any = _instantiate(node)
+        made = _instantiate(node)
         sampler: optuna.samplers.BaseSampler = made(_grid_of(self.space)) if _is_grid(node) else made
         return sampler
 
 
-def _is_in(values: BaseDistribution, value: Any) -> bool:
-    try:
-        return bool(values._contains(values.to_internal_repr(value)))  # noqa: SLF001
-    except ValueError:
-        return False
-
-
 def make_pruner(node: DictConfig | None) -> optuna.pruners.BasePruner:
     """Make a pruner of its config; without one, nothing is pruned."""
-    pruner: optuna.pruners.BasePruner = _instantiate(node) if node else optuna.pruners.NopPruner()
-    return pruner
+    return _instantiate(node) if node else optuna.pruners.NopPruner()
 
 
 def _instantiate(node: Any) -> Any:
@@ -133,27 +114,28 @@ def _grid_of(space: Space) -> dict[str, list[Any]]:
 
 
 def _check_options(options: DictConfig) -> None:
+    name = options.study_name
     if str(options.sampler.get("_target_", "")).endswith("CmaEsSampler"):
         # The study may be from elsewhere.
         raise ValueError(
-            "hydra/sweeper/sampler must execute nothing that the study holds; got cmaes, which "
-            "unpickles its state from there: choose tpe or gp"
+            "hydra/sweeper/sampler must not unpickle what a study holds; got cmaes: choose tpe or gp"
         )
     if options.conditional_params and _is_grid(options.sampler):
         raise ValueError("hydra.sweeper.conditional_params must have another sampler than grid; got grid")
-    for name in ("n_jobs", "n_trials"):
-        if options[name] < 1:
-            raise ValueError(f"hydra.sweeper.{name} must be at least 1; got {options[name]}")
+    if not isinstance(name, str | None):
+        raise ValueError(f"hydra.sweeper.study_name must be a text; got {name!r}: put the name in quotes")
+    for key in ("n_jobs", "n_trials"):
+        if options[key] < 1:
+            raise ValueError(f"hydra.sweeper.{key} must be at least 1; got {options[key]}")
     if not 0 <= (rate := options.max_failure_rate) <= 1:
         raise ValueError(f"hydra.sweeper.max_failure_rate must be from 0 to 1; got {rate}")
 
 
 def _read_directions(config: DictConfig) -> list[Direction]:
-    given: Any = config.hydra.sweeper.direction
+    given = config.hydra.sweeper.direction
+    given = given if isinstance(given, ListConfig) else [given]
     # Texts, or members of the stock plugin's enumeration.
-    directions = [
-        getattr(item, "name", item) for item in (given if isinstance(given, ListConfig) else [given])
-    ]
+    directions = [getattr(item, "name", item) for item in given]
     mode = OmegaConf.select(config, "objective.mode")
     if mode and not OmegaConf.select(config, "objective.returns") and directions != [f"{mode}imize"]:
         raise ValueError(
@@ -168,21 +150,15 @@ def _read_branches(conditional_params: DictConfig, known: set[str], fixed: dict[
     for key, cases in conditional_params.items():
         if key not in known:
             raise ValueError(
-                "hydra.sweeper.conditional_params must have keys that are swept or given before; "
-                f"got {key!s}, and before it {', '.join(sorted(known))}"
+                f"hydra.sweeper.conditional_params must have keys of {', '.join(sorted(known))}; got {key!s}"
             )
         for value, params in cases.items():
             # What the command line fixes stays.
             overrides = [f"{name}={given}" for name, given in params.items() if name not in fixed]
             space, values, _ = create_params_from_overrides(overrides)
-            branches.append(Branch(key, str(value), space, values))
+            branches.append((str(key), str(value), space, values))
         known = known.union(*cases.values())
     return branches
-
-
-def _as_choice(value: Any) -> Any:
-    """Write a value as search spaces hold it: a list as a text."""
-    return f"[{','.join(map(str, value))}]" if isinstance(value, ListConfig) else value
 
 
 def _parse_bound(text: str) -> tuple[str, float]:

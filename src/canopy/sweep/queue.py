@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import optuna
 from filelock import FileLock
@@ -20,16 +21,13 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from canopy.runs.run import is_alive, this_host, this_process
 from canopy.sweep import FROM_STUDY, HEARTBEAT, KILLED, N_RETRIES, REASON, RETRY_OF, RUN, SURPLUS, WORKER
-from canopy.sweep.outcome import result_of, violations_of
+from canopy.sweep.trials import result_of, violations_of
 
 log = logging.getLogger(__name__)
 
 # Seconds between heartbeats of a worker; one of another machine without any for so long is dead.
 HEARTBEAT_SECONDS = 30
 HEARTBEAT_TIMEOUT_SECONDS = 300
-
-# Where Optuna's grid sampler keeps which point is a trial's.
-GRID_POINT = ("grid_id", "search_space")
 
 
 @dataclass(kw_only=True)
@@ -44,6 +42,10 @@ class TrialQueue:
     # Whether other machines may have workers.
     shared: bool
     bounds: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        # The grid sampler stops a study that is through, which only Optuna's own loop allows.
+        self.study.stop = lambda: None  # type: ignore[method-assign]
 
     def reserve(self) -> optuna.Trial | None:
         """Take the next trial; None if there is nothing left to do."""
@@ -69,10 +71,17 @@ class TrialQueue:
     def recover(self) -> None:
         """Report trials whose process died: the result of a run that had ended, else the failure."""
         with self.lock:
-            for trial in self._trials():
+            trials = self._trials()
+            for trial in trials:
                 dead = trial.state == TrialState.RUNNING and not self._is_alive(trial)
                 if dead and not self._complete(trial):
                     self.fail_and_queue(trial)
+            retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+            for trial in trials:
+                killed = trial.state == TrialState.FAIL and KILLED in trial.user_attrs
+                # Who found it dead has died, too, or is another machine that is about to queue it again.
+                if killed and trial.number not in retried and not (self.shared and _has_just_ended(trial)):
+                    self._queue_again(trial)
 
     def _complete(self, dead: FrozenTrial) -> bool:
         """Report the result of a run that had ended before its process died; False if it had not."""
@@ -82,22 +91,20 @@ class TrialQueue:
         violations = violations_of(Path(dead.user_attrs[RUN]), self.bounds)
         # Another machine may do the same at this moment.
         with suppress(UpdateFinishedTrialError, ValueError):
-            # What Trial.set_constraint does; a Trial of it would draw its point anew.
+            # What Trial.set_constraint does.
             for key, violation in violations.items():
                 storage.set_trial_system_attr(dead._trial_id, f"constraints:{key}", violation)  # noqa: SLF001
-            tell_end(self.study, dead.number, *result)
+            state, values = result
+            self.study.tell(dead.number, values, state=state)
         return True
 
     def fail_and_queue(self, dead: FrozenTrial) -> bool:
         """Mark a trial whose process died as failed and queue it again; False if another machine has."""
         # A Trial of it would draw its point anew.
         storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
-        n_retries = dead.user_attrs.get(N_RETRIES, 0)
-        # A grid's point is known before its parameters are; with the trial's end Optuna takes it for done.
-        point = {key: dead.system_attrs[key] for key in GRID_POINT if key in dead.system_attrs}
         try:
             # Given up, a point of a grid has no other in its place.
-            if not point or n_retries < self.max_retries:
+            if not _grid_point(dead) or dead.user_attrs.get(N_RETRIES, 0) < self.max_retries:
                 storage.set_trial_user_attr(trial_id, KILLED, value=True)
             storage.set_trial_user_attr(trial_id, REASON, "its process died")
             # Of several machines that see it at once, the storage lets one pass.
@@ -105,15 +112,22 @@ class TrialQueue:
                 return False
         except UpdateFinishedTrialError:
             return False
-        if (dead.params or point) and n_retries < self.max_retries:
+        self._queue_again(dead)
+        return True
+
+    def _queue_again(self, dead: FrozenTrial) -> None:
+        n_retries = dead.user_attrs.get(N_RETRIES, 0)
+        # Of a known point, what was not drawn yet.
+        fixed = {**dead.system_attrs.get("fixed_params", {}), **dead.params}
+        point = _grid_point(dead) or (fixed and {"fixed_params": fixed})
+        if point and n_retries < self.max_retries:
             self.study.add_trial(
                 optuna.create_trial(
                     state=TrialState.WAITING,
-                    system_attrs=point or {"fixed_params": dead.params},
+                    system_attrs=point,
                     user_attrs={RETRY_OF: dead.number, N_RETRIES: n_retries + 1},
                 )
             )
-        return True
 
     def _is_alive(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get(WORKER)
@@ -129,14 +143,14 @@ class TrialQueue:
         return self.study.get_trials(deepcopy=False)
 
 
-def tell_end(study: optuna.Study, number: int, state: TrialState, values: list[float] | None = None) -> None:
-    """Report how a trial ended to its study."""
-    try:
-        study.tell(number, values, state=state)
-    except RuntimeError as error:
-        # The grid sampler stops the study when it is through, which only Optuna's own loop allows.
-        if "Study.stop" not in str(error):
-            raise
+def _has_just_ended(trial: FrozenTrial) -> bool:
+    ended = trial.datetime_complete
+    return ended is not None and time.time() - ended.timestamp() < HEARTBEAT_TIMEOUT_SECONDS
+
+
+def _grid_point(trial: FrozenTrial) -> dict[str, Any]:
+    """Give the point of a grid: known before a trial has parameters, done for Optuna when the trial ends."""
+    return {key: value for key, value in trial.system_attrs.items() if key in ("grid_id", "search_space")}
 
 
 def counts(trial: FrozenTrial) -> bool:
@@ -158,10 +172,8 @@ def heartbeat(trials: Sequence[optuna.Trial]) -> Iterator[None]:
             for trial in trials:
                 try:
                     trial.set_user_attr(HEARTBEAT, time.time())
-                except (StorageInternalError, SQLAlchemyError) as error:
+                except (StorageInternalError, SQLAlchemyError, UpdateFinishedTrialError) as error:
                     log.warning("Trial %d cannot write its heartbeat: %s", trial.number, error)
-                except UpdateFinishedTrialError:
-                    pass  # Another machine has found its heartbeat expired.
 
     thread = threading.Thread(target=write, daemon=True)
     thread.start()

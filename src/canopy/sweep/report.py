@@ -4,6 +4,7 @@ import html
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import optuna
 import plotly.graph_objects as go
@@ -26,32 +27,29 @@ PAGE = """<!doctype html>
 
 def write_report(sweep: optuna.Study, path: Path) -> None:
     """Write a page of HTML with the summary, the plots that the trials suffice for, and plotly.js."""
-    plots = [
-        figure.to_html(full_html=False, include_plotlyjs=number == 0)
-        for number, figure in enumerate(draw_plots(sweep))
-    ]
+    figures = enumerate(draw_plots(sweep))
+    plots = [figure.to_html(full_html=False, include_plotlyjs=number == 0) for number, figure in figures]
     title, summary = html.escape(sweep.study_name), html.escape(summarize_sweep(sweep))
     write_text(path, PAGE.format(title=title, summary=summary, plots="\n".join(plots)))
 
 
 def draw_plots(sweep: optuna.Study) -> Iterator[go.Figure]:
     """Draw how the trials ran and what they found, where two or more are complete."""
-    complete = sweep.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    complete, names = sweep.get_trials(states=(TrialState.COMPLETE,)), objectives_of(sweep)
     if len(complete) < 2:
         return
-    n_varied = len({key for trial in complete for key in trial.params})
-    names = objectives_of(sweep)
     if 2 <= len(names) <= 3:
         yield visualization.plot_pareto_front(sweep, target_names=names)
     for place, name in enumerate(names):
         target = partial(_value, place=place) if len(names) > 1 else None
-        yield visualization.plot_optimization_history(sweep, target=target, target_name=name)
+        what: dict[str, Any] = {"target": target, "target_name": name}
+        yield visualization.plot_optimization_history(sweep, **what)
+        n_varied = len({key for trial in complete for key in trial.params})
         if n_varied > 1 and len({trial.values[place] for trial in complete}) > 1:
             # Optuna's default takes the lowest values of a target for the best.
-            evaluator = FanovaImportanceEvaluator(seed=0) if target else None
-            importances = visualization.plot_param_importances
-            yield importances(sweep, evaluator=evaluator, target=target, target_name=name)
-        yield visualization.plot_slice(sweep, target=target, target_name=name)
+            evaluator = FanovaImportanceEvaluator(seed=0)
+            yield visualization.plot_param_importances(sweep, evaluator=evaluator, **what)
+        yield visualization.plot_slice(sweep, **what)
     if len(names) == 1:
         yield visualization.plot_parallel_coordinate(sweep, target_name=names[0])
         if any(trial.intermediate_values for trial in complete):

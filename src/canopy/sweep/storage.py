@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import optuna
 from omegaconf import OmegaConf
+from optuna.distributions import check_distribution_compatibility
 from optuna.trial import TrialState
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError, SQLAlchemyError
@@ -25,16 +26,12 @@ HINT = f"give it as {PASSWORD_VARIABLE} in the environment, PostgreSQL's also in
 # How long a writer waits for another one; SQLite's five seconds are short for a busy disk.
 LOCK_SECONDS = 60
 # How long the command that creates a study may take to add the known points to it.
-SET_UP_SECONDS = 30
+SET_UP_SECONDS = 60
 
 
 @functools.cache
 def open_storage(url: str) -> optuna.storages.BaseStorage:
-    """Open a storage, once in each process; an embedded one that is not there is created.
-
-    Raises:
-        ValueError: If it cannot be opened, or the URL has a password in it.
-    """
+    """Open a storage, once in each process; an embedded one that is not there is created."""
     refuse_passwords([url], hint=HINT)
     engine_kwargs = {}
     try:
@@ -62,9 +59,10 @@ def open_storage(url: str) -> optuna.storages.BaseStorage:
         ) from error
 
 
-def open_study(plan: "Plan", default: Path) -> tuple[optuna.Study, Path, bool]:
+def open_study(plan: "Plan") -> tuple[optuna.Study, Path, bool]:
     """Open a sweep's study, or create it; give it, the folder of its runs and whether it is new."""
-    storage = open_storage(storage_url(plan, default))
+    default = Path(plan.config.hydra.sweep.dir)
+    storage = open_storage(plan.storage)
     try:
         study = optuna.create_study(study_name=plan.study_name, storage=storage, directions=plan.directions)
         is_new = True
@@ -72,14 +70,21 @@ def open_study(plan: "Plan", default: Path) -> tuple[optuna.Study, Path, bool]:
         is_new = False
         study = optuna.load_study(study_name=plan.study_name, storage=storage)
         # The command that created it adds the known points, if it has not died.
-        n_added, deadline = 0, time.monotonic() + SET_UP_SECONDS
+        deadline = time.monotonic() + SET_UP_SECONDS
         while FOLDER not in study.user_attrs and time.monotonic() < deadline:
             time.sleep(0.05)
-            if (n_trials := len(study.get_trials(deepcopy=False))) > n_added:
-                n_added, deadline = n_trials, time.monotonic() + SET_UP_SECONDS
     directions = [direction.name.lower() for direction in study.directions]
     if directions != plan.directions:
         raise ValueError(f"The study must have the sweep's directions {plan.directions}; got {directions}")
+    for trial in study.get_trials(deepcopy=False):
+        for key in plan.space.keys() & trial.distributions.keys():
+            try:
+                check_distribution_compatibility(trial.distributions[key], plan.space[key])
+            except ValueError as error:
+                raise ValueError(
+                    f"A study must keep the kind and the choices of {key}, {trial.distributions[key]}; got "
+                    f"{plan.space[key]}: set hydra.sweeper.study_name to a new name"
+                ) from error
     if FOLDER not in study.user_attrs:
         _set_up(study, plan, default)
     return study, folder_of(study, default), is_new
@@ -87,8 +92,11 @@ def open_study(plan: "Plan", default: Path) -> tuple[optuna.Study, Path, bool]:
 
 def _set_up(study: optuna.Study, plan: "Plan", folder: Path) -> None:
     """Add what the sweep knows to its new study; the folder, which other commands wait for, comes last."""
+    # A command that was killed may have added the first ones.
+    present = study.get_trials(deepcopy=False)
     for name in plan.options.warm_start_studies:
         earlier = optuna.load_study(study_name=name, storage=study._storage)  # noqa: SLF001
+        complete = earlier.get_trials(states=(TrialState.COMPLETE,))
         study.add_trials(
             optuna.create_trial(
                 params=trial.params,
@@ -98,10 +106,11 @@ def _set_up(study: optuna.Study, plan: "Plan", folder: Path) -> None:
                 constraints=dict.fromkeys(plan.bounds, 0.0),
                 user_attrs={FROM_STUDY: name},
             )
-            for trial in earlier.get_trials(states=(TrialState.COMPLETE,))
+            for trial in complete[sum(trial.user_attrs.get(FROM_STUDY) == name for trial in present) :]
         )
     for point in plan.warm_start:
-        study.enqueue_trial(point)
+        if all(trial.system_attrs.get("fixed_params") != point for trial in present):
+            study.enqueue_trial(point)
     objective = OmegaConf.select(plan.config, "objective", default={})
     study.set_user_attr(MONITOR, list(objective.get("returns") or [objective.get("monitor", "value")]))
     study.set_user_attr(SCRIPT, plan.config.hydra.job.name)
@@ -117,8 +126,3 @@ def folder_of(study: optuna.Study, default: Path) -> Path:
             f"found {folder}: if that is meant, set hydra.sweep.dir to it"
         )
     return folder
-
-
-def storage_url(plan: "Plan", folder: Path) -> str:
-    """Give the URL of a sweep's storage: by default a file in the folder of its runs."""
-    return plan.options.storage or f"sqlite:///{folder / 'study.db'}"

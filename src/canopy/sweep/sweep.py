@@ -1,87 +1,144 @@
 """Run a sweep: open or resume its study, let workers do the remaining trials, report the result."""
 
 import logging
+import math
+import multiprocessing
+import os
 import signal
+import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Sequence
+from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Any
 
+import cloudpickle
 import optuna
 from hydra._internal.core_plugins.basic_launcher import BasicLauncher
 from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf, read_write
-from sqlalchemy.engine import make_url
+from optuna.trial import TrialState
 
+from canopy.cores import usable_cores
 from canopy.files import write_text
 from canopy.sweep.plan import Plan
-from canopy.sweep.pool import run_workers
 from canopy.sweep.storage import open_study
-from canopy.sweep.trials import summarize_sweep
+from canopy.sweep.trials import best_of, summarize_sweep
 from canopy.sweep.worker import Worker
 
 log = logging.getLogger(__name__)
 
-RESULTS = "optimization_results.yaml"
+# So many for each worker, without a finished trial in between, end the sweep.
+MAX_DEATHS = 5
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
+# Exit code of a worker that reports a mistake or too many failures; others are as good as killed.
+FAILED = 3
 
 
 def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> None:
     """Do the remaining trials of a study; the arguments are the overrides of the command."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     plan = Plan.make(arguments, config)
-    study, folder, is_new = open_study(plan, Path(config.hydra.sweep.dir))
-    # The study's own folder, also when an earlier command made it.
+    study, folder, is_new = open_study(plan)
+    # That of the study also for `plan`, when an earlier command made it.
     with read_write(config.hydra):
         config.hydra.sweep.dir = str(folder)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")
-    launcher = Plugins.instance().instantiate_launcher(config=config, **given)
-    timeout, n_jobs = plan.options.timeout, plan.options.n_jobs
-    deadline = None if timeout is None else time.time() + timeout
-    worker = Worker(plan, folder=folder, deadline=deadline, is_first=is_new)
+    launcher, n_jobs = Plugins.instance().instantiate_launcher(config=config, **given), plan.options.n_jobs
+    deadline = math.inf if plan.options.timeout is None else time.time() + plan.options.timeout
+    worker = Worker(plan, deadline=deadline, is_first=is_new)
     # A trial whose process died is among those that are left, the last one too.
     worker.queue.recover()
     n_left = max(worker.queue.n_left(), 0)
-    storage = make_url(worker.url).render_as_string(hide_password=True)
-    log.info("Study %s in %s: %d of %d trials left", plan.study_name, storage, n_left, plan.n_trials)
-    if n_left > 0:
-        with _resume_hint():
-            if not isinstance(launcher, BasicLauncher):
-                # Another launcher runs jobs side by side itself, but only a batch at a time.
-                worker.run(launcher, batch_size=n_jobs)
-            elif n_jobs == 1:
-                worker.run(launcher)
-            else:
-                run_workers(worker, launcher, n_workers=n_jobs)
-    write_text(folder / RESULTS, OmegaConf.to_yaml(OmegaConf.create(_results(study))))
-    log.info("%s", summarize_sweep(study))
-
-
-@contextmanager
-def _resume_hint() -> Iterator[None]:
-    """Log how to resume if a signal ends the block."""
-
-    def stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
-        raise SystemExit(128 + number)
-
-    previous = signal.signal(signal.SIGTERM, stop)
+    log.info("Study %s in %s: %d of %d trials left", plan.study_name, plan.storage, n_left, plan.n_trials)
+    signal.signal(signal.SIGTERM, _stop)
     try:
-        yield
+        if isinstance(launcher, BasicLauncher) and n_jobs > 1 and n_left > 0:
+            run_workers(worker, launcher, n_workers=min(n_jobs, n_left))
+        else:
+            # Another launcher runs jobs side by side itself, but only a batch at a time.
+            worker.run(launcher, batch_size=n_jobs)
     except (KeyboardInterrupt, SystemExit):
         log.warning("The sweep was stopped; the same command does the remaining trials")
         raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
+    write_text(folder / "optimization_results.yaml", OmegaConf.to_yaml(OmegaConf.create(_results(study))))
+    log.info("%s", summarize_sweep(study))
+
+
+def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
+    raise SystemExit(128 + number)
 
 
 def _results(study: optuna.Study) -> dict[str, Any]:
     """Give what `optimization_results.yaml` holds, as the stock plugin writes it."""
-    best = [{"params": trial.params, "values": trial.values} for trial in study.best_trials]
+    best = best_of(study)
     if len(study.directions) > 1:
-        return {"name": "optuna", "solutions": best}
-    # None, too, where every trial breaks a constraint.
-    if not best:
-        return {"name": "optuna", "best_params": {}, "best_value": None}
-    return {"name": "optuna", "best_params": study.best_params, "best_value": study.best_value}
+        solutions = [{"params": trial.params, "values": trial.values} for trial in best]
+        return {"name": "optuna", "solutions": solutions}
+    params, value = (best[0].params, best[0].value) if best else ({}, None)
+    return {"name": "optuna", "best_params": params, "best_value": value}
+
+
+def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
+    """Let several processes, which share the cores, do a worker's trials; one that is killed is replaced."""
+    # What libraries that compute in parallel read when they are imported.
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(name, str(max(1, usable_cores() // n_workers)))
+    context = multiprocessing.get_context("spawn")
+    # The command itself and what Hydra keeps for it are no modules that a new process could import.
+    state = Singleton.get_state()
+    common = cloudpickle.dumps((worker.plan, worker.deadline, worker.first, launcher, state))
+    workers: list[SpawnProcess] = []
+    n_started = n_done = n_deaths = n_finished = 0
+    try:
+        while n_done < n_workers:
+            while len(workers) < n_workers - n_done:
+                is_first = worker.is_first and n_started == 0
+                process = context.Process(target=_work, args=(common, is_first))
+                process.start()
+                workers.append(process)
+                n_started += 1
+            time.sleep(0.1)
+            for process in [process for process in workers if not process.is_alive()]:
+                workers.remove(process)
+                if process.exitcode == 0:
+                    n_done += 1
+                    continue
+                before = n_finished
+                n_finished = len(worker.study.get_trials(deepcopy=False, states=FINISHED))
+                n_deaths = n_deaths + 1 if n_finished == before else 1
+                if process.exitcode == FAILED or n_deaths > MAX_DEATHS * n_workers:
+                    raise ValueError(
+                        f"Workers must finish trials; got {n_deaths} that died without one, "
+                        f"the last with exit code {process.exitcode}: see the log above"
+                    )
+                log.warning("A worker died (exit code %s); another one takes its place", process.exitcode)
+    finally:
+        # SIGTERM lets each save the state of its run.
+        for process in workers:
+            process.terminate()
+        for process in workers:
+            process.join()
+
+
+def _work(common: bytes, is_first: bool) -> None:  # noqa: FBT001 - of a process
+    """Be a worker: the first function of a new process."""
+    plan, deadline, first, launcher, state = cloudpickle.loads(common)
+    Singleton.set_state(state)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        Worker(plan, deadline=deadline, is_first=is_first, first=first).run(launcher)
+    except ValueError as error:
+        log.error("%s", error)
+        raise SystemExit(FAILED) from error
+
+
+def _end_with_parent() -> None:
+    """Stop this process when the one that started it is gone: no other process would."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)

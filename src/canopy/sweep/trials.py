@@ -1,8 +1,8 @@
-"""Read recorded sweeps: all of a storage as a table, the trials of one, its best; nothing is changed."""
+"""Read recorded sweeps: all of a storage as a table, the trials of one, their runs and results, the best."""
 
 import itertools
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,26 +10,31 @@ import optuna
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from canopy.quoting import write_command, write_override
-from canopy.runs.run import is_alive
-from canopy.sweep import FROM_STUDY, KILLED, MONITOR, REASON, RETRY_OF, RUN, SCRIPT, SURPLUS, WORKER
-from canopy.sweep.outcome import overrides_of, run_of
+from canopy.files import read_json
+from canopy.quoting import write_choice, write_command, write_override
+from canopy.runs.keys import flatten
+from canopy.runs.run import CONFIG, RECORD, Run, is_alive
+from canopy.sweep import (
+    FROM_STUDY,
+    KILLED,
+    MONITOR,
+    REASON,
+    RETRY_OF,
+    RUN,
+    SCRIPT,
+    SURPLUS,
+    TRIAL_ATTRIBUTES,
+    WORKER,
+)
 from canopy.sweep.storage import open_storage
 from canopy.text_tables import Form, as_csv, as_json, format_value, render
 
 # In the order of lists: Optuna's states, and that of a trial whose process died.
 STATES = ("complete", "pruned", "running", "waiting", "killed", "failed")
-# Of a trial, what the terminal does not show.
-LONG = ("run", "retry_of")
 
 
-def load_sweeps(url: str) -> list[optuna.Study]:
-    """Open all sweeps of a storage, in the order of their names.
-
-    Raises:
-        FileNotFoundError: If there is no such storage.
-        ValueError: If it cannot be opened.
-    """
+def load_sweeps(url: str) -> dict[str, optuna.Study]:
+    """Open all sweeps of a storage, by name; none is created."""
     path = url.removeprefix("sqlite:///")
     if path != url and not Path(path).is_file():
         raise FileNotFoundError(
@@ -37,17 +42,58 @@ def load_sweeps(url: str) -> list[optuna.Study]:
         )
     storage = open_storage(url)
     names = sorted(optuna.get_all_study_names(storage))
-    return [optuna.load_study(study_name=name, storage=storage) for name in names]
+    return {name: optuna.load_study(study_name=name, storage=storage) for name in names}
 
 
 def load_sweep(name: str, url: str) -> optuna.Study:
-    """Open a sweep of a storage by its name; raises as `load_sweeps` does."""
-    sweeps = {sweep.study_name: sweep for sweep in load_sweeps(url)}
+    """Open a sweep of a storage by its name."""
+    sweeps = load_sweeps(url)
     if name not in sweeps:
         raise ValueError(
             f"A sweep must be one of its storage; got {name!r}: there is {', '.join(sweeps) or 'none yet'}"
         )
     return sweeps[name]
+
+
+def run_of(trial: FrozenTrial) -> Run | None:
+    """Open the folder of a trial's run; None if it is not there."""
+    run = trial.user_attrs.get(RUN)
+    return Run(run) if run and (Path(run) / CONFIG).is_file() else None
+
+
+def overrides_of(trial: FrozenTrial) -> list[str]:
+    """Give the overrides of a trial's command: those that its run recorded, or those of the sweep."""
+    run = run_of(trial)
+    if commands := run and run.record.get("commands"):
+        return [str(override) for override in commands[0]["overrides"]]
+    fixed = {key: value for key, value in trial.user_attrs.items() if key not in TRIAL_ATTRIBUTES}
+    written = [f"{key}={'null' if value is None else value}" for key, value in fixed.items()]
+    return [*written, *(write_choice(key, value) for key, value in trial.params.items())]
+
+
+def result_of(trial: FrozenTrial, *, study: str) -> tuple[TrialState, list[float] | None] | None:
+    """Read the state and the values of a trial from its run's record; None if its run has not ended."""
+    run = run_of(trial)
+    if run is None or run.record.get("trial") != {"study": study, "number": trial.number}:
+        return None
+    if (status := run.record["status"]) != "finished":
+        return (TrialState.PRUNED, None) if status == "pruned" else None
+    # Here, since it imports lightning.
+    from canopy.runs.record import objective_of
+
+    values = objective_of(run.record, run.config.objective.returns)
+    return TrialState.COMPLETE, [values] if isinstance(values, float) else [*values]
+
+
+def violations_of(run: Path, bounds: Mapping[str, float]) -> dict[str, float]:
+    """Measure by how much a run's recorded results exceed their upper bounds; nothing if it has none."""
+    record = flatten(read_json(run / RECORD)) if bounds and (run / RECORD).is_file() else {}
+    if "best.score" not in record:
+        return {}
+    for key in bounds:
+        if not isinstance(record.get(key), int | float):
+            raise ValueError(f"hydra.sweeper.constraints must name numbers of a run's run.json; got {key}")
+    return {key: float(record[key]) - bound for key, bound in bounds.items()}
 
 
 def objectives_of(sweep: optuna.Study) -> list[str]:
@@ -67,7 +113,8 @@ def state_of(trial: FrozenTrial) -> str:
     """Name the state of a trial; `killed` if its process is gone without having reported a result."""
     worker = trial.user_attrs.get(WORKER)
     lost = trial.state is TrialState.RUNNING and worker is not None and not is_alive(worker)
-    if lost or trial.user_attrs.get(KILLED):
+    # One whose heartbeat had expired may have come to its end after all.
+    if lost or (trial.state is TrialState.FAIL and KILLED in trial.user_attrs):
         return "killed"
     return "failed" if trial.state is TrialState.FAIL else trial.state.name.lower()
 
@@ -96,13 +143,13 @@ def _values_of(trial: FrozenTrial) -> list[float]:
 
 def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
     """Write the trials of a sweep as a table, the best first; JSON and CSV have all that is known of each."""
-    trials, names = ranked(sweep), objectives_of(sweep)
+    trials = ranked(sweep)
     params = list(dict.fromkeys(key for trial in trials for key in trial.params))
     rows: list[dict[str, Any]] = [
         {
             "number": trial.number,
             "state": state_of(trial),
-            **dict(itertools.zip_longest(names, _values_of(trial))),
+            **dict(itertools.zip_longest(objectives_of(sweep), _values_of(trial))),
             "epochs": len(trial.intermediate_values) or None,
             "seconds": trial.duration and trial.duration.total_seconds(),
             **{key: trial.params.get(key) for key in params},
@@ -115,8 +162,9 @@ def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
     if form == "text":
         ends = [key.rpartition(".")[2] for key in params]
         short = {key: end for key, end in zip(params, ends, strict=True) if ends.count(end) == 1}
-        rows = [{short.get(key, key): row[key] for key in row if key not in LONG} for row in rows]
-    return _write(rows, ["number", "state", *names], form)
+        shown = [key for key in rows[0] if key not in ("run", "retry_of")] if rows else []
+        rows = [{short.get(key, key): row[key] for key in shown} for row in rows]
+    return _write(rows, form)
 
 
 def _reason(trial: FrozenTrial) -> str | None:
@@ -128,13 +176,12 @@ def _reason(trial: FrozenTrial) -> str | None:
 
 def summarize_sweep(sweep: optuna.Study) -> str:
     """Summarize a sweep: its objectives, its trials by state, the best one and how to reproduce it."""
-    counts = _counts(sweep)
-    states = ", ".join(f"{counts[state]} {state}" for state in STATES if counts[state])
+    row, best = _describe(sweep), best_of(sweep)
+    states = "".join(f", {row[state]} {state}" for state in STATES if row[state])
     lines = [
-        f"Sweep {format_value(sweep.study_name)}: {_goals(sweep)}",
-        f"Trials: {counts.total()}{states and f', {states}'}",
+        f"Sweep {format_value(sweep.study_name)}: {row['objective']}",
+        f"Trials: {row['trials']}{states}",
     ]
-    best = best_of(sweep)
     if len(sweep.directions) > 1:
         lines.append(f"Pareto front: {', '.join(f'trial {trial.number}' for trial in best) or 'empty'}")
     elif best:
@@ -148,37 +195,30 @@ def summarize_sweep(sweep: optuna.Study) -> str:
     return "\n".join(lines)
 
 
-def _counts(sweep: optuna.Study) -> Counter[str]:
-    return Counter(map(state_of, ranked(sweep)))
-
-
-def _goals(sweep: optuna.Study) -> str:
+def _describe(sweep: optuna.Study) -> dict[str, Any]:
+    """Give what a sweep optimizes, its trials by state and the best one, unless several are."""
+    counts = Counter(map(state_of, ranked(sweep)))
     pairs = zip(sweep.directions, objectives_of(sweep), strict=True)
-    return ", ".join(f"{direction.name.lower()}s {name}" for direction, name in pairs)
+    best = next(iter(best_of(sweep)), None) if len(sweep.directions) == 1 else None
+    return {
+        "sweep": sweep.study_name,
+        "objective": ", ".join(f"{direction.name.lower()}s {name}" for direction, name in pairs),
+        "trials": counts.total(),
+        **{state: counts[state] for state in STATES},
+        "best": best and best.value,
+        "trial": best and best.number,
+    }
 
 
-def list_sweeps(sweeps: Sequence[optuna.Study], *, form: Form = "text") -> str:
+def list_sweeps(sweeps: Iterable[optuna.Study], *, form: Form = "text") -> str:
     """Write a table of sweeps: what each optimizes, its trials by state, its best value."""
-    rows = []
-    for sweep in sweeps:
-        counts, best = _counts(sweep), best_of(sweep) if len(sweep.directions) == 1 else []
-        rows.append(
-            {
-                "sweep": sweep.study_name,
-                "objective": _goals(sweep),
-                "trials": counts.total(),
-                **{state: counts[state] for state in STATES},
-                "best": best[0].value if best else None,
-                "trial": best[0].number if best else None,
-            }
-        )
-    return _write(rows, ["sweep", "objective", "trials"], form)
+    return _write([_describe(sweep) for sweep in sweeps], form)
 
 
-def _write(rows: list[dict[str, Any]], headers: Sequence[str], form: Form) -> str:
+def _write(rows: list[dict[str, Any]], form: Form) -> str:
     if form == "json":
         return as_json(rows)
     if form == "text" and not rows:
         return "Nothing to list: there are none yet"
     write = as_csv if form == "csv" else render
-    return write(list(rows[0]) if rows else headers, [list(row.values()) for row in rows])
+    return write([*rows[0]] if rows else [], [[*row.values()] for row in rows])

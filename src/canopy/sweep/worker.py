@@ -1,9 +1,9 @@
-"""A worker: reserves trials one after the other, runs each as a job of Hydra, reports the result."""
+"""A worker, which reserves trials and runs each as a job of Hydra, and a trial as its job sees it."""
 
-import gc
 import itertools
 import logging
 import math
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 from filelock import FileLock
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
 from hydra.utils import instantiate
@@ -21,40 +22,26 @@ from optuna.trial import TrialState
 from canopy.places import display_path
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import PRUNED, REASON, RUN, STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
-from canopy.sweep.outcome import violations_of
 from canopy.sweep.plan import Plan, make_pruner
-from canopy.sweep.queue import TrialQueue, counts, heartbeat, tell_end
-from canopy.sweep.storage import open_storage, storage_url
+from canopy.sweep.queue import TrialQueue, counts, heartbeat
+from canopy.sweep.storage import open_storage
+from canopy.sweep.trials import violations_of
 
 log = logging.getLogger(__name__)
-
-
-class TooManyFailuresError(ValueError):
-    """More trials have failed than the sweep allows."""
 
 
 class Worker:
     """One of any number of workers on a study.
 
-    Args:
-        plan: The sweep.
-        folder: Folder of its runs.
-        deadline: Time from which no trial is started any more.
-        is_first: Whether it is the first worker of a new study.
-        first: Number of the first trial whose failure counts for the command; the next one if None.
+    It starts no trial after the deadline; failures count from the trial `first` on, or from the next one.
     """
 
-    def __init__(
-        self, plan: Plan, *, folder: Path, deadline: float | None, is_first: bool, first: int | None = None
-    ) -> None:
-        self.plan = plan
-        self.folder = folder
-        self.deadline = deadline
-        self.is_first = is_first
-        self.url = storage_url(plan, folder)
+    def __init__(self, plan: Plan, *, deadline: float, is_first: bool, first: int | None = None) -> None:
+        self.plan, self.deadline, self.is_first = plan, deadline, is_first
+        self.folder = Path(plan.config.hydra.sweep.dir)
         self.study = optuna.load_study(
             study_name=plan.study_name,
-            storage=open_storage(self.url),
+            storage=open_storage(plan.storage),
             sampler=plan.make_sampler(first=is_first),
             pruner=make_pruner(plan.options.pruner),
         )
@@ -64,18 +51,14 @@ class Worker:
             n_trials=plan.n_trials,
             max_retries=plan.options.max_retries,
             bounds=plan.bounds,
-            lock=FileLock(folder / "queue.lock"),
-            shared=not self.url.startswith("sqlite"),
+            lock=FileLock(self.folder / "queue.lock"),
+            shared=not plan.storage.startswith("sqlite"),
         )
         custom = plan.options.custom_search_space
         self._extend = instantiate({"_target_": custom, "_partial_": True}) if custom else None
 
     def run(self, launcher: Launcher, *, batch_size: int = 1) -> None:
-        """Do trials until none is left, a batch at a time.
-
-        Raises:
-            TooManyFailuresError: If more have failed than the sweep allows, after the whole batch.
-        """
+        """Do trials until none is left, a batch at a time, or more have failed than the sweep allows."""
         reserved = self._reserved()
         while batch := list(itertools.islice(reserved, batch_size)):
             with heartbeat(batch):
@@ -84,13 +67,9 @@ class Worker:
             for trial, job in zip(batch, jobs, strict=True):
                 self._finish(trial, job)
             self._check_failures()
-            if not gc.get_freeze_count():
-                # What the first trial imported stays: without this the collector looks through all of it
-                # every ten trials or so, which takes as long as what else a trial costs.
-                gc.freeze()
 
     def _reserved(self) -> Iterator[optuna.Trial]:
-        while self.deadline is None or time.time() < self.deadline:
+        while time.time() < self.deadline:
             if (trial := self.queue.reserve()) is None:
                 return
             yield trial
@@ -104,20 +83,21 @@ class Worker:
         branch_values: dict[str, Any] = {}
         for key, distribution in plan.space.items():
             trial._suggest(key, distribution)  # noqa: SLF001
-        for branch in plan.branches:
-            if branch.holds({**branch_values, **trial.params, **plan.fixed}):
-                for key, distribution in branch.space.items():
+        for condition, expected, space, fixed in plan.branches:
+            point = {**branch_values, **trial.params, **plan.fixed}
+            if condition in point and str(point[condition]) == expected:
+                for key, distribution in space.items():
                     trial._suggest(key, distribution)  # noqa: SLF001
-                branch_values |= branch.fixed
+                branch_values |= fixed
         if self._extend is not None:
             self._extend(plan.config, trial)
-        variables = {STORAGE_VARIABLE: self.url, STUDY_VARIABLE: plan.study_name}
-        variables[TRIAL_VARIABLE] = str(trial.number)
         written = {key: f"{key}={value}" for key, value in {**branch_values, **plan.fixed}.items()}
         written |= {key: write_choice(key, value) for key, value in trial.params.items()}
         # The launcher numbers the jobs of a batch itself, from the first one on.
         template = str(plan.config.hydra.sweep._get_node("subdir"))  # noqa: SLF001 - before it is resolved
         subdir = re.sub(r"\$\{hydra[.:]job\.num\}", str(trial.number), template)
+        variables = {STORAGE_VARIABLE: plan.storage, STUDY_VARIABLE: plan.study_name}
+        variables[TRIAL_VARIABLE] = str(trial.number)
         return [
             *written.values(),
             *plan.fixed_overrides,
@@ -133,19 +113,18 @@ class Worker:
                 trial.set_user_attr(RUN, display_path(run))
                 for key, violation in violations_of(run, self.plan.bounds).items():
                     trial.set_constraint(key, violation)
+            # What the job itself, perhaps in another process, has recorded of its trial.
+            pruned = PRUNED in self.study.get_trials(deepcopy=False)[trial.number].user_attrs
+            state, values = TrialState.PRUNED if pruned else TrialState.COMPLETE, None
             try:
                 returned = job.return_value
-                # What the job itself, perhaps in another process, has recorded of its trial.
-                pruned = PRUNED in self.study.get_trials(deepcopy=False)[trial.number].user_attrs
                 values = None if pruned else self._read_values(returned)
             except Exception as error:  # noqa: BLE001 - whatever the user's code raises fails the trial alone
                 reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
                 log.warning("Trial %d failed: %s", trial.number, reason)
                 trial.set_user_attr(REASON, reason)
-                tell_end(self.study, trial.number, TrialState.FAIL)
-            else:
-                state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-                tell_end(self.study, trial.number, state, values)
+                state = TrialState.FAIL
+            self.study.tell(trial.number, values, state=state)
         except UpdateFinishedTrialError:
             log.warning("Another machine retries trial %d, whose heartbeat had expired", trial.number)
 
@@ -160,8 +139,43 @@ class Worker:
         failed = [trial for trial in failed if trial.number >= self.first and counts(trial)]
         allowed = self.plan.options.max_failure_rate * self.plan.n_trials
         if len(failed) > allowed:
-            reason = failed[-1].user_attrs.get(REASON)
-            raise TooManyFailuresError(
+            raise ValueError(
                 f"At most {allowed:g} of {self.plan.n_trials} trials may fail (max_failure_rate); "
-                f"got {len(failed)}, the last with {reason}"
+                f"got {len(failed)}, the last with {failed[-1].user_attrs.get(REASON)}"
             )
+
+
+class JobTrial:
+    """The trial that this job, in whichever process, runs; variables of the environment name it."""
+
+    def __init__(self) -> None:
+        study = optuna.load_study(
+            study_name=os.environ[STUDY_VARIABLE],
+            storage=open_storage(os.environ[STORAGE_VARIABLE]),
+            # Draws nothing: the trial has its point.
+            sampler=optuna.samplers.RandomSampler(),
+            pruner=make_pruner(HydraConfig.get().sweeper.pruner),
+        )
+        number = int(os.environ[TRIAL_VARIABLE])
+        trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)  # noqa: SLF001
+        self._trial = optuna.Trial(study, trial_id)
+        # Optuna prunes nothing where there are several objectives.
+        self._may_prune = len(study.directions) == 1
+
+    def describe(self) -> dict[str, Any]:
+        return {"study": self._trial.study.study_name, "number": self._trial.number}
+
+    def name_run(self, folder: Path) -> None:
+        """Record where the trial's run is, so that its result is found even if its process dies."""
+        self._trial.set_user_attr(RUN, display_path(folder))
+
+    def report(self, value: float, step: int) -> None:
+        if self._may_prune:
+            self._trial.report(value, step)
+
+    def should_prune(self) -> bool:
+        """Ask the pruner whether the trial is not worth continuing; if so, mark it as pruned."""
+        pruned = self._may_prune and self._trial.should_prune()
+        if pruned:
+            self._trial.set_user_attr(PRUNED, value=True)
+        return pruned

@@ -7,7 +7,7 @@ from lightning import Callback, LightningModule, Trainer
 
 
 class SweepTrial(Protocol):
-    """A trial of a sweep, `canopy.sweep.job.JobTrial`."""
+    """A trial of a sweep, `canopy.sweep.worker.JobTrial`."""
 
     def report(self, value: float, step: int) -> None: ...
 
