@@ -90,16 +90,6 @@ def test_every_weight_gets_a_gradient(net: str, embedding: str, max_one_hot: int
     assert not still
 
 
-@pytest.mark.parametrize("net", [name for name in NETS if name != "linear"])
-def test_dropout_is_off_in_evaluation(net: str) -> None:
-    torch.manual_seed(0)
-    made = make(net)
-    rows = inputs(16)
-    assert not torch.equal(made(*rows), made(*rows))
-    made.eval()
-    assert torch.equal(made(*rows), made(*rows))
-
-
 @pytest.mark.parametrize(
     ("net", "shapes"),
     [
