@@ -1,7 +1,7 @@
 import torch
 from rtdl_num_embeddings import PiecewiseLinearEncoding
 
-from canopy.nets.features import MAX_ONE_HOT, Features
+from canopy.nets.features import Features
 from canopy.nets.piecewise import PiecewiseLinear, choose_edges
 
 QUANTILES = [[0.0, 1.0, 2.0, 4.0, 8.0], [-1.0, 0.0, 0.0, 0.0, 1.0]]
@@ -39,13 +39,6 @@ def test_an_embedding_starts_uniform_as_wide_as_its_number_of_categories_asks() 
     assert -bound <= embed.weight.min() < -0.99 * bound
 
 
-def test_one_hot_columns_draw_nothing_and_have_no_state() -> None:
-    state = torch.get_rng_state()
-    features = Features(n_numeric=2, cardinalities=[4, MAX_ONE_HOT])
-    assert torch.equal(torch.get_rng_state(), state)
-    assert features.state_dict() == {}
-
-
 def test_bins_are_between_the_quantiles() -> None:
     embedding = PiecewiseLinear(2, quantiles=QUANTILES, n_bins=2, d_embedding=3)
     encoding = PiecewiseLinearEncoding([torch.tensor([0.0, 2.0, 8.0]), torch.tensor([-1.0, 0.0, 1.0])])
@@ -54,8 +47,6 @@ def test_bins_are_between_the_quantiles() -> None:
     assert encoding(rows).tolist() == [[0.5, 0, 0.5, 0], [1, 0.5, 1, 0.5], [1, 2, -1, 0]]
     torch.testing.assert_close(embedding.impl(rows).flatten(1), encoding(rows))
     assert PiecewiseLinear(2, quantiles=QUANTILES, n_bins=4, d_embedding=3).impl(rows).shape == (3, 2, 4)
-
-
-def test_fewer_values_than_bins_are_all_edges() -> None:
+    # Fewer values than bins are all edges; a constant begins a bin.
     assert choose_edges([0.0, 3.0, 3.0, 7.0], 100).tolist() == [0, 3, 7]
     assert choose_edges([5.0, 5.0], 2).tolist() == [5, 6]

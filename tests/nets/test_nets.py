@@ -90,34 +90,19 @@ def test_every_weight_gets_a_gradient(net: str, embedding: str, max_one_hot: int
     assert not still
 
 
-@pytest.mark.parametrize("net", [name for name in NETS if name != "linear"])
-def test_dropout_is_off_in_evaluation(net: str) -> None:
-    torch.manual_seed(0)
-    made = make(net)
-    rows = inputs(16)
-    assert not torch.equal(made(*rows), made(*rows))
-    made.eval()
-    assert torch.equal(made(*rows), made(*rows))
-
-
-# Five categories enter as five columns, or as an embedding of four numbers, which is no hidden matrix.
-@pytest.mark.parametrize(("max_one_hot", "n_categorical"), [(100, 2 + 5), (2, 2 + 4)])
-@pytest.mark.parametrize("embedding", EMBEDDINGS)
 @pytest.mark.parametrize(
     ("net", "shapes"),
     [
         ("linear", []),
-        ("mlp", [(8, ...), (4, 8)]),
-        ("resnet", [(8, ...), (4, 8), (8, 4), (4, 8), (8, 4)]),
-        ("ensemble", [(8, ...)] * 3),
-        ("tabm", [(8, ...), (8, 8)]),
-        ("tabm_mini", [(8, ...), (8, 8)]),
+        ("mlp", [(8, 18), (4, 8)]),
+        ("resnet", [(8, 18), (4, 8), (8, 4), (4, 8), (8, 4)]),
+        ("ensemble", [(8, 18)] * 3),
+        ("mixed", [(8, 18)] * 2),
+        ("tabm", [(8, 18), (8, 8)]),
+        ("tabm_mini", [(8, 18), (8, 8)]),
     ],
 )
-def test_hidden_weights_lists_the_matrices_of_hidden_layers(
-    net: str, embedding: str, max_one_hot: int, n_categorical: int, shapes: list[tuple[Any, ...]]
-) -> None:
-    made = make(net, embedding=embedding, max_one_hot=max_one_hot)
-    n_inputs = n_categorical + 3 * (1 if embedding == "none" else 4)
-    expected = [tuple(n_inputs if n is ... else n for n in shape) for shape in shapes]
-    assert [tuple(weight.shape) for weight in made.hidden_weights()] == expected
+def test_hidden_weights_lists_the_matrices_of_hidden_layers(net: str, shapes: list[tuple[int, int]]) -> None:
+    """Three numbers and the second category are embedded, by weights that are no hidden matrices."""
+    made = make(net, embedding="periodic", max_one_hot=2)
+    assert [tuple(weight.shape) for weight in made.hidden_weights()] == shapes

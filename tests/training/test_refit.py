@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
@@ -23,10 +23,8 @@ def quiet(config: DictConfig, max_steps: int) -> DictConfig:
     """Leave out what saves and validates."""
     config = config.copy()
     config.update(callbacks={}, logger={})
-    with open_dict(config.trainer):
-        config.trainer.update(
-            limit_val_batches=0, max_epochs=-1, enable_checkpointing=False, max_steps=max_steps
-        )
+    limits = {"limit_val_batches": 0, "max_epochs": -1, "enable_checkpointing": False, "max_steps": max_steps}
+    OmegaConf.update(config, "trainer", limits, force_add=True)
     return config
 
 
@@ -56,22 +54,35 @@ def test_a_refit_keeps_the_validation_scores_and_predicts_with_all_rows(
     config = quiet(train_config, max_steps=load_checkpoint(run.best_checkpoint)["global_step"])
     OmegaConf.update(config, "data.train_splits", ["train", "val"], force_add=True)
     alone = prepare(config)
-    alone.fit(None)
+    alone.fit()
     for name, weight in alone.model.named_parameters():
         assert torch.equal(weight, refitted[name]), name
+
+
+def test_a_refit_does_not_depend_on_the_progress_bar(train_config: DictConfig, tmp_path: Path) -> None:
+    train_config.refit = True
+    average = {"_target_": "lightning.pytorch.callbacks.EMAWeightAveraging", "decay": 0.9}
+    OmegaConf.update(train_config, "callbacks.weight_averaging", average, force_add=True)
+    found = []
+    for progress_bar in (None, {"_target_": "canopy.training.callbacks.progress.TerminalProgressBar"}):
+        train_config.callbacks.progress_bar = progress_bar
+        train_config.trainer.enable_progress_bar = progress_bar is not None
+        train_config.run_folder = str(tmp_path / f"run {len(found)}")
+        fit(train_config)
+        found.append(load_weights(Run(train_config.run_folder).best_checkpoint))
+    torch.testing.assert_close(*found, rtol=0, atol=0)
 
 
 def test_a_snapshot_has_the_weights_of_each_step(train_config: DictConfig) -> None:
     train_config.model.scheduler = None
     steps = {"net.layers.0.": 3, "net.layers.2.": 5}
-    run = prepare(quiet(train_config, max_steps=9))
     snapshot = StepSnapshot(steps)
-    run.trainer.callbacks.append(snapshot)  # type: ignore[attr-defined]
-    run.fit(None)
+    run = prepare(quiet(train_config, max_steps=9), snapshot)
+    run.fit()
     assert run.trainer.global_step == 5
     for prefix, step in steps.items():
         expected = prepare(quiet(train_config, max_steps=step))
-        expected.fit(None)
+        expected.fit()
         found = {name: weight for name, weight in snapshot.weights.items() if name.startswith(prefix)}
         assert len(found) == 2
         for name, weight in found.items():

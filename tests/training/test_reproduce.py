@@ -108,22 +108,14 @@ def git(*arguments: str, folder: Path) -> str:
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-@pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "repository"
-    (folder / "src").mkdir(parents=True)
-    (folder / "src/old.py").write_text("a = 1\n")
-    (folder / ".gitignore").write_text("*.pyc\n")
-    git("init", "--quiet", folder=folder)
-    git("add", ".", folder=folder)
-    git("commit", "--quiet", "--message=first", folder=folder)
-    monkeypatch.chdir(folder)
-    return folder
-
-
-def test_commit_and_diff_give_the_code_back(
-    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_commit_and_diff_give_the_code_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repository = tmp_path / "repository"
+    (repository / "src").mkdir(parents=True)
+    (repository / "src/old.py").write_text("a = 1\n")
+    (repository / ".gitignore").write_text("*.pyc\n")
+    for command in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message=first"]):
+        git(*command, folder=repository)
+    monkeypatch.chdir(repository)
     assert git_diff() == ""
     assert git_sha() == git("rev-parse", "HEAD", folder=repository).strip()
     changes = {"src/old.py": "a = 2\n", "src/new/net.py": "b = 1\n"}

@@ -27,7 +27,7 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import calibrate, fit_temperature
 from canopy.tasks.scores import score
 from canopy.text_tables import render
-from canopy.training.callbacks.prediction_file import PredictionFile
+from canopy.training.callbacks.whole_split import PredictionFile
 
 log = logging.getLogger(__name__)
 

@@ -10,15 +10,10 @@ from canopy.nets.trees import Trees
 
 
 class Ensemble(nn.Module):
-    """Nets that differ in their first weights alone; each member predicts.
+    """`n_members` nets that differ in their first weights alone, each made with `options`; each predicts.
 
     Source: Lakshminarayanan et al., Simple and scalable predictive uncertainty estimation using deep
     ensembles, 2017.
-
-    Args:
-        n_members: Nets M.
-        member: Makes one of them.
-        options: What each is made with: features and classes of the data, and options of all.
     """
 
     def __init__(self, *, n_members: int, member: Callable[..., nn.Module], **options: Any) -> None:
@@ -37,11 +32,8 @@ class MixedEnsemble(nn.Module):
     """Nets of several kinds, each perhaps an ensemble itself; each member of each predicts.
 
     Nets that see their inputs in different ways err in different rows, so that their mean is better than
-    that of as many of one kind. In training the logits of `Trees` are left out.
-
-    Args:
-        members: Makes each kind of net, by its name. Null and a kind with `n_members` of 0 are left out.
-        options: As of `Ensemble`.
+    that of as many of one kind. In training the logits of `Trees` are left out. `members` makes each kind by
+    its name; null and a kind with `n_members` of 0 are left out.
 
     Attributes:
         member_weights: Of each member in the mean of their probabilities, shape (M,); their sum is 1.

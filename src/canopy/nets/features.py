@@ -18,8 +18,8 @@ MAX_ONE_HOT = 100
 class Features(nn.Module):
     """Embed numeric features, encode categories, and put all side by side: (B, N), (B, C) to (B, W).
 
-    A feature of few categories enters as one-hot columns, one of many as the embedding of its category. The
-    output has the numeric features first, then the one-hot columns, then the embeddings of categories.
+    The output has the numeric features first, then the one-hot columns of features of few categories, then
+    the embeddings of those of many.
 
     Args:
         n_numeric: Numeric features N.
@@ -31,15 +31,7 @@ class Features(nn.Module):
         d_category: Width of the embedding of a category; without one it is chosen by their number.
 
     Attributes:
-        widths: Numbers of each feature, in the order of the output, N + C of them.
-        n_outputs: Width W of a row, their sum.
-
-    Examples:
-        >>> features = Features(n_numeric=1, cardinalities=[100_000, 3], d_category=4)
-        >>> features(torch.tensor([[0.5]]), torch.tensor([[99_999, 2]])).shape
-        torch.Size([1, 8])
-        >>> features.widths
-        [1, 3, 4]
+        widths: Numbers of each feature, in the order of the output; `n_outputs` is their sum W.
     """
 
     few: Tensor | None
@@ -75,24 +67,18 @@ class Features(nn.Module):
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         few = categorical if self.few is None else categorical.index_select(1, self.few)
+        embedded = zip(self.many, self.category_embeddings, strict=True)
         parts = [self.embedding(numeric).flatten(1), self.one_hot(few)]
-        parts += [
-            embed(categorical[:, i]) for i, embed in zip(self.many, self.category_embeddings, strict=True)
-        ]
-        return torch.cat(parts, dim=1)
+        return torch.cat([*parts, *(embed(categorical[:, place]) for place, embed in embedded)], dim=1)
 
 
 def _embed_categories(n_categories: int, width: int | None) -> nn.Embedding:
-    """Make the embedding of one categorical feature.
-
-    Sources: the width is fastai's rule of thumb (`fastai.tabular.model.emb_sz_rule`) with the bound of 50 of
-    its first versions; the first weights are uniform in ±1/√width, as in Gorishniy et al., Revisiting deep
-    learning models for tabular data, 2021.
-    """
     if width is None:
+        # fastai's rule of thumb (`fastai.tabular.model.emb_sz_rule`), with the bound of its first versions.
         width = min(50, round(1.6 * math.pow(n_categories, 0.56)))
     # The last row is that of unseen categories: zeros, which no gradient reaches.
     embed = nn.Embedding(n_categories + 1, width, padding_idx=n_categories)
+    # As in Gorishniy et al., Revisiting deep learning models for tabular data, 2021.
     bound = 1 / math.sqrt(width)
     with torch.no_grad():
         embed.weight[:-1].uniform_(-bound, bound)

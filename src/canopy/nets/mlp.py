@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor, nn
 
 from canopy.nets.features import Features
-
-Activation = Literal["ReLU", "SiLU", "GELU"]
 
 
 class MLP(nn.Module):
@@ -27,7 +25,7 @@ class MLP(nn.Module):
         *,
         n_classes: int,
         hidden: Sequence[int],
-        activation: Activation = "SiLU",
+        activation: str = "SiLU",
         dropout: float = 0.0,
         **options: Any,
     ) -> None:

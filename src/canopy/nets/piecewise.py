@@ -14,12 +14,8 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
 
     Source: Gorishniy et al., On embeddings for numerical features in tabular deep learning, 2022.
 
-    Args:
-        n_numeric: Numeric features N.
-        quantiles: Of each feature on the training rows, from the smallest value to the largest.
-        n_bins: Bins of a feature, at most: one less than it has different quantiles.
-        d_embedding: Numbers D that a feature becomes: (B, N) to (B, N, D).
-        activation: Whether a ReLU follows.
+    From (B, N) to (B, N, D), where D is `d_embedding`. A feature has at most `n_bins` bins, and one less than
+    it has different quantiles; a ReLU follows with `activation`.
     """
 
     def __init__(

@@ -11,17 +11,10 @@ from canopy.nets.features import Features
 class ResNet(nn.Module):
     """A net of residual blocks, each with batch normalisation, over numeric features and categories.
 
+    A block adds to numbers of `width`, by a hidden layer of `hidden`; `options` are those of `Features`.
+
     Source: Gorishniy et al., Revisiting deep learning models for tabular data, 2021; the blocks are those
     of the authors' package `rtdl_revisiting_models`.
-
-    Args:
-        n_classes: Outputs K.
-        n_blocks: Residual blocks.
-        width: Width of what a block adds to.
-        hidden: Width of a block's hidden layer.
-        hidden_dropout: Share of the hidden layer's outputs that is left out in training.
-        residual_dropout: Share of a block's outputs that is left out in training.
-        options: Those of `Features`.
     """
 
     def __init__(

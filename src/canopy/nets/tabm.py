@@ -14,16 +14,8 @@ class TabM(nn.Module):
     Source: Gorishniy et al., TabM: advancing tabular deep learning with parameter-efficient ensembling,
     2025; its layers are those of the authors' package `tabm`.
 
-    Args:
-        n_classes: Outputs K.
-        kind: `tabm`, where members scale the inputs and outputs of each layer, or `tabm-mini`, where they
-            scale the inputs of the first one alone.
-        n_members: Perceptrons M.
-        n_blocks: Hidden layers.
-        width: Width of each of them.
-        activation: Nonlinearity, by its name in `torch.nn`.
-        dropout: Share of each hidden layer's outputs that is left out in training.
-        options: Those of `Features`.
+    Members scale the inputs and outputs of each layer (`tabm`) or the inputs of the first one alone
+    (`tabm-mini`). There are `n_blocks` hidden layers; `options` are those of `Features`.
     """
 
     def __init__(

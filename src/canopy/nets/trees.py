@@ -25,15 +25,10 @@ class Trees(nn.Module):
     """Boosted trees, which `fit` makes before training; gradients change nothing in them.
 
     All trees ask the same question in all nodes of a depth, so that a row's leaf is found by comparisons
-    alone. Their tensors are buffers, whose sizes a checkpoint gives.
+    alone. Their tensors are buffers, whose sizes a checkpoint gives. `settings` are options of
+    `catboost.CatBoostClassifier`; the further `options` of nets, such as embeddings, are left out.
 
     Source: Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, 2018.
-
-    Args:
-        cardinalities: Number of categories of each categorical feature.
-        n_classes: Outputs K.
-        settings: Options of `catboost.CatBoostClassifier`.
-        options: What other nets take too; trees encode categories in their own way.
     """
 
     n_members = 1
@@ -90,13 +85,8 @@ class Trees(nn.Module):
         if val is not None and (known := torch.isin(val.labels, classes)).any():
             seen = self._columns(val.numeric, val.categorical.long())[known]
             watched = seen.numpy(), val.labels[known].numpy()
-        model = CatBoostClassifier(
-            **self.settings,
-            random_seed=seed,
-            thread_count=torch.get_num_threads(),
-            verbose=False,
-            allow_writing_files=False,
-        )
+        options = {"random_seed": seed, "thread_count": torch.get_num_threads()}
+        model = CatBoostClassifier(**self.settings, **options, verbose=False, allow_writing_files=False)
         weights = class_weights[labels].numpy()
         model.fit(columns.numpy(), labels.numpy(), sample_weight=weights, eval_set=watched)
         self.learning_rate.fill_(model.learning_rate_)
@@ -113,9 +103,8 @@ class Trees(nn.Module):
         for first in range(0, n_trees, n_at_once):
             chosen = slice(first, min(first + n_at_once, n_trees))
             leaf = torch.arange(chosen.stop - first, device=columns.device) * n_leaves
-            for depth, (feature, border) in enumerate(
-                zip(self.features[:, chosen], self.borders[:, chosen], strict=True)
-            ):
+            for depth in range(len(self.features)):
+                feature, border = self.features[depth, chosen], self.borders[depth, chosen]
                 leaf = leaf + (columns.index_select(1, feature) > border).long() * 2**depth
             scores = scores + self.leaves[chosen].flatten(0, 1)[leaf].sum(dim=1)
         return scores

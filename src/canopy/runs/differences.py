@@ -1,6 +1,5 @@
 """In what two runs differ: config, code, data, packages, machine."""
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from canopy.files import sha256
@@ -22,8 +21,15 @@ def find_differences(a: Run, b: Run) -> dict[str, list[Difference]]:
     Config values are compared as written: of a value and those that follow it by interpolation, only the
     first is named. What only says where files go is left out.
     """
-    first, second = _facts(a), _facts(b)
-    return {group: _compare(first[group], second[group]) for group in first}
+    absent, second = object(), _facts(b)
+    return {
+        group: [
+            Difference(key, facts.get(key), second[group].get(key))
+            for key in {**facts, **second[group]}
+            if facts.get(key, absent) != second[group].get(key, absent)
+        ]
+        for group, facts in _facts(a).items()
+    }
 
 
 def _facts(run: Run) -> dict[str, dict[str, Any]]:
@@ -34,12 +40,3 @@ def _facts(run: Run) -> dict[str, dict[str, Any]]:
     if code.get("dirty") and (run.path / DIFF).is_file():
         code["uncommitted changes"] = sha256(run.path / DIFF)
     return {"config": config, "code": code, "data": data | files, "packages": packages, "machine": machine}
-
-
-def _compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Difference]:
-    absent = object()
-    return [
-        Difference(key, a.get(key), b.get(key))
-        for key in dict.fromkeys([*a, *b])
-        if a.get(key, absent) != b.get(key, absent)
-    ]

@@ -11,7 +11,7 @@ from lightning.pytorch.strategies.launchers import _SubprocessScriptLauncher
 
 from canopy.runs.run import Run
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
-from canopy.training.fit import fit
+from canopy.training.fit import prepare
 
 # Where the first process names its run's folder to the others.
 RUN_VARIABLE = "CANOPY_RUN_FOLDER"
@@ -27,16 +27,15 @@ def log_once() -> None:
 
 
 def fit_in_further_process() -> float:
-    """Train in another process than the first, with the config and checkpoint that the first has chosen."""
+    """Train in another process than the first, which has chosen the config and reports the score."""
     if RUN_VARIABLE not in os.environ:
         raise ValueError("A run must start its processes itself; got torchrun or srun: leave it out")
     log_once()
     run = Run(os.environ[RUN_VARIABLE])
     cfg = run.config
     cfg.run_folder = str(run.path)
-    # The first process ends the run, and reports its score.
     with suppress(TrainingStopped):
-        return fit(cfg, checkpoint=run.last_checkpoint if run.last_checkpoint.is_file() else None)
+        prepare(cfg).fit(run.last_checkpoint if run.last_checkpoint.is_file() else None)
     return float("nan")
 
 

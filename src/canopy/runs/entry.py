@@ -10,7 +10,7 @@ import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import hydra
 import hydra._internal.utils
@@ -56,9 +56,7 @@ CONFIGS = Path(__file__).parents[3] / "configs"
 def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task], Callable[[], None]]:
     """Make a function the command of its script, as `hydra.main` does.
 
-    A user's mistake ends the command with its message alone, since Hydra has put the traceback into the run's
-    log file; a defect ends it with the traceback. A command `in_project` needs `params.yaml`; those that take
-    a run or a bundle by its path do not.
+    A command `in_project` needs `params.yaml`; those that take a run or a bundle by its path do not.
     """
 
     def decorate(task: Task) -> Callable[[], None]:
@@ -66,7 +64,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         def checked(cfg: DictConfig) -> Any:
             gc.set_threshold(*GC_THRESHOLDS)
             # Here, since a launcher may run the job in another process.
-            warnings.showwarning = _log_warning
+            warnings.showwarning = _log_warning  # type: ignore[assignment]
             # A log file on a full disk must not drown the message that says so.
             logging.raiseExceptions = False
             # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
@@ -150,9 +148,8 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
     known = [({*cfg}, {*sections, *(group.rpartition("@")[2].strip("/") for group in groups)} - {"_self_"})]
     for name, content in sections.items():
         if isinstance(content, dict) and "_target_" not in content and name not in groups:
-            known.append(
-                ({f"{name}.{key!s}" for key in cfg.get(name) or ()}, {f"{name}.{key}" for key in content})
-            )
+            found = {f"{name}.{key!s}" for key in cfg.get(name) or ()}
+            known.append((found, {f"{name}.{key}" for key in content}))
     for found, names in known:
         for key in sorted(found - names):
             raise ValueError(f"{key} must be a key of this command's config{nearest_or_all(key, names)}")
@@ -181,12 +178,7 @@ def log_folder() -> str:
 
 
 def _log_warning(
-    message: Warning | str,
-    category: type[Warning],
-    filename: str,
-    lineno: int,
-    file: TextIO | None = None,  # noqa: ARG001 - the signature of warnings.showwarning
-    line: str | None = None,  # noqa: ARG001
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
 ) -> None:
     """Let Python's warnings go where the log goes, each on a line."""
     log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), filename, lineno)

@@ -5,41 +5,39 @@ import os
 import shutil
 import time
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf import DictConfig
 
 from canopy.places import display_path
 from canopy.preset import leave_out_trees, settle
-from canopy.quoting import write_command, write_override
 from canopy.runs.distributed import RUN_VARIABLE, check_processes, fit_in_further_process, log_once
+from canopy.runs.environment import git_sha
 from canopy.runs.record import check_returns, describe_result, objective_of, record_run, tracked_runs
 from canopy.runs.refit import refit
 from canopy.runs.reproduce import compare_with_source, reproduced_config
-from canopy.runs.resume import prepare_resume
+from canopy.runs.resume import hint_at_resume, prepare_resume
 from canopy.runs.run import CONFIG, EVALUATION, Run
-from canopy.runs.run_folder import check_copies, finish, places_outside, start_run_folder, unpublished_record
-from canopy.training.callbacks.resume_checkpoint import TrainingStopped
-from canopy.training.callbacks.trial_report import SweepTrial, TrialReport
-from canopy.training.checks import check_training_config
+from canopy.runs.run_folder import check_copies, finish, start_run_folder, unpublished_record
+from canopy.training.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.callbacks.progress import TrialReport
 from canopy.training.fit import prepare
+from canopy.training.parts import check_training_config
 from canopy.training.threads import choose_threads
 
 log = logging.getLogger(__name__)
 
 
-def fit(
-    cfg: DictConfig, *, overrides: Sequence[str] = (), trial: SweepTrial | None = None
-) -> float | tuple[float, ...]:
+def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) -> float | tuple[float, ...]:
     """Train a new run, or resume one; its best checkpoint by validation stays in the run's folder.
 
     Args:
         cfg: The composed config of `configs/train.yaml`.
         overrides: What the command line changed in it.
-        trial: Trial of a sweep that the run is.
+        trial: The `canopy.sweep.job.JobTrial` that the run is, in a sweep.
 
     Returns:
         The best epoch's score on the validation rows, or what `objective.returns` names.
@@ -59,13 +57,16 @@ def fit(
     choose_threads(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
-    training = prepare(cfg)
+    report = None if trial is None else TrialReport(trial, monitor=cfg.objective.monitor)
+    training = prepare(cfg, *([report] if report else []))
     check_processes(training.trainer, refit=cfg.refit)
-    best = training.best_checkpoint
+    if (best := training.callback(BestCheckpoint)) is None:
+        raise ValueError(
+            "Training must leave checkpoints/best.ckpt; found no callback that does: keep "
+            "callbacks.best_checkpoint"
+        )
     if trial is not None:
         trial.name_run(folder)
-        report = TrialReport(trial, monitor=cfg.objective.monitor)
-        training.trainer.callbacks.insert(0, report)  # type: ignore[attr-defined]
     is_dry_run = bool(training.trainer.fast_dev_run)  # type: ignore[attr-defined]
     trackers = {} if is_dry_run else tracked_runs(training.loggers)
     recording = record_run(
@@ -85,9 +86,8 @@ def fit(
             log.info("Ran a few batches without an error; nothing was saved")
             return float(training.trainer.callback_metrics[cfg.objective.monitor])
         record |= describe_result(training, best, folder=folder, seed=cfg.seed, started=started)
-        if trial is not None:
-            record["trial"] = trial.describe()
-            record["status"] = "pruned" if report.pruned else "finished"
+        if report is not None:
+            record |= report.describe()
         elif cfg.refit:
             refit(cfg, training, record["training"])
         record["published"] = False
@@ -103,24 +103,17 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
     if cfg.reproduce is not None:
         if cfg.resume is not None:
             raise ValueError("One of reproduce and resume must be null; got both: leave one out")
-        return reproduced_config(Run(cfg.reproduce), cfg, overrides), None
-    if cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
-        config, checkpoint = prepare_resume(Run(cfg.run_folder), cfg, overrides)
+        source = Run(cfg.reproduce)
+        config, checkpoint = reproduced_config(source, cfg, overrides), None
+    elif cfg.resume is not None and (Path(cfg.run_folder) / CONFIG).is_file():
+        source = Run(cfg.run_folder)
+        config, checkpoint = prepare_resume(source, cfg, overrides)
         # Copies replace what is there: where they go is what this command says, not what the folder says.
         config.publish = cfg.publish
-        return config, checkpoint
-    return cfg, None
-
-
-@contextmanager
-def hint_at_resume(cfg: DictConfig) -> Iterator[None]:
-    """Turn the stop of a training by a signal into the command's end, with the command that resumes it."""
-    try:
-        yield
-    except TrainingStopped as stop:
-        log.warning("Training was %s and its state saved; resume it with:", stop)
-        folder = Path(cfg.run_folder)
-        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
-        typed = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
-        log.warning("  %s", write_command("train", *typed, resume=display_path(folder)))
-        raise SystemExit(128 + stop.signal_number) from stop
+    else:
+        return cfg, None
+    commit, found = source.record.get("git", {}).get("commit"), git_sha()
+    if commit != found:
+        text = "%s was trained by commit %s, not %s: check that out if its config or its weights must fit"
+        log.warning(text, source.path, commit, found)
+    return config, checkpoint

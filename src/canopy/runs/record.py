@@ -44,7 +44,6 @@ def record_run(
 
     The status is `running` until then (a killed process cannot change it), afterwards `finished` or what the
     block sets, `stopped` or `failed`. A resumed run's keeps its start and lists each command.
-    The step is that from which a run is resumed, trackers are what `tracked_runs` gives.
     """
     earlier, started = Run(folder).record, _now()
     commit, diff = environment.git_sha(), environment.git_diff()
@@ -86,9 +85,9 @@ def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
     """Find the runs of tracking servers that loggers write to: by config key, the option and the id."""
     found = {}
     for key, logger in loggers.items():
-        options = [name for name in TRACKER_OPTIONS if name in option_names(type(logger))]
-        if options and logger.version is not None:
-            found[key] = {options[0]: str(logger.version)}
+        for option in TRACKER_OPTIONS:
+            if option in option_names(type(logger)) and logger.version is not None:
+                found[key] = {option: str(logger.version)}
     return found
 
 
@@ -102,12 +101,10 @@ def describe_result(
     """Describe a training that has ended, for the run's record.
 
     The seconds are wall time: setup of the last command, training and validation of all epochs, also those
-    before a resume. The best epoch is counted from 1. The batch size is that of each device.
+    before a resume. The batch size is that of each device.
     """
     if best.best_model_score is None:
-        raise ValueError(
-            "The best epoch is chosen by validation; got none before training ended: train longer"
-        )
+        raise ValueError("Validation chooses the best epoch; got none before training ended: train longer")
     model, trainer, device = training.model, training.trainer, training.trainer.strategy.root_device
     seconds = model.train_seconds
     report = {
@@ -122,9 +119,8 @@ def describe_result(
         "seed": seed,
         "git_sha": environment.git_sha(),
     }
-    for callback in training.callbacks.values():
-        if isinstance(callback, MemberSelection):
-            report["members"] = callback.found[best.best_epoch]
+    if selection := training.callback(MemberSelection):
+        report["members"] = selection.found[best.best_epoch]
     return {
         "best": {
             "path": str(Path(best.best_model_path).relative_to(folder.resolve())),

@@ -66,22 +66,21 @@ def refit(cfg: DictConfig, first: Training, report: dict[str, Any]) -> None:
     best_checkpoint, state = (Path(cfg.run_folder) / name for name in (BEST_CHECKPOINT, STATE))
     best = load_checkpoint(best_checkpoint)
     steps = {"": best["global_step"]}
-    for callback in first.callbacks.values():
-        if isinstance(callback, MemberSelection):
-            chosen = callback.steps_at(best["epoch"] + 1)
-            steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
+    if selection := first.callback(MemberSelection):
+        chosen = selection.steps_at(best["epoch"] + 1)
+        steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
     n_best = max(steps.values())
     log.info("Training again on training and validation rows, for %d steps", n_best)
     # Infinite if only time or a callback ended the first training.
     n_scheduled = first.trainer.estimated_stepping_batches
-    second = prepare(_config(cfg, state, n_steps=n_best if math.isinf(n_scheduled) else int(n_scheduled)))
+    config = _config(cfg, state, n_steps=n_best if math.isinf(n_scheduled) else int(n_scheduled))
+    # After the average that it takes, before the checkpoint that saves it, which Lightning calls last.
+    snapshot = StepSnapshot(steps)
+    second = prepare(config, snapshot)
     # The trees that were chosen by the validation rows, in number and rate.
     for name, trees in second.model.trees.items():
         leaves, rate = (best["state_dict"][f"{MEMBERS}.{name}.{key}"] for key in ("leaves", "learning_rate"))
         trees.fix(n_trees=len(leaves), learning_rate=float(rate))
-    snapshot = StepSnapshot(steps)
-    # After the average that it takes, before the checkpoint that saves it.
-    second.trainer.callbacks.insert(1, snapshot)  # type: ignore[attr-defined]
     second.fit(state if state.is_file() else None)
     weights = {name: weight.detach().cpu() for name, weight in second.model.state_dict().items()}
     shares = {name: item for name, item in best["state_dict"].items() if name.endswith("member_weights")}

@@ -1,18 +1,25 @@
 """Resume a run that was killed, stopped or should train longer: its config, its checkpoint."""
 
+import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.places import display_path
+from canopy.quoting import write_command, write_override
 from canopy.runs.environment import hash_project_files
 from canopy.runs.run import RECORD, Run, check_same_data, is_alive, this_host
-from canopy.runs.run_folder import check_written_paths, unpublished_record
+from canopy.runs.run_folder import check_written_paths, places_outside, unpublished_record
 from canopy.schema.tensors import SCHEMA_FILE, Schema
+from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.checkpoint import load_checkpoint
+
+log = logging.getLogger(__name__)
 
 # The devices of a run: on others it has the same weights but for rounding, no longer to the last bit.
 DEVICES = ("accelerator", "devices", "strategy", "precision")
@@ -49,11 +56,7 @@ def resumed_config(run: Run, composed: DictConfig, overrides: Sequence[str]) -> 
 def prepare_resume(
     run: Run, composed: DictConfig, overrides: Sequence[str]
 ) -> tuple[DictConfig, Path | None]:
-    """Give the config to resume a run with, and its last checkpoint if it has saved one.
-
-    Refused are runs that are finished, still train, were trained on other data or would write elsewhere than
-    into their folder, and overrides that contradict them.
-    """
+    """Give the config to resume a run with, and its last checkpoint if it has saved one."""
     record = run.record
     process = record.get("process", {})
     # Whether a process of another machine still trains, only that machine knows.
@@ -62,8 +65,7 @@ def prepare_resume(
         raise ValueError(
             f"Process {process['pid']} still trains {run.path}: stop it first, or start a new run"
         )
-    # With `auto` the command is the one that started the run: what it says is in the run's config already,
-    # or was changed by a later command.
+    # With `auto` the command is the one that started the run: its config has that, or what changed it later.
     new = [] if composed.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
     config = resumed_config(run, composed, new)
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
@@ -91,10 +93,10 @@ def prepare_resume(
 
 
 def choose_run_folder(resume: str, default: str) -> str:
-    """Give the folder of the run to resume; with `auto` a new run's default one if there is none.
+    """Give the folder of the run to resume.
 
-    `auto` is the newest run next to it that the same command started, on the files and data that are there
-    now, and that neither finished (with its copies made) nor still trains.
+    `auto` is the newest run next to the default that the same command started, on the files and data that are
+    there now, and that neither finished (with its copies made) nor still trains; without one, the default.
     """
     if resume != "auto":
         return str(Run(resume).path)
@@ -110,3 +112,17 @@ def choose_run_folder(resume: str, default: str) -> str:
         ):
             return str(run.path)
     return default
+
+
+@contextmanager
+def hint_at_resume(cfg: DictConfig) -> Iterator[None]:
+    """Turn the stop of a training by a signal into the command's end, with the command that resumes it."""
+    try:
+        yield
+    except TrainingStopped as stop:
+        folder = Path(cfg.run_folder)
+        # What the run writes elsewhere, to a tracking server say, is typed again for a resume.
+        typed = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
+        command = write_command("train", *typed, resume=display_path(folder))
+        log.warning("Training was %s and its state saved; resume it with:\n  %s", stop, command)
+        raise SystemExit(128 + stop.signal_number) from stop

@@ -89,12 +89,12 @@ class Run:
     @property
     def located_config(self) -> DictConfig:
         """The config with the paths of the run's data as the working folder sees them."""
-        config = self.config
-        if self.project != Path.cwd():
-            OmegaConf.update(config, "data.folder", escape(str(self.project / config.data.folder)))
+        config, project = self.config, self.project
+        if project != Path.cwd():
+            OmegaConf.update(config, "data.folder", escape(str(project / config.data.folder)))
             for name, path in config.pipeline.paths.items():
                 if name != "format":
-                    config.pipeline.paths[name] = escape(str(self.project / path))
+                    config.pipeline.paths[name] = escape(str(project / path))
         return config
 
     def save_config(self, config: DictConfig) -> None:
@@ -104,9 +104,7 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` holds of the run; empty before it has started to train."""
-        path = self.path / RECORD
-        content: dict[str, Any] = read_json(path) if path.is_file() else {}
-        return content
+        return read_json(path) if (path := self.path / RECORD).is_file() else {}
 
     @property
     def schema(self) -> Schema:
@@ -185,9 +183,7 @@ class Run:
 
     @cached_property
     def _written_config(self) -> dict[str, Any]:
-        return self._read(
-            CONFIG, lambda path: yaml.load(path.read_text("utf-8"), yaml.CSafeLoader), damaged={}
-        )
+        return self._read(CONFIG, lambda path: yaml.load(path.read_bytes(), yaml.CSafeLoader), damaged={})
 
     def _read(self, name: str, load: Callable[[Path], Any], *, damaged: dict[str, Any]) -> dict[str, Any]:
         path = self.path / name
@@ -211,10 +207,9 @@ def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> No
     """Refuse to resume or to score a run on other splits, or with another preprocessor, than the run's."""
     trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
     for name in (PREPROCESSOR_FILE, *(f"{split}.pt" for split in splits)):
-        expected = trained[name]
-        if present.get(name) != expected:
+        if present.get(name) != trained[name]:
             raise ValueError(
-                f"{run.path} was trained on data whose {name} has the SHA-256 {expected[:12]}...; found "
+                f"{run.path} was trained on data whose {name} has the SHA-256 {trained[name][:12]}...; found "
                 f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
             )
 
@@ -236,9 +231,8 @@ def is_alive(process: dict[str, Any]) -> bool:
         return True
     try:
         found = psutil.Process(process["pid"])
-        created = found.create_time()
         # A later process may have the same number.
-        is_same = abs(created - process.get("started", created)) < 1
+        is_same = abs(found.create_time() - process.get("started", found.create_time())) < 1
         return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return False

@@ -37,12 +37,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 
 def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:
-    """Load a checkpoint; nothing in the file can execute code.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is damaged or holds objects that loading would have to execute.
-    """
+    """Load a checkpoint; one that is damaged, or holds objects that loading would execute, is refused."""
     require_file(path, name="The checkpoint ", hint="train first")
     try:
         # torch writes checksums but does not read them.
@@ -59,13 +54,7 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
 
 
 def load_weights(path: str | Path, *, split: str | None = None) -> dict[str, Tensor]:
-    """Load the weights of a best checkpoint: those of the refit, if there was one.
-
-    Args:
-        path: The file.
-        split: What they are to predict. For `val` the weights are those that have not learnt from the
-            validation rows.
-    """
+    """Load the weights of a best checkpoint, those of a refit unless they are to predict the split `val`."""
     checkpoint = load_checkpoint(path)
     weights: dict[str, Tensor] = checkpoint["state_dict"]
     return weights if split == "val" else checkpoint.get(REFIT, weights)

@@ -25,6 +25,8 @@ from canopy.tasks.scores import Scores, build_metrics
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
+# What a checkpoint keeps of a run besides its state.
+KEPT = ("train_seconds", "validation_seconds", "n_rows_trained")
 
 
 class Classifier(LightningModule):
@@ -48,8 +50,7 @@ class Classifier(LightningModule):
 
     Attributes:
         scores: Scores of the latest pass over each of the splits `val` and `test`.
-        train_seconds: Wall time of training and validation so far; like the next two kept across a resume.
-        validation_seconds: The part of it that validation took.
+        train_seconds: Wall time of training, `validation_seconds` of it for validation, also before a resume.
         n_rows_trained: Rows that gradients were computed for so far.
         started: When training began or was resumed, by `time.perf_counter`.
     """
@@ -77,21 +78,15 @@ class Classifier(LightningModule):
             quantiles=schema.quantiles,
         )
         # What a trace of the net needs.
-        self.example_input_array = (
-            torch.zeros(2, len(schema.numeric)),
-            torch.zeros(2, len(schema.cardinalities), dtype=torch.int64),
-        )
+        codes = torch.zeros(2, len(schema.cardinalities), dtype=torch.int64)
+        self.example_input_array = (torch.zeros(2, len(schema.numeric)), codes)
         self.loss = loss
-        ratio = torch.zeros(schema.n_classes)
-        if logit_adjustment:
-            before, after = (
-                torch.tensor(schema.class_counts[name], dtype=torch.float64)
-                for name in ("train_before_cap", "train")
-            )
-            ratio = ((after / after.sum()) / (before / before.sum())).log().float()
-            # A class without training rows has no frequency, and nothing to correct.
-            ratio = ratio.where(before > 0, 0.0)
-            assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
+        counts = (schema.class_counts[name] for name in ("train_before_cap", "train"))
+        before, after = (torch.tensor(n_rows, dtype=torch.float64) for n_rows in counts)
+        ratio = ((after / after.sum()) / (before / before.sum())).log().float()
+        # A class without training rows has no frequency, and nothing to correct.
+        ratio = ratio.where((before > 0) & logit_adjustment, 0.0)
+        assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
         self.register_buffer("log_prior_ratio", ratio)
         collections = {split: build_metrics(schema.n_classes, metrics) for split in ("val", "test")}
         self.metrics = nn.ModuleDict(collections)
@@ -139,14 +134,12 @@ class Classifier(LightningModule):
         self.started = time.perf_counter()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint["train_seconds"] = self.train_seconds
-        checkpoint["validation_seconds"] = self.validation_seconds
-        checkpoint["n_rows_trained"] = self.n_rows_trained
+        checkpoint |= {name: getattr(self, name) for name in KEPT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._earlier_seconds = checkpoint["train_seconds"]
-        self.validation_seconds = checkpoint["validation_seconds"]
-        self.n_rows_trained = checkpoint["n_rows_trained"]
+        self._earlier_seconds, self.validation_seconds, self.n_rows_trained = (
+            checkpoint[name] for name in KEPT
+        )
         # The length of the schedule is this run's, which may train longer than the checkpoint's.
         for state in checkpoint["lr_schedulers"]:
             for key in (*SCHEDULE_LENGTHS, "_schedule_phases"):

@@ -10,7 +10,7 @@ from torch.optim import Optimizer
 
 
 class MuonAdamW(Optimizer):
-    """Orthogonalise the steps of matrices, and adapt those of all other parameters one by one.
+    """Orthogonalise the steps of matrices (`hidden`), and adapt those of all other parameters one by one.
 
     Muon moves the weights of hidden layers by the orthogonal matrix nearest to their gradients' moving
     average, so that no few directions rule a step. It does not suit embeddings, biases and the output layer:
@@ -18,14 +18,6 @@ class MuonAdamW(Optimizer):
 
     Sources: Jordan et al., Muon: an optimizer for hidden layers in neural networks, 2024; Gorishniy et al.,
     Benchmarking optimizers for MLPs in tabular deep learning, 2026.
-
-    Args:
-        params: All parameters of the net.
-        hidden: Those of them that Muon moves, each a matrix.
-        lr: Learning rate.
-        weight_decay: Share of a parameter that a step at rate 1 takes away.
-        momentum: Share of the earlier gradients in the moving average of Muon.
-        betas: The same in AdamW's moving averages of gradients and of their squares.
     """
 
     def __init__(
@@ -41,16 +33,12 @@ class MuonAdamW(Optimizer):
         matrices = list(hidden)
         found = {id(parameter) for parameter in matrices}
         others = [parameter for parameter in params if id(parameter) not in found]
-        muon = torch.optim.Muon(
-            [{"params": matrices, "name": "muon"}],
-            lr=lr,
-            weight_decay=weight_decay,
-            momentum=momentum,
-            adjust_lr_fn="match_rms_adamw",
-        )
+        shared: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+        options = {"momentum": momentum, "adjust_lr_fn": "match_rms_adamw", **shared}
+        muon = torch.optim.Muon([{"params": matrices, "name": "muon"}], **options)
         group = {"params": others, "name": "adamw"}
-        adamw = torch.optim.AdamW([group], lr=lr, weight_decay=weight_decay, betas=betas, fused=True)
-        super().__init__(muon.param_groups + adamw.param_groups, {"lr": lr, "weight_decay": weight_decay})
+        adamw = torch.optim.AdamW([group], betas=betas, fused=True, **shared)
+        super().__init__(muon.param_groups + adamw.param_groups, shared)
         self._connect()
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -89,10 +77,7 @@ class MuonAdamW(Optimizer):
 
 
 def orthogonalization_type(device: torch.device) -> torch.dtype:
-    """Choose bfloat16, as Muon's authors do, where a device calculates with it, else float32.
-
-    That is then sixty times as fast (matrices of 256 x 256, a processor with AVX2).
-    """
+    """Choose bfloat16, as Muon's authors do, where a device has it, else float32, then 60 times as fast."""
     if device.type == "cuda":
         native = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
@@ -103,10 +88,7 @@ def orthogonalization_type(device: torch.device) -> torch.dtype:
 def orthogonalize(
     matrix: Tensor, coefficients: tuple[float, float, float], steps: int, eps: float, *, dtype: torch.dtype
 ) -> Tensor:
-    """Bring the singular values of a matrix (A, B) near 1, by the iteration of Newton and Schulz.
-
-    The coefficients are those of the polynomial of degree five that is applied to the singular values.
-    """
+    """Bring a matrix's singular values near 1, by the iteration of Newton and Schulz with a quintic."""
     a, b, c = coefficients
     wide = matrix.T if matrix.size(0) > matrix.size(1) else matrix
     result = wide.to(dtype)

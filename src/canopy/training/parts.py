@@ -1,8 +1,10 @@
-"""Build the parts of a training that its config describes."""
+"""Check the config of a training, and build the parts that it describes."""
 
+from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
+import numpy as np
 from hydra.utils import get_object, instantiate
 from lightning.pytorch.callbacks import (
     BackboneFinetuning,
@@ -11,10 +13,32 @@ from lightning.pytorch.callbacks import (
     ModelPruning,
     StochasticWeightAveraging,
 )
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
+from canopy.tasks.scores import Scores
 
+# Key: kind of the number, its least value. Where a list is allowed, each of its items.
+NUMBERS: dict[str, tuple[type, float]] = {
+    "seed": (int, 0),
+    "n_threads": (int, 1),
+    "trainer.max_epochs": (int, -1),
+    "trainer.log_every_n_steps": (int, 0),
+    "trainer.gradient_clip_val": (float, 0),
+    "data.batch_size": (int, 1),
+    "data.eval_batch_size": (int, 1),
+    "data.n_workers": (int, 0),
+    "model.optimizer.lr": (float, 0),
+    "model.net.hidden": (int, 1),
+    "model.loss.label_smoothing": (float, 0),
+    "callbacks.early_stopping.patience": (int, 0),
+}
+# What Lightning's Trainer offers and a run does not.
+UNSUPPORTED = (
+    ("trainer.overfit_batches", 0, "use debug=overfit"),
+    ("trainer.num_nodes", 1, "a run trains on the devices of one machine"),
+    ("trainer.use_distributed_sampler", False, "the loaders share the rows among the devices themselves"),
+)
 REFUSED_CALLBACKS = {
     BackboneFinetuning: "it needs a model with a backbone, which these nets do not have",
     BatchSizeFinder: "the run would not train as its config says; set data.batch_size, or sweep it",
@@ -27,12 +51,46 @@ REFUSED_CALLBACKS = {
 }
 
 
-def build(key: str, config: DictConfig, **arguments: Any) -> Any:
-    """Instantiate the part at a key of the config; `arguments` are what a partial object is called with.
+def check_training_config(cfg: DictConfig) -> None:
+    """Refuse a config with a number out of range, or an option of the Trainer that is not supported.
 
-    Raises:
-        ValueError: If it has an option that its target does not take, or cannot be built.
+    Libraries report it late or not at all.
     """
+    for key, (kind, least) in NUMBERS.items():
+        value = OmegaConf.select(cfg, key)
+        kinds = {int, kind}
+        for number in value if isinstance(value, ListConfig) else [value]:
+            if number is not None and not (type(number) in kinds and number >= least):
+                name = "an integer" if kind is int else "a number"
+                raise ValueError(f"{key} must be {name} >= {least:g}; found {value!r}")
+    for key, only, reason in UNSUPPORTED:
+        if (value := OmegaConf.select(cfg, key)) not in (None, only):
+            raise ValueError(f"{key} must be {only}; got {value}: {reason}")
+    every, n_epochs = (cfg.trainer.get(name) for name in ("check_val_every_n_epoch", "max_epochs"))
+    if every is not None and n_epochs not in (None, -1) and every > n_epochs:
+        name = "trainer.check_val_every_n_epoch"
+        raise ValueError(
+            f"{name} must be at most trainer.max_epochs={n_epochs}, or no epoch is scored; got {every}"
+        )
+
+
+def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
+    """Refuse a metric of the objective or of a callback that validation does not have."""
+    confusion = np.eye(len(class_names), dtype=np.int64)
+    further = dict.fromkeys(map(str, OmegaConf.select(cfg, "model.metrics") or ()), 0.0)
+    scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
+    names = [f"val/{name}" for name in scores.summary()]
+    for key in ("objective", *(f"callbacks.{name}" for name in cfg.callbacks or ())):
+        monitor = OmegaConf.select(cfg, f"{key}.monitor")
+        if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:
+            raise ValueError(
+                f"{key}.monitor must be a metric of validation; got {monitor!r}"
+                f"{nearest_or_all(monitor, names)}"
+            )
+
+
+def build(key: str, config: DictConfig, **arguments: Any) -> Any:
+    """Instantiate the part at a key of the config; `arguments` are what a partial object is called with."""
     try:
         made = instantiate(config)
         if arguments:
@@ -50,11 +108,7 @@ def build(key: str, config: DictConfig, **arguments: Any) -> Any:
 
 
 def build_all(section: str, group: DictConfig | None, kind: type) -> dict[str, Any]:
-    """Instantiate each entry of a config group, by its key in the config; an entry set to null is left out.
-
-    Raises:
-        ValueError: If an entry is not of the kind, cannot be built, or is one of `REFUSED_CALLBACKS`.
-    """
+    """Instantiate each entry of a config group but those set to null, by its key in the config."""
     made: dict[str, Any] = {}
     for name, entry in (group or {}).items():
         if entry is None:

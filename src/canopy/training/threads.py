@@ -12,11 +12,9 @@ log = logging.getLogger(__name__)
 
 
 def choose_threads(cfg: DictConfig) -> None:
-    """Write the number of free cores into a run's config, unless it or `OMP_NUM_THREADS` gives a number.
-
-    Threads wait for each other: one that shares its core with another process slows down all of them.
-    """
+    """Write the number of free cores into a run's config, unless it or `OMP_NUM_THREADS` gives a number."""
     if cfg.get("n_threads") is None and "OMP_NUM_THREADS" not in os.environ:
+        # Threads wait for each other: one that shares its core with another process slows down all of them.
         n_free, n_cores = free_cores(), usable_cores()
         with open_dict(cfg):
             cfg.n_threads = n_free
@@ -25,10 +23,7 @@ def choose_threads(cfg: DictConfig) -> None:
 
 
 def limit_threads(n_processes: int = 1, n_threads: int | None = None) -> None:
-    """Give each of some processes on this machine its share of the threads, or of the cores if None.
-
-    PyTorch and Lightning know the affinity mask but no CPU quota.
-    """
+    """Give each of some processes its share of the threads, or of the cores: PyTorch knows no CPU quota."""
     if "OMP_NUM_THREADS" in os.environ:
         return
     share = max(1, (n_threads or usable_cores()) // n_processes)

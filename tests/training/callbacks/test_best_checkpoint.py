@@ -1,3 +1,6 @@
+from datetime import timedelta
+from typing import Any
+
 import pytest
 from omegaconf import DictConfig
 
@@ -30,6 +33,17 @@ def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> No
         assert value == pytest.approx(float(first[name])), name
 
 
-def test_a_metric_that_chooses_is_required() -> None:
-    with pytest.raises(ValueError, match="monitor must name the metric that chooses, .*; got None"):
-        BestCheckpoint()
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "monitor must name the metric that chooses, such as .*; got None"),
+        ({"every_n_train_steps": 5}, "every_n_train_steps must be None: the epoch of .*; got 5"),
+        ({"train_time_interval": timedelta(hours=1)}, "train_time_interval must be None: .*; got 1:00:00"),
+        ({"save_top_k": 3}, "save_top_k must be 1: "),
+        ({"save_last": True}, "save_last must be None: "),
+        ({"save_on_train_epoch_end": True}, "save_on_train_epoch_end must be False: "),
+    ],
+)
+def test_options_that_keep_something_else_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        BestCheckpoint(**options)

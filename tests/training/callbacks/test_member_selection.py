@@ -12,6 +12,7 @@ from canopy.evaluation.inference import Predictor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
+from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
@@ -67,9 +68,8 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     best_config.model.optimizer.lr = 0.3
     best_config.trainer.max_epochs = 6
     run = prepare(best_config)
-    selection = run.callbacks["callbacks.weight_averaging"]
-    assert isinstance(selection, MemberSelection)
-    run.trainer.callbacks.append(Watch())  # type: ignore[attr-defined]
+    selection = run.callback(MemberSelection)
+    run.trainer.callbacks.append(Watch())
     run.fit(None)
     for name, found in scores.items():
         assert found == sorted(found, reverse=True), name
@@ -78,11 +78,11 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     assert {*epochs.values()} - {None, 6}
     assert {name for name, epoch in epochs.items() if epoch is None} == {"trees", "random_trees"}
     # Choosing among the epochs again, by the score of the mean, would undo it.
-    assert run.callbacks["callbacks.best_checkpoint"].best_epoch == 6  # type: ignore[attr-defined]
+    assert run.callback(BestCheckpoint).best_epoch == 6
     # What is in memory at the end is what was scored.
     rows = run.data.rows("val")
     with torch.inference_mode():
-        predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())  # type: ignore[operator]
+        predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())
     for probabilities, found in zip(predicted, last.values(), strict=True):
         log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
         assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)

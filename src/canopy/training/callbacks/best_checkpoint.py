@@ -8,6 +8,10 @@ from torch import Tensor
 
 from canopy.training.callbacks.member_selection import MemberSelection
 
+# Options of ModelCheckpoint with which something else would be kept than one file, of the best epoch.
+FIXED: dict[str, Any] = {"save_on_train_epoch_end": False, "save_top_k": 1}
+FIXED |= dict.fromkeys(("every_n_train_steps", "save_last", "train_time_interval"))
+
 
 class BestCheckpoint(ModelCheckpoint):
     """Lightning's ModelCheckpoint, after validations alone, which also keeps the best epoch's metrics.
@@ -17,7 +21,7 @@ class BestCheckpoint(ModelCheckpoint):
     where the mean has a lucky score early.
 
     Args:
-        options: Those of ModelCheckpoint; `monitor` is required.
+        options: Those of ModelCheckpoint but for `FIXED`; `monitor` is required.
 
     Attributes:
         best_metrics: Each metric of the best epoch's validation, by name; empty before the first.
@@ -25,7 +29,12 @@ class BestCheckpoint(ModelCheckpoint):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
+        for name, only in FIXED.items():
+            if (value := options.get(name)) not in (None, only):
+                raise ValueError(
+                    f"{name} must be {only}: the epoch of the best validation alone is kept; got {value}"
+                )
+        super().__init__(**{**options, **FIXED})
         if self.monitor is None:
             raise ValueError('monitor must name the metric that chooses, such as "val/accuracy"; got None')
         self.best_metrics: dict[str, float] = {}
@@ -52,11 +61,8 @@ class BestCheckpoint(ModelCheckpoint):
         before = self.best_model_score
         super().on_validation_end(trainer, pl_module)
         if self.best_model_score is not before:
-            self.best_metrics = {
-                name: float(value)
-                for name, value in sorted(trainer.callback_metrics.items())
-                if name.startswith("val/")
-            }
+            metrics = sorted(trainer.callback_metrics.items())
+            self.best_metrics = {name: float(value) for name, value in metrics if name.startswith("val/")}
             self.best_epoch = trainer.current_epoch + 1
 
     def check_monitor_top_k(self, trainer: Trainer, current: Tensor | None = None) -> bool:

@@ -13,17 +13,13 @@ from canopy.training.callbacks.whole_split import WholeSplit
 class CalibrationReport(WholeSplit):
     """Fit a temperature on the validation rows, and draw reliability diagrams with and without it.
 
-    Args:
-        path: Where the PNG file goes; `{split}` in it is replaced by the name of the split.
-
     Attributes:
         temperature: As fitted; None before a validation.
         splits: Calibration of each split that went through since.
     """
 
     def __init__(self, path: str) -> None:
-        super().__init__()
-        self.path = path
+        super().__init__(path)
         self.temperature: float | None = None
         self.splits: dict[str, Calibration] = {}
 

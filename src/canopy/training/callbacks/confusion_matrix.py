@@ -13,12 +13,9 @@ from canopy.training.callbacks.hyperparameters import tensorboards
 
 
 class ConfusionMatrixPlot(Callback):
-    """Draw the confusion matrix, as a PNG file and in TensorBoard.
+    """Draw the confusion matrix, as a PNG file and in TensorBoard: of the test rows always.
 
-    Args:
-        path: Where the PNG file goes; `{split}` in it is replaced by the name of the split.
-        every_n_validations: Validations from one plot to the next, or None to draw none but the
-            test rows' plot, which is always drawn.
+    `{split}` in `path` is replaced by the name of the split; `every_n_validations` may be None for no other.
     """
 
     def __init__(self, path: str, *, every_n_validations: int | None = None) -> None:
@@ -29,11 +26,10 @@ class ConfusionMatrixPlot(Callback):
         self._n_validations = 0
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        every = self.every_n_validations
-        if every is None or trainer.sanity_checking:
+        if self.every_n_validations is None or trainer.sanity_checking:
             return
         self._n_validations += 1
-        if self._n_validations % every == 0:
+        if self._n_validations % self.every_n_validations == 0:
             self._show(trainer, pl_module, "val")
 
     def state_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Show how weights and gradients are distributed in TensorBoard."""
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim import Optimizer
 
 from canopy.training.callbacks.hyperparameters import tensorboards
@@ -11,17 +12,21 @@ class ParameterHistograms(Callback):
 
     The weights are those from before the step. The gradients are those of the whole step, over all
     accumulated batches and all processes, before they are clipped; in half precision of a fused optimiser
-    they are scaled.
-
-    Args:
-        every_n_steps: Steps from one set of histograms to the next, the first before training; None for
-            no histograms.
+    they are scaled. None as `every_n_steps` is for no histograms.
     """
 
     def __init__(self, *, every_n_steps: int | None = None) -> None:
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"every_n_steps must be at least 1, or null; got {every_n_steps}")
         self.every_n_steps = every_n_steps
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        is_shown = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
+        if not (is_shown or self.every_n_steps is None or trainer.fast_dev_run):  # type: ignore[attr-defined]
+            raise ValueError(
+                "callbacks.histograms.every_n_steps needs a TensorBoard logger; got none: add "
+                "logger=tensorboard, or set it to null"
+            )
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

@@ -23,10 +23,7 @@ SHOWN = (
 
 
 class HyperparameterLog(Callback):
-    """Log a run's config as text, its hyperparameters, and the metrics of its best epoch, `best/...`.
-
-    The metric that chose the epoch is `hp_metric` too.
-    """
+    """Log a run's config, hyperparameters and the metrics of its best epoch: `best/...` and `hp_metric`."""
 
     def __init__(self, config: DictConfig) -> None:
         self.config = config
@@ -42,8 +39,7 @@ class HyperparameterLog(Callback):
             tracker.log_hyperparams(flatten(self.config))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics: dict[str, float] = {}
-        best = trainer.checkpoint_callback
+        metrics, best = {}, trainer.checkpoint_callback
         if isinstance(best, BestCheckpoint) and best.best_model_score is not None:
             metrics = {name.replace("val/", "best/", 1): value for name, value in best.best_metrics.items()}
             metrics["hp_metric"] = float(best.best_model_score)

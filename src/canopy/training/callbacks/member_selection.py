@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import EMAWeightAveraging
-from torch import Tensor, nn
+from torch import Tensor
 
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.training.callbacks.whole_split import loader_of
@@ -23,11 +23,7 @@ class MemberSelection(EMAWeightAveraging):
 
     Kinds learn, and begin to overfit, at different times. Before each validation every kind takes the
     averaged weights of its best epoch so far, by log loss on the validation rows, and its share in the mean.
-    After it training continues from the latest weights.
-
-    Args:
-        prior: See `choose_weights`.
-        options: Those of Lightning's EMAWeightAveraging.
+    After it training continues from the latest weights. `prior` is that of `choose_weights`.
 
     Attributes:
         found: By the number of each epoch, from 1, for each kind: its weight, its own log loss (`nll`), what
@@ -55,14 +51,15 @@ class MemberSelection(EMAWeightAveraging):
         assert isinstance(net, MixedEnsemble), "weighs the members of model=mixed"
         epoch = trainer.current_epoch + 1
         measured = _measure_likelihoods(trainer, pl_module)
-        for (name, kind), likelihoods in zip(net.members.items(), measured.unbind(dim=1), strict=True):
+        for name, likelihoods in zip(net.members, measured.unbind(dim=1), strict=True):
+            own = {key: weight.detach().clone() for key, weight in _parameters(pl_module, name)}
             if name not in self._best or _log_loss(likelihoods) < _log_loss(self._likelihoods[name]):
                 self._epochs[name] = epoch, trainer.global_step
                 self._likelihoods[name] = likelihoods.clone()
-                self._best[name] = _copy_weights(kind)
+                self._best[name] = own
             else:
-                self._latest[name] = _copy_weights(kind)
-                _set_weights(kind, self._best[name])
+                self._latest[name] = own
+                _set_weights(pl_module, self._best[name])
         chosen = torch.stack([self._likelihoods[name] for name in net.members], dim=1)
         weights = choose_weights(chosen, prior=self.prior)
         net.weigh(weights)
@@ -72,15 +69,15 @@ class MemberSelection(EMAWeightAveraging):
                 self.found[epoch][name] |= dict(zip(("epoch", "step"), self._epochs[name], strict=True))
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        for name, weights in self._latest.items():
-            _set_weights(pl_module.net.members[name], weights)  # type: ignore[union-attr, index, arg-type]
+        for weights in self._latest.values():
+            _set_weights(pl_module, weights)
         self._latest = {}
         super().on_validation_epoch_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_end(trainer, pl_module)
-        for name, weights in self._best.items():
-            _set_weights(pl_module.net.members[name], weights)  # type: ignore[union-attr, index, arg-type]
+        for weights in self._best.values():
+            _set_weights(pl_module, weights)
 
     def steps_at(self, epoch: int) -> dict[str, int]:
         """Give the step of each kind that an epoch's validation chose."""
@@ -101,24 +98,18 @@ class MemberSelection(EMAWeightAveraging):
     ) -> None:
         super().on_save_checkpoint(trainer, pl_module, checkpoint)
         # What was scored is the model; the latest averages are for a resume.
-        best = {
-            f"net.members.{name}.{key}": weight
-            for name, weights in self._best.items()
-            for key, weight in weights.items()
-        }
+        best = {key: weight for weights in self._best.values() for key, weight in weights.items()}
         checkpoint["latest_average"] = {key: checkpoint["state_dict"][key] for key in best}
         checkpoint["state_dict"].update(best)
 
     def on_load_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        best = checkpoint["state_dict"]
-        average = checkpoint["latest_average"]
+        best, average = checkpoint["state_dict"], checkpoint["latest_average"]
         # Before the first validation there is no best epoch.
-        for name, kind in pl_module.net.members.items() if average else ():  # type: ignore[union-attr, operator]
-            self._best[name] = {key: best[f"net.members.{name}.{key}"] for key, _ in kind.named_parameters()}
-        latest = {**checkpoint, "state_dict": {**best, **average}}
-        super().on_load_checkpoint(trainer, pl_module, latest)
+        for name in pl_module.net.members if average else ():  # type: ignore[union-attr]
+            self._best[name] = {key: best[key] for key, _ in _parameters(pl_module, name)}
+        super().on_load_checkpoint(trainer, pl_module, {**checkpoint, "state_dict": {**best, **average}})
 
 
 def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor:
@@ -135,13 +126,13 @@ def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor
     return torch.cat(likelihoods).cpu().double()
 
 
-def _copy_weights(net: nn.Module) -> dict[str, Tensor]:
-    return {name: weight.detach().clone() for name, weight in net.named_parameters()}
+def _parameters(pl_module: LightningModule, kind: str) -> list[tuple[str, Tensor]]:
+    return [item for item in pl_module.named_parameters() if item[0].startswith(f"net.members.{kind}.")]
 
 
-def _set_weights(net: nn.Module, weights: dict[str, Tensor]) -> None:
-    for name, weight in net.named_parameters():
-        weight.data.copy_(weights[name])
+def _set_weights(pl_module: LightningModule, weights: dict[str, Tensor]) -> None:
+    for name, weight in weights.items():
+        pl_module.get_parameter(name).data.copy_(weight)
 
 
 def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
@@ -173,7 +164,6 @@ def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
 
 
 def _describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
-    """Report the weight, log loss and gain of each net, as in `MemberSelection.found`."""
     whole = _log_loss(likelihoods @ weights[:, None])
     found = {}
     for index, name in enumerate(names):

@@ -1,8 +1,9 @@
-"""Show how far training is: a bar on a terminal, a line for each epoch in the log."""
+"""Report how far training is: a bar on a terminal, a line for each epoch in the log, a value to a sweep."""
 
 import logging
 import sys
 import time
+from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
@@ -36,12 +37,30 @@ class EpochLog(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
-        shown = [
-            f"{name} {float(trainer.callback_metrics[name]):.4f}"
-            for name in self.metrics
-            if name in trainer.callback_metrics
-        ]
+        found = trainer.callback_metrics
+        shown = [f"{name} {float(found[name]):.4f}" for name in self.metrics if name in found]
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         of = "" if last in (None, -1) else f" of {last}"
         seconds = time.perf_counter() - self._started
         log.info("Epoch %d%s in %.1f s: %s", epoch, of, seconds, ", ".join(shown))
+
+
+class TrialReport(Callback):
+    """Report the objective after each validation to a `canopy.sweep.worker.JobTrial`; stop if asked."""
+
+    def __init__(self, trial: Any, *, monitor: str) -> None:
+        self.trial = trial
+        self.monitor = monitor
+        self._status = "finished"
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.sanity_checking or trainer.state.fn != "fit":
+            return
+        epoch = trainer.current_epoch + 1
+        self.trial.report(float(trainer.callback_metrics[self.monitor]), epoch)
+        if epoch < (trainer.max_epochs or 0) and self.trial.should_prune():
+            self._status, trainer.should_stop = "pruned", True
+
+    def describe(self) -> dict[str, Any]:
+        """Give what the record of the trial's run says about it."""
+        return {"trial": self.trial.describe(), "status": self._status}

@@ -41,10 +41,6 @@ class ResumeCheckpoint(Checkpoint):
     with the weights of one that never stopped. It is saved from time to time, between batches and after
     validations, after the first and the last validation always. A signal (`SIGNALS`) saves it after the
     batch at hand and ends training with `TrainingStopped`; a second one ends it at once.
-
-    Args:
-        path: The file, replaced each time.
-        every_n_seconds: Time from one saving to the next.
     """
 
     def __init__(self, path: str | Path, *, every_n_seconds: float) -> None:
@@ -67,9 +63,7 @@ class ResumeCheckpoint(Checkpoint):
             # On more devices than before, the further ones keep the state of their seed.
             if trainer.global_rank < len(states):
                 set_random_state(states[trainer.global_rank])
-            loader = trainer.train_dataloader
-            assert loader is not None
-            loader.load_state_dict(self._loaded["loader"])
+            trainer.train_dataloader.load_state_dict(self._loaded["loader"])  # type: ignore[union-attr]
             self._loaded = None
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
@@ -126,8 +120,7 @@ class ResumeCheckpoint(Checkpoint):
         if trainer.world_size == 1:
             return due, self._signal
         asked = torch.tensor([int(due), self._signal], device=trainer.strategy.root_device)
-        agreed = trainer.strategy.reduce(asked, reduce_op="max")
-        assert isinstance(agreed, torch.Tensor)
+        agreed: Any = trainer.strategy.reduce(asked, reduce_op="max")
         return bool(agreed[0]), int(agreed[1])
 
     def _is_time(self) -> bool:
@@ -163,10 +156,10 @@ class ResumeCheckpoint(Checkpoint):
 
 def get_random_state() -> dict[str, Any]:
     """Collect the states of all generators, as tensors and plain values."""
-    name, keys, position, has_gauss, cached = np.random.get_state()  # noqa: NPY002 - torch seeds this one
+    name, keys, *rest = np.random.get_state()  # noqa: NPY002 - Lightning seeds this one
     return {
         "python": random.getstate(),
-        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
+        "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), *rest),
         "torch": torch.get_rng_state(),
         # Of this process's device alone: the others belong to other processes, and may be absent later.
         "cuda": torch.cuda.get_rng_state() if torch.cuda.is_available() else None,
@@ -177,8 +170,8 @@ def set_random_state(state: dict[str, Any]) -> None:
     """Set the states of all generators to what `get_random_state` collected."""
     version, internal, gauss = state["python"]
     random.setstate((version, tuple(internal), gauss))
-    name, keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))  # noqa: NPY002
+    name, keys, *rest = state["numpy"]
+    np.random.set_state((name, keys.numpy().astype(np.uint32), *rest))  # noqa: NPY002
     torch.set_rng_state(state["torch"].cpu())
     if isinstance(state["cuda"], torch.Tensor) and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"].cpu())

@@ -1,6 +1,7 @@
 """Callbacks that need the predictions of a whole split at once, in the order of its rows."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,12 +10,17 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from canopy.data.loader import Loader
+from canopy.files import atomic_write
 
 
 class WholeSplit(Callback):
-    """Keep what each step of a validation or a test gives, and hand it over when the split is through."""
+    """Keep what each step of a validation or a test gives, and hand it over when the split is through.
 
-    def __init__(self) -> None:
+    In the `path` of the file that is made of it, `{split}` is replaced by the name of the split.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
         self._batches: list[dict[str, Tensor]] = []
 
     def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
@@ -26,10 +32,7 @@ class WholeSplit(Callback):
     ) -> None:
         self._batches.append({name: tensor.cpu() for name, tensor in outputs.items()})
 
-    def on_test_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any, **kwargs: Any
-    ) -> None:
-        self.on_validation_batch_end(trainer, pl_module, outputs)
+    on_test_batch_end = on_validation_batch_end
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._gather(trainer, "val")
@@ -43,6 +46,25 @@ class WholeSplit(Callback):
         kept = gather_rows(kept, loader_of(trainer, split).sampler)
         if trainer.is_global_zero:
             self.finish(split, **kept)
+
+
+class PredictionFile(WholeSplit):
+    """Write a Parquet file of one row for each row, in order.
+
+    The columns are `label` and `predicted`, indices of classes, and `probability_0`, `probability_1` and
+    so on, the probability of each class.
+    """
+
+    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+        # Here, since training does without it.
+        import pyarrow as pa
+        import pyarrow.parquet
+
+        columns = {"label": labels, "predicted": probabilities.argmax(dim=1)}
+        columns |= {f"probability_{k}": column for k, column in enumerate(probabilities.T.contiguous())}
+        table = pa.table({name: column.numpy() for name, column in columns.items()})
+        with atomic_write(Path(self.path.format(split=split))) as temporary:
+            pa.parquet.write_table(table, temporary)
 
 
 def loader_of(trainer: Trainer, split: str) -> Loader:

@@ -1,7 +1,6 @@
 """Loggers whose curves have neither a hole nor a duplicate when a run is resumed after a kill.
 
-A killed run has usually logged more than its last checkpoint knows. Trained again, those steps would be
-twice: what was logged from the checkpoint's step on is left out first.
+What a killed run had logged from its last checkpoint's step on is left out, since it is trained again.
 """
 
 import csv
@@ -10,11 +9,9 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
-from lightning import LightningModule
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.utilities import rank_zero_only
-from torch import Tensor, nn
 
 from canopy.files import atomic_write
 
@@ -22,10 +19,7 @@ from canopy.files import atomic_write
 class ResumableTensorBoardLogger(TensorBoardLogger):
     """TensorBoard's event files, straight in the run's folder, which names the run.
 
-    Args:
-        folder: The run's folder.
-        resume_step: Step that a resumed run starts from; None for a new run.
-        log_graph: Whether to show the model's `net` as a graph; `example_input_array` is sent through it.
+    `resume_step` is the step that a resumed run starts from, None for a new run.
     """
 
     def __init__(
@@ -38,21 +32,13 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
         super().__init__(folder, name="", version="", log_graph=log_graph, default_hp_metric=False, **options)
 
     @rank_zero_only
-    def log_graph(self, model: LightningModule, input_array: Tensor | None = None) -> None:  # type: ignore[override]
-        if not self._log_graph:
-            return
-        # A copy, because a compiled net cannot be traced: copies are not compiled.
-        net = deepcopy(model.net)
-        assert isinstance(net, nn.Module)
-        with warnings.catch_warnings():
+    def log_graph(self, model: Any, input_array: Any = None) -> None:
+        if self._log_graph:
+            # A copy, because a compiled net cannot be traced: copies are not compiled.
+            net = deepcopy(model.net).cpu()
             # The trace is only drawn: that it may not hold for other inputs does no harm.
-            warnings.simplefilter("ignore")
-            self.experiment.add_graph(net.cpu(), model.example_input_array)
-
-    def save(self) -> None:
-        """Write what has been logged, which TensorBoard otherwise keeps for two minutes."""
-        super().save()
-        self.experiment.flush()
+            with warnings.catch_warnings(action="ignore"):
+                self.experiment.add_graph(net, model.example_input_array)
 
 
 class ResumableCSVLogger(CSVLogger):

@@ -3,6 +3,7 @@ from collections.abc import Callable
 
 import pytest
 from omegaconf import DictConfig
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from canopy.runs.fit import fit
 
@@ -18,3 +19,16 @@ def train_longer() -> Callable[..., None]:
         fit(config, overrides=[f"trainer.max_epochs={max_epochs}"])
 
     return resume
+
+
+@pytest.fixture
+def read_events() -> Callable[[DictConfig], EventAccumulator]:
+    """Read all that TensorBoard shows of a run."""
+
+    def read(config: DictConfig) -> EventAccumulator:
+        everything = dict.fromkeys(("images", "histograms", "scalars"), 0)
+        events = EventAccumulator(config.run_folder, size_guidance=everything)
+        events.Reload()
+        return events
+
+    return read
