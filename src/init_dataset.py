@@ -9,10 +9,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from canopy.preset import DRAFTED, Size, describe_preset
-from canopy.tables.draft.data_set import DATA_SETS, TRAINING_SHARE, new_folder, write_data_set
+from canopy.tables.draft.data_set import DATA_SETS, new_folder, write_data_set
 from canopy.tables.draft.dialect import parse_options
-from canopy.tables.draft.draft import Draft, describe, draft_table
+from canopy.tables.draft.draft import describe, draft_table
 
 
 def main() -> None:
@@ -22,13 +21,8 @@ def main() -> None:
     parser.add_argument("table", help="CSV, Parquet or JSON lines file, a folder of them or a pattern")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column with the class of each row")
     parser.add_argument("--name", help="name of the data set (default: that of the file)")
-    parser.add_argument(
-        "--file",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251",
-    )
+    file_help = "a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251"
+    parser.add_argument("--file", action="append", default=[], metavar="KEY=VALUE", help=file_help)
     arguments = parser.parse_args()
     try:
         if not DATA_SETS.is_dir():
@@ -38,25 +32,13 @@ def main() -> None:
         folder = new_folder(arguments.table, arguments.name)
         file_options = parse_options(arguments.file)
         draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
-        write_data_set(draft, folder, train_comment=say_what_trains(draft))
+        write_data_set(draft, folder)
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(
         f"{describe(draft)}\n\nDrafted {folder}/params.yaml. Correct the columns, first those with "
         f"an exclamation mark; then\n  make repro DATA={folder.name}\n"
     )
-
-
-def say_what_trains(draft: Draft) -> list[str]:
-    """Write the comment of the section `train`: all that the preset chooses for such a table."""
-    n_numeric = sum(values.kind == "numeric" for values in draft.columns)
-    size = Size(round(draft.n_rows * TRAINING_SHARE), n_numeric)
-    values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
-    return [
-        f"configs/preset/{DRAFTED}.yaml, which says why, gives for {size.n_rows:,} training rows:",
-        *(f"  {value}" for value in values),
-        "preset=quick is a first answer, preset=best takes an hour at most; any value can be added here.",
-    ]
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def test_help_shows_groups_choices_and_three_commands() -> None:
     [
         (
             "src/train.py trainer=gpuu",
-            "trainer must be one of cpu, ddp, ddp_sim, default, gpu, mps; got 'gpuu' (did you mean 'gpu'",
+            "trainer must be one of cpu, ddp, ddp_sim, default, gpu, mps; got 'gpuu'",
         ),
         ("src/train.py trainr=cpu", "Did you mean: 'trainer'?"),
         ("src/train.py trainer.max_epoch=3", "Did you mean: 'max_epochs'?"),

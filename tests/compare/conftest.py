@@ -17,7 +17,6 @@ from canopy.tasks.scores import Scores
 
 CONFIG = {
     "data": {"seed": "${seed}", "folder": "data"},
-    "model": {"net": {"hidden": [8, 8]}, "scheduler": {"max_lr": "${..optimizer.lr}"}},
     "run_folder": "${hydra:runtime.output_dir}",
 }
 RECORD = {
@@ -45,18 +44,16 @@ def make_run(logs: Path) -> Callable[..., Run]:
     def make(name: str, *, lr: float = 0.01, seed: int = 0, score: float = 0.5, **record: Any) -> Run:
         folder = logs / "train" / ("multiruns" if "/" in name else "runs") / name
         folder.mkdir(parents=True)
-        model = {**CONFIG["model"], "optimizer": {"lr": lr}}
-        (folder / "config.yaml").write_text(
-            yaml.safe_dump({"seed": seed, **CONFIG, "model": model}, sort_keys=False)
-        )
+        model = {"net": {"hidden": [8, 8]}, "scheduler": {"max_lr": "${..optimizer.lr}"}}
+        config = {"seed": seed, **CONFIG, "model": model | {"optimizer": {"lr": lr}}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         content = {
-            **RECORD,
             "name": folder.name,
             "started": f"2026-01-31T12:00:{len(list(logs.rglob('config.yaml'))):02}+00:00",
             "commands": [{"argv": [], "overrides": [f"seed={seed}", "publish.run=models/trained"]}],
             "best": {"monitor": "val/accuracy", "score": score, "metrics": {"val/accuracy": score}},
         }
-        (folder / "run.json").write_text(json.dumps(content | record))
+        (folder / "run.json").write_text(json.dumps(RECORD | content | record))
         return Run(folder, name)
 
     return make

@@ -1,4 +1,6 @@
 import json
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,12 +16,12 @@ from canopy.files import write_json
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def recipes() -> dict[str, str]:
-    return compose_experiments(CONFIGS)
+    return compose_experiments(ROOT / "configs")
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def train(make_run: Callable[..., Run], evaluate: Callable[..., None]) -> Callab
         training = {"epochs": 3, "train_seconds": 10.0 + seed, "n_parameters": 1000}
         training |= {"device": "cpu", "n_threads": 2}
         run = make_run(name, seed=seed, training=training, machine={"n_cores": 2}, status=status)
-        with initialize_config_dir(str(CONFIGS), job_name="train"):
+        with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
             config = compose("train", [*overrides, f"seed={seed}", f"run_folder={run.path}"])
         (run.path / "config.yaml").write_text(OmegaConf.to_yaml(config))
         labels = np.arange(100) % 3
@@ -60,9 +62,27 @@ def test_collect_gathers_runs_that_differ_in_seed_and_machine(
     train("e", "experiment=mlp", seed=4, status="stopped")
     (experiment,) = as_json(gather())
     assert (experiment["name"], experiment["left_out"], experiment["split"]) == ("mlp", None, "stratified")
-    assert [run["seed"] for run in experiment["runs"]] == [0, 1]
-    assert [run["accuracy"] for run in experiment["runs"]] == [0.9, 0.94]
+    assert [(run["seed"], run["accuracy"]) for run in experiment["runs"]] == [(0, 0.9), (1, 0.94)]
     assert "| **`mlp`** | 2 | 0.9200 ± 0.0283 |" in experiments_table(gather())
+
+
+def test_command_leaves_out_damaged_and_old_runs_with_a_warning(
+    train: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    train("good", "experiment=mlp")
+    contents = {"cut": "data: {", "old": "{data: {}, model: {}, pipeline: {seed: 0}}", "foreign": "- 1"}
+    contents |= {"odd": "{data: '${', model: {}, pipeline: a}"}
+    for name, content in contents.items():
+        (train(name).path / "config.yaml").write_text(content)
+    for name in ("params.yaml", "configs", "docs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["summarize", "--experiments"])
+    runpy.run_path(str(ROOT / "src/summarize.py"), run_name="__main__")
+    out, err = capsys.readouterr()
+    assert "| **`mlp`** | 1 | 0.9000 |" in out
+    warnings = [line.split(" is left out")[0] for line in err.splitlines()]
+    assert {*warnings} == {f"Warning: logs/train/runs/{name}" for name in contents}
 
 
 def test_collect_keeps_earlier_runs_of_the_same_recipe(
@@ -89,11 +109,9 @@ def test_tables_have_groups_left_out_and_published_figures(
         train(area, "experiment=new_wilderness", f"pipeline.split.left_out={area}", n_right=60 + 10 * index)
     published = tmp_path / "published.yaml"
     published.write_text(
-        "- split: stratified\n"
-        "  title: Of all rows\n"
-        "  published:\n"
-        "    - {model: Better, accuracy: 0.95, nll: 0.0568, time: 4 min, source: Someone}\n"
-        "    - {model: Worse, accuracy: 0.5, source: Someone}\n"
+        "- {split: stratified, title: Of all rows, published: [\n"
+        "    {model: Better, accuracy: 0.95, nll: 0.0568, time: 4 min, source: Someone},\n"
+        "    {model: Worse, accuracy: 0.5, source: Someone}]}\n"
         "- {split: leave_group_out, title: Of new land, published: []}\n"
         "- {split: ordered, title: Others, published: [{model: A, accuracy: 0.99, source: Someone}]}\n"
     )
@@ -104,9 +122,7 @@ def test_tables_have_groups_left_out_and_published_figures(
         "| **`mlp`** | 1 | 0.9000 | 0.9000 | 0.9002 | 0.5000 | 10 s (cpu, 2 threads) | this repository |",
         "| Worse | | 0.5000 | | | | | Someone |",
     ]
-    assert [line.split(" | ")[0] for line in lines[-3:]] == [
-        "| **`new_wilderness`**, Wilderness_Area2 left out",
-        "| **`new_wilderness`**, Wilderness_Area1 left out",
-        "| **`new_wilderness`**, mean of 2",
-    ]
+    names = ("Wilderness_Area2 left out", "Wilderness_Area1 left out", "mean of 2")
+    for line, name in zip(lines[-3:], names, strict=True):
+        assert line.startswith(f"| **`new_wilderness`**, {name} |")
     assert lines[-1].startswith("| **`new_wilderness`**, mean of 2 | | 0.6500 |")

@@ -1,8 +1,10 @@
+import json
 import multiprocessing
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from canopy.runs.find import find_run, find_runs
 from canopy.runs.run import Run
 
 Make = Callable[..., Run]
+WHOLE = {"status": "finished", "process": {"host": "a", "pid": 1}, "commands": [{"overrides": []}]}
 
 
 def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) -> None:
@@ -45,20 +48,13 @@ def test_find_run_takes_a_folder_or_a_name(make_run: Make, logs: Path) -> None:
 def test_value_comes_from_config_record_and_scores(make_run: Make, evaluate: Callable[..., None]) -> None:
     run = make_run("a", lr=0.02, seed=7, score=0.625)
     evaluate(run, np.array([0, 1]), np.array([0, 0]))
-    expected = {
-        "model.net.hidden": [8, 8],
-        "model.scheduler.max_lr": 0.02,
-        "data.seed": 7,
-        "run_folder": "${hydra:runtime.output_dir}",
-        "machine.n_threads": 2,
-        "best.metrics.val/accuracy": 0.625,
-        "best.score": 0.625,
-        "best": 0.625,
-        "overrides": "seed=7",
-        "test.accuracy": 0.5,
-        "val.accuracy": None,
-    }
-    assert {key: run.value(key) for key in expected} == expected
+    for key, value in [
+        *(("model.net.hidden", [8, 8]), ("model.scheduler.max_lr", 0.02), ("data.seed", 7)),
+        *(("run_folder", "${hydra:runtime.output_dir}"), ("machine.n_threads", 2), ("overrides", "seed=7")),
+        *(("best.metrics.val/accuracy", 0.625), ("best", 0.625)),
+        *(("test.accuracy", 0.5), ("val.accuracy", None)),
+    ]:
+        assert run.value(key) == value, key
 
 
 @pytest.mark.parametrize(
@@ -78,14 +74,16 @@ def test_status_is_killed_if_the_process_is_gone(
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b'{"status": "fin', b"[]", b"{}", b'{"status": 3}', b"\xff\xfe\x00"),
-        b'{"status": "a", "process": "x", "commands": []}',
-        b'{"status": "a", "process": {}, "commands": 3}',
+        *("", '{"status": "fin', "[]", "{}", "\xff\xfe\0"),
+        *({**WHOLE, "status": 3}, {**WHOLE, "process": "x"}, {**WHOLE, "process": {"host": "a"}}),
+        *({**WHOLE, "commands": 3}, {**WHOLE, "commands": ["x"]}, {**WHOLE, "commands": [{"argv": []}]}),
+        *({**WHOLE, "git": None}, {**WHOLE, "machine": "x"}),
     ],
 )
-def test_damaged_record_is_a_problem(make_run: Make, content: bytes) -> None:
+def test_damaged_record_is_a_problem(make_run: Make, content: Any) -> None:
     run = make_run("a")
-    (run.path / "run.json").write_bytes(content)
+    text = content if isinstance(content, str) else json.dumps(content)
+    (run.path / "run.json").write_text(text, encoding="latin-1")
     assert run.status == "damaged"
     assert run.problems[0].startswith(f"{run.path / 'run.json'} cannot be used; found ")
     assert (run.value("seed"), run.value("best")) == (0, None)
@@ -99,17 +97,13 @@ def test_record_or_parts_of_it_may_be_missing(make_run: Make) -> None:
     assert (Run(run.path).status, run.problems) == ("unrecorded", [])
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1", "\x07"])
-def test_damaged_config_is_a_problem(make_run: Make, content: str) -> None:
-    run = make_run("a")
-    (run.path / "config.yaml").write_text(content)
-    assert run.value("seed") is None
-    assert run.status == "finished"
-    assert len(run.problems) == 1
-
-
-def test_broken_interpolation_stays_as_written(make_run: Make) -> None:
-    run = make_run("a")
-    (run.path / "config.yaml").write_text("a: ${\nb: ${c}\nd: ${b}")
+def test_config_may_be_damaged_or_have_broken_interpolations(make_run: Make) -> None:
+    folder = make_run("a").path
+    for content in ("a: [", "- 1", "\x07"):
+        (folder / "config.yaml").write_text(content)
+        run = Run(folder)
+        assert (run.value("seed"), run.status, len(run.problems)) == (None, "finished", 1)
+    (folder / "config.yaml").write_text("a: ${\nb: ${c}\nd: ${b}")
+    run = Run(folder)
     assert [run.value(key) for key in "abd"] == ["${", "${c}", "${b}"]
     assert run.problems == []

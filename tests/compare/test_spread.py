@@ -11,8 +11,7 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from canopy.compare.multirun_summary import MultirunSummary
-from canopy.compare.spread import summarize_runs
+from canopy.compare.spread import MultirunSummary, summarize_runs
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
 
@@ -40,6 +39,8 @@ def test_summary_has_a_line_for_each_group_and_column(sweep: list[Run]) -> None:
         "              0.10  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
         "              0.10  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
     ]
+    with pytest.raises(ValueError, match="A summary needs numbers; found none in status of 5 runs"):
+        summarize_runs(sweep, columns=["status"])
 
 
 def test_summary_as_json_and_csv(sweep: list[Run]) -> None:
@@ -68,37 +69,20 @@ def test_summary_has_every_score_of_evaluated_runs(
     assert not {"test.n_rows", "best.metrics.val/accuracy"} & group["spreads"].keys()
 
 
-def test_summary_needs_numbers(sweep: list[Run]) -> None:
-    with pytest.raises(ValueError, match="A summary needs numbers; found none in status of 5 runs"):
-        summarize_runs(sweep, columns=["status"])
-
-
-def end_multirun(folder: Path) -> None:
-    MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
-
-
-def test_multirun_summary_groups_runs_that_differ_in_the_seed_alone(
-    sweep: list[Run], capsys: pytest.CaptureFixture[str]
+def test_multirun_summary_groups_runs_that_repeat_a_seed(
+    make_run: Callable[..., Run], sweep: list[Run], logs: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    folder = sweep[0].path.parent
-    end_multirun(folder)
-    assert "4 runs: 4 finished" in capsys.readouterr().out
-    summary = pd.read_csv(folder / "summary.csv")
+    for job in range(3):
+        make_run(f"unique/{job}", lr=0.1 * job, seed=job)
+    (logs / "train/multiruns/empty").mkdir()
+    for name in ("sweep", "unique", "empty"):
+        folder = logs / "train/multiruns" / name
+        MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+        assert ("4 runs: 4 finished" in capsys.readouterr().out) == (folder / "summary.csv").exists()
+        assert (folder / "summary.csv").exists() == (name == "sweep")
+    summary = pd.read_csv(sweep[0].path.with_name("summary.csv"))
     best = summary[summary["column"] == "best"]
     assert best[[LR, "mean"]].to_numpy().tolist() == [[0.01, 0.5], [0.1, 0.625]]
-
-
-def test_multirun_without_repeated_seeds_has_no_summary(
-    make_run: Callable[..., Run], logs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = logs / "train/multiruns/sweep"
-    folder.mkdir(parents=True)
-    end_multirun(folder)
-    for job in range(3):
-        make_run(f"sweep/{job}", lr=0.1 * job, seed=job)
-    end_multirun(folder)
-    assert capsys.readouterr().out == ""
-    assert not (folder / "summary.csv").exists()
 
 
 @pytest.mark.slow

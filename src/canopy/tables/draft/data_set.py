@@ -3,7 +3,6 @@
 import math
 import re
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -15,9 +14,8 @@ from canopy.schema.file_format import COMPRESSIONS
 from canopy.tables.draft.draft import Draft
 
 DATA_SETS = Path("datasets")
-# Of all rows for test, and of the others for validation; what is left for training.
+# Of all rows for test, and of the others for validation.
 USUAL_SHARE = 0.2
-TRAINING_SHARE = (1 - USUAL_SHARE) ** 2
 
 
 def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
@@ -50,8 +48,8 @@ def new_folder(pattern: str, name: str | None = None) -> Path:
     return folder
 
 
-def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] = ()) -> None:
-    """Write the folder of a data set; `train_comment` says in its section `train` what will be trained."""
+def write_data_set(draft: Draft, folder: Path) -> None:
+    """Write the folder of a data set."""
     raw = Path("data/raw", folder.name)
     if len(draft.files) == 1:
         n_suffixes = 2 if draft.files[0].suffix in COMPRESSIONS else 1
@@ -83,6 +81,5 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
             has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),
             test_size=test_size,
             val_size=val_size,
-            train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")
