@@ -7,6 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -61,15 +62,15 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def copy_project() -> Callable[..., None]:
     """Copy files and folders of the project, not what runs made: `copy_project(folder, "src")`."""
-    made = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    of_runs = shutil.ignore_patterns("__pycache__", "data", "logs", "models", "reports", "dvc.lock")
+    made = ("__pycache__", "*.egg-info")
+    of_runs = ("__pycache__", "data", "logs", "models", "reports", "dvc.lock")
 
     def copy(folder: Path, *names: str) -> None:
         for name in names:
             source, target = ROOT / name, folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                ignored = of_runs if name == "datasets" else made
+                ignored = shutil.ignore_patterns(*(of_runs if name == "datasets" else made))
                 shutil.copytree(source, target, symlinks=True, ignore=ignored)
             else:
                 shutil.copyfile(source, target)
@@ -80,9 +81,7 @@ def copy_project() -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def params() -> DictConfig:
     """params.yaml of the project."""
-    loaded = OmegaConf.load(ROOT / "params.yaml")
-    assert isinstance(loaded, DictConfig)
-    return loaded
+    return cast(DictConfig, OmegaConf.load(ROOT / "params.yaml"))
 
 
 @pytest.fixture(scope="session")
@@ -107,19 +106,15 @@ def small_params(tmp_path: Path) -> DictConfig:
           columns:
             weight: {kind: numeric, unit: g, meaning: Weight}
             size: {kind: numeric, unit: cm, meaning: Diameter}
-            colour:
-              kind: categorical
-              meaning: Colour
-              one_hot: {colour1: red, colour2: green, colour3: blue}
+            colour: {kind: categorical, one_hot: {colour1: red, colour2: green, colour3: blue}, meaning: Hue}
         drop_columns: {columns: []}
         split: {method: stratified, test_size: 0.2, val_size: 0.2, left_out: null}
         normalize: {methods: [{columns: ["*"], method: z_score}]}
         cap_classes: {max_per_class: 10}
         """
     )
-    assert isinstance(params, DictConfig)
     params.paths = {**{name: str(tmp_path / path) for name, path in params.paths.items()}, "format": "csv"}
-    return params
+    return cast(DictConfig, params)
 
 
 @pytest.fixture
@@ -180,15 +175,9 @@ def train_config(tensors: Path, tmp_path: Path) -> DictConfig:
     run_folder = tmp_path / "run"
     run_folder.mkdir()
     overrides = [
-        "trainer=cpu",
-        "trainer.max_epochs=2",
-        "trainer.log_every_n_steps=5",
-        "trainer.enable_progress_bar=false",
-        "callbacks.progress_bar=null",
-        "data.batch_size=32",
-        "model.net.hidden=[16]",
-        f"pipeline.paths.processed={tensors}",
-        f"run_folder={run_folder}",
+        *("trainer=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=5", "data.batch_size=32"),
+        *("trainer.enable_progress_bar=false", "callbacks.progress_bar=null", "model.net.hidden=[16]"),
+        *(f"pipeline.paths.processed={tensors}", f"run_folder={run_folder}"),
     ]
     with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
         return compose("train", overrides)
@@ -208,8 +197,7 @@ def raw_table(small_params: DictConfig) -> Path:
     path = Path(small_params.paths.raw)
     lines = ["size,colour1,colour2,colour3,weight,kind"]
     for index in range(300):
-        colour = [0, 0, 0]
-        colour[random.integers(3)] = 1
+        colour = np.eye(3, dtype=int)[random.integers(3)]
         kind = index % 3 + 1
         weight = round(random.normal(kind * 100, 30), 3)
         lines.append(",".join(map(str, [random.integers(5, 20) * kind, *colour, weight, kind])))
@@ -234,10 +222,8 @@ def trained_run(
     """A run on that table, one of its columns dropped, after one epoch."""
     small_params.drop_columns.columns = ["colour2"]
     small_params.cap_classes.max_per_class = 50
-    small_params.normalize.methods = [
-        {"columns": ["size"], "method": "quantile_normal"},
-        {"columns": ["*"], "method": "z_score"},
-    ]
+    methods = {"size": "quantile_normal", "*": "z_score"}
+    small_params.normalize.methods = [{"columns": [name], "method": methods[name]} for name in methods]
     if any(finished_run.iterdir()):
         shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
         return Run(tmp_path / "run")
@@ -261,12 +247,10 @@ def evaluated_run(trained_run: Run, root: Path) -> Run:
     """The small run with its scores."""
     if not (trained_run.path / METRICS).is_file():
         with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
-            overrides = [
-                f"run={trained_run.path}",
-                f"run_folder={trained_run.path}",
-                "callbacks.progress_bar=null",
-            ]
-            cfg = compose("evaluate", ["trainer=cpu", "trainer.enable_progress_bar=false", *overrides])
+            quiet = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
+            cfg = compose(
+                "evaluate", [*(f"{key}={trained_run.path}" for key in ("run", "run_folder")), *quiet]
+            )
         # Here, since it imports Lightning.
         from canopy.evaluation.evaluate import evaluate
 

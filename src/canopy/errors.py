@@ -53,7 +53,8 @@ def message_of(error: BaseException) -> str:
         return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}; got {shorten(mistake['input'])}"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return f"{group} must be one of {', '.join(error.options)}; got {name!r}"
+        choices = error.options
+        return f"{group} must be one of {', '.join(choices)}; got {name!r}{nearest(name, choices)}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
     if isinstance(error, OmegaConfBaseException):
