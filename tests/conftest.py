@@ -12,7 +12,6 @@ from typing import cast
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -28,9 +27,9 @@ from canopy.schema import TableSchema
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tables.writer import header_line
 from canopy.tensors import save_tensors
+from packages import ROOT, composed
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
+QUIET = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
 
 # A new project of DVC would tell its makers of each command.
 os.environ["DVC_NO_ANALYTICS"] = "true"
@@ -87,7 +86,7 @@ def params() -> DictConfig:
 @pytest.fixture(scope="session")
 def sample_csv(params: DictConfig) -> str:
     """The committed sample of the real table, with its header line."""
-    with zipfile.ZipFile(SAMPLE) as archive:
+    with zipfile.ZipFile(ROOT / "tests/data/covertype.zip") as archive:
         body = gzip.decompress(archive.read("covtype.data.gz")).decode()
     return header_line(table_schema(params).all_file_columns) + body
 
@@ -131,12 +130,9 @@ def tensors(tmp_path: Path) -> Path:
     hashes = {PREPROCESSOR_FILE: sha256(folder / PREPROCESSOR_FILE)}
     for name, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
         labels = torch.arange(n_rows) % 3
-        rows = Batch(
-            torch.randn(n_rows, 2, generator=generator) + labels[:, None],
-            torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8),
-            labels,
-        )
-        save_tensors(rows._asdict(), folder / f"{name}.pt")
+        numeric = torch.randn(n_rows, 2, generator=generator) + labels[:, None]
+        colours = torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8)
+        save_tensors(Batch(numeric, colours, labels)._asdict(), folder / f"{name}.pt")
         hashes[f"{name}.pt"] = sha256(folder / f"{name}.pt")
         counts[name] = (n_rows // 3,) * 3
     schema = Schema(
@@ -174,13 +170,9 @@ def train_config(tensors: Path, tmp_path: Path) -> DictConfig:
     """The default training config, over small tensors, for two epochs on the CPU."""
     run_folder = tmp_path / "run"
     run_folder.mkdir()
-    overrides = [
-        *("trainer=cpu", "trainer.max_epochs=2", "trainer.log_every_n_steps=5", "data.batch_size=32"),
-        *("trainer.enable_progress_bar=false", "callbacks.progress_bar=null", "model.net.hidden=[16]"),
-        *(f"pipeline.paths.processed={tensors}", f"run_folder={run_folder}"),
-    ]
-    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
-        return compose("train", overrides)
+    quick = ("trainer.max_epochs=2", "trainer.log_every_n_steps=5", "data.batch_size=32")
+    paths = (f"pipeline.paths.processed={tensors}", f"run_folder={run_folder}")
+    return composed("train", *QUIET, *quick, "model.net.hidden=[16]", *paths)
 
 
 @pytest.fixture
@@ -222,8 +214,7 @@ def trained_run(
     """A run on that table, one of its columns dropped, after one epoch."""
     small_params.drop_columns.columns = ["colour2"]
     small_params.cap_classes.max_per_class = 50
-    methods = {"size": "quantile_normal", "*": "z_score"}
-    small_params.normalize.methods = [{"columns": [name], "method": methods[name]} for name in methods]
+    small_params.normalize.methods.insert(0, {"columns": ["size"], "method": "quantile_normal"})
     if any(finished_run.iterdir()):
         shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
         return Run(tmp_path / "run")
@@ -243,33 +234,26 @@ def trained_run(
 
 
 @pytest.fixture
-def evaluated_run(trained_run: Run, root: Path) -> Run:
+def evaluated_run(trained_run: Run) -> Run:
     """The small run with its scores."""
     if not (trained_run.path / METRICS).is_file():
-        with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
-            quiet = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
-            cfg = compose(
-                "evaluate", [*(f"{key}={trained_run.path}" for key in ("run", "run_folder")), *quiet]
-            )
         # Here, since it imports Lightning.
         from canopy.evaluation.evaluate import evaluate
 
-        evaluate(trained_run, cfg)
+        folders = (f"run={trained_run.path}", f"run_folder={trained_run.path}")
+        evaluate(trained_run, composed("evaluate", *QUIET, *folders))
     return trained_run
 
 
 @pytest.fixture
-def export_run(evaluated_run: Run, root: Path, tmp_path: Path) -> Callable[..., Path]:
+def export_run(evaluated_run: Run, tmp_path: Path) -> Callable[..., Path]:
     """Export the small run; gives the bundle's folder."""
     # Here, since it imports torch's exporters.
     from canopy.export.export import export
 
     def call(**options: object) -> Path:
-        target = tmp_path / "bundle"
-        changes = [f"{key}={value}" for key, value in options.items()]
-        with initialize_config_dir(str(root / "configs"), job_name="export"):
-            cfg = compose("export", [f"run={evaluated_run.path}", f"output={target}", *changes])
-        export(evaluated_run, cfg)
-        return target
+        given = {"run": evaluated_run.path, "output": tmp_path / "bundle", **options}
+        export(evaluated_run, composed("export", *(f"{key}={value}" for key, value in given.items())))
+        return tmp_path / "bundle"
 
     return call

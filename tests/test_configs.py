@@ -9,14 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_object
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.nets.features import MAX_ONE_HOT
 from canopy.params import mount_params
+from packages import ROOT, composed
 
-ROOT = Path(__file__).parents[1]
 CONFIGS = ROOT / "configs"
 FILES = sorted(path.relative_to(CONFIGS) for path in CONFIGS.rglob("*.yaml"))
 # Groups that enter a config elsewhere than under their own name.
@@ -27,11 +26,6 @@ RUN = ["run=a/run"]
 REQUIRED = {"evaluate": RUN, "export": RUN, "compress": RUN, "predict": [*RUN, "input=a.csv", "output=b.csv"]}
 
 pytestmark = pytest.mark.usefixtures("rule_for_5000_rows")
-
-
-def composed(name: str, *overrides: str) -> DictConfig:
-    with initialize_config_dir(str(CONFIGS), job_name=name):
-        return compose(name, [*overrides])
 
 
 def nodes(node: object) -> list[DictConfig]:
@@ -89,11 +83,12 @@ def test_the_pipeline_s_experiment_did_as_expected() -> None:
     assert (device, int(n_threads)) == (train["device"], train["n_threads"])
 
 
+Mount = Callable[..., None]
 DATA_SETS = sorted(path.parent for path in [ROOT / "params.yaml", *ROOT.glob("datasets/*/params.yaml")])
 
 
 @pytest.fixture
-def mount_train(tmp_path: Path) -> Iterator[Callable[..., None]]:
+def mount_train(tmp_path: Path) -> Iterator[Mount]:
     """Mount a params.yaml whose section `train` is another one."""
 
     def mount(overrides: str, experiment: str = "mlp") -> None:
@@ -109,7 +104,7 @@ def mount_train(tmp_path: Path) -> Iterator[Callable[..., None]]:
 
 @pytest.mark.parametrize("folder", DATA_SETS, ids=lambda path: path.name)
 def test_a_run_starts_from_what_params_yaml_says(
-    folder: Path, mount_train: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+    folder: Path, mount_train: Mount, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(folder)
     params = mount_params()
@@ -132,9 +127,7 @@ def test_a_run_starts_from_what_params_yaml_says(
         ("debug=limit", {"trainer.max_epochs": 3}),
     ],
 )
-def test_what_is_typed_decides_over_params_yaml(
-    mount_train: Callable[..., None], override: str, expected: dict[str, object]
-) -> None:
+def test_what_is_typed_decides_over_params_yaml(mount_train: Mount, override: str, expected: dict) -> None:
     own = {"trainer.max_epochs": 50, "trainer.benchmark": True, "data.batch_size": 32}
     own |= {"trainer.accelerator": "cpu", "model.net.hidden": [64, 64]}
     mount_train(
@@ -151,9 +144,7 @@ def test_train_adds_callbacks_and_loggers_to_the_default_ones() -> None:
     assert {*composed("train", "logger=[csv]").logger} == {"csv"}
 
 
-def test_params_yaml_decides_over_its_experiment_and_the_primary_config(
-    mount_train: Callable[..., None],
-) -> None:
+def test_params_yaml_decides_over_its_experiment_and_the_primary_config(mount_train: Mount) -> None:
     mount_train("trainer.max_epochs=9 model=resnet objective.monitor=val/nll seed=3", experiment="fast")
     found = composed("train")
     assert (found.trainer.max_epochs, found.objective.monitor, found.seed) == (9, "val/nll", 3)
@@ -172,8 +163,6 @@ def test_params_yaml_decides_over_its_experiment_and_the_primary_config(
         ("experiment=mlp", "got 'experiment=mlp': an experiment is train.experiment"),
     ],
 )
-def test_what_cannot_be_train_overrides_is_refused(
-    mount_train: Callable[..., None], overrides: str, message: str
-) -> None:
+def test_what_cannot_be_train_overrides_is_refused(mount_train: Mount, overrides: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         mount_train(overrides)

@@ -11,13 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from packages import INSTALL, execute
+from packages import INSTALL, ROOT, composed, execute
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGS = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -69,9 +67,8 @@ def test_documented_command_is_valid(command: str) -> None:
     if "hydra/launcher=ray" in command:
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra ray is not installed")
     parsed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
-    with initialize_config_dir(str(ROOT / "configs"), job_name=config):
-        # What is swept gets its values from the sweeper.
-        compose(config, [override.input_line for override in parsed if not override.is_sweep_override()])
+    # What is swept gets its values from the sweeper.
+    composed(config, *(override.input_line for override in parsed if not override.is_sweep_override()))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from canopy.prepare.interim import SPLIT_COLUMN
@@ -92,11 +91,7 @@ def test_the_reports_have_their_form(project: Project) -> None:
     metrics = project.json("reports/metrics.json")
     assert list(metrics) == ["test", "val"]
     names = list(OmegaConf.load(ROOT / "params.yaml").table.target.classes.values())
-    overall, sure = {"accuracy", "balanced_accuracy", "macro_f1"}, {"nll", "ece"}
     for scores in metrics.values():
-        assert {*scores} == {*overall, *sure, "intervals", "calibrated", "n_rows", "per_class"}
-        assert {*scores["intervals"]} == overall
-        assert {*scores["calibrated"]} == {"temperature", *sure}
         assert list(scores["per_class"]) == names
         assert sum(item["support"] for item in scores["per_class"].values()) == scores["n_rows"]
     train, cap = project.json("reports/train.json"), project.json("reports/class_cap.json")
@@ -121,23 +116,6 @@ def test_each_row_is_in_one_split(project: Project) -> None:
     n_val = int(np.ceil(0.2 * (len(raw) - n_test)))
     expected = {"train": len(raw) - n_test - n_val, "val": n_val, "test": n_test}
     assert project.csv("split")[SPLIT_COLUMN].value_counts().to_dict() == expected
-
-
-def test_the_tensors_are_the_table(project: Project) -> None:
-    table = project.csv("cap_classes")
-    schema = project.json("data/processed/schema.json")
-    assert [feature["name"] for feature in schema["categorical"]] == ["Wilderness_Area", "Soil_Type"]
-    for split in ("train", "val", "test"):
-        rows = table[table[SPLIT_COLUMN] == split]
-        saved = torch.load(project.folder / f"data/processed/{split}.pt", weights_only=True)
-        expected = rows[schema["numeric"]].to_numpy(dtype=np.float32)
-        np.testing.assert_array_equal(saved["numeric"].numpy(), expected)
-        np.testing.assert_array_equal(saved["labels"].numpy() + 1, rows["Cover_Type"])
-        for index, feature in enumerate(schema["categorical"]):
-            codes = saved["categorical"][:, index].numpy()
-            # A soil type that no training row has is one of the others.
-            texts = rows[feature["name"]].where(rows[feature["name"]].isin(feature["categories"]), "other")
-            assert [feature["categories"][code] for code in codes] == texts.tolist()
 
 
 def test_nothing_is_done_twice(project: Project) -> None:

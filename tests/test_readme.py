@@ -8,17 +8,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from canopy.compare import summary
 from canopy.compare.experiments import compose_experiments, read_experiments
-from canopy.compare.summary import (
-    DOCUMENTS,
-    compression_table,
-    fill_document,
-    insert_table,
-    marks,
-    summarize,
-)
-
-ROOT = Path(__file__).parents[1]
+from canopy.compare.summary import DOCUMENTS
+from packages import ROOT
 
 
 def test_the_readme_is_short_and_its_file_tree_true() -> None:
@@ -44,15 +37,18 @@ def test_the_results_are_those_of_the_reports(document: str, tmp_path: Path) -> 
     for name in ("metrics", "train", "benchmark/peers", "experiments", "compression"):
         (tmp_path / f"{name}.json").write_text(committed(f"reports/{name}.json"))
     text = committed(document)
-    assert fill_document(text, tmp_path) == text, 'run "make readme"'
+    assert summary.fill_document(text, tmp_path) == text, 'run "make readme"'
+    (tmp_path / "metrics.json").unlink()
+    with pytest.raises(FileNotFoundError, match='metrics.json must exist; .* run "make repro" first'):
+        summary.summarize(tmp_path)
 
 
 def test_each_table_has_its_place() -> None:
     for name in ("results", "peers", "compression", "experiments"):
-        assert any(marks(name)[0] in (ROOT / path).read_text() for path in DOCUMENTS), name
-    begin, end = marks("results")
+        assert any(summary.marks(name)[0] in (ROOT / path).read_text() for path in DOCUMENTS), name
+    begin, end = summary.marks("results")
     with pytest.raises(ValueError, match="must hold the marks"):
-        insert_table(f"{end} {begin}", "results", "table")
+        summary.insert_table(f"{end} {begin}", "results", "table")
 
 
 def test_the_reported_experiments_are_those_of_the_configs() -> None:
@@ -60,11 +56,6 @@ def test_the_reported_experiments_are_those_of_the_configs() -> None:
     recipes = compose_experiments(ROOT / "configs")
     for run in read_experiments(ROOT / "reports/experiments.json").itertuples():
         assert run.recipe == recipes[run.name], f"measure {run.name} again"
-
-
-def test_missing_reports_give_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='metrics.json must exist; .* run "make repro" first'):
-        summarize(tmp_path)
 
 
 def test_the_tables_of_sweeps_and_compression_are_those_of_their_reports() -> None:
@@ -83,10 +74,8 @@ def test_the_tables_of_sweeps_and_compression_are_those_of_their_reports() -> No
         "| {n_frequencies} | {d_embedding} | {frequency_init_scale:.2f} | {val/accuracy:.4f} |"
     )
     best = "\n".join(form.format_map(trial) for trial in shown.to_dict("records"))
-    states = trials["state"].value_counts()
-    assert set(states.index) == {"complete", "pruned"}
-    pruned = f"{len(trials)} trials, {states['pruned']} of them pruned"
-    large = compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
+    pruned = f"{len(trials)} trials, {(trials['state'] == 'pruned').sum()} of them pruned"
+    large = summary.compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
     sweeps, compression = ((ROOT / f"docs/{name}.md").read_text() for name in ("sweeps", "compression"))
     for text, table in ((sweeps, "\n".join(rows)), (sweeps, best), (compression, large)):
         assert table in text, f"docs must have\n{table}"
@@ -104,5 +93,4 @@ def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:
 
 
 def test_overlapping_work_of_a_gpu_counts_once() -> None:
-    command = [sys.executable, "-m", "doctest", "gpu.py"]
-    subprocess.run(command, cwd=ROOT / "benchmarks", check=True)
+    subprocess.run([sys.executable, "-m", "doctest", "gpu.py"], cwd=ROOT / "benchmarks", check=True)

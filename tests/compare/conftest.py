@@ -2,7 +2,9 @@
 
 import json
 import os
+import runpy
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +16,9 @@ import yaml
 
 from canopy.runs.run import Run
 from canopy.tasks.scores import Scores
+from packages import ROOT
 
-CONFIG = {
-    "data": {"seed": "${seed}", "folder": "data"},
-    "run_folder": "${hydra:runtime.output_dir}",
-}
+CONFIG = {"data": {"seed": "${seed}", "folder": "data"}, "run_folder": "${hydra:runtime.output_dir}"}
 RECORD = {
     "format": 1,
     "status": "finished",
@@ -78,3 +78,19 @@ def evaluate() -> Callable[..., None]:
         table.to_parquet(metrics.with_name(f"predictions_{split}.parquet"))
 
     return write
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command of src/; gives what it writes, and how it ends."""
+
+    def run(words: str) -> tuple[str, str, str]:
+        script, *arguments = words.split()
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        try:
+            runpy.run_path(str(ROOT / f"src/{script}.py"), run_name="__main__")
+        except SystemExit as error:
+            return *capsys.readouterr(), str(error.code)
+        return *capsys.readouterr(), ""
+
+    return run

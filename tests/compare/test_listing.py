@@ -9,13 +9,12 @@ import pytest
 
 from canopy.compare.listing import list_runs
 from canopy.runs.find import find_runs
-from canopy.runs.run import Run
 
-Make = Callable[..., Run]
+Make = Callable[..., Any]
 
 
 @pytest.fixture
-def listed(make_run: Make, logs: Path, evaluate: Callable[..., None]) -> Callable[..., str]:
+def listed(make_run: Make, logs: Path, evaluate: Make) -> Make:
     """List run a with lr 0.01, then b with lr 0.1, then c with lr 0.001 and without a score."""
     run = make_run("a", lr=0.01, seed=1, score=0.75)
     evaluate(run, np.array([0, 1, 2, 0]), np.array([0, 1, 2, 1]))
@@ -28,7 +27,7 @@ def names(text: str) -> str:
     return "".join(row["name"] for row in json.loads(text))
 
 
-def test_list_has_default_columns_or_those_of_any_kind(listed: Callable[..., str]) -> None:
+def test_list_has_default_columns_or_those_of_any_kind(listed: Make) -> None:
     assert listed().splitlines() == [
         "name  status    started (UTC)     overrides  epochs  seconds    best  test.accuracy",
         "c     failed    2026-01-31 12:00  seed=3          -        -       -              -",
@@ -57,9 +56,7 @@ def test_list_has_default_columns_or_those_of_any_kind(listed: Callable[..., str
         ({"where": ["git.dirty=false", "data.seed=3"]}, "c"),
     ],
 )
-def test_sort_orders_and_where_chooses(
-    listed: Callable[..., str], options: dict[str, Any], expected: str
-) -> None:
+def test_sort_orders_and_where_chooses(listed: Make, options: dict[str, Any], expected: str) -> None:
     assert names(listed(**options, form="json")) == expected
 
 
@@ -70,7 +67,7 @@ def test_sort_orders_values_of_all_types(logs: Path, make_run: Make) -> None:
     assert names(text)[:4] == "dbea"
 
 
-def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make) -> None:
+def test_json_and_csv_hold_all_digits(listed: Make, make_run: Make) -> None:
     make_run("d", score=0.1234567890123)
     columns: Any = ["best", "model.net.hidden"]
     first = json.loads(listed(columns=columns, form="json"))[0]
@@ -91,24 +88,37 @@ def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make
         ({"columns": ["val.macro_f1"]}, "none of the runs is evaluated: .*src/evaluate.py"),
     ],
 )
-def test_unknown_key_or_condition_is_refused(
-    listed: Callable[..., str], options: dict[str, Any], message: str
-) -> None:
+def test_unknown_key_or_condition_is_refused(listed: Make, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         listed(**options)
 
 
-def test_list_says_that_there_is_nothing(listed: Callable[..., str]) -> None:
+def test_list_shortens_overrides_or_says_that_there_is_nothing(listed: Make, make_run: Make) -> None:
     assert list_runs([], form="json") == "[]"
     assert list_runs([]) == "There are no runs yet"
     assert listed(where=["seed=9", "best>0"]) == "None of 3 runs meets seed=9 and best>0"
+    make_run("d", commands=[{"overrides": ["model.net.hidden=8"]}])
+    assert "  hidden=8  " in listed()
 
 
-def test_list_cuts_values_but_no_names_and_nothing_that_a_terminal_obeys(logs: Path, make_run: Make) -> None:
-    make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden=\x1b[2J\n\t{'8' * 300}"]}])
-    header, line = list_runs(find_runs([], logs=logs)).splitlines()
-    assert max(len(header), len(line)) <= 120
-    assert line.startswith("n" * 45 + "  finished")
-    assert "  hidden=?[..." in line
-    columns = ["model.scheduler.max_lr", "model.optimizer.lr", "machine.n_threads", "training.n_parameters"]
-    assert "...uler.max_lr" in list_runs(find_runs([], logs=logs), columns=columns)
+def test_command_lists_or_sums_up_runs_and_warns_of_damaged_ones(
+    listed: Make, command: Make, make_run: Make, logs: Path
+) -> None:
+    damaged = make_run("d").path / "run.json"
+    damaged.write_text("{")
+    out, err, code = command(f"runs --logs {logs} --columns best,seed --sort -best")
+    rows = (
+        "name status best seed",
+        "b finished 0.8125 2",
+        "a finished 0.7500 1",
+        "d damaged - 0",
+        "c failed - 3",
+    )
+    assert [" ".join(line.split()) for line in out.splitlines()] == [*rows]
+    assert err.startswith(f"Warning: {damaged} cannot be used; found Expecting")
+    assert code == ""
+    out, *_ = command(f"runs {logs}/train/runs --summary --columns best")
+    assert "2 best 0.7812 ± 0.0442" in " ".join(out.split())
+    out, err, code = command(f"runs --logs {logs} --columns sed")
+    assert (out, err, "\n" in code) == ("", "", False)
+    assert code.startswith("Error: A key must be one of a run's config, record or scores; found 'sed'")

@@ -1,7 +1,7 @@
 import json
-import multiprocessing
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,18 +57,16 @@ def test_value_comes_from_config_record_and_scores(make_run: Make, evaluate: Cal
         assert run.value(key) == value, key
 
 
-@pytest.mark.parametrize(
-    ("host", "alive", "status"),
-    [(None, True, "running"), (None, False, "killed"), ("elsewhere", False, "running")],
-)
-def test_status_is_killed_if_the_process_is_gone(
-    make_run: Make, host: str | None, alive: bool, status: str
-) -> None:
-    gone = multiprocessing.get_context("spawn").Process(target=int)
-    gone.start()
-    gone.join()
-    process = {"host": host or socket.gethostname(), "pid": os.getpid() if alive else gone.pid}
-    assert make_run("a", status="running", process=process).status == status
+def test_status_is_killed_if_the_process_is_gone(make_run: Make) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = socket.gethostname()
+    for host, pid, status in (
+        *((here, os.getpid(), "running"), (here, gone.pid, "killed"), (here, -1, "killed")),
+        ("elsewhere", gone.pid, "running"),
+    ):
+        run = make_run(f"{host}{pid}", status="running", process={"host": host, "pid": pid})
+        assert run.status == status
 
 
 @pytest.mark.parametrize(

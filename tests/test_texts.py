@@ -1,3 +1,5 @@
+"""Texts for shells, configs and YAML, the names of runs, and tables for a terminal."""
+
 import shlex
 from pathlib import Path
 from typing import Any
@@ -5,11 +7,14 @@ from typing import Any
 import pytest
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from canopy.quoting import escape, quote_texts, write_command, write_override, yaml_text
+from canopy.run_name import run_name
+from canopy.text_tables import format_column, render
 from odd_names import ODD_NAMES, names, printable_names
 
 
@@ -67,10 +72,54 @@ def typed(text: str) -> bool:
 def test_typed_text_is_read_as_typed(text: str, configs: str) -> None:
     (word,) = quote_texts([f"name={text}"])
     assert read(configs, word).name == text
-    assert quote_texts([word]) == [word], "also if a process is started with the same words once more"
+    assert quote_texts([word]) == [word], "also if a process is started with the same words again"
 
 
 def test_multirun_may_give_several_values() -> None:
-    assert quote_texts(["name=a,b", "name=choice(a,b)", "name=1e5"], multirun=True) == [
-        *("name=a,b", "name=choice(a,b)", 'name="1e5"')
-    ]
+    words = ["name=a,b", "name=choice(a,b)", "name=1e5"]
+    assert quote_texts(words, multirun=True) == [*words[:2], 'name="1e5"']
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        (["seed=1", "model.optimizer.lr=0.0123456"], "mlp_seed-1_lr-0.0123"),
+        (["model.net.hidden=[256, 256]"], "mlp_hidden-256-256"),
+        (["preparation@pipeline=uncapped"], "mlp_preparation-pipeline-uncapped"),
+        (["~callbacks.early_stopping", "+trainer.note='a=b, c'"], "mlp_callbacks.early_stopping_+note-a-b-c"),
+        (["name=ä, ö", "data.folder=${oc.env:HOME}/x"], "mlp_folder-oc.env-HOME-x"),
+    ],
+)
+def test_a_run_s_folder_can_be_typed(overrides: list[str], name: str) -> None:
+    """What a command is given as `run=<folder>` is one value to Hydra, without quotes."""
+    assert run_name(None, "mlp", overrides) == name
+    (parsed,) = OverridesParser.create().parse_overrides([f"run=logs/train/runs/2026-11-23_{name}"])
+    assert parsed.value() == f"logs/train/runs/2026-11-23_{name}"
+
+
+@pytest.mark.parametrize("columns", [80, 120, 150])
+def test_a_table_is_as_wide_as_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    row = ["a-name-that-is-never-cut", "word " * 30, "term " * 10, 0.97182]
+    head, line = render(["name", "long", "longer", "model.scheduler.max_lr"], [row]).splitlines()
+    assert len(head) == len(line) == columns
+    assert ("model.scheduler" in head) == (columns > 80)
+    assert line.startswith(row[0])
+    assert line.endswith("0.9718")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        *(([0.01, 250.4], "0.01 250.4"), ([0.0031234, 23.5], "0.003123 23.5")),
+        *(([1e-6, 0.0123456, None], "1e-06 0.01235 -"), ([0.25, 123456.75], "0.25 123457")),
+        *(([9999.96, 0.5], "10000 0.5"), ([-0.00041234, 100.0], "-0.0004123 100")),
+        # Nothing is lost with the same number of decimals.
+        *(([0.0031, 0.5, 0.0], "0.0031 0.5000 0.0000"), ([123.456, 98765.4], "123 98765")),
+        ([0.97182, 0.0312], "0.9718 0.0312"),
+        # Nothing that a terminal obeys.
+        (["\x1b[2J\n\ta"], "?[2J a"),
+    ],
+)
+def test_each_number_of_a_column_keeps_its_significant_digits(values: list[Any], expected: str) -> None:
+    assert " ".join(format_column(values)) == expected
