@@ -79,7 +79,6 @@ def copy_project() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def params() -> DictConfig:
-    """params.yaml of the project."""
     return cast(DictConfig, OmegaConf.load(ROOT / "params.yaml"))
 
 
@@ -177,7 +176,6 @@ def train_config(tensors: Path, tmp_path: Path) -> DictConfig:
 
 @pytest.fixture
 def trusted_targets() -> Iterator[None]:
-    """Let configs call what they may call under a command."""
     with execution_whitelist(TRUSTED_TARGETS):
         yield
 
@@ -193,7 +191,7 @@ def raw_table(small_params: DictConfig) -> Path:
         kind = index % 3 + 1
         weight = round(random.normal(kind * 100, 30), 3)
         lines.append(",".join(map(str, [random.integers(5, 20) * kind, *colour, weight, kind])))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([*lines, ""]))
     return path
 
 
@@ -235,7 +233,6 @@ def trained_run(
 
 @pytest.fixture
 def evaluated_run(trained_run: Run) -> Run:
-    """The small run with its scores."""
     if not (trained_run.path / METRICS).is_file():
         # Here, since it imports Lightning.
         from canopy.evaluation.evaluate import evaluate
@@ -247,7 +244,6 @@ def evaluated_run(trained_run: Run) -> Run:
 
 @pytest.fixture
 def export_run(evaluated_run: Run, tmp_path: Path) -> Callable[..., Path]:
-    """Export the small run; gives the bundle's folder."""
     # Here, since it imports torch's exporters.
     from canopy.export.export import export
 

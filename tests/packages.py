@@ -41,12 +41,16 @@ def execute(*command: str, folder: Path, check: bool = True) -> subprocess.Compl
     return done
 
 
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def served(folder: Path, script: str = "src/serve.py") -> Iterator[str]:
     """Serve the model of a project or data set; gives the address."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url, command = f"http://127.0.0.1:{port}", ["python", script, f"port={port}"]
     with (folder / "logs/serve.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=log, stderr=log)

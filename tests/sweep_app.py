@@ -46,7 +46,6 @@ class App:
         return subprocess.Popen(command, cwd=self.cwd, env=env, start_new_session=True, **pipes)
 
     def run(self, *overrides: str, check: bool = True, **environment: str) -> str:
-        """Run a sweep to its end; gives what it wrote."""
         return self.outputs(self.start(*overrides, **environment), check=check)[0]
 
     def outputs(self, *processes: subprocess.Popen[str], check: bool = True) -> list[str]:

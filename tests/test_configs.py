@@ -115,27 +115,18 @@ def test_a_run_starts_from_what_params_yaml_says(
         assert OmegaConf.select(started, section) == OmegaConf.select(typed, section), section
 
 
-@pytest.mark.parametrize(
-    ("override", "expected"),
-    [
-        ("experiment=mlp", {}),
-        # What is typed decides: a value, a choice, and all that an experiment, a sweep or debugging sets.
-        ("trainer.max_epochs=7", {"trainer.max_epochs": 7}),
-        ("trainer=gpu", {"trainer.accelerator": "gpu"}),
-        ("experiment=fast", {"trainer.max_epochs": 4}),
-        ("sweep=mlp_quick", {"trainer.max_epochs": 16}),
-        ("debug=limit", {"trainer.max_epochs": 3}),
-    ],
-)
-def test_what_is_typed_decides_over_params_yaml(mount_train: Mount, override: str, expected: dict) -> None:
+def test_what_is_typed_decides_over_params_yaml(mount_train: Mount) -> None:
+    """That is a value, a choice, and all that an experiment, a sweep or debugging sets."""
     own = {"trainer.max_epochs": 50, "trainer.benchmark": True, "data.batch_size": 32}
     own |= {"trainer.accelerator": "cpu", "model.net.hidden": [64, 64]}
-    mount_train(
-        "trainer=cpu trainer.max_epochs=50 data.batch_size=32 'model.net.hidden=[64, 64]' "
-        "+trainer.benchmark=true"
-    )
-    for found, values in ((composed("train"), own), (composed("train", override), own | expected)):
-        assert {key: OmegaConf.select(found, key) for key in own} == values
+    trainer = "trainer=cpu trainer.max_epochs=50 +trainer.benchmark=true"
+    mount_train(f"{trainer} data.batch_size=32 'model.net.hidden=[64, 64]'")
+    n_epochs = {"experiment=fast": 4, "sweep=mlp_quick": 16, "debug=limit": 3, "trainer.max_epochs=7": 7}
+    for override in ("seed=1", "experiment=mlp", "trainer=gpu", *n_epochs):
+        expected = own | {"trainer.max_epochs": n_epochs.get(override, 50)}
+        expected |= {"trainer.accelerator": "gpu"} if override == "trainer=gpu" else {}
+        found = composed("train", override)
+        assert {key: OmegaConf.select(found, key) for key in own} == expected
 
 
 def test_train_adds_callbacks_and_loggers_to_the_default_ones() -> None:
@@ -153,16 +144,13 @@ def test_params_yaml_decides_over_its_experiment_and_the_primary_config(mount_tr
     assert composed("train", "experiment=mlp").model.net._target_ == "canopy.nets.mlp.MLP"
 
 
-@pytest.mark.parametrize(
-    ("overrides", "message"),
-    [
+def test_what_cannot_be_train_overrides_is_refused(mount_train: Mount) -> None:
+    for overrides, message in (
         ("name='abc", r"params\.yaml: train\.overrides must be .* got \"name='abc\": No closing quotation"),
         ("trainer.max_epochs 3", "got 'trainer.max_epochs 3': Error when parsing .* trainer.max_epochs"),
         ("~callbacks.early_stopping", "must be choices and values; got '~callbacks.early_stopping'"),
         ("seed=1,2", "must be choices and values; got 'seed=1,2'"),
         ("experiment=mlp", "got 'experiment=mlp': an experiment is train.experiment"),
-    ],
-)
-def test_what_cannot_be_train_overrides_is_refused(mount_train: Mount, overrides: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        mount_train(overrides)
+    ):
+        with pytest.raises(ValueError, match=message):
+            mount_train(overrides)

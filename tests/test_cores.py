@@ -26,27 +26,23 @@ def test_usable_cores_follow_the_affinity_mask() -> None:
 
 
 @needs_affinity
-@pytest.mark.parametrize(
-    ("cgroup", "quotas", "expected"),
-    [
-        pytest.param("/", {"": "50000 100000"}, 1, id="own namespace"),
-        pytest.param("/docker/9f", {"": "100000 100000"}, 1, id="container without a namespace"),
-        pytest.param("/pods/a/b", {"pods/a/b": "max 1", "pods/a": "100 100"}, 1, id="of a parent"),
-        pytest.param("/a", {"a": "max 100000"}, None, id="no quota"),
-        pytest.param("/a", {"a": "51200000 100000"}, None, id="more than there are"),
-        pytest.param("/a", {"a": "120000 100000"}, 2, id="rounded up", marks=needs_two_cores),
-    ],
-)
-def test_usable_cores_follow_the_cgroup_quota(
-    cgroup: str, quotas: dict[str, str], expected: int | None, tmp_path: Path
-) -> None:
+def test_usable_cores_follow_the_cgroup_quota(tmp_path: Path) -> None:
     assert usable_cores(tmp_path) == len(CORES), "without proc"
-    files = {"proc/self/cgroup": f"4:memory:/a\n0::{cgroup}"}
-    files |= {f"sys/fs/cgroup/{group}/cpu.max": quota for group, quota in quotas.items()}
-    for name, text in files.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(f"{text}\n")
-    assert usable_cores(tmp_path) == (expected or len(CORES))
+    for cgroup, quotas, expected in (
+        ("/own/namespace", {"": "50000 100000"}, 1),
+        ("/container/without/namespace", {"": "100000 100000"}, 1),
+        ("/of/a/parent", {"of/a/parent": "max 1", "of/a": "100 100"}, 1),
+        ("/no/quota", {"no/quota": "max 100000"}, len(CORES)),
+        ("/more/than/there/are", {"more": "51200000 100000"}, len(CORES)),
+        ("/rounded/up", {"rounded/up": "120000 100000"}, min(2, len(CORES))),
+    ):
+        root = tmp_path / cgroup[1:]
+        files = {"proc/self/cgroup": f"4:memory:/a\n0::{cgroup}"}
+        files |= {f"sys/fs/cgroup/{group}/cpu.max": quota for group, quota in quotas.items()}
+        for name, text in files.items():
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            (root / name).write_text(f"{text}\n")
+        assert usable_cores(root) == expected, cgroup
 
 
 @pytest.mark.parametrize(

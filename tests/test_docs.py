@@ -4,7 +4,6 @@ import hashlib
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +13,7 @@ import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from packages import INSTALL, ROOT, composed, execute
+from packages import INSTALL, ROOT, composed, execute, free_port
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGS = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
@@ -102,10 +101,7 @@ class Reader:
     """A person who follows a page in a copy of the project, where `make install` has run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.folder, self.port = folder, free_port()
 
     def run(self, *command: str) -> str:
         return execute(*command, folder=self.folder).stdout
@@ -138,8 +134,9 @@ def reader(tmp_path: Path, copy_project: Callable[..., None], sample_csv: str) -
     params.train.overrides = "trainer=cpu trainer.max_epochs=2 model.net.hidden=[32] data.batch_size=128"
     OmegaConf.save(params, tmp_path / "params.yaml")
     reader = Reader(tmp_path)
-    person = "git config user.name a; git config user.email a@b"
-    reader.run("sh", "-ec", f"git init --quiet; dvc init --quiet; {INSTALL}; {person}")
+    reader.run(
+        "sh", "-c", f"git init -q; dvc init -q; {INSTALL}; git config user.name a; git config user.email a@b"
+    )
     return reader
 
 
@@ -167,8 +164,7 @@ def test_own_table_runs_as_written(reader: Reader) -> None:
     # The command is the guide's, with less training.
     params.write_text(re.sub(r"preset=default", "preset=quick trainer.max_epochs=2", params.read_text()))
     assert "Test accuracy" in reader.follow(repro)
-    lines = [line for line in improve.splitlines() if "sweep" not in line and "baselines" not in line]
-    reader.follow("\n".join(lines))
+    reader.follow("\n".join(line for line in improve.splitlines() if not re.search("sweep|baselines", line)))
     reader.follow(use)
     assert (reader.folder / "datasets/wine/predictions.csv").read_text().count("\n") == 179
     reader.follow(keep)

@@ -56,39 +56,36 @@ MAC = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine"
 LINUX = MAC | {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
 
 
-@pytest.mark.parametrize("system", [MAC, LINUX, LINUX | {"platform_machine": "aarch64"}])
-def test_the_hashed_lock_is_the_lock(system: dict[str, str]) -> None:
-    for name, version in PINS.items():
-        entry, _ = HASHED[name]
-        assert str(entry.specifier) == f"=={version}", 'run "make lock"'
-        assert entry.marker is None or entry.marker.evaluate({**default_environment(), **system})
-
-
-def test_each_entry_has_hashes_and_what_only_the_hashed_lock_has_comes_with_torch_on_linux() -> None:
+def test_the_hashed_lock_is_the_lock_with_hashes_and_what_torch_needs_on_linux() -> None:
     """The torch of the package index needs CUDA there; that of the lock, whichever is installed, may not."""
     more = HASHED.keys() - PINS.keys()
     assert more
+    assert PINS.keys() <= HASHED.keys(), 'run "make lock"'
     for name, (entry, rest) in HASHED.items():
         assert re.match(r"(\s*--hash=sha256:[0-9a-f]{64}( \\)?\n)+", rest), name
         if name in more:
             assert {*re.search("# via (.*)", rest)[1].split(", ")} <= {"torch", *more}
             assert not entry.marker.evaluate({**default_environment(), **MAC})
+        else:
+            assert str(entry.specifier) == f"=={PINS[name]}", 'run "make lock"'
+            for system in (MAC, LINUX, LINUX | {"platform_machine": "aarch64"}) if entry.marker else ():
+                assert entry.marker.evaluate({**default_environment(), **system})
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"])
-def test_a_lock_names_no_host(lock: str) -> None:
-    text = (ROOT / lock).read_text()
-    assert not re.search("://|^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
+def test_a_lock_names_no_host() -> None:
+    for name in ("requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"):
+        text = (ROOT / name).read_text()
+        assert not re.search("://|^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
-def test_the_malicious_releases_of_lightning_are_excluded(version: str) -> None:
-    lightning = next(requirement for requirement in DIRECT if requirement.name == "lightning")
-    assert not lightning.specifier.contains(version)
-    # The same code under its older name, which lightning or another package could ask for.
-    for name in ("lightning", "pytorch-lightning"):
-        assert PINS[name] != version
-        assert not HASHED[name][0].specifier.contains(version)
+def test_the_malicious_releases_of_lightning_are_excluded() -> None:
+    (lightning,) = (requirement for requirement in DIRECT if requirement.name == "lightning")
+    for version in ("2.6.2", "2.6.3"):
+        assert not lightning.specifier.contains(version)
+        # The same code under its older name, which lightning or another package could ask for.
+        for name in ("lightning", "pytorch-lightning"):
+            assert PINS[name] != version
+            assert not HASHED[name][0].specifier.contains(version)
 
 
 def test_conda_installs_the_same_lock_on_the_same_python() -> None:

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +20,8 @@ from packages import ROOT, composed
 PRESETS = sorted(path.stem for path in (ROOT / "configs/preset").glob("*.yaml"))
 
 
-@pytest.fixture
-def _own_rules() -> Iterator[None]:
-    yield
-    register_rules()
-
-
 @pytest.mark.parametrize("preset", PRESETS)
-@pytest.mark.usefixtures("_own_rules")
+@pytest.mark.usefixtures("rule_for_5000_rows")
 def test_a_preset_depends_on_the_numbers_of_rows_and_features(preset: str) -> None:
     found = []
     for n_rows in (100, 5_000, 400_000):
@@ -47,16 +40,13 @@ def test_a_preset_depends_on_the_numbers_of_rows_and_features(preset: str) -> No
 
 @pytest.mark.usefixtures("trusted_targets")
 def test_a_run_keeps_the_values_that_the_rule_gave(tensors: Path, tmp_path: Path) -> None:
-    folder = tmp_path / "run"
-    folder.mkdir()
-    cfg = composed(
-        *("train", "preset=quick", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null"),
-        *(f"pipeline.paths.processed={tensors}", f"run_folder={folder}"),
-    )
+    paths = (f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path}")
+    quick = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
+    cfg = composed("train", "preset=quick", *quick, *paths)
     assert OmegaConf.is_interpolation(cfg.data, "batch_size")
     fit(cfg)
-    assert "by_rows" not in (folder / "config.yaml").read_text()
-    config = Run(folder).config
+    config = Run(tmp_path).config
+    assert "by_rows" not in OmegaConf.to_yaml(config)
     assert (config.data.batch_size, config.model.net.members.periodic.n_members) == (64, 4)
 
 

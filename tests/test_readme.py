@@ -77,9 +77,10 @@ def test_the_tables_of_sweeps_and_compression_are_those_of_their_reports() -> No
     pruned = f"{len(trials)} trials, {(trials['state'] == 'pruned').sum()} of them pruned"
     large = summary.compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
     sweeps, compression = ((ROOT / f"docs/{name}.md").read_text() for name in ("sweeps", "compression"))
-    for text, table in ((sweeps, "\n".join(rows)), (sweeps, best), (compression, large)):
-        assert table in text, f"docs must have\n{table}"
+    assert "\n".join(rows) in sweeps
+    assert best in sweeps
     assert pruned in " ".join(sweeps.split())
+    assert large in compression
 
 
 def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:

@@ -77,22 +77,12 @@ def test_a_clone_with_autocrlf_has_the_line_ends_of_the_commit(tmp_path: Path) -
     assert not re.search("w/(crlf|mixed)", run("git", "ls-files", "--eol", folder=tmp_path / "a"))
 
 
-# Words that this field does not use, and those that it uses instead.
+# This field says resume, heartbeat, plot, reports, says about, supports, must, no one, next to, integer,
+# is invalid, reproduce, hint, atomic.
 WORDS = (
-    r"\bgo(es|ing|ne)? on\b",  # resume, continue
-    r"signs? of life",  # heartbeat
-    r"\bpictures?\b",  # plot
-    r"\b(tells|told)\b",  # reports, says, describes
-    r"\bsays? of\b",  # says about
-    r"\bspeaks? for\b",  # supports
-    r"\bshall\b",  # must, should
-    r"\bnobody\b",  # no one
-    r"\bbeside\b",  # next to, besides, compared with
-    r"whole number",  # integer
-    r"cannot be meant",  # is invalid, is out of range
-    r"\bonce more\b",  # reproduce, again
-    r"\bway[ _]out\b",  # hint
-    r"\bwhole or not at all\b",  # atomic
+    r"\bgo(es|ing|ne)? on\b|signs? of life|\bpictures?\b|\b(tells|told)\b|\bsays? of\b|\bspeaks? for\b|"
+    r"\bshall\b|\bnobody\b|\bbeside\b|whole number|cannot be meant|\bonce more\b|\bway[ _]out\b|"
+    r"\bwhole or not at all\b"
 )
 PATTERNS = ("src/**/*.py", "src/**/*.jinja", "scripts/*.py", "configs/**/*.yaml", "docs/*.md", "README.md")
 
@@ -100,7 +90,7 @@ PATTERNS = ("src/**/*.py", "src/**/*.jinja", "scripts/*.py", "configs/**/*.yaml"
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_words_are_those_of_the_field(pattern: str) -> None:
     for path in ROOT.glob(pattern):
-        found = [match[0] for match in re.finditer("|".join(WORDS), path.read_text(), re.IGNORECASE)]
+        found = [match[0] for match in re.finditer(WORDS, path.read_text(), re.IGNORECASE)]
         assert not found, f"{path} has {found}: see WORDS"
 
 
@@ -132,15 +122,13 @@ def test_a_workflow_calls_only_make_and_has_no_right_that_it_does_not_need(path:
     assert workflow["permissions"] in ({}, {"contents": "read"})
     for name, job in workflow["jobs"].items():
         assert job["timeout-minutes"] <= 90
-        writes = [right for right, level in job.get("permissions", {}).items() if level == "write"]
-        if writes:
+        if "write" in job.get("permissions", {}).values():
             # Where there is a right to write, no code of the pull request is.
-            uses = [step["uses"] for step in job["steps"] if "uses" in step]
-            assert (name, writes, uses) == ("comment", ["pull-requests"], [])
+            assert (name, job["permissions"]) == ("comment", {"pull-requests": "write"})
+            assert not any("uses" in step for step in job["steps"])
     for step in steps:
-        if "uses" in step:
-            # GitHub's own actions, which keep no token.
-            assert re.fullmatch(r"actions/(checkout|setup-python)@(v\d+|[0-9a-f]{40})", step["uses"])
+        # GitHub's own actions, which keep no token.
+        assert re.fullmatch(r"actions/(checkout|setup-python)@(v\d+|[0-9a-f]{40})|", step.get("uses", ""))
         if step.get("uses", "").startswith("actions/checkout"):
             assert step["with"]["persist-credentials"] is False
         # What somebody else can choose, such as a branch's name, is no part of a script.
@@ -150,7 +138,5 @@ def test_a_workflow_calls_only_make_and_has_no_right_that_it_does_not_need(path:
 def test_the_steps_are_those_of_the_projects_own_ci() -> None:
     own = re.findall(r"^make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
     assert own == ["lint", "docs", "test-all", "repro"]
-    workflow, _, commands = load(ROOT / ".github/workflows/ci.yml")
+    _, _, commands = load(ROOT / ".github/workflows/ci.yml")
     assert [target for _, target, *_ in commands] == ["install", "lint", "docs", "test-all", "small"]
-    (job,) = workflow["jobs"].values()
-    assert job["strategy"]["matrix"]["os"] == ["ubuntu-latest", "macos-latest"]

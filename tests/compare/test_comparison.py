@@ -91,20 +91,19 @@ def test_comparison_refuses_other_rows(pair: Pair, make_run: Make, evaluate: Mak
             compare(pair[0], Run(other.path), split="test")
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
+def test_comparison_refuses_damaged_files(pair: Pair) -> None:
+    for name, content, message in (
         ("config.yaml", "{", "must be complete; found .*config.yaml cannot be used"),
         ("run.json", "{", "must be complete; found .*run.json cannot be used"),
         ("evaluation/metrics.json", "{", "must be complete; found .*metrics.json cannot be used"),
         ("evaluation/metrics.json", '{"test": 1}', "must be evaluated on its test rows"),
         ("evaluation/predictions_test.parquet", "{", "predictions_test.parquet cannot be used"),
-    ],
-)
-def test_comparison_refuses_damaged_files(pair: Pair, name: str, content: str, message: str) -> None:
-    (pair[1].path / name).write_text(content)
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        compare(pair[0], Run(pair[1].path), split="test")
+    ):
+        whole = (pair[1].path / name).read_bytes()
+        (pair[1].path / name).write_text(content)
+        with pytest.raises((ValueError, FileNotFoundError), match=message):
+            compare(pair[0], Run(pair[1].path), split="test")
+        (pair[1].path / name).write_bytes(whole)
 
 
 def test_command_takes_names(pair: Pair, command: Make, logs: Path) -> None:
@@ -117,10 +116,11 @@ def test_command_takes_names(pair: Pair, command: Make, logs: Path) -> None:
 
 @pytest.mark.usefixtures("pair")
 def test_commands_do_not_import_torch(logs: Path) -> None:
-    code = "import runpy, sys\n"
-    for words in ("runs", "runs --summary", "compare a b"):
-        code += f"sys.argv = '{words} --logs {logs}'.split()\n"
-        code += f"runpy.run_path('src/{words.split()[0]}.py', run_name='__main__')\n"
-    code += "sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    code = (
+        "import runpy, sys\nfor words in ('runs', 'runs --summary', 'compare a b'):\n"
+        f"    sys.argv = [*words.split(), '--logs', '{logs}']\n"
+        "    runpy.run_path(f'src/{sys.argv[0]}.py', run_name='__main__')\n"
+        "sys.exit(bool({'torch', 'lightning'} & set(sys.modules)))"
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")

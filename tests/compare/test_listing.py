@@ -43,9 +43,8 @@ def test_list_has_default_columns_or_those_of_any_kind(listed: Make) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [
+def test_sort_orders_and_where_chooses(listed: Make) -> None:
+    for options, expected in (
         # A run without the value comes last.
         *(({"sort": "best"}, "abc"), ({"sort": "-best"}, "bac"), ({"sort": "-name"}, "cba"), ({}, "cba")),
         *(({"where": ["seed=2"]}, "b"), ({"where": ["seed!=2"]}, "ca"), ({"where": ["seed>=2"]}, "cb")),
@@ -54,10 +53,8 @@ def test_list_has_default_columns_or_those_of_any_kind(listed: Make) -> None:
         *(({"where": ["best!=0.75"]}, "cb"), ({"where": ["overrides=seed=1"]}, "a")),
         *(({"where": ["model.net.hidden=[8,8]"]}, "cba"), ({"where": ["started>2026-02"]}, "")),
         ({"where": ["git.dirty=false", "data.seed=3"]}, "c"),
-    ],
-)
-def test_sort_orders_and_where_chooses(listed: Make, options: dict[str, Any], expected: str) -> None:
-    assert names(listed(**options, form="json")) == expected
+    ):
+        assert names(listed(**options, form="json")) == expected, options
 
 
 def test_sort_orders_values_of_all_types(logs: Path, make_run: Make) -> None:
@@ -78,19 +75,16 @@ def test_json_and_csv_hold_all_digits(listed: Make, make_run: Make) -> None:
     assert rows[2][2] == ""
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_unknown_key_or_condition_is_refused(listed: Make) -> None:
+    for options, message in (
         ({"columns": ["model.lr"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
         ({"sort": "-model.optimiser.lr"}, "did you mean model.optimizer.lr"),
         ({"where": ["xyz=1"]}, "found 'xyz'; see config.yaml and run.json of a run"),
         ({"where": ["seed"]}, "A condition must be key=value, with .*; got 'seed'"),
         ({"columns": ["val.macro_f1"]}, "none of the runs is evaluated: .*src/evaluate.py"),
-    ],
-)
-def test_unknown_key_or_condition_is_refused(listed: Make, options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        listed(**options)
+    ):
+        with pytest.raises(ValueError, match=message):
+            listed(**options)
 
 
 def test_list_shortens_overrides_or_says_that_there_is_nothing(listed: Make, make_run: Make) -> None:

@@ -19,15 +19,12 @@ WHOLE = {"status": "finished", "process": {"host": "a", "pid": 1}, "commands": [
 def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) -> None:
     for name in ("b", "sweep/0", "sweep/1", "a"):
         make_run(name)
-    runs = logs / "train/runs"
+    runs, sweep = logs / "train/runs", logs / "train/multiruns/sweep"
     (runs / "a/checkpoints").mkdir()
     (runs / "empty").mkdir()
-    for folders, names in (
-        ([], ["a", "sweep/1", "sweep/0", "b"]),
-        ([logs / "train/multiruns/sweep"], ["sweep/1", "sweep/0"]),
-        ([runs / "a", runs], ["a", "b"]),
-    ):
-        assert [run.name for run in find_runs(folders, logs=logs)] == names
+    expected = {(): "a sweep/1 sweep/0 b", (sweep,): "sweep/1 sweep/0", (runs / "a", runs): "a b"}
+    for folders, names in expected.items():
+        assert " ".join(run.name for run in find_runs(folders, logs=logs)) == names
 
 
 def test_find_runs_refuses_a_folder_without_runs(logs: Path) -> None:
