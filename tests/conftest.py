@@ -7,7 +7,7 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -202,14 +202,9 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained_run(
-    raw_table: Path,
-    small_params: DictConfig,
-    tmp_path: Path,
-    finished_run: Path,
-    request: pytest.FixtureRequest,
-) -> Run:
+def trained_run(small_params: DictConfig, tmp_path: Path, finished_run: Path, request: Any) -> Run:
     """A run on that table, one of its columns dropped, after one epoch."""
+    request.getfixturevalue("raw_table")
     small_params.drop_columns.columns = ["colour2"]
     small_params.cap_classes.max_per_class = 50
     small_params.normalize.methods.insert(0, {"columns": ["size"], "method": "quantile_normal"})

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from packages import ROOT
+
 COMMANDS = ("train", "evaluate", "baselines", "export", "compress", "predict", "serve")
 
 
@@ -62,9 +63,7 @@ def test_command_outside_a_project_is_refused(tmp_path: Path) -> None:
         assert done.stderr.startswith("Error: ")
         assert message.format(tmp_path) in done.stderr
         assert (done.returncode, done.stdout, [*tmp_path.iterdir()]) == (1, "", [])
-
-
-def test_path_options_are_texts(tmp_path: Path) -> None:
+    # A path is a text, never a number.
     done = run("python", f"{ROOT}/src/predict.py", "run=1e5", "input=a", "output=b", folder=tmp_path)
     assert "Error: A run folder must hold config.yaml; found none in 1e5: " in done.stderr
 
@@ -80,23 +79,17 @@ def test_a_linked_environment_is_refused(tmp_path: Path) -> None:
     assert (done.returncode, [*(tmp_path / "other").iterdir()]) == (2, [])
 
 
-COMPLETE = """
-eval "$(python {script} -sc install=bash)"
-COMP_LINE="python {script} {typed}"
-COMP_POINT=${{#COMP_LINE}}
-COMP_CWORD=2
-hydra_bash_completion
-printf '%s\n' "${{COMPREPLY[@]}}"
-"""
-
-
-@pytest.mark.parametrize(
-    ("command", "typed", "completed"),
-    [("train", "trainer=dd", ["trainer=ddp", "trainer=ddp_sim"]), ("predict", "acc", ["accelerator="])],
-)
-def test_bash_completes(command: str, typed: str, completed: list[str]) -> None:
-    done = run("bash", "-c", COMPLETE.format(script=f"src/{command}.py", typed=typed))
-    assert (done.stdout.split(), done.stderr) == (completed, "")
+def test_bash_completes() -> None:
+    for command, typed, completed in (
+        ("src/train.py", "trainer=dd", ["trainer=ddp", "trainer=ddp_sim"]),
+        ("src/predict.py", "acc", ["accelerator="]),
+    ):
+        line = (
+            f'eval "$(python {command} -sc install=bash)"; COMP_LINE="python {command} {typed}"; COMP_CWORD=2'
+        )
+        answer = "COMP_POINT=${#COMP_LINE}; hydra_bash_completion; echo ${COMPREPLY[@]}"
+        done = run("bash", "-c", f"{line}; {answer}")
+        assert (done.stdout.split(), done.stderr) == (completed, "")
 
 
 @pytest.mark.slow

@@ -103,9 +103,7 @@ def mount_train(tmp_path: Path) -> Iterator[Mount]:
 
 
 @pytest.mark.parametrize("folder", DATA_SETS, ids=lambda path: path.name)
-def test_a_run_starts_from_what_params_yaml_says(
-    folder: Path, mount_train: Mount, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_takes_params_yaml(folder: Path, mount_train: Mount, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder)
     params = mount_params()
     started = composed("train")

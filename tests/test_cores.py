@@ -53,9 +53,7 @@ def test_usable_cores_follow_the_cgroup_quota(tmp_path: Path) -> None:
         pytest.param("2 * usable_cores()", {"OMP_NUM_THREADS": "2"}, ("2 2",), marks=needs_two_cores),
     ],
 )
-def test_limit_threads_divides_the_cores_unless_a_number_is_given(
-    n_processes: str, environment: dict[str, str], expected: tuple[str, ...]
-) -> None:
+def test_limit_threads_divides_the_cores(n_processes: str, environment: dict, expected: tuple) -> None:
     code = (
         "import os, torch; from canopy.cores import usable_cores\n"
         f"from canopy.training.threads import limit_threads; limit_threads({n_processes})\n"

@@ -26,6 +26,9 @@ def test_the_lock_satisfies_each_direct_dependency_and_is_installed() -> None:
         assert requirement.specifier.contains(pinned, prereleases=True), requirement
     found = {name: INSTALLED[name].version.partition("+")[0] for name in PINS}
     assert found == PINS, 'run "make install"; the lock names no local build'
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert f"python{PROJECT['requires-python']}" in conda
+    assert {"pip": ["--requirement requirements.lock", "--editable ."]} in conda
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
@@ -86,9 +89,3 @@ def test_the_malicious_releases_of_lightning_are_excluded() -> None:
         for name in ("lightning", "pytorch-lightning"):
             assert PINS[name] != version
             assert not HASHED[name][0].specifier.contains(version)
-
-
-def test_conda_installs_the_same_lock_on_the_same_python() -> None:
-    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert f"python{PROJECT['requires-python']}" in dependencies
-    assert {"pip": ["--requirement requirements.lock", "--editable ."]} in dependencies

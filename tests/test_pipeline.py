@@ -17,11 +17,10 @@ import pytest
 from omegaconf import OmegaConf
 
 from canopy.prepare.interim import SPLIT_COLUMN
-from packages import execute, served
+from packages import ROOT, execute, served
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
 COPIED = ("configs", "scripts", "src", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "tests/data")
 STAGES = ["fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"]
 STAGES += ["compose", "train", "evaluate", "baselines", "export", "compress"]
@@ -76,12 +75,9 @@ def project(
     params.train.overrides = "trainer=cpu trainer.max_epochs=3 model.net.hidden=[32] data.batch_size=128"
     OmegaConf.save(params, folder / "params.yaml")
     project = Project(folder)
-    for words in ("init --quiet", "config user.email test@example.com", "config user.name Test"):
-        project.run("git", *words.split())
-    project.run("dvc", "init", "--quiet")
+    project.run("sh", "-c", "git init -q; dvc init -q; git config user.name a; git config user.email a@b")
     assert project.repro() == STAGES
-    project.run("git", "add", ".")
-    project.run("git", "commit", "--quiet", "--message", "Run the pipeline")
+    project.run("sh", "-c", "git add . && git commit --quiet --message Run")
     return project
 
 
@@ -94,7 +90,7 @@ def test_the_reports_have_their_form(project: Project) -> None:
         assert sum(item["support"] for item in scores["per_class"].values()) == scores["n_rows"]
     train, cap = project.json("reports/train.json"), project.json("reports/class_cap.json")
     assert (train["epochs"], train["device"]) == (3, "cpu")
-    assert list(cap) == ["before", "after"]
+    assert (list(cap), list(cap["rows"])) == (["before", "after", "rows"], ["train", "val", "test"])
     assert cap["after"] == {name: min(n, CAP) for name, n in cap["before"].items()}
     assert max(cap["before"].values()) > CAP
     assert (project.folder / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")

@@ -63,9 +63,7 @@ def test_the_pipeline_composes_a_preset_before_there_are_tensors(tmp_path: Path)
 
 
 @pytest.mark.usefixtures("rule_for_5000_rows")
-def test_trees_are_left_out_where_their_package_is_missing(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_trees_need_catboost(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     cfg = composed("train", "preset=best")
     leave_out_trees(cfg)
     assert None not in cfg.model.net.members.values()

@@ -46,9 +46,7 @@ def gather(logs: Path, recipes: dict[str, str], tmp_path: Path) -> Make:
     return lambda: collect(find_runs([], logs=logs), recipes=recipes, earlier=nothing)
 
 
-def test_collect_gathers_runs_that_differ_in_seed_and_machine(
-    train: Make, gather: Make, recipes: dict[str, str]
-) -> None:
+def test_collect_gathers_seeds_of_any_machine(train: Make, gather: Make, recipes: dict[str, str]) -> None:
     assert len({*recipes.values()}) == len(recipes)
     train("old", "experiment=mlp", n_right=80)
     train("a", "experiment=mlp", n_right=90)
@@ -64,9 +62,7 @@ def test_collect_gathers_runs_that_differ_in_seed_and_machine(
     assert "| **`mlp`** | 2 | 0.9200 ± 0.0283 |" in experiments_table(gather())
 
 
-def test_command_leaves_out_damaged_and_old_runs_with_a_warning(
-    train: Make, command: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_command_warns_of_damaged_runs(train: Make, command: Make, tmp_path: Path, monkeypatch: Any) -> None:
     train("good", "experiment=mlp")
     contents = {"cut": "data: {", "old": "{data: {}, model: {}, pipeline: {seed: 0}}", "foreign": "- 1"}
     for name, content in contents.items():
@@ -80,9 +76,7 @@ def test_command_leaves_out_damaged_and_old_runs_with_a_warning(
     assert warned == {f"Warning: logs/train/runs/{name}" for name in contents}
 
 
-def test_collect_keeps_earlier_runs_of_the_same_recipe(
-    train: Make, gather: Make, tmp_path: Path, recipes: dict[str, str]
-) -> None:
+def test_collect_keeps_earlier_runs(train: Make, gather: Make, tmp_path: Path, recipes: dict) -> None:
     train("a", "experiment=mlp", n_right=90)
     train("b", "experiment=default", n_right=95)
     path = tmp_path / "experiments.json"

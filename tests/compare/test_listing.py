@@ -11,6 +11,7 @@ from canopy.compare.listing import list_runs
 from canopy.runs.find import find_runs
 
 Make = Callable[..., Any]
+KEY = "A key must be one of a run's config, record or scores"
 
 
 @pytest.fixture
@@ -95,9 +96,7 @@ def test_list_shortens_overrides_or_says_that_there_is_nothing(listed: Make, mak
     assert "  hidden=8  " in listed()
 
 
-def test_command_lists_or_sums_up_runs_and_warns_of_damaged_ones(
-    listed: Make, command: Make, make_run: Make, logs: Path
-) -> None:
+def test_command_warns_of_damaged_runs(listed: Make, command: Make, make_run: Make, logs: Path) -> None:
     damaged = make_run("d").path / "run.json"
     damaged.write_text("{")
     out, err, code = command(f"runs --logs {logs} --columns best,seed --sort -best")
@@ -114,5 +113,4 @@ def test_command_lists_or_sums_up_runs_and_warns_of_damaged_ones(
     out, *_ = command(f"runs {logs}/train/runs --summary --columns best")
     assert "2 best 0.7812 ± 0.0442" in " ".join(out.split())
     out, err, code = command(f"runs --logs {logs} --columns sed")
-    assert (out, err, "\n" in code) == ("", "", False)
-    assert code.startswith("Error: A key must be one of a run's config, record or scores; found 'sed'")
+    assert (out, err, code.partition(";")[0]) == ("", "", f"Error: {KEY}")
