@@ -38,7 +38,6 @@ def finding(drafted: Draft, name: str = "x") -> DraftedColumn:
 
 
 def column(drafted: Draft, name: str = "x") -> dict[str, Any]:
-    """What params.yaml declares a column as."""
     return drafted.table["columns"][name]
 
 

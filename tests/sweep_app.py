@@ -97,7 +97,6 @@ def main(cfg: DictConfig) -> Any:
 
 
 def extend(cfg: DictConfig, trial: Any) -> None:
-    """Let z be near x."""
     trial.suggest_float("z", trial.params["x"] - 0.5, trial.params["x"] + 0.5)
 
 

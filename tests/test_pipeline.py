@@ -28,8 +28,6 @@ CAP = 300
 
 
 class Project:
-    """A copy of the project with its own pipeline."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -37,7 +35,6 @@ class Project:
         return execute(*command, folder=self.folder).stdout
 
     def repro(self) -> list[str]:
-        """Run the pipeline; give the stages that ran."""
         return re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro"))
 
     def json(self, path: str) -> dict:
@@ -64,7 +61,6 @@ def server() -> Iterator[str]:
 def project(
     tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: str, copy_project: Callable[..., None]
 ) -> Project:
-    """A project whose pipeline has run."""
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder, *COPIED)
     params = OmegaConf.load(folder / "params.yaml")

@@ -1,5 +1,3 @@
-"""Made-up run folders."""
-
 import json
 import os
 import runpy

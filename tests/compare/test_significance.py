@@ -19,7 +19,6 @@ def draw(n_rows: int, *, right_a: float, right_b: float, seed: int = 0) -> tuple
 
 
 def expected_differences(labels: Ints, a: Ints, b: Ints) -> tuple[float, float]:
-    """Compute the differences of accuracy and macro-F1 with scikit-learn."""
     f1_a, f1_b = (metrics.f1_score(labels, predicted, average="macro") for predicted in (a, b))
     return np.mean(b == labels) - np.mean(a == labels), f1_b - f1_a
 
