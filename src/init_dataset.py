@@ -21,13 +21,8 @@ def main() -> None:
     parser.add_argument("table", help="CSV, Parquet or JSON lines file, a folder of them or a pattern")
     parser.add_argument("--target", required=True, metavar="COLUMN", help="column with the class of each row")
     parser.add_argument("--name", help="name of the data set (default: that of the file)")
-    parser.add_argument(
-        "--file",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251",
-    )
+    file_help = "a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251"
+    parser.add_argument("--file", action="append", default=[], metavar="KEY=VALUE", help=file_help)
     arguments = parser.parse_args()
     try:
         if not DATA_SETS.is_dir():

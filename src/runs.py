@@ -31,9 +31,7 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
     sys.stdout.write(f"{text}\n")
-    for run in runs:
-        for problem in run.problems:
-            sys.stderr.write(f"Warning: {problem}\n")
+    sys.stderr.writelines(f"Warning: {problem}\n" for run in runs for problem in run.problems)
 
 
 def parse(words: list[str]) -> argparse.Namespace:

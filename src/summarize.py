@@ -32,7 +32,9 @@ def main() -> None:
             # Seeds without a run here keep what the report has, as long as their config is the same.
             recipes = compose_experiments(Path(mount_params().paths.configs))
             earlier = read_experiments(arguments.reports / REPORT)
-            found = collect(find_runs([], logs=Path("logs")), recipes=recipes, earlier=earlier)
+            runs = find_runs([], logs=Path("logs"))
+            found = collect(runs, recipes=recipes, earlier=earlier)
+            sys.stderr.writelines(f"Warning: {problem}\n" for run in runs for problem in run.problems)
             if found.empty:
                 raise ValueError("There must be finished and evaluated runs of an experiment; got none")
             write_json(arguments.reports / REPORT, as_json(found))

@@ -11,10 +11,7 @@ python src/sweep.py NAME --csv > trials.csv             all digits, for other pr
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from canopy.text_tables import Form
+from typing import Any
 
 
 def main() -> None:
@@ -26,11 +23,10 @@ def main() -> None:
 
 
 def answer(arguments: argparse.Namespace) -> str:
-    """Do what the command line asks for, and say it."""
     # Here, since Optuna takes half a second that a mistake on the command line should not cost.
     from canopy.sweep.trials import list_sweeps, list_trials, load_sweep, load_sweeps, summarize_sweep
 
-    form: Form = "json" if arguments.json else "csv" if arguments.csv else "text"
+    form: Any = "json" if arguments.json else "csv" if arguments.csv else "text"
     if arguments.name is None:
         return list_sweeps(load_sweeps(arguments.storage).values(), form=form)
     sweep = load_sweep(arguments.name, arguments.storage)
@@ -52,7 +48,6 @@ def answer(arguments: argparse.Namespace) -> str:
 
 
 def parse() -> argparse.Namespace:
-    """Read the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,12 +59,8 @@ def parse() -> argparse.Namespace:
     form.add_argument("--best", metavar="EXPERIMENT", help="write the best trial as an experiment")
     parser.add_argument("--trial", type=int, metavar="N", help="with --best: this trial")
     parser.add_argument("--force", action="store_true", help="with --best: replace the experiment")
-    parser.add_argument(
-        "--storage",
-        metavar="URL",
-        default="sqlite:///logs/sweeps.db",
-        help="where sweeps are (default: %(default)s)",
-    )
+    storage = "sqlite:///logs/sweeps.db"
+    parser.add_argument("--storage", metavar="URL", default=storage, help=f"where sweeps are ({storage})")
     arguments = parser.parse_args()
     if arguments.name is None and (arguments.report is not None or arguments.best):
         parser.error("--report and --best need the NAME of a sweep")

@@ -7,11 +7,11 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -27,9 +27,9 @@ from canopy.schema import TableSchema
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tables.writer import header_line
 from canopy.tensors import save_tensors
+from packages import ROOT, composed
 
-ROOT = Path(__file__).parents[1]
-SAMPLE = ROOT / "tests" / "data" / "covertype.zip"
+QUIET = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
 
 # A new project of DVC would tell its makers of each command.
 os.environ["DVC_NO_ANALYTICS"] = "true"
@@ -61,15 +61,15 @@ def root() -> Path:
 @pytest.fixture(scope="session")
 def copy_project() -> Callable[..., None]:
     """Copy files and folders of the project, not what runs made: `copy_project(folder, "src")`."""
-    made = shutil.ignore_patterns("__pycache__", "*.egg-info")
-    of_runs = shutil.ignore_patterns("__pycache__", "data", "logs", "models", "reports", "dvc.lock")
+    made = ("__pycache__", "*.egg-info")
+    of_runs = ("__pycache__", "data", "logs", "models", "reports", "dvc.lock")
 
     def copy(folder: Path, *names: str) -> None:
         for name in names:
             source, target = ROOT / name, folder / name
             target.parent.mkdir(parents=True, exist_ok=True)
             if source.is_dir():
-                ignored = of_runs if name == "datasets" else made
+                ignored = shutil.ignore_patterns(*(of_runs if name == "datasets" else made))
                 shutil.copytree(source, target, symlinks=True, ignore=ignored)
             else:
                 shutil.copyfile(source, target)
@@ -79,16 +79,13 @@ def copy_project() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def params() -> DictConfig:
-    """params.yaml of the project."""
-    loaded = OmegaConf.load(ROOT / "params.yaml")
-    assert isinstance(loaded, DictConfig)
-    return loaded
+    return cast(DictConfig, OmegaConf.load(ROOT / "params.yaml"))
 
 
 @pytest.fixture(scope="session")
 def sample_csv(params: DictConfig) -> str:
     """The committed sample of the real table, with its header line."""
-    with zipfile.ZipFile(SAMPLE) as archive:
+    with zipfile.ZipFile(ROOT / "tests/data/covertype.zip") as archive:
         body = gzip.decompress(archive.read("covtype.data.gz")).decode()
     return header_line(table_schema(params).all_file_columns) + body
 
@@ -107,19 +104,15 @@ def small_params(tmp_path: Path) -> DictConfig:
           columns:
             weight: {kind: numeric, unit: g, meaning: Weight}
             size: {kind: numeric, unit: cm, meaning: Diameter}
-            colour:
-              kind: categorical
-              meaning: Colour
-              one_hot: {colour1: red, colour2: green, colour3: blue}
+            colour: {kind: categorical, one_hot: {colour1: red, colour2: green, colour3: blue}, meaning: Hue}
         drop_columns: {columns: []}
         split: {method: stratified, test_size: 0.2, val_size: 0.2, left_out: null}
         normalize: {methods: [{columns: ["*"], method: z_score}]}
         cap_classes: {max_per_class: 10}
         """
     )
-    assert isinstance(params, DictConfig)
     params.paths = {**{name: str(tmp_path / path) for name, path in params.paths.items()}, "format": "csv"}
-    return params
+    return cast(DictConfig, params)
 
 
 @pytest.fixture
@@ -136,12 +129,9 @@ def tensors(tmp_path: Path) -> Path:
     hashes = {PREPROCESSOR_FILE: sha256(folder / PREPROCESSOR_FILE)}
     for name, n_rows in zip(SPLITS, (300, 60, 90), strict=True):
         labels = torch.arange(n_rows) % 3
-        rows = Batch(
-            torch.randn(n_rows, 2, generator=generator) + labels[:, None],
-            torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8),
-            labels,
-        )
-        save_tensors(rows._asdict(), folder / f"{name}.pt")
+        numeric = torch.randn(n_rows, 2, generator=generator) + labels[:, None]
+        colours = torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8)
+        save_tensors(Batch(numeric, colours, labels)._asdict(), folder / f"{name}.pt")
         hashes[f"{name}.pt"] = sha256(folder / f"{name}.pt")
         counts[name] = (n_rows // 3,) * 3
     schema = Schema(
@@ -179,24 +169,13 @@ def train_config(tensors: Path, tmp_path: Path) -> DictConfig:
     """The default training config, over small tensors, for two epochs on the CPU."""
     run_folder = tmp_path / "run"
     run_folder.mkdir()
-    overrides = [
-        "trainer=cpu",
-        "trainer.max_epochs=2",
-        "trainer.log_every_n_steps=5",
-        "trainer.enable_progress_bar=false",
-        "callbacks.progress_bar=null",
-        "data.batch_size=32",
-        "model.net.hidden=[16]",
-        f"pipeline.paths.processed={tensors}",
-        f"run_folder={run_folder}",
-    ]
-    with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
-        return compose("train", overrides)
+    quick = ("trainer.max_epochs=2", "trainer.log_every_n_steps=5", "data.batch_size=32")
+    paths = (f"pipeline.paths.processed={tensors}", f"run_folder={run_folder}")
+    return composed("train", *QUIET, *quick, "model.net.hidden=[16]", *paths)
 
 
 @pytest.fixture
 def trusted_targets() -> Iterator[None]:
-    """Let configs call what they may call under a command."""
     with execution_whitelist(TRUSTED_TARGETS):
         yield
 
@@ -208,12 +187,11 @@ def raw_table(small_params: DictConfig) -> Path:
     path = Path(small_params.paths.raw)
     lines = ["size,colour1,colour2,colour3,weight,kind"]
     for index in range(300):
-        colour = [0, 0, 0]
-        colour[random.integers(3)] = 1
+        colour = np.eye(3, dtype=int)[random.integers(3)]
         kind = index % 3 + 1
         weight = round(random.normal(kind * 100, 30), 3)
         lines.append(",".join(map(str, [random.integers(5, 20) * kind, *colour, weight, kind])))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join([*lines, ""]))
     return path
 
 
@@ -224,20 +202,12 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def trained_run(
-    raw_table: Path,
-    small_params: DictConfig,
-    tmp_path: Path,
-    finished_run: Path,
-    request: pytest.FixtureRequest,
-) -> Run:
+def trained_run(small_params: DictConfig, tmp_path: Path, finished_run: Path, request: Any) -> Run:
     """A run on that table, one of its columns dropped, after one epoch."""
+    request.getfixturevalue("raw_table")
     small_params.drop_columns.columns = ["colour2"]
     small_params.cap_classes.max_per_class = 50
-    small_params.normalize.methods = [
-        {"columns": ["size"], "method": "quantile_normal"},
-        {"columns": ["*"], "method": "z_score"},
-    ]
+    small_params.normalize.methods.insert(0, {"columns": ["size"], "method": "quantile_normal"})
     if any(finished_run.iterdir()):
         shutil.copytree(finished_run, tmp_path, dirs_exist_ok=True)
         return Run(tmp_path / "run")
@@ -257,35 +227,24 @@ def trained_run(
 
 
 @pytest.fixture
-def evaluated_run(trained_run: Run, root: Path) -> Run:
-    """The small run with its scores."""
+def evaluated_run(trained_run: Run) -> Run:
     if not (trained_run.path / METRICS).is_file():
-        with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
-            overrides = [
-                f"run={trained_run.path}",
-                f"run_folder={trained_run.path}",
-                "callbacks.progress_bar=null",
-            ]
-            cfg = compose("evaluate", ["trainer=cpu", "trainer.enable_progress_bar=false", *overrides])
         # Here, since it imports Lightning.
         from canopy.evaluation.evaluate import evaluate
 
-        evaluate(trained_run, cfg)
+        folders = (f"run={trained_run.path}", f"run_folder={trained_run.path}")
+        evaluate(trained_run, composed("evaluate", *QUIET, *folders))
     return trained_run
 
 
 @pytest.fixture
-def export_run(evaluated_run: Run, root: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Export the small run; gives the bundle's folder."""
+def export_run(evaluated_run: Run, tmp_path: Path) -> Callable[..., Path]:
     # Here, since it imports torch's exporters.
     from canopy.export.export import export
 
     def call(**options: object) -> Path:
-        target = tmp_path / "bundle"
-        changes = [f"{key}={value}" for key, value in options.items()]
-        with initialize_config_dir(str(root / "configs"), job_name="export"):
-            cfg = compose("export", [f"run={evaluated_run.path}", f"output={target}", *changes])
-        export(evaluated_run, cfg)
-        return target
+        given = {"run": evaluated_run.path, "output": tmp_path / "bundle", **options}
+        export(evaluated_run, composed("export", *(f"{key}={value}" for key, value in given.items())))
+        return tmp_path / "bundle"
 
     return call

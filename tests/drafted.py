@@ -16,9 +16,7 @@ NUMBERS = [f"{(row * 37) % 101 / 8 - 6:.3f}" for row in range(N_ROWS)]
 COLOURS = [("red", "green", "blue")[row % 3] for row in range(N_ROWS)]
 
 
-def write(
-    path: Path, columns: Mapping[str, Iterable[Any]], *, encoding: str = "utf-8", **dialect: Any
-) -> Path:
+def write(path: Path, columns: Mapping[str, Any], *, encoding: str = "utf-8", **dialect: Any) -> Path:
     opened: Any = gzip.open if path.suffix == ".gz" else open
     with opened(path, "wt", newline="", encoding=encoding) as file:
         writer = csv.writer(file, **{"lineterminator": "\n", **dialect})
@@ -40,7 +38,6 @@ def finding(drafted: Draft, name: str = "x") -> DraftedColumn:
 
 
 def column(drafted: Draft, name: str = "x") -> dict[str, Any]:
-    """What params.yaml declares a column as."""
     return drafted.table["columns"][name]
 
 

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -37,21 +37,15 @@ class App:
 
     def start(self, *overrides: str, **environment: str) -> subprocess.Popen[str]:
         """Start a sweep; of an option that is given twice the later one counts."""
-        default = (f"dir={self.folder}/sweep", f"storage={self.url}", "study_name=s", "n_jobs=1")
-        options = [f"hydra.sweep{'' if text.startswith('dir') else 'er'}.{text}" for text in default]
+        options = [f"hydra.sweep.dir={self.folder}/sweep", f"hydra.sweeper.storage={self.url}"]
+        options += ["hydra.sweeper.study_name=s", "hydra.sweeper.n_jobs=1"]
         given = {text.partition("=")[0]: text for text in (*options, *overrides)}
-        return subprocess.Popen(
-            [sys.executable, str(self.script), "-m", *given.values()],
-            cwd=self.cwd,
-            env={**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
+        command = [sys.executable, str(self.script), "-m", *given.values()]
+        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environment}
+        pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return subprocess.Popen(command, cwd=self.cwd, env=env, start_new_session=True, **pipes)
 
     def run(self, *overrides: str, check: bool = True, **environment: str) -> str:
-        """Run a sweep to its end; gives what it wrote."""
         return self.outputs(self.start(*overrides, **environment), check=check)[0]
 
     def outputs(self, *processes: subprocess.Popen[str], check: bool = True) -> list[str]:
@@ -70,13 +64,10 @@ class App:
 
     def count(self, query: str) -> int:
         """Count the rows that a query of the storage finds; none before its tables are there."""
-        if not (self.folder / "studies.db").is_file():
-            return 0
-        with closing(sqlite3.connect(self.folder / "studies.db")) as database:
-            try:
-                return len(database.execute(query).fetchall())
-            except sqlite3.OperationalError:
-                return 0
+        path = f"file:{self.folder}/studies.db?mode=ro"
+        with suppress(sqlite3.OperationalError), closing(sqlite3.connect(path, uri=True)) as database:
+            return len(database.execute(query).fetchall())
+        return 0
 
     def trials(self, study: str = "s") -> list[FrozenTrial]:
         return optuna.load_study(study_name=study, storage=self.url).trials
@@ -101,13 +92,11 @@ def main(cfg: DictConfig) -> Any:
     x, y = cfg.x, cfg.y
     if cfg.returns == "zero" or not isinstance(x, int | float):
         return 0.0
-    if cfg.returns == "two":
-        return 4 * x**2 + 4 * y**2, (x - 5) ** 2 + (y - 5) ** 2
-    return x**2 + y**2 + (cfg.z or 0)
+    both = 4 * x**2 + 4 * y**2, (x - 5) ** 2 + (y - 5) ** 2
+    return both if cfg.returns == "two" else x**2 + y**2 + (cfg.z or 0)
 
 
 def extend(cfg: DictConfig, trial: Any) -> None:
-    """Let z be near x."""
     trial.suggest_float("z", trial.params["x"] - 0.5, trial.params["x"] + 0.5)
 
 

@@ -4,20 +4,17 @@ import hashlib
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from packages import INSTALL, execute
+from packages import INSTALL, ROOT, composed, execute, free_port
 
-ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONFIGS = {path.stem for path in (ROOT / "configs").glob("*.yaml")}
 TARGETS = re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE)
@@ -43,56 +40,40 @@ def commands(path: Path) -> Iterator[list[str]]:
                 words = []
 
 
-COMMANDS = [(path, words) for path in PAGES for words in commands(path)]
-SCRIPTS = [
-    (path.name, Path(words[1]).name, words[2:])
-    for path, words in COMMANDS
-    if re.search(r"\.py$", " ".join(words[1:2]))
-]
-# What `make train ARGS=...` and the like hand to a script.
-SCRIPTS += [
-    (path.name, f"{words[1].replace('sweep', 'train')}.py", shlex.split(word.removeprefix("ARGS=")))
-    for path, words in COMMANDS
-    if words[0] == "make" and words[1] in {"train", "sweep", "baselines", "serve"}
-    for word in words
-    if word.startswith("ARGS=")
-]
+def script_of(words: list[str]) -> list[str]:
+    """Give the script that a command runs, `make train ARGS=...` and the like too, and its arguments."""
+    if words[0] == "make" and words[1] in {"train", "sweep", "baselines", "serve"}:
+        given = [word.removeprefix("ARGS=") for word in words if word.startswith("ARGS=")]
+        return [f"{words[1].replace('sweep', 'train')}.py", *shlex.split(given[0])] if given else []
+    return [Path(words[1]).name, *words[2:]] if words[1:] and words[1].endswith(".py") else []
+
+
 # A command that several pages have is tried once.
-SCRIPTS = [*{(script, *words): (page, script, words) for page, script, words in SCRIPTS}.values()]
+SCRIPTS = sorted({shlex.join(script_of(words)) for page in PAGES for words in commands(page)} - {""})
 
 
-def label(value: object) -> str:
-    return " ".join(value) if isinstance(value, list) else str(value)
-
-
-@pytest.mark.parametrize(("page", "script", "words"), SCRIPTS, ids=label)
+@pytest.mark.parametrize("command", SCRIPTS)
 @pytest.mark.usefixtures("rule_for_5000_rows")
-def test_documented_command_is_valid(page: str, script: str, words: list[str]) -> None:
-    (path,) = [
-        path
-        for folder in ("src", "scripts", "benchmarks", "docs")
-        for path in ROOT.glob(f"{folder}/{script}")
-    ]
-    overrides = [word for word in words if not word.startswith("-")]
+def test_documented_command_is_valid(command: str) -> None:
+    script, *words = shlex.split(command)
+    folders = ("src", "scripts", "benchmarks", "docs")
+    (path,) = (ROOT / folder / script for folder in folders if (ROOT / folder / script).is_file())
     config = "stage" if path.parent.name == "scripts" else path.stem
     if config not in CONFIGS:
-        source = path.read_text()
         options = [word.partition("=")[0] for word in words if word.startswith("--")]
-        assert all(f'"{option}"' in source for option in options if path.stem != "remote")
+        assert all(f'"{option}"' in path.read_text() for option in options if path.stem != "remote")
         return
-    if any(word.startswith("hydra/launcher=ray") for word in words):
+    if "hydra/launcher=ray" in command:
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra ray is not installed")
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    with initialize_config_dir(str(ROOT / "configs"), job_name=config):
-        # What is swept gets its values from the sweeper.
-        compose(config, [override.input_line for override in parsed if not override.is_sweep_override()])
+    parsed = OverridesParser.create().parse_overrides([word for word in words if not word.startswith("-")])
+    # What is swept gets its values from the sweeper.
+    composed(config, *(override.input_line for override in parsed if not override.is_sweep_override()))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
 def test_named_files_targets_and_choices_exist(path: Path) -> None:
     text = path.read_text()
-    named = re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)
-    assert {*named} <= {*TARGETS}
+    assert {*re.findall(r"(?:`|^)make ([a-z-]+)", text, re.MULTILINE)} <= {*TARGETS}
     for name in re.findall(r"`((?:src|scripts|configs|benchmarks|docker|tests)/[\w./]+\.\w+)`", text):
         assert "NAME" in name or (ROOT / name).exists(), name
     for link in re.findall(r"\]\((?!https?://|#)([^)#]+)", text):
@@ -112,8 +93,7 @@ def test_site_builds_without_warnings_or_network(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     for page in ("index", "tutorial", "commands", "configs", "api/schema"):
         text = (tmp_path / f"{page}.html").read_text()
-        loaded = re.findall(r"<(?:script|img|link)\b[^>]*(?:src|href)=\"?(https?://[^\s\">]+)", text)
-        assert loaded == [], page
+        assert not re.findall(r"<(?:script|img|link)\b[^>]*(?:src|href)=\"?(https?://[^\s\">]+)", text), page
     assert "TableSchema.parse" in (tmp_path / "api/schema.html").read_text()
 
 
@@ -121,10 +101,7 @@ class Reader:
     """A person who follows a page in a copy of the project, where `make install` has run."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.folder, self.port = folder, free_port()
 
     def run(self, *command: str) -> str:
         return execute(*command, folder=self.folder).stdout
@@ -157,21 +134,20 @@ def reader(tmp_path: Path, copy_project: Callable[..., None], sample_csv: str) -
     params.train.overrides = "trainer=cpu trainer.max_epochs=2 model.net.hidden=[32] data.batch_size=128"
     OmegaConf.save(params, tmp_path / "params.yaml")
     reader = Reader(tmp_path)
-    reader.run("git", "init", "--quiet")
-    reader.run("dvc", "init", "--quiet")
-    reader.run("sh", "-c", f"{INSTALL}; git config user.name a; git config user.email a@b")
+    reader.run(
+        "sh", "-c", f"git init -q; dvc init -q; {INSTALL}; git config user.name a; git config user.email a@b"
+    )
     return reader
 
 
 @pytest.mark.slow
 def test_tutorial_runs_as_written(reader: Reader) -> None:
     steps = blocks(ROOT / "docs/tutorial.md", "bash")
-    (serve,) = (index for index, block in enumerate(steps) if block == "make serve\n")
+    serve = steps.index("make serve\n")
     shown = [reader.follow(block) for block in steps[:serve]]
     assert "Test accuracy" in shown[0]
     assert any("McNemar" in text for text in shown)
-    predicted = reader.serve(steps[serve], steps[serve + 1])
-    assert predicted.count("\n") > 1000
+    assert reader.serve(steps[serve], steps[serve + 1]).count("\n") > 1000
     assert len(steps) == serve + 2
     # The examples of another page, which need what the tutorial leaves.
     for block in blocks(ROOT / "docs/life_of_a_row.md", "python"):
@@ -188,8 +164,7 @@ def test_own_table_runs_as_written(reader: Reader) -> None:
     # The command is the guide's, with less training.
     params.write_text(re.sub(r"preset=default", "preset=quick trainer.max_epochs=2", params.read_text()))
     assert "Test accuracy" in reader.follow(repro)
-    lines = [line for line in improve.splitlines() if "sweep" not in line and "baselines" not in line]
-    reader.follow("\n".join(lines))
+    reader.follow("\n".join(line for line in improve.splitlines() if not re.search("sweep|baselines", line)))
     reader.follow(use)
     assert (reader.folder / "datasets/wine/predictions.csv").read_text().count("\n") == 179
     reader.follow(keep)

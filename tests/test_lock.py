@@ -13,12 +13,8 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
-LOCK = dict(
-    re.fullmatch(r"([A-Za-z0-9._-]+)==(\S+)", line.partition("#")[0].strip()).groups()
-    for line in (ROOT / "requirements.lock").read_text().splitlines()
-    if line.partition("#")[0].strip()
-)
-PINS = {canonicalize_name(name): version for name, version in LOCK.items()}
+LOCK = (ROOT / "requirements.lock").read_text()
+PINS = {canonicalize_name(n): v for n, v in re.findall(r"^([\w.-]+)==(\S+)", LOCK, re.MULTILINE)}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
 INSTALLED = {canonicalize_name(item.name): item for item in distributions()}
@@ -30,11 +26,15 @@ def test_the_lock_satisfies_each_direct_dependency_and_is_installed() -> None:
         assert requirement.specifier.contains(pinned, prereleases=True), requirement
     found = {name: INSTALLED[name].version.partition("+")[0] for name in PINS}
     assert found == PINS, 'run "make install"; the lock names no local build'
+    conda = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    assert f"python{PROJECT['requires-python']}" in conda
+    assert {"pip": ["--requirement requirements.lock", "--editable ."]} in conda
 
 
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_lock_holds_what_the_direct_dependencies_need_and_nothing_else(python: str) -> None:
     assert python in SpecifierSet(PROJECT["requires-python"])
+    versions = {"python_version": python, "python_full_version": f"{python}.0"}
     needed: set[tuple[str, str]] = set()
     waiting = list(DIRECT)
     while waiting:
@@ -42,80 +42,50 @@ def test_the_lock_holds_what_the_direct_dependencies_need_and_nothing_else(pytho
         name = canonicalize_name(requirement.name)
         for extra in {"", *requirement.extras} - {extra for seen, extra in needed if seen == name}:
             needed.add((name, extra))
-            environment = {**default_environment(), "extra": extra, "python_version": python}
-            environment["python_full_version"] = f"{python}.0"
-            candidates = [Requirement(line) for line in INSTALLED[name].requires or []]
-            # A torch with CUDA needs its libraries on Linux, which the hashed lock has.
-            waiting += [
-                c
-                for c in candidates
-                if (c.marker is None or c.marker.evaluate(environment))
-                and not (name == "torch" and "platform_system" in str(c.marker))
-            ]
+            environment = {**default_environment(), "extra": extra, **versions}
+            for candidate in map(Requirement, INSTALLED[name].requires or []):
+                # A torch with CUDA needs its libraries on Linux, which the hashed lock has.
+                of_cuda = name == "torch" and "platform_system" in str(candidate.marker)
+                if not of_cuda and (candidate.marker is None or candidate.marker.evaluate(environment)):
+                    waiting.append(candidate)
     assert {name for name, _ in needed} == PINS.keys(), 'run "make lock"'
 
 
 ENTRIES = re.split(r"\n(?=\S)", (ROOT / "requirements.hashed.lock").read_text())
 # Each entry of the hashed lock: its requirement, and all that follows.
-HASHED = {
-    canonicalize_name(requirement.name): (requirement, rest)
-    for requirement, rest in (
-        (Requirement(line), rest)
-        for line, _, rest in (entry.partition("\\") for entry in ENTRIES if not entry.startswith("#"))
-    )
-}
-SYSTEMS = [
-    {"sys_platform": name, "platform_system": system, "platform_machine": machine, "os_name": "posix"}
-    for name, system, machine in (
-        *(("linux", "Linux", "x86_64"), ("linux", "Linux", "aarch64")),
-        ("darwin", "Darwin", "arm64"),
-    )
-]
+PARTS = [entry.partition("\\") for entry in ENTRIES if not entry.startswith("#")]
+HASHED = {canonicalize_name(Requirement(line).name): (Requirement(line), rest) for line, _, rest in PARTS}
+MAC = {"sys_platform": "darwin", "platform_system": "Darwin", "platform_machine": "arm64", "os_name": "posix"}
+LINUX = MAC | {"sys_platform": "linux", "platform_system": "Linux", "platform_machine": "x86_64"}
 
 
-@pytest.mark.parametrize("system", SYSTEMS, ids=lambda system: "-".join(system.values()))
-def test_the_hashed_lock_is_the_lock(system: dict[str, str]) -> None:
-    for name, version in PINS.items():
-        entry, _ = HASHED[name]
-        assert str(entry.specifier) == f"=={version}", 'run "make lock"'
-        assert entry.marker is None or entry.marker.evaluate({**default_environment(), **system})
-
-
-def test_what_only_the_hashed_lock_has_comes_with_torch_on_linux() -> None:
+def test_the_hashed_lock_is_the_lock_with_hashes_and_what_torch_needs_on_linux() -> None:
     """The torch of the package index needs CUDA there; that of the lock, whichever is installed, may not."""
     more = HASHED.keys() - PINS.keys()
     assert more
-    mac = {**default_environment(), **SYSTEMS[-1]}
-    for name in more:
-        entry, rest = HASHED[name]
-        assert {*re.search("# via (.*)", rest)[1].split(", ")} <= {"torch", *more}
-        assert entry.marker is not None
-        assert not entry.marker.evaluate(mac)
-
-
-def test_each_entry_has_hashes() -> None:
-    for name, (_, rest) in HASHED.items():
+    assert PINS.keys() <= HASHED.keys(), 'run "make lock"'
+    for name, (entry, rest) in HASHED.items():
         assert re.match(r"(\s*--hash=sha256:[0-9a-f]{64}( \\)?\n)+", rest), name
+        if name in more:
+            assert {*re.search("# via (.*)", rest)[1].split(", ")} <= {"torch", *more}
+            assert not entry.marker.evaluate({**default_environment(), **MAC})
+        else:
+            assert str(entry.specifier) == f"=={PINS[name]}", 'run "make lock"'
+            for system in (MAC, LINUX, LINUX | {"platform_machine": "aarch64"}) if entry.marker else ():
+                assert entry.marker.evaluate({**default_environment(), **system})
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"])
-def test_a_lock_names_no_host(lock: str) -> None:
-    text = (ROOT / lock).read_text()
-    assert "://" not in text
-    assert not re.search("^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
+def test_a_lock_names_no_host() -> None:
+    for name in ("requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"):
+        text = (ROOT / name).read_text()
+        assert not re.search("://|^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
 
 
-@pytest.mark.parametrize("version", ["2.6.2", "2.6.3"])
-def test_the_malicious_releases_of_lightning_are_excluded(version: str) -> None:
-    lightning = next(requirement for requirement in DIRECT if requirement.name == "lightning")
-    assert not lightning.specifier.contains(version)
-    # The same code under its older name, which lightning or another package could ask for.
-    for name in ("lightning", "pytorch-lightning"):
-        assert PINS[name] != version
-        assert not HASHED[name][0].specifier.contains(version)
-
-
-def test_conda_installs_the_same_lock_on_the_same_python() -> None:
-    dependencies = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
-    assert f"python{PROJECT['requires-python']}" in dependencies
-    assert {"pip": ["--requirement requirements.lock", "--editable ."]} in dependencies
+def test_the_malicious_releases_of_lightning_are_excluded() -> None:
+    (lightning,) = (requirement for requirement in DIRECT if requirement.name == "lightning")
+    for version in ("2.6.2", "2.6.3"):
+        assert not lightning.specifier.contains(version)
+        # The same code under its older name, which lightning or another package could ask for.
+        for name in ("lightning", "pytorch-lightning"):
+            assert PINS[name] != version
+            assert not HASHED[name][0].specifier.contains(version)

@@ -14,29 +14,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from omegaconf import OmegaConf
 
 from canopy.prepare.interim import SPLIT_COLUMN
-from packages import execute, served
+from packages import ROOT, execute, served
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
-COPIED = (
-    *("configs", "scripts", "src", "params.yaml", "dvc.yaml"),
-    *(".dvcignore", ".gitignore", "tests/data"),
-)
-STAGES = [
-    *("fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"),
-    *("compose", "train", "evaluate", "baselines", "export", "compress"),
-]
+COPIED = ("configs", "scripts", "src", "params.yaml", "dvc.yaml", ".dvcignore", ".gitignore", "tests/data")
+STAGES = ["fetch", "explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors"]
+STAGES += ["compose", "train", "evaluate", "baselines", "export", "compress"]
 CAP = 300
 
 
 class Project:
-    """A copy of the project with its own pipeline."""
-
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
@@ -44,7 +35,6 @@ class Project:
         return execute(*command, folder=self.folder).stdout
 
     def repro(self) -> list[str]:
-        """Run the pipeline; give the stages that ran."""
         return re.findall(r"Running stage '(\w+)'", self.run("dvc", "repro"))
 
     def json(self, path: str) -> dict:
@@ -52,6 +42,9 @@ class Project:
 
     def csv(self, stage: str) -> pd.DataFrame:
         return pd.read_csv(self.folder / f"data/interim/{stage}.csv")
+
+    def raw(self) -> pd.DataFrame:
+        return pd.read_csv(self.folder / "data/raw/covtype.csv")
 
 
 @pytest.fixture(scope="module")
@@ -68,26 +61,19 @@ def server() -> Iterator[str]:
 def project(
     tmp_path_factory: pytest.TempPathFactory, server: str, sample_csv: str, copy_project: Callable[..., None]
 ) -> Project:
-    """A project whose pipeline has run."""
     folder = tmp_path_factory.mktemp("project")
     copy_project(folder, *COPIED)
     params = OmegaConf.load(folder / "params.yaml")
-    params.fetch.sha256 = hashlib.sha256(sample_csv.encode()).hexdigest()
-    params.fetch.sources = [
-        {"url": f"{server}/covertype.zip", "member": "covtype.data.gz", "has_header": False}
-    ]
+    source = {"url": f"{server}/covertype.zip", "member": "covtype.data.gz", "has_header": False}
+    params.fetch |= {"sha256": hashlib.sha256(sample_csv.encode()).hexdigest(), "sources": [source]}
     params.cap_classes.max_per_class = CAP
     params.explore.n_mutual_information_rows = 500
     params.train.overrides = "trainer=cpu trainer.max_epochs=3 model.net.hidden=[32] data.batch_size=128"
     OmegaConf.save(params, folder / "params.yaml")
     project = Project(folder)
-    project.run("git", "init", "--quiet")
-    project.run("dvc", "init", "--quiet")
-    project.run("git", "config", "user.email", "test@example.com")
-    project.run("git", "config", "user.name", "Test")
+    project.run("sh", "-c", "git init -q; dvc init -q; git config user.name a; git config user.email a@b")
     assert project.repro() == STAGES
-    project.run("git", "add", ".")
-    project.run("git", "commit", "--quiet", "--message", "Run the pipeline")
+    project.run("sh", "-c", "git add . && git commit --quiet --message Run")
     return project
 
 
@@ -96,19 +82,11 @@ def test_the_reports_have_their_form(project: Project) -> None:
     assert list(metrics) == ["test", "val"]
     names = list(OmegaConf.load(ROOT / "params.yaml").table.target.classes.values())
     for scores in metrics.values():
-        assert set(scores) == {
-            *("accuracy", "balanced_accuracy", "macro_f1", "nll", "ece", "intervals", "calibrated"),
-            *("n_rows", "per_class"),
-        }
-        assert set(scores["intervals"]) == {"accuracy", "balanced_accuracy", "macro_f1"}
-        assert set(scores["calibrated"]) == {"temperature", "nll", "ece"}
         assert list(scores["per_class"]) == names
         assert sum(item["support"] for item in scores["per_class"].values()) == scores["n_rows"]
-    train = project.json("reports/train.json")
-    assert train["epochs"] == 3
-    assert train["device"] == "cpu"
-    cap = project.json("reports/class_cap.json")
-    assert list(cap) == ["before", "after"]
+    train, cap = project.json("reports/train.json"), project.json("reports/class_cap.json")
+    assert (train["epochs"], train["device"]) == (3, "cpu")
+    assert (list(cap), list(cap["rows"])) == (["before", "after", "rows"], ["train", "val", "test"])
     assert cap["after"] == {name: min(n, CAP) for name, n in cap["before"].items()}
     assert max(cap["before"].values()) > CAP
     assert (project.folder / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
@@ -116,41 +94,26 @@ def test_the_reports_have_their_form(project: Project) -> None:
 
 
 def test_each_row_is_in_one_split(project: Project) -> None:
-    raw, kept = pd.read_csv(project.folder / "data/raw/covtype.csv"), project.csv("drop_columns")
+    raw, kept = project.raw(), project.csv("drop_columns")
     numeric = [name for name in kept if name in raw]
     pd.testing.assert_frame_equal(kept[numeric], raw[numeric])
-    areas = [name for name in raw if name.startswith("Wilderness_Area")]
-    soils = [name for name in raw if name.startswith("Soil_Type")]
-    assert kept["Wilderness_Area"].tolist() == raw[areas].idxmax(axis=1).tolist()
-    dropped = ["Soil_Type7", "Soil_Type8", "Soil_Type15", "Soil_Type36"]
-    assert kept["Soil_Type"].tolist() == raw[soils].idxmax(axis=1).replace(dropped, "other").tolist()
     assert [*kept] == [*numeric[:-1], "Wilderness_Area", "Soil_Type", "Cover_Type"]
-    n_rows = len(raw)
-    n_test = int(np.ceil(0.2 * n_rows))
-    n_val = int(np.ceil(0.2 * (n_rows - n_test)))
-    expected = {"train": n_rows - n_test - n_val, "val": n_val, "test": n_test}
+    dropped = ["Soil_Type7", "Soil_Type8", "Soil_Type15", "Soil_Type36"]
+    for group in ("Wilderness_Area", "Soil_Type"):
+        members = raw[[name for name in raw if name.startswith(group)]].idxmax(axis=1)
+        assert kept[group].tolist() == members.replace(dropped, "other").tolist()
+    n_test = int(np.ceil(0.2 * len(raw)))
+    n_val = int(np.ceil(0.2 * (len(raw) - n_test)))
+    expected = {"train": len(raw) - n_test - n_val, "val": n_val, "test": n_test}
     assert project.csv("split")[SPLIT_COLUMN].value_counts().to_dict() == expected
 
 
-def test_the_tensors_are_the_table(project: Project) -> None:
-    table = project.csv("cap_classes")
-    schema = project.json("data/processed/schema.json")
-    assert [feature["name"] for feature in schema["categorical"]] == ["Wilderness_Area", "Soil_Type"]
-    for split in ("train", "val", "test"):
-        rows = table[table[SPLIT_COLUMN] == split]
-        saved = torch.load(project.folder / f"data/processed/{split}.pt", weights_only=True)
-        np.testing.assert_array_equal(
-            saved["numeric"].numpy(), rows[schema["numeric"]].to_numpy(dtype=np.float32)
-        )
-        np.testing.assert_array_equal(saved["labels"].numpy() + 1, rows["Cover_Type"])
-        for index, feature in enumerate(schema["categorical"]):
-            codes = saved["categorical"][:, index].numpy()
-            # A soil type that no training row has is one of the others.
-            texts = rows[feature["name"]].where(rows[feature["name"]].isin(feature["categories"]), "other")
-            assert [feature["categories"][code] for code in codes] == texts.tolist()
-
-
-def test_nothing_is_done_twice(project: Project) -> None:
+def test_every_stage_logs_to_a_file_and_is_done_once(project: Project) -> None:
+    for stage in STAGES:
+        # Baselines are runs next to those of training.
+        runs = "train/runs/*_baselines" if stage == "baselines" else f"{stage}/runs/*"
+        (log,) = project.folder.glob(f"logs/{runs}/{stage}.log")
+        assert re.search(r"^20\d\d-.* INFO +canopy\.", log.read_text(), re.MULTILINE), stage
     started = time.perf_counter()
     assert project.repro() == []
     assert time.perf_counter() - started < 5
@@ -163,29 +126,27 @@ def test_the_bundle_gives_the_scores_of_the_report(project: Project) -> None:
     command = ["src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=predicted.csv"]
     project.run("python", *command)
     tested = (project.csv("split")[SPLIT_COLUMN] == "test").to_numpy()
-    predicted = pd.read_csv(project.folder / "predicted.csv")["label"].to_numpy()[tested]
-    labels = pd.read_csv(project.folder / "data/raw/covtype.csv")["Cover_Type"].to_numpy()[tested]
-    assert (predicted == labels).mean() == project.json("reports/metrics.json")["test"]["accuracy"]
-    about = project.json("models/canopy/model.json")
-    assert about["metrics"] == project.json("reports/metrics.json")
+    is_right = pd.read_csv(project.folder / "predicted.csv")["label"] == project.raw()["Cover_Type"]
+    metrics, about = project.json("reports/metrics.json"), project.json("models/canopy/model.json")
+    assert is_right[tested].mean() == metrics["test"]["accuracy"]
+    assert about["metrics"] == metrics
     assert about["table"]["columns"]["Aspect"]["range"] == [0, 360]
     (project.folder / "predicted.csv").unlink()
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_the_examples_of_the_docs_work(project: Project) -> None:
-    blocks = {
-        name: re.findall(r"```(bash|python)\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
+    bundle, serving = (
+        re.findall(r"```(bash|python)\n(.*?)```", (ROOT / f"docs/{name}.md").read_text(), re.DOTALL)
         for name in ("bundle", "serving")
-    }
-    ((_, score),) = [block for block in blocks["bundle"] if block[0] == "python"]
+    )
+    (score,) = [text for kind, text in bundle if kind == "python"]
     assert re.search(r"^Lodgepole Pine +[01]\.\d{3}$", project.run("python", "-c", score), re.MULTILINE)
-    new = pd.read_csv(project.folder / "data/raw/covtype.csv", nrows=5).drop(columns="Cover_Type")
-    new.to_csv(project.folder / "new.csv", index=False)
+    project.raw().head(5).drop(columns="Cover_Type").to_csv(project.folder / "new.csv", index=False)
     with served(project.folder) as url:
         port = url.rpartition(":")[2]
-        (curl,) = [text for _, text in blocks["serving"] if re.match("curl .*/predict -H", text)]
-        (asked,) = [text for kind, text in blocks["serving"] if kind == "python"]
+        (curl,) = [text for _, text in serving if re.match("curl .*/predict -H", text)]
+        (asked,) = [text for kind, text in serving if kind == "python"]
         answer = json.loads(project.run("bash", "-c", curl.replace("8000", port)))
         reported = project.run("python", "-c", asked.replace("8000", port)).strip()
         assert answer["predictions"][0]["class"] == reported
@@ -195,14 +156,6 @@ def test_the_examples_of_the_docs_work(project: Project) -> None:
         assert predicted.startswith('"label","class",')
         assert predicted.count("\n") == 6
     (project.folder / "new.csv").unlink()
-
-
-def test_every_stage_logs_to_a_file(project: Project) -> None:
-    for stage in STAGES:
-        # Baselines are runs next to those of training.
-        runs = "train/runs/*_baselines" if stage == "baselines" else f"{stage}/runs/*"
-        (log,) = project.folder.glob(f"logs/{runs}/{stage}.log")
-        assert re.search(r"^20\d\d-.* INFO +canopy\.", log.read_text(), re.MULTILINE), stage
 
 
 def test_a_change_reruns_what_it_affects(project: Project) -> None:
@@ -217,11 +170,9 @@ def test_a_change_reruns_what_it_affects(project: Project) -> None:
     assert re.findall(r"Running stage '(\w+)'", done) == STAGES[STAGES.index("cap_classes") :]
     assert project.json("reports/class_cap.json")["after"]["Spruce/Fir"] == 200
     assert project.json("reports/train.json")["epochs"] == 1
-    shown = project.run("dvc", "exp", "show", "--csv")
-    assert "smaller-cap" in shown
-    assert "test.accuracy" in shown
-    for command in (["metrics", "show"], ["metrics", "diff"], ["plots", "show"]):
-        assert project.run("dvc", *command)
+    assert re.search("test.accuracy.*smaller-cap", project.run("dvc", "exp", "show", "--csv"), re.DOTALL)
+    for command in ("metrics show", "metrics diff", "plots show"):
+        assert project.run("dvc", *command.split())
     project.run("git", "checkout", "--quiet", ".")
     project.run("dvc", "checkout", "--quiet")
 
@@ -230,21 +181,21 @@ def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
     """The fourth area alone has the fourth class: no row of that class trains."""
     before = project.json("data/processed/schema.json")
     project.run("dvc", "checkout")
-    left_out_4 = ("preparation=new_wilderness", "split.left_out=Wilderness_Area4")
-    project.run("python", "scripts/prepare.py", *left_out_4)
+    project.run(
+        *["python", "scripts/prepare.py", "preparation=new_wilderness", "split.left_out=Wilderness_Area4"]
+    )
     assert project.json("data/processed/schema.json") == before
     folder = "data/preparations/new_wilderness/Wilderness_Area4"
     schema = project.json(f"{folder}/processed/schema.json")
-    raw = pd.read_csv(project.folder / "data/raw/covtype.csv")
-    left_out = raw["Wilderness_Area4"] == 1
-    assert sum(schema["class_counts"]["test"]) == left_out.sum()
-    assert schema["class_counts"]["train"][3] == 0 < schema["class_counts"]["test"][3]
-    assert schema["class_counts"]["train"] == schema["class_counts"]["train_before_cap"]
+    counts, n_left_out = schema["class_counts"], (project.raw()["Wilderness_Area4"] == 1).sum()
+    assert sum(counts["test"]) == n_left_out
+    assert counts["train"][3] == 0 < counts["test"][3]
+    assert counts["train"] == counts["train_before_cap"]
     assert [feature["name"] for feature in schema["categorical"]] == ["Soil_Type"]
     train = ("preparation@pipeline=new_wilderness", "pipeline.split.left_out=Wilderness_Area4")
     quick = ("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]", "run_folder=logs/left_out")
     project.run("python", "src/train.py", *train, *quick)
     project.run("python", "src/evaluate.py", "run=logs/left_out")
-    scores = project.json("logs/left_out/evaluation/metrics.json")
-    assert scores["test"]["n_rows"] == left_out.sum()
-    assert scores["test"]["per_class"]["Cottonwood/Willow"]["recall"] == 0
+    scores = project.json("logs/left_out/evaluation/metrics.json")["test"]
+    assert scores["n_rows"] == n_left_out
+    assert scores["per_class"]["Cottonwood/Willow"]["recall"] == 0

@@ -8,26 +8,16 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from canopy.compare import summary
 from canopy.compare.experiments import compose_experiments, read_experiments
-from canopy.compare.summary import (
-    DOCUMENTS,
-    compression_table,
-    fill_document,
-    insert_table,
-    marks,
-    summarize,
-)
-
-ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+from canopy.compare.summary import DOCUMENTS
+from packages import ROOT
 
 
-def test_the_readme_is_short() -> None:
-    assert len(README.splitlines()) <= 200
-
-
-def test_the_file_tree_is_true() -> None:
-    tree = README.split("## Project structure")[1].split("```")[1]
+def test_the_readme_is_short_and_its_file_tree_true() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.splitlines()) <= 200
+    tree = text.split("## Project structure")[1].split("```")[1]
     parents: list[str] = []
     for line in tree.strip().splitlines():
         depth = (len(line) - len(line.lstrip())) // 2
@@ -47,70 +37,50 @@ def test_the_results_are_those_of_the_reports(document: str, tmp_path: Path) -> 
     for name in ("metrics", "train", "benchmark/peers", "experiments", "compression"):
         (tmp_path / f"{name}.json").write_text(committed(f"reports/{name}.json"))
     text = committed(document)
-    assert fill_document(text, tmp_path) == text, 'run "make readme"'
+    assert summary.fill_document(text, tmp_path) == text, 'run "make readme"'
+    (tmp_path / "metrics.json").unlink()
+    with pytest.raises(FileNotFoundError, match='metrics.json must exist; .* run "make repro" first'):
+        summary.summarize(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["results", "peers", "compression", "experiments"])
-def test_each_table_has_its_place(name: str) -> None:
-    assert any(marks(name)[0] in (ROOT / path).read_text() for path in DOCUMENTS)
+def test_each_table_has_its_place() -> None:
+    for name in ("results", "peers", "compression", "experiments"):
+        assert any(summary.marks(name)[0] in (ROOT / path).read_text() for path in DOCUMENTS), name
+    begin, end = summary.marks("results")
+    with pytest.raises(ValueError, match="must hold the marks"):
+        summary.insert_table(f"{end} {begin}", "results", "table")
 
 
-def test_the_experiments_told_are_those_of_the_configs() -> None:
+def test_the_reported_experiments_are_those_of_the_configs() -> None:
     """Figures of an experiment whose config has changed since are worth nothing."""
     recipes = compose_experiments(ROOT / "configs")
     for run in read_experiments(ROOT / "reports/experiments.json").itertuples():
         assert run.recipe == recipes[run.name], f"measure {run.name} again"
 
 
-def test_a_document_without_marks_is_refused() -> None:
-    begin, end = marks("results")
-    with pytest.raises(ValueError, match="must hold the marks"):
-        insert_table(f"{end} {begin}", "results", "table")
-
-
-def test_missing_reports_give_a_hint(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='metrics.json must exist; .* run "make repro" first'):
-        summarize(tmp_path)
-
-
-def check_table(document: str, table: str) -> str:
-    text = (ROOT / document).read_text()
-    assert table in text, f"{document} must have\n{table}"
-    return text
-
-
-def test_the_table_of_sweepers_is_that_of_the_benchmark() -> None:
-    measured = pd.read_csv(ROOT / "reports/benchmark/sweepers.csv").pivot_table(
+def test_the_tables_of_sweeps_and_compression_are_those_of_their_reports() -> None:
+    sweepers = pd.read_csv(ROOT / "reports/benchmark/sweepers.csv").pivot_table(
         index="seed", columns="sweeper"
     )
     rows = [
         f"| {seed} | {row['trials_per_hour', 'stock']:.0f} | {row['trials_per_hour', 'ours']:.0f} "
         f"| {row['best_in_time', 'stock']:.4f} | {row['best_in_time', 'ours']:.4f} |"
-        for seed, row in measured.iterrows()
+        for seed, row in sweepers.iterrows()
     ]
-    check_table("docs/sweeps.md", "\n".join(rows))
-
-
-def test_the_table_of_the_sweep_is_that_of_its_trials() -> None:
     trials = pd.read_csv(ROOT / "reports/sweeps/mlp_periodic.csv")
-    optimizer, embedding = "model.optimizer.", "model.net.embedding."
-    rows = [
-        f"| {trial['number']} | {trial['model.net.dropout']:.3f} | {trial[optimizer + 'lr']:.4f} "
-        f"| {trial[optimizer + 'weight_decay']:.3f} | {trial[optimizer + 'momentum']:.3f} "
-        f"| {trial['model.scheduler.pct_start']:.2f} | {trial[embedding + 'n_frequencies']} "
-        f"| {trial[embedding + 'd_embedding']} | {trial[embedding + 'frequency_init_scale']:.2f} "
-        f"| {trial['val/accuracy']:.4f} |"
-        for _, trial in trials.head(4).iterrows()
-    ]
-    text = check_table("docs/sweeps.md", "\n".join(rows))
-    states = trials["state"].value_counts()
-    assert set(states.index) == {"complete", "pruned"}
-    assert f"{len(trials)} trials, {states['pruned']} of them pruned" in " ".join(text.split())
-
-
-def test_the_table_of_the_large_model_is_that_of_its_report() -> None:
-    table = compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
-    check_table("docs/compression.md", table)
+    shown = trials.rename(columns=lambda name: name.rpartition(".")[2]).head(4)
+    form = (
+        "| {number} | {dropout:.3f} | {lr:.4f} | {weight_decay:.3f} | {momentum:.3f} | {pct_start:.2f} "
+        "| {n_frequencies} | {d_embedding} | {frequency_init_scale:.2f} | {val/accuracy:.4f} |"
+    )
+    best = "\n".join(form.format_map(trial) for trial in shown.to_dict("records"))
+    pruned = f"{len(trials)} trials, {(trials['state'] == 'pruned').sum()} of them pruned"
+    large = summary.compression_table(json.loads((ROOT / "reports/compression_best.json").read_text()))
+    sweeps, compression = ((ROOT / f"docs/{name}.md").read_text() for name in ("sweeps", "compression"))
+    assert "\n".join(rows) in sweeps
+    assert best in sweeps
+    assert pruned in " ".join(sweeps.split())
+    assert large in compression
 
 
 def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:
@@ -124,5 +94,4 @@ def test_the_page_of_benchmarks_shows_each_kept_result(tmp_path: Path) -> None:
 
 
 def test_overlapping_work_of_a_gpu_counts_once() -> None:
-    command = [sys.executable, "-m", "doctest", "gpu.py"]
-    subprocess.run(command, cwd=ROOT / "benchmarks", check=True)
+    subprocess.run([sys.executable, "-m", "doctest", "gpu.py"], cwd=ROOT / "benchmarks", check=True)

@@ -2,26 +2,26 @@
 
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*ROOT.glob("src/**/*.py"), *ROOT.glob("scripts/*.py")])
-STAGES = list(yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"])
-DATA_STAGES = [
-    stage for stage in STAGES if stage not in {"train", "evaluate", "baselines", "export", "compress"}
-]
-VAGUE = {"utils", "util", "helpers", "helper", "common", "base", "misc"}
+DVC = (ROOT / "dvc.yaml").read_text()
+STAGES = yaml.safe_load(DVC)["stages"]
+DATA_STAGES = [*STAGES.keys() - {"train", "evaluate", "baselines", "export", "compress"}]
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_a_file_holds_one_idea_and_no_data_set(path: Path) -> None:
     text = path.read_text()
-    assert path.stem not in VAGUE
+    assert path.stem not in {"utils", "util", "helpers", "helper", "common", "base", "misc"}
     assert len(text.splitlines()) <= 250
     assert "sys.path" not in text
     if "canopy" in path.parts:
@@ -31,116 +31,106 @@ def test_a_file_holds_one_idea_and_no_data_set(path: Path) -> None:
         assert not re.findall("soil_type|elevation", code, re.IGNORECASE)
 
 
-def package_of(stage: str) -> str:
-    return "explore" if stage == "explore" else "prepare"
-
-
-@pytest.mark.parametrize("stage", DATA_STAGES)
-def test_a_stage_script_and_section_share_one_name(stage: str) -> None:
-    assert (ROOT / "scripts" / f"{stage}.py").is_file()
-    assert (ROOT / "src/canopy" / package_of(stage) / f"{stage}.py").is_file()
-    lines = (ROOT / "scripts" / f"{stage}.py").read_text().splitlines()
-    assert len(lines) < 25, "a stage script is thin"
-
-
-@pytest.mark.parametrize("stage", [stage for stage in DATA_STAGES if stage != "make_tensors"])
-def test_a_stage_without_tensors_imports_no_torch(stage: str) -> None:
-    code = f"import sys, canopy.{package_of(stage)}.{stage}; sys.exit('torch' in sys.modules)"
+def test_a_stage_has_a_thin_script_and_imports_no_torch() -> None:
+    modules = []
+    for stage in DATA_STAGES:
+        package = "explore" if stage == "explore" else "prepare"
+        assert (ROOT / f"src/canopy/{package}/{stage}.py").is_file()
+        assert len((ROOT / f"scripts/{stage}.py").read_text().splitlines()) < 25
+        modules += [f"canopy.{package}.{stage}"] if stage != "make_tensors" else []
+    code = f"import sys, {', '.join(sorted(modules))}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "command", ["train", "evaluate", "baselines", "export", "compress", "predict", "serve"]
-)
-def test_help_answers_without_importing_torch(command: str) -> None:
-    code = (
-        f"import runpy, sys; sys.argv = ['{command}.py', '--help']\n"
-        "try:\n"
-        f"    runpy.run_path('src/{command}.py', run_name='__main__')\n"
-        "except SystemExit:\n"
-        "    sys.exit('torch' in sys.modules)"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0
-    assert "can be overridden" in done.stdout
-    assert done.stdout.count(f"python src/{command}.py") == 3
-
-
 def test_dvc_names_each_script_and_no_value_of_params() -> None:
-    text = (ROOT / "dvc.yaml").read_text()
-    for stage, content in yaml.safe_load(text)["stages"].items():
-        folder, script = re.fullmatch(
-            r"(PYTHONPATH=\$\{paths\.src\} )?python (\$\{paths\.\w+\}/\w+\.py)( .*)?",
-            content["cmd"],
-            re.DOTALL,
-        ).group(1, 2)
+    command = r"(PYTHONPATH=\$\{paths\.src\} )?python (\$\{paths\.\w+\}/\w+\.py)( .*)?"
+    for stage, content in STAGES.items():
+        folder, script = re.fullmatch(command, content["cmd"], re.DOTALL).group(1, 2)
         # Python finds the package beside the scripts of src/; those of scripts/ must be told of it.
         assert (folder is not None) == ("paths.scripts" in script)
         assert Path(script).stem == stage
         assert script in content["deps"]
     for path in yaml.safe_load((ROOT / "params.yaml").read_text())["paths"].values():
-        assert not re.search(rf"- {re.escape(path)}\b", text), f"dvc.yaml must use the parameter for {path}"
+        assert not re.search(rf"- {re.escape(path)}\b", DVC), f"dvc.yaml must use the parameter for {path}"
 
 
-def test_dvc_reads_the_commits(tmp_path: Path) -> None:
-    """What a commit holds is compared with the files that are there: `dvc diff`, `dvc params diff`."""
-    folder = tmp_path / "clone"
-    subprocess.run(["git", "clone", "--quiet", "--shared", ROOT, folder], check=True)
-    params = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("\nseed: 42", "\nseed: 43"))
-    found = [
-        subprocess.run(
-            [sys.executable, "-m", "dvc", *command], cwd=folder, capture_output=True, text=True, check=True
-        ).stdout
-        for command in (("params", "diff", "--json"), ("diff", "--json", "HEAD"))
-    ]
-    seed = json.loads(found[0])["params.yaml"]["seed"]
-    assert seed == {"old": 42, "new": 43, "diff": 1}
+def run(*command: str | Path, folder: Path = ROOT) -> str:
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_clone_has_the_line_ends_of_the_commit_and_dvc_compares_it(tmp_path: Path) -> None:
+    """With others DVC would take each file for changed, and shells would not run the scripts."""
+    folder = tmp_path / "a"
+    run("git", "clone", "--quiet", "--shared", "--config", "core.autocrlf=true", ROOT, folder)
+    assert not re.search("w/(crlf|mixed)", run("git", "ls-files", "--eol", folder=folder))
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("\nseed: 42", "\nseed: 43"))
+    dvc = (sys.executable, "-m", "dvc")
+    changed = json.loads(run(*dvc, "params", "diff", "--json", folder=folder))
+    assert changed["params.yaml"]["seed"] == {"old": 42, "new": 43, "diff": 1}
     # Nothing of the pipeline is in the clone.
-    assert json.loads(found[1])["added"] == []
+    assert json.loads(run(*dvc, "diff", "--json", "HEAD", folder=folder))["added"] == []
 
 
-def test_a_clone_with_autocrlf_has_the_line_ends_of_the_commit(tmp_path: Path) -> None:
-    """DVC would take each file for changed, shells would not run the scripts."""
-    command = ["git", "clone", "--quiet", "--shared", "--config", "core.autocrlf=true", ROOT, tmp_path / "a"]
-    subprocess.run(command, check=True)
-    listing = ["git", "-C", tmp_path / "a", "ls-files", "--eol"]
-    ends = subprocess.run(listing, capture_output=True, text=True, check=True).stdout
-    assert not re.search("w/(crlf|mixed)", ends)
-
-
-# Words that this field does not use, and those that it uses instead.
+# This field says resume, heartbeat, plot, reports, says about, supports, must, no one, next to, integer,
+# is invalid, reproduce, hint, atomic.
 WORDS = (
-    r"\bgo(es|ing|ne)? on\b",  # resume, continue
-    r"signs? of life",  # heartbeat
-    r"\bpictures?\b",  # plot
-    r"\b(tells|told)\b",  # reports, says, describes
-    r"\bsays? of\b",  # says about
-    r"\bspeaks? for\b",  # supports
-    r"\bshall\b",  # must, should
-    r"\bnobody\b",  # no one
-    r"\bbeside\b",  # next to, besides, compared with
-    r"whole number",  # integer
-    r"cannot be meant",  # is invalid, is out of range
-    r"\bonce more\b",  # reproduce, again
-    r"\bway[ _]out\b",  # hint
-    r"\bwhole or not at all\b",  # atomic
+    r"\bgo(es|ing|ne)? on\b|signs? of life|\bpictures?\b|\b(tells|told)\b|\bsays? of\b|\bspeaks? for\b|"
+    r"\bshall\b|\bnobody\b|\bbeside\b|whole number|cannot be meant|\bonce more\b|\bway[ _]out\b|"
+    r"\bwhole or not at all\b"
 )
-WRITTEN = [
-    path
-    for pattern in (
-        "src/**/*.py",
-        "src/**/*.jinja",
-        "scripts/*.py",
-        "configs/**/*.yaml",
-        "docs/*.md",
-        "README.md",
-    )
-    for path in sorted(ROOT.glob(pattern))
-]
+PATTERNS = ("src/**/*.py", "src/**/*.jinja", "scripts/*.py", "configs/**/*.yaml", "docs/*.md", "README.md")
 
 
-@pytest.mark.parametrize("path", WRITTEN, ids=lambda path: str(path.relative_to(ROOT)))
-def test_words_are_those_of_the_field(path: Path) -> None:
-    found = [match[0] for match in re.finditer("|".join(WORDS), path.read_text(), re.IGNORECASE)]
-    assert not found, f"{path} has {found}: see WORDS"
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_words_are_those_of_the_field(pattern: str) -> None:
+    for path in ROOT.glob(pattern):
+        found = [match[0] for match in re.finditer(WORDS, path.read_text(), re.IGNORECASE)]
+        assert not found, f"{path} has {found}: see WORDS"
+
+
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+# The commands of the comment on a pull request, which has no checkout to call make in.
+OTHERS = {"printf", "gh", "cat", "echo", "end=end-$(uuidgen)", "{"}
+
+
+def load(path: Path) -> tuple[dict[Any, Any], list[dict[str, Any]], list[list[str]]]:
+    """Give a workflow, its steps, and the words of each command in them."""
+    workflow = yaml.safe_load(path.read_text())
+    steps = [step for job in workflow["jobs"].values() for step in job["steps"]]
+    lines = [line for step in steps for line in step.get("run", "").splitlines()]
+    return workflow, steps, [words for line in lines if (words := shlex.split(line))]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_workflow_calls_only_make_and_has_no_right_that_it_does_not_need(path: Path) -> None:
+    workflow, steps, commands = load(path)
+    assert "make" in [name for name, *_ in commands]
+    for name, *arguments in commands:
+        assert name == "make" or name in OTHERS, name
+        if name == "make":
+            assert next(argument for argument in arguments if not argument.startswith("-")) in TARGETS
+    # YAML 1.1 reads the key `on` as true.
+    assert "pull_request_target" not in workflow[True]
+    assert workflow["permissions"] in ({}, {"contents": "read"})
+    for name, job in workflow["jobs"].items():
+        assert job["timeout-minutes"] <= 90
+        if "write" in job.get("permissions", {}).values():
+            # Where there is a right to write, no code of the pull request is.
+            assert (name, job["permissions"]) == ("comment", {"pull-requests": "write"})
+            assert not any("uses" in step for step in job["steps"])
+    for step in steps:
+        # GitHub's own actions, which keep no token.
+        assert re.fullmatch(r"actions/(checkout|setup-python)@(v\d+|[0-9a-f]{40})|", step.get("uses", ""))
+        if step.get("uses", "").startswith("actions/checkout"):
+            assert step["with"]["persist-credentials"] is False
+        # What somebody else can choose, such as a branch's name, is no part of a script.
+        assert "${{" not in step.get("run", "")
+
+
+def test_the_steps_are_those_of_the_projects_own_ci() -> None:
+    own = re.findall(r"^make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
+    assert own == ["lint", "docs", "test-all", "repro"]
+    _, _, commands = load(ROOT / ".github/workflows/ci.yml")
+    assert [target for _, target, *_ in commands] == ["install", "lint", "docs", "test-all", "small"]

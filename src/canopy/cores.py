@@ -6,37 +6,29 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-# How long other processes are watched.
-WATCHED_SECONDS = 0.3
-
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may keep busy, by its affinity mask and the CPU quota of its cgroup.
 
     `os.cpu_count` gives those of the machine, `os.process_cpu_count` of Python 3.13 knows no quotas.
-
-    Args:
-        root: Where `proc` and `sys` are.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))
 
 
 def free_cores() -> int:
-    """Count the cores of `usable_cores` that other processes leave free for a moment, at least 1."""
+    """Count the cores of `usable_cores` that other processes leave free in a moment of 0.3 s, at least 1."""
     # Here, since the server does without it.
     import psutil
 
     n_cores = psutil.cpu_count() or 1
-    n_busy = round(float(psutil.cpu_percent(WATCHED_SECONDS)) / 100 * n_cores)
+    n_busy = round(float(psutil.cpu_percent(0.3)) / 100 * n_cores)
     return max(1, min(usable_cores(), n_cores - n_busy))
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    """Read the quotas, in cores, of this process' cgroup and of those above it.
-
-    Source: `cpu.max` in the kernel's cgroup-v2.rst. A container's mount may show only the container's part.
-    """
+    """Read the quotas, in cores, of this process' cgroup and of those above it (kernel: cgroup-v2.rst)."""
+    # A container's mount may show only the container's part.
     group, mount = "", root / "sys/fs/cgroup"
     with suppress(OSError):
         lines = (root / "proc/self/cgroup").read_text().splitlines()

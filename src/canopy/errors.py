@@ -39,9 +39,8 @@ def report_error(kind: type[BaseException], error: BaseException, trace: Traceba
 
 def root_cause(error: BaseException) -> BaseException:
     """Look through the wrappers around a mistake; around another error they stay, and name the key."""
-    while isinstance(error, InstantiationException | InterpolationResolutionError):
-        if not _is_mistake(error.__cause__):
-            return error
+    wrappers = InstantiationException | InterpolationResolutionError
+    while isinstance(error, wrappers) and _is_mistake(error.__cause__):
         error = error.__cause__
     return error
 
@@ -54,9 +53,8 @@ def message_of(error: BaseException) -> str:
         return f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}; got {shorten(mistake['input'])}"
     if isinstance(error, MissingConfigException) and error.options:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
-        return (
-            f"{group} must be one of {', '.join(error.options)}; got {name!r}{nearest(name, error.options)}"
-        )
+        choices = error.options
+        return f"{group} must be one of {', '.join(choices)}; got {name!r}{nearest(name, choices)}"
     if isinstance(error, HydraException) and isinstance(error.__cause__, OmegaConfBaseException):
         return f"{' '.join(text.split())}: {message_of(error.__cause__)}"
     if isinstance(error, OmegaConfBaseException):

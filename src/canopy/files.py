@@ -16,8 +16,7 @@ from typing import Any
 from canopy.places import check_writable, require_file
 from canopy.swap import swap_in
 
-# Marks the folder of a project, or of a data set.
-PARAMS = "params.yaml"
+PARAMS = "params.yaml"  # marks the folder of a project, or of a data set
 # Each has a file of tensors; next to them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
@@ -32,9 +31,6 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     A reader sees the old file or the complete new one, whenever the writer is stopped; of several writers
     the last one wins. Missing parent folders are made; after an error the temporary file is removed and
     `path` is as it was. The temporary path has the same suffix, for libraries that choose the format by it.
-
-    Raises:
-        ValueError: If `path` is or lies below something else than a file or folder.
     """
     path = Path(path)
     check_writable(path, option="A file to write")
@@ -69,8 +65,8 @@ def _folder_beside(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for left in path.parent.glob(f".{glob.escape(path.name)}.????????.tmp"):
-            with suppress(OSError), _opened(left) as descriptor:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with suppress(OSError), ExitStack() as stack:
+                _lock(left, stack, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(left)
         with ExitStack() as stack:
             yield _locked_folder(path, stack)
@@ -88,22 +84,17 @@ def _locked_folder(path: Path, stack: ExitStack) -> Path:
     while True:
         folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent))
         # Until it has a lock, another command may take it for an abandoned one and remove it.
-        with suppress(FileNotFoundError):
-            descriptor = stack.enter_context(_opened(folder))
-            stack.callback(shutil.rmtree, folder, ignore_errors=True)
-            with suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_SH)
-            if folder.exists():
-                return folder
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        with suppress(OSError):
+            _lock(folder, stack, fcntl.LOCK_SH)
+        if folder.exists():
+            return folder
 
 
-@contextmanager
-def _opened(folder: Path) -> Iterator[int]:
+def _lock(folder: Path, stack: ExitStack, how: int) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    stack.callback(os.close, descriptor)
+    fcntl.flock(descriptor, how)
 
 
 def _sync(path: Path) -> None:

@@ -7,20 +7,7 @@ from fnmatch import fnmatchcase
 
 
 def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
-    """Find the columns, in the order of `names`, that names or patterns mean.
-
-    Args:
-        names: Columns to choose from.
-        patterns: Exact names or, where no column has that name, patterns with `*`, `?` and `[...]`; `*` is
-            all columns.
-
-    Raises:
-        ValueError: If one matches no column.
-
-    Examples:
-        >>> match_columns(["Slope", "Soil_Type1", "Soil_Type2"], ["Soil_Type*"])
-        ['Soil_Type1', 'Soil_Type2']
-    """
+    """Find the columns, in the order of `names`, that names or else patterns mean; `*` is all."""
     chosen: set[str] = set()
     for pattern in patterns:
         exact = pattern in names and pattern != "*"
@@ -35,12 +22,7 @@ def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
 
 
 def nearest(name: str, names: Iterable[str]) -> str:
-    """Suggest the name that was probably meant, as the end of an error message.
-
-    Examples:
-        >>> nearest("Elevaton", ["Elevation", "Slope"]), nearest("x", ["Elevation", "Slope"])
-        (" (did you mean 'Elevation'?)", '')
-    """
+    """Suggest the name that was probably meant, as the end of an error message."""
     matches = difflib.get_close_matches(name, list(names), n=1)
     return f" (did you mean {matches[0]!r}?)" if matches else ""
 

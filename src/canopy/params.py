@@ -16,25 +16,19 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import PARAMS
+from canopy.names import shorten
 from canopy.params_sections import Params
 from canopy.preset import register_rules
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
 
 # Hydra's name of the experiment that the section `train` describes, and of its overrides alone.
-TRAIN_EXPERIMENT = "params"
-TRAIN_OVERRIDES = "params_overrides"
+TRAIN_EXPERIMENT, TRAIN_OVERRIDES = "params", "params_overrides"
 
 
 def mount_params(folder: str | Path = ".") -> DictConfig:
-    """Let configs take over `params.yaml` as Hydra's config `params`, its section `train` as an experiment.
-
-    As a folder in Hydra's search path, that of the project would be searched whenever a shell completes a
-    key, and Hydra takes each `.yml` file in it for a mistake.
-
-    Args:
-        folder: The project's folder, or that of a data set.
-    """
+    """Let configs take over a folder's `params.yaml` as Hydra's config `params`, with its experiment."""
+    # As a folder in Hydra's search path, the project's would be searched at each completion by a shell.
     content, provider = load_params(folder), str(Path(folder) / PARAMS)
     register_rules()
     ConfigStore.instance().store(name="params", node=content, provider=provider, replace=True)
@@ -43,12 +37,7 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
 
 
 def load_params(folder: str | Path = ".") -> DictConfig:
-    """Read `params.yaml` of a folder, unchecked but for its sections.
-
-    Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not YAML, or a section is missing.
-    """
+    """Read `params.yaml` of a folder, unchecked but for its sections."""
     path = Path(folder) / PARAMS
     if not path.is_file():
         raise FileNotFoundError(
@@ -58,15 +47,11 @@ def load_params(folder: str | Path = ".") -> DictConfig:
         # Plain YAML, as DVC reads it: `???` and `${...}` are texts there.
         content = OmegaConf.load(io.StringIO(escape_yaml(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeError) as error:
-        raise ValueError(
-            f"params.yaml must be YAML in UTF-8; found {' '.join(str(error).split())}"
-        ) from error
+        raise ValueError(f"params.yaml must be YAML in UTF-8; found {shorten(error, length=400)}") from error
     sections = [section.name for section in fields(Params)]
-    missing = [name for name in sections if not isinstance(content, DictConfig) or name not in content]
-    if missing or not isinstance(content, DictConfig):
-        raise ValueError(
-            f"params.yaml must have the sections {', '.join(sections)}; found none of the name {missing[0]}"
-        )
+    if not isinstance(content, DictConfig) or (missing := [name for name in sections if name not in content]):
+        found = f"no {missing[0]}" if isinstance(content, DictConfig) else "none of them"
+        raise ValueError(f"params.yaml must have the sections {', '.join(sections)}; found {found}")
     return content
 
 
@@ -75,7 +60,6 @@ def mount_train(params: DictConfig, folder: str | Path = ".") -> None:
 
     The experiment `params` is `train.experiment` with `train.overrides` on top. Another experiment, chosen by
     the command, has them below it: what it leaves open stays as the data set needs it.
-
     """
     typed = _typed({"train": params.train, "paths": params.paths})
     own = Path(folder) / typed.paths.configs
@@ -115,11 +99,7 @@ def parse_train_overrides(text: str) -> list[Override]:
 
 
 def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
-    """Check the content of `params.yaml`, overrides included, and give each value its type.
-
-    Raises:
-        ValueError: If a key is unknown, a value has the wrong type, or the schema of the table is invalid.
-    """
+    """Check the content of `params.yaml`, overrides included, and give each value its type."""
     checked = _typed(params)
     if not 0 <= checked.seed < 2**32:
         raise ValueError(f"params.yaml: seed must be from 0 to 2**32 - 1; found {checked.seed}")

@@ -6,22 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 KINDS = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFCHR: "a device"}
-# What to do where a file must be read.
 HINTS = {"a folder": ": name a file in it", "a URL": ": download it first"}
 # A path drops all but one of its slashes.
 URL = re.compile(r"^([a-z][a-z0-9+.-]+:)/+")
 
 
 def check_place(
-    path: str | Path | None, *, option: str, marker: str, reads: Sequence[str | Path] = ()
+    path: Path | str | None, *, option: str, marker: str, reads: Sequence[str | Path] = ()
 ) -> None:
-    """Refuse to put a folder in the place of one that holds something else.
+    """Refuse to put a folder in the place of one that holds something else, or what is read to make it.
 
-    Args:
-        path: Where the folder is to be.
-        option: The option that says so.
-        marker: File that the folders hold which may be replaced.
-        reads: What is read to make the new folder: it cannot be inside the one that is replaced.
+    `option` says where the folder is to be; `marker` is a file of the folders which may be replaced.
     """
     place = Path(path or "")
     is_own = place.is_dir() and ((place / marker).is_file() or not any(place.iterdir()))
@@ -45,20 +40,11 @@ def describe_place(path: str | Path) -> str | None:
 
 
 def require_file(path: str | Path, *, name: str = "", hint: str | None = None) -> None:
-    """Refuse a path at which there is no file to read.
-
-    `name` says what the file is, with a blank behind it; `hint`, what to do if there is nothing at the path.
-
-    Raises:
-        FileNotFoundError: If there is nothing.
-        ValueError: If there is something else than a file.
-    """
+    """Refuse a path at which there is no file; `name`, with a blank behind it, says what the file is."""
     if Path(path).is_file():
         return
     if (found := describe_place(path)) is None:
-        raise FileNotFoundError(
-            f"{name}{path} must exist; found no such file" + (f"; {hint}" if hint else "")
-        )
+        raise FileNotFoundError(f"{name}{path} must exist; found no such file{f'; {hint}' if hint else ''}")
     raise ValueError(f"{name}{as_typed(path)} must be a file; got {found}{HINTS.get(found, '')}")
 
 

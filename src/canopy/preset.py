@@ -12,11 +12,9 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
 
-# Numeric features for each training row from which a table is wide.
-WIDE = 2
+WIDE = 2  # numeric features for each training row from which a table is wide
 TREES = "canopy.nets.trees.Trees"
-# What a new data set is trained with.
-DRAFTED = "default"
+DRAFTED = "default"  # what a new data set is trained with
 
 
 class Size(NamedTuple):
@@ -30,37 +28,33 @@ class Size(NamedTuple):
         return cls(sum(schema.class_counts["train"]), len(schema.numeric))
 
 
-def by_rows(values: Mapping[int, Any], n_rows: int) -> Any:
-    """Choose what holds for a number of training rows, of values by the least number that each is for."""
-    return values[max(least for least in values if least <= n_rows)]
-
-
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
-    """Let configs say `${by_rows:{0: 32, 1000: 64}}` and `${if_wide:8,0}`.
+    """Let configs say `${by_rows:{0: 32, 1000: 64}}`, by least numbers of rows, and `${if_wide:8,0}`.
 
     `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or (lambda cfg: Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)))
 
-    def resolve_rows(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
-        return by_rows(values, size(_root_).n_rows)
+    def by_rows(values: Mapping[int, Any], *, _root_: DictConfig) -> Any:
+        n_rows = size(_root_).n_rows
+        return values[max(least for least in values if least <= n_rows)]
 
-    def resolve_wide(wide: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
+    def if_wide(wide: Any, otherwise: Any, *, _root_: DictConfig) -> Any:
         found = size(_root_)
         return wide if found.n_numeric >= WIDE * found.n_rows else otherwise
 
-    OmegaConf.register_resolver("by_rows", resolve_rows, replace=True)
-    OmegaConf.register_resolver("if_wide", resolve_wide, replace=True)
+    for rule in (by_rows, if_wide):
+        OmegaConf.register_resolver(rule.__name__, rule, replace=True)
 
 
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
     """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
 
     Examples:
-        >>> cfg = OmegaConf.create({"data": {"batch_size": "${by_rows:{0: 32, 300: 64}}"}, "b": "${data}"})
+        >>> cfg = OmegaConf.create({"a": "${by_rows:{0: 32, 300: 64}}", "b": ["${if_wide:8,0}"]})
         >>> settle(cfg, Size(n_rows=500, n_numeric=8))
         >>> OmegaConf.to_container(cfg)
-        {'data': {'batch_size': 64}, 'b': '${data}'}
+        {'a': 64, 'b': [0]}
     """
     if size is not None:
         register_rules(lambda _: size)
@@ -85,11 +79,8 @@ def leave_out_trees(cfg: DictConfig) -> None:
     trees = [name for name, net in members.items() if net and net.get("_target_") == TREES]
     if trees and find_spec("catboost") is None:
         members.update(dict.fromkeys(trees))
-        log.warning(
-            "Training without the members %s, which need the package catboost; it comes with: "
-            "pip install -e '.[baselines]'",
-            ", ".join(trees),
-        )
+        hint = "which need the package catboost: pip install -e '.[baselines]'"
+        log.warning("Training without the members %s, %s", ", ".join(trees), hint)
 
 
 def describe_preset(size: Size, *, configs: Path) -> list[str]:
@@ -99,8 +90,7 @@ def describe_preset(size: Size, *, configs: Path) -> list[str]:
     groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
     net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
     whole = OmegaConf.merge({"model": {"net": net}}, content)
-    register_rules(lambda _: size)
+    settle(whole, size)
     values = _leaves(OmegaConf.to_container(whole, resolve=True))
-    register_rules()
     texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]
     return [f"{group}={name}" for group, name in groups.items()] + texts

@@ -20,8 +20,7 @@ TEXT_OPTIONS = (
 
 def yaml_text(text: str) -> str:
     """Write a text as a YAML scalar, on one line."""
-    written: str = yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))
-    return written.rstrip("\n")
+    return str(yaml.safe_dump(text, default_style='"', allow_unicode=True, width=float("inf"))).rstrip("\n")
 
 
 def yaml_flow(value: Any) -> str:
@@ -68,12 +67,11 @@ def escape_yaml(text: str) -> str:
             waiting += node.value
         elif isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:str":
             node.value = escape(node.value)
-    written: str = yaml.serialize(root, Dumper=yaml.CSafeDumper, allow_unicode=True) if root else ""
-    return written
+    return str(yaml.serialize(root, Dumper=yaml.CSafeDumper, allow_unicode=True)) if root else ""
 
 
 def quote_value(value: str) -> str:
-    """Put a config value, whose `${...}` are resolved, in quotes of Hydra's grammar; a shell's are single."""
+    """Put a config value in double quotes of Hydra's grammar; a shell's are single."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(text=value, quote=Quote.double).with_quotes()
@@ -88,9 +86,7 @@ def write_override(key: str, text: str) -> str:
 
 
 def write_choice(key: str, value: Any) -> str:
-    """Write an override with a value that a sweep has drawn.
-
-    Optuna holds choices without their quotes, and lists, mappings and interpolations as texts of overrides.
+    """Write an override with a value that a sweep has drawn; Optuna holds choices without their quotes.
 
     Examples:
         >>> [write_choice("a", value) for value in (0.1, True, None, "tabm", "[8, 8]", "1e5", "a,b")]
@@ -104,22 +100,16 @@ def write_choice(key: str, value: Any) -> str:
 
 
 def write_command(script: str, *words: str, **texts: str | Path) -> str:
-    """Write a command of a script in `src/` that works when it is pasted into a shell in the working folder.
-
-    `words` are further words of the command line, `texts` overrides by key.
-    """
-    path = Path(__file__).resolve().parents[1] / f"{script}.py"
-    relative = os.path.relpath(path)
-    shown = str(path) if relative.count("..") > 2 else relative
+    """Write a command of a script in `src/`, with overrides, to be pasted into a shell."""
+    path = str(Path(__file__).resolve().parents[1] / f"{script}.py")
+    shown = min(os.path.relpath(path), path, key=len)
     overrides = (write_override(key, str(text)) for key, text in texts.items())
     return shlex.join(["python", shown, *words, *overrides])
 
 
 def quote_texts(words: Sequence[str], *, multirun: bool = False) -> list[str]:
-    r"""Quote what a command line gives for `TEXT_OPTIONS` where Hydra would read something else than it says.
-
-    In a multirun, a value with a comma or a bracket stays: it may be those of several runs.
-    """
+    """Quote what a command line gives for `TEXT_OPTIONS` where Hydra would read something else."""
+    # In a multirun, a value with a comma or a bracket may be those of several runs.
     return [word if multirun and set(word) & set(",(") else _quote(word) for word in words]
 
 

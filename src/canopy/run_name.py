@@ -10,8 +10,7 @@ from canopy.params import TRAIN_EXPERIMENT
 
 # Overrides that say nothing about the run itself: where its files go, what it resumes or reproduces.
 BOOKKEEPING = ("resume=", "reproduce=", "name=", "publish.", "run_folder=", "hydra.", "hydra/")
-# Longer ones are hard to read in lists and in TensorBoard.
-MAX_LENGTH = 80
+MAX_LENGTH = 80  # longer ones are hard to read in lists and in TensorBoard
 
 
 def run_name(
@@ -20,7 +19,7 @@ def run_name(
     """Name a run's folder after its experiment and what the command line changed in it.
 
     Of too many overrides the longest are left out. A run that chose no experiment is named after
-    `own_experiment`, that of `params.yaml`. Hydra reads the name without quotes: `run=<folder>` can be typed.
+    `own_experiment`, that of `params.yaml`. `run=<folder>` can be typed without quotes.
     """
     if name is not None:
         return _clean(str(name))[:MAX_LENGTH] or "run"
@@ -39,12 +38,7 @@ def as_typed(overrides: Sequence[str]) -> list[str]:
 
 
 def shorten_override(text: str) -> str:
-    """Leave of an override's key its last part, of a number three digits.
-
-    Examples:
-        >>> shorten_override("model.optimizer.lr=0.0123456"), shorten_override("+data.folder=a.b=c")
-        ('lr=0.0123', '+folder=a.b=c')
-    """
+    """Leave of an override's key its last part, of a number three digits."""
     text = re.sub(r"^([+~]{0,2})(?:[\w/@-]+\.)+(?=[\w-]+=)", r"\1", text)
     return re.sub(r"(?<==)-?\d+\.\d{3,}(?:e-?\d+)?$", lambda number: f"{float(number[0]):.3g}", text)
 

@@ -7,12 +7,9 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-# What renaming a folder to a place that is taken fails with.
-TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)
-# What file systems that cannot exchange two paths answer.
-UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)
-# Of Linux's renameat2.
-AT_FDCWD, RENAME_EXCHANGE = -100, 2
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename to a place that is taken
+UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # of a file system that cannot exchange two paths
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
 def swap_in(folder: Path, path: Path) -> None:
@@ -20,11 +17,10 @@ def swap_in(folder: Path, path: Path) -> None:
     while True:
         try:
             folder.rename(path)
+            return
         except OSError as error:
             if error.errno not in TAKEN:
                 raise
-        else:
-            return
         with suppress(FileNotFoundError):
             if exchange(folder, path):
                 return

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 
 from canopy.files import atomic_write
 
-PROBE_BYTES = 2**20
-
 
 def save_tensors(content: Any, path: str | Path) -> None:
     """Write tensors and plain values atomically, as `torch.save` does."""
@@ -29,7 +27,7 @@ def telling_why(path: Path) -> Iterator[None]:
         yield
     except RuntimeError:
         with path.open("ab") as file:
-            file.write(bytes(PROBE_BYTES))
+            file.write(bytes(2**20))
         raise
 
 
@@ -37,10 +35,9 @@ def telling_why(path: Path) -> Iterator[None]:
 def open_tensors(
     path: str | Path, shapes: Mapping[str, tuple[int, ...]], kinds: Mapping[str, Any]
 ) -> Iterator[Callable[[Mapping[str, NDArray[Any]]], None]]:
-    """Open a file of tensors, of these shapes and types, that are written some rows at a time.
+    """Open a file of tensors of these shapes and types; gives a function that appends rows to each of them.
 
-    Yields:
-        A function that appends rows to each tensor. The file appears when the block ends.
+    The file appears when the block ends.
     """
     with atomic_write(path) as temporary, telling_why(temporary):
         # Memory that is not touched takes no room; the file gets room for it.
@@ -52,10 +49,8 @@ def open_tensors(
 
             def write(parts: Mapping[str, NDArray[Any]]) -> None:
                 for name, values in parts.items():
-                    content = np.ascontiguousarray(values, kinds[name]).tobytes()
                     file.seek(places[name])
-                    file.write(content)
-                    places[name] += len(content)
+                    places[name] += file.write(np.ascontiguousarray(values, kinds[name]).tobytes())
 
             yield write
 

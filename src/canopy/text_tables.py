@@ -13,20 +13,15 @@ import orjson
 
 Form = Literal["text", "json", "csv"]
 
-# Characters of a line where the output is no terminal and the variable `COLUMNS` is not set.
-WIDTH = 120
+WIDTH = 120  # of a line where the output is no terminal and the variable `COLUMNS` is not set
 _GAP = "  "
-# No column is cut below this, also if the table then becomes too wide.
-_NARROWEST = 12
+_NARROWEST = 12  # no column is cut below this, also if the table then becomes too wide
 _NUMBER = re.compile(r"[-+]?[\d,.]+(e[-+]?\d+)?|-?")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d):\d\d\+00:00")
 
 
 def render(headers: Sequence[str], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> str:
-    """Lay out a table, no wider than the terminal where cutting texts but those of the first column helps.
-
-    The floats of a column get the same number of decimals; texts are taken as they are.
-    """
+    """Lay out a table, no wider than the terminal where cutting texts but those of the first column helps."""
     columns = [format_column([row[i] for row in rows]) for i in range(len(headers))]
     right = [bool(column) and all(map(_NUMBER.fullmatch, column)) for column in columns]
     widths = [max(len(header), *map(len, column), 0) for header, column in zip(headers, columns, strict=True)]
@@ -83,11 +78,6 @@ def decimals_for_error(scale: float, error: float) -> int:
     return max(decimals(scale), min(8, 1 - math.floor(math.log10(error)))) if error > 0 else decimals(scale)
 
 
-def signed(value: float, *, n_decimals: int = 4) -> str:
-    """Write a difference with its sign; zero has a plus."""
-    return f"{value + 0.0:+.{n_decimals}f}"
-
-
 def _n_decimals(value: float) -> int:
     """Count the decimals that a number was given with."""
     exponent = Decimal(repr(value)).normalize().as_tuple().exponent
@@ -101,7 +91,6 @@ def as_json(content: Any) -> str:
 
 
 def as_csv(headers: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Write CSV with a header line."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([headers, *rows])
     return text.getvalue().rstrip("\n")

@@ -1,8 +1,8 @@
-"""Made-up run folders."""
-
 import json
 import os
+import runpy
 import socket
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,9 @@ import yaml
 
 from canopy.runs.run import Run
 from canopy.tasks.scores import Scores
+from packages import ROOT
 
-CONFIG = {
-    "data": {"seed": "${seed}", "folder": "data"},
-    "model": {"net": {"hidden": [8, 8]}, "scheduler": {"max_lr": "${..optimizer.lr}"}},
-    "run_folder": "${hydra:runtime.output_dir}",
-}
+CONFIG = {"data": {"seed": "${seed}", "folder": "data"}, "run_folder": "${hydra:runtime.output_dir}"}
 RECORD = {
     "format": 1,
     "status": "finished",
@@ -45,18 +42,16 @@ def make_run(logs: Path) -> Callable[..., Run]:
     def make(name: str, *, lr: float = 0.01, seed: int = 0, score: float = 0.5, **record: Any) -> Run:
         folder = logs / "train" / ("multiruns" if "/" in name else "runs") / name
         folder.mkdir(parents=True)
-        model = {**CONFIG["model"], "optimizer": {"lr": lr}}
-        (folder / "config.yaml").write_text(
-            yaml.safe_dump({"seed": seed, **CONFIG, "model": model}, sort_keys=False)
-        )
+        model = {"net": {"hidden": [8, 8]}, "scheduler": {"max_lr": "${..optimizer.lr}"}}
+        config = {"seed": seed, **CONFIG, "model": model | {"optimizer": {"lr": lr}}}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         content = {
-            **RECORD,
             "name": folder.name,
             "started": f"2026-01-31T12:00:{len(list(logs.rglob('config.yaml'))):02}+00:00",
             "commands": [{"argv": [], "overrides": [f"seed={seed}", "publish.run=models/trained"]}],
             "best": {"monitor": "val/accuracy", "score": score, "metrics": {"val/accuracy": score}},
         }
-        (folder / "run.json").write_text(json.dumps(content | record))
+        (folder / "run.json").write_text(json.dumps(RECORD | content | record))
         return Run(folder, name)
 
     return make
@@ -81,3 +76,19 @@ def evaluate() -> Callable[..., None]:
         table.to_parquet(metrics.with_name(f"predictions_{split}.parquet"))
 
     return write
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run a command of src/; gives what it writes, and how it ends."""
+
+    def run(words: str) -> tuple[str, str, str]:
+        script, *arguments = words.split()
+        monkeypatch.setattr(sys, "argv", [script, *arguments])
+        try:
+            runpy.run_path(str(ROOT / f"src/{script}.py"), run_name="__main__")
+        except SystemExit as error:
+            return *capsys.readouterr(), str(error.code)
+        return *capsys.readouterr(), ""
+
+    return run

@@ -9,13 +9,13 @@ import pytest
 
 from canopy.compare.listing import list_runs
 from canopy.runs.find import find_runs
-from canopy.runs.run import Run
 
-Make = Callable[..., Run]
+Make = Callable[..., Any]
+KEY = "A key must be one of a run's config, record or scores"
 
 
 @pytest.fixture
-def listed(make_run: Make, logs: Path, evaluate: Callable[..., None]) -> Callable[..., str]:
+def listed(make_run: Make, logs: Path, evaluate: Make) -> Make:
     """List run a with lr 0.01, then b with lr 0.1, then c with lr 0.001 and without a score."""
     run = make_run("a", lr=0.01, seed=1, score=0.75)
     evaluate(run, np.array([0, 1, 2, 0]), np.array([0, 1, 2, 1]))
@@ -28,16 +28,13 @@ def names(text: str) -> str:
     return "".join(row["name"] for row in json.loads(text))
 
 
-def test_list_has_default_columns(listed: Callable[..., str]) -> None:
+def test_list_has_default_columns_or_those_of_any_kind(listed: Make) -> None:
     assert listed().splitlines() == [
         "name  status    started (UTC)     overrides  epochs  seconds    best  test.accuracy",
         "c     failed    2026-01-31 12:00  seed=3          -        -       -              -",
         "b     finished  2026-01-31 12:00  seed=2          3     12.5  0.8125              -",
         "a     finished  2026-01-31 12:00  seed=1          3     12.5  0.7500           0.75",
     ]
-
-
-def test_list_has_columns_of_any_kind(listed: Callable[..., str]) -> None:
     columns = ["model.optimizer.lr", "machine.n_threads", "model.net.hidden"]
     assert listed(columns=columns, sort="model.optimizer.lr").splitlines() == [
         "name  status    model.optimizer.lr  machine.n_threads  model.net.hidden",
@@ -47,14 +44,18 @@ def test_list_has_columns_of_any_kind(listed: Callable[..., str]) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("sort", "expected"),
-    [("best", "abc"), ("-best", "bac"), ("seed", "abc"), ("-name", "cba"), (None, "cba")],
-)
-def test_sort_puts_runs_without_the_value_last(
-    listed: Callable[..., str], sort: str | None, expected: str
-) -> None:
-    assert names(listed(sort=sort, form="json")) == expected
+def test_sort_orders_and_where_chooses(listed: Make) -> None:
+    for options, expected in (
+        # A run without the value comes last.
+        *(({"sort": "best"}, "abc"), ({"sort": "-best"}, "bac"), ({"sort": "-name"}, "cba"), ({}, "cba")),
+        *(({"where": ["seed=2"]}, "b"), ({"where": ["seed!=2"]}, "ca"), ({"where": ["seed>=2"]}, "cb")),
+        *(({"where": ["seed<2"]}, "a"), ({"where": ["model.optimizer.lr<=1e-2"]}, "ca")),
+        *(({"where": ["model.optimizer.lr=1e-2"]}, "a"), ({"where": ["best>0.7", "status=finished"]}, "ba")),
+        *(({"where": ["best!=0.75"]}, "cb"), ({"where": ["overrides=seed=1"]}, "a")),
+        *(({"where": ["model.net.hidden=[8,8]"]}, "cba"), ({"where": ["started>2026-02"]}, "")),
+        ({"where": ["git.dirty=false", "data.seed=3"]}, "c"),
+    ):
+        assert names(listed(**options, form="json")) == expected, options
 
 
 def test_sort_orders_values_of_all_types(logs: Path, make_run: Make) -> None:
@@ -64,30 +65,7 @@ def test_sort_orders_values_of_all_types(logs: Path, make_run: Make) -> None:
     assert names(text)[:4] == "dbea"
 
 
-@pytest.mark.parametrize(
-    ("where", "expected"),
-    [
-        (["seed=2"], "b"),
-        (["seed!=2"], "ca"),
-        (["seed>=2"], "cb"),
-        (["seed<2"], "a"),
-        (["model.optimizer.lr<=1e-2"], "ca"),
-        (["model.optimizer.lr=1e-2"], "a"),
-        (["best>0.7", "status=finished"], "ba"),
-        (["best!=0.75"], "cb"),
-        (["overrides=seed=1"], "a"),
-        (["model.net.hidden=[8,8]"], "cba"),
-        (["git.dirty=false", "data.seed=3"], "c"),
-        (["started>2026-02"], ""),
-    ],
-)
-def test_where_keeps_runs_that_meet_all_conditions(
-    listed: Callable[..., str], where: list[str], expected: str
-) -> None:
-    assert names(listed(where=where, form="json")) == expected
-
-
-def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make) -> None:
+def test_json_and_csv_hold_all_digits(listed: Make, make_run: Make) -> None:
     make_run("d", score=0.1234567890123)
     columns: Any = ["best", "model.net.hidden"]
     first = json.loads(listed(columns=columns, form="json"))[0]
@@ -98,35 +76,41 @@ def test_json_and_csv_hold_all_digits(listed: Callable[..., str], make_run: Make
     assert rows[2][2] == ""
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
+def test_unknown_key_or_condition_is_refused(listed: Make) -> None:
+    for options, message in (
         ({"columns": ["model.lr"]}, "found 'model.lr'; did you mean model.optimizer.lr"),
         ({"sort": "-model.optimiser.lr"}, "did you mean model.optimizer.lr"),
         ({"where": ["xyz=1"]}, "found 'xyz'; see config.yaml and run.json of a run"),
         ({"where": ["seed"]}, "A condition must be key=value, with .*; got 'seed'"),
         ({"columns": ["val.macro_f1"]}, "none of the runs is evaluated: .*src/evaluate.py"),
-    ],
-)
-def test_unknown_key_or_condition_is_refused(
-    listed: Callable[..., str], options: dict[str, Any], message: str
-) -> None:
-    with pytest.raises(ValueError, match=message):
-        listed(**options)
+    ):
+        with pytest.raises(ValueError, match=message):
+            listed(**options)
 
 
-def test_list_says_that_there_is_nothing(listed: Callable[..., str]) -> None:
+def test_list_shortens_overrides_or_says_that_there_is_nothing(listed: Make, make_run: Make) -> None:
     assert list_runs([], form="json") == "[]"
-    text = listed(where=["seed=9", "best>0"])
-    assert text == "Nothing to list: none of 3 runs meets seed=9 and best>0"
+    assert list_runs([]) == "There are no runs yet"
+    assert listed(where=["seed=9", "best>0"]) == "None of 3 runs meets seed=9 and best>0"
+    make_run("d", commands=[{"overrides": ["model.net.hidden=8"]}])
+    assert "  hidden=8  " in listed()
 
 
-def test_list_cuts_values_but_no_names_and_nothing_that_a_terminal_obeys(logs: Path, make_run: Make) -> None:
-    make_run("n" * 45, commands=[{"overrides": [f"model.net.hidden=\x1b[2J\n\t{'8' * 300}"]}])
-    header, line = list_runs(find_runs([], logs=logs)).splitlines()
-    assert max(len(header), len(line)) <= 120
-    assert line.startswith("n" * 45 + "  finished")
-    assert "  hidden=?[..." in line
-    columns = ["model.scheduler.max_lr", "model.optimizer.lr", "machine.n_threads", "training.n_parameters"]
-    header, _ = list_runs(find_runs([], logs=logs), columns=columns).splitlines()
-    assert "...uler.max_lr" in header
+def test_command_warns_of_damaged_runs(listed: Make, command: Make, make_run: Make, logs: Path) -> None:
+    damaged = make_run("d").path / "run.json"
+    damaged.write_text("{")
+    out, err, code = command(f"runs --logs {logs} --columns best,seed --sort -best")
+    rows = (
+        "name status best seed",
+        "b finished 0.8125 2",
+        "a finished 0.7500 1",
+        "d damaged - 0",
+        "c failed - 3",
+    )
+    assert [" ".join(line.split()) for line in out.splitlines()] == [*rows]
+    assert err.startswith(f"Warning: {damaged} cannot be used; found Expecting")
+    assert code == ""
+    out, *_ = command(f"runs {logs}/train/runs --summary --columns best")
+    assert "2 best 0.7812 ± 0.0442" in " ".join(out.split())
+    out, err, code = command(f"runs --logs {logs} --columns sed")
+    assert (out, err, code.partition(";")[0]) == ("", "", f"Error: {KEY}")

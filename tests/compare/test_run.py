@@ -1,8 +1,10 @@
-import multiprocessing
+import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,20 +13,18 @@ from canopy.runs.find import find_run, find_runs
 from canopy.runs.run import Run
 
 Make = Callable[..., Run]
+WHOLE = {"status": "finished", "process": {"host": "a", "pid": 1}, "commands": [{"overrides": []}]}
 
 
 def test_find_runs_lists_runs_and_jobs_newest_first(make_run: Make, logs: Path) -> None:
     for name in ("b", "sweep/0", "sweep/1", "a"):
         make_run(name)
-    runs = logs / "train/runs"
+    runs, sweep = logs / "train/runs", logs / "train/multiruns/sweep"
     (runs / "a/checkpoints").mkdir()
     (runs / "empty").mkdir()
-    for folders, names in (
-        ([], ["a", "sweep/1", "sweep/0", "b"]),
-        ([logs / "train/multiruns/sweep"], ["sweep/1", "sweep/0"]),
-        ([runs / "a", runs], ["a", "b"]),
-    ):
-        assert [run.name for run in find_runs(folders, logs=logs)] == names
+    expected = {(): "a sweep/1 sweep/0 b", (sweep,): "sweep/1 sweep/0", (runs / "a", runs): "a b"}
+    for folders, names in expected.items():
+        assert " ".join(run.name for run in find_runs(folders, logs=logs)) == names
 
 
 def test_find_runs_refuses_a_folder_without_runs(logs: Path) -> None:
@@ -45,47 +45,40 @@ def test_find_run_takes_a_folder_or_a_name(make_run: Make, logs: Path) -> None:
 def test_value_comes_from_config_record_and_scores(make_run: Make, evaluate: Callable[..., None]) -> None:
     run = make_run("a", lr=0.02, seed=7, score=0.625)
     evaluate(run, np.array([0, 1]), np.array([0, 0]))
-    expected = {
-        "model.net.hidden": [8, 8],
-        "model.scheduler.max_lr": 0.02,
-        "data.seed": 7,
-        "run_folder": "${hydra:runtime.output_dir}",
-        "machine.n_threads": 2,
-        "best.metrics.val/accuracy": 0.625,
-        "best.score": 0.625,
-        "best": 0.625,
-        "overrides": "seed=7",
-        "test.accuracy": 0.5,
-        "val.accuracy": None,
-    }
-    assert {key: run.value(key) for key in expected} == expected
+    for key, value in [
+        *(("model.net.hidden", [8, 8]), ("model.scheduler.max_lr", 0.02), ("data.seed", 7)),
+        *(("run_folder", "${hydra:runtime.output_dir}"), ("machine.n_threads", 2), ("overrides", "seed=7")),
+        *(("best.metrics.val/accuracy", 0.625), ("best", 0.625)),
+        *(("test.accuracy", 0.5), ("val.accuracy", None)),
+    ]:
+        assert run.value(key) == value, key
 
 
-@pytest.mark.parametrize(
-    ("host", "alive", "status"),
-    [(None, True, "running"), (None, False, "killed"), ("elsewhere", False, "running")],
-)
-def test_status_is_killed_if_the_process_is_gone(
-    make_run: Make, host: str | None, alive: bool, status: str
-) -> None:
-    gone = multiprocessing.get_context("spawn").Process(target=int)
-    gone.start()
-    gone.join()
-    process = {"host": host or socket.gethostname(), "pid": os.getpid() if alive else gone.pid}
-    assert make_run("a", status="running", process=process).status == status
+def test_status_is_killed_if_the_process_is_gone(make_run: Make) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = socket.gethostname()
+    for host, pid, status in (
+        *((here, os.getpid(), "running"), (here, gone.pid, "killed"), (here, -1, "killed")),
+        ("elsewhere", gone.pid, "running"),
+    ):
+        run = make_run(f"{host}{pid}", status="running", process={"host": host, "pid": pid})
+        assert run.status == status
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        *(b"", b'{"status": "fin', b"[]", b"{}", b'{"status": 3}', b"\xff\xfe\x00"),
-        b'{"status": "a", "process": "x", "commands": []}',
-        b'{"status": "a", "process": {}, "commands": 3}',
+        *("", '{"status": "fin', "[]", "{}", "\xff\xfe\0"),
+        *({**WHOLE, "status": 3}, {**WHOLE, "process": "x"}, {**WHOLE, "process": {"host": "a"}}),
+        *({**WHOLE, "commands": 3}, {**WHOLE, "commands": ["x"]}, {**WHOLE, "commands": [{"argv": []}]}),
+        *({**WHOLE, "git": None}, {**WHOLE, "machine": "x"}),
     ],
 )
-def test_damaged_record_is_a_problem(make_run: Make, content: bytes) -> None:
+def test_damaged_record_is_a_problem(make_run: Make, content: Any) -> None:
     run = make_run("a")
-    (run.path / "run.json").write_bytes(content)
+    text = content if isinstance(content, str) else json.dumps(content)
+    (run.path / "run.json").write_text(text, encoding="latin-1")
     assert run.status == "damaged"
     assert run.problems[0].startswith(f"{run.path / 'run.json'} cannot be used; found ")
     assert (run.value("seed"), run.value("best")) == (0, None)
@@ -99,17 +92,13 @@ def test_record_or_parts_of_it_may_be_missing(make_run: Make) -> None:
     assert (Run(run.path).status, run.problems) == ("unrecorded", [])
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1", "\x07"])
-def test_damaged_config_is_a_problem(make_run: Make, content: str) -> None:
-    run = make_run("a")
-    (run.path / "config.yaml").write_text(content)
-    assert run.value("seed") is None
-    assert run.status == "finished"
-    assert len(run.problems) == 1
-
-
-def test_broken_interpolation_stays_as_written(make_run: Make) -> None:
-    run = make_run("a")
-    (run.path / "config.yaml").write_text("a: ${\nb: ${c}\nd: ${b}")
+def test_config_may_be_damaged_or_have_broken_interpolations(make_run: Make) -> None:
+    folder = make_run("a").path
+    for content in ("a: [", "- 1", "\x07"):
+        (folder / "config.yaml").write_text(content)
+        run = Run(folder)
+        assert (run.value("seed"), run.status, len(run.problems)) == (None, "finished", 1)
+    (folder / "config.yaml").write_text("a: ${\nb: ${c}\nd: ${b}")
+    run = Run(folder)
     assert [run.value(key) for key in "abd"] == ["${", "${c}", "${b}"]
     assert run.problems == []

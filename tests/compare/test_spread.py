@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,17 +12,17 @@ import pytest
 from omegaconf import OmegaConf
 from scipy import stats
 
-from canopy.compare.multirun_summary import MultirunSummary
-from canopy.compare.spread import summarize_runs
+from canopy.compare.spread import MultirunSummary, summarize_runs
 from canopy.runs.find import find_runs
 from canopy.runs.run import Run
+from packages import ROOT
 
-ROOT = Path(__file__).parents[2]
 LR = "model.optimizer.lr"
+Make = Callable[..., Any]
 
 
 @pytest.fixture
-def sweep(make_run: Callable[..., Run], logs: Path) -> list[Run]:
+def sweep(make_run: Make, logs: Path) -> list[Run]:
     """Two values of lr with two seeds each, and a failed run; the newest first."""
     for job, (lr, seed, score) in enumerate([(0.1, 0, 0.5), (0.1, 1, 0.75), (0.01, 0, 0.5), (0.01, 1, 0.5)]):
         make_run(f"sweep/{job}", lr=lr, seed=seed, score=score)
@@ -40,6 +41,8 @@ def test_summary_has_a_line_for_each_group_and_column(sweep: list[Run]) -> None:
         "              0.10  2  best    0.6250 ± 0.1768  -0.9633 to 2.2133",
         "              0.10  2  epochs  3.0000 ± 0.0000  3.0000 to 3.0000",
     ]
+    with pytest.raises(ValueError, match="A summary needs numbers; found none in status of 5 runs"):
+        summarize_runs(sweep, columns=["status"])
 
 
 def test_summary_as_json_and_csv(sweep: list[Run]) -> None:
@@ -53,9 +56,7 @@ def test_summary_as_json_and_csv(sweep: list[Run]) -> None:
     assert rows == [("0", "2", "0.5"), ("1", "2", "0.625")]
 
 
-def test_summary_has_every_score_of_evaluated_runs(
-    sweep: list[Run], logs: Path, evaluate: Callable[..., None]
-) -> None:
+def test_summary_has_every_score_of_evaluated_runs(sweep: list[Run], logs: Path, evaluate: Make) -> None:
     columns = list(json.loads(summarize_runs(sweep, form="json"))[0]["spreads"])
     assert columns == ["best", "epochs", "seconds", "best.metrics.val/accuracy"]
     labels = np.array([0, 1, 2, 0])
@@ -68,58 +69,38 @@ def test_summary_has_every_score_of_evaluated_runs(
     assert not {"test.n_rows", "best.metrics.val/accuracy"} & group["spreads"].keys()
 
 
-def test_summary_needs_numbers(sweep: list[Run]) -> None:
-    with pytest.raises(ValueError, match="A summary needs numbers; found none in status of 5 runs"):
-        summarize_runs(sweep, columns=["status"])
-
-
-def end_multirun(folder: Path) -> None:
-    MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
-
-
-def test_multirun_summary_groups_runs_that_differ_in_the_seed_alone(
-    sweep: list[Run], capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = sweep[0].path.parent
-    end_multirun(folder)
-    assert "4 runs: 4 finished" in capsys.readouterr().out
-    summary = pd.read_csv(folder / "summary.csv")
+def test_multirun_summary_needs_a_repeated_seed(make_run: Make, sweep: list, logs: Path, capsys: Any) -> None:
+    for job in range(3):
+        make_run(f"unique/{job}", lr=0.1 * job, seed=job)
+    (logs / "train/multiruns/empty").mkdir()
+    for name in ("sweep", "unique", "empty"):
+        folder = logs / "train/multiruns" / name
+        MultirunSummary().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(folder)}}}))
+        assert ("4 runs: 4 finished" in capsys.readouterr().out) == (folder / "summary.csv").exists()
+        assert (folder / "summary.csv").exists() == (name == "sweep")
+    summary = pd.read_csv(sweep[0].path.with_name("summary.csv"))
     best = summary[summary["column"] == "best"]
     assert best[[LR, "mean"]].to_numpy().tolist() == [[0.01, 0.5], [0.1, 0.625]]
-
-
-def test_multirun_without_repeated_seeds_has_no_summary(
-    make_run: Callable[..., Run], logs: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    folder = logs / "train/multiruns/sweep"
-    folder.mkdir(parents=True)
-    end_multirun(folder)
-    for job in range(3):
-        make_run(f"sweep/{job}", lr=0.1 * job, seed=job)
-    end_multirun(folder)
-    assert capsys.readouterr().out == ""
-    assert not (folder / "summary.csv").exists()
 
 
 @pytest.mark.slow
 def test_multirun_over_seeds_is_summarized(tensors: Path, tmp_path: Path) -> None:
     folder = tmp_path / "runs"
     command = [
-        *(sys.executable, "src/train.py", "-m", "seed=range(0,5)", "experiment=mlp", "trainer=cpu"),
+        *(sys.executable, "src/train.py", "-m", "seed=range(0,3)", "experiment=mlp", "trainer=cpu"),
         *("trainer.max_epochs=1", "model.net.hidden=[8]", "data.batch_size=32", "logger=csv"),
         *("trainer.log_every_n_steps=5", f"pipeline.paths.processed={tensors}", f"hydra.sweep.dir={folder}"),
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "5 runs: 5 finished\nThey differ in seed (0, 1, 2, 3, 4)\n" in done.stdout
-    runs = find_runs([folder], logs=tmp_path)
-    assert sorted(run.path.name for run in runs)[2].startswith("2_mlp_")
-    assert all(f"_seed-{run.path.name[0]}" in run.path.name for run in runs)
-    summary = pd.read_csv(folder / "summary.csv", index_col="column")
-    for name in ("val/accuracy", "val/nll", "val/macro_f1", "val/recall/Plum"):
-        values = [run.record["best"]["metrics"][name] for run in runs]
-        row = summary.loc[f"best.metrics.{name}"]
-        assert (row["n"], row["mean"]) == (5, pytest.approx(sum(values) / 5))
-        assert row["sd"] == pytest.approx(stats.tstd(values))
-        interval = stats.t.interval(0.95, 4, row["mean"], stats.sem(values))
-        assert (row["low"], row["high"]) == pytest.approx(interval)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    assert "3 runs: 3 finished\nThey differ in seed (0, 1, 2)\n" in done.stdout
+    runs = sorted(find_runs([folder], logs=tmp_path), key=lambda run: run.name)
+    assert all(
+        run.path.name.startswith(f"{i}_mlp_") and f"_seed-{i}" in run.name for i, run in enumerate(runs)
+    )
+    values = [run.record["best"]["metrics"]["val/recall/Plum"] for run in runs]
+    n, mean, *others = pd.read_csv(folder / "summary.csv", index_col="column").loc[
+        "best.metrics.val/recall/Plum"
+    ]
+    assert (n, mean) == (3, pytest.approx(np.mean(values)))
+    interval = stats.t.interval(0.95, 2, mean, stats.sem(values))
+    assert others == pytest.approx([stats.tstd(values), *interval])

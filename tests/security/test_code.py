@@ -81,7 +81,7 @@ CALLS = [
     {"_target_": "pathlib.Path.touch", "_args_": [{"_target_": "pathlib.Path", "_args_": ["{path}"]}]},
     # By way of what trusted modules import.
     {"_target_": "lightning.pytorch.callbacks.model_checkpoint.os.system", "_args_": ["touch {path}"]},
-    {"_target_": "canopy.compare.multirun_summary.write_text", "path": "{path}", "text": ""},
+    {"_target_": "canopy.compare.spread.write_text", "path": "{path}", "text": ""},
     {"_target_": "canopy.training.callbacks.hyperparameters.Path.write_text", "_args_": ["{path}", "a"]},
     {"_target_": "torch.nn.functional.torch.hub.load_state_dict_from_url", "url": "http://127.0.0.1:1/a"},
     # By way of a call that calls.

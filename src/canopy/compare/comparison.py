@@ -1,5 +1,6 @@
 """Two runs side by side: what differs, their scores, and whether one is better."""
 
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -11,54 +12,39 @@ from canopy.quoting import write_command
 from canopy.runs.differences import find_differences
 from canopy.runs.keys import flatten
 from canopy.runs.run import METRICS, Run
-from canopy.text_tables import decimals, format_value, render, signed
+from canopy.text_tables import decimals, format_value, render
 
 PREDICTIONS = "evaluation/predictions_{split}.parquet"
 TRAINING = ("best.score", "training.epochs", "training.train_seconds", "training.n_parameters")
 PER_CLASS = (".recall", ".f1")
 
-# Of a hash as many digits as distinguish two.
-_HASH_LENGTHS, _N_HASH_DIGITS = (40, 64), 12
-
 
 def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
-    """Compare two evaluated runs on the rows of a split, `test` or `val`.
-
-    Returns:
-        Everything in full, as `compare.py --json` prints it: in what the runs differ, by group; their scores,
-        also of each class, and what training took; how sure the difference is, and the verdict.
-
-    Raises:
-        FileNotFoundError: If one has not been evaluated on the split.
-        ValueError: If they were evaluated on other rows, or a file is damaged.
-    """
-    rows = [load_predictions(run, split=split) for run in (a, b)]
-    classes = [[*run.metrics[split]["per_class"]] for run in (a, b)]
-    if classes[0] != classes[1] or not rows[0]["label"].equals(rows[1]["label"]):
+    """Compare two evaluated runs on the rows of a split, `test` or `val`, as `compare.py --json` prints."""
+    rows_a, rows_b = (load_predictions(run, split=split) for run in (a, b))
+    classes_a, classes_b = ([*run.metrics[split]["per_class"]] for run in (a, b))
+    if classes_a != classes_b or not rows_a["label"].equals(rows_b["label"]):
         raise ValueError(
             "Two runs must be evaluated on the same rows and classes to be compared; found others in "
             f"{a.path} and {b.path}: train and evaluate both on one version of the data"
         )
-    found = compare_predictions(
-        rows[0]["label"].to_numpy(), *(frame["predicted"].to_numpy() for frame in rows)
+    columns = rows_a["label"], rows_a["predicted"], rows_b["predicted"]
+    found = compare_predictions(*(column.to_numpy() for column in columns))
+    first, second = (
+        flatten(run.metrics[split] | {key: run.value(key) for key in TRAINING}) for run in (a, b)
     )
     metrics = {}
-    first, second = (
-        flatten(run.metrics[split]) | {key: run.value(key) for key in TRAINING} for run in (a, b)
-    )
     for key, x in first.items():
         is_shown = key in TRAINING or key.endswith(PER_CLASS) or ("." not in key and key != "n_rows")
         y = second.get(key)
         if is_shown and (is_number(x) or is_number(y)):
             metrics[key] = {"a": x, "b": y, "change": y - x if is_number(x) and is_number(y) else None}
+    differences = {key: [item._asdict() for item in items] for key, items in find_differences(a, b).items()}
     return {
         "a": str(a.path),
         "b": str(b.path),
         "split": split,
-        "differences": {
-            group: [difference._asdict() for difference in differences]
-            for group, differences in find_differences(a, b).items()
-        },
+        "differences": differences,
         "metrics": metrics,
         "significance": asdict(found),
         "verdict": found.verdict(),
@@ -67,16 +53,20 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
 
 def load_predictions(run: Run, *, split: str) -> pd.DataFrame:
     """Read the class of each row and the one that a run predicts for it."""
-    # All that is compared is read, so that a comparison never leaves out what it cannot read.
-    if run.known and run.problems:
+    # `known` reads all that is compared, so that a comparison never leaves out what it cannot read.
+    known = run.known
+    if run.problems:
         raise ValueError(f"A run to compare must be complete; found {run.problems[0]}")
     path = run.path / PREDICTIONS.format(split=split)
-    if split not in run.metrics or not path.is_file():
+    if not path.is_file() or not any(key.startswith(f"{split}.per_class.") for key in known):
         raise FileNotFoundError(
             f"A run to compare must be evaluated on its {split} rows; found no {path.name} and {METRICS} "
             f'with them: run "{write_command("evaluate", run=run.path)}" first'
         )
-    return pd.read_parquet(path, columns=["label", "predicted"]).astype("int64")
+    try:
+        return pd.read_parquet(path, columns=["label", "predicted"]).astype("int64")
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be used; found {error}: evaluate the run again") from error
 
 
 def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
@@ -95,7 +85,7 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
         pair = row["a"], row["b"]
         n = max((decimals(abs(value)) for value in pair if isinstance(value, float)), default=0)
         cells = [f"{value:.{n}f}" if is_number(value) else format_value(value) for value in pair]
-        rows.append([name, *cells, None if row["change"] is None else signed(row["change"], n_decimals=n)])
+        rows.append([name, *cells, None if row["change"] is None else f"{row['change'] + 0.0:+.{n}f}"])
     parts += [
         f"Scores on {found['n_rows']:,} {comparison['split']} rows\n"
         f"{render(['metric', 'A', 'B', 'B - A'], rows, indent=2)}",
@@ -107,6 +97,5 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
 
 
 def _shorten(value: Any) -> str:
-    text = format_value(value)
-    is_hash = len(text) in _HASH_LENGTHS and not set(text) - set("0123456789abcdef")
-    return text[:_N_HASH_DIGITS] if is_hash else text
+    """Leave of a hash as many digits as distinguish two."""
+    return re.sub(r"\b([0-9a-f]{12})[0-9a-f]{28,52}\b", r"\1", format_value(value))

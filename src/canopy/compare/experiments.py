@@ -9,36 +9,28 @@ from typing import Any
 import pandas as pd
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import read_json
 from canopy.runs.keys import MACHINE, flatten, training_values
 from canopy.runs.run import Run
 
 REPORT = "experiments.json"
-# What the runs of an experiment have in common: its name; the group of the table whose rows test, where the
-# split leaves one out; the split's method; the hash of `recipe_of`.
+# What the runs of an experiment have in common; `left_out` is the group of the table whose rows test.
 SHARED = ["name", "left_out", "split", "recipe"]
-
-# What the data stages do; their other sections describe and place.
 _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
 _TRAINING = ("train_seconds", "epochs", "n_parameters", "device", "n_threads")
-# What is kept of each run, by its key.
 _KEYS = {"seed": "seed", "val_accuracy": "val.accuracy"}
 _KEYS |= {name: f"test.{name}" for name in _SCORES} | {name: f"training.{name}" for name in _TRAINING}
 _KEYS |= {"n_cores": "machine.n_cores", "commit": "git.commit"}
 
 
 def recipe_of(config: DictConfig) -> tuple[str, str | None]:
-    """Hash what decides how a config trains, and on what, but for seed, machine and the group left out.
-
-    Returns:
-        The hash, and the group that the split leaves out.
-    """
-    values = training_values(config)
-    values = {key: value for key, value in values.items() if key.removeprefix("trainer.") not in MACHINE}
+    """Hash what decides how a config trains, but for seed and machine; give also the group it leaves out."""
     content: Any = OmegaConf.to_container(config.pipeline)
-    values |= flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
+    values = flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
+    values |= {k: v for k, v in training_values(config).items() if k.removeprefix("trainer.") not in MACHINE}
     left_out = values.pop("pipeline.split.left_out", None)
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16], left_out
@@ -56,16 +48,17 @@ def compose_experiments(configs: Path) -> dict[str, str]:
 def collect(runs: Iterable[Run], *, recipes: dict[str, str], earlier: pd.DataFrame) -> pd.DataFrame:
     """Gather the finished and evaluated runs of the experiments as they are now, the newest of each seed.
 
-    Args:
-        runs: Training runs, newest first.
-        recipes: Recipe of each experiment.
-        earlier: What was gathered before, perhaps on other machines; what no longer has the recipe of its
-            experiment is left out.
+    `earlier` was gathered before, perhaps on other machines. A run whose config cannot be read gets a line in
+    its `problems`.
     """
     rows = []
     for run in runs:
         if run.status == "finished" and {"val", "test"} <= run.metrics.keys():
-            recipe, left_out = recipe_of(run.config)
+            try:
+                recipe, left_out = recipe_of(run.config)
+            except (ValueError, LookupError, TypeError, OmegaConfBaseException) as error:
+                run.problems.append(f"{run.path} is left out; its config is damaged or too old: {error!r}")
+                continue
             shared = [left_out, run.value("pipeline.split.method"), recipe]
             values = [run.value(key) for key in _KEYS.values()]
             rows += [[name, *shared, *values] for name, expected in recipes.items() if expected == recipe]
@@ -84,7 +77,7 @@ def read_experiments(path: Path) -> pd.DataFrame:
 
 def as_json(runs: pd.DataFrame) -> list[dict[str, Any]]:
     """Give the runs as JSON-able values, those of an experiment together."""
-    groups = (group for _, group in runs.groupby(SHARED, sort=False, dropna=False))
     return [
-        {**group[SHARED].iloc[0], "runs": group.drop(columns=SHARED).to_dict("records")} for group in groups
+        {**group[SHARED].iloc[0], "runs": group.drop(columns=SHARED).to_dict("records")}
+        for _, group in runs.groupby(SHARED, sort=False, dropna=False)
     ]

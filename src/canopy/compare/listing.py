@@ -15,8 +15,7 @@ from canopy.runs.run import ALIASES, OWN_KEYS, Run
 from canopy.text_tables import Form, as_csv, as_json, render
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
-# Known also when no run has them yet.
-STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")
+STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")  # also when no run has them yet
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|!=|=|<|>)(.*)")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -43,9 +42,8 @@ def choose_runs(runs: Sequence[Run], where: Sequence[str], *, keys: Sequence[str
         if (match := _CONDITION.fullmatch(text)) is None:
             raise ValueError(f"A condition must be key=value, with = != < <= > or >=; got {text!r}")
         conditions.append(match.groups())
-    asked = {*keys, *(key for key, *_ in conditions)}.difference(STANDARD_KEYS)
     # Only a key that is looked for costs reading all the configs.
-    if asked and runs:
+    if runs and (asked := {*keys, *(key for key, *_ in conditions)}.difference(STANDARD_KEYS)):
         check_known(sorted(asked), {key for run in runs for key in run.known})
     return [run for run in runs if all(meets(run.value(key), *test) for key, *test in conditions)]
 
@@ -71,21 +69,15 @@ def list_runs(
     sort: str | None = None,
     form: Form = "text",
 ) -> str:
-    """Write runs as a table.
+    """Write runs that meet all conditions as a table of name, status and `columns`, or the default columns.
 
-    Args:
-        runs: Runs, newest first.
-        columns: Keys to show after name and status; the default columns if empty.
-        where: Conditions that a shown run meets.
-        sort: Key to sort by, `-` before it for descending; runs without the value come last.
-        form: What to write: text for a terminal, or all values in full.
+    `sort` is a key, `-` before it for descending; runs without the value come last in both orders.
     """
     chosen = list(dict.fromkeys(["name", "status", *columns])) if columns else [*DEFAULT]
     key = sort and sort.removeprefix("-")
     keys = [*chosen, key] if key else chosen
     frame = tabulate(choose_runs(runs, where, keys=keys), keys)
     if key:
-        # Runs without the value come last in both orders.
         ranks = frame[key].map(order, na_action="ignore")
         frame = frame.loc[ranks.sort_values(ascending=key == sort, kind="stable").index]
     frame = frame[chosen]
@@ -94,8 +86,7 @@ def list_runs(
     if form == "csv":
         return as_csv(chosen, frame.to_numpy().tolist())
     if frame.empty:
-        found = f"none of {len(runs)} runs meets {' and '.join(where)}" if runs else "there are no runs yet"
-        return f"Nothing to list: {found}"
+        return f"None of {len(runs)} runs meets {' and '.join(where)}" if runs else "There are no runs yet"
     if "overrides" in frame:
         frame["overrides"] = [" ".join(map(shorten_override, text.split())) for text in frame["overrides"]]
     headers = ["started (UTC)" if key == "started" else key for key in chosen]

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.special import bdtr
 
-from canopy.text_tables import decimals_for_error, signed
+from canopy.text_tables import decimals_for_error
 
 CONFIDENCE = 0.95
 # Most numbers that the resamples of one block hold, so that many classes do not fill the memory.
@@ -26,13 +26,13 @@ class Interval:
     high: float
 
     @property
-    def sign(self) -> int:
-        """1 if B is surely higher, -1 if A is, 0 if neither."""
-        return (self.low > 0) - (self.high < 0)
+    def better(self) -> str:
+        """`A` or `B` if one is surely higher, else nothing."""
+        return "B" if self.low > 0 else "A" if self.high < 0 else ""
 
     def __str__(self) -> str:
         n = decimals_for_error(1.0, (self.high - self.low) / 2)
-        texts = [signed(value, n_decimals=n) for value in (self.difference, self.low, self.high)]
+        texts = [f"{value:+.{n}f}" for value in (self.difference, self.low, self.high)]
         return "{} (95 % interval {} to {})".format(*texts)
 
 
@@ -50,18 +50,16 @@ class Significance:
 
     def verdict(self) -> str:
         """Answer whether A or B is better, with the differences, B minus A."""
-        better = {1: "B", -1: "A"}
         # Both have to agree, so that the approximation of neither decides alone.
-        accuracy = self.accuracy.sign if self.mcnemar_p < 1 - CONFIDENCE else 0
-        macro_f1 = self.macro_f1.sign
-        if accuracy and macro_f1 == -accuracy:
-            answer = f"{better[accuracy]} is better in accuracy and {better[macro_f1]} in macro-F1"
+        accuracy = self.accuracy.better if self.mcnemar_p < 1 - CONFIDENCE else ""
+        macro_f1 = self.macro_f1.better
+        if accuracy and macro_f1 not in ("", accuracy):
+            answer = f"{accuracy} is better in accuracy and {macro_f1} in macro-F1"
         elif accuracy:
-            answer = f"{better[accuracy]} is better than {better[-accuracy]}"
-        elif macro_f1:
-            answer = f"A and B are not distinguishable in accuracy, {better[macro_f1]} is better in macro-F1"
+            answer = f"{accuracy} is better than {'A' if accuracy == 'B' else 'B'}"
         else:
             answer = "A and B are not distinguishable"
+            answer += f" in accuracy, {macro_f1} is better in macro-F1" if macro_f1 else ""
         return (
             f"{answer}; B - A: accuracy {self.accuracy}, McNemar p = {self.mcnemar_p:.2g}; "
             f"macro-F1 {self.macro_f1}"
@@ -71,25 +69,15 @@ class Significance:
 def compare_predictions(
     labels: Ints, predicted_a: Ints, predicted_b: Ints, *, n_resamples: int = 2000, seed: int = 0
 ) -> Significance:
-    """Compare two models on the same rows.
+    """Compare two models by their classes for the same rows, each of shape (n_rows,).
 
     To draw rows with replacement is to draw the counts of the combinations of label and predictions from a
     multinomial distribution, so each resample costs as much as there are combinations, however many rows
     there are. Intervals are those of the percentiles (Efron and Tibshirani, An introduction to the
     bootstrap, 1993, chapter 13). Resamples are drawn from `with_pseudo_rows`.
-
-    Args:
-        labels: Class of each row, shape (n_rows,), at least one.
-        predicted_a: Class that A predicts for each row, shape (n_rows,).
-        predicted_b: Class that B predicts for each row, shape (n_rows,).
-        n_resamples: Resamples of the bootstrap.
-        seed: Of the bootstrap.
-
-    Returns:
-        The differences, B minus A. With A and B exchanged, exactly their negatives.
     """
     n_rows = len(labels)
-    # One order of the two, so that the resamples do not depend on which is called A.
+    # One order of the two: with A and B exchanged, the differences are exactly negated.
     other = np.flatnonzero(predicted_a != predicted_b)
     swapped = len(other) > 0 and predicted_a[other[0]] > predicted_b[other[0]]
     first, second = (predicted_b, predicted_a) if swapped else (predicted_a, predicted_b)
@@ -152,8 +140,7 @@ def _macro_f1(counts: Floats, label: Ints, predicted: Ints) -> Floats:
     total = counts @ (is_label + is_predicted)
     right = counts @ (is_label * is_predicted)
     f1 = np.divide(2 * right, total, out=np.zeros_like(total), where=total > 0)
-    mean: Floats = f1.sum(axis=1) / (total > 0).sum(axis=1)
-    return mean
+    return np.asarray(f1.sum(axis=1) / (total > 0).sum(axis=1))
 
 
 def mcnemar(n_only_a: int, n_only_b: int) -> float:

@@ -1,19 +1,52 @@
 """The spread of numbers over runs that differ in their seed: mean, standard deviation, interval."""
 
 import math
+import sys
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig
 from scipy.special import stdtrit
 
 from canopy.compare.listing import DEFAULT, choose_runs, order, tabulate
+from canopy.files import write_text
+from canopy.places import display_path
+from canopy.quoting import write_command
+from canopy.runs.find import find_runs, run_folders
 from canopy.runs.run import Run
-from canopy.text_tables import Form, as_csv, as_json, decimals_for_error, format_value, render
+from canopy.text_tables import Form, as_csv, as_json, decimals, decimals_for_error, format_value, render
 
 CONFIDENCE = 0.95
+
+
+class MultirunSummary(Callback):
+    """Print and save the spread of every result over the seeds of a multirun, when its last run has ended.
+
+    Where more than the seed varies, runs that agree in all of it form a group.
+    """
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        folder = Path(config.hydra.sweep.dir)
+        if next(run_folders(folder), None) is None:
+            return
+        runs = [run for run in find_runs([folder], logs=Path("logs")) if run.status == "finished"]
+        varying = varying_keys(runs)
+        keys = [key for key in varying if key != "seed"]
+        if "seed" not in varying or len(group_runs(runs, keys)) == len(runs):
+            return  # no seed is repeated
+        columns, summary = result_columns(runs), folder / "summary.csv"
+        write_text(summary, summarize_runs(runs, keys=keys, columns=columns, form="csv") + "\n")
+        text = summarize_runs(runs, keys=keys, columns=() if keys else columns)
+        sys.stdout.write(
+            f"\n{text}\n\nAll digits: {display_path(summary)}\nWith test scores:\n"
+            f"  {write_command('evaluate', run=display_path(folder))}\n"
+            f"  {write_command('runs', display_path(folder), '--summary')}\n"
+        )
 
 
 def summarize_runs(
@@ -24,15 +57,9 @@ def summarize_runs(
     where: Sequence[str] = (),
     form: Form = "text",
 ) -> str:
-    """Write the mean, standard deviation and 95 % interval of numbers over runs that meet `where`.
+    """Write the mean, standard deviation and 95 % interval of numbers over runs that meet all conditions.
 
-    Args:
-        runs: The runs.
-        keys: Keys in which the runs of a group agree; all runs are one group if empty.
-        columns: What is averaged; if empty, the numbers among the default columns, or every result where
-            there is one group.
-        where: Conditions such as `seed>=2`.
-        form: What to write.
+    The runs of a group agree in `keys`. `columns` is by default every result, or those of the list by group.
     """
     runs = choose_runs(runs, where, keys=[*columns, *keys])
     columns = columns or (DEFAULT if keys else result_columns(runs))
@@ -47,8 +74,7 @@ def summarize_runs(
             "choose finished runs and numeric --columns"
         )
     if form == "json":
-        content = [{"values": v, "n": n, "spreads": spreads.to_dict("index")} for v, n, spreads in groups]
-        return as_json(content)
+        return as_json([{"values": v, "n": n, "spreads": table.to_dict("index")} for v, n, table in groups])
     headers = [*keys, "n", "column"]
     lines = [(values, row) for values, _, spreads in groups for row in spreads.itertuples()]
     if form == "csv":
@@ -56,9 +82,7 @@ def summarize_runs(
         return as_csv([*headers, "mean", "sd", "low", "high"], rows)
     rows = [[*values.values(), str(row.n), row.Index, *_cells(row)] for values, row in lines]
     ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
-    varying = [
-        f"{key} ({', '.join(map(format_value, values))})" for key, values in varying_keys(runs).items()
-    ]
+    varying = [f"{key} ({', '.join(map(format_value, v))})" for key, v in varying_keys(runs).items()]
     differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
     table = render([*headers, "mean ± sd", "95 % interval"], rows)
     return f"{len(runs)} {'run' if len(runs) == 1 else 'runs'}: {ended}\n{differences}\n\n{table}"
@@ -74,11 +98,9 @@ def group_runs(runs: Sequence[Run], keys: Sequence[str]) -> list[list[Run]]:
 
 
 def measure_spread(values: pd.DataFrame) -> pd.DataFrame:
-    """Measure how far the mean of each column can be trusted that has numbers.
+    """Give, for each column with numbers, their count n, mean, sd, and interval low to high of the mean.
 
-    Returns:
-        A row for each column: n, the number of numbers; mean; sd, the sample standard deviation (divisor
-        n - 1); low and high, the ends of the 95 % interval of the mean by Student's t. None below two values.
+    The standard deviation has the divisor n - 1, the interval is Student's; None below two values.
     """
     numbers = values.map(lambda value: float(value) if is_number(value) else np.nan)
     spreads = numbers.agg(["count", "mean", "std"]).T.set_axis(["n", "mean", "sd"], axis=1)
@@ -89,7 +111,7 @@ def measure_spread(values: pd.DataFrame) -> pd.DataFrame:
 
 
 def is_number(value: Any) -> bool:
-    """Check whether a value can be averaged."""
+    """Check for a finite number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
@@ -114,7 +136,7 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
 
 
 def _cells(row: Any) -> tuple[str, str]:
-    n = decimals_for_error(abs(row.mean), row.sd or 0.0)
     if row.sd is None:
-        return f"{row.mean:.{n}f}", "needs two runs"
+        return f"{row.mean:.{decimals(abs(row.mean))}f}", "needs two runs"
+    n = decimals_for_error(abs(row.mean), row.sd)
     return f"{row.mean:.{n}f} ± {row.sd:.{n}f}", f"{row.low:.{n}f} to {row.high:.{n}f}"

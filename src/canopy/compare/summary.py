@@ -12,10 +12,7 @@ from canopy.files import read_json
 
 # That have tables which `make readme` writes.
 DOCUMENTS = ("README.md", "docs/results.md", "docs/compression.md")
-# Figures of others that experiments are shown with.
 PUBLISHED = Path("docs/published.yaml")
-
-# In the order of the table's columns.
 _SHOWN = ["accuracy", "macro_f1", "balanced_accuracy", "nll"]
 
 
@@ -77,10 +74,7 @@ def experiments_table(runs: pd.DataFrame, published: Path = PUBLISHED) -> str:
 def _experiment(runs: pd.DataFrame) -> dict[str, Any]:
     """Describe an experiment's runs over seeds as `published.yaml` does a model of others."""
     first, scores = runs.iloc[0], runs[_SHOWN].astype(float)
-    kinds = {
-        f"{run.device}, {run.n_threads} {'thread' if run.n_threads == 1 else 'threads'}"
-        for run in runs.itertuples()
-    }
+    kinds = {f"{r.device}, {r.n_threads} thread{'s' if r.n_threads > 1 else ''}" for r in runs.itertuples()}
     return {
         "model": f"**`{first['name']}`**" + (f", {first['left_out']} left out" if first["left_out"] else ""),
         "seeds": len(runs),

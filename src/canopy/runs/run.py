@@ -197,9 +197,15 @@ class Run:
 
 def _load_record(path: Path) -> Any:
     record = dict(read_json(path))
-    for key, kind in (("status", str), ("commands", list), ("process", dict)):
-        if not isinstance(record.get(key), kind):
+    known = {**record, **flatten(record)}
+    for key, kind in (("status", str), ("commands", list), ("process.host", str), ("process.pid", int)):
+        if not isinstance(known.get(key), kind):
             raise TypeError(f"no {key}")
+    for section in ("git", "data", "files", "packages", "machine"):
+        dict(record.get(section, {}))
+    for command in record["commands"]:
+        if not isinstance(dict(command).get("overrides"), list):
+            raise TypeError("a command without overrides")
     return record
 
 
@@ -234,5 +240,5 @@ def is_alive(process: dict[str, Any]) -> bool:
         # A later process may have the same number.
         is_same = abs(found.create_time() - process.get("started", found.create_time())) < 1
         return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
+    except (psutil.NoSuchProcess, ValueError):
         return False
