@@ -34,12 +34,12 @@ def execute(*command: str, folder: Path, check: bool = True) -> subprocess.Compl
 
 
 @contextmanager
-def served(folder: Path, script: str = "src/serve.py") -> Iterator[str]:
+def served(folder: Path, script: str = "src/serve.py", options: tuple[str, ...] = ()) -> Iterator[str]:
     """Serve the model of a project or data set; gives the address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    command = ["python", script, f"port={url.rpartition(':')[2]}"]
+    command = ["python", script, f"port={url.rpartition(':')[2]}", *options]
     with (folder / "logs/serve.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=log, stderr=log)
     try:
