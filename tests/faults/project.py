@@ -122,15 +122,13 @@ class Project:
     ) -> Iterator[None]:
         """Kill a command `n` times, some seconds after its start or `kill_when`; yields after each kill."""
         generator = random.Random(f"kills of {command[0]}")
-        n_kills = 0
         for _ in range(100):
             done = self.run(*command, kill_after=generator.uniform(*after), check=False, **options)
             if done.code == 0:
                 continue
             assert done.code == -signal.SIGKILL, done.errors
-            n_kills += 1
             yield
-            if n_kills == n:
+            if (n := n - 1) == 0:
                 return
         raise AssertionError("the command must be long enough for all kills")
 

@@ -140,9 +140,10 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", BAD)
-def test_bad_table_is_refused(name: str, few_rows: str, prepared: Project, tmp_path: Path) -> None:
-    change, message = BAD[name]
+@pytest.mark.parametrize(("change", "message"), BAD.values(), ids=BAD)
+def test_bad_table_is_refused(
+    change: Change, message: str, few_rows: str, prepared: Project, tmp_path: Path
+) -> None:
     raw = write(tmp_path / "raw.csv", change(few_rows))
     assert "raw.csv" in prepared.refuses("scripts/drop_columns.py", f"paths.raw={raw}", message=message)
 

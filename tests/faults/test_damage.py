@@ -20,45 +20,33 @@ STUDY = (*SWEEP, "trainer.max_epochs=1", "model.optimizer.lr=choice(0.001,0.01)"
 N_FLIPS = 3
 
 
-def cut_off(content: bytearray, generator: random.Random) -> None:
-    del content[generator.randrange(1, len(content) - 1) :]
-
-
-def empty(content: bytearray, generator: random.Random) -> None:
-    content.clear()
-
-
-def zero_a_page(content: bytearray, generator: random.Random) -> None:
-    """What a crash of the machine may leave of a page that was not written yet."""
-    start = generator.randrange(max(1, len(content) - 4096))
-    content[start : start + 4096] = bytes(len(content[start : start + 4096]))
-
-
-def flip_a_bit(content: bytearray, generator: random.Random) -> None:
-    content[generator.randrange(len(content))] ^= 1 << generator.randrange(8)
-
-
-def flip_a_bit_of_a_record(content: bytearray, path: Path, generator: random.Random) -> None:
-    """Flip a bit of what an archive holds: between its records, where nobody reads, it would do no harm."""
-    with zipfile.ZipFile(path) as archive:
-        record = max(archive.infolist(), key=lambda info: info.file_size)
-    # The header in the file has 30 bytes, then the name and padding, of the lengths that it ends with.
-    header = content[record.header_offset : record.header_offset + 30]
-    start = record.header_offset + 30 + sum(struct.unpack("<HH", header[26:30]))
-    content[start + generator.randrange(record.file_size)] ^= 1 << generator.randrange(8)
-
-
 FLIP = "a bit flipped"
-DAMAGES = {"cut off": cut_off, "empty": empty, FLIP: flip_a_bit, "a page of zeros": zero_a_page}
+DAMAGES = ("cut off", "empty", FLIP, "a page of zeros")
 
 
 def damage_file(path: Path, damage: str, generator: random.Random) -> None:
     content = bytearray(path.read_bytes())
-    if damage == FLIP and path.suffix == ".ckpt":
-        flip_a_bit_of_a_record(content, path, generator)
+    if damage == "cut off":
+        del content[generator.randrange(1, len(content) - 1) :]
+    elif damage == "empty":
+        content.clear()
+    elif damage == FLIP:
+        start, size = largest_record(path) if path.suffix == ".ckpt" else (0, len(content))
+        content[start + generator.randrange(size)] ^= 1 << generator.randrange(8)
     else:
-        DAMAGES[damage](content, generator)
+        # What a crash of the machine may leave of a page that was not written yet.
+        start = generator.randrange(max(1, len(content) - 4096))
+        content[start : start + 4096] = bytes(len(content[start : start + 4096]))
     path.write_bytes(content)
+
+
+def largest_record(path: Path) -> tuple[int, int]:
+    """Find what an archive holds: between its records, where nobody reads, a flipped bit would do no harm."""
+    with zipfile.ZipFile(path) as archive:
+        record = max(archive.infolist(), key=lambda info: info.file_size)
+    # The header in the file has 30 bytes, then the name and padding, of the lengths that it ends with.
+    lengths = path.read_bytes()[record.header_offset + 26 : record.header_offset + 30]
+    return record.header_offset + 30 + sum(struct.unpack("<HH", lengths)), record.file_size
 
 
 # Folder, files and the commands that read them; the message names the file.

@@ -7,9 +7,11 @@ import shutil
 import signal
 import sqlite3
 import subprocess
-import sys
+import threading
 import time
 from contextlib import closing
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -71,22 +73,14 @@ def test_killed_stage_leaves_old_or_new_outputs(stage: str, project: Project, re
     assert expected != before or stage not in ("split", "normalize")
 
 
-# Sends an archive in two seconds.
-SLOW_SERVER = """
-import http.server, sys, time
-content = open(sys.argv[1], "rb").read()
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
+class SlowHandler(SimpleHTTPRequestHandler):
+    """Sends the archive in two seconds."""
+
+    def copyfile(self, source: Any, outputfile: Any) -> None:
+        content = source.read()
         for start in range(0, len(content), len(content) // 20 + 1):
-            self.wfile.write(content[start : start + len(content) // 20 + 1])
+            outputfile.write(content[start : start + len(content) // 20 + 1])
             time.sleep(0.1)
-server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-print(server.server_port, flush=True)
-server.serve_forever()
-"""
 
 
 @pytest.mark.long
@@ -94,62 +88,53 @@ def test_killed_fetch_leaves_no_table(project: Project) -> None:
     raw = project.folder / "data/raw/covtype.csv"
     expected = raw.read_bytes()
     raw.unlink()
-    command = [sys.executable, "-c", SLOW_SERVER, ROOT / "tests/data/covertype.zip"]
-    streams: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
-    with subprocess.Popen(command, **streams) as server:
+    handler = partial(SlowHandler, directory=ROOT / "tests/data")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        url = f"http://127.0.0.1:{server.server_port}/covertype.zip"
+        source = f"fetch.sources=[{{url: '{url}', member: covtype.data.gz, has_header: false}}]"
         try:
-            url = f"http://127.0.0.1:{server.stdout.readline().strip()}/covertype.zip"
-            source = f"fetch.sources=[{{url: '{url}', member: covtype.data.gz, has_header: false}}]"
             for _ in project.kills(("scripts/fetch.py", source), n=N_STAGE_KILLS, after=(0.3, 1)):
                 assert not raw.exists()
             project.run("scripts/fetch.py", source)
         finally:
-            server.kill()
+            server.shutdown()
     assert raw.read_bytes() == expected
     assert project.left_behind() == []
 
 
-@pytest.mark.slow
-def test_killed_refit_resumes_to_the_same_weights(project: Project, reference: Project) -> None:
-    """The validation scores are kept, and the weights are those of a run that was not killed."""
-    command = (*TRAIN, "refit=true", "trainer.max_epochs=12")
-    reference.run(*command)
-
-    def is_refitting() -> bool:
-        return any(run.joinpath("checkpoints/refit.ckpt").exists() for run in project.runs())
-
-    for _ in project.kills(command, n=1, after=(0, 0), kill_when=is_refitting):
-        assert not (project.folder / "models/trained").exists()
-    project.run(*command)
-    assert not is_refitting()
-    found = assert_same_weights(project, reference)
-    assert REFIT in load_checkpoint(found)
+REFITTED = (*TRAIN, "refit=true", "trainer.max_epochs=12")
 
 
-def assert_same_weights(project: Project, reference: Project) -> Path:
-    found, expected = (of.folder / "models/trained/checkpoints/best.ckpt" for of in (project, reference))
-    assert same_weights(found, expected)
-    assert not [*project.folder.glob("logs/**/*.tmp")]
-    assert project.left_behind() == []
-    return found
-
-
-@pytest.mark.long
-@pytest.mark.parametrize("command", [TRAIN, PRESET], ids=["mlp", "preset"])
+@pytest.mark.parametrize(
+    ("command", "state", "n", "longest"),
+    [
+        pytest.param(TRAIN, "last.ckpt", 5, 0.3, id="mlp", marks=pytest.mark.long),
+        pytest.param(PRESET, "last.ckpt", 5, 0.3, id="preset", marks=pytest.mark.long),
+        pytest.param(REFITTED, "refit.ckpt", 1, 0, id="refit", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_training_resumes_to_the_same_weights(
-    command: tuple[str, ...], project: Project, reference: Project
+    command: tuple[str, ...], state: str, n: int, longest: float, project: Project, reference: Project
 ) -> None:
     """The pipeline's own command resumes its run each time and ends with the same weights."""
     reference.run(*command)
     seen: list[set[int]] = [set()]
-    for _ in project.kills(command, n=5, after=(0, 0.3), kill_when=lambda: saved(project) != seen[-1]):
-        seen.append(saved(project))
+    for _ in project.kills(
+        command, n=n, after=(0, longest), kill_when=lambda: saved(project, state) != seen[-1]
+    ):
+        seen.append(saved(project, state))
         assert not (project.folder / "models/trained").exists()
     project.run(*command)
     records = [json.loads((run / "run.json").read_text()) for run in project.runs()]
     (finished,) = [record for record in records if record["status"] == "finished"]
     assert len(finished["commands"]) == len(seen)
-    assert_same_weights(project, reference)
+    found, expected = (of.folder / "models/trained/checkpoints/best.ckpt" for of in (project, reference))
+    assert same_weights(found, expected)
+    assert (REFIT in load_checkpoint(found)) == (command == REFITTED)
+    assert not saved(project, "refit.ckpt")
+    assert not [*project.folder.glob("logs/**/*.tmp")]
+    assert project.left_behind() == []
 
 
 @pytest.mark.slow
@@ -196,9 +181,9 @@ def test_killed_training_of_two_processes_resumes_to_the_same_weights(
     assert json.loads((run / "run.json").read_text())["training"]["batch_size"] == 64
 
 
-def saved(project: Project) -> set[int]:
-    """Tell the checkpoints of a project's runs to resume from by the time that they were saved."""
-    found = project.folder.glob("logs/train/runs/*/checkpoints/last.ckpt")
+def saved(project: Project, name: str = "last.ckpt") -> set[int]:
+    """Give the times at which the checkpoints to resume a project's runs from were saved."""
+    found = project.folder.glob(f"logs/train/runs/*/checkpoints/{name}")
     return {path.stat().st_mtime_ns for path in found}
 
 

@@ -27,8 +27,6 @@ COPIED = (
 )
 # What takes the longest and shares nothing that the others do not.
 LEFT_OUT = ("baselines", "export", "compress")
-# What the first version does not have yet.
-LATER = ("train", "evaluate")
 OLDER = "data-2026-10"
 RUN_STAGE = re.compile(r"Running stage '(\w+)'")
 
@@ -65,18 +63,15 @@ class Team:
         return len(found)
 
 
-def write_table(person: Person, sample: str, name: str | Path, **changes: object) -> None:
-    """Place a table as the guide says: the file, and its hash in params.yaml, next to other changes of it."""
+def prepare(person: Person, table: str, name: str | Path, *stages: str, **changes: object) -> None:
+    """Place a table as the guide says: the file, and its hash in params.yaml; leave out some stages."""
     path, params = person.folder / name, person.folder / "params.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(sample)
-    changed = {"fetch": {"sha256": hashlib.sha256(sample.encode()).hexdigest()}}
+    path.write_text(table)
+    changed = {"fetch": {"sha256": hashlib.sha256(table.encode()).hexdigest()}}
     OmegaConf.save(OmegaConf.merge(OmegaConf.load(params), changes, changed), params)
-
-
-def leave_stages_out(person: Person, *names: str) -> None:
     pipeline = yaml.safe_load((ROOT / "dvc.yaml").read_text())
-    pipeline["stages"] = {name: stage for name, stage in pipeline["stages"].items() if name not in names}
+    pipeline["stages"] = {name: stage for name, stage in pipeline["stages"].items() if name not in stages}
     (person.folder / "dvc.yaml").write_text(yaml.safe_dump(pipeline))
 
 
@@ -85,9 +80,7 @@ SMALL = {
     "fetch": {"sources": [{"url": "http://127.0.0.1:1/none.zip", "member": "none", "has_header": False}]},
     "cap_classes": {"max_per_class": 300},
     "explore": {"n_mutual_information_rows": 500},
-    "train": {
-        "overrides": "trainer=cpu trainer.max_epochs=2 model.net.hidden=[16] data.batch_size=128",
-    },
+    "train": {"overrides": "trainer=cpu trainer.max_epochs=2 model.net.hidden=[16] data.batch_size=128"},
 }
 
 
@@ -111,13 +104,12 @@ def test_two_people_share_data_and_results(
 ) -> None:
     team = Team(sshd, tmp_path)
     ada, grace, ci = (new_person(name) for name in ("ada", "grace", "ci"))
-    rows = sample_csv.splitlines(keepends=True)
-    older = "".join(rows[:-400])
+    older = "".join(sample_csv.splitlines(keepends=True)[:-400])
 
     # The owner has a first version, of the data alone, and shares it.
     copy_project(ada.folder, *COPIED)
-    leave_stages_out(ada, *LEFT_OUT, *LATER)
-    write_table(ada, older, "data/raw/covtype.csv", **SMALL)
+    # It has no model yet.
+    prepare(ada, older, "data/raw/covtype.csv", *LEFT_OUT, "train", "evaluate", **SMALL)
     ada.shell(f"git init --quiet; git remote add origin {team.repository}")
     ada.shell(f"{INSTALL}; dvc repro; git add .; git commit --quiet --message First")
     ada.shell("git push --quiet --set-upstream origin main")
@@ -135,8 +127,7 @@ def test_two_people_share_data_and_results(
     n_first = team.n_objects()
 
     # A new version of the data, and a model.
-    leave_stages_out(ada, *LEFT_OUT)
-    write_table(ada, sample_csv, ada.home / "new.csv")
+    prepare(ada, sample_csv, ada.home / "new.csv", *LEFT_OUT)
     (renew,) = blocks("A new version of the data")
     assert hashlib.sha256(sample_csv.encode()).hexdigest() in team.do(ada, renew)
     assert team.n_objects() > n_first

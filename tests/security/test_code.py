@@ -20,6 +20,8 @@ from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.export.scorer import Scorer
 from canopy.files import sha256
 from canopy.params import mount_params
+from canopy.params_sections import Source
+from canopy.prepare import fetch
 from canopy.runs.entry import TRUSTED_TARGETS
 from canopy.runs.run import Run
 from canopy.schema.tensors import SCHEMA_FILE, Schema
@@ -181,9 +183,6 @@ def test_sweep_refuses_sampler_that_unpickles() -> None:
 def test_fetch_refuses_source_that_builds_a_package(
     source: dict[str, object], message: str, small_params: DictConfig
 ) -> None:
-    from canopy.params_sections import Source
-    from canopy.prepare import fetch
-
     entry = OmegaConf.merge(OmegaConf.structured(Source), {"member": "a", "has_header": True, **source})
     small_params.fetch = {"sha256": "0" * 64, "timeout_seconds": 1, "sources": [entry]}
     with pytest.raises(ConnectionError, match=message):
