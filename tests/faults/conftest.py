@@ -39,9 +39,8 @@ def start_forkserver() -> None:
     multiprocessing.forkserver._forkserver._stop()
     FORKS.set_forkserver_preload(["faults.preload"])
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in environment().items():
+        for name, value in {**environment(), "PYTHONPATH": f"{ROOT}/src:{ROOT}/tests"}.items():
             patch.setenv(name, value)
-        patch.setenv("PYTHONPATH", f"{ROOT}/src:{ROOT}/tests")
         multiprocessing.forkserver.ensure_running()
 
 

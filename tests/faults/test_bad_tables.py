@@ -3,20 +3,18 @@
 import gzip
 import io
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet
 import pytest
 
-from faults.project import Project
+from faults.project import ROOT, Project
 
 pytestmark = pytest.mark.faults
 
 Change = Callable[[str], str | bytes]
+SAMPLE = ROOT / "tests/data/covertype.zip"
 
 
 def each_line(change: Callable[[str], str]) -> Change:
@@ -38,19 +36,6 @@ def replaced(old: str, new: str, count: int = -1) -> Change:
     return lambda text: text.replace(old, new, count)
 
 
-def parquet(text: str) -> bytes:
-    sink = io.BytesIO()
-    pa.parquet.write_table(pa.table({"a": [1, 2]}), sink)
-    return sink.getvalue()
-
-
-def zipped(text: str) -> bytes:
-    sink = io.BytesIO()
-    with zipfile.ZipFile(sink, "w") as archive:
-        archive.writestr("covtype.csv", text)
-    return sink.getvalue()
-
-
 BAD: dict[str, tuple[Change, str]] = {
     # The file as a whole.
     "empty": (lambda text: "", "must hold a header and rows; got an empty file"),
@@ -60,8 +45,8 @@ BAD: dict[str, tuple[Change, str]] = {
     "JSON": (lambda text: '{"Elevation": [2596]}\n', "'Elevation' and 54 more; got only '\\{.*"),
     "marks of a conflict": (lambda text: "<<<<<<< HEAD\n" + text, "must have the column 'Elevation'"),
     "gzip": (lambda text: gzip.compress(text.encode()), "compressed by gzip: let its name end in .gz"),
-    "ZIP": (zipped, "must be text; got a ZIP archive or an Excel workbook: convert it to CSV"),
-    "Parquet": (parquet, "must be text; got a Parquet file: set table.file.format"),
+    "ZIP": (lambda text: SAMPLE.read_bytes(), "got a ZIP archive or an Excel workbook: convert it to CSV"),
+    "Parquet": (lambda text: pd.DataFrame({"a": [1]}).to_parquet(), "Parquet file: set table.file.format"),
     # Encodings, separators and quotes.
     "UTF-16": (lambda text: text.encode("utf-16"), "must be text in utf-8; .*: set table.file.encoding"),
     "Latin 1 in a value": (

@@ -21,14 +21,6 @@ from canopy.sweep.storage import folder_of
 
 
 @pytest.fixture
-def again(train_config: DictConfig, tmp_path: Path) -> DictConfig:
-    """The default config of a command that reproduces the run."""
-    config = train_config.copy()
-    config.run_folder = str(tmp_path / "again")
-    return config
-
-
-@pytest.fixture
 def source(train_config: DictConfig, tensors: Path) -> Run:
     """A run folder as somebody could send it."""
     folder = Path(train_config.run_folder)
@@ -53,8 +45,9 @@ def source(train_config: DictConfig, tensors: Path) -> Run:
     ],
 )
 def test_reproduce_refuses_config_that_writes_elsewhere(
-    source: Run, again: DictConfig, key: str, place: str | list[str]
+    source: Run, train_config: DictConfig, key: str, place: str | list[str]
 ) -> None:
+    again = OmegaConf.merge(train_config, {"run_folder": f"{train_config.run_folder}/again"})
     assert reproduced_config(source, again, []).run_folder == again.run_folder
     # Typed, it is the user's own choice.
     typed = reproduced_config(source, again, ["callbacks.best_checkpoint.dirpath=/large_disk"])
