@@ -21,15 +21,16 @@ N_FLIPS = 3
 
 
 FLIP = "a bit flipped"
-DAMAGES = ("cut off", "empty", FLIP, "a page of zeros")
+CONTENTS = {"empty": b"", "a list": b"[]"}
+DAMAGES = ("cut off", *CONTENTS, FLIP, "a page of zeros")
 
 
 def damage_file(path: Path, damage: str, generator: random.Random) -> None:
     content = bytearray(path.read_bytes())
     if damage == "cut off":
         del content[generator.randrange(1, len(content) - 1) :]
-    elif damage == "empty":
-        content.clear()
+    elif damage in CONTENTS:
+        content[:] = CONTENTS[damage]
     elif damage == FLIP:
         start, size = largest_record(path) if path.suffix == ".ckpt" else (0, len(content))
         content[start + generator.randrange(size)] ^= 1 << generator.randrange(8)
