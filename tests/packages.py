@@ -48,10 +48,10 @@ def free_port() -> int:
 
 
 @contextmanager
-def served(folder: Path, script: str = "src/serve.py") -> Iterator[str]:
+def served(folder: Path, script: str = "src/serve.py", options: tuple[str, ...] = ()) -> Iterator[str]:
     """Serve the model of a project or data set; gives the address."""
     port = free_port()
-    url, command = f"http://127.0.0.1:{port}", ["python", script, f"port={port}"]
+    url, command = f"http://127.0.0.1:{port}", ["python", script, f"port={port}", *options]
     with (folder / "logs/serve.txt").open("w") as log:
         server = subprocess.Popen(command, cwd=folder, env=environment(folder), stdout=log, stderr=log)
     try:

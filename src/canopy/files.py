@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from canopy.names import shorten
 from canopy.places import check_writable, require_file
 from canopy.swap import swap_in
 
@@ -113,13 +114,16 @@ def write_json(path: str | Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def read_json(path: str | Path, *, hint: str = 'run "make repro"') -> Any:
-    """Read a JSON file; `hint` says what to do where it is not there or damaged."""
+def read_json(path: str | Path, *, kind: type = dict, hint: str = 'run "make repro"') -> Any:
+    """Read a JSON file that holds a `kind`; `hint` says what to do where it is not there or damaged."""
     require_file(path, hint=f"{hint} first")
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path} must be a JSON file; found {error}; {hint}") from error
+    if not isinstance(content, kind):
+        raise ValueError(f"{path} must be a JSON {kind.__name__}; found {shorten(content)}; {hint}")
+    return content
 
 
 def sha256(path: str | Path) -> str:

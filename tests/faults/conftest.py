@@ -1,30 +1,22 @@
 """Projects to do harm to."""
 
-import re
+import multiprocessing.forkserver
 import shutil
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
-from faults.project import ROOT, SMALL, STAGES, USES, Forker, Project, Refuses, environment, sha256
+from faults.project import FORKS, ROOT, SMALL, STAGES, USES, Project, end, environment, sha256
 
 
 @pytest.fixture(scope="session")
-def forker() -> Iterator[Forker]:
-    started = Forker()
-    yield started
-    started.close()
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory: pytest.TempPathFactory, forker: Forker, sample_csv: str) -> Project:
+def prepared(tmp_path_factory: pytest.TempPathFactory, sample_csv: str) -> Project:
     """A project whose data is prepared; whoever changes it takes a copy."""
+    start_forkserver()
     folder = tmp_path_factory.mktemp("prepared")
     raw = folder / "data/raw/covtype.csv"
     raw.parent.mkdir(parents=True)
@@ -36,10 +28,20 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, forker: Forker, sample_cs
     params.cap_classes.max_per_class = 300
     params.explore.n_mutual_information_rows = 500
     OmegaConf.save(params, folder / "params.yaml")
-    project = Project(folder=folder, forker=forker)
+    project = Project(folder)
     for stage in STAGES:
         project.run(f"scripts/{stage}.py")
     return project
+
+
+def start_forkserver() -> None:
+    # That of another test has not imported what this suite needs.
+    multiprocessing.forkserver._forkserver._stop()
+    FORKS.set_forkserver_preload(["faults.preload"])
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**environment(), "PYTHONPATH": f"{ROOT}/src:{ROOT}/tests"}.items():
+            patch.setenv(name, value)
+        multiprocessing.forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")
@@ -66,69 +68,36 @@ def trained_project(tmp_path: Path, trained: Project) -> Project:
 
 
 @pytest.fixture
-def refuses() -> Refuses:
-    """Check how a command refuses: exit code, one short message, no output changed; gives the message."""
-
-    def check(project: Project, *argv: str, message: str = "", folders: tuple[str, ...] = ()) -> str:
-        before = project.outputs(*folders)
-        done = project.run(*argv, check=False)
-        assert done.code not in (0, -signal.SIGKILL), f"{argv} went through"
-        assert project.outputs(*folders) == before, "earlier outputs must be untouched"
-        assert "Traceback (most recent call last)" not in done.errors, done.errors
-        lines = done.errors.strip().splitlines()
-        for line in [line for line in lines if line.startswith("Traceback: ")]:
-            lines.remove(line)
-            log = (project.folder / line.removeprefix("Traceback: ")).read_text()
-            assert "Traceback (most recent call last)" in log
-        # Hydra repeats the overrides first.
-        reported = [line for line in lines if not line.startswith("Error executing job")]
-        assert 1 <= len(reported) <= 3, done.errors
-        assert all(len(line) < 1000 for line in lines), "a message is read by a person"
-        assert re.search(message, done.errors), done.errors
-        return "\n".join(lines)
-
-    return check
+def project_for(request: pytest.FixtureRequest) -> Callable[[bool], Project]:
+    """Give a project of one's own, trained or not."""
+    return lambda is_trained: request.getfixturevalue("trained_project" if is_trained else "project")
 
 
 @pytest.fixture(scope="session")
-def mounted() -> Callable[..., Any]:
+def mounted() -> Callable[..., AbstractContextManager[None]]:
     """Mount a file system on a folder while a block runs."""
 
     @contextmanager
     def mount(folder: Path, *options: str) -> Iterator[None]:
         if shutil.which("mount") is None:
             pytest.skip("there is no program mount")
-        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, text=True, check=False)
+        done = subprocess.run(["mount", *options, folder], capture_output=True, check=False)
         if done.returncode:
             pytest.skip("this user may not mount file systems here")
         try:
             yield
         finally:
-            subprocess.run(["umount", str(folder)], check=True)
+            subprocess.run(["umount", folder], check=True)
 
     return mount
 
 
-@pytest.fixture(scope="session")
-def read_only(mounted: Callable[..., Any]) -> Callable[..., Any]:
-    """Let nobody write to a folder while a block runs; no mode of it would keep root from that."""
-
-    @contextmanager
-    def protect(folder: Path) -> Iterator[None]:
-        with mounted(folder, "--bind", str(folder)):
-            subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
-            yield
-
-    return protect
-
-
 @pytest.fixture
-def dvc_project(project: Project, copy_project: Callable[..., None]) -> Path:
+def dvc_project(project: Project, copy_project: Callable[..., None]) -> Project:
     """A project with its own pipeline, nothing of it run but what is in `data/raw`."""
     copy_project(project.folder, "configs", "scripts", "src", "dvc.yaml", ".dvcignore", ".gitignore")
     for name in ("data/interim", "data/processed", "reports", "logs"):
         shutil.rmtree(project.folder / name)
     for program in ("git", "dvc"):
-        command = [program, "init", "--quiet"]
-        subprocess.run(command, cwd=project.folder, env=environment(), check=True, capture_output=True)
-    return project.folder
+        end(project.start(program, "init", "--quiet"))
+    return project

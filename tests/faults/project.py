@@ -1,23 +1,21 @@
 """A folder that commands of the project run in, as a person or a fault suite runs them."""
 
 import hashlib
-import json
+import multiprocessing
 import os
+import random
+import re
+import runpy
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-# The fixture `refuses`.
-Refuses = Callable[..., str]
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[2]
 STAGES = ("explore", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
@@ -26,6 +24,7 @@ SMALL = (
     *("src/train.py", "trainer=cpu", "model.net.hidden=[16]"),
     *("callbacks.progress_bar=null", "trainer.enable_progress_bar=false"),
 )
+PREDICT = ("input=data/raw/covtype.csv", "output=reports/p.csv")
 # What uses a trained run or its bundle.
 USES = {
     "evaluate": ("src/evaluate.py", "run=models/trained", "output=reports"),
@@ -34,100 +33,109 @@ USES = {
         *("src/compress.py", "run=models/trained", "bundle=models/canopy", "output=models/compressed"),
         *("prune.epochs=1", "distil.epochs=1", "distil.net.hidden=[8]", "n_calibration_rows=256"),
     ),
-    "predict": (
-        *("src/predict.py", "bundle=models/canopy", "input=data/raw/covtype.csv", "output=reports/p.csv"),
-    ),
+    "predict": ("src/predict.py", "bundle=models/canopy", *PREDICT),
 }
+SWEEP = (
+    *(*SMALL, "-m", "hydra/sweeper=optuna", "hydra.sweeper.n_jobs=1", "hydra.sweeper.direction=maximize"),
+    *("hydra.sweeper.study_name=a", "hydra.sweeper.storage=sqlite:///logs/sweeps.db"),
+)
+# Commands are forks of a process that has imported what they import: they start within milliseconds.
+FORKS = multiprocessing.get_context("forkserver")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Done:
+def run_script(argv: list[str], folder: Path, errors: Path) -> None:
+    """Be the process of a command: its code, arguments, folder and exit code are those of the script."""
+    multiprocessing.set_start_method(None, force=True)
+    os.chdir(folder)
+    for number, path in ((1, os.devnull), (2, errors)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
+    sys.argv = argv
+    try:
+        runpy.run_path(argv[0], run_name="__main__")
+    except Exception:  # noqa: BLE001 - as Python itself does
+        sys.excepthook(*sys.exc_info())
+        sys.exit(1)
+
+
+class Done(NamedTuple):
     """A command that has ended; a negative exit code is the number of the signal that killed it."""
 
     code: int
-    output: str
     errors: str
     seconds: float
 
 
-class Forker:
-    """Starts commands as forks of a process that has imported what they import."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, str(Path(__file__).with_name("forker.py"))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env=environment(),
-        )
-
-    def run(
-        self,
-        folder: Path,
-        *argv: str,
-        kill_after: float | None = None,
-        kill_when: Callable[[], bool] = lambda: True,
-    ) -> Done:
-        """Run a script of the project in a folder; SIGKILL it some seconds after something is so."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with tempfile.TemporaryDirectory() as name:
-            stdout, stderr = Path(name) / "stdout", Path(name) / "stderr"
-            command = {
-                "argv": [str(ROOT / argv[0]), *argv[1:]],
-                "folder": str(folder),
-                "stdout": str(stdout),
-                "stderr": str(stderr),
-            }
-            print(json.dumps(command), file=self._process.stdin, flush=True)
-            process = int(self._process.stdout.readline())
-            started = time.perf_counter()
-            ended = threading.Event()
-            killer = threading.Thread(target=_kill, args=(process, kill_after, kill_when, ended))
-            killer.start()
-            code = int(self._process.stdout.readline())
-            ended.set()
-            killer.join()
-            seconds = time.perf_counter() - started
-            return Done(code=code, output=stdout.read_text(), errors=stderr.read_text(), seconds=seconds)
-
-    def close(self) -> None:
-        """End it."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
-
-
-def _kill(process: int, after: float | None, when: Callable[[], bool], ended: threading.Event) -> None:
-    if after is None:
-        return
-    while not when():
-        if ended.wait(0.01):
-            return
-    if not ended.wait(after):
-        with suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Project:
     """A folder with a `params.yaml` that commands of the project run in."""
 
     folder: Path
-    forker: Forker
 
-    def run(self, *argv: str, check: bool = True, **kill: Any) -> Done:
-        done = self.forker.run(self.folder, *argv, **kill)
+    def run(
+        self,
+        *argv: str,
+        check: bool = True,
+        kill_after: float | None = None,
+        kill_when: Callable[[], bool] = lambda: True,
+    ) -> Done:
+        """Run a script of the project; SIGKILL it some seconds after something is so."""
+        with tempfile.TemporaryDirectory() as folder:
+            errors = Path(folder) / "errors"
+            command = [str(ROOT / argv[0]), *argv[1:]]
+            process = FORKS.Process(target=run_script, args=(command, self.folder, errors))
+            process.start()
+            started = time.perf_counter()
+            if kill_after is not None:
+                while process.is_alive() and not kill_when():
+                    process.join(0.01)
+                process.join(kill_after)
+                process.kill()
+            process.join()
+            seconds = time.perf_counter() - started
+            assert process.exitcode is not None
+            done = Done(process.exitcode, errors.read_text() if errors.exists() else "", seconds)
         assert not check or done.code == 0, done.errors
         return done
 
-    def start(self, *argv: str, python: tuple[str, ...] = (), **options: Any) -> subprocess.Popen[str]:
-        """Start a command as a person does."""
+    def refuses(self, *argv: str, message: str, folders: tuple[str, ...] = ()) -> str:
+        """Check how a command refuses: exit code, one short message, no output changed; give the message."""
+        before = self.outputs(*folders)
+        done = self.run(*argv, check=False)
+        assert done.code not in (0, -signal.SIGKILL), f"{argv} went through"
+        assert self.outputs(*folders) == before, "earlier outputs must be untouched"
+        assert self.left_behind() == [], "nothing half-written may be left"
+        assert "Traceback (most recent call last)" not in done.errors, done.errors
+        lines = done.errors.strip().splitlines()
+        for line in [line for line in lines if line.startswith("Traceback: ")]:
+            lines.remove(line)
+            log = (self.folder / line.removeprefix("Traceback: ")).read_text()
+            assert "Traceback (most recent call last)" in log
+        # Hydra repeats the overrides first.
+        reported = [line for line in lines if not line.startswith("Error executing job")]
+        assert 1 <= len(reported) <= 3, done.errors
+        assert all(len(line) < 1000 for line in lines), "a message is read by a person"
+        assert re.search(message, done.errors), done.errors
+        return "\n".join(lines)
+
+    def kills(
+        self, command: tuple[str, ...], *, n: int, after: tuple[float, float], **options: Any
+    ) -> Iterator[None]:
+        """Kill a command `n` times, some seconds after its start or `kill_when`; yields after each kill."""
+        generator = random.Random(f"kills of {command[0]}")
+        for _ in range(100):
+            done = self.run(*command, kill_after=generator.uniform(*after), check=False, **options)
+            if done.code == 0:
+                continue
+            assert done.code == -signal.SIGKILL, done.errors
+            yield
+            if (n := n - 1) == 0:
+                return
+        raise AssertionError("the command must be long enough for all kills")
+
+    def start(self, *argv: str, **options: Any) -> subprocess.Popen[str]:
+        """Start a command as a person does: a script of the project, or a program."""
         return subprocess.Popen(
-            [sys.executable, *python, str(ROOT / argv[0]), *argv[1:]],
+            [sys.executable, str(ROOT / argv[0]), *argv[1:]] if argv[0].endswith(".py") else argv,
             cwd=self.folder,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -138,20 +146,29 @@ class Project:
 
     def outputs(self, *folders: str) -> dict[str, str]:
         """Give the hash of each file below some folders, hidden ones included."""
-        paths = [path for name in folders or ("data", "reports", "models") for path in self.files(name)]
-        return {str(path.relative_to(self.folder)): sha256(path) for path in sorted(paths)}
-
-    def files(self, name: str) -> list[Path]:
-        return [path for path in (self.folder / name).rglob("*") if path.is_file()]
+        paths = [path for name in folders or OUTPUTS for path in (self.folder / name).rglob("*")]
+        return {str(path.relative_to(self.folder)): sha256(path) for path in sorted(paths) if path.is_file()}
 
     def left_behind(self) -> list[Path]:
         """Find what killed commands left."""
-        names = ("data", "reports", "models")
-        return [path for name in names for path in (self.folder / name).rglob(".*") if path.is_dir()]
+        return [path for name in OUTPUTS for path in (self.folder / name).rglob(".*") if path.is_dir()]
+
+    def runs(self) -> list[Path]:
+        return [*self.folder.glob("logs/train/runs/*")]
 
     def copy(self, folder: Path) -> "Project":
         shutil.copytree(self.folder, folder, symlinks=True, dirs_exist_ok=True)
-        return Project(folder=folder, forker=self.forker)
+        return Project(folder)
+
+
+OUTPUTS = ("data", "reports", "models")
+
+
+def end(process: subprocess.Popen[str], *, code: int = 0) -> str:
+    """Wait until a command has ended; give what it wrote."""
+    output, errors = process.communicate(timeout=300)
+    assert process.returncode == code, output + errors
+    return output + errors
 
 
 def sha256(path: Path) -> str:

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from faults.project import Project, Refuses
+from faults.project import Project, end
 
 pytestmark = pytest.mark.faults
 
-# A stage is asked for what its section of params.yaml cannot mean.
-BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
+# What each command is given, and what its message says of it.
+BAD: dict[str, list[tuple[str, str]]] = {
     "scripts/cap_classes.py": [
         ("cap_classes.max_per_class=abc", "'abc' of type 'str' could not be converted"),
         ("cap_classes.max_per_class=0", "must be at least 1; found 0"),
@@ -31,17 +31,14 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("paths.raw=absent.csv", "table absent.csv must exist"),
         ("paths.raw=data", "table data must be a file; got a folder"),
         ("table.target.column=Covertype", r"'Covertype'; got .*did you mean 'Cover_Type'"),
-        ("table.target.classes={1: Aspen, 2: Aspen}", "'Aspen' twice|must be one of"),
-        ("table.target.classes={a: Aspen}", "table.target.classes|must be one of"),
+        ("table.target.classes={1:Aspen,2:Aspen}", "'Aspen' twice|must be one of"),
+        ("table.target.classes={a:Aspen}", "table.target.classes|must be one of"),
         ("+table.target.rare=keep", r"table.target.rare: must be 'reject', 'drop' or 'merge'; got 'keep'"),
-        ("table.columns.Slope.range=[90, 0]", r"range: must be \[least, greatest\].*; got \[90"),
+        ("table.columns.Slope.range=[90,0]", r"range: must be \[least, greatest\].*; got \[90"),
         ("table.columns.Slope.kind=number", "table.columns.Slope: .*'number' .* expected tags: 'numeric'"),
-        (
-            "+table.columns.Slope.mising=median",
-            r"table.columns.Slope.mising: .* \(did you mean 'missing'\?\)",
-        ),
-        ("+table.columns.Wind={kind: numeric}", "must have the column 'Wind'"),
-        ("+table.numeric.Wind={unit: m}", "table.numeric: Extra inputs are not permitted"),
+        ("+table.columns.Slope.mising=median", r"columns.Slope.mising: .* \(did you mean 'missing'\?\)"),
+        ("+table.columns.Wind={kind:numeric}", "must have the column 'Wind'"),
+        ("+table.numeric.Wind={unit:m}", "table.numeric: Extra inputs are not permitted"),
     ],
     "scripts/split.py": [
         ("split.test_size=2", "split.test_size must be between 0 and 1; got 2"),
@@ -53,14 +50,10 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ("split.method=ordered split.test_size=4000 split.val_size=4000", "must leave rows to train"),
     ],
     "scripts/normalize.py": [
-        ("normalize.methods=[{columns: ['*'], methd: a}]", "methd"),
-        ("normalize.methods=[{columns: ['*'], method: zscore}]", "got 'zscore'"),
-        ("normalize.methods=[{columns: [Slope], method: z_score}]", "must match each numeric column"),
-        ("normalize.methods=[{columns: [Soil_Type1], method: none}]", "matches none"),
-    ],
-    "scripts/make_tensors.py": [
-        ("paths.interim=absent", "must exist"),
-        ("paths.reports=absent", "class_cap.json must exist"),
+        ("normalize.methods=[{columns:['*'],methd:a}]", "methd"),
+        ("normalize.methods=[{columns:['*'],method:zscore}]", "got 'zscore'"),
+        ("normalize.methods=[{columns:[Slope],method:z_score}]", "must match each numeric column"),
+        ("normalize.methods=[{columns:[Soil_Type1],method:none}]", "matches none"),
     ],
     "scripts/explore.py": [
         ("explore.high_correlation=much", r"\(in explore.high_correlation\)"),
@@ -77,107 +70,88 @@ BAD_OVERRIDES: dict[str, list[tuple[str, str]]] = {
         ('train.overrides="\'"', "params.yaml: train.overrides must be .* No closing quotation"),
         ("train.overrides='model.net.hiden=[8]'", "hiden"),
     ],
+    # Before it trains: an hour later would be late.
+    "src/train.py": [
+        ("trainer.max_epoch=1", "Did you mean: 'max_epochs'?"),
+        ("model=mpl", "model must be one of .*did you mean 'mlp'"),
+        ("+foo=1", "foo must be a key of this command's config; it has"),
+        ("+publish.runs=a", "publish.runs must be a key of .* .did you mean 'publish.run'"),
+        ("sweep=mlp_quick", "A sweep must be a multirun; got one plain run: add -m"),
+        ("+callbacks.early_stopping.patiance=3", "did you mean 'patience'"),
+        ("+logger.csv.foo=1", "logger.csv.foo must be an option of"),
+        ("trainer.accelerator=tpu", "trainer cannot be built as configured; got ModuleNotFoundError"),
+        ("+logger.a._target_=lightning.pytorch.loggers.MLFlowLogger", "logger.a .*; got Mlflow.*sqlite:"),
+        ("trainer=gpu trainer.devices=99", "gpu"),
+        ("trainer.devices=-3", "devices"),
+        ("trainer.max_epochs=abc", "abc"),
+        ("trainer.max_epochs=-5", "-5"),
+        ("trainer.limit_train_batches=1.5", r"1\.5"),
+        ("trainer.strategy=absent", "absent"),
+        ("trainer.gradient_clip_val=-1", "gradient_clip_val|clip"),
+        ("data.batch_size=0", "batch_size"),
+        ("data.n_workers=-1", "workers"),
+        ("model.optimizer.lr=-1", "learning rate|lr"),
+        ("model.optimizer.weight_decay=-1", "weight_decay"),
+        ("model.net.hidden=[0]", "hidden"),
+        ("model.net.hidden=abc", "hidden"),
+        ("model.net.dropout=2", "dropout"),
+        ("model.net._target_=os.system", "os.system"),
+        ("model.net._target_=canopy.nets.mlp.Absent", "Absent"),
+        ("+model.net.colour=red", "colour"),
+        ("callbacks.early_stopping.patience=-1", "patience"),
+        ("callbacks.early_stopping.mode=up", "mode"),
+        ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be at least 0"),
+        ("objective.monitor=val/none", "val/none"),
+        ("objective.returns=[best.nothing]", "nothing"),
+        ("seed=abc", "seed|abc"),
+        ("resume=absent", "must hold config.yaml; found none in absent"),
+        ("reproduce=absent", "must hold config.yaml; found none in absent"),
+        ("resume=params.yaml", "found a file, params.yaml: name one of logs/train/runs"),
+        ("reproduce=/dev/null", "must hold config.yaml; found a device, /dev/null"),
+        ("publish.run=params.yaml/run", "publish.run must name a new folder.*; got a path below a file"),
+        ("publish.report=data", "publish.report must be a file, or a new one; got a folder, data"),
+        ("sweep=mlp_quick hydra.sweeper.n_trials=-1 -m", "n_trials"),
+        ("sweep=mlp_quick hydra.sweeper.n_jobs=0 -m", "n_jobs"),
+        ("hydra/sweeper=optuna hydra.sweeper.direction=maximize hydra.sweeper.storage=a -m", "storage must"),
+    ],
+    "src/evaluate.py": [
+        ("run=absent", "must hold config.yaml; found none in absent"),
+        ("", "run"),
+        ("run=https://example.org/run", "found a URL, https://example.org/run: name one"),
+    ],
+    "src/export.py": [("run=absent", "must hold config.yaml; found none in absent")],
+    "src/predict.py": [
+        ("input=a.csv output=b.csv", "One of run and bundle must be given; got run=None"),
+        ("run=a bundle=b input=a.csv output=b.csv", "must be given; got run=a and bundle=b"),
+        ("bundle=https://a.org/b input=a.csv output=b.csv", "got a URL: download it first"),
+    ],
+    "src/serve.py": [
+        ("bundle=absent", "absent/model.json must exist"),
+        ("bundle=params.yaml", "params.yaml/model.json must be a file; got a path below a file"),
+        ("port=99999", "port"),
+        ("workers=0", "workers"),
+    ],
 }
 
-BAD_RUNS: list[tuple[str, str]] = [
-    ("trainer.max_epoch=1", "Did you mean: 'max_epochs'?"),
-    ("model=mpl", "model must be one of .*did you mean 'mlp'"),
-    ("+foo=1", "foo must be a key of this command's config; it has"),
-    ("+publish.runs=a", "publish.runs must be a key of this command's config .did you mean 'publish.run'"),
-    ("sweep=mlp_quick", "A sweep must be a multirun; got one plain run: add -m"),
-    ("+callbacks.early_stopping.patiance=3", "did you mean 'patience'"),
-    ("+logger.csv.foo=1", "logger.csv.foo must be an option of"),
-    ("trainer.accelerator=tpu", "trainer cannot be built as configured; got ModuleNotFoundError"),
-    (
-        "+logger.mlflow._target_=lightning.pytorch.loggers.MLFlowLogger",
-        "logger.mlflow cannot be built as configured; got MlflowException: .*sqlite:///",
-    ),
-    ("trainer=gpu trainer.devices=99", "gpu"),
-    ("trainer.devices=-3", "devices"),
-    ("trainer.max_epochs=abc", "abc"),
-    ("trainer.max_epochs=-5", "-5"),
-    ("trainer.limit_train_batches=1.5", r"1\.5"),
-    ("trainer.strategy=absent", "absent"),
-    ("trainer.gradient_clip_val=-1", "gradient_clip_val|clip"),
-    ("data.batch_size=0", "batch_size"),
-    ("data.n_workers=-1", "workers"),
-    ("data.folder=absent", "absent/schema.json must exist"),
-    ("model.optimizer.lr=-1", "learning rate|lr"),
-    ("model.optimizer.weight_decay=-1", "weight_decay"),
-    ("model.net.hidden=[0]", "hidden"),
-    ("model.net.hidden=abc", "hidden"),
-    ("model.net.dropout=2", "dropout"),
-    ("model.net._target_=os.system", "os.system"),
-    ("model.net._target_=canopy.nets.mlp.Absent", "Absent"),
-    ("+model.net.colour=red", "colour"),
-    ("callbacks.early_stopping.patience=-1", "patience"),
-    ("callbacks.early_stopping.mode=up", "mode"),
-    ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be at least 0; found -1"),
-    ("objective.monitor=val/none", "val/none"),
-    ("objective.returns=[best.nothing]", "nothing"),
-    ("seed=abc", "seed|abc"),
-    ("resume=absent", "must hold config.yaml; found none in absent"),
-    ("reproduce=absent", "must hold config.yaml; found none in absent"),
-    ("resume=params.yaml", "must hold config.yaml; found a file, params.yaml: name one of logs/train/runs"),
-    ("reproduce=/dev/null", "must hold config.yaml; found a device, /dev/null"),
-    ("publish.run=params.yaml/run", "publish.run must name a new folder.*; got a path below a file, params"),
-    (
-        "publish.report=data",
-        "publish.report must be a file, or a new one; got a folder, data: choose another",
-    ),
-    ("sweep=mlp_quick hydra.sweeper.n_trials=-1 -m", "n_trials"),
-    ("sweep=mlp_quick hydra.sweeper.n_jobs=0 -m", "n_jobs"),
-    (
-        "hydra/sweeper=optuna hydra.sweeper.direction=maximize hydra.sweeper.storage=no_url -m",
-        "storage must be",
-    ),
-]
 
-BAD_USES: list[tuple[str, str, str]] = [
-    ("src/evaluate.py", "run=absent", "must hold config.yaml; found none in absent"),
-    ("src/evaluate.py", "", "run"),
-    ("src/export.py", "run=absent", "must hold config.yaml; found none in absent"),
-    ("src/predict.py", "input=a.csv output=b.csv", "One of run and bundle must be given; got run=None"),
-    (
-        "src/predict.py",
-        "run=a bundle=b input=a.csv output=b.csv",
-        "One of run and bundle must be given; got run=a and bundle=b",
-    ),
-    ("src/predict.py", "bundle=absent input=a.csv output=b.csv", "absent/model.json must exist"),
-    ("src/serve.py", "bundle=absent", "absent/model.json must exist"),
-    ("src/serve.py", "bundle=params.yaml", "params.yaml/model.json must be a file; got a path below a file"),
-    ("src/evaluate.py", "run=https://example.org/run", "found a URL, https://example.org/run: name one"),
-    ("src/predict.py", "bundle=https://a.org/b input=a.csv output=b.csv", "got a URL: download it first"),
-    ("src/serve.py", "port=99999", "port"),
-    ("src/serve.py", "workers=0", "workers"),
-]
+QUICK = ("trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
+MARKS = {"scripts/": pytest.mark.slow, "src/train.py": pytest.mark.long}
 
 
-def words(text: str) -> list[str]:
-    """Split the overrides of a case; only those of several words without blanks are split."""
-    parts = text.split(" ")
-    return parts if all("=" in part or part == "-m" for part in parts) else [text] if text else []
-
-
-QUICK = ("src/train.py", "trainer=cpu", "trainer.max_epochs=1", "callbacks.progress_bar=null")
-CASES = [
-    *(
-        pytest.param((script,), *case, marks=pytest.mark.slow)
-        for script, cases in BAD_OVERRIDES.items()
+@pytest.mark.parametrize(
+    ("script", "override", "message"),
+    [
+        pytest.param(script, *case, marks=[MARKS[start] for start in MARKS if script.startswith(start)])
+        for script, cases in BAD.items()
         for case in cases
-    ),
-    # Before it trains: an hour later would be late.
-    *(pytest.param(QUICK, *case, marks=pytest.mark.long) for case in BAD_RUNS),
-    *(((script,), *case) for script, *case in BAD_USES),
-]
-
-
-@pytest.mark.parametrize(("command", "override", "message"), CASES)
+    ],
+)
 def test_command_refuses_override(
-    command: tuple[str, ...], override: str, message: str, request: pytest.FixtureRequest, refuses: Refuses
+    script: str, override: str, message: str, request: pytest.FixtureRequest
 ) -> None:
-    project: Project = request.getfixturevalue("project" if command == QUICK else "prepared")
-    refuses(project, *command, *words(override), message=message)
+    is_training = script == "src/train.py"
+    project = request.getfixturevalue("project" if is_training else "prepared")
+    project.refuses(script, *(QUICK if is_training else ()), *override.split(), message=message)
     assert [*project.folder.glob("logs/train/runs/*/checkpoints/*")] == []
 
 
@@ -185,18 +159,12 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "empty": (lambda text: "", "params.yaml"),
     "a tab": (lambda text: text.replace("  ", "\t", 1), "params.yaml must be YAML"),
     "a bracket that is not closed": (lambda text: text + "more: [1, 2\n", "params.yaml must be YAML"),
-    "a key twice": (
-        lambda text: text + "seed: 1\n",
-        "params.yaml must be YAML in UTF-8; found .*duplicate key seed",
-    ),
+    "a key twice": (lambda text: text + "seed: 1\n", "params.yaml must be YAML .*duplicate key seed"),
     "marks of a conflict": (lambda text: "<<<<<<< HEAD\n" + text, "params.yaml"),
     "bytes": (lambda text: bytes(range(256)), "params.yaml"),
     "Latin 1": (lambda text: (text + "# ä\n").encode("latin-1"), "params.yaml must be"),
     "an unknown section": (lambda text: text + "colours: {red: 1}\n", "colours"),
-    "a section missing": (
-        lambda text: text.replace("drop_columns:", "dropped:"),
-        "none of the name drop_columns",
-    ),
+    "a section missing": (lambda text: text.replace("drop_columns:", "a:"), "none of the name drop_columns"),
     "a number missing": (lambda text: text.replace("seed: 42", "seed:"), r"\(in seed\)"),
     "an object": (lambda text: text + "x: !!python/object/apply:os.getcwd []\n", "params.yaml must be YAML"),
     "cut off in a section": (lambda text: text[: len(text) // 2].rpartition(":")[0], "params.yaml"),
@@ -204,28 +172,24 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_PARAMS)
-def test_command_refuses_params_file(name: str, project: Project, refuses: Refuses) -> None:
+def test_command_refuses_params_file(name: str, project: Project) -> None:
     change, message = BAD_PARAMS[name]
     path = project.folder / "params.yaml"
     changed = change(path.read_text())
     path.write_bytes(changed.encode() if isinstance(changed, str) else changed)
-    refuses(project, "scripts/split.py", message=message)
+    project.refuses("scripts/split.py", message=message)
 
 
+@pytest.mark.usefixtures("prepared")
 @pytest.mark.parametrize("script", ["scripts/split.py", "src/train.py"])
-def test_command_without_params_gives_hint(script: str, tmp_path: Path, prepared: Project) -> None:
-    done = prepared.forker.run(tmp_path, script)
-    assert done.code == 1
-    assert "must run in the project's folder, next to params.yaml; found none in" in done.errors
-    assert "Traceback" not in done.errors
+def test_command_without_params_gives_hint(script: str, tmp_path: Path) -> None:
+    message = "must run in the project's folder, next to params.yaml; found none in"
+    Project(tmp_path).refuses(script, message=message)
 
 
 def test_forked_command_reports_the_same_as_a_process(prepared: Project) -> None:
     """The commands of this suite are forks of a process that has imported what they import."""
     command = ("scripts/split.py", "split.test_size=2")
-    process = prepared.start(*command)
-    _, errors = process.communicate(timeout=60)
-    done = prepared.run(*command, check=False)
-    assert (process.returncode, done.code) == (1, 1)
-    shown = [[row for row in text.splitlines() if "Traceback: " not in row] for text in (errors, done.errors)]
+    reported = end(prepared.start(*command), code=1), prepared.run(*command, check=False).errors
+    shown = [[row for row in text.splitlines() if "Traceback: " not in row] for text in reported]
     assert shown[0] == shown[1]

@@ -1,53 +1,40 @@
 """A disk that is full, a folder that cannot be written, an input that is gone: an error, nothing changed."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from faults.project import SMALL, STAGES, USES, Project, Refuses
+from faults.project import SMALL, STAGES, USES, Project
 
 pytestmark = pytest.mark.faults
 
 Mount = Callable[..., AbstractContextManager[None]]
-# Each stage and its inputs.
+# Each command's inputs.
 INPUTS = {
-    "explore": ("data/raw/covtype.csv",),
-    "drop_columns": ("data/raw/covtype.csv",),
-    "split": ("data/interim/drop_columns.csv",),
-    "normalize": ("data/interim/split.csv",),
-    "cap_classes": ("data/interim/normalize.csv",),
-    "make_tensors": (
-        *("data/interim/cap_classes.csv", "reports/class_cap.json", "data/processed/preprocessor.json"),
-    ),
-    "training": tuple(
-        f"data/processed/{name}" for name in ("schema.json", "train.pt", "val.pt", "preprocessor.json")
-    ),
-    "evaluate": (
-        *("models/trained/checkpoints/best.ckpt", "models/trained/schema.json", "data/processed/test.pt"),
-        "models/trained/config.yaml",
-    ),
-    "export": (
-        *("models/trained/checkpoints/best.ckpt", "models/trained/preprocessor.json"),
-        *("data/raw/covtype.csv", "data/interim/split.csv", "data/processed/test.pt", "reports/metrics.json"),
-    ),
-    "compress": (
-        *("models/trained/checkpoints/best.ckpt", "models/canopy/model.onnx", "data/raw/covtype.csv"),
-        *("data/interim/split.csv", "data/processed/train.pt", "data/processed/val.pt"),
-    ),
-    "predict": ("models/canopy/model.onnx", "models/canopy/model.json", "data/raw/covtype.csv"),
+    "explore": "data/raw/covtype.csv",
+    "drop_columns": "data/raw/covtype.csv",
+    "split": "data/interim/drop_columns.csv",
+    "normalize": "data/interim/split.csv",
+    "cap_classes": "data/interim/normalize.csv",
+    "make_tensors": "data/interim/cap_classes.csv reports/class_cap.json data/processed/preprocessor.json",
+    "training": "data/processed/schema.json data/processed/train.pt data/processed/val.pt "
+    "data/processed/preprocessor.json",
+    "evaluate": "models/trained/checkpoints/best.ckpt models/trained/schema.json models/trained/config.yaml "
+    "data/processed/test.pt",
+    "export": "models/trained/checkpoints/best.ckpt models/trained/preprocessor.json data/raw/covtype.csv "
+    "data/interim/split.csv data/processed/test.pt reports/metrics.json",
+    "compress": "models/trained/checkpoints/best.ckpt models/canopy/model.onnx data/raw/covtype.csv "
+    "data/interim/split.csv data/processed/train.pt data/processed/val.pt",
+    "predict": "models/canopy/model.onnx models/canopy/model.json data/raw/covtype.csv",
 }
 # Where each writes.
 OUTPUTS = {
     **dict.fromkeys(STAGES, "data"),
-    "explore": "reports",
-    "evaluate": "reports",
-    "export": "models",
-    "compress": "models",
-    "predict": "reports",
+    **dict.fromkeys(("explore", "evaluate", "predict"), "reports"),
+    **dict.fromkeys(("export", "compress"), "models"),
 }
 
 
@@ -56,79 +43,50 @@ def command_of(name: str) -> tuple[str, ...]:
     return SMALL if name == "training" else USES.get(name, (f"scripts/{name}.py", "seed=7"))
 
 
-def by_command(table: dict[str, Any]) -> list[Any]:
-    """Make a case of each command; those that need a trained model take long."""
-    return [pytest.param(name, marks=pytest.mark.long if name in USES else ()) for name in table]
+def case(name: str, *values: str) -> object:
+    """Make a case of a command; those that need a trained model take long."""
+    return pytest.param(name, *values, marks=pytest.mark.long if name in USES else ())
 
 
-@pytest.fixture
-def of_command(request: pytest.FixtureRequest) -> Callable[[str], Project]:
-    """Give a project in which a command can run."""
-    return lambda name: request.getfixturevalue("trained_project" if name in USES else "project")
-
-
-@pytest.fixture
-def on_small_disk(tmp_path: Path, mounted: Mount) -> Mount:
+@contextmanager
+def small_disk(folder: Path, mounted: Mount) -> Iterator[None]:
     """Put a folder on a file system with 4 KiB to spare, with what is in it."""
-
-    @contextmanager
-    def put(folder: Path) -> Any:
-        kept = shutil.copytree(folder, tmp_path / "kept")
-        # Each file takes whole pages of 4 KiB, folders none.
-        n_pages = sum(-(-path.stat().st_size // 4096) for path in kept.rglob("*") if path.is_file())
-        with mounted(folder, "-t", "tmpfs", "-o", f"size={(n_pages + 1) * 4}k", "tmpfs"):
-            shutil.copytree(kept, folder, dirs_exist_ok=True)
-            yield
-
-    return put
+    kept = shutil.copytree(folder, folder.with_name("kept"))
+    # Each file takes whole pages of 4 KiB, folders none.
+    n_pages = sum(-(-path.stat().st_size // 4096) for path in kept.rglob("*") if path.is_file())
+    with mounted(folder, "-t", "tmpfs", "-o", f"size={(n_pages + 1) * 4}k", "tmpfs"):
+        shutil.copytree(kept, folder, dirs_exist_ok=True)
+        yield
 
 
-@pytest.mark.parametrize("kind", ["full disk", "read-only folder"])
-@pytest.mark.parametrize("name", by_command(OUTPUTS))
+@pytest.mark.parametrize("reason", ["No space left", "Read-only file system"])
+@pytest.mark.parametrize("name", [case(name) for name in OUTPUTS])
 def test_command_cannot_write(
-    name: str,
-    kind: str,
-    of_command: Callable[[str], Project],
-    read_only: Mount,
-    on_small_disk: Mount,
-    refuses: Refuses,
+    name: str, reason: str, project_for: Callable[[bool], Project], mounted: Mount
 ) -> None:
-    project = of_command(name)
-    mount, reason = (
-        (on_small_disk, "No space left") if kind == "full disk" else (read_only, "Read-only file system")
-    )
-    with mount(project.folder / OUTPUTS[name]):
-        refuses(
-            project,
-            *command_of(name),
-            message=f"must be writable; got {reason}",
-        )
-        assert project.left_behind() == []
+    project = project_for(name in USES)
+    folder = project.folder / OUTPUTS[name]
+    # No mode of a folder would keep root from writing.
+    read_only = mounted(folder, "-o", "bind,ro", str(folder))
+    with small_disk(folder, mounted) if reason == "No space left" else read_only:
+        project.refuses(*command_of(name), message=f"must be writable; got {reason}")
 
 
 @pytest.mark.parametrize(
-    ("name", "path"),
-    [
-        pytest.param(name, path, marks=pytest.mark.long if name in USES else ())
-        for name, paths in INPUTS.items()
-        for path in paths
-    ],
+    ("name", "path"), [case(name, path) for name, paths in INPUTS.items() for path in paths.split()]
 )
-def test_input_is_gone(name: str, path: str, of_command: Callable[[str], Project], refuses: Refuses) -> None:
-    project = of_command(name)
+def test_input_is_gone(name: str, path: str, project_for: Callable[[bool], Project]) -> None:
+    project = project_for(name in USES)
     (project.folder / path).unlink()
     last = Path(path).name
-    message = f"{last} must exist; found no such file"
-    if name in USES:
-        message = f"{last} must exist|must hold {last}|{last}.* must exist"
-    reported = refuses(project, *command_of(name), message=message)
+    used = f"{last} must exist|must hold {last}|{last}.* must exist"
+    message = used if name in USES else f"{last} must exist; found no such file"
+    reported = project.refuses(*command_of(name), message=message)
     assert name not in STAGES or "run" in reported
 
 
 @pytest.mark.long
-def test_training_on_a_full_disk_resumes_when_there_is_room(
-    project: Project, mounted: Mount, refuses: Refuses
-) -> None:
+def test_training_on_a_full_disk_resumes_when_there_is_room(project: Project, mounted: Mount) -> None:
     """The run keeps its last whole checkpoint; `resume` continues from it."""
     logs = project.folder / "logs"
     shutil.rmtree(logs)
@@ -139,13 +97,11 @@ def test_training_on_a_full_disk_resumes_when_there_is_room(
     )
     expected = project.copy(project.folder.with_name("expected"))
     expected.run(*options)
-    (made,) = expected.folder.glob("logs/train/runs/*")
-    size = sum(path.stat().st_size for path in made.rglob("*") if path.is_file()) // 1024
+    size = sum(path.stat().st_size for path in expected.runs()[0].rglob("*") if path.is_file()) // 1024
     # Room for a checkpoint, not for two and the next one.
     with mounted(logs, "-t", "tmpfs", "-o", f"size={size * 6 // 10}k", "tmpfs"):
-        message = "must be writable; got No space left|No space left on device"
-        refuses(project, *options, message=message)
-        (run,) = logs.glob("train/runs/*")
+        project.refuses(*options, message="No space left on device")
+        (run,) = project.runs()
         assert not [*run.rglob("*.tmp")]
         shutil.copytree(run, project.folder / "saved")
     project.run("src/train.py", "resume=saved")

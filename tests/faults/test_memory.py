@@ -26,65 +26,48 @@ sys.exit(os.waitstatus_to_exitcode(status))
 """
 
 
-def peak_mib(folder: Path, *argv: str) -> float:
-    """Run Python and give the most memory that it held."""
+def peak(project: Project, script: str, *options: str) -> int:
+    """Run a script and give the most memory that it held."""
+    command = [sys.executable, "-S", "-c", LAUNCH, sys.executable, str(ROOT / script), *options]
     done = subprocess.run(
-        [sys.executable, "-S", "-c", LAUNCH, sys.executable, *argv],
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        check=False,
+        command, cwd=project.folder, env=environment(), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    # Linux counts in KiB, macOS in bytes.
-    return int(done.stdout) / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def repeat(sample: str, n_copies: int, path: Path) -> float:
-    """Write the sample's rows several times; gives the file's size in MiB."""
-    header, _, rows = sample.partition("\n")
-    with path.open("w") as file:
-        file.write(f"{header}\n")
-        for _ in range(n_copies):
-            file.write(rows)
-    return path.stat().st_size / 2**20
+    return int(done.stdout)
 
 
 @pytest.fixture(scope="module")
 def tables(sample_csv: str, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """The sample's rows several times."""
     folder = tmp_path_factory.mktemp("tables")
+    header, _, rows = sample_csv.partition("\n")
     for n_copies in COPIES:
-        repeat(sample_csv, n_copies, folder / f"{n_copies}.csv")
+        with (folder / f"{n_copies}.csv").open("w") as file:
+            file.write(f"{header}\n")
+            file.writelines(rows for _ in range(n_copies))
     return [folder / f"{n_copies}.csv" for n_copies in COPIES]
 
 
 def test_the_memory_of_stages_hardly_grows(prepared: Project, tables: list[Path], tmp_path: Path) -> None:
-    peaks: dict[str, list[float]] = {}
-    for table in tables:
-        folder = tmp_path / table.stem
-        options = [f"paths.raw={table}", "cap_classes.max_per_class=10000"]
-        options += [f"paths.{name}={folder}/{name}" for name in ("interim", "processed", "reports")]
-        for stage in STAGES:
-            found = peak_mib(prepared.folder, str(ROOT / f"scripts/{stage}.py"), *options)
-            peaks.setdefault(stage, []).append(found)
     assert f"at most {BOUND} times the memory" in " ".join((ROOT / "docs/faults.md").read_text().split())
+    peaks: dict[str, list[int]] = {stage: [] for stage in STAGES}
+    for table in tables:
+        options = [f"paths.raw={table}", "cap_classes.max_per_class=10000"]
+        options += [
+            f"paths.{name}={tmp_path}/{table.stem}/{name}" for name in ("interim", "processed", "reports")
+        ]
+        for stage in STAGES:
+            peaks[stage].append(peak(prepared, f"scripts/{stage}.py", *options))
     for stage, (few, many) in peaks.items():
         assert many <= BOUND * few, (stage, few, many)
 
 
-@pytest.mark.parametrize(("kind", "model"), [("bundle", "models/canopy"), ("run", "models/trained")])
+@pytest.mark.parametrize("model", ["bundle=models/canopy", "run=models/trained"])
 def test_the_memory_of_predicting_hardly_grows(
-    kind: str, model: str, trained: Project, tables: list[Path], tmp_path: Path
+    model: str, trained: Project, tables: list[Path], tmp_path: Path
 ) -> None:
     few, many = (
-        peak_mib(
-            trained.folder,
-            str(ROOT / "src/predict.py"),
-            f"{kind}={model}",
-            f"input={table}",
-            f"output={tmp_path}/predicted.csv",
-        )
+        peak(trained, "src/predict.py", model, f"input={table}", f"output={tmp_path}/p.csv")
         for table in tables
     )
     assert many <= BOUND * few

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,26 +18,7 @@ ROOT = Path(__file__).parents[2]
 SSHD = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 
-def free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
-
-
-def wait_for(condition: Callable[[], bool], *, seconds: float = 30) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited {seconds} s in vain"
-        time.sleep(0.02)
-
-
-def answers(port: int) -> bool:
-    with socket.socket() as client:
-        return client.connect_ex(("127.0.0.1", port)) == 0
-
-
 def make_key(path: Path) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
     command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(path)]
     subprocess.run(command, check=True)
     return path
@@ -57,11 +39,8 @@ class Person:
     def __post_init__(self) -> None:
         (self.home / ".ssh").mkdir(parents=True, exist_ok=True, mode=0o700)
         self.folder.mkdir(parents=True, exist_ok=True)
-        config = self.home / ".gitconfig"
-        name = self.home.name
-        config.write_text(
-            f"[user]\nname = {name}\nemail = {name}@example.com\n[init]\ndefaultBranch = main\n"
-        )
+        user = f"[user]\nname = {self.home.name}\nemail = {self.home.name}@example.com\n"
+        (self.home / ".gitconfig").write_text(f"{user}[init]\ndefaultBranch = main\n")
 
     @property
     def environment(self) -> dict[str, str]:
@@ -77,50 +56,33 @@ class Person:
         }
 
     def run(self, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-        )
+        options: dict[str, Any] = {"cwd": self.folder, "env": self.environment, "stdin": subprocess.DEVNULL}
+        done = subprocess.run(command, **options, capture_output=True, text=True, check=False, timeout=300)
         assert not check or done.returncode == 0, done.stdout + done.stderr
         return done
 
-    def trust(self, port: int, key: Path) -> None:
-        with (self.home / ".ssh/known_hosts").open("a") as file:
-            file.write(f"[127.0.0.1]:{port} {public(key)}\n")
+    def shell(self, commands: str) -> str:
+        return self.run("bash", "-ec", commands).stdout
 
 
 @dataclass
 class Server:
-    """An OpenSSH server of the test's own.
-
-    Args:
-        port: Where it listens on loopback.
-        host_key: Its key; the public part is next to it.
-        accepted: The public keys that may come in.
-        log: What it reports.
-    """
+    """An OpenSSH server of the test's own, which accepts some public keys."""
 
     port: int
     host_key: Path
     accepted: Path
-    log: Path
 
     def url(self, folder: Path) -> str:
         return f"ssh://127.0.0.1:{self.port}{folder}"
 
-    def admit(self, person: Person) -> Path:
+    def admit(self, person: Person) -> None:
         """Give a person a key that opens the server, and the server's own key."""
         key = make_key(person.home / ".ssh/id_ed25519")
         with self.accepted.open("a") as file:
             file.write(f"{public(key)}\n")
-        person.trust(self.port, self.host_key)
-        return key
+        with (person.home / ".ssh/known_hosts").open("a") as file:
+            file.write(f"[127.0.0.1]:{self.port} {public(self.host_key)}\n")
 
 
 @pytest.fixture(scope="session")
@@ -128,10 +90,13 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if SSHD is None:
         pytest.skip("sshd is not installed (Debian: apt-get install openssh-server)")
     folder = tmp_path_factory.mktemp("sshd")
-    server = Server(free_port(), make_key(folder / "host_key"), folder / "accepted", folder / "log")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server, log = Server(port, make_key(folder / "host_key"), folder / "accepted"), folder / "log"
     server.accepted.touch(mode=0o600)
     options = {
-        "ListenAddress": f"127.0.0.1:{server.port}",
+        "ListenAddress": f"127.0.0.1:{port}",
         "HostKey": server.host_key,
         "AuthorizedKeysFile": server.accepted,
         "PidFile": folder / "pid",
@@ -147,11 +112,12 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     if os.geteuid() == 0:
         # Where the service has never run; sshd takes no other folder.
         Path("/run/sshd").mkdir(exist_ok=True)
-    with server.log.open("w") as log:
-        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=log)
+    with log.open("w") as file:
+        process = subprocess.Popen([SSHD, "-D", "-e", "-f", str(folder / "config")], stderr=file)
     try:
-        wait_for(lambda: answers(server.port) or process.poll() is not None)
-        assert process.poll() is None, server.log.read_text()
+        while not log.read_text().startswith("Server listening"):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.02)
         yield server
     finally:
         process.terminate()

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -50,21 +49,10 @@ def server() -> Iterator[list[str]]:
     """The server's address, a key's id and its secret."""
     # As many calls as the setting up makes go without keys.
     environment = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": "4", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
-        [sys.executable, "-c", SERVER],
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    # It ends with its input.
+    with subprocess.Popen([sys.executable, "-c", SERVER], env=environment, **streams) as process:
         yield json.loads(process.stdout.readline())
-    finally:
-        process.stdin.close()
-        process.stdout.close()
-        process.wait(20)
 
 
 def test_what_is_pushed_comes_back(
@@ -74,20 +62,17 @@ def test_what_is_pushed_comes_back(
     ada = new_person("ada")
     copy_project(ada.folder, "Makefile", "src/remote.py", "src/canopy", "requirements.lock", "pyproject.toml")
     (ada.folder / "dvc.yaml").write_text("stages: {make: {cmd: echo rows > rows.csv, outs: [rows.csv]}}")
-    options = {"endpointurl": url, "region": "us-east-1"}
-    own = {"access_key_id": key, "secret_access_key": secret}
-    ada.run("bash", "-ec", f"{INSTALL}; git init --quiet; dvc init --quiet; dvc repro --quiet")
-    ada.run("make", "remote", "URL=s3://team/canopy")
-    for name, value in options.items():
-        ada.run("dvc", "remote", "modify", "storage", name, value)
+    ada.shell(f"{INSTALL}; git init --quiet; dvc init --quiet; dvc repro --quiet")
+    modify = "dvc remote modify"
+    ada.shell(f"make remote URL=s3://team/canopy; {modify} storage endpointurl {url}")
+    ada.shell(f"{modify} storage region us-east-1")
     assert ada.run("make", "push", check=False).returncode != 0
-    for name, value in own.items():
-        ada.run("dvc", "remote", "modify", "--local", "storage", name, value)
+    ada.shell(f"{modify} --local storage access_key_id {key}")
+    ada.shell(f"{modify} --local storage secret_access_key {secret}")
     shared = (ada.folder / ".dvc/config").read_text()
     assert "s3://team/canopy" in shared
-    assert not any(value in shared for value in own.values())
-    assert "1 file pushed" in ada.run("make", "push").stdout
-    shutil.rmtree(ada.folder / ".dvc/cache")
-    (ada.folder / "rows.csv").unlink()
-    ada.run("make", "pull")
+    assert key not in shared
+    assert secret not in shared
+    assert "1 file pushed" in ada.shell("make push")
+    ada.shell("rm -r .dvc/cache rows.csv; make pull")
     assert (ada.folder / "rows.csv").read_text() == "rows\n"

@@ -2,14 +2,12 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-
-Call = Callable[..., str]
 
 
 class Payload:
@@ -23,9 +21,10 @@ class Payload:
 
 
 @pytest.fixture
-def executed(tmp_path: Path) -> Path:
-    """The file that is there once planted code has run."""
-    return tmp_path / "executed"
+def executed(tmp_path: Path) -> Iterator[Path]:
+    """The file that planted code would make; after the test it must not be there."""
+    yield tmp_path / "executed"
+    assert not (tmp_path / "executed").exists()
 
 
 @pytest.fixture
@@ -34,20 +33,16 @@ def payload(executed: Path) -> Payload:
 
 
 @pytest.fixture
-def refused(executed: Path, tmp_path: Path) -> Call:
-    """Run a command that must refuse what it is given; gives what it says."""
+def refuses() -> Callable[..., None]:
+    """Run a command that must refuse what it is given, with a message of a few lines."""
 
-    def call(script: str, *arguments: str, own_log: bool = True) -> str:
+    def check(script: str, *arguments: str, message: str, n_lines: int = 3) -> None:
         command = [sys.executable, f"src/{script}.py", *arguments]
-        if own_log:
-            # A run that continues logs into its folder.
-            command.append(f"hydra.run.dir={tmp_path / 'logged'}")
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
         assert done.returncode != 0, done.stdout
-        assert not executed.exists()
+        assert message in done.stderr, done.stderr
         assert "Traceback (most recent call last)" not in done.stderr, done.stderr
-        message = [line for line in done.stderr.splitlines() if line and not line.startswith("Traceback: ")]
-        assert len(message) <= 3, message
-        return "\n".join(message)
+        lines = [line for line in done.stderr.splitlines() if line and not line.startswith("Traceback: ")]
+        assert len(lines) <= n_lines, done.stderr
 
-    return call
+    return check

@@ -6,9 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = sorted(
-    path for folder in ("src", "scripts", "benchmarks") for path in (ROOT / folder).rglob("*.py")
-)
+SOURCES = sorted(path for name in ("src", "scripts", "benchmarks") for path in (ROOT / name).rglob("*.py"))
 
 FORBIDDEN = {
     *("eval", "exec", "compile", "__import__", "os.system", "os.popen", "marshal.load", "marshal.loads"),
@@ -18,13 +16,10 @@ FORBIDDEN = {
     *("torch.jit.load", "torch.hub.load", "torch.package.PackageImporter", "torch.export.load"),
     *("shutil.unpack_archive", "tarfile.open", "onnxruntime.SessionOptions.register_custom_ops_library"),
 }
-
 # Methods of archives, which let the archive choose where a file goes.
 UNPACKING = {"extract", "extractall"}
-
 # An option that a call must have, and its value.
 NEEDED = {"torch.load": ("weights_only", "True"), "jinja2.Environment": ("autoescape", "True")}
-
 ALLOWED = {
     # A worker is reported by the process that started it, through a pipe.
     ("src/canopy/sweep/sweep.py", "cloudpickle.loads"),
@@ -38,8 +33,12 @@ ALLOWED = {
 
 def dangers(text: str) -> set[str]:
     """Name the dangerous calls in a module's source, under whichever names it imports them."""
-    tree = ast.parse(text)
-    names = imported(tree)
+    tree, names = ast.parse(text), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {item.asname: item.name for item in node.names if item.asname}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {item.asname or item.name: f"{node.module}.{item.name}" for item in node.names}
 
     def full(node: ast.expr) -> str:
         first, dot, rest = ast.unparse(node).partition(".")
@@ -52,17 +51,6 @@ def dangers(text: str) -> set[str]:
         elif isinstance(node, ast.Call) and is_dangerous(full(node.func), node):
             found.add(full(node.func))
     return found
-
-
-def imported(tree: ast.Module) -> dict[str, str]:
-    """Give the full name of each name that a module imports under another one."""
-    names: dict[str, str] = {}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {item.asname: item.name for item in node.names if item.asname}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {item.asname or item.name: f"{node.module}.{item.name}" for item in node.names}
-    return names
 
 
 def is_dangerous(called: str, call: ast.Call) -> bool:
@@ -80,11 +68,7 @@ def is_dangerous(called: str, call: ast.Call) -> bool:
 
 
 def test_loading_never_executes_code() -> None:
-    found = {
-        (path.relative_to(ROOT).as_posix(), called)
-        for path in SOURCES
-        for called in dangers(path.read_text())
-    }
+    found = {(str(path.relative_to(ROOT)), call) for path in SOURCES for call in dangers(path.read_text())}
     assert found == ALLOWED
 
 

@@ -70,7 +70,7 @@ def collect(runs: Iterable[Run], *, recipes: dict[str, str], earlier: pd.DataFra
 
 def read_experiments(path: Path) -> pd.DataFrame:
     """Read what `as_json` gave, a row for each run; no rows if there is no such file."""
-    experiments = read_json(path) if path.is_file() else []
+    experiments = read_json(path, kind=list) if path.is_file() else []
     rows = [{**experiment, **run} for experiment in experiments for run in experiment.pop("runs")]
     return pd.DataFrame(rows, columns=[*SHARED, *_KEYS], dtype=object)
 

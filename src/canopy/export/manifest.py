@@ -55,7 +55,7 @@ class Manifest(Model):
         """Read what `save` wrote."""
         path = Path(folder) / MANIFEST_FILE
         content = read_json(path, hint=HINT)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        if content.get("format") != FORMAT:
             raise ValueError(f"{path} must be a manifest of the format {FORMAT}: {HINT}")
         if content.pop("sha256", None) != _hash(content):
             raise ValueError(f"{path} must be as it was written; got other content: {HINT}")
