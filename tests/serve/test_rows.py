@@ -131,7 +131,7 @@ def test_csv_values_may_hold_line_breaks_and_delimiters() -> None:
         ("size,colour,colour\n1,1,1", "each name once; got 'colour' twice"),
         (",".join("abc" * 3334), "at most 10,000 columns, each name once; got more than 10,000"),
         ("\n1", r"size must be .* \(1 more\)"),
-        ("size,colour\n2,colour1\n2\n", "the body must be CSV; got .*Row #2: Expected 2 columns, got 1"),
+        ("size,colour\n" + "2\n" * 101, "at most 100 rows; got 101"),
         ('size,colour\n3,"colour1\n4,colour1\n', "the body must be CSV; got unexpected end of data"),
         ("size,colour\n" + "2,colour1\n" * 101, "at most 100 rows; got 101"),
     ],
@@ -143,18 +143,26 @@ def test_csv_of_another_form_is_refused(text: str, message: str) -> None:
 
 def test_rejected_csv_rows_keep_their_places() -> None:
     reader = make_reader({"id": {"kind": "key"}, "size": SIZE})
-    found = csv_of("id,size\na,2\nb,x\nd,3\n", reader)
+    found = csv_of('id,size\na,2\n\nb,x\nc\nd,3\n"e\n",4,5\n', reader)
     shares = np.array([[0.25, 0.75], [1, 0]], np.float32)
     assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=True).decode().splitlines() == [
         '"id","label","class","probability_Apple","probability_Pear","problem"',
         '"a","2","Pear",0.25,0.75,',
         '"b",,,,,"size must be a number; got \'x\'"',
+        ",,,,,\"the row must have as many values as the header has names; got 'c'\"",
         '"d","1","Apple",1,0,',
+        ',,,,,"the row must have as many values as the header has names; got \'""e\\n"",4,5\'"',
     ]
     assert found.write(shares, {"1": "Apple", "2": "Pear"}, all_rows=False).decode().splitlines() == [
         '"id","label","class","probability_Apple","probability_Pear"',
         '"a","2","Pear",0.25,0.75',
         '"d","1","Apple",1,0',
+    ]
+    refused = RowsRefused(first_problems(found.parsed.violations)).problems
+    assert [(problem.row, problem.found) for problem in refused] == [
+        (1, "'x'"),
+        (2, "'c'"),
+        (4, repr('"e\n",4,5')),
     ]
 
 

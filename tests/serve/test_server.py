@@ -109,10 +109,9 @@ def children(server: Any) -> list[int]:
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_path: Path) -> None:
     """The new one has the model that the server started with, and adds to the counts of the dead one."""
-    copy, scratch = tmp_path / "copy", tmp_path / "scratch"
-    scratch.mkdir()
+    copy = tmp_path / "copy"
     shutil.copytree(bundle, copy)
-    with start(f"bundle={copy}", "workers=2", environment={"TMPDIR": str(scratch)}) as server:
+    with start(f"bundle={copy}", "workers=2") as server:
         before = children(server)
         assert len(before) == 2
         shutil.rmtree(copy)
@@ -139,10 +138,31 @@ def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_pat
         time.sleep(0.5)
         assert server.get("/drift").json()["n_rows"] == 400 + 100 - n_failed
         assert "canopy_batch_rows_count 1" in server.get("/metrics").text
-        assert len([*scratch.glob("canopy-serve-*")]) == 1
-    assert [*scratch.glob("canopy-serve-*")] == []
     assert server.process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
+def test_each_server_has_its_own_folder_and_removes_those_of_killed_ones(
+    start: Start, tmp_path: Path
+) -> None:
+    def folders() -> list[Path]:
+        return [*tmp_path.glob(".canopy-serve.*")]
+
+    environment = {"TMPDIR": str(tmp_path)}
+    with start(environment=environment):
+        assert folders() == []
+    with start("workers=2", environment=environment) as killed:
+        killed.process.kill()
+    (left,) = folders()
+    with start("workers=2", environment=environment) as server:
+        (own,) = folders()
+        assert own != left
+        with start("workers=2", environment=environment):
+            assert len(folders()) == 2
+        assert folders() == [own]
+        assert server.get("/metrics").ok
+    assert folders() == []
 
 
 def test_what_is_in_flight_is_finished(start: Start) -> None:

@@ -16,7 +16,7 @@ from canopy.schema import TableSchema
 from canopy.schema.columns import first_repeated
 from canopy.serve.problems import Problem, RowsRefused, check_row_count
 from canopy.serve.rows import RowReader
-from canopy.tables.parse import Parsed, parse
+from canopy.tables.parse import Parsed, Violation, parse
 from canopy.tables.text import records
 
 # Of a header: each takes memory of its own.
@@ -57,8 +57,7 @@ class CsvRows(NamedTuple):
         """
         table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
         if all_rows:
-            valid = self.parsed.valid
-            table = table.take(pa.array(np.cumsum(valid) - 1, mask=~valid))
+            table = spread(table, self.parsed.valid)
             for name in self.keys:
                 table = table.set_column(table.schema.names.index(name), name, self.parsed.rows[name])
             table = table.append_column("problem", pa.array(self._reasons(), pa.string()))
@@ -94,12 +93,15 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     # Labels are carried like keys, any value allowed.
     schema = schema.without({*schema.keys}).with_keys([*keys, target] if target else keys)
     names = [*(part for parts in given.values() for part in parts), *schema.keys]
-    table = split_values(body, schema, header, names)
-    check_row_count(table.num_rows, limit=max_rows)
-    if not table.num_rows:
+    table, ragged = split_values(body, schema, header, names, max_rows=max_rows)
+    n_rows = table.num_rows + len(ragged)
+    check_row_count(n_rows, limit=max_rows)
+    if not n_rows:
         raise RowsRefused([Problem(None, "rows", "follow the header, at least one", "none")])
     batch = pa.RecordBatch.from_arrays([column.combine_chunks() for column in table.columns], names)
     parsed = parse(batch, schema, with_target=False, n_shown=MAX_VALUES)
+    if ragged:
+        parsed = insert_ragged(parsed, ragged)
     ignored = [name for name in header if name not in {*names, *reader.unused}]
     return CsvRows(parsed, ignored, keys, target)
 
@@ -124,18 +126,34 @@ def split_header(text: str, reader: RowReader) -> tuple[list[str], str, TableSch
     return header, body, schema
 
 
-def split_values(body: str, schema: TableSchema, header: list[str], names: list[str]) -> pa.Table:
-    """Split the records below the header into texts, in the dialect of a schema, and choose columns."""
+def split_values(
+    body: str, schema: TableSchema, header: list[str], names: list[str], *, max_rows: int
+) -> tuple[pa.Table, list[pyarrow.csv.InvalidRow]]:
+    """Split the records below the header into texts, in the dialect of a schema, and choose columns.
+
+    Those that have more or fewer values than the header are given apart.
+    """
     quote, delimiter, content = schema.file.quote, schema.file.delimiter, f"{body}\n".encode()
+    ragged: list[pyarrow.csv.InvalidRow] = []
+
+    def skip(row: pyarrow.csv.InvalidRow) -> str:
+        ragged.append(row)
+        return "skip" if len(ragged) <= max_rows else "error"
+
     try:
         if quote and body.count(quote) % 2:
             # A quote that is not closed would swallow rows.
             for _ in csv.reader(io.StringIO(body), delimiter=delimiter, quotechar=quote, strict=True):
                 pass
-        return pyarrow.csv.read_csv(
+        table = pyarrow.csv.read_csv(
             pa.py_buffer(content),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=header),
-            pyarrow.csv.ParseOptions(delimiter=delimiter, quote_char=quote or False, newlines_in_values=True),
+            pyarrow.csv.ParseOptions(
+                delimiter=delimiter,
+                quote_char=quote or False,
+                newlines_in_values=True,
+                invalid_row_handler=skip,
+            ),
             pyarrow.csv.ConvertOptions(
                 include_columns=names,
                 column_types=dict.fromkeys(names, pa.string()),
@@ -143,4 +161,25 @@ def split_values(body: str, schema: TableSchema, header: list[str], names: list[
             ),
         )
     except (pa.ArrowInvalid, csv.Error) as error:
+        check_row_count(len(ragged), limit=max_rows)
         raise RowsRefused([Problem(None, "the body", "be CSV", str(error))]) from error
+    return table, ragged
+
+
+def insert_ragged(parsed: Parsed, ragged: Sequence[pyarrow.csv.InvalidRow]) -> Parsed:
+    """Put rows of another length back in their places, without values."""
+    is_whole = np.ones(parsed.rows.num_rows + len(ragged), bool)
+    rows = np.array([row.number - 1 for row in ragged])
+    is_whole[rows] = False
+    places = np.flatnonzero(is_whole)
+    shown = [repr(row.text[:60]) for row in ragged[:MAX_VALUES]]
+    violations = [
+        Violation("", "have as many values as the header has names", rows, shown),
+        *(found._replace(rows=places[found.rows]) for found in parsed.violations),
+    ]
+    return Parsed(spread(parsed.rows, is_whole), violations)
+
+
+def spread(batch: pa.RecordBatch, places: NDArray[np.bool_]) -> pa.RecordBatch:
+    """Put the rows of a batch into some places of a longer one, nulls into the others."""
+    return batch.take(pa.array(np.cumsum(places) - 1, mask=~places))

@@ -19,6 +19,7 @@ from uvicorn.supervisors import Multiprocess
 
 from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
+from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
 from canopy.serve.metrics import MULTIPROCESS
 from canopy.serve.settings import Settings
@@ -47,42 +48,37 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder:
-        sockets = listen(settings.host, settings.port)
+    sockets = listen(settings.host, settings.port)
+    options: dict[str, Any] = {
+        "http": BoundedProtocol,
+        "ws": "none",
+        "lifespan": "off",
+        "log_config": None,
+        # The application writes one.
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.stop_seconds,
+    }
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{sockets[0].getsockname()[1]}"
+    log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
+    if settings.workers == 1:
+        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets)
+        return
+    with folder_beside(Path(tempfile.gettempdir(), "canopy-serve")) as folder:
         # A process that is started later has the same model as the others.
-        kept = Path(folder, "bundle")
+        kept = folder / "bundle"
         kept.mkdir()
         for name in (MANIFEST_FILE, *manifest.present):
             shutil.copyfile(Path(settings.bundle, name), kept / name)
         # The bundle may have changed meanwhile.
         Scorer(kept)
-        shared = None
-        if settings.workers > 1:
-            shared = Path(folder)
-            os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
-        config = uvicorn.Config(
-            partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=shared),
-            factory=True,
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            workers=settings.workers,
-            timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
-            log_config=None,
-            # The application writes one.
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.stop_seconds,
-        )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{sockets[0].getsockname()[1]}"
-        log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
-        if settings.workers == 1:
-            uvicorn.Server(config).run(sockets)
-        else:
-            supervisor = Supervisor(config, sockets)
-            supervisor.run()
-            sys.exit(supervisor.status)
+        os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
+        factory = partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=folder)
+        options |= {"workers": settings.workers, "timeout_worker_healthcheck": HEALTHCHECK_SECONDS}
+        supervisor = Supervisor(uvicorn.Config(factory, factory=True, **options), sockets)
+        supervisor.run()
+        sys.exit(supervisor.status)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -96,7 +92,6 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **options)
         # Bytes since the last piece of a body, or since a request was complete.
         self._n_unparsed = 0
-        self._is_complete = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -107,16 +102,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._is_complete or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete:
             self._wait()
         if self._n_unparsed > MAX_HEAD_BYTES:
             self.send_400_response(f"The headers must be at most {MAX_HEAD_BYTES} bytes")
         if len(self.pipeline) > MAX_WAITING:
             self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        self._is_complete = False
-        super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
         # The body has its own limit.
@@ -124,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._n_unparsed, self._is_complete = 0, True
+        self._n_unparsed = 0
         super().on_message_complete()
 
     def _wait(self) -> None:
