@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from canopy.serve.server import serve
-from canopy.serve.settings import Settings
+from canopy.serve.service import Settings
 
 
 def read_settings(arguments: list[str]) -> Settings:

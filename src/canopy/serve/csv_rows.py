@@ -26,16 +26,10 @@ MAX_VALUES = 1000
 
 
 class CsvRows(NamedTuple):
-    """Rows that came as CSV, checked.
-
-    Attributes:
-        parsed: The rows, and what is wrong with some.
-        ignored: Columns that the table does not have.
-        keys: Columns that name a row.
-        target: Column with labels; None if there is none.
-    """
+    """Rows that came as CSV, checked."""
 
     parsed: Parsed
+    # Columns that the table does not have, those that name a row, and the one with labels, if there is one.
     ignored: list[str]
     keys: list[str]
     target: str | None
@@ -58,34 +52,29 @@ class CsvRows(NamedTuple):
         table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
         if all_rows:
             table = spread(table, self.parsed.valid)
-            for name in self.keys:
-                table = table.set_column(table.schema.names.index(name), name, self.parsed.rows[name])
-            table = table.append_column("problem", pa.array(self._reasons(), pa.string()))
+            for place, name in enumerate(self.keys):
+                table = table.set_column(place, name, self.parsed.rows[name])
+            reasons = np.full(table.num_rows, None, object)
+            # The first problem of a row is the one that stays.
+            for column, requirement, rows, values in reversed(self.parsed.violations):
+                reasons[rows] = str(Problem(None, column, requirement, "..."))
+                shown = [str(Problem(None, column, requirement, value)) for value in values]
+                reasons[rows[: len(shown)]] = shown
+            table = table.append_column("problem", pa.array(reasons, pa.string()))
         sink = io.BytesIO()
         pyarrow.csv.write_csv(table, sink)
         return sink.getvalue()
 
-    def _reasons(self) -> NDArray[np.object_]:
-        """Give for each row what is wrong with it, None where it is valid."""
-        reasons = np.full(self.parsed.rows.num_rows, None, object)
-        # The first problem of a row is the one that stays.
-        for column, requirement, rows, values in reversed(self.parsed.violations):
-            reasons[rows] = str(Problem(None, column, requirement, "..."))
-            shown = [str(Problem(None, column, requirement, value)) for value in values]
-            reasons[rows[: len(shown)]] = shown
-        return reasons
-
 
 def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
-    """Read rows that came as CSV with a header line.
+    """Read rows in the dialect of the table's file, or with commas and decimal points, below a header line.
 
-    They are in the dialect of the table's file, or with commas and decimal points. The columns may be in any
-    order, with others among them; one that is written as 0/1 columns may be given under its own name.
+    The columns may be in any order, with others among them; one that is written as 0/1 columns may be given
+    under its own name.
     """
     header, body, schema = split_header(text.removeprefix("\ufeff").lstrip("\r\n"), reader)
     given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}
-    missing = [name for name, parts in given.items() if not {*parts} <= {*header}]
-    if missing:
+    if missing := [name for name, parts in given.items() if not {*parts} <= {*header}]:
         requirement = "be given in the header, or all of its 0/1 columns"
         raise RowsRefused(Problem(None, name, requirement, "no such column") for name in missing)
     target = schema.target.column if schema.target.column in header else None
@@ -154,11 +143,7 @@ def split_values(
                 newlines_in_values=True,
                 invalid_row_handler=skip,
             ),
-            pyarrow.csv.ConvertOptions(
-                include_columns=names,
-                column_types=dict.fromkeys(names, pa.string()),
-                strings_can_be_null=False,
-            ),
+            pyarrow.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string())),
         )
     except (pa.ArrowInvalid, csv.Error) as error:
         check_row_count(len(ragged), limit=max_rows)

@@ -13,16 +13,11 @@ MAX_PROBLEMS = 20
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a value.
+    """What is wrong with a value: `requirement` is what it must be or have, such as `be a number`."""
 
-    Attributes:
-        row: Index of the row in the request, from 0; None where no one row is meant.
-        field: Column; empty where the row as a whole is wrong.
-        requirement: What it must be or have, such as `be a number`.
-        found: What was sent.
-    """
-
+    # Index in the request, from 0; None where no one row is meant.
     row: int | None
+    # Empty where the row as a whole is wrong.
     field: str
     requirement: str
     found: str

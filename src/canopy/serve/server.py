@@ -17,20 +17,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
-from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
 from canopy.serve.metrics import MULTIPROCESS
-from canopy.serve.settings import Settings
+from canopy.serve.service import Settings
 
 log = logging.getLogger(__name__)
 
 N_ACCEPTED_AT_ONCE = 32
-
-# A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
-HEALTHCHECK_SECONDS = 10
-
 # Of a request line with its headers, of the end of a body in parts.
 MAX_HEAD_BYTES = 64 * 1024
 # Requests of a connection that wait for the answers to others.
@@ -67,15 +62,13 @@ def serve(settings: Settings) -> None:
         return
     with folder_beside(Path(tempfile.gettempdir(), "canopy-serve")) as folder:
         # A process that is started later has the same model as the others.
-        kept = folder / "bundle"
-        kept.mkdir()
-        for name in (MANIFEST_FILE, *manifest.present):
-            shutil.copyfile(Path(settings.bundle, name), kept / name)
+        kept = shutil.copytree(settings.bundle, folder / "bundle")
         # The bundle may have changed meanwhile.
         Scorer(kept)
         os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
         factory = partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=folder)
-        options |= {"workers": settings.workers, "timeout_worker_healthcheck": HEALTHCHECK_SECONDS}
+        # Silent for 10 s, one is replaced; a large body keeps it busy for a second or two.
+        options |= {"workers": settings.workers, "timeout_worker_healthcheck": 10}
         supervisor = Supervisor(uvicorn.Config(factory, factory=True, **options), sockets)
         supervisor.run()
         sys.exit(supervisor.status)
@@ -84,14 +77,11 @@ def serve(settings: Settings) -> None:
 class BoundedProtocol(HttpToolsProtocol):
     """A connection that is closed when it sends too much besides bodies, or does not finish a request.
 
-    uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
-    waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
+    uvicorn has no such bounds: any client could have the server's memory, or all of its connections.
     """
 
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # Bytes since the last piece of a body, or since a request was complete.
-        self._n_unparsed = 0
+    # Bytes since the last piece of a body, or since a request was complete.
+    _n_unparsed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -126,7 +116,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
 
 class Supervisor(Multiprocess):
-    """What keeps several processes running, and remembers the signal that ended them in its exit `status`."""
+    """What keeps several processes running; its exit `status` has the signal that ended them."""
 
     status = STARTUP_FAILURE
 
