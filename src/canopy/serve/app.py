@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from mimetypes import guess_type
 from multiprocessing.process import BaseProcess
@@ -15,6 +14,7 @@ from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import RequestResponseEndpoint as Handler
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -28,19 +28,11 @@ from canopy.serve.service import Service, Settings, as_json
 # Variable of the environment with the key: what is given on a command line is written into logs.
 API_KEY = "CANOPY_API_KEY"
 
-# The web UI, and the parts of Swagger UI, which FastAPI would load from another host: package and file.
-PAGES = {
-    "/": ("canopy.serve.page", "index.html"),
-    "/page.css": ("canopy.serve.page", "page.css"),
-    "/page.js": ("canopy.serve.page", "page.js"),
-    "/swagger/swagger-ui-bundle.js": ("fastapi_swagger.resources", "swagger-ui-bundle.js"),
-    "/swagger/swagger-ui.css": ("fastapi_swagger.resources", "swagger-ui.css"),
-    "/swagger/favicon-32x32.png": ("fastapi_swagger.resources", "favicon-32x32.png"),
-}
+# The web UI, and the parts of Swagger UI, which FastAPI would load from another host.
+PAGES = ("index.html", "page.css", "page.js")
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 # It loads nothing from elsewhere.
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -85,8 +77,7 @@ def create_app(settings: Settings, *, shared: Path | None = None) -> AccessLog:
             ClientDisconnect: lambda *_: Response(status_code=499),
         },
     )
-    paths = {route.path for route in routes}
-    return AccessLog(app, paths=paths, counters=service.counters, model=service.name)
+    return AccessLog(app, paths={*handlers, *pages}, counters=service.counters, model=service.name)
 
 
 def require_key(handler: Handler, key: str) -> Handler:
@@ -121,8 +112,10 @@ def read_pages(title: str) -> dict[str, Response]:
     # It has a script and styles in the page itself.
     policy = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
     docs.headers.update(PAGE_HEADERS | {"Content-Security-Policy": policy})
-    pages: dict[str, Response] = {"/docs": docs}
-    for path, (package, name) in PAGES.items():
-        content = (files(package) / name).read_bytes()
-        pages[path] = Response(content, headers=PAGE_HEADERS, media_type=guess_type(name)[0])
-    return pages
+    pages = {f"/{name}": files("canopy.serve.page") / name for name in PAGES}
+    pages |= {f"/swagger/{name}": files("fastapi_swagger.resources") / name for name in SWAGGER}
+    found: dict[str, Response] = {"/docs": docs}
+    for path, file in pages.items():
+        page = Response(file.read_bytes(), headers=PAGE_HEADERS, media_type=guess_type(path)[0])
+        found[path.removesuffix("index.html")] = page
+    return found

@@ -24,6 +24,8 @@ MAX_COLUMNS = 10_000
 # Of each kind of problem, values that are reported.
 MAX_VALUES = 1000
 
+Floats = NDArray[np.float32]
+
 
 class CsvRows(NamedTuple):
     """Rows that came as CSV, checked."""
@@ -34,7 +36,7 @@ class CsvRows(NamedTuple):
     keys: list[str]
     target: str | None
 
-    def score(self, probabilities: NDArray[np.float32], classes: Sequence[str]) -> tuple[int, int]:
+    def score(self, probabilities: Floats, classes: Sequence[str]) -> tuple[int, int]:
         """Count the valid rows whose label is a class, and those of them that are predicted correctly."""
         if self.target is None:
             return 0, 0
@@ -42,13 +44,8 @@ class CsvRows(NamedTuple):
         n_correct = np.count_nonzero(codes == probabilities.argmax(axis=1))
         return int(np.count_nonzero(codes < len(classes))), int(n_correct)
 
-    def write(
-        self, probabilities: NDArray[np.float32], classes: Mapping[str, str], *, all_rows: bool
-    ) -> bytes:
-        """Write predictions of the valid rows as `src/predict.py` does: keys, label, class, probabilities.
-
-        With `all_rows` the others have lines too, with the reason in a column `problem`.
-        """
+    def write(self, probabilities: Floats, classes: Mapping[str, str], *, all_rows: bool) -> bytes:
+        """Write predictions of the valid rows as `src/predict.py` does, or of `all_rows`, with problems."""
         table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
         if all_rows:
             table = spread(table, self.parsed.valid)
@@ -67,11 +64,7 @@ class CsvRows(NamedTuple):
 
 
 def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
-    """Read rows in the dialect of the table's file, or with commas and decimal points, below a header line.
-
-    The columns may be in any order, with others among them; one that is written as 0/1 columns may be given
-    under its own name.
-    """
+    """Read a header and rows, in the dialect of the table's file or with commas and decimal points."""
     header, body, schema = split_header(text.removeprefix("\ufeff").lstrip("\r\n"), reader)
     given = {name: [name] if name in header else schema.file_columns(name) for name in schema.features}
     if missing := [name for name, parts in given.items() if not {*parts} <= {*header}]:
@@ -91,7 +84,8 @@ def read_csv(text: str, reader: RowReader, *, max_rows: int) -> CsvRows:
     parsed = parse(batch, schema, with_target=False, n_shown=MAX_VALUES)
     if ragged:
         parsed = insert_ragged(parsed, ragged)
-    ignored = [name for name in header if name not in {*names, *reader.unused}]
+    known = {*names, *reader.unused}
+    ignored = [name for name in header if name not in known]
     return CsvRows(parsed, ignored, keys, target)
 
 
@@ -118,10 +112,7 @@ def split_header(text: str, reader: RowReader) -> tuple[list[str], str, TableSch
 def split_values(
     body: str, schema: TableSchema, header: list[str], names: list[str], *, max_rows: int
 ) -> tuple[pa.Table, list[pyarrow.csv.InvalidRow]]:
-    """Split the records below the header into texts, in the dialect of a schema, and choose columns.
-
-    Those that have more or fewer values than the header are given apart.
-    """
+    """Split records into the texts of some columns; those of another length than the header come apart."""
     quote, delimiter, content = schema.file.quote, schema.file.delimiter, f"{body}\n".encode()
     ragged: list[pyarrow.csv.InvalidRow] = []
 
@@ -129,6 +120,9 @@ def split_values(
         ragged.append(row)
         return "skip" if len(ragged) <= max_rows else "error"
 
+    options = pyarrow.csv.ParseOptions(
+        delimiter=delimiter, quote_char=quote or False, newlines_in_values=True, invalid_row_handler=skip
+    )
     try:
         if quote and body.count(quote) % 2:
             # A quote that is not closed would swallow rows.
@@ -137,12 +131,7 @@ def split_values(
         table = pyarrow.csv.read_csv(
             pa.py_buffer(content),
             pyarrow.csv.ReadOptions(use_threads=False, block_size=len(content) + 1, column_names=header),
-            pyarrow.csv.ParseOptions(
-                delimiter=delimiter,
-                quote_char=quote or False,
-                newlines_in_values=True,
-                invalid_row_handler=skip,
-            ),
+            options,
             pyarrow.csv.ConvertOptions(include_columns=names, column_types=dict.fromkeys(names, pa.string())),
         )
     except (pa.ArrowInvalid, csv.Error) as error:
@@ -158,10 +147,8 @@ def insert_ragged(parsed: Parsed, ragged: Sequence[pyarrow.csv.InvalidRow]) -> P
     is_whole[rows] = False
     places = np.flatnonzero(is_whole)
     shown = [repr(row.text[:60]) for row in ragged[:MAX_VALUES]]
-    violations = [
-        Violation("", "have as many values as the header has names", rows, shown),
-        *(found._replace(rows=places[found.rows]) for found in parsed.violations),
-    ]
+    violations = [Violation("", "have as many values as the header has names", rows, shown)]
+    violations += [found._replace(rows=places[found.rows]) for found in parsed.violations]
     return Parsed(spread(parsed.rows, is_whole), violations)
 
 

@@ -25,7 +25,6 @@ CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 MAX_CATEGORIES = 50
 # A share of nothing has no logarithm.
 FLOOR = 1e-4
-
 CLASSES = "predicted classes"
 
 
@@ -133,7 +132,6 @@ def categorical_part(name: str, names: Sequence[str], training: Sequence[float])
     shares = np.append(training, 0.0)
     kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
     n_rare = len(names) - len(kept)
-    # The bin of each code.
     bins = np.full(len(shares), len(kept))
     bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (n_rare > 0)
     labels = [*(names[code] for code in kept), *["all others"][:n_rare], "unseen"]

@@ -1,6 +1,6 @@
 """Feature contributions: how much each column supports the predicted class."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,11 @@ class Contribution(TypedDict):
 
 
 class Change(NamedTuple):
-    """What takes the place of a column's value: columns of a part of `Inputs`, and their values."""
+    """What takes a column's place in a part of `Inputs`: variants of its values, and their shares."""
 
     name: str
-    # `numeric` or `categorical`.
-    part: str
+    part: Literal["numeric", "categorical"]
     places: list[int]
-    # Shape (n_variants, n_places), and how frequent each variant is.
     values: NDArray[Any]
     shares: NDArray[np.float64]
 
@@ -55,14 +53,13 @@ class Explainer:
             codes = np.argsort(-shares, kind="stable")[:N_CATEGORIES]
             shares = shares[codes] / shares[codes].sum()
             self._changes.append(Change(name, "categorical", [place], codes[:, None], shares))
-        # Where the variants of each change start, after the row itself, and how many rows there are.
+        # Where the variants of each change start, after the row itself, and where they end.
         self._starts = np.cumsum([1, *(len(change.shares) for change in self._changes)]).tolist()
 
     def explain(self, row: Inputs) -> tuple[NDArray[np.float32], list[Contribution]]:
         """Give the probabilities of a row, shape (K,), and the contributions of the columns, largest first.
 
-        A contribution is the logarithm of the predicted class's probability minus that of its mean over the
-        values that the column might have.
+        That is the logarithm of the predicted class's probability minus that of its mean over the variants.
         """
         variants = row.take(np.zeros(self._starts[-1], np.int64))
         for start, change in zip(self._starts, self._changes, strict=False):

@@ -1,7 +1,6 @@
 """What a server counts, in the form that Prometheus reads, and its log of requests."""
 
 import os
-import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Collection
@@ -23,7 +22,6 @@ BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
 # prometheus_client shares counts among processes through the folder that this names when it is imported.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-
 REQUEST_ID = b"x-request-id"
 # Of a text that a client chose.
 MAX_LOGGED = 200
@@ -34,9 +32,8 @@ class Metrics:
 
     def __init__(self, class_names: list[str]) -> None:
         registry = self._registry = CollectorRegistry()
-        by_path: Any = {"labelnames": ["path"], "registry": registry}
         requests = Counter("canopy_requests_total", "Requests.", ["path", "status"], registry=registry)
-        latency = Histogram("canopy_request_seconds", "Latency.", buckets=LATENCIES, **by_path)
+        latency = Histogram("canopy_request_seconds", "Time.", ["path"], buckets=LATENCIES, registry=registry)
         # To look up labels takes longer than to count.
         self._counters = cache(lambda path, code: (requests.labels(path, str(code)), latency.labels(path)))
         self._batch = Histogram("canopy_batch_rows", "Rows at once.", buckets=BATCH_SIZES, registry=registry)
@@ -52,7 +49,6 @@ class Metrics:
         latency.observe(seconds)
 
     def count_rows(self, predicted: list[int]) -> None:
-        """Count the rows of a prediction, given by the index of each one's class."""
         self._batch.observe(len(predicted))
         for index, count in Counts(predicted).items():
             self._predicted[index].inc(count)
@@ -104,8 +100,6 @@ class AccessLog:
                 "rows": state["n_rows"],
                 "model": self._model,
             }
-            # Where it cannot be written, answers are given all the same.
+            # Where it cannot be written, answers are given all the same; what led to a crash must be in it.
             with suppress(OSError):
-                sys.stdout.write(orjson.dumps(line).decode() + "\n")
-                # What led to a crash must be in the log.
-                sys.stdout.flush()
+                print(orjson.dumps(line).decode(), flush=True)  # noqa: T201

@@ -27,6 +27,7 @@ ON_ERROR = ("reject_file", "reject_row")
 # Examples: a time, and so many categories.
 SOME_TIME, MAX_LISTED = "2024-10-04T12:00:00Z", 100
 
+Json = dict[str, Any]
 TEXT = {"type": "string"}
 # Headers of an answer to CSV.
 CSV_HEADERS = {
@@ -67,7 +68,7 @@ class Refusal(TypedDict):
     problems: NotRequired[list[Problem]]
 
 
-ANSWERS: dict[str, dict[str, Any]] = {
+ANSWERS: dict[str, Json] = {
     "/predict": {"model": Predictions},
     "/predict/csv": {
         "content": {"text/csv": {"schema": TEXT}},
@@ -81,13 +82,10 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/health": {"model": State},
     "/ready": {"model": State},
 }
-# They need no key.
-OPEN = ("/health", "/ready")
+OPEN = ("/health", "/ready")  # without the key
 
 
-def describe(
-    manifest: Manifest, handlers: dict[str, Any], *, max_rows: int, with_key: bool
-) -> dict[str, Any]:
+def describe(manifest: Manifest, handlers: Json, *, max_rows: int, with_key: bool) -> Json:
     """Make the document of the paths that handlers answer; the schema of the table is its `x-table`."""
     row = example_row(manifest)
     bodies = {
@@ -123,10 +121,10 @@ def describe(
     return {**document, "x-table": manifest.table.model_dump(mode="json", exclude_none=True)}
 
 
-def json_body(manifest: Manifest, example: dict[str, Any], *, max_rows: int) -> dict[str, Any]:
+def json_body(manifest: Manifest, example: Json, *, max_rows: int) -> Json:
     """Describe a body of rows in JSON, each column under its own name."""
     table = manifest.preprocessor.restrict(manifest.table)
-    columns: dict[str, Any] = {**table.numeric, **table.categorical, **table.datetime}
+    columns: Json = {**table.numeric, **table.categorical, **table.datetime}
     properties = {name: column_schema(manifest, name, column) for name, column in columns.items()}
     for name in (*table.keys, *table.ignored, table.target.column):
         properties[name] = {"description": "Not used."}
@@ -139,10 +137,10 @@ def json_body(manifest: Manifest, example: dict[str, Any], *, max_rows: int) -> 
     return {"requestBody": {"required": True, "content": content}}
 
 
-def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> dict[str, Any]:
+def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> Json:
     nulls = [*null_values(column, manifest.table.file)]
     is_required = column.missing == "reject"
-    found: dict[str, Any]
+    found: Json
     notes = [column.meaning]
     match column:
         case Numeric():
@@ -166,9 +164,9 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
     return {**found, **described} if is_required else {"anyOf": [found, {"type": "null"}], **described}
 
 
-def example_row(manifest: Manifest) -> dict[str, Any]:
+def example_row(manifest: Manifest) -> Json:
     """Give a row as the training rows are on average."""
-    training, preprocessor, row = manifest.training, manifest.preprocessor, dict[str, Any]()
+    training, preprocessor, row = manifest.training, manifest.preprocessor, Json()
     for name, column in preprocessor.restrict(manifest.table).columns.items():
         if isinstance(column, Numeric):
             mean = float(f"{training.numeric[name]['mean']:.4g}")
@@ -181,7 +179,7 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
     return row
 
 
-def csv_body(example: dict[str, Any]) -> dict[str, Any]:
+def csv_body(example: Json) -> Json:
     """Describe a body of rows in CSV."""
     lines = io.StringIO(newline="")
     csv.writer(lines, lineterminator="\n").writerows([example.keys(), example.values()])

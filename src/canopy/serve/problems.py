@@ -7,7 +7,7 @@ from starlette.exceptions import HTTPException
 
 from canopy.tables.parse import Violation
 
-# Of one request: more would only repeat what is wrong.
+# Of one request.
 MAX_PROBLEMS = 20
 
 
@@ -47,5 +47,4 @@ def first_problems(violations: Iterable[Violation]) -> list[Problem]:
 
 def check_row_count(n_rows: int, *, limit: int) -> None:
     if n_rows > limit:
-        reason = f"A request must have at most {limit:,} rows; got {n_rows:,}: send fewer at once"
-        raise HTTPException(413, reason)
+        raise HTTPException(413, f"A request must have at most {limit:,} rows; got {n_rows:,}: send fewer")

@@ -61,8 +61,9 @@ class RowReader:
         self.schema = schema = preprocessor.restrict(table)
         self._preprocessor = preprocessor
         # Features only, values with a decimal point and without marks.
-        marks = {"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
-        plain = schema.file.model_copy(update=marks)
+        plain = schema.file.model_copy(
+            update={"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
+        )
         features = {name: schema.columns[name] for name in schema.features}
         self.plain_schema = schema.model_copy(update={"file": plain, "columns": features})
         self.parts = {name: schema.file_columns(name) for name in features}
@@ -82,7 +83,6 @@ class RowReader:
         self._words = {name: words_among(part.values) for name, part in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:
-        """Read rows that came as JSON objects."""
         # `parse`, which applies the policies, takes milliseconds for a row. Reading times takes as long.
         found = None if self.schema.datetime else self.read_known(rows)
         return self.check(rows) if found is None else found
@@ -97,10 +97,8 @@ class RowReader:
         if not {*map(type, chain.from_iterable(values))} <= NUMBER:
             return None
         matrix = np.array(values, np.float64).reshape(len(rows), len(self._numeric))
-        valid = (matrix >= self._low) & (matrix <= self._high)
-        if not (valid | np.isnan(matrix) & self._nullable).all():
-            return None
-        if self._markers.size and np.isin(matrix, self._markers).any():
+        valid = (matrix >= self._low) & (matrix <= self._high) | np.isnan(matrix) & self._nullable
+        if not valid.all() or (self._markers.size and np.isin(matrix, self._markers).any()):
             return None
         return Inputs(matrix, np.array(codes, np.int64).reshape(len(rows), len(self._categorical)))
 

@@ -75,10 +75,7 @@ def serve(settings: Settings) -> None:
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that is closed when it sends too much besides bodies, or does not finish a request.
-
-    uvicorn has no such bounds: any client could have the server's memory, or all of its connections.
-    """
+    """A connection with bounds, since any client could have uvicorn's memory, or all of its connections."""
 
     # Bytes since the last piece of a body, or since a request was complete.
     _n_unparsed = 0
@@ -110,7 +107,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_complete()
 
     def _wait(self) -> None:
-        """Close the connection if nothing more comes for long; what comes cancels this."""
+        # What comes cancels it.
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
@@ -138,8 +135,4 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         reason = f"host and port must be a free address of this machine; got {host}:{port}"
         raise OSError(f"{reason}: {error.strerror}") from error
-    handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
-    for handle in handles:
-        # For the worker processes.
-        handle.set_inheritable(True)
-    return handles
+    return [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]

@@ -39,7 +39,6 @@ MAX_THREADS = 2
 T = TypeVar("T")
 # Rows, index of the likeliest class of each, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
-
 FewProcesses = Annotated[int, Field(ge=1, le=256)]
 Text = Annotated[str, Field(min_length=1)]
 # What a browser names the server of a page by: scheme, host and port.
