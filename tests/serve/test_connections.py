@@ -59,9 +59,7 @@ def test_requests_at_once_on_one_connection_are_answered_in_order(server: Any) -
 
 
 @pytest.mark.slow
-def test_unfinished_request_is_closed_after_silence(
-    bundle: Path, start_command: Start, tmp_path: Path
-) -> None:
+def test_unfinished_request_is_closed_after_silence(bundle: Path, start_command: Start) -> None:
     program = (
         "import runpy; from canopy.serve import server; server.SILENT_SECONDS = 2.0; "
         "runpy.run_module('canopy.serve', run_name='__main__')"

@@ -15,14 +15,8 @@ from canopy.export.scorer import Scorer
 from canopy.serve.drift import MAX_CATEGORIES
 
 NAMES = [f"shop {index}" for index in range(70)]
-ROW: dict[str, Any] = {
-    "size": 12.5,
-    "colour": "colour1",
-    "shop": "shop 3",
-    "ripe": "yes",
-    "picked": "2023-06-01T08:00",
-    "sold": "03.06.2023",
-}
+ROW: dict[str, Any] = {"size": 12.5, "colour": "colour1", "shop": "shop 3", "ripe": "yes"}
+ROW |= {"picked": "2023-06-01T08:00", "sold": "03.06.2023"}
 HEADER = "id;size;colour1;colour2;colour3;shop;ripe;picked;sold;kind"
 
 
@@ -106,7 +100,6 @@ def test_the_document_holds_what_it_says(
     assert row["required"] == ["colour", "shop", "sold"]
     assert row["properties"]["ripe"]["anyOf"] == [{"enum": ["no", "yes", False, True]}, {"type": "null"}]
     assert row["properties"]["sold"]["description"] == "ISO 8601 or %d.%m.%Y"
-    assert row["properties"]["size"]["anyOf"][0]["maximum"] > 1e38
     assert row["properties"]["size"]["description"] == "Diameter, cm, missing: median, out_of_range: clip"
     schemathesis(server.url)
 
@@ -167,9 +160,10 @@ def test_a_file_is_predicted_but_for_its_invalid_rows(
     expect(problems).to_have_count(21)
     expect(problems.first).to_have_text("row 25 below the header: size must be a number; got 'heavy'")
     expect(problems.last).to_have_text("and 3 more")
-    expect(page.locator("#batch-note")).to_contain_text(
+    note = (
         "of 24 labelled rows are predicted correctly. Columns that the table does not have are ignored: höhe."
     )
+    expect(page.locator("#batch-note")).to_contain_text(note)
     with page.expect_download() as download:
         page.get_by_text("Download the predictions").click()
     kept = [*csv.DictReader(io.StringIO(Path(download.value.path()).read_text(), newline=""))]

@@ -30,18 +30,19 @@ def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
     scorer = Scorer(bundle)
     codes, _ = scorer.manifest.preprocessor.categorical["colour"].encode(pa.array(["colour2"]))
     (expected,) = scorer.predict(Inputs(np.array([[120.5, 9.0]]), codes[None, :])).tolist()
-    answer = server.post("/predict", rows(ROW, SHORT)).json()
-    first, second = answer["predictions"]
+    first, second = server.post("/predict", rows(ROW, SHORT)).json()["predictions"]
     assert first == second
-    assert [*first["probabilities"]] == ["Apple", "Pear", "Plum"]
-    assert [*first["probabilities"].values()] == pytest.approx(expected, abs=1e-6)
     best = int(np.argmax(expected))
     assert (first["label"], first["class"]) == (str(best + 1), ["Apple", "Pear", "Plum"][best])
+    shares = dict(zip(["Apple", "Pear", "Plum"], expected, strict=True))
+    assert first["probabilities"] == pytest.approx(shares, abs=1e-6)
     table = server.post("/predict/csv", f"{HEADER},kind\n9,120.5,0,1,0,1\n")
     assert table.headers["content-type"].startswith("text/csv")
     (line,) = csv.DictReader(io.StringIO(table.text))
     assert (line["label"], line["class"]) == (first["label"], first["class"])
-    assert float(line["probability_Plum"]) == pytest.approx(expected[2], abs=1e-6)
+    assert {name: float(line[f"probability_{name}"]) for name in shares} == pytest.approx(shares, abs=1e-6)
+    about, reported = json.loads((bundle / "model.json").read_text()), server.get("/model").json()
+    assert [reported[name] for name in ("table", "metrics")] == [about["table"], about["metrics"]]
 
 
 def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
@@ -67,22 +68,13 @@ def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> Non
         assert answer.text.count("must") == n_rejected
 
 
-def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
-    assert server.get("/health").json() == {"status": "alive"}
-    assert server.get("/ready").json()["status"] == "ready"
-    about, reported = json.loads((bundle / "model.json").read_text()), server.get("/model").json()
-    assert [reported[name] for name in ("table", "metrics")] == [about["table"], about["metrics"]]
-
-
 # What is sent, field, requirement, what was found.
 BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "height": 3}, "height", "be a column of the table", "an unknown field"),
     ({**SHORT, "colour1": 1}, "colour1", "that is not given already", "an unknown field"),
     ({key: ROW[key] for key in {*ROW} - {"colour3"}}, "colour3", "be 0 or 1", "None"),
     ({"weight": 120.5, "size": 9}, "colour", "have a value in every row", "none"),
-    ({}, "weight", "have a value in every row", "none"),
     ({**ROW, "size": "9"}, "size", "be a number", "'9'"),
-    ({**ROW, "size": None}, "size", "have a value in every row", "none"),
     ({**ROW, "size": True}, "size", "be a number", "True"),
     ({**ROW, "size": [9]}, "size", "be a number", "[9]"),
     ({**ROW, "size": "x" * 500}, "size", "be a number", "xxx..."),
@@ -91,9 +83,7 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "colour2": 0.5}, "colour2", "be 0 or 1", "0.5"),
     ({**ROW, "colour1": 1}, "colour", "have exactly one column that is 1", "2"),
     ({**ROW, "colour2": 0}, "colour", "have a value in every row", "none"),
-    ({**SHORT, "colour": "colour4"}, "colour", "be the name of one of its 3 columns", "'colour4'"),
     ([1, 2], "", "be an object with a value for each column", "[1, 2]"),
-    (None, "", "be an object with a value for each column", "None"),
 ]
 
 
@@ -118,7 +108,6 @@ BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/predict", b'{"rows": [{"size": NaN}]}', 400, "must be JSON", {}),
     ("/predict", b"\xff\xfe", 400, "must be JSON", {}),
     ("/predict", [ROW], 422, "an object with a list of rows", {}),
-    ("/predict", {"rows": ROW}, 422, "an object with a list of rows", {}),
     ("/predict", {"rows": [ROW], "more": 1}, 422, "an object with a list of rows", {}),
     ("/predict", rows(), 422, "rows must be a list of at least one row; got an empty list", {}),
     ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; got 51", {}),
@@ -129,7 +118,6 @@ BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/explain", rows(ROW, ROW), 413, "at most 1 rows; got 2", {}),
     ("/predict/csv", f"{HEADER}\n", 422, "got", {}),
     ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "must be CSV in utf-8; got other bytes", {}),
-    ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, "weight must have a value in every row", {}),
     ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, "weight must be a number; got 'heavy'", {}),
     ("/predict/csv", f"{HEADER}\n9,120\n", 422, "row 0: the row must have as many values", {}),
     ("/predict/csv?on_error=no", f"{HEADER}\n", 422, "must be reject_file or reject_row; got no", {}),

@@ -95,8 +95,7 @@ def children(server: Any) -> list[int]:
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_path: Path) -> None:
     """The new one has the model that the server started with, and adds to the counts of the dead one."""
-    copy = tmp_path / "copy"
-    shutil.copytree(bundle, copy)
+    copy = shutil.copytree(bundle, tmp_path / "copy")
     with start(f"bundle={copy}", "workers=2") as server:
         before = children(server)
         assert len(before) == 2
@@ -126,9 +125,7 @@ def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_each_server_has_its_own_folder_and_removes_those_of_killed_ones(
-    start: Start, tmp_path: Path
-) -> None:
+def test_servers_have_their_own_folders_and_remove_those_of_killed_ones(start: Start, tmp_path: Path) -> None:
     def folders() -> list[Path]:
         return [*tmp_path.glob(".canopy-serve.*")]
 
