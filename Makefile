@@ -89,7 +89,7 @@ pull: $(INSTALLED) ## Bring data and models of this version from the team's remo
 	@cd $(WORK) && python $(SRC)/remote.py pull dvc.yaml $(ARGS)
 
 serve: $(INSTALLED) ## Serve the pipeline's bundle: make serve ARGS="workers=2 port=9000"
-	@cd $(WORK) && python $(SRC)/serve.py $(ARGS)
+	@cd $(WORK) && exec python $(SRC)/serve.py $(ARGS)
 
 # Two processes side by side: with their own threads they would wait for each other.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist worksteal

@@ -17,7 +17,7 @@ from canopy.runs.entry import entry_point
 def main(cfg: DictConfig) -> None:
     # Here, so that help does not wait for them.
     from canopy.serve.server import serve
-    from canopy.serve.settings import Settings
+    from canopy.serve.service import Settings
 
     options: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     serve(Settings(**options))

@@ -35,7 +35,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     check_writable(path, option="A file to write")
-    with _folder_beside(path) as folder:
+    with folder_beside(path) as folder:
         temporary = folder / path.name
         yield temporary
         _sync(temporary)
@@ -46,7 +46,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty folder that takes the place of `path` when the block ends, as `atomic_write` a file."""
     path = Path(path)
-    with _folder_beside(path) as temporary:
+    with folder_beside(path) as temporary:
         folder = temporary / path.name
         folder.mkdir()
         yield folder
@@ -57,7 +57,7 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _folder_beside(path: Path) -> Iterator[Path]:
+def folder_beside(path: Path) -> Iterator[Path]:
     """Give a folder next to `path`, to prepare there what is to be there.
 
     Who works in one holds its lock, which the system takes back from a process that is killed: what is left

@@ -1,5 +1,6 @@
 """What docker/Dockerfile puts into an image is enough to serve: its files and packages, without Docker."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -30,21 +31,16 @@ def test_the_versions_are_those_of_the_lock() -> None:
 def test_files_of_the_image_serve(bundle: Path, start_command: Callable[..., Any], tmp_path: Path) -> None:
     folder = tmp_path / "image"
     for line in re.findall(r"^COPY (.+)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE):
-        *sources, target = line.split()
-        for source in sources:
-            path = bundle if source == "${BUNDLE}" else ROOT / source
-            into_folder = target.endswith("/")
-            place = folder / target / path.name if into_folder else folder / target
-            place.parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copytree if path.is_dir() else shutil.copyfile)(path, place)
+        source, target = line.split()
+        path = bundle if source == "${BUNDLE}" else ROOT / source
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / target)
     python = folder / "venv/bin/python"
     subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--requirement", folder / "docker/requirements.txt"], check=True)
-    (command,) = re.findall(r"^CMD \[(.+)\]$", DOCKERFILE, re.MULTILINE)
-    _, *arguments = [
-        part.strip(' "').replace("host=0.0.0.0", "host=127.0.0.1") for part in command.split(",")
-    ]
+    (command,) = re.findall(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    arguments = json.loads(command.replace("host=0.0.0.0", "host=127.0.0.1"))[1:]
     environment = {"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"}
     with start_command(python, *arguments, "port={port}", folder=folder, environment=environment) as server:
         answer = server.post("/predict", {"rows": [{"weight": 120.5, "size": 9, "colour": "colour2"}]})

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,8 @@ from canopy.export.scorer import Scorer
 from canopy.serve.drift import MAX_CATEGORIES
 
 NAMES = [f"shop {index}" for index in range(70)]
-ROW: dict[str, Any] = {
-    "size": 12.5,
-    "colour": "colour1",
-    "shop": "shop 3",
-    "ripe": "yes",
-    "picked": "2023-06-01T08:00",
-    "sold": "03.06.2023",
-}
+ROW: dict[str, Any] = {"size": 12.5, "colour": "colour1", "shop": "shop 3", "ripe": "yes"}
+ROW |= {"picked": "2023-06-01T08:00", "sold": "03.06.2023"}
 HEADER = "id;size;colour1;colour2;colour3;shop;ripe;picked;sold;kind"
 
 
@@ -43,9 +36,8 @@ def small_params(small_params: DictConfig) -> DictConfig:
 
 @pytest.fixture
 def raw_table(small_params: DictConfig) -> Path:
-    random = np.random.default_rng(0)
+    random, lines = np.random.default_rng(0), [HEADER]
     path = Path(small_params.paths.raw)
-    lines = [HEADER]
     for index in range(600):
         kind = index % 3
         size = "" if index % 10 == 9 else f"{random.normal(10 + 5 * kind, 2):.2f}".replace(".", ",")
@@ -74,8 +66,8 @@ def test_json_and_csv_give_the_same(server: Any) -> None:
     assert table.status_code == 200, table.text
     read = [*csv.DictReader(io.StringIO(table.text))]
     assert [line["id"] for line in read] == ["a", "b", "c"]
-    names = ("probability_Apple", "probability_Pear", "probability_Plum")
-    np.testing.assert_allclose([[float(line[name]) for name in names] for line in read], found, atol=1e-6)
+    shares = [[float(line[f"probability_{name}"]) for name in ("Apple", "Pear", "Plum")] for line in read]
+    np.testing.assert_allclose(shares, found, atol=1e-6)
     assert table.headers["x-labelled-rows"] == "1"
 
 
@@ -85,6 +77,7 @@ def test_json_and_csv_give_the_same(server: Any) -> None:
         ({"ripe": "perhaps"}, "ripe must be one of 'no', 'yes'; got 'perhaps'"),
         ({"ripe": "no", "picked": "soon"}, "picked must be a date or time by ISO 8601; got 'soon'"),
         ({"sold": "2023-13-01"}, "sold must be a time in the format %d.%m.%Y; got '2023-13-01'"),
+        ({"sold": "0001-01-01T00:00+05:00"}, "sold must be a time in the format %d.%m.%Y; got '0001-01"),
         ({"sold": None}, "sold must have a value in every row; got none"),
         ({"shop": "NA"}, "shop must have a value in every row; got none"),
         ({"picked": [2023]}, "picked must be a text or a number; got [2023]"),
@@ -93,7 +86,7 @@ def test_json_and_csv_give_the_same(server: Any) -> None:
 def test_values_that_no_policy_allows_are_named(server: Any, change: dict[str, Any], message: str) -> None:
     answer = server.post("/predict", {"rows": [{**ROW, **change}]})
     assert answer.status_code == 422
-    assert answer.json()["error"] == f"row 0: {message}"
+    assert answer.json()["error"].startswith(f"row 0: {message}")
 
 
 @pytest.mark.slow
@@ -105,20 +98,19 @@ def test_the_document_holds_what_it_says(
     body = document["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]
     row = body["schema"]["properties"]["rows"]["items"]
     assert row["required"] == ["colour", "shop", "sold"]
-    assert row["properties"]["ripe"]["anyOf"] == [
-        {"enum": ["no", "yes", False, True]},
-        {"type": "null"},
-    ]
+    assert row["properties"]["ripe"]["anyOf"] == [{"enum": ["no", "yes", False, True]}, {"type": "null"}]
     assert row["properties"]["sold"]["description"] == "ISO 8601 or %d.%m.%Y"
-    assert row["properties"]["size"]["anyOf"][0]["maximum"] > 1e38
     assert row["properties"]["size"]["description"] == "Diameter, cm, missing: median, out_of_range: clip"
     schemathesis(server.url)
 
 
 def test_all_kinds_of_columns_are_explained_and_watched(server: Any) -> None:
-    found = server.post("/explain", {"rows": [ROW]}).json()["contributions"]
-    assert {item["feature"] for item in found} == {*ROW}
-    assert all(math.isfinite(item["contribution"]) for item in found)
+    answer = server.post("/explain", {"rows": [ROW]}).json()
+    assert answer["probabilities"][answer["class"]] == max(answer["probabilities"].values())
+    assert {item["feature"] for item in answer["contributions"]} == {*ROW}
+    sizes = [abs(item["contribution"]) for item in answer["contributions"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert np.isfinite(sizes).all()
     assert server.post("/predict", {"rows": [{**ROW, "size": None, "shop": "a new one"}] * 40}).ok
     columns = {column["name"]: column for column in server.get("/drift").json()["columns"]}
     assert {"size", "colour", "shop", "ripe", "picked.time", "sold.time", "kind"} <= {*columns}
@@ -127,9 +119,8 @@ def test_all_kinds_of_columns_are_explained_and_watched(server: Any) -> None:
     assert len(columns["shop"]["bins"]) == MAX_CATEGORIES + 2
     assert columns["shop"]["bins"][-2:] == ["all others", "unseen"]
     assert columns["picked.time"]["bins"][0].startswith("lowest to 2023-")
-    for column in columns.values():
-        assert sum(column["expected"]) == pytest.approx(1)
-        assert sum(column["found"]) == pytest.approx(1)
+    shares = [column[kind] for column in columns.values() for kind in ("expected", "found")]
+    assert [*map(sum, shares)] == pytest.approx([1] * len(shares))
 
 
 def test_the_form_has_a_control_for_each_kind(server: Any, visit: Callable[..., Page]) -> None:
@@ -137,12 +128,8 @@ def test_the_form_has_a_control_for_each_kind(server: Any, visit: Callable[..., 
     expect(page.locator("#verdict")).not_to_be_empty()
     kinds = page.locator("#row [name]").evaluate_all("all => all.map(e => [e.name, e.type])")
     assert kinds == [
-        ["size", "number"],
-        ["colour", "select-one"],
-        ["shop", "text"],
-        ["ripe", "select-one"],
-        ["picked", "datetime-local"],
-        ["sold", "date"],
+        *(["size", "number"], ["colour", "select-one"], ["shop", "text"], ["ripe", "select-one"]),
+        *(["picked", "datetime-local"], ["sold", "date"]),
     ]
     page.get_by_label("Diameter, cm (optional)", exact=True).fill("")
     page.get_by_label('Shop <b> "name"').fill("shop 3")
@@ -167,18 +154,17 @@ def test_a_file_is_predicted_but_for_its_invalid_rows(
     # As a spreadsheet of another time writes it.
     path.write_bytes("\r\n".join([f"{HEADER};höhe", *([good] * 24), *([bad] * 23)]).encode("cp1252"))
     page.locator("#file").set_input_files(path)
-    expect(page.locator("#batch-state")).to_have_text(
-        "24 of 47 rows of rows.csv; the others have invalid values:"
-    )
+    message = "24 of 47 rows of rows.csv; the others have invalid values:"
+    expect(page.locator("#batch-state")).to_have_text(message)
     problems = page.locator("#batch-problems li")
     expect(problems).to_have_count(21)
     expect(problems.first).to_have_text("row 25 below the header: size must be a number; got 'heavy'")
     expect(problems.last).to_have_text("and 3 more")
-    expect(page.locator("#batch-note")).to_contain_text(
+    note = (
         "of 24 labelled rows are predicted correctly. Columns that the table does not have are ignored: höhe."
     )
+    expect(page.locator("#batch-note")).to_contain_text(note)
     with page.expect_download() as download:
         page.get_by_text("Download the predictions").click()
     kept = [*csv.DictReader(io.StringIO(Path(download.value.path()).read_text(), newline=""))]
-    assert len(kept) == 47
-    assert kept[0]["id"] == 'a "1",\n2'
+    assert (len(kept), kept[0]["id"]) == (47, 'a "1",\n2')

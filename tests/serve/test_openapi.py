@@ -1,13 +1,11 @@
 """The OpenAPI document is true: what it allows is answered as it says, what it forbids is refused."""
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-import requests
 
 
 @pytest.mark.slow
@@ -26,24 +24,16 @@ def test_the_document_s_examples_are_answered(server: Any) -> None:
         assert answer.status_code == 200, answer.text
 
 
-def test_all_of_it_is_below_the_prefix_of_a_proxy(server: Any, prefixed: str) -> None:
-    """Each address is put together as a browser or a client generator does."""
-    found = set()
-    for page in (f"{prefixed}/", f"{prefixed}/docs"):
-        text = requests.get(page, timeout=10).text
-        addresses = re.findall(r"""(?:href|src|url)[=:] ?["']([^"'#]+)["']""", text)
-        found |= {urljoin(page, address) for address in addresses if not address.startswith("data:")}
+def test_all_addresses_are_below_the_prefix_of_a_proxy(server: Any) -> None:
+    """Each address is put together as a browser or a client generator does; the proxy strips the prefix."""
+    prefix, found = "http://proxy/models/fruit", set()
+    for page in ("/", "/docs"):
+        addresses = re.findall(r"""(?:href|src|url)[=:] ?["']([^"'#]+)["']""", server.get(page).text)
+        found |= {urljoin(f"{prefix}{page}", item) for item in addresses if not item.startswith("data:")}
     names = "docs openapi.json page.css page.js swagger/swagger-ui-bundle.js swagger/swagger-ui.css"
-    assert found == {f"{prefixed}/{name}" for name in [*names.split(), "swagger/favicon-32x32.png"]}
-    assert {requests.get(url, timeout=10).status_code for url in found} == {200}
+    assert found == {f"{prefix}/{name}" for name in [*names.split(), "swagger/favicon-32x32.png"]}
+    assert {server.get(url.removeprefix(prefix)).status_code for url in found} == {200}
     asked = set(re.findall(r"""ask\("([^"?]+)[^"]*\"""", server.get("/page.js").text))
     assert asked == {"model", "explain", "predict/csv", "drift"}
-    document = requests.get(f"{prefixed}/openapi.json", timeout=10).json()
-    (base,) = (urljoin(f"{prefixed}/openapi.json", item["url"]) for item in document["servers"])
-    for path, operations in document["paths"].items():
-        ((method, operation),) = operations.items()
-        content = operation.get("requestBody", {}).get("content", {"": {"example": ""}})
-        ((kind, body),) = content.items()
-        data = body["example"] if isinstance(body["example"], str) else json.dumps(body["example"])
-        url = f"{base.rstrip('/')}{path}"
-        assert requests.request(method, url, data=data, headers={"Content-Type": kind}, timeout=10).ok, url
+    (item,) = server.get("/openapi.json").json()["servers"]
+    assert urljoin(f"{prefix}/openapi.json", item["url"]) == f"{prefix}/"

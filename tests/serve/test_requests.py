@@ -26,27 +26,23 @@ def rows(*found: object) -> dict[str, Any]:
     return {"rows": [*found]}
 
 
-def without(name: str) -> dict[str, Any]:
-    return {key: value for key, value in ROW.items() if key != name}
-
-
 def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
     scorer = Scorer(bundle)
     codes, _ = scorer.manifest.preprocessor.categorical["colour"].encode(pa.array(["colour2"]))
     (expected,) = scorer.predict(Inputs(np.array([[120.5, 9.0]]), codes[None, :])).tolist()
-    answer = server.post("/predict", rows(ROW, SHORT)).json()
-    first, second = answer["predictions"]
+    first, second = server.post("/predict", rows(ROW, SHORT)).json()["predictions"]
     assert first == second
-    assert [*first["probabilities"]] == ["Apple", "Pear", "Plum"]
-    assert [*first["probabilities"].values()] == pytest.approx(expected, abs=1e-6)
     best = int(np.argmax(expected))
     assert (first["label"], first["class"]) == (str(best + 1), ["Apple", "Pear", "Plum"][best])
-    text = f"{HEADER},kind\n9,120.5,0,1,0,1\n"
-    table = server.post("/predict/csv", text)
+    shares = dict(zip(["Apple", "Pear", "Plum"], expected, strict=True))
+    assert first["probabilities"] == pytest.approx(shares, abs=1e-6)
+    table = server.post("/predict/csv", f"{HEADER},kind\n9,120.5,0,1,0,1\n")
     assert table.headers["content-type"].startswith("text/csv")
     (line,) = csv.DictReader(io.StringIO(table.text))
     assert (line["label"], line["class"]) == (first["label"], first["class"])
-    assert float(line["probability_Plum"]) == pytest.approx(expected[2], abs=1e-6)
+    assert {name: float(line[f"probability_{name}"]) for name in shares} == pytest.approx(shares, abs=1e-6)
+    about, reported = json.loads((bundle / "model.json").read_text()), server.get("/model").json()
+    assert [reported[name] for name in ("table", "metrics")] == [about["table"], about["metrics"]]
 
 
 def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
@@ -66,52 +62,20 @@ def test_labelled_csv_rows_are_scored(server: Any) -> None:
 
 
 def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> None:
-    good, wrong = "9,120,0,1,0", "9,heavy,0,1,0"
-    expected = server.post("/predict/csv", f"{HEADER}\n{good}\n").text.splitlines()
-    body = f"{HEADER}\n{wrong}\n{good}\n"
-    answer = server.post("/predict/csv?on_error=reject_row", body)
-    assert answer.headers["x-rejected-rows"] == "1"
-    assert answer.text.splitlines() == [
-        f'{expected[0]},"problem"',
-        ",,,,,\"weight must be a number; got 'heavy'\"",
-        f"{expected[1]},",
-    ]
-    assert server.post("/predict/csv?on_error=reject_row", f"{HEADER}\n{wrong}\n").status_code == 200
-    refused = server.post("/predict/csv?on_error=ignore", body)
-    assert refused.status_code == 422
-    assert refused.json()["error"] == "on_error must be reject_file or reject_row; got ignore"
-
-
-def test_contributions_name_each_feature(server: Any) -> None:
-    answer = server.post("/explain", rows(SHORT)).json()
-    assert {item["feature"] for item in answer["contributions"]} == {"weight", "size", "colour"}
-    sizes = [abs(item["contribution"]) for item in answer["contributions"]]
-    assert sizes == sorted(sizes, reverse=True)
-    assert answer["probabilities"][answer["class"]] == max(answer["probabilities"].values())
-
-
-def test_the_state_and_the_model_are_told(server: Any, bundle: Path) -> None:
-    assert server.get("/health").json() == {"status": "alive"}
-    assert server.get("/ready").json()["status"] == "ready"
-    about = json.loads((bundle / "model.json").read_text())
-    reported = server.get("/model").json()
-    assert reported["table"] == about["table"]
-    assert reported["metrics"] == about["metrics"]
+    for lines, n_rejected in (["9,heavy,0,1,0", "9,120,0,1,0", "9,120"], 2), (["9"], 1):
+        answer = server.post("/predict/csv?on_error=reject_row", "\n".join([HEADER, *lines]))
+        assert (answer.status_code, answer.headers["x-rejected-rows"]) == (200, str(n_rejected))
+        assert answer.text.count("must") == n_rejected
 
 
 # What is sent, field, requirement, what was found.
 BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "height": 3}, "height", "be a column of the table", "an unknown field"),
-    ({**SHORT, "height": 3}, "height", "be a column of the table", "an unknown field"),
     ({**SHORT, "colour1": 1}, "colour1", "that is not given already", "an unknown field"),
-    (without("size"), "size", "have a value in every row", "none"),
-    (without("colour3"), "colour3", "be 0 or 1", "None"),
+    ({key: ROW[key] for key in {*ROW} - {"colour3"}}, "colour3", "be 0 or 1", "None"),
     ({"weight": 120.5, "size": 9}, "colour", "have a value in every row", "none"),
-    ({}, "weight", "have a value in every row", "none"),
     ({**ROW, "size": "9"}, "size", "be a number", "'9'"),
-    ({**ROW, "size": None}, "size", "have a value in every row", "none"),
     ({**ROW, "size": True}, "size", "be a number", "True"),
-    ({**ROW, "colour2": True}, "colour2", "be a number", "True"),
     ({**ROW, "size": [9]}, "size", "be a number", "[9]"),
     ({**ROW, "size": "x" * 500}, "size", "be a number", "xxx..."),
     ({**ROW, "size": 1e6}, "size", "be from 0 to 100 cm", "1000000.0"),
@@ -119,10 +83,7 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "colour2": 0.5}, "colour2", "be 0 or 1", "0.5"),
     ({**ROW, "colour1": 1}, "colour", "have exactly one column that is 1", "2"),
     ({**ROW, "colour2": 0}, "colour", "have a value in every row", "none"),
-    ({**SHORT, "colour": "colour4"}, "colour", "be the name of one of its 3 columns", "'colour4'"),
-    ({**SHORT, "colour": 2}, "colour", "be the name of one of its 3 columns", "2"),
     ([1, 2], "", "be an object with a value for each column", "[1, 2]"),
-    (None, "", "be an object with a value for each column", "None"),
 ]
 
 
@@ -147,7 +108,6 @@ BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/predict", b'{"rows": [{"size": NaN}]}', 400, "must be JSON", {}),
     ("/predict", b"\xff\xfe", 400, "must be JSON", {}),
     ("/predict", [ROW], 422, "an object with a list of rows", {}),
-    ("/predict", {"rows": ROW}, 422, "an object with a list of rows", {}),
     ("/predict", {"rows": [ROW], "more": 1}, 422, "an object with a list of rows", {}),
     ("/predict", rows(), 422, "rows must be a list of at least one row; got an empty list", {}),
     ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; got 51", {}),
@@ -158,11 +118,10 @@ BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/explain", rows(ROW, ROW), 413, "at most 1 rows; got 2", {}),
     ("/predict/csv", f"{HEADER}\n", 422, "got", {}),
     ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "must be CSV in utf-8; got other bytes", {}),
-    ("/predict/csv", "size;weight\n9;120\n", 422, "weight must be given in the header", {}),
-    ("/predict/csv", f"{HEADER}\n9,,0,1,0\n", 422, "weight must have a value in every row", {}),
     ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, "weight must be a number; got 'heavy'", {}),
+    ("/predict/csv", f"{HEADER}\n9,120\n", 422, "row 0: the row must have as many values", {}),
+    ("/predict/csv?on_error=no", f"{HEADER}\n", 422, "must be reject_file or reject_row; got no", {}),
     ("/predict/csv", f"{HEADER}\n9,inf,0,1,0\n", 422, "weight must be a finite number; got 'inf'", {}),
-    ("/predict/csv", f"{HEADER}\n" + "9,120,0,1,0\n" * 51, 413, "at most 50 rows; got 51", {}),
     ("/predict", PACKED, 415, "must be gzip, or none; got br", {"Content-Encoding": "br"}),
     ("/predict", b"{}", 400, "must be gzip data, as Content-Encoding says; got Not a gz", GZIP),
     ("/predict", PACKED[:-9], 400, "as Content-Encoding says; got Compressed file ended", GZIP),
@@ -194,13 +153,12 @@ def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "status"),
-    [("GET", "/nothing", 404), ("GET", "/predict", 405), ("GET", "/../params.yaml", 404)],
+    ("path", "message"),
+    [("/no", "Not Found"), ("/predict", "Method Not Allowed"), ("/../params.yaml", "Not Found")],
 )
-def test_what_is_not_there_is_told(server: Any, method: str, path: str, status: int) -> None:
-    answer = requests.request(method, f"{server.url}{path}", timeout=10)
-    assert answer.status_code == status
-    assert answer.json() == {"error": {404: "Not Found", 405: "Method Not Allowed"}[status]}
+def test_what_is_not_there_is_told(server: Any, path: str, message: str) -> None:
+    answer = server.get(path)
+    assert (answer.status_code, answer.json()) == (404 if message == "Not Found" else 405, {"error": message})
 
 
 def test_a_body_without_a_length_is_not_read_beyond_the_limit(server: Any) -> None:

@@ -18,6 +18,8 @@ import pytest
 import requests
 
 ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
+ROWS = {"rows": [ROW] * 3}
+KEY = {"X-API-Key": "geheim"}
 Start = Callable[..., Any]
 
 
@@ -26,11 +28,10 @@ def test_a_key_is_asked_for(start: Start) -> None:
     with start(environment={"CANOPY_API_KEY": "geheim"}) as server:
         assert server.get("/health").status_code == 200
         for headers in ({}, {"X-API-Key": "other"}, {"X-API-Key": ""}):
-            answer = server.post("/predict", {"rows": [ROW]}, headers=headers)
-            assert answer.status_code == 401
+            answer = server.post("/predict", ROWS, headers=headers)
+            assert answer.status_code == server.get("/drift", headers=headers).status_code == 401
             assert "X-API-Key must hold this server's key" in answer.json()["error"]
-            assert server.get("/drift", headers=headers).status_code == 401
-        assert server.post("/predict", {"rows": [ROW]}, headers={"X-API-Key": "geheim"}).status_code == 200
+        assert server.post("/predict", ROWS, headers=KEY).status_code == 200
         folder = server.log.with_suffix("")
     written = [path.read_text() for path in (server.log, *folder.rglob("*")) if path.is_file()]
     assert len(written) > 2
@@ -46,53 +47,38 @@ def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Start, s
         # A browser asks first, without the key.
         answer = requests.options(f"{other.url}/predict", headers={**origin, **ask}, timeout=10)
         assert (answer.status_code, answer.headers[allowed]) == (200, origin["Origin"])
-        for headers, status in ((origin, 401), ({**origin, "X-API-Key": "geheim"}, 200)):
-            answer = other.post("/predict", {"rows": [ROW]}, headers=headers)
+        for headers, status in ((origin, 401), ({**origin, **KEY}, 200)):
+            answer = other.post("/predict", ROWS, headers=headers)
             assert (answer.status_code, answer.headers[allowed]) == (status, origin["Origin"])
             assert "X-Rejected-Rows" in answer.headers["access-control-expose-headers"]
         answer = other.get("/health", headers={"Origin": "https://other.example.org"})
         assert allowed not in answer.headers
 
 
-def test_each_request_is_logged_and_counted(start: Start) -> None:
+def test_requests_and_rows_are_logged_and_counted(start: Start) -> None:
     with start() as server:
-        named = server.post("/predict", {"rows": [ROW] * 3}, headers={"X-Request-ID": "mine"})
+        assert all(column["index"] is None for column in server.get("/drift").json()["columns"])
+        named = server.post("/predict", {"rows": [ROW] * 300}, headers={"X-Request-ID": "mine"})
         assert named.headers["x-request-id"] == "mine"
         assert len(server.post("/predict", {"rows": [{}]}).headers["x-request-id"]) == 32
         server.get("/nothing")
-        text = server.get("/metrics").text
-        assert 'canopy_requests_total{path="/predict",status="200"} 1.0' in text
-        assert 'canopy_requests_total{path="/predict",status="422"} 1.0' in text
-        assert 'canopy_requests_total{path="other",status="404"} 1.0' in text
-        assert "canopy_batch_rows_sum 3.0" in text
-        assert "canopy_request_seconds_bucket" in text
+        text, model = server.get("/metrics").text, server.get("/ready").json()["model"]
+        for path, status in (("/predict", 200), ("/predict", 422), ("other", 404)):
+            assert f'canopy_requests_total{{path="{path}",status="{status}"}} 1.0' in text
         predicted = named.json()["predictions"][0]["class"]
-        assert f'canopy_predicted_total{{predicted_class="{predicted}"}} 3.0' in text
-        model = server.get("/ready").json()["model"]
-    lines = [line for line in server.access_log() if line["path"] == "/predict"]
-    assert [(line["status"], line["rows"], line["model"]) for line in lines] == [
-        (200, 3, model),
-        (422, 0, model),
-    ]
-    assert lines[0]["request_id"] == "mine"
-    assert lines[0]["ms"] > 0
-
-
-def test_drift_is_told_by_column(start: Start) -> None:
-    with start() as server:
-        early = server.get("/drift").json()
-        assert early["n_rows"] == 0
-        assert all(column["index"] is None for column in early["columns"])
-        assert "canopy_drift_index{" not in server.get("/metrics").text
-        server.post("/predict", {"rows": [ROW] * 300})
+        assert f'canopy_predicted_total{{predicted_class="{predicted}"}} 300.0' in text
+        for name in ("batch_rows_sum 300.0", "request_seconds_bucket", 'drift_index{column="colour"}'):
+            assert f"canopy_{name}" in text
         report = server.get("/drift").json()
-        assert report["n_rows"] == 300
         columns = {column["name"]: column for column in report["columns"]}
-        assert [*columns] == ["weight", "size", "colour", "kind"]
+        assert (report["n_rows"], [*columns]) == (300, ["weight", "size", "colour", "kind"])
         # All rows have one colour, of three that were equally frequent.
         assert columns["colour"]["change"] == "large"
         assert sum(columns["size"]["found"]) == pytest.approx(1)
-        assert 'canopy_drift_index{column="colour"}' in server.get("/metrics").text
+    first, second = (line for line in server.access_log() if line["path"] == "/predict")
+    assert (first["request_id"], first["status"], first["rows"], first["model"]) == ("mine", 200, 300, model)
+    assert (second["status"], second["rows"]) == (422, 0)
+    assert first["ms"] > 0
 
 
 def children(server: Any) -> list[int]:
@@ -109,26 +95,21 @@ def children(server: Any) -> list[int]:
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_path: Path) -> None:
     """The new one has the model that the server started with, and adds to the counts of the dead one."""
-    copy, scratch = tmp_path / "copy", tmp_path / "scratch"
-    scratch.mkdir()
-    shutil.copytree(bundle, copy)
-    with start(f"bundle={copy}", "workers=2", environment={"TMPDIR": str(scratch)}) as server:
+    copy = shutil.copytree(bundle, tmp_path / "copy")
+    with start(f"bundle={copy}", "workers=2") as server:
         before = children(server)
         assert len(before) == 2
         shutil.rmtree(copy)
-        for _ in range(40):
-            assert requests.post(f"{server.url}/predict", json={"rows": [ROW] * 10}, timeout=10).ok
+        assert all(server.post("/predict", {"rows": [ROW] * 10}).ok for _ in range(40))
         time.sleep(0.5)
         os.kill(before[0], signal.SIGKILL)
-        n_failed = 0
+        n_answered = 0
         for _ in range(100):
-            try:
-                n_failed += not requests.post(f"{server.url}/predict", json={"rows": [ROW]}, timeout=10).ok
-            except requests.ConnectionError:
-                # What the dead process had accepted.
-                n_failed += 1
+            # What the dead process had accepted.
+            with suppress(requests.ConnectionError):
+                n_answered += server.post("/predict", {"rows": [ROW]}).ok
             time.sleep(0.02)
-        assert n_failed <= 2
+        assert n_answered >= 98
         for _ in range(200):
             after = children(server)
             if len(after) == 2 and before[0] not in after:
@@ -137,17 +118,37 @@ def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_pat
         assert len(after) == 2
         # The counts of the living come a moment later.
         time.sleep(0.5)
-        assert server.get("/drift").json()["n_rows"] == 400 + 100 - n_failed
+        assert server.get("/drift").json()["n_rows"] == 400 + n_answered
         assert "canopy_batch_rows_count 1" in server.get("/metrics").text
-        assert len([*scratch.glob("canopy-serve-*")]) == 1
-    assert [*scratch.glob("canopy-serve-*")] == []
     assert server.process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in server.log.read_text()
 
 
+@pytest.mark.slow
+def test_servers_have_their_own_folders_and_remove_those_of_killed_ones(start: Start, tmp_path: Path) -> None:
+    def folders() -> list[Path]:
+        return [*tmp_path.glob(".canopy-serve.*")]
+
+    environment = {"TMPDIR": str(tmp_path)}
+    with start(environment=environment):
+        assert folders() == []
+        # ONNX Runtime's, for what it sends to its makers.
+        assert not (tmp_path / ".ses").exists()
+    with start("workers=2", environment=environment) as killed:
+        killed.process.kill()
+    (left,) = folders()
+    with start("workers=2", environment=environment) as server:
+        (own,) = folders()
+        assert own != left
+        with start("workers=2", environment=environment):
+            assert len(folders()) == 2
+        assert folders() == [own]
+        assert server.get("/metrics").ok
+    assert folders() == []
+
+
 def test_what_is_in_flight_is_finished(start: Start) -> None:
-    n_rows = 60_000
-    text = "size,weight,colour1,colour2,colour3\n" + "9,120.5,0,1,0\n" * n_rows
+    text = "size,weight,colour1,colour2,colour3\n" + "9,120.5,0,1,0\n" * 60_000
     answers: list[requests.Response] = []
     with start() as server:
         thread = threading.Thread(target=lambda: answers.append(server.post("/predict/csv", text)))
@@ -156,22 +157,18 @@ def test_what_is_in_flight_is_finished(start: Start) -> None:
         server.process.send_signal(signal.SIGINT)
         thread.join(60)
         assert server.process.wait(60) == 128 + signal.SIGINT
-        assert "Traceback" not in server.log.read_text()
-    assert answers[0].status_code == 200
-    assert answers[0].text.count("\n") == n_rows + 1
+    assert "Traceback" not in server.log.read_text()
+    assert (answers[0].status_code, answers[0].text.count("\n")) == (200, 60_001)
 
 
 def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
     """None waits until others have been answered many times, as it would for its connection's turn."""
     n_clients, n_requests = 64, 6
     body = json.dumps({"rows": [ROW] * 50}).encode()
-    request = (
-        b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n" % len(body)
-    ) + body
+    request = b"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
     order: list[int] = []
 
-    async def ask(client: int, port: int, ready: asyncio.Barrier) -> None:
+    async def ask(port: int, ready: asyncio.Barrier) -> None:
         await ready.wait()
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for number in range(n_requests):
@@ -183,7 +180,7 @@ def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
 
     async def ask_all(port: int) -> None:
         ready = asyncio.Barrier(n_clients)
-        await asyncio.gather(*(ask(client, port, ready) for client in range(n_clients)))
+        await asyncio.gather(*(ask(port, ready) for _ in range(n_clients)))
 
     with start() as server:
         asyncio.run(ask_all(server.port))
@@ -194,8 +191,6 @@ def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
 
 
 def test_answers_do_not_need_a_writable_log(start: Start) -> None:
-    with open("/dev/full", "w") as full:  # noqa: PTH123
-        with start(output=full) as server, requests.Session() as session:
-            answers = [session.get(f"{server.url}/health", timeout=5) for _ in range(20)]
-        assert all(answer.ok and answer.json() == {"status": "alive"} for answer in answers)
+    with Path("/dev/full").open("w") as full, start(output=full) as server:
+        assert all(server.get("/health").ok for _ in range(20))
     assert "Traceback" not in server.log.read_text()

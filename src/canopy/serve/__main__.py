@@ -10,14 +10,14 @@ from pathlib import Path
 import yaml
 
 from canopy.serve.server import serve
-from canopy.serve.settings import Settings
+from canopy.serve.service import Settings
 
 
 def read_settings(arguments: list[str]) -> Settings:
     """Read the defaults and the command line's `key=value` over them."""
     defaults = yaml.safe_load(Path("configs/serve.yaml").read_text(encoding="utf-8"))
     options = {name: defaults[name] for name in Settings.model_fields}
-    given = [argument.partition("=") for argument in arguments]
+    given = (argument.partition("=") for argument in arguments)
     return Settings(**options | {name: yaml.safe_load(value) for name, _, value in given})
 
 

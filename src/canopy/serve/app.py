@@ -5,17 +5,16 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Awaitable, Callable
 from importlib.resources import files
 from mimetypes import guess_type
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import RequestResponseEndpoint as Handler
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -24,29 +23,16 @@ from starlette.routing import Route
 from canopy.serve.metrics import AccessLog
 from canopy.serve.openapi import ANSWERS, CSV_HEADERS, OPEN, describe
 from canopy.serve.problems import RowsRefused
-from canopy.serve.service import Service, as_json
-from canopy.serve.settings import Settings
+from canopy.serve.service import Service, Settings, as_json
 
 # Variable of the environment with the key: what is given on a command line is written into logs.
 API_KEY = "CANOPY_API_KEY"
-# In log and counters, where no client is left to be answered.
-CLIENT_LEFT = 499
 
-# The web UI, and the parts of Swagger UI, which FastAPI would load from another host: package and file.
-PAGES = {
-    "/": ("canopy.serve.page", "index.html"),
-    "/page.css": ("canopy.serve.page", "page.css"),
-    "/page.js": ("canopy.serve.page", "page.js"),
-    "/swagger/swagger-ui-bundle.js": ("fastapi_swagger.resources", "swagger-ui-bundle.js"),
-    "/swagger/swagger-ui.css": ("fastapi_swagger.resources", "swagger-ui.css"),
-    "/swagger/favicon-32x32.png": ("fastapi_swagger.resources", "favicon-32x32.png"),
-}
+# The web UI, and the parts of Swagger UI, which FastAPI would load from another host.
+PAGES = ("index.html", "page.css", "page.js")
+SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 # It loads nothing from elsewhere.
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}
-# Swagger UI has a script and styles in the page itself.
-DOCS_POLICY = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
-
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 def _end_with(parent: BaseProcess) -> None:
@@ -56,10 +42,7 @@ def _end_with(parent: BaseProcess) -> None:
 
 
 def create_app(settings: Settings, *, shared: Path | None = None) -> AccessLog:
-    """Make the application of one process.
-
-    Several share their counts in a folder.
-    """
+    """Make the application of one process; several share their counts in a folder."""
     if (parent := multiprocessing.parent_process()) is not None:
         threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     service = Service(settings, shared=shared)
@@ -88,10 +71,13 @@ def create_app(settings: Settings, *, shared: Path | None = None) -> AccessLog:
     app = Starlette(
         routes=routes,
         middleware=[cors] if settings.cors_origins else [],
-        exception_handlers={HTTPException: refuse, ClientDisconnect: forget},
+        exception_handlers={
+            HTTPException: refuse,
+            # Of the log and counters, since no client is left to be answered.
+            ClientDisconnect: lambda *_: Response(status_code=499),
+        },
     )
-    paths = {route.path for route in routes}
-    return AccessLog(app, paths=paths, counters=service.counters, model=service.name)
+    return AccessLog(app, paths={*handlers, *pages}, counters=service.counters, model=service.name)
 
 
 def require_key(handler: Handler, key: str) -> Handler:
@@ -109,15 +95,8 @@ def require_key(handler: Handler, key: str) -> Handler:
 async def refuse(_: Request, error: Exception) -> Response:
     """Answer a client's mistake."""
     assert isinstance(error, HTTPException)
-    content: dict[str, Any] = {"error": error.detail}
-    if isinstance(error, RowsRefused):
-        content["problems"] = error.problems
-    return as_json(content, error.status_code, error.headers)
-
-
-async def forget(_: Request, __: Exception) -> Response:
-    """Note that a client has left, which is no error of the server."""
-    return Response(status_code=CLIENT_LEFT)
+    problems = {"problems": error.problems} if isinstance(error, RowsRefused) else {}
+    return as_json({"error": error.detail, **problems}, error.status_code, error.headers)
 
 
 def read_pages(title: str) -> dict[str, Response]:
@@ -130,9 +109,13 @@ def read_pages(title: str) -> dict[str, Response]:
         swagger_favicon_url="swagger/favicon-32x32.png",
         swagger_ui_parameters={"tryItOutEnabled": True},
     )
-    docs.headers.update(PAGE_HEADERS | {"Content-Security-Policy": DOCS_POLICY})
-    pages: dict[str, Response] = {"/docs": docs}
-    for path, (package, name) in PAGES.items():
-        content = (files(package) / name).read_bytes()
-        pages[path] = Response(content, headers=PAGE_HEADERS, media_type=guess_type(name)[0])
-    return pages
+    # It has a script and styles in the page itself.
+    policy = "default-src 'self' 'unsafe-inline'; img-src 'self' data:"
+    docs.headers.update(PAGE_HEADERS | {"Content-Security-Policy": policy})
+    pages = {f"/{name}": files("canopy.serve.page") / name for name in PAGES}
+    pages |= {f"/swagger/{name}": files("fastapi_swagger.resources") / name for name in SWAGGER}
+    found: dict[str, Response] = {"/docs": docs}
+    for path, file in pages.items():
+        page = Response(file.read_bytes(), headers=PAGE_HEADERS, media_type=guess_type(path)[0])
+        found[path.removesuffix("index.html")] = page
+    return found

@@ -1,6 +1,7 @@
 """Whether the rows that a server sees are like those its model was trained on."""
 
 import asyncio
+import os
 from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,6 @@ CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 MAX_CATEGORIES = 50
 # A share of nothing has no logarithm.
 FLOOR = 1e-4
-
 CLASSES = "predicted classes"
 
 
@@ -61,21 +61,19 @@ class Part(NamedTuple):
 
 
 class DriftMonitor:
-    """Count the rows that were predicted, bin by bin, and compare the counts with the training rows.
+    """Compare the rows that were predicted with the training rows, bin by bin.
 
-    Several processes that serve one bundle count each in its own file of a folder, so that any can report on
-    all.
+    Each of several processes counts in its own file of a folder, so that any can report on all.
     """
 
-    def __init__(self, manifest: Manifest, *, folder: Path | None = None, process: str = "one") -> None:
+    def __init__(self, manifest: Manifest, *, folder: Path | None = None) -> None:
         training, table = manifest.training, manifest.table
         self._parts: list[Part] = []
         for name, found in training.numeric.items():
             # A time, in days since 1970.
             is_time = name.endswith(".time") and name not in table.columns
             ends = [str(np.datetime64(int(edge), "D")) if is_time else f"{edge:g}" for edge in found["edges"]]
-            present = np.array(found["shares"]) * (1 - found["missing"])
-            expected = np.append(present, found["missing"])
+            expected = np.append(np.array(found["shares"]) * (1 - found["missing"]), found["missing"])
             # One on an edge belongs to the bin below it; NaN is above the last edge, infinity.
             bins_of = np.append(found["edges"], np.inf).searchsorted
             labels = [f"{low} to {high}" for low, high in pairwise(["lowest", *ends, "highest"])]
@@ -86,62 +84,54 @@ class DriftMonitor:
             self._parts.append(categorical_part(name, names, [*training.categories[name].values()]))
         shares = np.array([*training.classes.values()])
         self._parts.append(Part(table.target.column, CLASSES, [*training.classes], shares, np.asarray))
+        self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
         # Where the counts of each part but the first start.
         *self._starts, n_counts = np.cumsum([len(part.labels) for part in self._parts]).tolist()
-        self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
-        self._folder = folder
-        self._counts: NDArray[np.int64] = np.zeros(n_counts, dtype=np.int64)
+        self._counts, self._folder = np.zeros(n_counts, np.int64), folder
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._counts = np.memmap(folder / f"{process}.counts", np.int64, "w+", shape=(n_counts,))
+            folder.mkdir(exist_ok=True)
+            self._counts = np.memmap(folder / f"{os.getpid()}.counts", np.int64, "w+", shape=(n_counts,))
 
     def add(self, rows: Inputs, predicted: NDArray[np.int64]) -> None:
-        """Take in rows and the index of the class of each; they are counted before long."""
+        """Take in rows and the class of each; they are counted before long, so that any process has them."""
         self._waiting.append((rows, predicted))
         if len(self._waiting) == 1:
-            # So that other processes report them too.
             asyncio.get_running_loop().call_later(WAITING_SECONDS, self.count)
 
     def count(self) -> None:
-        """Count the rows that wait."""
         if not self._waiting:
             return
         waiting = [(rows.numeric, rows.categorical, classes[:, None]) for rows, classes in self._waiting]
         self._waiting = []
-        values = [column for blocks in zip(*waiting, strict=True) for column in np.concatenate(blocks).T]
-        columns = zip(self._parts, values, strict=True)
-        counts = [np.bincount(part.bins_of(values), minlength=len(part.labels)) for part, values in columns]
-        self._counts += np.concatenate(counts)
+        columns = [column for blocks in zip(*waiting, strict=True) for column in np.concatenate(blocks).T]
+        parts = zip(self._parts, np.split(self._counts, self._starts), columns, strict=True)
+        for part, counts, values in parts:
+            counts += np.bincount(part.bins_of(values), minlength=len(counts))
 
     def report(self) -> DriftReport:
-        """Report on all rows so far, in all processes; of the others, up to the last fraction of a second.
-
-        Bins of missing values and unseen categories are left out where no row is in them.
-        """
+        """Report on all rows, without the bins of missing values and unseen categories that are empty."""
         self.count()
         total = self._counts
         if self._folder is not None:
             total = np.sum([np.fromfile(path, np.int64) for path in self._folder.glob("*.counts")], axis=0)
         counts = np.split(total, self._starts)
         n_rows = int(counts[-1].sum())
-        columns: list[ColumnDrift] = []
+        columns = []
         for (name, kind, labels, expected, _), count in zip(self._parts, counts, strict=True):
             found = count / max(n_rows, 1)
             if kind != CLASSES and not found[-1] and not expected[-1]:
                 found, expected, labels = found[:-1], expected[:-1], labels[:-1]
             index = stability_index(expected, found) if n_rows >= MIN_ROWS else None
             change = None if index is None else CHANGES[bisect_right(LIMITS, index)]
-            shares = expected.tolist(), found.tolist()
-            columns.append(ColumnDrift(name, kind, index, change, labels, *shares))
+            columns.append(ColumnDrift(name, kind, index, change, labels, expected.tolist(), found.tolist()))
         return DriftReport(n_rows, MIN_ROWS, columns)
 
 
 def categorical_part(name: str, names: Sequence[str], training: Sequence[float]) -> Part:
-    """Compare a column by its frequent categories; the last bin is that of unseen ones."""
+    """Compare a column by its frequent categories; the last bin has the unseen ones."""
     shares = np.append(training, 0.0)
     kept = np.sort(np.argsort(-shares[:-1], kind="stable")[:MAX_CATEGORIES])
     n_rare = len(names) - len(kept)
-    # The bin of each code.
     bins = np.full(len(shares), len(kept))
     bins[kept], bins[-1] = np.arange(len(kept)), len(kept) + (n_rare > 0)
     labels = [*(names[code] for code in kept), *["all others"][:n_rare], "unseen"]

@@ -1,6 +1,6 @@
 """Feature contributions: how much each column supports the predicted class."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +23,11 @@ class Contribution(TypedDict):
 
 
 class Change(NamedTuple):
-    """What takes the place of a column's value: columns of a part of `Inputs`, and their values."""
+    """What takes a column's place in a part of `Inputs`: variants of its values, and their shares."""
 
     name: str
-    # `numeric` or `categorical`.
-    part: str
+    part: Literal["numeric", "categorical"]
     places: list[int]
-    # Shape (n_variants, n_places), and how frequent each variant is.
     values: NDArray[Any]
     shares: NDArray[np.float64]
 
@@ -37,39 +35,31 @@ class Change(NamedTuple):
 class Explainer:
     """Compares a row's prediction with what it would be if the value of one column were not known.
 
-    The column then has values of the training rows, as often as they have them: numbers from the bins of the
-    training statistics, the most frequent categories.
+    The column then has values of the training rows, as often as they have them.
     """
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         training, preprocessor = scorer.manifest.training, scorer.manifest.preprocessor
-        inputs = {name: [name] for name in preprocessor.numeric}
-        inputs |= {
-            name: [f"{name}.{part}" for part in found] for name, found in preprocessor.datetime.items()
-        }
-        places = [*preprocessor.scalings]
+        places = {name: place for place, name in enumerate(preprocessor.scalings)}
         shares = np.full(N_VALUES, 1 / N_VALUES)
         self._changes: list[Change] = []
-        for name, parts in inputs.items():
+        for name in (*preprocessor.numeric, *preprocessor.datetime):
+            parts = [f"{name}.{part}" for part in preprocessor.datetime.get(name, ())] or [name]
             values = np.column_stack([draw(training.numeric[part], seed) for seed, part in enumerate(parts)])
-            changed = [places.index(part) for part in parts]
-            self._changes.append(Change(name, "numeric", changed, values, shares))
+            self._changes.append(Change(name, "numeric", [places[part] for part in parts], values, shares))
         for place, name in enumerate(preprocessor.categorical):
             shares = np.array([*training.categories[name].values()])
             codes = np.argsort(-shares, kind="stable")[:N_CATEGORIES]
             shares = shares[codes] / shares[codes].sum()
             self._changes.append(Change(name, "categorical", [place], codes[:, None], shares))
-        # Where the variants of each change start, after the row itself, and how many rows there are.
+        # Where the variants of each change start, after the row itself, and where they end.
         self._starts = np.cumsum([1, *(len(change.shares) for change in self._changes)]).tolist()
 
     def explain(self, row: Inputs) -> tuple[NDArray[np.float32], list[Contribution]]:
-        """Explain the prediction of a row.
+        """Give the probabilities of a row, shape (K,), and the contributions of the columns, largest first.
 
-        Returns:
-            The probabilities, shape (K,), and the contribution of each column, the largest first: the
-            logarithm of the predicted class's probability minus that of its mean over the values that the
-            column might have.
+        That is the logarithm of the predicted class's probability minus that of its mean over the variants.
         """
         variants = row.take(np.zeros(self._starts[-1], np.int64))
         for start, change in zip(self._starts, self._changes, strict=False):
@@ -77,20 +67,15 @@ class Explainer:
             changed[start : start + len(change.shares), change.places] = change.values
         found = self._scorer.predict(variants)
         own, *others = np.split(found[:, found[0].argmax()].astype(float), self._starts[:-1])
-        contributions: list[Contribution] = []
+        contributions = []
         for change, probabilities in zip(self._changes, others, strict=True):
-            usual = probabilities @ change.shares
-            contribution = float(np.log(max(own[0], TINY) / max(usual, TINY)))
-            contributions.append({"feature": change.name, "contribution": contribution})
-        contributions.sort(key=lambda item: -abs(item["contribution"]))
-        return found[0], contributions
+            contribution = float(np.log(max(own[0], TINY) / max(probabilities @ change.shares, TINY)))
+            contributions.append(Contribution(feature=change.name, contribution=contribution))
+        return found[0], sorted(contributions, key=lambda item: -abs(item["contribution"]))
 
 
 def draw(found: NumericStatistics, seed: int) -> NDArray[np.float64]:
-    """Draw values of a numeric input, as often from each bin as the training rows are in it.
-
-    In another order for each seed, so that the parts of a time go together in various ways.
-    """
+    """Draw values of a numeric input, as often from each bin as the training rows are in it, in any order."""
     ends = np.array([found["min"], *found["edges"], found["max"]])
     values = np.append((ends[:-1] + ends[1:]) / 2, np.nan)
     shares = np.append(np.array(found["shares"]) * (1 - found["missing"]), found["missing"])

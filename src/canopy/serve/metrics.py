@@ -1,12 +1,12 @@
 """What a server counts, in the form that Prometheus reads, and its log of requests."""
 
 import os
-import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Collection
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any
 from uuid import uuid4
 
@@ -22,7 +22,6 @@ BATCH_SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10_000, 100_000)
 
 # prometheus_client shares counts among processes through the folder that this names when it is imported.
 MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
-
 REQUEST_ID = b"x-request-id"
 # Of a text that a client chose.
 MAX_LOGGED = 200
@@ -33,10 +32,10 @@ class Metrics:
 
     def __init__(self, class_names: list[str]) -> None:
         registry = self._registry = CollectorRegistry()
-        by_path: Any = {"labelnames": ["path"], "registry": registry}
-        self._requests = Counter("canopy_requests_total", "Requests.", ["path", "status"], registry=registry)
-        self._latency = Histogram("canopy_request_seconds", "Latency.", buckets=LATENCIES, **by_path)
-        self._counted: dict[tuple[str, int], tuple[Counter, Histogram]] = {}
+        requests = Counter("canopy_requests_total", "Requests.", ["path", "status"], registry=registry)
+        latency = Histogram("canopy_request_seconds", "Time.", ["path"], buckets=LATENCIES, registry=registry)
+        # To look up labels takes longer than to count.
+        self._counters = cache(lambda path, code: (requests.labels(path, str(code)), latency.labels(path)))
         self._batch = Histogram("canopy_batch_rows", "Rows at once.", buckets=BATCH_SIZES, registry=registry)
         predicted = Counter("canopy_predicted_total", "Rows.", ["predicted_class"], registry=registry)
         self._predicted = [predicted.labels(name) for name in class_names]
@@ -45,37 +44,28 @@ class Metrics:
         self._drift = Gauge("canopy_drift_index", "Population stability index.", ["column"], **options)
 
     def count_request(self, path: str, status: int, seconds: float) -> None:
-        # To look up labels takes longer than to count.
-        if (path, status) not in self._counted:
-            counters = self._requests.labels(path, str(status)), self._latency.labels(path)
-            self._counted[path, status] = counters
-        requests, latency = self._counted[path, status]
+        requests, latency = self._counters(path, status)
         requests.inc()
         latency.observe(seconds)
 
     def count_rows(self, predicted: list[int]) -> None:
-        """Count the rows of a prediction, by the place of each one's class."""
         self._batch.observe(len(predicted))
         for index, count in Counts(predicted).items():
             self._predicted[index].inc(count)
 
     def exposition(self, drift: DriftReport) -> bytes:
-        """Write all that was counted, in all processes."""
         for column in drift.columns:
             if column.index is not None:
                 self._drift.labels(column.name).set(column.index)
-        registry = self._registry
-        if MULTIPROCESS in os.environ:
-            registry = CollectorRegistry()
-            MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+        if MULTIPROCESS not in os.environ:
+            return generate_latest(self._registry)
+        # All that was counted, in all processes.
+        MultiProcessCollector(registry := CollectorRegistry())  # type: ignore[no-untyped-call]
         return generate_latest(registry)
 
 
 class AccessLog:
-    """ASGI application that logs and counts the requests to another one.
-
-    That one sets `n_rows` in the state of a request. Only some paths are counted by name.
-    """
+    """Logs and counts the requests to an ASGI application, which sets `n_rows` in their state."""
 
     def __init__(self, app: ASGIApp, *, paths: Collection[str], counters: Metrics, model: str) -> None:
         self._app, self._paths, self._counters, self._model = app, paths, counters, model
@@ -110,8 +100,6 @@ class AccessLog:
                 "rows": state["n_rows"],
                 "model": self._model,
             }
-            # Where it cannot be written, answers are given all the same.
+            # Where it cannot be written, answers are given all the same; what led to a crash must be in it.
             with suppress(OSError):
-                sys.stdout.write(orjson.dumps(line).decode() + "\n")
-                # What led to a crash must be in the log.
-                sys.stdout.flush()
+                print(orjson.dumps(line).decode(), flush=True)  # noqa: T201

@@ -24,12 +24,10 @@ from canopy.tables.parse import LARGEST
 
 # What happens to rows with an invalid value in a CSV body; the first is the default.
 ON_ERROR = ("reject_file", "reject_row")
-POLICIES = ("missing", "out_of_range", "unseen")
-# An example.
-SOME_TIME = "2024-10-04T12:00:00Z"
-# Categories that are shown as examples.
-MAX_LISTED = 100
+# Examples: a time, and so many categories.
+SOME_TIME, MAX_LISTED = "2024-10-04T12:00:00Z", 100
 
+Json = dict[str, Any]
 TEXT = {"type": "string"}
 # Headers of an answer to CSV.
 CSV_HEADERS = {
@@ -70,14 +68,13 @@ class Refusal(TypedDict):
     problems: NotRequired[list[Problem]]
 
 
-CSV_ANSWER = {
-    "content": {"text/csv": {"schema": TEXT}},
-    "description": "A header line, then the keys, label, class and probabilities of each row.",
-    "headers": {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()},
-}
-ANSWERS: dict[str, dict[str, Any]] = {
+ANSWERS: dict[str, Json] = {
     "/predict": {"model": Predictions},
-    "/predict/csv": CSV_ANSWER,
+    "/predict/csv": {
+        "content": {"text/csv": {"schema": TEXT}},
+        "description": "A header line, then the keys, label, class and probabilities of each row.",
+        "headers": {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()},
+    },
     "/explain": {"model": Explanation},
     "/model": {"content": {"application/json": {"schema": {"type": "object"}}}},
     "/drift": {"model": DriftReport},
@@ -85,18 +82,16 @@ ANSWERS: dict[str, dict[str, Any]] = {
     "/health": {"model": State},
     "/ready": {"model": State},
 }
-# They need no key.
-OPEN = ("/health", "/ready")
+OPEN = ("/health", "/ready")  # without the key
 
 
-def describe(
-    manifest: Manifest, handlers: dict[str, Any], *, max_rows: int, with_key: bool
-) -> dict[str, Any]:
+def describe(manifest: Manifest, handlers: Json, *, max_rows: int, with_key: bool) -> Json:
     """Make the document of the paths that handlers answer; the schema of the table is its `x-table`."""
+    row = example_row(manifest)
     bodies = {
-        "/predict": body_of(manifest, max_rows=max_rows),
-        "/predict/csv": csv_body(manifest),
-        "/explain": body_of(manifest, max_rows=1),
+        "/predict": json_body(manifest, row, max_rows=max_rows),
+        "/predict/csv": csv_body(row),
+        "/explain": json_body(manifest, row, max_rows=1),
     }
     security = [Security(APIKeyHeader(name="X-API-Key"))] if with_key else []
     refused = {"model": Refusal, "description": "A mistake of the client, such as a wrong row or key."}
@@ -108,7 +103,7 @@ def describe(
             tags=["predict" if path in bodies else "model"],
             openapi_extra=bodies.get(path),
             dependencies=[] if path in OPEN else security,
-            responses={200: ANSWERS[path], **({} if path in OPEN else {"4XX": refused})},
+            responses={200: ANSWERS[path], "4XX": refused},
             # It would describe the answer from its type as well.
             response_class=Response,
         )
@@ -126,27 +121,26 @@ def describe(
     return {**document, "x-table": manifest.table.model_dump(mode="json", exclude_none=True)}
 
 
-def body_of(manifest: Manifest, *, max_rows: int) -> dict[str, Any]:
+def json_body(manifest: Manifest, example: Json, *, max_rows: int) -> Json:
     """Describe a body of rows in JSON, each column under its own name."""
     table = manifest.preprocessor.restrict(manifest.table)
-    unused = [*table.keys, *table.ignored, table.target.column]
-    columns: dict[str, Any] = {**table.numeric, **table.categorical, **table.datetime}
+    columns: Json = {**table.numeric, **table.categorical, **table.datetime}
     properties = {name: column_schema(manifest, name, column) for name, column in columns.items()}
-    properties |= {name: {"description": "Not used."} for name in unused}
+    for name in (*table.keys, *table.ignored, table.target.column):
+        properties[name] = {"description": "Not used."}
     required = [name for name, column in columns.items() if column.missing == "reject"]
     closed = {"type": "object", "additionalProperties": False}
     row = {**closed, "properties": properties, "required": required}
     rows = {"type": "array", "items": row, "minItems": 1, "maxItems": max_rows}
     schema = {**closed, "properties": {"rows": rows}, "required": ["rows"]}
-    content = {"application/json": {"schema": schema, "example": {"rows": [example_row(manifest)]}}}
+    content = {"application/json": {"schema": schema, "example": {"rows": [example]}}}
     return {"requestBody": {"required": True, "content": content}}
 
 
-def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> dict[str, Any]:
-    """Describe a column of a row."""
+def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical | Datetime) -> Json:
     nulls = [*null_values(column, manifest.table.file)]
     is_required = column.missing == "reject"
-    found: dict[str, Any]
+    found: Json
     notes = [column.meaning]
     match column:
         case Numeric():
@@ -164,15 +158,15 @@ def column_schema(manifest: Manifest, name: str, column: Numeric | Categorical |
             found = {"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]}
             found["anyOf"] += [] if is_required else [{"enum": nulls}]
             notes.append("ISO 8601" if column.format == "iso" else f"ISO 8601 or {column.format}")
-    chosen = {policy: getattr(column, policy, "reject") for policy in POLICIES}
+    chosen = {policy: getattr(column, policy, "reject") for policy in ("missing", "out_of_range", "unseen")}
     notes += [f"{policy}: {value}" for policy, value in chosen.items() if value != "reject"]
     described = {"description": ", ".join(filter(None, notes))}
     return {**found, **described} if is_required else {"anyOf": [found, {"type": "null"}], **described}
 
 
-def example_row(manifest: Manifest) -> dict[str, Any]:
+def example_row(manifest: Manifest) -> Json:
     """Give a row as the training rows are on average."""
-    training, preprocessor, row = manifest.training, manifest.preprocessor, dict[str, Any]()
+    training, preprocessor, row = manifest.training, manifest.preprocessor, Json()
     for name, column in preprocessor.restrict(manifest.table).columns.items():
         if isinstance(column, Numeric):
             mean = float(f"{training.numeric[name]['mean']:.4g}")
@@ -185,22 +179,10 @@ def example_row(manifest: Manifest) -> dict[str, Any]:
     return row
 
 
-def csv_body(manifest: Manifest) -> dict[str, Any]:
+def csv_body(example: Json) -> Json:
     """Describe a body of rows in CSV."""
-    row = example_row(manifest)
     lines = io.StringIO(newline="")
-    csv.writer(lines, lineterminator="\n").writerows([row.keys(), row.values()])
-    schema = {
-        **TEXT,
-        "description": "A header line, then a line for each row, in the dialect of the table's file or with "
-        "commas and decimal points. Columns may be in any order; further ones are ignored.",
-    }
-    on_error = {
-        "name": "on_error",
-        "in": "query",
-        "schema": {"enum": [*ON_ERROR], "default": ON_ERROR[0]},
-        "description": "What happens if rows have invalid values: `reject_file` refuses all, `reject_row` "
-        "predicts the others; the answer then has a line for each row, and reasons in a column `problem`.",
-    }
-    content = {"text/csv": {"schema": schema, "example": lines.getvalue()}}
+    csv.writer(lines, lineterminator="\n").writerows([example.keys(), example.values()])
+    on_error = {"name": "on_error", "in": "query", "schema": {"enum": ON_ERROR, "default": ON_ERROR[0]}}
+    content = {"text/csv": {"schema": TEXT, "example": lines.getvalue()}}
     return {"requestBody": {"required": True, "content": content}, "parameters": [on_error]}

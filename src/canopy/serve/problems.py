@@ -7,22 +7,17 @@ from starlette.exceptions import HTTPException
 
 from canopy.tables.parse import Violation
 
-# Of one request: more would only repeat what is wrong.
+# Of one request.
 MAX_PROBLEMS = 20
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What is wrong with a value.
+    """What is wrong with a value: `requirement` is what it must be or have, such as `be a number`."""
 
-    Attributes:
-        row: Index of the row in the request, from 0; None where no one row is meant.
-        field: Column; empty where the row as a whole is wrong.
-        requirement: What it must be or have, such as `be a number`.
-        found: What was sent.
-    """
-
+    # Index in the request, from 0; None where no one row is meant.
     row: int | None
+    # Empty where the row as a whole is wrong.
     field: str
     requirement: str
     found: str
@@ -52,5 +47,4 @@ def first_problems(violations: Iterable[Violation]) -> list[Problem]:
 
 def check_row_count(n_rows: int, *, limit: int) -> None:
     if n_rows > limit:
-        reason = f"A request must have at most {limit:,} rows; got {n_rows:,}: send fewer at once"
-        raise HTTPException(413, reason)
+        raise HTTPException(413, f"A request must have at most {limit:,} rows; got {n_rows:,}: send fewer")

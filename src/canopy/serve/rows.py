@@ -2,7 +2,7 @@
 
 import re
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import chain
@@ -11,13 +11,15 @@ from types import NoneType
 from typing import Any
 
 import numpy as np
+import orjson
 import pyarrow as pa
+from starlette.exceptions import HTTPException
 
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
 from canopy.schema.file_format import FileFormat
-from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, first_problems
+from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, check_row_count, first_problems
 from canopy.tables.convert import is_number, to_texts
 from canopy.tables.parse import LARGEST, parse
 
@@ -27,6 +29,25 @@ NUMBER, CATEGORY = {int, float, NoneType}, {str, int, NoneType}
 INTEGER = re.compile("0|-?[1-9][0-9]{0,18}")
 # Of a name that a client made up.
 MAX_SHOWN = 80
+# Brackets that a body may have besides two for each row; each makes an object, millions make gigabytes.
+SPARE_BRACKETS = 1000
+
+
+def parse_rows(body: bytes, *, max_rows: int) -> list[Any]:
+    """Give the rows of a JSON body."""
+    check_row_count((body.count(b"{") + body.count(b"[") - SPARE_BRACKETS) // 2, limit=max_rows)
+    try:
+        content = orjson.loads(body)
+    except orjson.JSONDecodeError as error:
+        raise HTTPException(400, f"The body must be JSON; got {error}") from error
+    if type(content) is not dict or type(content.get("rows")) is not list or len(content) != 1:
+        form = '{"rows": [{"column": value, ...}]}'
+        raise HTTPException(422, f"The body must be an object with a list of rows: {form}")
+    rows: list[Any] = content["rows"]
+    check_row_count(len(rows), limit=max_rows)
+    if not rows:
+        raise RowsRefused([Problem(None, "rows", "be a list of at least one row", "an empty list")])
+    return rows
 
 
 class RowReader:
@@ -34,22 +55,19 @@ class RowReader:
 
     Null, or no such field, is a missing value. A column that is written as 0/1 columns is given by them, or
     by its name and the name of the one that is 1: `{"soil": "soil29"}`.
-
-    `canopy.tables.parse`, which applies the policies, takes milliseconds for a row. Rows whose numbers are in
-    their ranges and whose categories are known need no policy: they are read without it, to the same inputs.
     """
 
     def __init__(self, table: TableSchema, preprocessor: Preprocessor) -> None:
         self.schema = schema = preprocessor.restrict(table)
         self._preprocessor = preprocessor
         # Features only, values with a decimal point and without marks.
-        marks = {"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
-        plain = schema.file.model_copy(update=marks)
+        plain = schema.file.model_copy(
+            update={"delimiter": ",", "quote": '"', "decimal": ".", "thousands": ""}
+        )
         features = {name: schema.columns[name] for name in schema.features}
         self.plain_schema = schema.model_copy(update={"file": plain, "columns": features})
         self.parts = {name: schema.file_columns(name) for name in features}
         self.unused = {*schema.keys, *schema.ignored, schema.target.column}
-
         self._numeric = [*preprocessor.numeric]
         numeric = [schema.numeric[name] for name in self._numeric]
         self._low = np.array([max(column.low, -LARGEST) for column in numeric])
@@ -58,27 +76,19 @@ class RowReader:
         nulls = {text for part in (schema.file, *features.values()) for text in part.null_values or ()}
         self._markers = np.array([float(text) for text in nulls if is_number(text)])
         # Name, 0/1 columns if it is written so and what reads them, code of each value.
-        self._categorical = [
-            (
-                name,
-                parts := tuple(self.parts[name]),
-                itemgetter(*parts),
-                code_lookup(schema.categorical[name], vocabulary, plain),
-            )
-            for name, vocabulary in preprocessor.categorical.items()
-        ]
+        self._categorical: list[tuple[str, list[str], Callable[[Any], Any], dict[Any, int]]] = []
+        for name, vocabulary in preprocessor.categorical.items():
+            lookup = code_lookup(schema.categorical[name], vocabulary, plain)
+            self._categorical.append((name, self.parts[name], itemgetter(*self.parts[name]), lookup))
         self._words = {name: words_among(part.values) for name, part in preprocessor.categorical.items()}
 
     def read(self, rows: Sequence[Any]) -> Inputs:
-        """Read rows that came as JSON objects, at least one."""
-        if not rows:
-            raise RowsRefused([Problem(None, "rows", "be a list of at least one row", "an empty list")])
-        # Reading times takes so long that there is no fast way.
+        # `parse`, which applies the policies, takes milliseconds for a row. Reading times takes as long.
         found = None if self.schema.datetime else self.read_known(rows)
         return self.check(rows) if found is None else found
 
     def read_known(self, rows: Sequence[Any]) -> Inputs | None:
-        """Read rows that need no policy; None if a row may need one, or is wrong."""
+        """Read rows of known categories and numbers in their ranges; None if a row may need a policy."""
         try:
             values = [[row[name] for name in self._numeric] for row in rows]
             codes = [self._codes(row) for row in rows]
@@ -87,10 +97,8 @@ class RowReader:
         if not {*map(type, chain.from_iterable(values))} <= NUMBER:
             return None
         matrix = np.array(values, np.float64).reshape(len(rows), len(self._numeric))
-        valid = (matrix >= self._low) & (matrix <= self._high)
-        if not (valid | np.isnan(matrix) & self._nullable).all():
-            return None
-        if self._markers.size and np.isin(matrix, self._markers).any():
+        valid = (matrix >= self._low) & (matrix <= self._high) | np.isnan(matrix) & self._nullable
+        if not valid.all() or (self._markers.size and np.isin(matrix, self._markers).any()):
             return None
         return Inputs(matrix, np.array(codes, np.int64).reshape(len(rows), len(self._categorical)))
 
@@ -122,19 +130,16 @@ class RowReader:
             cells.append(self._cells(index, row, problems))
             if len(problems) >= MAX_PROBLEMS:
                 raise RowsRefused(problems)
-        columns = {
-            part: pa.array([row.get(part) for row in cells], pa.string() if is_text else pa.float64())
-            for name, parts in self.parts.items()
-            for is_text in [parts == [name] and name not in self.schema.numeric]
-            for part in parts
-        }
+        columns: dict[str, pa.Array] = {}
+        for name, parts in self.parts.items():
+            kind = pa.string() if parts == [name] and name not in self.schema.numeric else pa.float64()
+            columns |= {part: pa.array([row.get(part) for row in cells], kind) for part in parts}
         batch = pa.RecordBatch.from_pydict(columns)
         parsed = parse(batch, self.plain_schema, with_target=False, n_shown=MAX_PROBLEMS)
         # The cells of these are empty, which is not what is wrong with them.
         named = {(problem.row, problem.field) for problem in problems}
         found = first_problems(parsed.violations)
-        problems += [problem for problem in found if (problem.row, problem.field) not in named]
-        if problems:
+        if problems := problems + [problem for problem in found if (problem.row, problem.field) not in named]:
             raise RowsRefused(problems)
         return self._preprocessor.inputs(parsed.rows)
 
@@ -159,19 +164,13 @@ class RowReader:
                 except ValueError as error:
                     problems.append(Problem(index, field, str(error), reprlib.repr(row[field])))
             unread -= {name} if is_short else {*parts}
-        for field in sorted(unread)[:MAX_PROBLEMS]:
-            requirement = "be a column of the table that is not given already"
-            problems.append(Problem(index, field[:MAX_SHOWN], requirement, "an unknown field"))
+        form, fields = "be a column of the table that is not given already", sorted(unread)[:MAX_PROBLEMS]
+        problems += [Problem(index, field[:MAX_SHOWN], form, "an unknown field") for field in fields]
         return cells
 
 
 def words_among(values: Sequence[str]) -> dict[bool, str]:
-    """Find how a column writes true and false.
-
-    Examples:
-        >>> words_among(["No", "Perhaps", "Yes"])
-        {False: 'No', True: 'Yes'}
-    """
+    """Find how a column writes true and false: {False: "No", True: "Yes"} for No, Perhaps, Yes."""
     found = {text.lower(): text for text in values}
     return {WORDS[word]: found[word] for word in reversed(WORDS) if word in found}
 
@@ -201,13 +200,12 @@ def as_time(text: str, form: str) -> str:
     with suppress(ValueError):
         _ = float(text) if form == "epoch" else datetime.strptime(text, form)  # noqa: DTZ007
         return text
-    with suppress(ValueError):
+    with suppress(ValueError, OverflowError):
         time = datetime.fromisoformat(text)
         time = time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
-        if form == "epoch":
-            return repr(time.timestamp())
         # The C library writes no leading zeros of a year.
-        return time.strftime(form.replace("%Y", f"{time.year:04}"))
+        year = f"{time.year:04}"
+        return repr(time.timestamp()) if form == "epoch" else time.strftime(form.replace("%Y", year))
     return text
 
 

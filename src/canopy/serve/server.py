@@ -17,19 +17,15 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
-from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
+from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
 from canopy.serve.metrics import MULTIPROCESS
-from canopy.serve.settings import Settings
+from canopy.serve.service import Settings
 
 log = logging.getLogger(__name__)
 
 N_ACCEPTED_AT_ONCE = 32
-
-# A process that is silent for so long is replaced; a large body keeps one busy for a second or two.
-HEALTHCHECK_SECONDS = 10
-
 # Of a request line with its headers, of the end of a body in parts.
 MAX_HEAD_BYTES = 64 * 1024
 # Requests of a connection that wait for the answers to others.
@@ -47,56 +43,42 @@ def serve(settings: Settings) -> None:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
-    with tempfile.TemporaryDirectory(prefix="canopy-serve-") as folder:
-        sockets = listen(settings.host, settings.port)
+    sockets = listen(settings.host, settings.port)
+    options: dict[str, Any] = {
+        "http": BoundedProtocol,
+        "ws": "none",
+        "lifespan": "off",
+        "log_config": None,
+        # The application writes one.
+        "access_log": False,
+        "server_header": False,
+        "timeout_graceful_shutdown": settings.stop_seconds,
+    }
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    url = f"http://{host}:{sockets[0].getsockname()[1]}"
+    log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
+    if settings.workers == 1:
+        uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets)
+        return
+    with folder_beside(Path(tempfile.gettempdir(), "canopy-serve")) as folder:
         # A process that is started later has the same model as the others.
-        kept = Path(folder, "bundle")
-        kept.mkdir()
-        for name in (MANIFEST_FILE, *manifest.present):
-            shutil.copyfile(Path(settings.bundle, name), kept / name)
+        kept = shutil.copytree(settings.bundle, folder / "bundle")
         # The bundle may have changed meanwhile.
         Scorer(kept)
-        shared = None
-        if settings.workers > 1:
-            shared = Path(folder)
-            os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
-        config = uvicorn.Config(
-            partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=shared),
-            factory=True,
-            http=BoundedProtocol,
-            ws="none",
-            lifespan="off",
-            workers=settings.workers,
-            timeout_worker_healthcheck=HEALTHCHECK_SECONDS,
-            log_config=None,
-            # The application writes one.
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=settings.stop_seconds,
-        )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        url = f"http://{host}:{sockets[0].getsockname()[1]}"
-        log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
-        if settings.workers == 1:
-            uvicorn.Server(config).run(sockets)
-        else:
-            supervisor = Supervisor(config, sockets)
-            supervisor.run()
-            sys.exit(supervisor.status)
+        os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
+        factory = partial(create_app, settings.model_copy(update={"bundle": str(kept)}), shared=folder)
+        # Silent for 10 s, one is replaced; a large body keeps it busy for a second or two.
+        options |= {"workers": settings.workers, "timeout_worker_healthcheck": 10}
+        supervisor = Supervisor(uvicorn.Config(factory, factory=True, **options), sockets)
+        supervisor.run()
+        sys.exit(supervisor.status)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """A connection that is closed when it sends too much besides bodies, or does not finish a request.
+    """A connection with bounds, since any client could have uvicorn's memory, or all of its connections."""
 
-    uvicorn reads headers of any length, takes any number of requests that come at once on one connection, and
-    waits for ever for the rest of one. Any client could have the server's memory, or all of its connections.
-    """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        # Bytes since the last piece of a body, or since a request was complete.
-        self._n_unparsed = 0
-        self._is_complete = False
+    # Bytes since the last piece of a body, or since a request was complete.
+    _n_unparsed = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -107,16 +89,13 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self.transport.is_closing():
             return
-        if not self._is_complete or self.cycle.response_complete:
+        cycle = self.cycle
+        if cycle is None or cycle.more_body or cycle.response_complete:
             self._wait()
         if self._n_unparsed > MAX_HEAD_BYTES:
             self.send_400_response(f"The headers must be at most {MAX_HEAD_BYTES} bytes")
         if len(self.pipeline) > MAX_WAITING:
             self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        self._is_complete = False
-        super().on_message_begin()
 
     def on_body(self, body: bytes) -> None:
         # The body has its own limit.
@@ -124,17 +103,17 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._n_unparsed, self._is_complete = 0, True
+        self._n_unparsed = 0
         super().on_message_complete()
 
     def _wait(self) -> None:
-        """Close the connection if nothing more comes for long; what comes cancels this."""
+        # What comes cancels it.
         self._unset_keepalive_if_required()
         self.timeout_keep_alive_task = self.loop.call_later(SILENT_SECONDS, self.timeout_keep_alive_handler)
 
 
 class Supervisor(Multiprocess):
-    """What keeps several processes running, and remembers the signal that ended them in its exit `status`."""
+    """What keeps several processes running; its exit `status` has the signal that ended them."""
 
     status = STARTUP_FAILURE
 
@@ -156,8 +135,4 @@ def listen(host: str, port: int) -> list[socket.socket]:
     except OSError as error:
         reason = f"host and port must be a free address of this machine; got {host}:{port}"
         raise OSError(f"{reason}: {error.strerror}") from error
-    handles = [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]
-    for handle in handles:
-        # For the worker processes.
-        handle.set_inheritable(True)
-    return handles
+    return [first, *(first.dup() for _ in range(N_ACCEPTED_AT_ONCE - 1))]

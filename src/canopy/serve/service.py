@@ -1,17 +1,20 @@
 """What answers requests: predictions, feature contributions, what the model is, drift."""
 
+import gzip
+import io
 import json
-import os
+import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 from anyio import CapacityLimiter, to_thread
 from numpy import float32, int64
 from numpy.typing import NDArray
+from pydantic import Field, PositiveInt
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,15 +22,14 @@ from starlette.responses import Response
 from canopy.export.manifest import ONNX_FILE
 from canopy.export.scorer import Scorer
 from canopy.prepare.preprocessor import Inputs
-from canopy.serve.body import decompress, parse_rows, read_body
+from canopy.schema.columns import Model
 from canopy.serve.csv_rows import read_csv
 from canopy.serve.drift import DriftMonitor
 from canopy.serve.explain import Explainer
 from canopy.serve.metrics import Metrics
 from canopy.serve.openapi import ON_ERROR
 from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, first_problems
-from canopy.serve.rows import MAX_SHOWN, RowReader
-from canopy.serve.settings import Settings
+from canopy.serve.rows import MAX_SHOWN, RowReader, parse_rows
 
 # Larger bodies take longer than a request should keep others waiting: a thread reads and predicts them.
 MAX_BYTES_IN_LOOP = 256 * 1024
@@ -37,18 +39,34 @@ MAX_THREADS = 2
 T = TypeVar("T")
 # Rows, index of the likeliest class of each, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
+FewProcesses = Annotated[int, Field(ge=1, le=256)]
+Text = Annotated[str, Field(min_length=1)]
+# What a browser names the server of a page by: scheme, host and port.
+Origin = Annotated[str, Field(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s*]+)$")]
+
+
+class Settings(Model):
+    """Settings of a server; configs/serve.yaml has their defaults and meanings."""
+
+    bundle: Text
+    host: Text
+    port: Annotated[int, Field(ge=0, le=65535)]
+    workers: FewProcesses
+    n_threads: FewProcesses
+    max_body_bytes: PositiveInt
+    max_rows: PositiveInt
+    stop_seconds: PositiveInt
+    cors_origins: tuple[Origin, ...] = ()
 
 
 class Service:
-    """What answers requests, one method for each path.
-
-    Its `name` is the beginning of the hash of the bundle's graph.
-    """
+    """What answers requests, one method for each path."""
 
     def __init__(self, settings: Settings, *, shared: Path | None = None) -> None:
         self._settings = settings
         self._scorer = Scorer(settings.bundle, n_threads=settings.n_threads)
         self.manifest = manifest = self._scorer.manifest
+        # The beginning of the hash of the graph.
         self.name = manifest.files[ONNX_FILE][:12]
         self._values, self._classes = [*manifest.classes], [*manifest.classes.values()]
         self.counters = Metrics(self._classes)
@@ -58,7 +76,7 @@ class Service:
         if manifest.table.datetime:
             # What reads times; the first request would wait for it.
             import pandas  # noqa: F401
-        self._drift = DriftMonitor(manifest, folder=shared and shared / "drift", process=str(os.getpid()))
+        self._drift = DriftMonitor(manifest, folder=shared and shared / "drift")
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
 
     async def predict(self, request: Request) -> Response:
@@ -66,11 +84,14 @@ class Service:
         return self._count(request, await self._work_on(request, self._predict_json))
 
     async def predict_csv(self, request: Request) -> Response:
-        """Predict the rows of a CSV text with a header line; the answer is CSV as well."""
+        """Predict the rows of a CSV text with a header line, in the table's dialect or with commas.
+
+        Further columns are ignored. If rows have invalid values, `on_error=reject_file` refuses all;
+        `reject_row` predicts the others, and the answer has a line for each row, with reasons in `problem`.
+        """
         on_error = request.query_params.get("on_error", ON_ERROR[0])
         if on_error not in ON_ERROR:
-            reason = f"on_error must be {' or '.join(ON_ERROR)}; got {on_error[:MAX_SHOWN]}"
-            raise HTTPException(422, reason)
+            raise HTTPException(422, f"on_error must be {' or '.join(ON_ERROR)}; got {on_error[:MAX_SHOWN]}")
         work = partial(self._predict_csv, reject_row=on_error == "reject_row")
         return self._count(request, await self._work_on(request, work, max_bytes_in_loop=0))
 
@@ -103,15 +124,35 @@ class Service:
         self, request: Request, work: Callable[[bytes], T], *, max_bytes_in_loop: int = MAX_BYTES_IN_LOOP
     ) -> T:
         """Work on the body of a request, on a large or compressed one while others are answered."""
-        limit = self._settings.max_body_bytes
-        body, is_compressed = await read_body(request, limit=limit)
-        if not is_compressed and len(body) <= max_bytes_in_loop:
-            return work(body)
+        encoding = request.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "gzip"):
+            raise HTTPException(415, f"The Content-Encoding must be gzip, or none; got {encoding[:80]}")
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            self._check_size(body)
+        if not body or body.isspace():
+            raise HTTPException(400, "The body must hold rows; got an empty body")
+        if encoding == "identity" and len(body) <= max_bytes_in_loop:
+            return work(bytes(body))
 
         def call() -> T:
-            return work(decompress(body, limit=limit) if is_compressed else body)
+            return work(self._decompress(body) if encoding == "gzip" else bytes(body))
 
         return await to_thread.run_sync(call, limiter=self._threads)
+
+    def _decompress(self, body: bytearray) -> bytes:
+        try:
+            content = gzip.GzipFile(fileobj=io.BytesIO(body)).read(self._settings.max_body_bytes + 1)
+        except (OSError, EOFError, zlib.error) as error:
+            reason = f"The body must be gzip data, as Content-Encoding says; got {error}"
+            raise HTTPException(400, reason) from error
+        self._check_size(content)
+        return content
+
+    def _check_size(self, body: bytes | bytearray) -> None:
+        if len(body) > (limit := self._settings.max_body_bytes):
+            raise HTTPException(413, f"The body must be at most {limit:,} bytes: send fewer rows at once")
 
     def _explain(self, body: bytes) -> Response:
         given = parse_rows(body, max_rows=1)
@@ -139,16 +180,13 @@ class Service:
         n_labelled, n_correct = found.score(probabilities, self._values)
         if n_labelled:
             headers |= {"X-Labelled-Rows": str(n_labelled), "X-Correct-Rows": str(n_correct)}
-        if found.ignored:
-            ignored = [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]
+        if ignored := [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]:
             headers["X-Ignored-Columns"] = json.dumps(ignored)
         response = Response(table, media_type="text/csv; charset=utf-8", headers=headers)
         return rows, probabilities.argmax(axis=1), response
 
     def _decode(self, body: bytes) -> str:
-        """Decode CSV, in UTF-8 or in the encoding of the table's file."""
-        own = self.manifest.table.file.encoding
-        encodings = dict.fromkeys(["utf-8", own])
+        encodings = dict.fromkeys(["utf-8", self.manifest.table.file.encoding])
         for encoding in encodings:
             with suppress(UnicodeError):
                 return body.decode(encoding)
@@ -163,7 +201,6 @@ class Service:
         return response
 
     def _report(self, probabilities: NDArray[float32], best: list[int]) -> list[dict[str, Any]]:
-        """Lay out each row's likeliest class, as value and name, and the probabilities by name."""
         values, classes = self._values, self._classes
         return [
             {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
@@ -172,5 +209,4 @@ class Service:
 
 
 def as_json(content: Any, status: int = 200, headers: Any = None) -> Response:
-    """Answer with JSON."""
     return Response(orjson.dumps(content), status, headers, media_type="application/json")
