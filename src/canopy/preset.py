@@ -89,7 +89,7 @@ def describe_preset(size: Size, *, configs: Path) -> list[str]:
     choices = [item for item in content.pop("defaults") if item != "_self_"]
     groups = {key.removeprefix("override /"): name for item in choices for key, name in item.items()}
     net = OmegaConf.load(configs / "model" / f"{groups['model']}.yaml").net
-    whole = OmegaConf.merge({"model": {"net": net}}, content)
+    whole: Any = OmegaConf.merge({"model": {"net": net}}, content)
     settle(whole, size)
     values = _leaves(OmegaConf.to_container(whole, resolve=True))
     texts = [f"{key}={'null' if value is None else value}" for key, value in values if "._" not in key]

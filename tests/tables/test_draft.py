@@ -164,8 +164,8 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
         (["rare", *LABELS[1:]], {"rare": "drop"}, "'rare' (1 row): dropped"),
         (
             ["r", "r", "s", "s", *LABELS[4:]],
-            {"classes": {"no": "no", "r": "r", "s": "s", "yes": "yes"}},
-            "'r', 's' (4 rows): set rare to drop or merge",
+            {"rare": "merge", "merged_name": "other"},
+            "'r', 's' (4 rows): merged",
         ),
         # Numbers are in their order.
         ([8 + row * row % 5 for row in ROWS], {"classes": {"8": "8", "9": "9", "12": "12"}}, ""),
@@ -183,11 +183,16 @@ def test_target_gets_its_policies(
     assert look in "".join(drafted.target.looks)
 
 
-def test_a_share_of_rows_in_rare_classes_is_merged(tmp_path: Path) -> None:
-    labels = ["r", "r", "s", "s", *["other", "b", "rare other"] * 200]
-    drafted = draft_table(write(tmp_path / "t.csv", {"a": range(604), "b": labels, "y": labels}), target="y")
-    assert drafted.schema.target.rare == "merge"
-    assert drafted.schema.target.merged_name == "rare rare other"
+@pytest.mark.parametrize(("n_classes", "policy"), [(2, "drop"), (4, "merge")])
+def test_rare_classes_are_dropped_or_merged_by_their_share(
+    tmp_path: Path, n_classes: int, policy: str
+) -> None:
+    """Those of 4 rows among 604 or of 8 among 608; no class has the name of the merged one."""
+    labels = [*"rstu"[:n_classes] * 2, *["other", "b", "rare other"] * 200]
+    table = {"a": range(len(labels)), "b": labels, "y": labels}
+    target = draft_table(write(tmp_path / "t.csv", table), target="y").schema.target
+    assert target.rare == policy
+    assert target.merged_name == ("rare rare other" if policy == "merge" else "other")
 
 
 @pytest.mark.parametrize(

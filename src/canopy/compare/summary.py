@@ -74,7 +74,10 @@ def experiments_table(runs: pd.DataFrame, published: Path = PUBLISHED) -> str:
 def _experiment(runs: pd.DataFrame) -> dict[str, Any]:
     """Describe an experiment's runs over seeds as `published.yaml` does a model of others."""
     first, scores = runs.iloc[0], runs[_SHOWN].astype(float)
-    kinds = {f"{r.device}, {r.n_threads} thread{'s' if r.n_threads > 1 else ''}" for r in runs.itertuples()}
+    kinds = {
+        f"{device}, {n} thread{'s' if n > 1 else ''}"
+        for device, n in zip(runs["device"], runs["n_threads"], strict=True)
+    }
     return {
         "model": f"**`{first['name']}`**" + (f", {first['left_out']} left out" if first["left_out"] else ""),
         "seeds": len(runs),

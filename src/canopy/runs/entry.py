@@ -5,6 +5,7 @@ import ctypes
 import functools
 import gc
 import logging
+import shutil
 import sys
 import tempfile
 import warnings
@@ -174,7 +175,11 @@ def run_folder(resume: str | None, default: str) -> str:
 @functools.cache
 def log_folder() -> str:
     """Give the folder for logs; elsewhere than in a project they are not kept."""
-    return "logs" if Path(PARAMS).is_file() else tempfile.mkdtemp(prefix="canopy-")
+    if Path(PARAMS).is_file():
+        return "logs"
+    folder = tempfile.mkdtemp(prefix="canopy-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _log_warning(

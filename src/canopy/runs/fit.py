@@ -37,7 +37,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     Args:
         cfg: The composed config of `configs/train.yaml`.
         overrides: What the command line changed in it.
-        trial: The `canopy.sweep.job.JobTrial` that the run is, in a sweep.
+        trial: The `canopy.sweep.worker.JobTrial` that the run is, in a sweep.
 
     Returns:
         The best epoch's score on the validation rows, or what `objective.returns` names.

@@ -39,7 +39,7 @@ N_CLASSES = 1000
 # So many classes are listed in the draft, with a name each for people.
 N_LISTED = 60
 
-# Rare classes with a greater share of the rows are too much to become one without being asked for.
+# Rare classes with at least this share of the rows become one class, since that is much to drop.
 MERGED_SHARE = 0.01
 
 # A column that leaves at most so much of the errors of the most frequent class gives the target away.
@@ -178,18 +178,19 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
     if values.n_missing:
         values.declare(missing="drop")
         values.looks.append(f"{n_rows(values.n_missing)} without a label: dropped")
-    n_rare, policy = sum(value.n for value in rare), "set rare to drop or merge"
-    if 0 < n_rare < target.min_count:
-        policy = "dropped"
-        values.declare(rare="drop")
-    elif 0 < n_rare <= MERGED_SHARE * values.n_filled:
-        policy, merged_name = "merged", target.merged_name
+    n_rare = sum(value.n for value in rare)
+    is_much = n_rare >= max(target.min_count, MERGED_SHARE * values.n_filled)
+    if rare and is_much:
+        merged_name = target.merged_name
         while values.which([merged_name]):
             merged_name = f"rare {merged_name}"
         values.declare(rare="merge", merged_name=merged_name)
+    elif rare:
+        values.declare(rare="drop")
     elif len(classes) <= N_LISTED:
         values.declare(classes={value.text: value.text for value in classes})
     if rare:
+        policy = "merged" if is_much else "dropped"
         values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}): {policy}")
 
 
