@@ -72,7 +72,7 @@ def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> Non
 BAD_ROWS: list[tuple[object, str, str, str]] = [
     ({**ROW, "height": 3}, "height", "be a column of the table", "an unknown field"),
     ({**SHORT, "colour1": 1}, "colour1", "that is not given already", "an unknown field"),
-    ({key: ROW[key] for key in {*ROW} - {"colour3"}}, "colour3", "be 0 or 1", "None"),
+    ({key: value for key, value in ROW.items() if key != "colour3"}, "colour3", "be 0 or 1", "None"),
     ({"weight": 120.5, "size": 9}, "colour", "have a value in every row", "none"),
     ({**ROW, "size": "9"}, "size", "be a number", "'9'"),
     ({**ROW, "size": True}, "size", "be a number", "True"),
