@@ -169,6 +169,7 @@ def test_each_model_can_be_frozen(
 
 
 NONE, SAME = pa.nulls(300, pa.float64()), pa.array([0] * 300, TIME)
+CONSTANT = pa.array([5.0, *[None] * 100, *[5.0] * 199])
 NUMBER, FEW = pa.array(VALUES[:300, 0]), pa.array(["a", "b", "c"] * 100)
 # So many categories are embedded, fewer enter as one-hot columns.
 MANY = pa.array([str(i % 150) for i in range(300)])
@@ -180,19 +181,19 @@ MANY = pa.array([str(i % 150) for i in range(300)])
         pytest.param({"a": NUMBER, "b": NUMBER}, id="numbers alone"),
         pytest.param({"a": NUMBER, "b": FEW}, id="both"),
         pytest.param({"a": MANY, "b": FEW, "c": MANY}, id="categories alone"),
-        # A number that all training rows lack, and a time of which no part varies.
-        pytest.param({"a": NONE, "b": SAME}, id="no feature that varies"),
-        pytest.param({"a": NONE, "b": SAME, "c": NUMBER}, id="few features that vary"),
+        pytest.param({"a": CONSTANT}, id="no number that varies"),
+        pytest.param({"a": CONSTANT, "b": NUMBER}, id="few numbers that vary"),
+        # A number that all training rows lack, and a time of which no part varies, are no features.
+        pytest.param({"a": NONE, "b": SAME, "c": NUMBER}, id="few features"),
     ],
 )
 def test_table_of_any_columns_can_be_frozen(columns: dict[str, pa.Array], tmp_path: Path) -> None:
     rows, kinds = pa.RecordBatch.from_pydict(columns), {NONE.type: "numeric", TIME: "datetime"}
     table = {name: {"kind": kinds.get(values.type, "categorical")} for name, values in columns.items()}
-    lacking = tuple(name for name, values in columns.items() if values in (NONE, SAME))
-    for name in lacking:
-        table[name]["missing"] = "median"
-    fitted = fit(table, dict.fromkeys(columns, "z_score"), rows)
-    preprocessor = fitted.model_copy(update={"indicators": lacking})
+    for name, values in columns.items():
+        if values in (NONE, SAME, CONSTANT):
+            table[name]["missing"] = "median"
+    preprocessor = fit(table, dict.fromkeys(columns, "z_score"), rows)
     torch.manual_seed(0)
     sizes = [len(names) for names in preprocessor.categories.values()]
     n_numeric = len(preprocessor.feature_names)
