@@ -46,13 +46,9 @@ def test_split_in_order_gives_the_first_protocol() -> None:
     codes = split_in_order(581_012, test_size=565_892, val_size=3_780)
     assert np.bincount(codes).tolist() == [11_340, 3_780, 565_892]
     assert (np.diff(codes) >= 0).all()
-
-
-@pytest.mark.parametrize(("test_size", "val_size"), [(0.2, 3), (3, 1.5), (8, 2), (3, 0)])
-def test_split_in_order_needs_numbers_of_rows(test_size: float, val_size: float) -> None:
-    message = f"leave rows to train, each a number of rows .*; got {test_size} and {val_size} of 10 rows"
-    with pytest.raises(ValueError, match=message):
-        split_in_order(10, test_size=test_size, val_size=val_size)
+    for test, val in ((0.2, 3), (3, 1.5), (8, 2), (3, 0)):
+        with pytest.raises(ValueError, match=f"each a number of rows .*; got {test} and {val} of 10 rows"):
+            split_in_order(10, test_size=test, val_size=val)
 
 
 def test_leave_group_out_tests_these_rows_alone() -> None:
@@ -81,20 +77,23 @@ def blue_plums(small_params: DictConfig) -> DictConfig:
     return small_params
 
 
-def splits_of(params: DictConfig) -> list[str]:
+def are_tested(params: DictConfig) -> list[bool]:
+    drop_columns.run(params)
+    split.run(params)
     [(codes, names)] = read_codes(Path(params.paths.interim) / "split.csv", SPLIT_COLUMN)
-    return [names[code] for code in codes]
+    return [names[code] == "test" for code in codes]
 
 
 def test_dropped_column_can_be_left_out(blue_plums: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
-    drop_columns.run(blue_plums)
-    split.run(blue_plums)
-    assert [name == "test" for name in splits_of(blue_plums)] == [False] * 20 + [True] * 5
+    assert are_tested(blue_plums) == [False] * 20 + [True] * 5
     assert "Plum has no row in train and val" in caplog.text
-    assert "ignored" not in caplog.text
-    blue_plums.split.left_out = "color3"
-    with pytest.raises(ValueError, match=r"must be a 0/1 column .*; got 'color3' \(did you mean 'colour3'"):
-        split.run(blue_plums)
+    for key, value, message in (
+        ("left_out", "color3", r"must be a 0/1 column .*; got 'color3' \(did you mean 'colour3'"),
+        *(("val_size", size, f"must be between 0 and 1; got {size}") for size in (0, 1, -0.1, 1.5)),
+    ):
+        blue_plums.split[key] = value
+        with pytest.raises(ValueError, match=f"split.{key} {message}"):
+            split.run(blue_plums)
 
 
 @pytest.mark.parametrize(
@@ -112,17 +111,7 @@ def test_left_out_rows_are_those_that_policies_keep(
     blue_plums.table = OmegaConf.merge(blue_plums.table, policy)
     raw = Path(blue_plums.paths.raw)
     raw.write_text(raw.read_text().replace("\n", f"\n{row}\n", 1))
-    drop_columns.run(blue_plums)
-    split.run(blue_plums)
-    assert [name == "test" for name in splits_of(blue_plums)] == tested
-
-
-@pytest.mark.parametrize("size", [0, 1, -0.1, 1.5])
-def test_share_out_of_range_is_refused(blue_plums: DictConfig, size: float) -> None:
-    drop_columns.run(blue_plums)
-    blue_plums.split.val_size = size
-    with pytest.raises(ValueError, match=f"split.val_size must be between 0 and 1; got {size}"):
-        split.run(blue_plums)
+    assert are_tested(blue_plums) == tested
 
 
 @pytest.mark.parametrize(
