@@ -4,13 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from canopy.explore.information import (
-    beyond_chance,
-    describe_correlation,
-    equal_groups,
-    numeric_information,
-    variance_explained,
-)
+from canopy.explore import information
 from canopy.explore.profile import crosstab
 
 
@@ -25,20 +19,21 @@ from canopy.explore.profile import crosstab
     ids=["half missing", "half missing, others tell", "all missing", "constant"],
 )
 def test_numeric_information_includes_missing_values(values: np.ndarray, expected: float):
-    assert numeric_information(values, np.arange(1000) % 2, seed=0) == pytest.approx(expected, abs=0.01)
+    found = information.numeric_information(values, np.arange(1000) % 2, seed=0)
+    assert found == pytest.approx(expected, abs=0.01)
 
 
 def test_information_leaves_out_chance():
     generator = np.random.default_rng(0)
     codes = generator.integers(2, size=5000)
-    assert beyond_chance(crosstab(generator.integers(500, size=5000), codes)) < 0.01
-    assert beyond_chance(crosstab(codes * 200 + generator.integers(200, size=5000), codes)) > 0.6
+    assert information.beyond_chance(crosstab(generator.integers(500, size=5000), codes)) < 0.01
+    assert information.beyond_chance(crosstab(codes * 200 + generator.integers(200, size=5000), codes)) > 0.6
 
 
 def test_equal_groups_have_one_for_missing_values():
     values = np.append(np.arange(100.0), np.nan)
-    assert np.bincount(equal_groups(values)).tolist() == [10] * 10 + [1]
-    assert equal_groups(np.full(3, np.nan)).tolist() == [10] * 3
+    assert np.bincount(information.equal_groups(values)).tolist() == [10] * 10 + [1]
+    assert information.equal_groups(np.full(3, np.nan)).tolist() == [10] * 3
 
 
 @pytest.mark.parametrize("missing_share", [0, 0.3])
@@ -47,7 +42,8 @@ def test_correlation_is_pearsons_on_the_rows_of_a_pair(missing_share: float):
     values = generator.normal(size=(60, 4)) @ (np.eye(4) + np.diag([0.8, 0.5, 0], 1)) + 100
     values[generator.random(values.shape) < missing_share] = np.nan
     values[:, 3] = 5
-    found = describe_correlation(dict(zip("abcd", values.T, strict=True)), high=0.4, shown=["c", "a", "d"])
+    columns = dict(zip("abcd", values.T, strict=True))
+    found = information.describe_correlation(columns, high=0.4, shown=["c", "a", "d"])
     assert [*found["matrix"]] == [*found["matrix"]["a"]] == ["c", "a", "d"]
     both = ~np.isnan(values[:, [0, 2]]).any(axis=1)
     expected = np.corrcoef(values[both, 0], values[both, 2])[0, 1]
@@ -59,7 +55,7 @@ def test_correlation_is_pearsons_on_the_rows_of_a_pair(missing_share: float):
 
 def test_variance_explained_is_that_of_the_regression():
     a, b, c = np.random.default_rng(0).normal(size=(3, 500))
-    explained = variance_explained(pd.DataFrame({"a": a, "b": b, "sum": a + b, "c": c}))
+    explained = information.variance_explained(pd.DataFrame({"a": a, "b": b, "sum": a + b, "c": c}))
     np.testing.assert_allclose(explained[:3], 1, atol=1e-6)
     others = np.column_stack([a, b, np.ones(500)])
     _, residual, *_ = np.linalg.lstsq(others, c)

@@ -10,15 +10,7 @@ import pytest
 from omegaconf import DictConfig
 
 from canopy.explore import explore
-from canopy.explore.page import (
-    LEFT,
-    N_CLASSES,
-    RIGHT,
-    class_colors,
-    class_densities,
-    draw_ridgelines,
-    render_page,
-)
+from canopy.explore.page import N_CLASSES, class_colors, class_densities, draw_ridgelines, render_page
 from canopy.explore.profile import Profile
 from canopy.files import read_json
 from canopy.schema import TableSchema
@@ -120,7 +112,8 @@ def test_values_that_hardly_differ_can_be_drawn(values: np.ndarray):
     edges, densities, medians = class_densities(values, np.zeros(len(values), dtype=np.int64), 1)
     assert np.isfinite(edges).all()
     assert densities.sum() > 0
-    assert LEFT <= draw_ridgelines(edges, densities, medians)["ridges"][0]["median"] <= RIGHT
+    plot = draw_ridgelines(edges, densities, medians)
+    assert plot["left"] <= plot["ridges"][0]["median"] <= plot["right"]
 
 
 def test_densities_add_up_to_1_and_bins_hold_integers():

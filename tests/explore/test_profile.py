@@ -84,16 +84,8 @@ def test_numeric_target_is_refused(trips: Table, profile_of: ProfileOf, monkeypa
         profile_of(frame.assign(label=frame["km"]), schema)
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda text: text.splitlines()[0] + "\n", "must hold rows with a label below its header; got 0"),
-        (lambda text: text.replace("\n1", "\nx").replace("\n2", "\nx").replace("\n3", "\nx"), "be a number"),
-    ],
-)
-def test_table_without_valid_rows_is_refused(
-    change: Any, message: str, frame: pd.DataFrame, small_schema: TableSchema, tmp_path: Path
-):
-    (tmp_path / "raw.csv").write_text(change(frame.to_csv(index=False)))
-    with pytest.raises(ValueError, match=message):
-        read_profile(str(tmp_path / "raw.csv"), small_schema, seed=0)
+def test_table_without_valid_rows_is_refused(frame: pd.DataFrame, profile_of: ProfileOf):
+    with pytest.raises(ValueError, match="must hold rows with a label below its header; got 0"):
+        profile_of(frame[:0])
+    with pytest.raises(ValueError, match="be a number"):
+        profile_of(frame.assign(weight="heavy"))

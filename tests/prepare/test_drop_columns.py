@@ -67,7 +67,7 @@ def test_rows_without_a_label_are_refused_or_dropped(
     assert "Dropped 2 of 8 rows without a label" in caplog.text
 
 
-def test_rare_classes_are_refused_dropped_or_merged(
+def test_rare_classes_are_refused_dropped_or_merged_and_two_must_stay(
     params: DictConfig, caplog: pytest.LogCaptureFixture
 ) -> None:
     rows = rows_of(a=5, b=2, c=1, d=3)
@@ -78,12 +78,9 @@ def test_rare_classes_are_refused_dropped_or_merged(
     assert run(params, *rows, rare="drop")["kind"] == ["a"] * 5 + ["d"] * 3
     assert "Classes with fewer than 3 rows: drop: 'b' (2), 'c' (1)" in caplog.text
     assert run(params, *rows, rare="merge", merged_name="few")["kind"] == ["a"] * 5 + ["few"] * 3 + ["d"] * 3
-    assert len(run(params, *rows, min_count=1)["kind"]) == 11
-
-
-def test_fewer_than_two_classes_are_refused(params: DictConfig) -> None:
     with pytest.raises(ValueError, match="'kind' must have at least two classes; got 'a'"):
         run(params, *rows_of(a=5, b=2), rare="drop")
+    assert len(run(params, *rows, min_count=1)["kind"]) == 11
     with pytest.raises(ValueError, match="'kind' must have at least two classes; got none"):
         run(params, "1,1,1,0,0,", "2,2,1,0,0,", missing="drop")
 

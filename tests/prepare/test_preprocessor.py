@@ -18,12 +18,9 @@ from canopy.schema.columns import Categorical
 TIMES = pa.array(np.array(["2024-01-31T06:00", "2024-06-01T18:00", "2025-01-31"], "datetime64[us]"))
 
 
-def schema(columns: dict[str, Any]) -> TableSchema:
-    return TableSchema.parse({"target": {"column": "y"}, "columns": columns})
-
-
-def fit(declared: TableSchema, *batches: pa.RecordBatch, method: Method = "z_score") -> Preprocessor:
-    learner = Fit(declared, methods=dict.fromkeys(declared.numeric, method), seed=0)
+def fit(columns: dict[str, Any], *batches: pa.RecordBatch, method: Method = "z_score") -> Preprocessor:
+    schema = TableSchema.parse({"target": {"column": "y"}, "columns": columns})
+    learner = Fit(schema, methods=dict.fromkeys(schema.numeric, method), seed=0)
     for batch in batches:
         learner.update(batch)
     return learner.preprocessor(("u", "v"))
@@ -45,9 +42,9 @@ def batch(**columns: Any) -> pa.RecordBatch:
 )
 def test_scaling_follows_the_training_rows(method: Method, expected: Any) -> None:
     values = np.random.default_rng(0).normal(5, 3, 1000)
-    declared = schema({"a": {"kind": "numeric"}})
     rows = batch(a=values)
-    found = fit(declared, rows.slice(0, 300), rows.slice(300), method=method).transform(rows).numeric[:, 0]
+    learnt = fit({"a": {"kind": "numeric"}}, rows.slice(0, 300), rows.slice(300), method=method)
+    found = learnt.transform(rows).numeric[:, 0]
     ordered = np.argsort(values)[1:-1]
     np.testing.assert_allclose(found[ordered], expected(values)[ordered], rtol=1e-4, atol=1e-5)
 
@@ -65,8 +62,8 @@ def test_sample_does_not_depend_on_batches() -> None:
 
 @pytest.mark.parametrize(("policy", "fill"), [("median", 2.0), ("mean", 4.0), ("constant", -1.0)])
 def test_missing_numbers_are_filled_and_indicated(policy: str, fill: float) -> None:
-    declared = schema({"a": {"kind": "numeric", "missing": policy, "fill_value": -1}})
-    learnt = fit(declared, batch(a=[1.0, 2.0, None, 9.0]))
+    columns = {"a": {"kind": "numeric", "missing": policy, "fill_value": -1}}
+    learnt = fit(columns, batch(a=[1.0, 2.0, None, 9.0]))
     assert isinstance(scaling := learnt.numeric["a"], Affine)
     assert scaling.fill == fill
     found = learnt.transform(batch(a=pa.array([None, 1.0], pa.float64())))
@@ -98,23 +95,24 @@ def test_vocabulary_encodes_known_rare_and_unseen_categories(
 
 
 def test_datetime_gives_the_parts_that_vary() -> None:
-    learnt = fit(schema({"when": {"kind": "datetime"}}), batch(when=TIMES))
+    columns = {"when": {"kind": "datetime"}}
+    learnt = fit(columns, batch(when=TIMES))
     assert [*learnt.datetime["when"]] == ["year", "month", "day_of_week", "hour", "time"]
     found = learnt.transform(batch(when=TIMES))
-    columns = dict(zip(learnt.feature_names, found.numeric.T, strict=True))
-    np.testing.assert_allclose(columns["when.hour_sin"], [1, -1, 0], atol=1e-6)
-    np.testing.assert_allclose(columns["when.month_sin"], [0.5, 0, 0.5], atol=1e-6)
-    assert columns["when.year"][0] == columns["when.year"][1] < columns["when.year"][2]
+    features = dict(zip(learnt.feature_names, found.numeric.T, strict=True))
+    np.testing.assert_allclose(features["when.hour_sin"], [1, -1, 0], atol=1e-6)
+    np.testing.assert_allclose(features["when.month_sin"], [0.5, 0, 0.5], atol=1e-6)
+    assert features["when.year"][0] == features["when.year"][1] < features["when.year"][2]
     days = TIMES.cast(pa.date32(), safe=False).cast(TIMES.type)
-    assert "hour" not in fit(schema({"when": {"kind": "datetime"}}), batch(when=days)).datetime["when"]
+    assert "hour" not in fit(columns, batch(when=days)).datetime["when"]
 
 
 def test_preprocessor_is_saved_and_loaded(tmp_path: Path) -> None:
     columns = {"a": {"kind": "numeric", "missing": "mean"}, "when": {"kind": "datetime", "missing": "median"}}
-    declared = schema({**columns, "c": {"kind": "categorical", "missing": "category"}})
+    columns["c"] = {"kind": "categorical", "missing": "category"}
     rows = batch(a=[1.0, None, 3.0], when=TIMES, c=["x", None, "y"])
     for method in METHODS:
-        learnt = fit(declared, rows, method=method)
+        learnt = fit(columns, rows, method=method)
         learnt.save(tmp_path / "p.json")
         assert Preprocessor.load(tmp_path / "p.json") == learnt
         # Whatever the batches.
@@ -128,7 +126,7 @@ def test_preprocessor_is_saved_and_loaded(tmp_path: Path) -> None:
 
 def test_column_without_different_quartiles_is_refused() -> None:
     with pytest.raises(ValueError, match="must find different quartiles; got 1 twice for 'a'"):
-        fit(schema({"a": {"kind": "numeric"}}), batch(a=[1.0, 1.0, 1.0, 1.0, 2.0]), method="robust")
+        fit({"a": {"kind": "numeric"}}, batch(a=[1.0, 1.0, 1.0, 1.0, 2.0]), method="robust")
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -136,8 +134,8 @@ def test_column_without_different_quartiles_is_refused() -> None:
 def test_constant_column_is_scaled_to_0(
     values: list[Any], method: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    declared = schema({"a": {"kind": "numeric", "missing": "median"}})
-    learnt = fit(declared, batch(a=pa.array(values, pa.float64())), method=method)
+    columns = {"a": {"kind": "numeric", "missing": "median"}}
+    learnt = fit(columns, batch(a=pa.array(values, pa.float64())), method=method)
     encoded = learnt.transform(batch(a=pa.array([values[0], None, -7.0, 1e6], pa.float64())))
     if method == "none":
         assert encoded.numeric[2] == -7
@@ -150,14 +148,14 @@ def test_constant_column_is_scaled_to_0(
 def test_column_without_training_values_is_no_feature(caplog: pytest.LogCaptureFixture) -> None:
     kinds = {"a": "numeric", "same": "datetime", "when": "datetime"}
     columns = {name: {"kind": kind, "missing": "median"} for name, kind in kinds.items()}
-    declared = schema({**columns, "c": {"kind": "categorical"}})
+    declared = {**columns, "c": {"kind": "categorical"}}
     times = {name: pa.array([value] * 2, pa.timestamp("us")) for name, value in (("same", 1), ("when", None))}
     rows = batch(a=pa.array([None, None], pa.float64()), **times, c=["x", "y"])
     learnt = fit(declared, rows)
     assert (learnt.numeric, learnt.datetime, learnt.indicators) == ({}, {}, ())
     assert learnt.transform(rows).categorical.tolist() == [[0], [1]]
-    restricted = learnt.restrict(declared)
+    restricted = learnt.restrict(TableSchema.parse({"target": {"column": "y"}, "columns": declared}))
     assert (restricted.features, restricted.ignored) == (["c"], ["a", "same", "when"])
     assert all(repr(name) in caplog.text for name in kinds)
     with pytest.raises(ValueError, match="At least one column must have values"):
-        fit(schema(columns), rows)
+        fit(columns, rows)

@@ -1,3 +1,5 @@
+"""Which rows train, validate and test, and which training rows are cut."""
+
 import math
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from sklearn.model_selection import train_test_split
 
 from canopy.prepare import drop_columns, split
+from canopy.prepare.cap_classes import cap_classes
 from canopy.prepare.interim import SPLIT_COLUMN, read_codes
 from canopy.prepare.split import TEST, TRAIN, VAL, leave_group_out, split_in_order, split_rows
 
@@ -133,3 +136,22 @@ def test_each_class_needs_rows_in_each_split(
     with pytest.raises(ValueError, match=message):
         split.run(small_params)
     assert not (interim / "split.csv").exists()
+
+
+def test_cap_classes_limits_only_larger_classes() -> None:
+    labels = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [301, 183, 730]))
+    kept = cap_classes(labels, max_per_class=200, seed=0)
+    assert np.bincount(labels[kept]).tolist() == [200, 183, 200]
+    assert kept[labels == 1].all()
+    assert cap_classes(labels, max_per_class=None, seed=0).all()
+    with pytest.raises(ValueError, match="max_per_class must be at least 1; found 0"):
+        cap_classes(labels, max_per_class=0, seed=0)
+
+
+def test_cap_classes_draws_uniformly_by_the_seed() -> None:
+    labels = np.zeros(10, dtype=np.int64)
+    draws = [cap_classes(labels, max_per_class=5, seed=seed) for seed in range(400)]
+    counts = np.sum(draws, axis=0)
+    # Each row is kept in half of the draws; four standard deviations of a binomial are 40.
+    assert np.abs(counts - 200).max() < 40
+    np.testing.assert_array_equal(draws[1], cap_classes(labels, max_per_class=5, seed=1))
