@@ -27,9 +27,7 @@ def run(params: DictConfig, *rows: str, **target: Any) -> dict[str, list[Any]]:
     params.table.target |= target
     Path(params.paths.raw).write_text("\n".join([HEADER, *rows]) + "\n")
     drop_columns.run(params)
-    table = pa.csv.read_csv(Path(params.paths.interim) / "drop_columns.csv")
-    found: dict[str, list[Any]] = table.to_pydict()
-    return found
+    return pa.csv.read_csv(Path(params.paths.interim) / "drop_columns.csv").to_pydict()
 
 
 def rows_of(**counts: int) -> list[str]:

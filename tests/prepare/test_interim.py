@@ -51,7 +51,7 @@ def test_closed_schema_lists_learnt_categories_where_others_are_rejected(
     small_params.table.columns.shape = {"kind": "categorical", "unseen": unseen}
     schema = table_schema(small_params)
     vocabularies = {"shape": Vocabulary(values=learnt), "colour": Vocabulary(values=("colour1",))}
-    learnt = {"numeric": {}, "datetime": {}, "indicators": (), "classes": ("1", "2")}
-    found = closed_schema(schema, Preprocessor(categorical=vocabularies, **learnt)).categorical
+    others = {"numeric": {}, "datetime": {}, "indicators": (), "classes": ("1", "2")}
+    found = closed_schema(schema, Preprocessor(categorical=vocabularies, **others)).categorical
     assert found["shape"].categories == expected
     assert found["colour"] == schema.categorical["colour"]

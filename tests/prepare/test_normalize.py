@@ -45,11 +45,10 @@ def params(small_params: DictConfig) -> DictConfig:
 def test_normalize_fits_training_rows_and_scales_all_rows(params: DictConfig, suffix: str) -> None:
     params.paths.format = suffix
     if suffix == "parquet":
-        folder = Path(params.paths.interim)
-        for stage in ("drop_columns", "split"):
-            nulls = pa.csv.ConvertOptions(strings_can_be_null=True)
-            table = pa.csv.read_csv(folder / f"{stage}.csv", convert_options=nulls)
-            pa.parquet.write_table(table, folder / f"{stage}.parquet")
+        nulls = pa.csv.ConvertOptions(strings_can_be_null=True)
+        for path in [*Path(params.paths.interim).iterdir()]:
+            table = pa.csv.read_csv(path, convert_options=nulls)
+            pa.parquet.write_table(table, path.with_suffix(".parquet"))
     normalize.run(params)
     learnt = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     assert learnt.numeric == {

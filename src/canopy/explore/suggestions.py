@@ -81,11 +81,8 @@ def _of_constants(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_columns(findings: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
-    table, mutual, entropy = (
-        findings["table"],
-        findings["mutual_information"],
-        findings["target"]["entropy_nat"],
-    )
+    table, mutual = findings["table"], findings["mutual_information"]
+    entropy = findings["target"]["entropy_nat"]
     for name, nat in mutual["columns_nat"].items():
         column = findings["columns"][name]
         n_present = round(table["n_sampled_rows"] * (1 - column["n_missing"] / table["n_rows"]))

@@ -60,9 +60,7 @@ class Fit:
         return Preprocessor(
             numeric=numeric,
             datetime=datetime,
-            categorical={
-                name: vocabulary(self._counts[name], schema.categorical[name]) for name in self._counts
-            },
+            categorical={name: vocabulary(self._counts[name], c) for name, c in schema.categorical.items()},
             indicators=tuple(name for name in (*numeric, *datetime) if filled[name].missing != "reject"),
             classes=tuple(classes),
         )
@@ -77,7 +75,8 @@ class Fit:
             # Any value becomes 0, since nothing can be learnt from others than one.
             ends = moments.low + np.array([-1.0, 1.0]) * max(1.0, abs(moments.low))
             return QuantileNormal(method=method, values=tuple(ends.tolist()), normals=(0.0, 0.0), fill=fill)
-        center, scale = moments.mean, moments.deviation
+        # The square of a tiny deviation is 0.
+        center, scale = moments.mean, moments.deviation or 1.0
         if method == "quantile_normal":
             return _quantile_normal(self._sample.values(name), fill)
         if method == "min_max":
@@ -105,13 +104,12 @@ class Fit:
         found: dict[str, Scaling] = {}
         for part in DATETIME_PARTS:
             moments, fill = self._moments[f"{name}.{part}"], fills.get(part)
-            if part not in column.parts if column.parts != "auto" else moments.low == moments.high:
-                continue
-            found[part] = (
-                Cycle(period=CYCLES[part], fill=fill)
-                if part in CYCLES
-                else Affine(method="z_score", center=moments.mean, scale=moments.deviation or 1.0, fill=fill)
-            )
+            is_used = moments.low < moments.high if column.parts == "auto" else part in column.parts
+            if is_used and part in CYCLES:
+                found[part] = Cycle(period=CYCLES[part], fill=fill)
+            elif is_used:
+                scale = moments.deviation or 1.0
+                found[part] = Affine(method="z_score", center=moments.mean, scale=scale, fill=fill)
         return found
 
 
