@@ -16,10 +16,6 @@ class BatchIndices(Sampler[Tensor]):
 
     The last batch may be smaller. With `shuffle`, each epoch has its own order, drawn from `seed` and the
     epoch. All ranks get as many batches. Indices are on the `device` of the rows.
-
-    Examples:
-        >>> [batch.tolist() for batch in BatchIndices(5, 2, shuffle=False, seed=0, rank=0, n_ranks=2)]
-        [[0, 2, 4]]
     """
 
     def __init__(
