@@ -164,7 +164,7 @@ BAD_PARAMS: dict[str, tuple[Callable[[str], str | bytes], str]] = {
     "bytes": (lambda text: bytes(range(256)), "params.yaml"),
     "Latin 1": (lambda text: (text + "# ä\n").encode("latin-1"), "params.yaml must be"),
     "an unknown section": (lambda text: text + "colours: {red: 1}\n", "colours"),
-    "a section missing": (lambda text: text.replace("drop_columns:", "a:"), "none of the name drop_columns"),
+    "a section missing": (lambda text: text.replace("drop_columns:", "a:"), "found no drop_columns"),
     "a number missing": (lambda text: text.replace("seed: 42", "seed:"), r"\(in seed\)"),
     "an object": (lambda text: text + "x: !!python/object/apply:os.getcwd []\n", "params.yaml must be YAML"),
     "cut off in a section": (lambda text: text[: len(text) // 2].rpartition(":")[0], "params.yaml"),
