@@ -20,8 +20,6 @@ SERVE = ("src/serve.py", "bundle=models/canopy")
 RESUME = ("src/train.py", "resume={run}", "trainer.max_epochs=3")
 STUDY = (*SWEEP, "trainer.max_epochs=1", "model.optimizer.lr=choice(0.001,0.01)", "hydra.sweeper.n_trials=1")
 N_FLIPS = 3
-
-
 FLIP = "a bit flipped"
 NULLS = "nulls"
 CONTENTS = {"empty": b"", "a list": b"[]", "no keys": b"{}"}
