@@ -86,7 +86,7 @@ def test_damaged_record_is_a_problem(make_run: Make, content: Any) -> None:
 
 
 def test_record_or_parts_of_it_may_be_missing(make_run: Make) -> None:
-    run = make_run("a", best=None, training=[1])
+    run = make_run("a", best=None, training={})
     assert (run.value("best"), run.value("epochs")) == (None, None)
     (run.path / "run.json").unlink()
     assert (Run(run.path).status, run.problems) == ("unrecorded", [])

@@ -55,18 +55,11 @@ BAD: dict[str, tuple[Change, str]] = {
     ),
     "a zero byte in a value": (cell("Slope", "1\x000"), "'Slope' must be a number; got .* in line 6"),
     "semicolons": (replaced(",", ";"), "54 more; got only 'Elevation;Aspect;.*': set table.file.delimiter"),
-    "spaces between values": (replaced(",", " "), "must have the column 'Elevation' and 54 more"),
     "a quote that is not closed": (cell("Slope", '"12'), "each line must have .*; got .* in line 6"),
     "a decimal comma": (cell("Slope", '"12,5"'), "'Slope' must be a number; got '12,5' in line 6"),
     # The header.
-    "a column missing": (
-        replaced("Slope,", "", 1),
-        "the column 'Slope'; got 54 columns without it",
-    ),
-    "a name too many": (
-        replaced("Slope,", "Slope,Wind,", 1),
-        r"header has names; .* \(400\)|390 more",
-    ),
+    "a column missing": (replaced("Slope,", "", 1), "the column 'Slope'; got 54 columns without it"),
+    "a name too many": (replaced("Slope,", "Slope,Wind,", 1), r"header has names; .* \(400\)|390 more"),
     "a column twice": (replaced("Slope,", "Slope,Slope,", 1), "each column once; got 'Slope' twice"),
     "a column misspelt": (replaced("Slope", "Slopee", 1), r"'Slope'; .* \(did you mean 'Slopee'\?\)"),
     "a name of a million characters": (replaced("Slope", "s" * 10**6, 1), "have the column 'Slope'; got 55"),
@@ -85,7 +78,6 @@ BAD: dict[str, tuple[Change, str]] = {
     "2**63": (cell("Elevation", str(2**63)), f"from -430 to 8850 m; got '{2**63}' in line 6"),
     "1e400": (cell("Slope", "1e400"), "'Slope' must"),
     "nan": (cell("Slope", "nan"), "'Slope' must have a value in every row; got none in line 6"),
-    "a question mark": (cell("Slope", "?"), r"'Slope' must be a number; got '\?' in line 6"),
     "inf": (cell("Slope", "inf"), "'Slope' must be a finite number; got 'inf' in line 6"),
     "a word": (cell("Slope", "steep"), "'Slope' must be a number; got 'steep' in line 6"),
     "outside its range": (cell("Slope", "91"), "must be from 0 to 90 degrees; got '91' in line 6"),
@@ -94,7 +86,6 @@ BAD: dict[str, tuple[Change, str]] = {
     "none of a group": (cell("Wilderness_Area1", "0"), "'Wilderness_Area' must have .*; got none in line 6"),
     "two of a group": (cell("Wilderness_Area2", "1"), "have exactly one column that is 1; got 2 in line 6"),
     # Labels.
-    "class 0": (cell("Cover_Type", "0"), "'Cover_Type' must be one of '1', .* '7'; got '0' in line 6"),
     "class 1.5": (cell("Cover_Type", "1.5"), "'Cover_Type' must be one of '1', .* '7'; got '1.5' in line 6"),
     "no class": (cell("Cover_Type", ""), "'Cover_Type' must have a value in every row; got none in line 6"),
 }
@@ -147,11 +138,10 @@ def test_a_good_table_is_taken(name: str, few_rows: str, prepared: Project, tmp_
     ("kept", "message"),
     [
         ({"4": 0}, r"Each class .* must have rows; got none of 4 \(Cottonwood/Willow\): take it out"),
-        ({"4": 1}, r"Each class of 'Cover_Type' must have at least 3 rows; got '4' \(1\)"),
         ({"4": 2}, r"Each class of 'Cover_Type' must have at least 3 rows; got '4' \(2\)"),
         (dict.fromkeys("1234567", 3), "Each class must have a row in every split|test_size"),
     ],
-    ids=["no row", "one row", "two rows", "three rows each"],
+    ids=["no row", "two rows", "three rows each"],
 )
 def test_classes_with_too_few_rows_are_refused(
     kept: dict[str, int], message: str, sample_csv: str, prepared: Project, tmp_path: Path

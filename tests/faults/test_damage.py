@@ -1,5 +1,6 @@
 """Files that were cut off or have a bit flipped: found out before anything is made of them."""
 
+import json
 import random
 import sqlite3
 import struct
@@ -15,14 +16,14 @@ from faults.project import PREDICT, SMALL, SWEEP, USES, Project
 pytestmark = pytest.mark.faults
 
 PREDICT_RUN = ("src/predict.py", "run=models/trained", *PREDICT)
+SERVE = ("src/serve.py", "bundle=models/canopy")
 RESUME = ("src/train.py", "resume={run}", "trainer.max_epochs=3")
 STUDY = (*SWEEP, "trainer.max_epochs=1", "model.optimizer.lr=choice(0.001,0.01)", "hydra.sweeper.n_trials=1")
 N_FLIPS = 3
-
-
 FLIP = "a bit flipped"
-CONTENTS = {"empty": b"", "a list": b"[]"}
-DAMAGES = ("cut off", *CONTENTS, FLIP, "a page of zeros")
+NULLS = "nulls"
+CONTENTS = {"empty": b"", "a list": b"[]", "no keys": b"{}"}
+DAMAGES = ("cut off", *CONTENTS, NULLS, FLIP, "a page of zeros")
 
 
 def damage_file(path: Path, damage: str, generator: random.Random) -> None:
@@ -31,6 +32,8 @@ def damage_file(path: Path, damage: str, generator: random.Random) -> None:
         del content[generator.randrange(1, len(content) - 1) :]
     elif damage in CONTENTS:
         content[:] = CONTENTS[damage]
+    elif damage == NULLS:
+        content[:] = json.dumps(dict.fromkeys(json.loads(content))).encode()
     elif damage == FLIP:
         start, size = largest_record(path) if path.suffix == ".ckpt" else (0, len(content))
         content[start + generator.randrange(size)] ^= 1 << generator.randrange(8)
@@ -56,13 +59,14 @@ HASHED = [
     ("models/trained/checkpoints", ["best.ckpt"], [*(USES[name] for name in USES if name != "predict")]),
     ("models/trained/checkpoints", ["best.ckpt"], [PREDICT_RUN]),
     ("logs/train/runs/*/checkpoints", ["last.ckpt"], [RESUME]),
-    ("models/canopy", ["model.onnx", "model.json"], [USES["compress"], USES["predict"]]),
+    ("models/canopy", ["model.onnx", "model.json"], [USES["compress"], USES["predict"], SERVE]),
 ]
 # A flipped bit may give another number, which only a hash can tell.
 UNHASHED = [
     ("data/processed", ["schema.json"], [SMALL]),
     ("models/trained", ["preprocessor.json", "schema.json", "run.json", "config.yaml"], [USES["export"]]),
     ("reports", ["metrics.json"], [USES["export"]]),
+    ("reports", ["class_cap.json"], [("scripts/make_tensors.py",)]),
 ]
 QUICK = [
     ("data/raw", ["covtype.csv"], [("scripts/fetch.py",)]),
@@ -79,7 +83,7 @@ QUICK = [
         for command in commands
         for name in names
         for damage in DAMAGES
-        if table is not UNHASHED or damage != FLIP
+        if (table is not UNHASHED or damage != FLIP) and (damage != NULLS or name.endswith(".json"))
     ],
 )
 def test_command_refuses_damaged_file(

@@ -44,7 +44,6 @@ def command_of(name: str) -> tuple[str, ...]:
 
 
 def case(name: str, *values: str) -> object:
-    """Make a case of a command; those that need a trained model take long."""
     return pytest.param(name, *values, marks=pytest.mark.long if name in USES else ())
 
 

@@ -2,22 +2,23 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pytest
 import requests
 from omegaconf import DictConfig
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from packages import ROOT, free_port
+
 CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := shutil.which(name))), None)
+CONFIG = Path(__file__).with_name("schemathesis.toml")
 DESKTOP = {"width": 1280, "height": 900}
 Start = Callable[..., Any]
 
@@ -25,25 +26,13 @@ Start = Callable[..., Any]
 class Server:
     """A server in its own process, started by a command with `{port}` in the place of a free port."""
 
-    def __init__(
-        self,
-        command: list[object],
-        log: Path,
-        *,
-        folder: Path = ROOT,
-        environment: dict[str, str] | None = None,
-        output: IO[str] | None = None,
-    ) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url, self.log = f"http://127.0.0.1:{self.port}", log
+    def __init__(self, command: list[object], log: Path, *, variables: Any = None, **options: Any) -> None:
+        self.port, self.log = free_port(), log
+        self.url = f"http://127.0.0.1:{self.port}"
         words = [str(word).format(port=self.port) for word in command]
-        variables = {**os.environ, **(environment or {})}
+        options = {"cwd": ROOT, "env": os.environ | (variables or {}), **options}
         with log.open("w") as file:
-            self.process = subprocess.Popen(
-                words, cwd=folder, env=variables, stdout=output or file, stderr=file
-            )
+            self.process = subprocess.Popen(words, **{"stdout": file, "stderr": file, **options})
         for _ in range(300):
             assert self.process.poll() is None, log.read_text()
             try:
@@ -138,12 +127,11 @@ def server(bundle: Path, kept: dict[str, Any]) -> Server:
 @pytest.fixture
 def schemathesis(tmp_path: Path) -> Callable[[str], str]:
     """Ask a server what its OpenAPI document allows, and what it forbids; gives what was printed."""
-    config = Path(__file__).with_name("schemathesis.toml")
-    program = Path(sys.executable).parent / "schemathesis"
+    program = [Path(sys.executable).parent / "schemathesis", "--config-file", CONFIG]
     options = ["--max-examples", "60", "--generation-deterministic", "--no-color"]
 
     def call(url: str) -> str:
-        words = [program, "--config-file", config, "run", *options, f"{url}/openapi.json"]
+        words = [*program, "run", *options, f"{url}/openapi.json"]
         done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout

@@ -5,7 +5,6 @@ import re
 import socket
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,6 @@ import psutil
 import pytest
 
 ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
-Start = Callable[..., Any]
 HEALTH = b"GET /health HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /predict HTTP/1.1\r\nHost: a\r\n"
 
@@ -59,7 +57,7 @@ def test_requests_at_once_on_one_connection_are_answered_in_order(server: Any) -
 
 
 @pytest.mark.slow
-def test_unfinished_request_is_closed_after_silence(bundle: Path, start_command: Start) -> None:
+def test_unfinished_request_is_closed_after_silence(bundle: Path, start_command: Any) -> None:
     program = (
         "import runpy; from canopy.serve import server; server.SILENT_SECONDS = 2.0; "
         "runpy.run_module('canopy.serve', run_name='__main__')"
@@ -86,7 +84,7 @@ def test_unfinished_request_is_closed_after_silence(bundle: Path, start_command:
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
 
 
-def test_a_client_that_leaves_is_no_error(start: Start) -> None:
+def test_a_client_that_leaves_is_no_error(start: Any) -> None:
     with start() as server:
         with connect(server.port) as client:
             client.sendall(POST + b"Content-Length: 1000\r\n\r\n{")

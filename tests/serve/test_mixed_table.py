@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from omegaconf import DictConfig
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
 from canopy.export.scorer import Scorer
 from canopy.serve.drift import MAX_CATEGORIES
@@ -123,7 +123,7 @@ def test_all_kinds_of_columns_are_explained_and_watched(server: Any) -> None:
     assert [*map(sum, shares)] == pytest.approx([1] * len(shares))
 
 
-def test_the_form_has_a_control_for_each_kind(server: Any, visit: Callable[..., Page]) -> None:
+def test_the_form_has_a_control_for_each_kind(server: Any, visit: Any) -> None:
     page = visit(server.url)
     expect(page.locator("#verdict")).not_to_be_empty()
     kinds = page.locator("#row [name]").evaluate_all("all => all.map(e => [e.name, e.type])")
@@ -144,13 +144,16 @@ def test_the_form_has_a_control_for_each_kind(server: Any, visit: Callable[..., 
     expect(page.get_by_role("alert")).to_have_text("sold must have a value in every row; got none")
 
 
-def test_a_file_is_predicted_but_for_its_invalid_rows(
-    server: Any, visit: Callable[..., Page], tmp_path: Path
-) -> None:
-    page = visit(server.url)
+def test_a_file_is_predicted_but_for_its_invalid_rows(server: Any, visit: Any, tmp_path: Path) -> None:
+    page, path = visit(server.url), tmp_path / "rows.csv"
+    path.write_text(HEADER.replace("sold;", "") + "\n1;2\n")
+    page.locator("#file").set_input_files(path)
+    expect(page.locator("#batch-state")).to_have_text("rows.csv cannot be predicted:")
+    missing = "sold must be given in the header, or all of its 0/1 columns; got no such column"
+    expect(page.locator("#batch-problems li")).to_have_text([missing])
+    expect(page.locator("#download")).to_be_hidden()
     good = '"a ""1"",\n2";12,5;1;0;0;shop 3;yes;2023-06-01 08:00;03.06.2023;1;x'
     bad = "b;heavy;1;1;0;shop 3;yes;2023-06-01 08:00;03.06.2023;1;x"
-    path = tmp_path / "rows.csv"
     # As a spreadsheet of another time writes it.
     path.write_bytes("\r\n".join([f"{HEADER};höhe", *([good] * 24), *([bad] * 23)]).encode("cp1252"))
     page.locator("#file").set_input_files(path)
@@ -160,10 +163,8 @@ def test_a_file_is_predicted_but_for_its_invalid_rows(
     expect(problems).to_have_count(21)
     expect(problems.first).to_have_text("row 25 below the header: size must be a number; got 'heavy'")
     expect(problems.last).to_have_text("and 3 more")
-    note = (
-        "of 24 labelled rows are predicted correctly. Columns that the table does not have are ignored: höhe."
-    )
-    expect(page.locator("#batch-note")).to_contain_text(note)
+    note = "labelled rows are predicted correctly. Columns that the table does not have are ignored: höhe."
+    expect(page.locator("#batch-note")).to_contain_text(f"of 24 {note}")
     with page.expect_download() as download:
         page.get_by_text("Download the predictions").click()
     kept = [*csv.DictReader(io.StringIO(Path(download.value.path()).read_text(), newline=""))]

@@ -22,21 +22,17 @@ SHORT = {"weight": 120.5, "size": 9, "colour": "colour2"}
 HEADER = "size,weight,colour1,colour2,colour3"
 
 
-def rows(*found: object) -> dict[str, Any]:
-    return {"rows": [*found]}
-
-
 def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
     scorer = Scorer(bundle)
     codes, _ = scorer.manifest.preprocessor.categorical["colour"].encode(pa.array(["colour2"]))
     (expected,) = scorer.predict(Inputs(np.array([[120.5, 9.0]]), codes[None, :])).tolist()
-    first, second = server.post("/predict", rows(ROW, SHORT)).json()["predictions"]
+    first, second = server.post("/predict", {"rows": [ROW, SHORT]}).json()["predictions"]
     assert first == second
     best = int(np.argmax(expected))
     assert (first["label"], first["class"]) == (str(best + 1), ["Apple", "Pear", "Plum"][best])
     shares = dict(zip(["Apple", "Pear", "Plum"], expected, strict=True))
     assert first["probabilities"] == pytest.approx(shares, abs=1e-6)
-    table = server.post("/predict/csv", f"{HEADER},kind\n9,120.5,0,1,0,1\n")
+    table = server.post("/predict/csv", "colour,size,weight,kind\ncolour2,9,120.5,1\n")
     assert table.headers["content-type"].startswith("text/csv")
     (line,) = csv.DictReader(io.StringIO(table.text))
     assert (line["label"], line["class"]) == (first["label"], first["class"])
@@ -45,20 +41,16 @@ def test_predictions_are_the_bundle_s(server: Any, bundle: Path) -> None:
     assert [reported[name] for name in ("table", "metrics")] == [about["table"], about["metrics"]]
 
 
-def test_further_csv_columns_are_ignored_with_a_note(server: Any) -> None:
+def test_labelled_csv_rows_are_scored_and_further_columns_ignored_with_a_note(server: Any) -> None:
     plain = server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n")
-    assert "x-ignored-columns" not in plain.headers
-    more = server.post("/predict/csv", f"höhe,{HEADER},kind\nx,9,120,0,1,0,1\n".encode())
-    assert (more.status_code, more.content) == (200, plain.content)
-    assert json.loads(more.headers["x-ignored-columns"]) == ["höhe"]
-
-
-def test_labelled_csv_rows_are_scored(server: Any) -> None:
-    (label,) = csv.DictReader(io.StringIO(server.post("/predict/csv", f"{HEADER}\n9,120,0,1,0\n").text))
-    other = "1" if label["label"] == "2" else "2"
-    lines = [f"9,120,0,1,0,{value}" for value in (label["label"], f"{label['label']}.0", other, "", "fig")]
-    answer = server.post("/predict/csv", "\n".join([f"{HEADER},kind", *lines]))
+    assert not {"x-ignored-columns", "x-labelled-rows"} & {*plain.headers}
+    (label,) = (line["label"] for line in csv.DictReader(io.StringIO(plain.text)))
+    values = (label, f"{label}.0", "1" if label == "2" else "2", "", "fig")
+    lines = [f"höhe,{HEADER},kind", *(f"x,9,120,0,1,0,{value}" for value in values)]
+    answer = server.post("/predict/csv", "\n".join(lines).encode())
+    assert {line["label"] for line in csv.DictReader(io.StringIO(answer.text))} == {label}
     assert (answer.headers["x-labelled-rows"], answer.headers["x-correct-rows"]) == ("3", "2")
+    assert json.loads(answer.headers["x-ignored-columns"]) == ["höhe"]
 
 
 def test_invalid_csv_rows_are_rejected_one_by_one_on_request(server: Any) -> None:
@@ -89,17 +81,17 @@ BAD_ROWS: list[tuple[object, str, str, str]] = [
 
 @pytest.mark.parametrize(("row", "field", "requirement", "found"), BAD_ROWS, ids=str)
 def test_a_wrong_row_is_named(server: Any, row: object, field: str, requirement: str, found: str) -> None:
-    answer = server.post("/predict", rows(ROW, row))
+    answer = server.post("/predict", {"rows": [ROW, row]})
     assert answer.status_code == 422
     problem = answer.json()["problems"][0]
     assert (problem["row"], problem["field"]) == (1, field)
     assert requirement in problem["requirement"]
     assert found in problem["found"]
-    assert server.post("/explain", rows(row)).status_code == 422
+    assert server.post("/explain", {"rows": [row]}).status_code == 422
 
 
 GZIP = {"Content-Encoding": "gzip"}
-PACKED = gzip.compress(json.dumps(rows(ROW)).encode(), mtime=0)
+PACKED = gzip.compress(json.dumps({"rows": [ROW]}).encode(), mtime=0)
 # Path, body, status, message, headers.
 BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/predict", b"", 400, "must hold rows; got an empty body", {}),
@@ -109,13 +101,13 @@ BAD_BODIES: list[tuple[str, object, int, str, dict[str, str]]] = [
     ("/predict", b"\xff\xfe", 400, "must be JSON", {}),
     ("/predict", [ROW], 422, "an object with a list of rows", {}),
     ("/predict", {"rows": [ROW], "more": 1}, 422, "an object with a list of rows", {}),
-    ("/predict", rows(), 422, "rows must be a list of at least one row; got an empty list", {}),
-    ("/predict", rows(*[SHORT] * 51), 413, "at most 50 rows; got 51", {}),
+    ("/predict", {"rows": []}, 422, "rows must be a list of at least one row; got an empty list", {}),
+    ("/predict", {"rows": [SHORT] * 51}, 413, "at most 50 rows; got 51", {}),
     ("/predict", b" " * 20_001, 413, "at most 20,000 bytes", {}),
     ("/predict", b'{"rows": [' + b"[]," * 1200 + b"[]]}", 413, "at most 50 rows; got 101", {}),
     ("/predict", b'{"rows": [' + b"[" * 990 + b"]" * 990 + b"]}", 422, "an object with a value", {}),
     ("/predict", b'{"rows": [{"weight": ' + b"[" * 990 + b"]" * 990 + b"}]}", 422, "be a number", {}),
-    ("/explain", rows(ROW, ROW), 413, "at most 1 rows; got 2", {}),
+    ("/explain", {"rows": [ROW, ROW]}, 413, "at most 1 rows; got 2", {}),
     ("/predict/csv", f"{HEADER}\n", 422, "got", {}),
     ("/predict/csv", b"\xff\xfes\x00i\x00", 400, "must be CSV in utf-8; got other bytes", {}),
     ("/predict/csv", f"{HEADER}\n9,heavy,0,1,0\n", 422, "weight must be a number; got 'heavy'", {}),
@@ -144,7 +136,8 @@ def test_a_wrong_body_is_told(
 
 @pytest.mark.parametrize("path", ["/predict", "/explain", "/predict/csv"])
 def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
-    body = f"{HEADER}\n9,120.5,0,1,0\n".encode() if path == "/predict/csv" else json.dumps(rows(ROW)).encode()
+    text = f"{HEADER}\n9,120.5,0,1,0\n" if path == "/predict/csv" else json.dumps({"rows": [ROW]})
+    body = text.encode()
     plain = server.post(path, body)
     # Two members of one file, as tools that append leave it.
     packed = gzip.compress(body[:20], mtime=0) + gzip.compress(body[20:])
@@ -152,13 +145,11 @@ def test_a_body_compressed_by_gzip_is_read(server: Any, path: str) -> None:
     assert (plain.status_code, answer.status_code, answer.content) == (200, 200, plain.content)
 
 
-@pytest.mark.parametrize(
-    ("path", "message"),
-    [("/no", "Not Found"), ("/predict", "Method Not Allowed"), ("/../params.yaml", "Not Found")],
-)
-def test_what_is_not_there_is_told(server: Any, path: str, message: str) -> None:
-    answer = server.get(path)
-    assert (answer.status_code, answer.json()) == (404 if message == "Not Found" else 405, {"error": message})
+def test_what_is_not_there_is_told(server: Any) -> None:
+    for path, status in (("/no", 404), ("/predict", 405), ("/../params.yaml", 404)):
+        answer = server.get(path)
+        message = "Not Found" if status == 404 else "Method Not Allowed"
+        assert (answer.status_code, answer.json()) == (status, {"error": message})
 
 
 def test_a_body_without_a_length_is_not_read_beyond_the_limit(server: Any) -> None:

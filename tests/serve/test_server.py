@@ -8,7 +8,6 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +19,11 @@ import requests
 ROW = {"weight": 120.5, "size": 9, "colour": "colour2"}
 ROWS = {"rows": [ROW] * 3}
 KEY = {"X-API-Key": "geheim"}
-Start = Callable[..., Any]
 
 
 @pytest.mark.slow
-def test_a_key_is_asked_for(start: Start) -> None:
-    with start(environment={"CANOPY_API_KEY": "geheim"}) as server:
+def test_a_key_is_asked_for(start: Any) -> None:
+    with start(variables={"CANOPY_API_KEY": "geheim"}) as server:
         assert server.get("/health").status_code == 200
         for headers in ({}, {"X-API-Key": "other"}, {"X-API-Key": ""}):
             answer = server.post("/predict", ROWS, headers=headers)
@@ -38,12 +36,12 @@ def test_a_key_is_asked_for(start: Start) -> None:
     assert not any("geheim" in text for text in written)
 
 
-def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Start, server: Any) -> None:
+def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Any, server: Any) -> None:
     origin, allowed = {"Origin": "https://app.example.org"}, "access-control-allow-origin"
     ask = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "x-api-key"}
     assert allowed not in server.get("/health", headers=origin).headers
     options = "cors_origins=[https://app.example.org,http://localhost:3000]"
-    with start(options, environment={"CANOPY_API_KEY": "geheim"}) as other:
+    with start(options, variables={"CANOPY_API_KEY": "geheim"}) as other:
         # A browser asks first, without the key.
         answer = requests.options(f"{other.url}/predict", headers={**origin, **ask}, timeout=10)
         assert (answer.status_code, answer.headers[allowed]) == (200, origin["Origin"])
@@ -55,7 +53,7 @@ def test_pages_of_other_origins_may_ask_if_the_option_names_them(start: Start, s
         assert allowed not in answer.headers
 
 
-def test_requests_and_rows_are_logged_and_counted(start: Start) -> None:
+def test_requests_and_rows_are_logged_and_counted(start: Any) -> None:
     with start() as server:
         assert all(column["index"] is None for column in server.get("/drift").json()["columns"])
         named = server.post("/predict", {"rows": [ROW] * 300}, headers={"X-Request-ID": "mine"})
@@ -93,7 +91,7 @@ def children(server: Any) -> list[int]:
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_replaced(start: Any, bundle: Path, tmp_path: Path) -> None:
     """The new one has the model that the server started with, and adds to the counts of the dead one."""
     copy = shutil.copytree(bundle, tmp_path / "copy")
     with start(f"bundle={copy}", "workers=2") as server:
@@ -125,29 +123,29 @@ def test_a_worker_that_is_killed_is_replaced(start: Start, bundle: Path, tmp_pat
 
 
 @pytest.mark.slow
-def test_servers_have_their_own_folders_and_remove_those_of_killed_ones(start: Start, tmp_path: Path) -> None:
+def test_servers_have_their_own_folders_and_remove_those_of_killed_ones(start: Any, tmp_path: Path) -> None:
     def folders() -> list[Path]:
         return [*tmp_path.glob(".canopy-serve.*")]
 
     environment = {"TMPDIR": str(tmp_path)}
-    with start(environment=environment):
+    with start(variables=environment):
         assert folders() == []
         # ONNX Runtime's, for what it sends to its makers.
         assert not (tmp_path / ".ses").exists()
-    with start("workers=2", environment=environment) as killed:
+    with start("workers=2", variables=environment) as killed:
         killed.process.kill()
     (left,) = folders()
-    with start("workers=2", environment=environment) as server:
+    with start("workers=2", variables=environment) as server:
         (own,) = folders()
         assert own != left
-        with start("workers=2", environment=environment):
+        with start("workers=2", variables=environment):
             assert len(folders()) == 2
         assert folders() == [own]
         assert server.get("/metrics").ok
     assert folders() == []
 
 
-def test_what_is_in_flight_is_finished(start: Start) -> None:
+def test_what_is_in_flight_is_finished(start: Any) -> None:
     text = "size,weight,colour1,colour2,colour3\n" + "9,120.5,0,1,0\n" * 60_000
     answers: list[requests.Response] = []
     with start() as server:
@@ -161,7 +159,7 @@ def test_what_is_in_flight_is_finished(start: Start) -> None:
     assert (answers[0].status_code, answers[0].text.count("\n")) == (200, 60_001)
 
 
-def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
+def test_clients_that_come_at_once_are_answered_in_turn(start: Any) -> None:
     """None waits until others have been answered many times, as it would for its connection's turn."""
     n_clients, n_requests = 64, 6
     body = json.dumps({"rows": [ROW] * 50}).encode()
@@ -190,7 +188,7 @@ def test_clients_that_come_at_once_are_answered_in_turn(start: Start) -> None:
     assert firsts[-1] < 3 * n_clients
 
 
-def test_answers_do_not_need_a_writable_log(start: Start) -> None:
-    with Path("/dev/full").open("w") as full, start(output=full) as server:
+def test_answers_do_not_need_a_writable_log(start: Any) -> None:
+    with Path("/dev/full").open("w") as full, start(stdout=full) as server:
         assert all(server.get("/health").ok for _ in range(20))
     assert "Traceback" not in server.log.read_text()

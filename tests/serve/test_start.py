@@ -1,41 +1,63 @@
-"""What keeps a server from starting: a bundle, an option, a port."""
+"""What a server starts with: the files and packages of docker/Dockerfile, without Docker, options, a port."""
 
+import json
+import re
 import shutil
 import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from canopy.serve.__main__ import read_settings
+from packages import ROOT, execute
 
-ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "docker/Dockerfile").read_text()
+REQUIREMENTS = [
+    line for line in (ROOT / "docker/requirements.txt").read_text().splitlines() if not line.startswith("#")
+]
 
 
-def failure(folder: Path, *options: str) -> str:
-    """Start a server that must not start; gives what it says."""
-    command = [sys.executable, "src/serve.py", *options, f"hydra.run.dir={folder}/log"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert not any(text in done.stderr for text in ("Serving", "Traceback (most"))
-    return done.stderr
+def test_the_versions_are_those_of_the_lock() -> None:
+    lock = (ROOT / "requirements.lock").read_text()
+    for requirement in REQUIREMENTS:
+        pin = re.sub(r"\[.*\]", "", requirement)
+        assert re.search(rf"^{re.escape(pin)}\s", lock, re.MULTILINE), requirement
+    assert "USER canopy" in DOCKERFILE
+    assert not any(name in line for line in REQUIREMENTS for name in ("torch", "lightning", "hydra"))
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["model.onnx", "model.pt2", "model.json"])
-def test_a_changed_bundle_is_not_served(bundle: Path, tmp_path: Path, name: str) -> None:
-    copy = shutil.copytree(bundle, tmp_path / "copy")
-    content = (copy / name).read_bytes()
-    (copy / name).write_bytes(content[:-10])
-    assert f"{name} must" in failure(tmp_path, f"bundle={copy}")
+def test_files_of_the_image_serve(bundle: Path, start_command: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "image"
+    for line in re.findall(r"^COPY (.+)$", DOCKERFILE.replace("\\\n", ""), re.MULTILINE):
+        source, target = line.split()
+        path = bundle if source == "${BUNDLE}" else ROOT / source
+        (folder / target).parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if path.is_dir() else shutil.copyfile)(path, folder / target)
+    python = folder / "venv/bin/python"
+    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--requirement", folder / "docker/requirements.txt"], check=True)
+    (command,) = re.findall(r"^CMD (\[.+\])$", DOCKERFILE, re.MULTILINE)
+    arguments = json.loads(command.replace("host=0.0.0.0", "host=127.0.0.1"))[1:]
+    environment = {"PYTHONPATH": "src", "PATH": "/usr/bin:/bin"}
+    with start_command(python, *arguments, "port={port}", cwd=folder, env=environment) as server:
+        answer = server.post("/predict", {"rows": [{"weight": 120.5, "size": 9, "colour": "colour2"}]})
+        assert answer.status_code == 200, server.log.read_text()
 
 
 def test_a_port_that_is_taken_is_told(bundle: Path, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        found = failure(tmp_path, f"bundle={bundle}", f"port={port}")
-    assert f"must be a free address of this machine; got 127.0.0.1:{port}: Address already in use" in found
+        options = (f"bundle={bundle}", f"port={port}", f"hydra.run.dir={tmp_path}/log")
+        done = execute("python", "src/serve.py", *options, folder=ROOT, check=False)
+    assert done.returncode == 1
+    message = f"must be a free address of this machine; got 127.0.0.1:{port}: Address already in use"
+    assert message in done.stderr
+    assert not any(text in done.stderr for text in ("Serving", "Traceback (most"))
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,7 @@ def make_run(*overrides: str, **config: Any) -> Any:
     trained = OmegaConf.merge(composed(*overrides), config)
     OmegaConf.save(trained, "logs/x/1/config.yaml")
     record = {"status": "finished", "commands": [{"argv": [], "overrides": overrides}]}
+    record["process"] = {"host": "here", "pid": 1}
     Path("logs/x/1/run.json").write_text(json.dumps(record))
     return trained
 

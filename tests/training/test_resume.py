@@ -264,7 +264,7 @@ def test_auto_finds_the_unfinished_run_of_the_command(
     killed = {**run.record, "status": "running", "commands": [{**run.record["commands"][0], **command}]}
     killed["process"] = {**alive, "pid": 2**22 + 1}
     for changes in (
-        {"commands": [{"argv": ["train.py", "seed=2", "resume=auto"]}]},
+        {"commands": [{"argv": ["train.py", "seed=2", "resume=auto"], "overrides": []}]},
         {"status": "finished"},
         {"process": alive},
         {"files": {"params.yaml": "0"}},

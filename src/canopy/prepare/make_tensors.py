@@ -54,6 +54,11 @@ def run(params: DictConfig) -> None:
     path, target = interim_path(params, "cap_classes"), schema.target.column
     names, report = class_values(preprocessor.classes, schema), Path(params.paths.reports) / "class_cap.json"
     values, cap = pa.array([*names]), read_json(report)
+    try:
+        n_kept = {split: int(n) for split, n in dict(cap["rows"]).items()}
+        n_before = tuple(int(cap["before"][name]) for name in names.values())
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f'{report} must hold counts of rows; got {error!r}; run "make repro"') from error
     features, categories = preprocessor.feature_names, preprocessor.categories
     code = code_type(map(len, categories.values()))
     kinds = {"numeric": np.float32, "categorical": code, "labels": np.int64}
@@ -62,7 +67,7 @@ def run(params: DictConfig) -> None:
     with ExitStack() as stack:
         writers = {}
         for split in SPLITS:
-            n = cap["rows"].get(split, 0)
+            n = n_kept.get(split, 0)
             shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in interim.read_rows(path, interim.scaled_types(preprocessor, target)):
@@ -76,7 +81,7 @@ def run(params: DictConfig) -> None:
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
         n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
-        if n_rows != cap["rows"]:
+        if n_rows != n_kept:
             raise ValueError(f'{report} must be of {path}, with {n_rows} rows; run "make repro"')
     log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
@@ -88,7 +93,7 @@ def run(params: DictConfig) -> None:
         quantiles=tuple(spread_values(sample.values(name)) for name in features),
         categorical=tuple(CategoricalFeature(name=k, categories=v) for k, v in categories.items()),
         class_counts={
-            "train_before_cap": tuple(cap["before"][name] for name in names.values()),
+            "train_before_cap": n_before,
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
         sha256={name: sha256(processed / name) for name in files},

@@ -104,7 +104,7 @@ class Run:
     @property
     def record(self) -> dict[str, Any]:
         """What `run.json` holds of the run; empty before it has started to train."""
-        return read_json(path) if (path := self.path / RECORD).is_file() else {}
+        return _load_record(path) if (path := self.path / RECORD).is_file() else {}
 
     @property
     def schema(self) -> Schema:
@@ -195,17 +195,19 @@ class Run:
             return damaged
 
 
-def _load_record(path: Path) -> Any:
-    record = dict(read_json(path))
-    known = {**record, **flatten(record)}
-    for key, kind in (("status", str), ("commands", list), ("process.host", str), ("process.pid", int)):
-        if not isinstance(known.get(key), kind):
-            raise TypeError(f"no {key}")
-    for section in ("git", "data", "files", "packages", "machine"):
-        dict(record.get(section, {}))
-    for command in record["commands"]:
-        if not isinstance(dict(command).get("overrides"), list):
-            raise TypeError("a command without overrides")
+def _load_record(path: Path) -> dict[str, Any]:
+    record: dict[str, Any] = read_json(path, hint=RESTORE)
+    sections = ("git", "data", "files", "packages", "machine", "training")
+    known = {**{key: {} for key in sections}, **record, **flatten(record)}
+    kinds = {"status": str, "commands": list, "process.host": str, "process.pid": int}
+    kinds |= dict.fromkeys(sections, dict)
+    wrong = [key for key, kind in kinds.items() if not isinstance(known.get(key), kind)]
+    for command in [] if wrong else record["commands"]:
+        if not isinstance(command, dict) or not isinstance(command.get("overrides"), list):
+            wrong = ["overrides of a command"]
+    if wrong:
+        found = TypeError(f"no {wrong[0]}")
+        raise ValueError(f"{path} must be the record of a run; found {found}: {RESTORE}") from found
     return record
 
 

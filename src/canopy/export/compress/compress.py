@@ -118,7 +118,7 @@ def read_bundle(folder: Path, run: Run) -> Manifest:
     """Read what the bundle of a run is, and refuse another's."""
     manifest = Manifest.load(folder)
     manifest.check_files(folder)
-    found, name = manifest.run["id"], run.record["name"]
+    found, name = manifest.run["id"], run.record.get("name")
     if found != name or manifest.data != run.schema.sha256 or manifest.compression is not None:
         raise ValueError(
             f"{folder} must be the bundle of the run {name}, uncompressed; got another, of {found}: make it "
