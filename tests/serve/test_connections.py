@@ -70,6 +70,10 @@ def test_unfinished_request_is_closed_after_silence(bundle: Path, start_command:
                 started = time.monotonic()
                 assert read_all(client) == b""
                 assert 1.5 < time.monotonic() - started < 10
+        # After a whole request too.
+        with connect(server.port) as client:
+            client.sendall(HEALTH + head + b'{"rows"')
+            assert read_all(client).startswith(b"HTTP/1.1 200")
         # A line's end after an answer is no request.
         with connect(server.port) as client:
             client.sendall(HEALTH + b"\r\n")

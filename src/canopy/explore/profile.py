@@ -106,8 +106,9 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
                 f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
                 "Regression does not exist yet"
             )
-        texts = {name: _texts(rows[name]) for name in (*schema.categorical, target)}
-        sample.update(numbers | texts, rows.num_rows)
+        drawn = sample.draw(rows.num_rows)
+        texts = {name: _texts(rows[name].take(pa.array(drawn))) for name in (*schema.categorical, target)}
+        sample.add({name: values[drawn] for name, values in numbers.items()} | texts)
     if not (n_rows := labels.total()) or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()
     if not n_rows:

@@ -58,6 +58,10 @@ def rare_classes(counts: Mapping[str, int], schema: TableSchema) -> list[str]:
             f"Each class of {target.column!r} must have at least {target.min_count} rows; got {found}\n"
             "Set table.target.rare to drop (their rows) or merge (them into one class)"
         )
+    if rare and target.rare == "merge" and target.merged_name in {*counts}.difference(rare):
+        raise ValueError(
+            f"table.target.merged_name must be none of the other classes; got {target.merged_name!r}"
+        )
     if len(left) < 2:
         names = ", ".join(map(repr, sorted(left))) or "none"
         raise ValueError(f"Column {target.column!r} must have at least two classes; got {names}")

@@ -53,19 +53,29 @@ class Sample:
     # Written in place: arrays that come and go would leave holes in the memory. The hashes are one of them.
     buffers: dict[str | None, NDArray[Any]] = field(default_factory=dict)
 
+    # Those of the rows that `draw` chose.
+    hashes: NDArray[np.uint64] = field(init=False)
+
     def update(self, values: Mapping[str, NDArray[Any]], n_rows: int) -> None:
+        drawn = self.draw(n_rows)
+        self.add({name: found[drawn] for name, found in values.items()})
+
+    def draw(self, n_rows: int) -> NDArray[np.int64]:
+        """Choose those of the next rows that may be kept; `add` wants their values."""
         hashes = hash_numbers(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
         self.n_rows += n_rows
         drawn = np.flatnonzero(hashes <= self.greatest)
-        capacity = self.size + self.size // 8 + 1
-        while len(drawn):
-            part, drawn = np.split(drawn, [capacity - self.n_held])
-            held = slice(self.n_held, self.n_held + len(part))
-            for name, found in ((None, hashes), *values.items()):
+        self.hashes = hashes[drawn]
+        return drawn
+
+    def add(self, values: Mapping[str, NDArray[Any]]) -> None:
+        capacity, start = self.size + self.size // 8 + 1, 0
+        while n_added := min(len(self.hashes) - start, capacity - self.n_held):
+            for name, found in ((None, self.hashes), *values.items()):
                 if name not in self.buffers:
                     self.buffers[name] = np.empty(capacity, found.dtype)
-                self.buffers[name][held] = found[part]
-            self.n_held += len(part)
+                self.buffers[name][self.n_held : self.n_held + n_added] = found[start : start + n_added]
+            self.n_held, start = self.n_held + n_added, start + n_added
             if self.n_held == capacity:
                 self._reduce()
 

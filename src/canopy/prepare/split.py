@@ -103,7 +103,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCo
     if (sizes < 1).any() or (sizes % 1).any():
         raise ValueError(
             "split.test_size and split.val_size must leave rows to train, each a number of rows with "
-            f"split.method=ordered; got {test_size:g} and {val_size:g} of {n_rows:,} rows"
+            f"split.method=ordered; got {test_size} and {val_size} of {n_rows:,} rows"
         )
     return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), sizes.astype(int))
 

@@ -1,6 +1,7 @@
 """What a server counts, in the form that Prometheus reads, and its log of requests."""
 
 import os
+import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Collection
@@ -102,4 +103,6 @@ class AccessLog:
             }
             # Where it cannot be written, answers are given all the same; what led to a crash must be in it.
             with suppress(OSError):
-                print(orjson.dumps(line).decode(), flush=True)  # noqa: T201
+                # In one piece, also where the output has no buffer, since several processes write to it.
+                sys.stdout.write(f"{orjson.dumps(line).decode()}\n")
+                sys.stdout.flush()

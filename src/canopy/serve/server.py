@@ -17,6 +17,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from canopy.export.manifest import MANIFEST_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
@@ -62,7 +63,10 @@ def serve(settings: Settings) -> None:
         return
     with folder_beside(Path(tempfile.gettempdir(), "canopy-serve")) as folder:
         # A process that is started later has the same model as the others.
-        kept = shutil.copytree(settings.bundle, folder / "bundle")
+        kept = folder / "bundle"
+        kept.mkdir()
+        for name in (MANIFEST_FILE, *manifest.present):
+            shutil.copyfile(Path(settings.bundle, name), kept / name)
         # The bundle may have changed meanwhile.
         Scorer(kept)
         os.environ[MULTIPROCESS] = tempfile.mkdtemp(dir=folder)
@@ -105,6 +109,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         self._n_unparsed = 0
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        # The request that comes next may wait for its body.
+        if self.cycle.more_body and not self.transport.is_closing():
+            self._wait()
 
     def _wait(self) -> None:
         # What comes cancels it.

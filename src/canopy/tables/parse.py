@@ -147,7 +147,7 @@ class _Check:
     def _without_missing(self, name: str, values: pa.Array, column: Column, invalid: Bools) -> pa.Array:
         if values.null_count and getattr(column, "missing", None) == "reject":
             missing = values.is_null().to_numpy(zero_copy_only=False) & ~invalid
-            self._report(name, "have a value in every row", missing, ["none"] * len(missing))
+            self._report(name, "have a value in every row", missing, ["none"] * int(missing.sum()))
         return values
 
     def _report(self, name: str, form: str, wrong: Bools, values: Sequence[str] | None = None) -> Bools:
