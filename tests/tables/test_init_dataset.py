@@ -45,11 +45,11 @@ def test_names_survive_params(tmp_path: Path) -> None:
     assert sum(batch.num_rows for batch in read_table(raw, drafted.schema)) == 160
 
 
-@pytest.mark.parametrize(("pattern", "name"), [("a/w.csv.gz", "w"), ("a/b", "b"), ("a/b/*.csv", "b")])
-def test_a_data_set_is_named_as_its_file_or_folder(pattern: str, name: str) -> None:
-    assert new_folder(pattern) == Path("datasets", name)
+def test_a_data_set_is_named_as_its_file_or_folder() -> None:
+    for pattern in ("a/b.csv.gz", "a/b", "a/b/*.csv"):
+        assert new_folder(pattern) == Path("datasets/b")
     with pytest.raises(ValueError, match="must be letters, digits, - and _; got"):
-        new_folder(pattern, "../x")
+        new_folder("b.csv", "../x")
 
 
 def test_several_files_are_copied_with_the_hash_of_each(tmp_path: Path) -> None:

@@ -123,7 +123,7 @@ class TableFile:
             return {row: row + 1 for row in wanted}
         left_out = {error.line for error in self.line_errors}
         with open_text(self.path, self.file_format) as text:
-            kept = (start for start in record_starts(text, self.file_format) if start not in left_out)
+            kept = (start for _, start in record_starts(text, self.file_format) if start not in left_out)
             numbered = enumerate(itertools.islice(kept, max(wanted) + 1))
             return {row: start for row, start in numbered if row in wanted}
 
@@ -149,14 +149,25 @@ class TableFile:
                 params = {"path": path, "delimiter": dialect.delimiter, "quote": dialect.quote}
                 query = READ_CSV.format(chosen=chosen, types=types)
                 yield from connection.sql(query, params=params).to_arrow_reader(BATCH_ROWS)
-                for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
-                    form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
-                    self.line_errors.append(Problem(str(self.path), line, "", form, repr((text or "")[:60])))
+                self.line_errors += self._problems(connection.sql(READ_LINE_ERRORS).fetchall())
         except duckdb.Error as error:
             raise ValueError(
                 f"{self.path} must be a well-formed {dialect.format} file, line ends of one kind; "
                 f"got: {str(error).strip().splitlines()[0]}"
             ) from error
+
+    def _problems(self, line_errors: Sequence[tuple[int, str, str | None]]) -> Iterator[Problem]:
+        """Give the lines of what DuckDB rejects, since it counts records."""
+        wanted = {number for number, *_ in line_errors}
+        starts: dict[int, int] = {}
+        if wanted:
+            # Behind bytes that are no text, the number of the record has to do.
+            with suppress(ValueError), open_text(self.path, self.file_format) as text:
+                starts |= (pair for pair in record_starts(text, self.file_format) if pair[0] in wanted)
+        for number, kind, content in line_errors:
+            form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
+            line, value = starts.get(number, number), repr((content or "").strip()[:60])
+            yield Problem(str(self.path), line, "", form, value)
 
     def _json_values(
         self, connection: "duckdb.DuckDBPyConnection", columns: Sequence[str]
