@@ -20,7 +20,6 @@ from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, finding, write
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a,b\n1,2\n", {"delimiter": ","}),
         ("a;b;c\n1,5;2,5;x\n1,5;2,5;x\n", {"delimiter": ";"}),
         ("a b\n1 2\n", {"delimiter": " "}),
         ("first name,b\nx y,2\nx y,2\n", {"delimiter": ","}),
@@ -29,7 +28,7 @@ from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, finding, write
         ('a,b\n5" pipe,2\n6" pipe,2\n', {"delimiter": ",", "quote": '"'}),
         # Lines of another form do not make it a table of one column.
         ("a,b\n1,2\n1,2\n1,2,3\n1\n1,2\n", {"delimiter": ","}),
-        ("\ufeffa,b\n1,2\n", {"encoding": "utf-8"}),
+        ("\ufeffa,b\n1,2\n", {"encoding": "utf-8", "delimiter": ","}),
     ],
 )
 def test_delimiter_and_quote_are_found(tmp_path: Path, content: str, expected: dict[str, str]) -> None:
@@ -108,9 +107,7 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
         (lambda x: f"{x:,.1f}".replace(",", "'"), ",", ".", "'"),
     ],
 )
-def test_marks_of_numbers_are_found(
-    tmp_path: Path, style: Any, delimiter: str, decimal: str, thousands: str
-) -> None:
+def test_marks_are_found(tmp_path: Path, style: Any, delimiter: str, decimal: str, thousands: str) -> None:
     numbers = [(row - 60) * 77.25 for row in range(N_ROWS)]
     table = {"x": [*map(style, numbers)], "kind": COLOURS, "y": LABELS}
     path = write(tmp_path / "t.csv", table, delimiter=delimiter)

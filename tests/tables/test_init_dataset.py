@@ -6,7 +6,6 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 import yaml
 from omegaconf import OmegaConf
@@ -54,8 +53,7 @@ def test_a_data_set_is_named_as_its_file_or_folder() -> None:
 
 def test_several_files_are_copied_with_the_hash_of_each(tmp_path: Path) -> None:
     for name in ("b.csv.gz", "a.csv.gz"):
-        with pa.output_stream(tmp_path / name) as file:
-            file.write(("a,y\n" + "".join(f"{row},{row % 2}\n" for row in range(9)) * 3).encode())
+        write(tmp_path / name, {"a": [*range(9)] * 3, "y": [0, 1, 2] * 9})
     for pattern in ("*", "a*"):
         drafted = draft_table(tmp_path / f"{pattern}.csv.gz", target="y")
         folder = tmp_path / f"datasets/{len(drafted.files)}"
