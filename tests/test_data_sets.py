@@ -18,7 +18,7 @@ from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.quoting import write_command
 from canopy.runs.keys import training_values
 from canopy.runs.reproduce import same_weights
-from canopy.schema.file_format import NULL_VALUES
+from canopy.schema.table import NULL_VALUES
 from drafted import write
 from odd_names import ODD_NAMES
 from packages import INSTALL, execute, served

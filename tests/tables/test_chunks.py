@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 from canopy.tables import chunks
 from canopy.tables.chunks import read_chunks
 from canopy.tables.reader import TableFile

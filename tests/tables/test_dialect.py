@@ -68,9 +68,9 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
     rows = range(N_ROWS)
     columns = {
         "decimal": ("numeric", pa.array([Decimal(number) for number in NUMBERS])),
-        "duration": ("numeric", pa.array([1500 * row**2 for row in rows], pa.duration("ms"))),
         "long": ("key", pa.array([2**62 + row for row in rows])),
-        "time": ("datetime", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
+        "time": ("ignored", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
+        "null": ("ignored", pa.nulls(N_ROWS)),
         "date": ("datetime", pa.array([*rows], pa.date32())),
         "precise": ("datetime", pa.array([86_400 * 10**9 * row + 1 for row in rows], pa.timestamp("ns"))),
         "bytes": ("ignored", pa.array([b"\xff", b"b"] * 60)),
@@ -83,9 +83,7 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
         name: kind for name, (kind, _) in columns.items()
     }
     (batch,) = read_table(path, drafted.schema)
-    assert batch["duration"].to_pylist()[:3] == [0, 1.5, 6]
-    found = [str(batch[name][1]) for name in ("time", "date", "precise")]
-    assert found == ["1900-01-01 00:01:00", "1970-01-02 00:00:00", "1970-01-02 00:00:00"]
+    assert [str(batch[name][1]) for name in ("date", "precise")] == ["1970-01-02 00:00:00"] * 2
     for name, kind, message in (
         ("bytes", "categorical", "'bytes' must hold numbers, texts or times; got binary: set its kind"),
         ("date", "numeric", r"'date' must be a number; got datetime.date\(1970, 1, 1\) in line 1"),

@@ -83,7 +83,7 @@ def test_kind_is_found(tmp_path: Path, name: str, values: Iterable[Any], kind: s
             (
                 [*NUMBERS[:3], odd, *NUMBERS[4:]],
                 {**NUMERIC, "missing": "median", "null_values": ("", odd)},
-                f"'{odd}' (1 row, first in line 5) is read as missing",
+                f"'{odd}' (1 row) is read as missing",
             )
             for odd in ("oops", "1e400")
         ),
@@ -136,7 +136,7 @@ def test_several_files_are_one_table(tmp_path: Path) -> None:
     for pattern in (tmp_path, tmp_path / "*.csv"):
         drafted = draft_table(pattern, target="y")
         assert (len(drafted.files), drafted.n_rows) == (3, N_ROWS)
-        assert "line 12" in finding(drafted).looks[0]
+        assert "'oops' (1 row)" in finding(drafted).looks[0]
         batches = [*read_table(pattern, drafted.schema)]
         assert [row["a"] for batch in batches for row in batch.to_pylist()] == [*map(float, NUMBERS)]
     write(tmp_path / "p3.csv", {"b": NUMBERS, "x": NUMBERS, "y": LABELS})

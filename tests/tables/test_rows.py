@@ -13,8 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from canopy.schema import TableSchema
-from canopy.tables.duplicates import FirstRows
-from canopy.tables.rows import TableReader, read_table
+from canopy.tables.rows import FirstRows, TableReader, read_table
 from canopy.tables.writer import open_writer
 
 NUMBER, CATEGORY = {"kind": "numeric"}, {"kind": "categorical"}

@@ -9,7 +9,6 @@ from canopy.files import read_json, write_json
 
 FORMAT = 2
 SCHEMA_FILE = "schema.json"
-
 HINT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
 
 

@@ -10,7 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from canopy.places import require_file
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 
 # How files start that are not text, and what to do with them.
 BINARY = {
@@ -51,10 +51,7 @@ def records(text: IO[str], file_format: FileFormat) -> Iterator[list[str]]:
 
 
 def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[tuple[int, int]]:
-    """Number the rows below the header, and give the line where each starts; both count from 1.
-
-    An empty line is not a row, but has a number; where a value has line breaks, numbers are not lines.
-    """
+    """Number the records of a file, empty lines too; of each row give its number and first line, from 1."""
     if file_format.format == "jsonl":
         yield from ((line, line) for line, content in enumerate(text, 1) if content.strip())
         return

@@ -14,8 +14,7 @@ from canopy.files import atomic_folder, sha256
 from canopy.names import nearest, shorten
 from canopy.quoting import yaml_flow, yaml_text
 from canopy.schema.columns import Ignored, Key, Numeric
-from canopy.schema.file_format import COMPRESSIONS, FileFormat
-from canopy.schema.table import STRICT, TableSchema
+from canopy.schema.table import COMPRESSIONS, STRICT, FileFormat, TableSchema
 from canopy.tables.draft.dialect import find_style, remove_markers, settle_markers, sniff
 from canopy.tables.draft.kinds import find_leaks, set_kind, set_target
 from canopy.tables.draft.values import DraftedColumn, TableValues
