@@ -70,7 +70,6 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
         "decimal": ("numeric", pa.array([Decimal(number) for number in NUMBERS])),
         "long": ("key", pa.array([2**62 + row for row in rows])),
         "time": ("ignored", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
-        "null": ("ignored", pa.nulls(N_ROWS)),
         "date": ("datetime", pa.array([*rows], pa.date32())),
         "precise": ("datetime", pa.array([86_400 * 10**9 * row + 1 for row in rows], pa.timestamp("ns"))),
         "bytes": ("ignored", pa.array([b"\xff", b"b"] * 60)),

@@ -53,7 +53,7 @@ LEAK = "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} un
         ("x", [""] * N_ROWS, "ignored", "no text or number in any row"),
         ("x", [1] * N_ROWS, "ignored", "'1' in every row"),
         ("x", every(2, "", ["1"] * N_ROWS), "categorical", "50.0% missing"),
-        ("", ROWS, "ignored", "without a name"),
+        ("", [row * row for row in ROWS], "key", "another integer in each row"),
         ("created_at", SECONDS, "datetime", "seconds since 1970"),
         ("x", SECONDS, "numeric", "integers"),
     ],

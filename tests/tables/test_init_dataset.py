@@ -14,7 +14,7 @@ from canopy.files import sha256
 from canopy.params_sections import Params
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
-from canopy.tables.draft.draft import draft_table, new_folder, write_data_set
+from canopy.tables.draft.draft import draft_table, new_folder, split_sizes, write_data_set
 from canopy.tables.rows import read_table
 from drafted import write
 from odd_names import ODD_NAMES
@@ -49,6 +49,11 @@ def test_a_data_set_is_named_as_its_file_or_folder() -> None:
         assert new_folder(pattern) == Path("datasets/b")
     with pytest.raises(ValueError, match="must be letters, digits, - and _; got"):
         new_folder("b.csv", "../x")
+
+
+def test_each_split_has_a_row_of_each_class() -> None:
+    sizes = [split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)]
+    assert sizes == [(0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475)]
 
 
 def test_several_files_are_copied_with_the_hash_of_each(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from canopy.schema.columns import (
 )
 
 NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
-# Suffixes of file names.
 COMPRESSIONS = (".gz", ".zst")
 JSON_LINES = (".jsonl", ".ndjson", ".json")
 
@@ -138,7 +137,6 @@ class TableSchema(Model):
 
     @property
     def features(self) -> list[str]:
-        """The columns that a model learns from."""
         return [*self.numeric, *self.categorical, *self.datetime]
 
     def file_columns(self, name: str) -> list[str]:

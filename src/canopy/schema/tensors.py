@@ -47,7 +47,6 @@ class Schema:
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Number of categories of each categorical feature."""
         return tuple(len(feature.categories) for feature in self.categorical)
 
     def save(self, path: str | Path) -> None:

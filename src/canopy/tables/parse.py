@@ -24,7 +24,6 @@ class Violation(NamedTuple):
     """Rows, ascending, whose value in a column is not what it must be, and the first of these values."""
 
     column: str
-    # Such as `be a number`.
     requirement: str
     rows: NDArray[np.int64]
     values: Sequence[str]
@@ -45,7 +44,6 @@ class Problems:
     """What is wrong with the rows of a table: how many of each kind, `n_shown` (all if None) with lines."""
 
     n_shown: int | None = N_SHOWN
-    # By column and requirement.
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     shown: list[Problem] = field(default_factory=list)
 
@@ -177,8 +175,8 @@ class _Check:
         for code, part in enumerate(names):
             is_set = to_bits(self.batch[part])
             if is_set is None:
-                form = Numeric(null_values=column.null_values)
-                values, wrong = to_numbers(self.batch[part], form, self.file)
+                number = Numeric(null_values=column.null_values)
+                values, wrong = to_numbers(self.batch[part], number, self.file)
                 numbers = values.to_numpy(zero_copy_only=False)
                 wrong |= (numbers != 1) & (numbers != 0)
                 invalid |= self._report(part, "be 0 or 1", wrong)

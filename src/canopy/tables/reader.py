@@ -139,7 +139,6 @@ class TableFile:
                     yield from found.to_arrow_reader(BATCH_ROWS)
                     return
                 if not is_utf8(dialect.encoding):
-                    # DuckDB reads a copy.
                     with open_text(self.path, dialect) as text:
                         shutil.copyfileobj(text, codecs.getwriter("utf-8")(copy), 2**20)
                     copy.flush()
@@ -205,6 +204,5 @@ def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection
         database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
         limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}
         with duckdb.connect(database, config={**limits, "threads": usable_cores()}) as connection:
-            # It would be printed among the lines of a command.
             connection.execute("SET enable_progress_bar = false")
             yield connection

@@ -32,7 +32,6 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
         with atomic_write(path) as new, new.open("wb") as file:
             yield from _csv_writer(file, schema)
     elif path.suffix == ".parquet":
-        # Here, since most tables are CSV.
         import pyarrow.parquet as pq
 
         with atomic_write(path) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:

@@ -33,7 +33,6 @@ WORDS = re.compile(
 )
 # An otherwise numeric column may have so many texts that are none of those, in few rows.
 N_STRANGE, STRANGE_SHARE, N_NUMBERS = 3, 0.1, 50
-# Around a number: percents and currencies.
 MARKS = ("%", "$", "€", "£", "¥", "₹")
 # A no-break space and a narrow one, too.
 BLANKS = " \u00a0\u202f"

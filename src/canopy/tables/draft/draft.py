@@ -102,12 +102,7 @@ def describe(draft: Draft) -> str:
 
 
 def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
-    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none.
-
-    Examples:
-        >>> split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)
-        ((0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475))
-    """
+    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none."""
     shares = []
     for _ in range(2):
         n_usual = math.ceil(USUAL_SHARE * n_rows)

@@ -12,10 +12,11 @@ from canopy.tables.draft.dialect import MARKS, find_dates, find_strange, remove_
 from canopy.tables.draft.values import DraftedColumn, Value, n_rows, quote_all
 from canopy.tables.parse import LARGEST
 
-KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
+# `Unnamed: 0` and the like are the names that spreadsheets and pandas give the column of row numbers.
+KEY_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$|^unnamed|^\.{3}\d+$)|[a-z](ID|Id)$|^ID"
+)
 YEAR_NAME = re.compile(r"(?i:year|date|time|age|day|month)")
-# Names that spreadsheets and pandas give the column of row numbers.
-UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+)?|\.\.\.\d+)")
 CODE_NAME = re.compile(r"(?i:(^|[\W_])(id|zip|plz)([\W_]|$)|(code|type|class|category|zip)$)|[a-z](ID|Id)$")
 TIME_NAME = re.compile(r"(?i:epoch|time|date|stamp|_(at|ts|on)$)")
 # Seconds since 1970 of the years 1990 to 2040, and days of 1900 to 2100 as YYYYMMDD.
@@ -40,7 +41,6 @@ MERGED_SHARE = 0.01
 # A column that leaves at most so much of the errors of the most frequent class gives the target away.
 LEAK_SHARE = 0.05
 N_SAMPLED = 20_000
-# Values with fewer rows show nothing.
 N_ROWS_PER_VALUE = 5
 STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
     bool_or(regexp_full_match(text, '[+-]?0\d+')), max(length(regexp_extract(text, '^[+-]?(\d+)$', 1))),
@@ -74,8 +74,6 @@ def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
 def _why_useless(values: DraftedColumn) -> str | None:
     if form := values.table.unusable.get(values.name):
         return f"its values are {form}"
-    if UNNAMED.fullmatch(values.name) and values.is_unique:
-        return "another value in each row of a column without a name"
     if not values.n_values:
         return "no text or number in any row"
     if values.n_values == 1 and not values.n_missing:
@@ -185,7 +183,6 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
 
 
 def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
-    """Give the values of the target, in ascending order."""
     n_values, name = values.n_values, values.name
     if n_values > N_CLASSES:
         raise ValueError(f"--target must have at most {N_CLASSES:,} classes; got {n_values:,} in {name!r}")

@@ -35,9 +35,7 @@ class DraftedColumn:
     # What the values are, and what a person should have a look at.
     why: str = ""
     looks: list[str] = field(default_factory=list)
-    # Texts that mean that there is no value.
     markers: set[str] = field(default_factory=set)
-    # Different values, and rows with one.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
 
@@ -62,7 +60,6 @@ class DraftedColumn:
 
     @property
     def is_unique(self) -> bool:
-        """Whether each row has its own value."""
         return self.n_values == self.table.n_rows >= 10
 
     def declare(self, **attributes: object) -> None:
