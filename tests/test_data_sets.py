@@ -18,7 +18,7 @@ from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.quoting import write_command
 from canopy.runs.keys import training_values
 from canopy.runs.reproduce import same_weights
-from canopy.schema.file_format import NULL_VALUES
+from canopy.schema.table import NULL_VALUES
 from drafted import write
 from odd_names import ODD_NAMES
 from packages import INSTALL, execute, served
@@ -50,10 +50,8 @@ def test_a_table_of_another_kind_goes_through_the_whole_pipeline(project: Path, 
     folder = project / "datasets" / name
     # What a folder has of an older pipeline is brought up to date.
     (folder / "dvc.yaml").write_text("stages: {old: {cmd: 'false'}}")
-    done = execute("make", "repro", f"DATA={name}", folder=project)
-    assert "Test accuracy" in done.stdout
-    done = execute("make", "repro", f"DATA={name}", folder=project)
-    assert "Data and pipelines are up to date" in done.stdout
+    for message in ("Test accuracy", "Data and pipelines are up to date"):
+        assert message in execute("make", "repro", f"DATA={name}", folder=project).stdout
     assert not (project / "data").exists(), "everything stays in the data set's folder"
     scores = read(folder / "reports/metrics.json")["test"]
     largest = max(found["support"] for found in scores["per_class"].values())
@@ -127,27 +125,6 @@ def test_a_data_set_does_without_the_data_of_the_project(project: Path, tmp_path
     execute("git", "checkout", "HEAD~1", "--", ".dvcignore", folder=project)
 
 
-def check_elsewhere(folder: Path, elsewhere: Path) -> None:
-    """Commands that take paths do the same outside the project, and leave only what they are asked for."""
-    elsewhere.mkdir()
-    project, run = folder.parents[1], f"run={folder}/models/trained"
-    table = folder / "data/raw/rows, [1].csv"
-    shutil.copy(next(table.parent.glob("*.csv")), table)
-    for script, *options in (
-        ("evaluate", run, "output=scores"),
-        ("export", run, "metrics=scores/metrics.json", "output=bundle"),
-        ("predict", run, f"input={table}", "output=by run.csv"),
-        ("predict", "bundle=bundle", f"input={table}", "output=by bundle.csv"),
-    ):
-        command = ("python", f"{project}/src/{script}.py", *options)
-        execute("sh", "-c", 'cd "$0" && exec "$@"', str(elsewhere), *command, folder=folder)
-    assert read(elsewhere / "scores/metrics.json") == read(folder / "reports/metrics.json")
-    names = ("by run.csv", "by bundle.csv")
-    predicted, again = (pd.read_csv(elsewhere / name)["label"].to_list() for name in names)
-    assert predicted == again
-    assert {path.name for path in elsewhere.iterdir()} == {"scores", "bundle", *names}
-
-
 @pytest.mark.slow
 def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp_path: Path) -> None:
     """No name of a column, a category or a class is read as something else."""
@@ -162,8 +139,8 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     options = ("--target", target, "--name", "1e5")
     execute("python", "src/init_dataset.py", str(tmp_path / "table.csv"), *options, folder=project)
     folder = project / "datasets/1e5"
-    params = (folder / "params.yaml").read_text()
-    (folder / "params.yaml").write_text(params.replace("max_epochs=50", "max_epochs=1"))
+    params = folder / "params.yaml"
+    params.write_text(params.read_text().replace("max_epochs=50", "max_epochs=1"))
     assert "Test accuracy" in execute("make", "repro", "DATA=1e5", folder=project).stdout
     schema = read(folder / "data/processed/schema.json")
     assert sorted(schema["class_values"]) == sorted(classes)
@@ -172,13 +149,30 @@ def test_a_table_of_odd_names_goes_through_the_whole_pipeline(project: Path, tmp
     assert [feature["name"] for feature in schema["categorical"]] == [first, second]
     for feature in schema["categorical"]:
         assert {*feature["categories"]} == {name.strip() for name in halves[feature["name"]]}
-    check_elsewhere(folder, tmp_path / "my (other), folder")
+    # Commands that take paths do the same outside the project, and leave only what they are asked for.
+    run, elsewhere = f"run={folder}/models/trained", tmp_path / "my (other), folder"
+    elsewhere.mkdir()
+    raw = folder / "data/raw/rows, [1].csv"
+    shutil.copy(folder / "data/raw/1e5.csv", raw)
+    for script, *options in (
+        ("evaluate", run, "output=scores"),
+        ("export", run, "metrics=scores/metrics.json", "output=bundle"),
+        ("predict", run, f"input={raw}", "output=by run.csv"),
+        ("predict", "bundle=bundle", f"input={raw}", "output=by bundle.csv"),
+    ):
+        command = ("python", f"{project}/src/{script}.py", *options)
+        execute("sh", "-c", 'cd "$0" && exec "$@"', str(elsewhere), *command, folder=folder)
+    assert read(elsewhere / "scores/metrics.json") == read(folder / "reports/metrics.json")
+    names = ("by run.csv", "by bundle.csv")
+    predicted, again = (pd.read_csv(elsewhere / name)["label"].to_list() for name in names)
+    assert predicted == again
+    assert {path.name for path in elsewhere.iterdir()} == {"scores", "bundle", *names}
     # A run of an odd name, resumed by the command that its folder needs.
     options = ("experiment=mlp", "trainer=cpu", "name=695e0514")
     execute("python", "../../src/train.py", *options, "trainer.max_epochs=1", folder=folder)
-    (run,) = (folder / "logs/train/runs").glob("*_695e0514")
-    assert yaml.safe_load((run / "config.yaml").read_text())["name"] == "695e0514"
-    odd = run.rename(run.with_name("1e5, [x] 'y'"))
+    (named,) = (folder / "logs/train/runs").glob("*_695e0514")
+    assert yaml.safe_load((named / "config.yaml").read_text())["name"] == "695e0514"
+    odd = named.rename(named.with_name("1e5, [x] 'y'"))
     resume = shlex.split(write_command("train", resume=odd))[2:]
     execute("python", "../../src/train.py", *resume, "trainer.max_epochs=2", folder=folder)
     assert read(odd / "run.json")["training"]["epochs"] == 2

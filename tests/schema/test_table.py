@@ -6,12 +6,15 @@ import pytest
 
 from canopy.schema import TableSchema
 
-TARGET = {"column": "y"}
 NUMBER, CATEGORY = {"kind": "numeric"}, {"kind": "categorical"}
 
 
 def columns(**declared: Any) -> dict[str, Any]:
-    return {"target": TARGET, "columns": declared}
+    return {"target": {"column": "y"}, "columns": declared}
+
+
+def classes(names: dict[Any, str]) -> dict[str, Any]:
+    return {"target": {"column": "y", "classes": names, "rare": "merge"}}
 
 
 def test_policies_come_from_the_column_then_the_defaults_then_the_strict_ones() -> None:
@@ -25,8 +28,7 @@ def test_policies_come_from_the_column_then_the_defaults_then_the_strict_ones() 
 
 
 def test_integers_of_yaml_are_read_as_texts() -> None:
-    target = {"column": "y", "classes": {1: "Fir", "2": "Pine"}}
-    schema = TableSchema.parse({**columns(a=NUMBER), "target": target})
+    schema = TableSchema.parse(columns(a=NUMBER) | classes({1: "Fir", "2": "Pine"}))
     assert schema.target.classes == {"1": "Fir", "2": "Pine"}
 
 
@@ -46,12 +48,8 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         (columns(a={**CATEGORY, "categories": {1.5: "a"}}), "must be in quotes.*; got 1.5"),
         (columns(a={**CATEGORY, "one_hot": {"x": "a"}}), r"a\.one_hot: .* at least 2 items .*not 1"),
         (columns(a={"kind": "datetime", "parts": ["week"]}), "must be 'year', .*; got 'week'"),
-        (columns(a=NUMBER) | {"target": {"column": "y", "classes": {1: "a"}}}, "at least two classes; got 1"),
-        (
-            columns(a=NUMBER)
-            | {"target": {"column": "y", "classes": {1: "a", "other": "b"}, "rare": "merge"}},
-            "merged_name must not be that of a class; got 'other'",
-        ),
+        (columns(a=NUMBER) | classes({1: "a"}), "at least two classes; got 1"),
+        (columns(a=NUMBER) | classes({1: "a", "other": "b"}), "merged_name must not .*; got 'other'"),
         (columns(a=NUMBER) | {"file": {"encoding": "utf-99"}}, "an encoding that Python knows; got 'utf-99'"),
         (columns(a=NUMBER) | {"file": {"decimal": ",", "thousands": ","}}, "different decimal and thousands"),
     ],

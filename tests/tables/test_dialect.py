@@ -1,6 +1,5 @@
 """How a table is written in its file: found out, or set by options."""
 
-import gzip
 import json
 from contextlib import nullcontext
 from decimal import Decimal
@@ -21,7 +20,6 @@ from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, finding, write
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        ("a,b\n1,2\n", {"delimiter": ","}),
         ("a;b;c\n1,5;2,5;x\n1,5;2,5;x\n", {"delimiter": ";"}),
         ("a b\n1 2\n", {"delimiter": " "}),
         ("first name,b\nx y,2\nx y,2\n", {"delimiter": ","}),
@@ -30,7 +28,7 @@ from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, finding, write
         ('a,b\n5" pipe,2\n6" pipe,2\n', {"delimiter": ",", "quote": '"'}),
         # Lines of another form do not make it a table of one column.
         ("a,b\n1,2\n1,2\n1,2,3\n1\n1,2\n", {"delimiter": ","}),
-        ("\ufeffa,b\n1,2\n", {"encoding": "utf-8"}),
+        ("\ufeffa,b\n1,2\n", {"encoding": "utf-8", "delimiter": ","}),
     ],
 )
 def test_delimiter_and_quote_are_found(tmp_path: Path, content: str, expected: dict[str, str]) -> None:
@@ -70,9 +68,8 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
     rows = range(N_ROWS)
     columns = {
         "decimal": ("numeric", pa.array([Decimal(number) for number in NUMBERS])),
-        "duration": ("numeric", pa.array([1500 * row**2 for row in rows], pa.duration("ms"))),
         "long": ("key", pa.array([2**62 + row for row in rows])),
-        "time": ("datetime", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
+        "time": ("ignored", pa.array([60 * row * 10**6 for row in rows], pa.time64("us"))),
         "date": ("datetime", pa.array([*rows], pa.date32())),
         "precise": ("datetime", pa.array([86_400 * 10**9 * row + 1 for row in rows], pa.timestamp("ns"))),
         "bytes": ("ignored", pa.array([b"\xff", b"b"] * 60)),
@@ -85,9 +82,7 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
         name: kind for name, (kind, _) in columns.items()
     }
     (batch,) = read_table(path, drafted.schema)
-    assert batch["duration"].to_pylist()[:3] == [0, 1.5, 6]
-    found = [str(batch[name][1]) for name in ("time", "date", "precise")]
-    assert found == ["1900-01-01 00:01:00", "1970-01-02 00:00:00", "1970-01-02 00:00:00"]
+    assert [str(batch[name][1]) for name in ("date", "precise")] == ["1970-01-02 00:00:00"] * 2
     for name, kind, message in (
         ("bytes", "categorical", "'bytes' must hold numbers, texts or times; got binary: set its kind"),
         ("date", "numeric", r"'date' must be a number; got datetime.date\(1970, 1, 1\) in line 1"),
@@ -109,9 +104,7 @@ def test_types_of_parquet_are_read_as_numbers_texts_or_times(tmp_path: Path) -> 
         (lambda x: f"{x:,.1f}".replace(",", "'"), ",", ".", "'"),
     ],
 )
-def test_marks_of_numbers_are_found(
-    tmp_path: Path, style: Any, delimiter: str, decimal: str, thousands: str
-) -> None:
+def test_marks_are_found(tmp_path: Path, style: Any, delimiter: str, decimal: str, thousands: str) -> None:
     numbers = [(row - 60) * 77.25 for row in range(N_ROWS)]
     table = {"x": [*map(style, numbers)], "kind": COLOURS, "y": LABELS}
     path = write(tmp_path / "t.csv", table, delimiter=delimiter)
@@ -122,35 +115,15 @@ def test_marks_of_numbers_are_found(
     assert batch["x"].to_pylist() == pytest.approx(rounded, abs=0.06)
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        ("t.csv", gzip.compress(b"a,y\n1,u\n", mtime=0), r"got a file .* gzip: let its name end in \.gz"),
-        ("t.xlsx", b"PK\x03\x04", "got a ZIP archive or an Excel workbook: convert it to CSV"),
-        ("t.json", b'[{"a": 1}]', "one JSON object per line.*; got .* in line 1"),
-    ],
-)
-def test_a_file_of_another_form_is_refused(tmp_path: Path, name: str, content: bytes, message: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(ValueError, match=message):
-        draft_table(tmp_path / name, target="y")
-
-
 def test_options_take_the_place_of_what_is_found(tmp_path: Path) -> None:
     path = write(tmp_path / "t.csv", {"a": NUMBERS, "y": LABELS}, delimiter="\t")
     path.write_text(path.read_text() + "1\tno\textra\n")
     options = parse_options(["ragged=drop", "delimiter=\\t"])
     drafted = draft_table(path, target="y", file_options=options)
     assert (drafted.n_rows, drafted.file.ragged, drafted.file.delimiter) == (N_ROWS, "drop", "\t")
-
-
-@pytest.mark.parametrize(
-    ("option", "message"),
-    [
+    for option, message in (
         ("raged=drop", r"--file\.raged: .* \(did you mean 'ragged'\?\)"),
         ("ragged=dorp", r"--file\.ragged: must be 'reject' or 'drop'; got 'dorp'"),
-    ],
-)
-def test_a_wrong_option_is_refused(option: str, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        parse_options([option])
+    ):
+        with pytest.raises(ValueError, match=message):
+            parse_options([option])

@@ -1,6 +1,7 @@
 """Drafting a schema: the kinds of its columns, its target, and what is printed."""
 
-from collections.abc import Iterable, Sequence
+import gzip
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +9,25 @@ import pytest
 
 from canopy.tables.draft.dialect import parse_options
 from canopy.tables.draft.draft import draft_table
+from canopy.tables.rows import read_table
 from drafted import COLOURS, LABELS, N_ROWS, NUMBERS, column, draft, every, finding, write
 
 ROWS = range(N_ROWS)
 SECONDS = [1_700_000_000 + row * 25_200 for row in ROWS]
+COUNTRIES = [("NA", "ZA", "BW")[row % 3] for row in ROWS]
+NUMERIC, CATEGORICAL, DATETIME = ({"kind": kind} for kind in ("numeric", "categorical", "datetime"))
+DATES = [
+    ("iso", [f"2024-{1 + row % 12:02d}-{1 + row % 28:02d}" for row in ROWS]),
+    ("iso", [f"2024-01-{1 + row % 28:02d}T{row % 24:02d}:00:00Z" for row in ROWS]),
+    ("%d/%m/%Y", [f"{1 + row % 28:02d}/{1 + row % 12:02d}/2024" for row in ROWS]),
+    ("%m/%d/%Y", [f"{1 + row % 12}/{1 + row % 28}/2024" for row in ROWS]),
+    ("%d.%m.%y %H:%M", [f"{1 + row % 28}.{1 + row % 12}.24 {row % 24:02d}:30" for row in ROWS]),
+    ("%d-%b-%Y", [f"{1 + row % 28:02d}-{('Jan', 'Oct')[row % 2]}-2024" for row in ROWS]),
+    ("%Y%m%d", [f"2024{1 + row % 12:02d}{1 + row % 28:02d}" for row in ROWS]),
+    ("%H:%M", [f"{row % 24:02d}:{row % 60:02d}" for row in ROWS]),
+]
+COMMON = ["other", "b", "rare other"] * 200
+LEAK = "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before"
 
 
 @pytest.mark.parametrize(
@@ -37,80 +53,47 @@ SECONDS = [1_700_000_000 + row * 25_200 for row in ROWS]
         ("x", [""] * N_ROWS, "ignored", "no text or number in any row"),
         ("x", [1] * N_ROWS, "ignored", "'1' in every row"),
         ("x", every(2, "", ["1"] * N_ROWS), "categorical", "50.0% missing"),
-        ("", ROWS, "ignored", "without a name"),
+        ("", [row * row for row in ROWS], "key", "another integer in each row"),
         ("created_at", SECONDS, "datetime", "seconds since 1970"),
         ("x", SECONDS, "numeric", "integers"),
     ],
 )
-def test_kind_is_found_from_all_values(
-    tmp_path: Path, name: str, values: Iterable[Any], kind: str, why: str
-) -> None:
+def test_kind_is_found(tmp_path: Path, name: str, values: Iterable[Any], kind: str, why: str) -> None:
     found = finding(draft(tmp_path, **{name: values}), name or "unnamed_2")
     assert found.kind == kind
     assert why in found.why
 
 
 @pytest.mark.parametrize(
-    ("values", "form"),
-    [
-        ([f"2024-{1 + row % 12:02d}-{1 + row % 28:02d}" for row in ROWS], "iso"),
-        ([f"2024-01-{1 + row % 28:02d}T{row % 24:02d}:00:00Z" for row in ROWS], "iso"),
-        ([f"{1 + row % 28:02d}/{1 + row % 12:02d}/2024" for row in ROWS], "%d/%m/%Y"),
-        ([f"{1 + row % 12}/{1 + row % 28}/2024" for row in ROWS], "%m/%d/%Y"),
-        ([f"{1 + row % 28}.{1 + row % 12}.24 {row % 24:02d}:30" for row in ROWS], "%d.%m.%y %H:%M"),
-        ([f"{1 + row % 28:02d}-{('Jan', 'Oct')[row % 2]}-2024" for row in ROWS], "%d-%b-%Y"),
-        ([f"2024{1 + row % 12:02d}{1 + row % 28:02d}" for row in ROWS], "%Y%m%d"),
-        ([f"{row % 24:02d}:{row % 60:02d}" for row in ROWS], "%H:%M"),
-    ],
-)
-def test_format_of_dates_is_found(tmp_path: Path, values: Sequence[str], form: str) -> None:
-    assert column(draft(tmp_path, x=values)) == {"kind": "datetime", "format": form}
-
-
-@pytest.mark.parametrize(
     ("values", "declared", "look"),
     [
+        *((values, {**DATETIME, "format": form}, "") for form, values in DATES),
         (
             [f"{1 + row % 12:02d}/{1 + row % 7:02d}/2024" for row in ROWS],
-            {"kind": "datetime", "format": "%d/%m/%Y"},
+            {**DATETIME, "format": "%d/%m/%Y"},
             "day or month first? All values fit both",
         ),
         (
             every(10, "-999", NUMBERS),
-            {"kind": "numeric"},
+            NUMERIC,
             '-999 (12 rows; next -6): missing? Then null_values: ["", "-999"], missing: median',
         ),
-        (
-            [("NA", "ZA", "BW")[row % 3] for row in ROWS],
-            {"kind": "categorical"},
-            "NA is a value, as all are two capital letters",
-        ),
+        (COUNTRIES, CATEGORICAL, "NA is a value, as all are two capital letters"),
         *(
             (
-                [odd if row == 3 else number for row, number in enumerate(NUMBERS)],
-                {"kind": "numeric", "missing": "median", "null_values": ("", odd)},
-                f"'{odd}' (1 row, first in line 5) is read as missing",
+                [*NUMBERS[:3], odd, *NUMBERS[4:]],
+                {**NUMERIC, "missing": "median", "null_values": ("", odd)},
+                f"'{odd}' (1 row) is read as missing",
             )
             for odd in ("oops", "1e400")
         ),
-        (
-            [label[0].upper() for label in LABELS],
-            {"kind": "categorical"},
-            "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before",
-        ),
-        (
-            [f"{row + (1000 if label == 'yes' else 0)}.5" for row, label in enumerate(LABELS)],
-            {"kind": "numeric"},
-            "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before",
-        ),
-        (COLOURS, {"kind": "categorical"}, ""),
-        ([f"{number}%" for number in NUMBERS], {"kind": "numeric", "marks": ("%",)}, ""),
-        ([f"${3 * row:,}.50" for row in ROWS], {"kind": "numeric", "marks": ("$",)}, ""),
+        ([label[0].upper() for label in LABELS], CATEGORICAL, LEAK),
+        ([f"{row + 1000 * (label == 'yes')}.5" for row, label in enumerate(LABELS)], NUMERIC, LEAK),
+        ([f"{number}%" for number in NUMBERS], {**NUMERIC, "marks": ("%",)}, ""),
+        ([f"${3 * row:,}.50" for row in ROWS], {**NUMERIC, "marks": ("$",)}, ""),
     ],
 )
-def test_what_deserves_a_look_is_reported(
-    tmp_path: Path, values: Sequence[Any], declared: dict[str, Any], look: str
-) -> None:
+def test_column_is_declared(tmp_path: Path, values: list[Any], declared: dict[str, Any], look: str) -> None:
     drafted = draft(tmp_path, x=values)
     assert column(drafted) == declared
     assert finding(drafted).looks == [look] * bool(look)
@@ -124,75 +107,68 @@ def test_null_markers_are_those_that_the_file_uses(tmp_path: Path) -> None:
         c=every(9, "unknown", NUMBERS),
         date=every(8, "N/A", [f"2024-01-{1 + row % 28:02d}" for row in ROWS]),
         # Elsewhere NA means missing, so it is no code of a country.
-        country=[("NA", "ZA", "BW")[row % 3] for row in ROWS],
+        country=COUNTRIES,
         d=every(5, "NA", NUMBERS),
         sign=["+", "-"] * 60,
     )
     assert drafted.file.null_values == ("", "N/A", "NA")
     for name, own in (("b", ("-",)), ("c", ("unknown",)), ("d", ())):
         markers = {"null_values": tuple(sorted(["", "N/A", "NA", *own]))} if own else {}
-        assert column(drafted, name) == {"kind": "numeric", "missing": "median", **markers}
-    assert column(drafted, "date") == {"kind": "datetime", "format": "iso", "missing": "median"}
-    assert column(drafted, "country") == {"kind": "categorical", "missing": "category"}
-    assert column(drafted, "sign") == {"kind": "categorical"}
+        assert column(drafted, name) == {**NUMERIC, "missing": "median", **markers}
+    assert column(drafted, "date") == {**DATETIME, "format": "iso", "missing": "median"}
+    assert column(drafted, "country") == {**CATEGORICAL, "missing": "category"}
+    assert column(drafted, "sign") == CATEGORICAL
     # Markers that were given are those of the file, and no others.
     given = parse_options(["null_values=-", "null_values=unknown"])
     drafted = draft_table(tmp_path / "t.csv", target="y", file_options=given)
     assert drafted.file.null_values == ("", "-", "unknown")
-    assert column(drafted, "b") == {"kind": "numeric", "missing": "median"}
+    assert column(drafted, "b") == {**NUMERIC, "missing": "median"}
     assert column(drafted, "d")["null_values"] == ("", "-", "NA", "unknown")
-    assert column(drafted, "sign") == {"kind": "categorical", "missing": "category"}
+    assert column(drafted, "sign") == {**CATEGORICAL, "missing": "category"}
 
 
 def test_several_files_are_one_table(tmp_path: Path) -> None:
-    for part in range(3):
+    odd = [*NUMBERS[:50], "oops", *NUMBERS[51:]]
+    for part in (2, 0, 1):
         rows = slice(part * 40, (part + 1) * 40)
-        odd = ["oops" if row == 50 else value for row, value in enumerate(NUMBERS)]
         write(tmp_path / f"p{part}.csv", {"a": NUMBERS[rows], "x": odd[rows], "y": LABELS[rows]})
-    drafted = draft_table(tmp_path / "p*.csv", target="y")
-    assert (len(drafted.files), drafted.n_rows) == (3, N_ROWS)
-    assert "line 12" in finding(drafted).looks[0]
+    write(tmp_path / ".hidden.csv", {"b": NUMBERS})
+    for pattern in (tmp_path, tmp_path / "*.csv"):
+        drafted = draft_table(pattern, target="y")
+        assert (len(drafted.files), drafted.n_rows) == (3, N_ROWS)
+        assert "'oops' (1 row)" in finding(drafted).looks[0]
+        batches = [*read_table(pattern, drafted.schema)]
+        assert [row["a"] for batch in batches for row in batch.to_pylist()] == [*map(float, NUMBERS)]
     write(tmp_path / "p3.csv", {"b": NUMBERS, "x": NUMBERS, "y": LABELS})
     with pytest.raises(ValueError, match=r"p3.csv must have the columns of .*p0.csv; got 'a' in one"):
-        draft_table(tmp_path / "p*.csv", target="y")
+        draft_table(tmp_path, target="y")
 
 
 @pytest.mark.parametrize(
     ("labels", "declared", "look"),
     [
-        (every(12, "", LABELS), {"missing": "drop"}, "10 rows without a label: dropped"),
-        (["rare", *LABELS[1:]], {"rare": "drop"}, "'rare' (1 row): dropped"),
-        (
-            ["r", "r", "s", "s", *LABELS[4:]],
-            {"rare": "merge", "merged_name": "other"},
-            "'r', 's' (4 rows): merged",
-        ),
+        (LABELS, {"classes": {"no": "no", "yes": "yes"}}, ""),
         # Numbers are in their order.
         ([8 + row * row % 5 for row in ROWS], {"classes": {"8": "8", "9": "9", "12": "12"}}, ""),
+        (
+            every(12, "", LABELS),
+            {"missing": "drop", "classes": {"no": "no", "yes": "yes"}},
+            "10 rows without a label: dropped",
+        ),
+        # Rare classes of 4 rows among 604 and of 8 among 608; no class has the name of the merged one.
+        ([*"rs" * 2, *COMMON], {"rare": "drop"}, "classes with few rows: 'r', 's' (4 rows): dropped"),
+        (
+            [*"rstu" * 2, *COMMON],
+            {"rare": "merge", "merged_name": "rare rare other"},
+            "classes with few rows: 'r', 's', 't', ... (8 rows): merged",
+        ),
+        (["rare", *LABELS[1:]], {"rare": "drop"}, "classes with few rows: 'rare' (1 row): dropped"),
     ],
 )
-def test_target_gets_its_policies(
-    tmp_path: Path, labels: list[Any], declared: dict[str, Any], look: str
-) -> None:
+def test_target_is_declared(tmp_path: Path, labels: list[Any], declared: dict[str, Any], look: str) -> None:
     drafted = draft(tmp_path, labels=labels)
-    target = drafted.table["target"]
-    assert {"column": "y", **declared}.items() <= target.items()
-    assert [*target.get("classes", ())] == (
-        [] if "rare" in declared else [*declared.get("classes", ("no", "yes"))]
-    )
-    assert look in "".join(drafted.target.looks)
-
-
-@pytest.mark.parametrize(("n_classes", "policy"), [(2, "drop"), (4, "merge")])
-def test_rare_classes_are_dropped_or_merged_by_their_share(
-    tmp_path: Path, n_classes: int, policy: str
-) -> None:
-    """Those of 4 rows among 604 or of 8 among 608; no class has the name of the merged one."""
-    labels = [*"rstu"[:n_classes] * 2, *["other", "b", "rare other"] * 200]
-    table = {"a": range(len(labels)), "b": labels, "y": labels}
-    target = draft_table(write(tmp_path / "t.csv", table), target="y").schema.target
-    assert target.rare == policy
-    assert target.merged_name == ("rare rare other" if policy == "merge" else "other")
+    assert drafted.table["target"] == {"column": "y", **declared}
+    assert drafted.target.looks == [look] * bool(look)
 
 
 @pytest.mark.parametrize(
@@ -203,20 +179,21 @@ def test_rare_classes_are_dropped_or_merged_by_their_share(
         ("a,a,y\n1,2,u\n", "must name each column once; got 'a' twice"),
         ("a,y\n1,u\n2,v\n", r"two classes with 3 rows each.* got in 'y': 'u' \(1 row\), 'v' \(1 row\)$"),
         ("a,y\n" + "1,\n" * 30, "two classes with 3 rows each.* got in 'y': none"),
-        (
-            "a,y\n" + "1,u\n" * 5 + "1,u,extra\n1\n",
-            r"values .* in line 7, .* in line 8\n.*ragged=drop",
-        ),
+        ("a,y\n" + "1,u\n" * 5 + "1,u,extra\n1\n", r"values .* in line 7, .* in line 8\n.*ragged=drop"),
         ("a,yy\n1,u\n", r"such as 'a', 'yy'; got 'y' \(did you mean 'yy'\?\)"),
         ("a,y\n" + "".join(f"1,{n}.5\n" for n in range(90)), "got 90 different numbers .*\nRegression"),
         ("a,y\n" + "".join(f"1,n{n}\n" for n in range(1001)), "at most 1,000 classes; got 1,001"),
         ("a,y\n" + "1,u\n1,v\n" * 9, "must have a feature besides 'y'; .*\na: '1' in every row"),
         ("a,y\n1,2,u\n1,2,v\n", "as many as the lines have values; got 'a,y'"),
         ("y\nu\nv\n", "a header of at least two names, .* got 'y'"),
+        (gzip.compress(b"a,y\n1,u\n", mtime=0), r"got a file .* gzip: let its name end in \.gz"),
+        (b"PK\x03\x04", "got a ZIP archive or an Excel workbook: convert it to CSV"),
+        (b'[{"a": 1}]', "one JSON object per line.*; got .* in line 1"),
     ],
 )
-def test_a_table_that_cannot_be_drafted_is_refused(tmp_path: Path, content: str, message: str) -> None:
-    (tmp_path / "t.csv").write_text(content)
+def test_what_cannot_be_drafted_is_refused(tmp_path: Path, content: str | bytes, message: str) -> None:
+    path = tmp_path / ("t.csv" if isinstance(content, str) else "t.json")
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
     with pytest.raises(ValueError, match=message) as caught:
-        draft_table(tmp_path / "t.csv", target="y")
+        draft_table(path, target="y")
     assert len(str(caught.value).splitlines()) <= 3

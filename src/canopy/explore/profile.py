@@ -16,7 +16,7 @@ from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.prepare.scaling import as_floats, datetime_parts
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored
-from canopy.tables.problems import Problems
+from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
 
 Codes = NDArray[np.int64]

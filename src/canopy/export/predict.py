@@ -17,7 +17,7 @@ from canopy.prepare.labels import known_labels
 from canopy.prepare.preprocessor import Preprocessor, Vocabulary
 from canopy.runs.run import Run
 from canopy.schema import TableSchema
-from canopy.tables.problems import Problems
+from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
 from canopy.tables.writer import STANDARD_OUTPUT, open_writer
 

@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 from canopy.names import by_number
 from canopy.prepare.interim import Codes, replace_column
 from canopy.schema import TableSchema
-from canopy.tables.duplicates import FirstRows
-from canopy.tables.rows import read_table
+from canopy.tables.rows import FirstRows, read_table
 
 
 def labelled_rows(

@@ -1,9 +1,10 @@
 """The schema of a table: the only description of it, for stages, training, prediction, export and server."""
 
+import codecs
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Self
 
-from pydantic import ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from canopy.names import nearest
 from canopy.schema.columns import (
@@ -21,7 +22,35 @@ from canopy.schema.columns import (
     Text,
     first_repeated,
 )
-from canopy.schema.file_format import FileFormat
+
+NULL_VALUES = ("", "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null")
+COMPRESSIONS = (".gz", ".zst")
+JSON_LINES = (".jsonl", ".ndjson", ".json")
+
+
+class FileFormat(Model):
+    """The format of a table, and the dialect of CSV; an empty quote or thousands mark is none."""
+
+    format: Literal["csv", "parquet", "jsonl"] = "csv"
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
+    quote: str = Field(default='"', max_length=1)
+    decimal: str = Field(default=".", min_length=1, max_length=1)
+    thousands: str = ""
+    encoding: str = "utf-8"
+    trim: bool = False
+    null_values: tuple[Text, ...] = NULL_VALUES
+    # What happens to lines with too few or too many values.
+    ragged: Literal["reject", "drop"] = "reject"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.decimal in self.thousands:
+            raise ValueError(f"must have different decimal and thousands marks; got {self.decimal!r} twice")
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError as error:
+            raise ValueError(f"must have an encoding that Python knows; got {self.encoding!r}") from error
+        return self
 
 
 class Defaults(Model):
@@ -108,7 +137,6 @@ class TableSchema(Model):
 
     @property
     def features(self) -> list[str]:
-        """The columns that a model learns from."""
         return [*self.numeric, *self.categorical, *self.datetime]
 
     def file_columns(self, name: str) -> list[str]:

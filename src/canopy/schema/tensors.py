@@ -9,7 +9,6 @@ from canopy.files import read_json, write_json
 
 FORMAT = 2
 SCHEMA_FILE = "schema.json"
-
 HINT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
 
 
@@ -48,7 +47,6 @@ class Schema:
 
     @property
     def cardinalities(self) -> tuple[int, ...]:
-        """Number of categories of each categorical feature."""
         return tuple(len(feature.categories) for feature in self.categorical)
 
     def save(self, path: str | Path) -> None:

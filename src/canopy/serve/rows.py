@@ -18,7 +18,7 @@ from starlette.exceptions import HTTPException
 from canopy.prepare.preprocessor import Inputs, Preprocessor, Vocabulary
 from canopy.schema import TableSchema
 from canopy.schema.columns import Categorical, Column, Datetime, Numeric
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 from canopy.serve.problems import MAX_PROBLEMS, Problem, RowsRefused, check_row_count, first_problems
 from canopy.tables.convert import is_number, to_texts
 from canopy.tables.parse import LARGEST, parse

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.schema.columns import Column, Datetime, Numeric
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 
 Bools = NDArray[np.bool_]
 

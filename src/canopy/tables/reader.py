@@ -3,6 +3,7 @@
 import codecs
 import itertools
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -13,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from canopy.cores import usable_cores
 from canopy.places import require_file
 from canopy.schema.columns import first_repeated
-from canopy.schema.file_format import COMPRESSIONS, FileFormat
+from canopy.schema.table import COMPRESSIONS, FileFormat
 from canopy.tables.chunks import read_chunks
-from canopy.tables.problems import Problem
+from canopy.tables.parse import Problem
 from canopy.tables.text import is_utf8, open_text, record_starts, records
 
 if TYPE_CHECKING:
@@ -31,15 +31,12 @@ BATCH_ROWS = 65_536
 MEMORY_LIMIT = "512MB"
 # So many objects of JSON lines are searched for keys, since one may leave out what it has no value for.
 N_OBJECTS = 1000
-
 # No `auto_detect`, which guesses from the first rows.
 READ_CSV = """SELECT {chosen} FROM read_csv($path, auto_detect=false, header=true, delim=$delimiter,
     quote=$quote, escape=$quote, columns={{{types}}}, store_rejects=true, rejects_table='line_errors',
     rejects_scan='line_error_scans', rejects_limit=0)"""
-
 # Of a line with too few values there is one entry for each that is missing.
 READ_LINE_ERRORS = "SELECT DISTINCT ON (line) line, error_type, csv_line FROM line_errors ORDER BY line"
-
 # DuckDB's names of what is wrong with a line, and what a line must do instead.
 LINE_REQUIREMENTS = {
     "UNQUOTED VALUE": "have a delimiter after a closing quote",
@@ -97,7 +94,7 @@ class TableFile:
                     f"{self.unusable[name]}: set its kind to ignored"
                 )
             for batch in self._parquet().iter_batches(BATCH_ROWS, columns=[*columns]):
-                yield pa.RecordBatch.from_arrays([_plain(batch[name]) for name in columns], [*columns])
+                yield batch.select(columns)
             return
         n_read, is_csv = 0, dialect.format == "csv" and self.path.suffix not in COMPRESSIONS
         if is_csv and is_utf8(dialect.encoding) and len(self.names) > 1:
@@ -123,7 +120,7 @@ class TableFile:
             return {row: row + 1 for row in wanted}
         left_out = {error.line for error in self.line_errors}
         with open_text(self.path, self.file_format) as text:
-            kept = (start for start in record_starts(text, self.file_format) if start not in left_out)
+            kept = (start for _, start in record_starts(text, self.file_format) if start not in left_out)
             numbered = enumerate(itertools.islice(kept, max(wanted) + 1))
             return {row: start for row, start in numbered if row in wanted}
 
@@ -135,10 +132,13 @@ class TableFile:
         try:
             with open_duckdb() as connection, tempfile.NamedTemporaryFile(suffix=".csv") as copy:
                 if dialect.format == "jsonl":
-                    yield from self._json_values(connection, columns).to_arrow_reader(BATCH_ROWS)
+                    keys = [name.replace("\\", r"\\").replace('"', r"\"") for name in columns]
+                    values = ", ".join(f"json ->> ${index}" for index in range(2, len(keys) + 2))
+                    scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
+                    found = connection.sql(scan, params=[path, *(f'$."{key}"' for key in keys)])
+                    yield from found.to_arrow_reader(BATCH_ROWS)
                     return
                 if not is_utf8(dialect.encoding):
-                    # DuckDB reads a copy.
                     with open_text(self.path, dialect) as text:
                         shutil.copyfileobj(text, codecs.getwriter("utf-8")(copy), 2**20)
                     copy.flush()
@@ -149,22 +149,25 @@ class TableFile:
                 params = {"path": path, "delimiter": dialect.delimiter, "quote": dialect.quote}
                 query = READ_CSV.format(chosen=chosen, types=types)
                 yield from connection.sql(query, params=params).to_arrow_reader(BATCH_ROWS)
-                for line, kind, text in connection.sql(READ_LINE_ERRORS).fetchall():
-                    form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
-                    self.line_errors.append(Problem(str(self.path), line, "", form, repr((text or "")[:60])))
+                self.line_errors += self._problems(connection.sql(READ_LINE_ERRORS).fetchall())
         except duckdb.Error as error:
             raise ValueError(
                 f"{self.path} must be a well-formed {dialect.format} file, line ends of one kind; "
                 f"got: {str(error).strip().splitlines()[0]}"
             ) from error
 
-    def _json_values(
-        self, connection: "duckdb.DuckDBPyConnection", columns: Sequence[str]
-    ) -> "duckdb.DuckDBPyRelation":
-        values = ", ".join(f"json ->> ${index}" for index in range(2, len(columns) + 2))
-        scan = f"SELECT {values} FROM read_ndjson_objects($1)"  # noqa: S608 - of numbers only
-        paths = (name.replace("\\", r"\\").replace('"', r"\"") for name in columns)
-        return connection.sql(scan, params=[str(self.path), *(f'$."{name}"' for name in paths)])
+    def _problems(self, line_errors: Sequence[tuple[int, str, str | None]]) -> Iterator[Problem]:
+        """Give the lines of what DuckDB rejects, since it counts records."""
+        wanted = {number for number, *_ in line_errors}
+        starts: dict[int, int] = {}
+        if wanted:
+            # Behind bytes that are no text, the number of the record has to do.
+            with suppress(ValueError), open_text(self.path, self.file_format) as text:
+                starts |= (pair for pair in record_starts(text, self.file_format) if pair[0] in wanted)
+        for number, kind, content in line_errors:
+            form = LINE_REQUIREMENTS.get(str(kind), "have as many values as the header has names")
+            line, value = starts.get(number, number), repr((content or "").strip()[:60])
+            yield Problem(str(self.path), line, "", form, value)
 
     def _parquet(self) -> "pq.ParquetFile":
         # Here, since most tables are CSV.
@@ -185,20 +188,10 @@ class TableFile:
 
 
 def _is_usable(kind: pa.DataType) -> bool:
-    types = pa.types
-    if types.is_dictionary(kind):
-        kind = kind.value_type
-    tests = (types.is_primitive, types.is_decimal, types.is_string, types.is_large_string)
-    return any(test(kind) for test in (*tests, types.is_string_view, types.is_null))
-
-
-def _plain(values: pa.Array) -> pa.Array:
-    """Give durations in seconds, and times of day as text."""
-    if pa.types.is_duration(values.type):
-        return pc.divide(values.cast(pa.duration("us"), safe=False).cast(pa.int64()).cast(pa.float64()), 1e6)
-    if pa.types.is_time(values.type):
-        return values.cast(pa.time32("s"), safe=False).cast(pa.string())
-    return values
+    name = str(kind.value_type if pa.types.is_dictionary(kind) else kind)
+    return (
+        re.match("bool|u?int|half|float|double|decimal|date|timestamp|(large_)?string|null", name) is not None
+    )
 
 
 @contextmanager
@@ -211,6 +204,5 @@ def open_duckdb(*, on_disk: bool = False) -> Iterator["duckdb.DuckDBPyConnection
         database = f"{folder}/tables.duckdb" if on_disk else ":memory:"
         limits = {"memory_limit": MEMORY_LIMIT, "temp_directory": folder}
         with duckdb.connect(database, config={**limits, "threads": usable_cores()}) as connection:
-            # It would be printed among the lines of a command.
             connection.execute("SET enable_progress_bar = false")
             yield connection

@@ -1,15 +1,17 @@
-"""Read the rows of a table, each value checked, and collect what is wrong with them."""
+"""Read the rows of a table, each value checked; collect what is wrong with them, find those that repeat."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from canopy.names import nearest
 from canopy.schema.table import TableSchema
-from canopy.tables.parse import parse
-from canopy.tables.problems import N_SHOWN, Problem, Problems
+from canopy.tables.convert import Bools
+from canopy.tables.parse import N_SHOWN, Problem, Problems, parse
 from canopy.tables.reader import TableFile
 from canopy.tables.text import find_files
 
@@ -96,3 +98,27 @@ def read_table(pattern: str | Path, schema: TableSchema) -> Iterator[pa.RecordBa
     reader.problems.raise_error()
     if not n_rows:
         raise ValueError(f"{pattern} must hold rows below its header; got none")
+
+
+class FirstRows:
+    """Finds which rows of a table no earlier row equals, batch by batch."""
+
+    def __init__(self) -> None:
+        # Hashes, ascending, and an end that is greater than all. Of ten million different rows, two have the
+        # same one with a probability of 1 in 400,000.
+        self._seen = np.array([np.iinfo(np.uint64).max], np.uint64)
+
+    def __call__(self, rows: pa.RecordBatch) -> Bools:
+        # Here, since only tables whose repeated rows are dropped need it.
+        import pandas as pd
+
+        # 0 and -0 are equal.
+        columns = [pc.add(values, 0.0) if pa.types.is_floating(values.type) else values for values in rows]
+        frame = pa.table(columns, rows.schema.names).to_pandas()
+        hashes, first = np.unique(pd.util.hash_pandas_object(frame, index=False), return_index=True)
+        places = np.searchsorted(self._seen, hashes)
+        is_new = self._seen[places] != hashes
+        self._seen = np.insert(self._seen, places[is_new], hashes[is_new])
+        found = np.zeros(rows.num_rows, bool)
+        found[first[is_new]] = True
+        return found

@@ -10,7 +10,7 @@ from typing import IO, Any
 import pyarrow as pa
 
 from canopy.places import require_file
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 
 # How files start that are not text, and what to do with them.
 BINARY = {
@@ -50,18 +50,17 @@ def records(text: IO[str], file_format: FileFormat) -> Iterator[list[str]]:
     return csv.reader(text, **form)
 
 
-def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[int]:
-    """Give the line where each row below the header starts, from 1; empty lines are not rows."""
+def record_starts(text: IO[str], file_format: FileFormat) -> Iterator[tuple[int, int]]:
+    """Number the records of a file, empty lines too; of each row give its number and first line, from 1."""
     if file_format.format == "jsonl":
-        yield from (line for line, content in enumerate(text, 1) if content.strip())
+        yield from ((line, line) for line, content in enumerate(text, 1) if content.strip())
         return
-    found = records(text, file_format)
-    next(found, None)
-    last = found.line_num  # type: ignore[attr-defined]
-    for record in found:
-        if record:
-            yield last + 1
-        last = found.line_num  # type: ignore[attr-defined]
+    found: Any = records(text, file_format)
+    last = 0
+    for number, record in enumerate(found, 1):
+        if record and number > 1:
+            yield number, last + 1
+        last = found.line_num
 
 
 def find_files(pattern: str | Path, *, hint: str | None = None) -> list[Path]:

@@ -29,16 +29,12 @@ def open_writer(path: str | Path, schema: pa.Schema) -> Iterator[Callable[[pa.Re
     if path == STANDARD_OUTPUT:
         yield from _csv_writer(sys.stdout.buffer, schema)
     elif path.suffix == ".csv":
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
+        with atomic_write(path) as new, new.open("wb") as file:
             yield from _csv_writer(file, schema)
     elif path.suffix == ".parquet":
-        # Here, since most tables are CSV.
         import pyarrow.parquet as pq
 
-        with (
-            atomic_write(path) as temporary,
-            pq.ParquetWriter(temporary, schema, compression="zstd") as writer,
-        ):
+        with atomic_write(path) as new, pq.ParquetWriter(new, schema, compression="zstd") as writer:
             yield writer.write
     else:
         raise ValueError(f"A table must be written as .csv or .parquet; got {path.name!r}")

@@ -17,8 +17,7 @@ import pyarrow as pa
 from pydantic import ValidationError
 
 from canopy.schema.columns import Datetime, Ignored, Numeric
-from canopy.schema.file_format import COMPRESSIONS, JSON_LINES, FileFormat
-from canopy.schema.table import describe_mistake
+from canopy.schema.table import COMPRESSIONS, JSON_LINES, FileFormat, describe_mistake
 from canopy.tables.convert import Converted, to_numbers, to_times
 from canopy.tables.draft.values import DraftedColumn, Value, n_rows, quote_all
 from canopy.tables.text import open_text, records
@@ -26,7 +25,6 @@ from canopy.tables.text import open_text, records
 SAMPLE_CHARACTERS = 2**18
 DELIMITERS = (",", ";", "\t", "|", "~", "^")
 QUOTES = ('"', "'", "")
-
 # Texts that mean "no value" in any column, unless all values are such codes.
 MARKERS = ("NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "(null)", "\\N", "?")
 # Those that mean it where all others are numbers or dates: some words, and what has no letter or digit.
@@ -35,14 +33,11 @@ WORDS = re.compile(
 )
 # An otherwise numeric column may have so many texts that are none of those, in few rows.
 N_STRANGE, STRANGE_SHARE, N_NUMBERS = 3, 0.1, 50
-
-# Around a number: percents and currencies.
 MARKS = ("%", "$", "€", "£", "¥", "₹")
 # A no-break space and a narrow one, too.
 BLANKS = " \u00a0\u202f"
 # Decimal mark and marks between thousands; of several that fit as well, the first.
 STYLES = ((".", ""), (".", ","), (",", "."), (",", ""), (".", BLANKS), (",", BLANKS), (".", "'"))
-
 # Day first before month first: where both fit, the order of most countries.
 DATES = (
     *("%d/%m/%Y", "%m/%d/%Y", "%d.%m.%Y", "%d-%m-%Y", "%m-%d-%Y", "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d"),
@@ -149,22 +144,19 @@ def find_strange(values: DraftedColumn, convert: Callable[[pa.Array], Converted]
         strange += [Value(**row) for row in invalid.slice(0, 3 * N_STRANGE).to_pylist()]
         if len(strange) > 2 * N_STRANGE:
             return None
-    odd, n_others = _without_words(strange), values.n_values - len(strange)
+    odd = [value for value in strange if not WORDS.fullmatch(value.text)]
+    n_others = values.n_values - len(strange)
     are_few = len(odd) <= N_STRANGE and sum(value.n for value in odd) <= STRANGE_SHARE * values.table.n_rows
     is_one = n_others and (not odd or (are_few and n_others >= N_NUMBERS))
     return sorted(strange, key=lambda value: value.row) if is_one else None
 
 
-def _without_words(strange: Sequence[Value]) -> list[Value]:
-    return [value for value in strange if not WORDS.fullmatch(value.text)]
-
-
 def remove_strange(values: DraftedColumn, strange: Sequence[Value]) -> None:
     """Let texts in a column of numbers or dates be missing values."""
     values.remove([value.text for value in strange])
-    for value in _without_words(strange):
-        where = f"{n_rows(value.n)}, first in line {values.table.line(value.row)}"
-        values.looks.append(f"{quote_all([value])} ({where}) is read as missing")
+    for value in strange:
+        if not WORDS.fullmatch(value.text):
+            values.looks.append(f"{quote_all([value])} ({n_rows(value.n)}) is read as missing")
 
 
 def settle_markers(columns: Sequence[DraftedColumn], known: Collection[str] | None) -> tuple[str, ...]:

@@ -14,8 +14,7 @@ from canopy.files import atomic_folder, sha256
 from canopy.names import nearest, shorten
 from canopy.quoting import yaml_flow, yaml_text
 from canopy.schema.columns import Ignored, Key, Numeric
-from canopy.schema.file_format import COMPRESSIONS, FileFormat
-from canopy.schema.table import STRICT, TableSchema
+from canopy.schema.table import COMPRESSIONS, STRICT, FileFormat, TableSchema
 from canopy.tables.draft.dialect import find_style, remove_markers, settle_markers, sniff
 from canopy.tables.draft.kinds import find_leaks, set_kind, set_target
 from canopy.tables.draft.values import DraftedColumn, TableValues
@@ -103,12 +102,7 @@ def describe(draft: Draft) -> str:
 
 
 def split_sizes(n_rows: int, n_classes: int) -> tuple[float, float]:
-    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none.
-
-    Examples:
-        >>> split_sizes(5000, 3), split_sizes(100, 20), split_sizes(30, 10)
-        ((0.2, 0.2), (0.2, 0.2437), (0.3167, 0.475))
-    """
+    """Choose the shares of test and validation rows: a fifth each, or more where a class would have none."""
     shares = []
     for _ in range(2):
         n_usual = math.ceil(USUAL_SHARE * n_rows)

@@ -7,18 +7,18 @@ import numpy as np
 import pyarrow as pa
 
 from canopy.schema.columns import Categorical, Datetime, Key, Numeric, Target
-from canopy.schema.file_format import FileFormat
+from canopy.schema.table import FileFormat
 from canopy.tables.draft.dialect import MARKS, find_dates, find_strange, remove_strange, to_finite
 from canopy.tables.draft.values import DraftedColumn, Value, n_rows, quote_all
 from canopy.tables.parse import LARGEST
 
-KEY_NAME = re.compile(r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$)|[a-z](ID|Id)$|^ID")
+# `Unnamed: 0` and the like are the names that spreadsheets and pandas give the column of row numbers.
+KEY_NAME = re.compile(
+    r"(?i:(^|[\W_])(id|key|uuid|guid|index|idx|rownames?|row|nr|no)$|^unnamed|^\.{3}\d+$)|[a-z](ID|Id)$|^ID"
+)
 YEAR_NAME = re.compile(r"(?i:year|date|time|age|day|month)")
-# Names that spreadsheets and pandas give the column of row numbers.
-UNNAMED = re.compile(r"(?i:unnamed(_\d+|: ?\d+)?|\.\.\.\d+)")
 CODE_NAME = re.compile(r"(?i:(^|[\W_])(id|zip|plz)([\W_]|$)|(code|type|class|category|zip)$)|[a-z](ID|Id)$")
 TIME_NAME = re.compile(r"(?i:epoch|time|date|stamp|_(at|ts|on)$)")
-
 # Seconds since 1970 of the years 1990 to 2040, and days of 1900 to 2100 as YYYYMMDD.
 EPOCH = (631_152_000, 2_208_988_800)
 YYYYMMDD = (19_000_101, 21_001_231)
@@ -26,28 +26,22 @@ YYYYMMDD = (19_000_101, 21_001_231)
 N_EXACT_DIGITS = 15
 # Numbers that often mean "no value", if all others are far away.
 SENTINELS = {sign * int("9" * n) for n in range(2, 7) for sign in (-1, 1)} | {-1, -9, -88, -888, 88888}
-
 # From so many categories on, rare ones become `other`.
 N_FREQUENT, N_CATEGORIES = 50, 5000
 # With more different values per row than this, most say nothing about other rows; texts of so many words
 # are free text then.
 MANY_VALUES_SHARE, FREE_TEXT_SHARE, FREE_TEXT_WORDS = 0.5, 0.2, 3
-
 # A target with more different numbers is no class.
 N_NUMBERS = 30
 N_CLASSES = 1000
 # So many classes are listed in the draft, with a name each for people.
 N_LISTED = 60
-
 # Rare classes with at least this share of the rows become one class, since that is much to drop.
 MERGED_SHARE = 0.01
-
 # A column that leaves at most so much of the errors of the most frequent class gives the target away.
 LEAK_SHARE = 0.05
 N_SAMPLED = 20_000
-# Values with fewer rows show nothing.
 N_ROWS_PER_VALUE = 5
-
 STATISTICS = r"""min(number), max(number), bool_and(number = floor(number)),
     bool_or(regexp_full_match(text, '[+-]?0\d+')), max(length(regexp_extract(text, '^[+-]?(\d+)$', 1))),
     count(DISTINCT number)"""
@@ -80,8 +74,6 @@ def set_kind(values: DraftedColumn, file_format: FileFormat) -> None:
 def _why_useless(values: DraftedColumn) -> str | None:
     if form := values.table.unusable.get(values.name):
         return f"its values are {form}"
-    if UNNAMED.fullmatch(values.name) and values.is_unique:
-        return "another value in each row of a column without a name"
     if not values.n_values:
         return "no text or number in any row"
     if values.n_values == 1 and not values.n_missing:
@@ -90,7 +82,6 @@ def _why_useless(values: DraftedColumn) -> str | None:
 
 
 def _set_number_kind(values: DraftedColumn) -> None:
-    """Find what numbers are: amounts, codes, keys or times."""
     low, high, are_integers, have_zeros, n_digits, n_different = values.ask(STATISTICS, source="numbers")
     values.why = f"{'integers ' if are_integers else ''}{low:g} to {high:g}"
     are_long = n_digits > N_EXACT_DIGITS
@@ -140,7 +131,6 @@ def _look_for_sentinel(values: DraftedColumn, width: float) -> None:
 
 
 def _set_text_kind(values: DraftedColumn) -> None:
-    """Find what texts are: categories, keys or free text."""
     (n_words,) = values.ask("sum(n * (1 + length(text) - length(replace(text, ' ', '')))) / sum(n)")
     share = values.n_values / values.n_filled if values.n_values > N_FREQUENT else 0
     if n_words >= FREE_TEXT_WORDS and share > FREE_TEXT_SHARE:
@@ -178,24 +168,21 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
     if values.n_missing:
         values.declare(missing="drop")
         values.looks.append(f"{n_rows(values.n_missing)} without a label: dropped")
-    n_rare = sum(value.n for value in rare)
-    is_much = n_rare >= max(target.min_count, MERGED_SHARE * values.n_filled)
-    if rare and is_much:
-        merged_name = target.merged_name
+    n_rare, policy, merged_name = sum(value.n for value in rare), "dropped", target.merged_name
+    if n_rare >= max(target.min_count, MERGED_SHARE * values.n_filled):
         while values.which([merged_name]):
             merged_name = f"rare {merged_name}"
+        policy = "merged"
         values.declare(rare="merge", merged_name=merged_name)
     elif rare:
         values.declare(rare="drop")
     elif len(classes) <= N_LISTED:
         values.declare(classes={value.text: value.text for value in classes})
     if rare:
-        policy = "merged" if is_much else "dropped"
         values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}): {policy}")
 
 
 def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
-    """Give the values of the target, in ascending order."""
     n_values, name = values.n_values, values.name
     if n_values > N_CLASSES:
         raise ValueError(f"--target must have at most {N_CLASSES:,} classes; got {n_values:,} in {name!r}")

@@ -10,7 +10,7 @@ import pyarrow as pa
 from canopy.names import shorten
 from canopy.schema.columns import Column, Ignored
 from canopy.tables.convert import to_texts
-from canopy.tables.problems import Problems
+from canopy.tables.parse import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
 
 AS_WRITTEN = Column(null_values=())
@@ -35,9 +35,7 @@ class DraftedColumn:
     # What the values are, and what a person should have a look at.
     why: str = ""
     looks: list[str] = field(default_factory=list)
-    # Texts that mean that there is no value.
     markers: set[str] = field(default_factory=set)
-    # Different values, and rows with one.
     n_values: int = field(init=False)
     n_filled: int = field(init=False)
 
@@ -62,7 +60,6 @@ class DraftedColumn:
 
     @property
     def is_unique(self) -> bool:
-        """Whether each row has its own value."""
         return self.n_values == self.table.n_rows >= 10
 
     def declare(self, **attributes: object) -> None:
@@ -113,17 +110,17 @@ class TableValues:
         self.n_rows = 0
         columns = ", ".join(f"c{index} VARCHAR" for index in range(len(self.names)))
         connection.execute(f"BEGIN; CREATE TABLE rows ({columns})")
-        self._first_rows = [self._load(file) for file in files]
+        for file in files:
+            self._load(file)
         connection.execute("COMMIT")
         if not self.n_rows:
             raise ValueError(f"{files[0].path} must hold rows below its header; got none")
         self.columns = [DraftedColumn(self, index, name) for index, name in enumerate(self.names)]
 
-    def _load(self, file: TableFile) -> int:
+    def _load(self, file: TableFile) -> None:
         if other := {*file.names} ^ {*self.names}:
             first = self.files[0].path
             raise ValueError(f"{file.path} must have the columns of {first}; got {min(other)!r} in one only")
-        first_row = self.n_rows
         usable = {name: f"c{index}" for index, name in enumerate(self.names) if name not in self.unusable}
         for batch in file.batches([*usable]):
             texts = [to_texts(values, AS_WRITTEN, file.file_format) for values in batch]
@@ -134,13 +131,6 @@ class TableValues:
             problems = Problems()
             problems.add_lines(file.line_errors)
             problems.raise_error("Correct them, or leave them out: --file ragged=drop")
-        return first_row
-
-    def line(self, row: int) -> int:
-        """Find the line of a row in its file, from 1."""
-        starts = zip(self.files, self._first_rows, strict=True)
-        file, first_row = [start for start in starts if start[1] <= row][-1]
-        return file.lines([row - first_row])[row - first_row]
 
 
 def n_rows(n: int) -> str:
