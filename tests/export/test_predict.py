@@ -9,7 +9,6 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
@@ -18,6 +17,7 @@ from canopy.export.predict import predict
 from canopy.files import PREPROCESSOR_FILE
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.runs.run import CONFIG, Run
+from packages import composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -29,7 +29,7 @@ Predict = Export = Callable[..., Path]
 
 
 @pytest.fixture
-def predict_csv(trained_run: Run, root: Path, tmp_path: Path) -> Iterator[Predict]:
+def predict_csv(trained_run: Run, tmp_path: Path) -> Iterator[Predict]:
     """Predict the rows of a CSV text, or of files; gives the output's path."""
 
     def call(source: str | Path, output: str = "output.csv", **options: object) -> Path:
@@ -37,9 +37,7 @@ def predict_csv(trained_run: Run, root: Path, tmp_path: Path) -> Iterator[Predic
             (tmp_path / "input.csv").write_text(source)
             source = tmp_path / "input.csv"
         given = {"run": trained_run.path, "input": f"'{source}'", "output": tmp_path / output, **options}
-        with initialize_config_dir(str(root / "configs"), job_name="predict"):
-            cfg = compose("predict", ["accelerator=cpu", *(f"{key}={value}" for key, value in given.items())])
-        predict(cfg)
+        predict(composed("predict", "accelerator=cpu", *(f"{key}={value}" for key, value in given.items())))
         return tmp_path / output
 
     yield call
