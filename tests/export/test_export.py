@@ -65,9 +65,7 @@ def test_bundle_predicts_what_its_run_predicts(
     assert {item["feature"] for item in contributions} == {"size", "weight", "colour"}
 
 
-def test_manifest_describes_training_rows_before_the_cap(
-    bundle: Path, raw_table: Path, splits: np.ndarray
-) -> None:
+def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, splits: np.ndarray) -> None:
     training = Manifest.load(bundle).training
     trained = pyarrow.csv.read_csv(raw_table).to_pandas()[splits == "train"]
     assert training.n_rows == len(trained) == 192

@@ -130,9 +130,7 @@ class Both(Preprocessing):
 @pytest.mark.slow
 @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables())
-def test_graph_of_any_schema_gives_what_the_stages_give(
-    tmp_path: Path, table: tuple[Preprocessor, pa.RecordBatch]
-) -> None:
+def test_any_schema_can_be_frozen(tmp_path: Path, table: tuple[Preprocessor, pa.RecordBatch]) -> None:
     preprocessor, rows = table
     expected = np.concatenate(preprocessor.transform(rows), axis=1)
     check_frozen(Both(preprocessor), preprocessor, rows, expected, tmp_path)
