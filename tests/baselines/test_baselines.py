@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,10 @@ import pytest
 import yaml
 
 from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows, choose, read_predictions
-from packages import ROOT
+from canopy.evaluation.evaluate import evaluate
+from canopy.evaluation.inference import Predictor
+from canopy.runs.run import Run
+from packages import ROOT, composed
 
 SETTINGS = {
     "random_forest": {"n_estimators": 20},
@@ -59,6 +63,13 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
     net = train(project, "models=logistic_regression", predictions)[1]["logistic_regression"]["net"]
     assert net["accuracy_difference"] < 0
     assert net["interval"][0] < net["interval"][1] < 0
+    run = Run(project / report["constant"]["run"])
+    cfg = composed("evaluate", f"run={run.path}")
+    for predict in (partial(Predictor, batch_size=1), partial(evaluate, cfg=cfg)):
+        with pytest.raises(
+            FileNotFoundError, match="The checkpoint .*best.ckpt must exist; .*baselines have"
+        ):
+            predict(run)
 
 
 def test_unknown_model_and_missing_predictions_are_named() -> None:
