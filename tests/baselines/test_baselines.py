@@ -1,5 +1,3 @@
-"""Baselines are runs that are listed and compared, and predict all classes, whatever rows they have."""
-
 import json
 import re
 import shlex
@@ -12,9 +10,11 @@ import numpy as np
 import pytest
 import yaml
 
-from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows
+from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows, choose, read_predictions
+from canopy.evaluation.inference import Predictor
+from canopy.runs.run import Run
+from packages import ROOT
 
-ROOT = Path(__file__).parents[2]
 SETTINGS = {
     "random_forest": {"n_estimators": 20},
     "xgboost": {"n_estimators": 30, "early_stopping_rounds": 5},
@@ -52,27 +52,22 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
     assert report["logistic_regression"]["test"]["accuracy"] > 0.5
     assert printed.index("Logistic regression  ") < printed.index("Constant guess  ")
     listed = json.loads(execute(project, "runs", "--json").stdout)
-    assert {run["name"].rpartition("/")[2]: run["status"] for run in listed} == dict.fromkeys(
-        report, "finished"
-    )
+    statuses = {run["name"].rpartition("/")[2]: run["status"] for run in listed}
+    assert statuses == dict.fromkeys(report, "finished")
     assert "McNemar" in execute(project, "compare", *(report[name]["run"] for name in report)).stdout
     predictions = f"predictions={report['constant']['run']}/evaluation/predictions_test.parquet"
     net = train(project, "models=logistic_regression", predictions)[1]["logistic_regression"]["net"]
     assert net["accuracy_difference"] < 0
     assert net["interval"][0] < net["interval"][1] < 0
+    with pytest.raises(FileNotFoundError, match="The checkpoint .*best.ckpt must exist; .*baselines have"):
+        Predictor(Run(project / report["constant"]["run"]), batch_size=1)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("argument", "message"),
-    [
-        ("models=[lightgb]", "models must be some of constant, .*, or all; got 'lightgb'\n"),
-        ("predictions=no.parquet", "The predictions no.parquet must exist"),
-    ],
-)
-def test_mistakes_end_with_one_line(project: Path, argument: str, message: str) -> None:
-    done = execute(project, "baselines", "models=constant", argument, code=1)
-    assert re.search(f"^Error: {message}", done.stderr, re.MULTILINE), done.stderr
+def test_unknown_model_and_missing_predictions_are_named() -> None:
+    with pytest.raises(ValueError, match="models must be some of constant, .*, or all; got 'lightgb'"):
+        choose(["lightgb"])
+    with pytest.raises(FileNotFoundError, match="The predictions no.parquet must exist; .*evaluate a run"):
+        read_predictions(Path("no.parquet"))
 
 
 @pytest.mark.slow

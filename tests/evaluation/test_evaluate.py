@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
 from canopy.evaluation.evaluate import evaluate, evaluate_all
@@ -13,6 +12,7 @@ from canopy.runs.fit import fit
 from canopy.runs.run import Run
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import fit_temperature
+from packages import composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -24,11 +24,10 @@ def run(train_config: DictConfig) -> Path:
 
 
 @pytest.fixture
-def evaluate_config(run: Path, root: Path, tmp_path: Path) -> DictConfig:
+def evaluate_config(run: Path, tmp_path: Path) -> DictConfig:
     places = (f"run={run}", f"output={tmp_path / 'reports'}", f"run_folder={tmp_path / 'evaluation'}")
-    quiet = ("trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
-    with initialize_config_dir(str(root / "configs"), job_name="evaluate"):
-        return compose("evaluate", ["trainer=cpu", *places, *quiet])
+    quiet = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
+    return composed("evaluate", *quiet, *places)
 
 
 def change_hash(tensors: Path, name: str) -> None:

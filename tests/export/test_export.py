@@ -1,8 +1,5 @@
-import json
 import re
 import shutil
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,38 +18,13 @@ from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
+from canopy.serve.explain import Explainer
 from canopy.tables.rows import read_table
+from canopy.tasks.scores import score
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
 Export = Callable[..., Path]
-
-# Scores a CSV file of raw test rows with numpy and ONNX Runtime alone.
-SCORE = """
-import json, sys
-import numpy, onnxruntime
-
-bundle, table = sys.argv[1:]
-about = json.load(open(f"{bundle}/model.json"))
-with open(table) as file:
-    header = file.readline().strip().split(",")
-    columns = dict(zip(header, numpy.loadtxt(file, delimiter=",").T))
-table, learnt = about["table"], about["preprocessor"]
-codes = []
-for name, vocabulary in learnt["categorical"].items():
-    known = {value: code for code, value in enumerate(vocabulary["values"])}
-    parts = table["columns"][name]["one_hot"]
-    codes.append(sum(columns[part].astype(int) * known.get(part, known.get("other")) for part in parts))
-inputs = {"numeric": numpy.stack([columns[name] for name in learnt["numeric"]], axis=1),
-          "categorical": numpy.stack(codes, axis=1)}
-(probabilities,) = onnxruntime.InferenceSession(f"{bundle}/model.onnx").run(None, inputs)
-values = numpy.array([int(value) for value in about["classes"]])
-labels = columns[table["target"]["column"]]
-accuracy = (values[probabilities.argmax(axis=1)] == labels).mean()
-nll = -numpy.log(probabilities[labels[:, None] == values].astype(float)).mean()
-assert not {"torch", "canopy", "hydra", "pyarrow"} & {*sys.modules}
-print(json.dumps([accuracy, len(labels), nll]))
-"""
 
 
 @pytest.fixture
@@ -61,42 +33,39 @@ def splits(raw_table: Path, small_params: DictConfig, trained_run: Run) -> np.nd
 
 
 @pytest.fixture
-def test_rows(raw_table: Path, splits: np.ndarray, tmp_path: Path) -> Path:
-    """The raw test rows as a CSV file, their columns in the raw table's order."""
-    header, *lines = raw_table.read_text().splitlines()
-    path = tmp_path / "test_rows.csv"
-    path.write_text("\n".join([header, *np.array(lines)[splits == "test"]]) + "\n")
-    return path
-
-
-@pytest.fixture
 def bundle(export_run: Export) -> Path:
     return export_run()
 
 
 def test_bundle_predicts_what_its_run_predicts(
-    bundle: Path, evaluated_run: Run, test_rows: Path, small_schema: TableSchema
+    bundle: Path, evaluated_run: Run, raw_table: Path, splits: np.ndarray, small_schema: TableSchema
 ) -> None:
-    manifest = Manifest.load(bundle)
+    scorer = Scorer(bundle)
+    manifest = scorer.manifest
     assert manifest.parity == {"n_rows": 60, "max_difference": pytest.approx(0, abs=1e-5)}
     assert manifest.metrics == read_json(evaluated_run.path / METRICS)
     assert manifest.table == small_schema
     assert manifest.classes == {"1": "Apple", "2": "Pear", "3": "Plum"}
     assert manifest.preprocessor == Preprocessor.load(evaluated_run.path / PREPROCESSOR_FILE)
     assert manifest.run["id"] == evaluated_run.path.name
-    scorer = Scorer(bundle)
-    (rows,) = read_table(test_rows, manifest.table)
-    inputs = manifest.preprocessor.inputs(rows)
-    predictor = Predictor(evaluated_run, batch_size=64, accelerator="cpu")
-    logits = np.log(predictor.predict(manifest.preprocessor.transform(rows))) / manifest.temperature
-    expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    np.testing.assert_allclose(scorer.predict(inputs), expected, atol=1e-5)
+    (rows,) = read_table(raw_table, manifest.table)
+    rows = rows.filter(splits == "test")
+    inputs, encoded = manifest.preprocessor.inputs(rows), manifest.preprocessor.transform(rows)
+    predicted = Predictor(evaluated_run, batch_size=64, accelerator="cpu").predict(encoded)
+    expected, probabilities = predicted ** (1 / manifest.temperature), scorer.predict(inputs)
+    np.testing.assert_allclose(probabilities, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
+    labels = rows["kind"].cast("int64").to_numpy() - 1
+    found = score(probabilities, labels, tuple(manifest.classes.values()))
+    assert found.accuracy == manifest.metrics["test"]["accuracy"]
+    assert found.nll == pytest.approx(manifest.metrics["test"]["calibrated"]["nll"], abs=1e-6)
     assert scorer.predict(inputs.take(slice(0))).shape == (0, 3)
+    # A time of which no part varied among the training rows.
+    manifest.preprocessor.datetime["picked"] = {}
+    _, contributions = Explainer(scorer).explain(inputs.take(slice(1)))
+    assert {item["feature"] for item in contributions} == {"size", "weight", "colour"}
 
 
-def test_manifest_describes_training_rows_before_the_cap(
-    bundle: Path, raw_table: Path, splits: np.ndarray
-) -> None:
+def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, splits: np.ndarray) -> None:
     training = Manifest.load(bundle).training
     trained = pyarrow.csv.read_csv(raw_table).to_pandas()[splits == "train"]
     assert training.n_rows == len(trained) == 192
@@ -109,18 +78,6 @@ def test_manifest_describes_training_rows_before_the_cap(
     shares = {name: trained[column].mean() for name, column in names.items()}
     assert training.categories == {"colour": pytest.approx(shares)}
     assert training.classes == {"Apple": 1 / 3, "Pear": 1 / 3, "Plum": 1 / 3}
-
-
-def test_bundle_gives_the_same_scores_with_numpy_and_onnxruntime_alone(bundle: Path, test_rows: Path) -> None:
-    command = [sys.executable, "-I", "-c", SCORE, bundle, test_rows]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    expected = Manifest.load(bundle).metrics["test"]
-    scores = [
-        expected["accuracy"],
-        expected["n_rows"],
-        pytest.approx(expected["calibrated"]["nll"], abs=1e-6),
-    ]
-    assert json.loads(done.stdout) == scores
 
 
 def test_bundle_holds_no_pickle_and_no_path_of_the_machine(bundle: Path, root: Path) -> None:
@@ -147,14 +104,15 @@ def test_damaged_bundle_is_refused_by_file_name(bundle: Path, tmp_path: Path) ->
 
 
 def test_scores_of_another_run_are_refused(export_run: Export, evaluated_run: Run, tmp_path: Path) -> None:
-    for key in ("accuracy", "calibrated.nll", "calibrated"):
+    for key, value, required in (
+        ("accuracy", 0.1, "the scores of this run, .*; got "),
+        ("calibrated.nll", 0.1, "the scores of this run, .*; got "),
+        ("calibrated", None, "scores of both splits and a temperature"),
+    ):
         metrics = OmegaConf.create(read_json(evaluated_run.path / METRICS))
-        OmegaConf.update(metrics, f"test.{key}", None if key == "calibrated" else 0.1)
+        OmegaConf.update(metrics, f"test.{key}", value)
         write_json(tmp_path / "other.json", OmegaConf.to_container(metrics))
-        scores = (
-            "scores of both splits and a temp" if key == "calibrated" else "the scores of this run, .*; got "
-        )
-        with pytest.raises(ValueError, match=f"other.json must hold {scores}"):
+        with pytest.raises(ValueError, match=f"other.json must hold {required}"):
             export_run(metrics=tmp_path / "other.json")
     with pytest.raises(FileNotFoundError, match=r"none.json must exist; .*python src/evaluate.py run="):
         export_run(metrics=tmp_path / "none.json")
@@ -183,17 +141,14 @@ def test_other_raw_rows_are_refused(export_run: Export, evaluated_run: Run, tmp_
 
 
 def test_export_replaces_nothing_but_a_bundle(export_run: Export, evaluated_run: Run, tmp_path: Path) -> None:
-    (tmp_path / "a file").write_text("years of work")
-    (tmp_path / "other things").mkdir()
-    (tmp_path / "other things/thesis.txt").write_text("years of work")
-    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    run = evaluated_run.path
-    for place in (tmp_path / "a file", tmp_path / "other things", run, run.parent, "''"):
-        with pytest.raises(
-            ValueError, match="^output must name a new folder, or one that holds a model.json"
-        ):
+    thesis, run = tmp_path / "other things/thesis.txt", evaluated_run.path
+    thesis.parent.mkdir()
+    thesis.write_text("years of work")
+    for place in (thesis, thesis.parent, run, run.parent, "''"):
+        with pytest.raises(ValueError, match="^output must name a new folder, or one that holds a model"):
             export_run(output=place)
-    assert {path: path.read_bytes() for path in before} == before
+    assert thesis.read_text() == "years of work"
+    assert (run / METRICS).is_file()
     (export_run() / "model.pt2").unlink()
     assert (export_run() / "model.pt2").is_file()
 

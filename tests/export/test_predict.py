@@ -9,8 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
@@ -18,6 +17,7 @@ from canopy.export.predict import predict
 from canopy.files import PREPROCESSOR_FILE
 from canopy.prepare.interim import SPLIT_COLUMN
 from canopy.runs.run import CONFIG, Run
+from packages import composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -29,17 +29,14 @@ Predict = Export = Callable[..., Path]
 
 
 @pytest.fixture
-def predict_csv(trained_run: Run, root: Path, tmp_path: Path) -> Iterator[Predict]:
-    """Predict the rows of a CSV text, or of files; gives the output's path."""
+def predict_csv(trained_run: Run, tmp_path: Path) -> Iterator[Predict]:
+    """Predict the rows of a CSV text; gives the output's path."""
 
-    def call(source: str | Path, output: str = "output.csv", **options: object) -> Path:
-        if isinstance(source, str):
-            (tmp_path / "input.csv").write_text(source)
-            source = tmp_path / "input.csv"
-        given = {"run": trained_run.path, "input": f"'{source}'", "output": tmp_path / output, **options}
-        with initialize_config_dir(str(root / "configs"), job_name="predict"):
-            cfg = compose("predict", ["accelerator=cpu", *(f"{key}={value}" for key, value in given.items())])
-        predict(cfg)
+    def call(text: str, output: str = "output.csv", **options: object) -> Path:
+        source = tmp_path / "input.csv"
+        source.write_text(text)
+        given = {"run": trained_run.path, "input": source, "output": tmp_path / output, **options}
+        predict(composed("predict", "accelerator=cpu", *(f"{key}={value}" for key, value in given.items())))
         return tmp_path / output
 
     yield call
@@ -52,18 +49,15 @@ def probabilities_of(table: pa.Table) -> np.ndarray:
 
 
 def test_predictions_equal_those_of_the_tensors(
-    trained_run: Run,
-    raw_table: Path,
-    small_params: DictConfig,
-    predict_csv: Predict,
-    caplog: pytest.LogCaptureFixture,
+    trained_run: Run, predict_csv: Predict, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    splits = pyarrow.csv.read_csv(f"{small_params.paths.interim}/split.csv")[SPLIT_COLUMN].to_pylist()
-    header, *lines = raw_table.read_text().splitlines()
+    paths = trained_run.config.pipeline.paths
+    splits = pyarrow.csv.read_csv(f"{paths.interim}/split.csv")[SPLIT_COLUMN].to_pylist()
+    header, *lines = Path(paths.raw).read_text().splitlines()
     text = "\n".join([header, *(line for line, name in zip(lines, splits, strict=True) if name == "test")])
     model = Predictor(trained_run, batch_size=4096, accelerator="cpu").model
-    rows = load_rows(small_params.paths.processed, "test", trained_run.schema).rows
+    rows = load_rows(paths.processed, "test", trained_run.schema).rows
     with torch.inference_mode():
         expected = model(rows.numeric, rows.categorical).softmax(dim=1)
     classes = expected.argmax(dim=1)
@@ -114,9 +108,7 @@ def test_labels_order_and_further_columns_change_no_prediction(
         ("2,1,0,0,1.5", "each line must have as many values as the header has names; got .* in line 42"),
     ],
 )
-def test_invalid_value_is_rejected_by_line(
-    tmp_path: Path, predict_csv: Predict, row: str, message: str
-) -> None:
+def test_invalid_value_is_rejected(tmp_path: Path, predict_csv: Predict, row: str, message: str) -> None:
     text = "\n".join([HEADER, *[ROW] * 40, row, *[ROW] * 40])
     (tmp_path / "output.csv").write_text("old")
     with pytest.raises(ValueError, match=message):

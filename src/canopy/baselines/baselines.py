@@ -127,11 +127,10 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
 
     Gives the lowest log loss on the validation rows, in nats: what a sweep minimises.
     """
-    reports = {
-        name: train(name, cfg, folder=folder / name, overrides=overrides) for name in choose(cfg.models)
-    }
-    if cfg.predictions is not None:
-        net = read_predictions(Path(cfg.predictions))
+    names = choose(cfg.models)
+    net = None if cfg.predictions is None else read_predictions(Path(cfg.predictions))
+    reports = {name: train(name, cfg, folder=folder / name, overrides=overrides) for name in names}
+    if net is not None:
         for name, report in reports.items():
             own = read_predictions(folder / name / PREDICTIONS.format(split="test"))
             if not np.array_equal(own["label"], net["label"]):

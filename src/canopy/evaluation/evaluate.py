@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.files import read_json, write_json
+from canopy.places import require_file
 from canopy.runs.distributed import log_once
 from canopy.runs.find import run_folders
 from canopy.runs.run import METRICS, Run, check_same_data
@@ -32,6 +33,7 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     if cfg.split not in (None, *SPLITS):
         raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
     splits = SPLITS if cfg.split is None else (cfg.split,)
+    require_file(run.best_checkpoint, name="The checkpoint ", hint="train first; baselines have none")
     log_once()
     data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)

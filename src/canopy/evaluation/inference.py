@@ -29,8 +29,10 @@ class Predictor:
             )
         limit_threads()
         self.batch_size = batch_size
+        # Before the model: a baseline has neither.
+        weights = load_weights(run.best_checkpoint, split=split)
         model: Classifier = instantiate(run.config.model)(schema=run.schema)
-        model.load_state_dict(load_weights(run.best_checkpoint, split=split))
+        model.load_state_dict(weights)
         self.model = model.eval().to(device)
 
     def predict(self, rows: Encoded) -> NDArray[np.float32]:

@@ -44,7 +44,9 @@ class Explainer:
         places = {name: place for place, name in enumerate(preprocessor.scalings)}
         shares = np.full(N_VALUES, 1 / N_VALUES)
         self._changes: list[Change] = []
-        for name in (*preprocessor.numeric, *preprocessor.datetime):
+        # A time of which no part varies is no feature.
+        times = [name for name, parts in preprocessor.datetime.items() if parts]
+        for name in (*preprocessor.numeric, *times):
             parts = [f"{name}.{part}" for part in preprocessor.datetime.get(name, ())] or [name]
             values = np.column_stack([draw(training.numeric[part], seed) for seed, part in enumerate(parts)])
             self._changes.append(Change(name, "numeric", [places[part] for part in parts], values, shares))

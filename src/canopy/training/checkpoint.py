@@ -38,7 +38,7 @@ class SafeCheckpointIO(TorchCheckpointIO):
 
 def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:
     """Load a checkpoint; one that is damaged, or holds objects that loading would execute, is refused."""
-    require_file(path, name="The checkpoint ", hint="train first")
+    require_file(path, name="The checkpoint ", hint="train first; baselines have none")
     try:
         # torch writes checksums but does not read them.
         with ZipFile(path) as archive:

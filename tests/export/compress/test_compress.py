@@ -6,7 +6,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 from torch import nn
@@ -23,6 +22,7 @@ from canopy.nets.mlp import MLP
 from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import RECORD, Run
 from canopy.tables.rows import read_table
+from packages import composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -36,15 +36,12 @@ def train_config(train_config: DictConfig) -> DictConfig:
     return train_config
 
 
-def config(root: Path, **options: object) -> DictConfig:
-    with initialize_config_dir(str(root / "configs"), job_name="compress"):
-        return compose(
-            "compress", ["distil.net.hidden=[8]", *(f"{key}={value}" for key, value in options.items())]
-        )
+def config(**given: object) -> DictConfig:
+    return composed("compress", "distil.net.hidden=[8]", *(f"{key}={value}" for key, value in given.items()))
 
 
 @pytest.fixture
-def compress_run(export_run: Callable[..., Path], evaluated_run: Run, root: Path, tmp_path: Path) -> Compress:
+def compress_run(export_run: Callable[..., Path], evaluated_run: Run, tmp_path: Path) -> Compress:
     """Compress the small run; gives the report."""
     bundle = export_run()
 
@@ -54,7 +51,7 @@ def compress_run(export_run: Callable[..., Path], evaluated_run: Run, root: Path
         changes |= {"run": evaluated_run.path, "bundle": bundle, "run_folder": tmp_path}
         changes |= {"distil.net.max_one_hot": 2, "distil.epochs": 1, "prune.epochs": 1}
         changes |= {"compress.max_accuracy_drop": 1, "compress.max_nll_increase": 100, **options}
-        return compress(evaluated_run, config(root, **changes))
+        return compress(evaluated_run, config(**changes))
 
     return call
 
@@ -141,7 +138,7 @@ def test_quantised_graph_holds_int8_matrices_and_predicts_nearly_the_same(
 
 
 @pytest.mark.slow
-def test_pupil_learns_labels_mixed_with_predictions_of_its_teacher(evaluated_run: Run, root: Path) -> None:
+def test_pupil_learns_labels_mixed_with_predictions_of_its_teacher(evaluated_run: Run) -> None:
     model = Predictor(evaluated_run, batch_size=64, accelerator="cpu").model
     rows = load_rows(evaluated_run.config.data.folder, "train", evaluated_run.schema).rows
     labels, mixed, taught = (mix_targets(model, rows, weight=weight) for weight in (0, 0.25, 1))
@@ -152,7 +149,7 @@ def test_pupil_learns_labels_mixed_with_predictions_of_its_teacher(evaluated_run
     with torch.no_grad():
         model.net.layers[-1].weight.zero_()
         model.net.layers[-1].bias.copy_(torch.tensor([9.0, 0.0, 0.0]))
-    cfg = config(root, run="none", run_folder="none")
+    cfg = config(run="none", run_folder="none")
     targets = mix_targets(model, rows, weight=1)
     pupil = teach(evaluated_run, instantiate(cfg.distil.net), targets=targets, trainer=cfg.trainer, epochs=20)
     with torch.inference_mode():
@@ -189,13 +186,12 @@ def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(max_one_ho
     assert widths(prune_neurons(net, keep=0.01)) == [(1, 8), (1, 1), (4, 1)]
 
 
-def variant(name: str, n_bytes: int, val_accuracy: float, val_nll: float = 0.1) -> dict[str, Any]:
-    return {"name": name, "n_bytes": n_bytes, "val_accuracy": val_accuracy, "val_nll": val_nll}
-
-
 VARIANTS = [
-    *(variant("whole", 800, 0.95), variant("int8", 250, 0.949), variant("pruned", 220, 0.9485)),
-    *(variant("tiny", 100, 0.93), variant("better", 220, 0.9495), variant("unsure", 10, 0.95, val_nll=0.2)),
+    {"name": name, "n_bytes": n_bytes, "val_accuracy": accuracy, "val_nll": nll}
+    for name, n_bytes, accuracy, nll in (
+        *(("whole", 800, 0.95, 0.1), ("int8", 250, 0.949, 0.1), ("pruned", 220, 0.9485, 0.1)),
+        *(("tiny", 100, 0.93, 0.1), ("better", 220, 0.9495, 0.1), ("unsure", 10, 0.95, 0.2)),
+    )
 ]
 
 

@@ -36,8 +36,9 @@ from canopy.training.callbacks.confusion_matrix import save_figure
 
 log = logging.getLogger(__name__)
 
-# By the number of rows of a call.
-N_CALLS = {1: 2000, BATCH_SIZE: 100}
+# Of a turn, by the number of rows of a call.
+N_CALLS = {1: 200, BATCH_SIZE: 10}
+N_TURNS = 10
 
 # Of a graph, with one thread and with one on each core.
 Speeds = list[dict[str, float]]
@@ -160,15 +161,19 @@ def time_graphs(paths: dict[str, Path], rows: Inputs) -> dict[str, Speeds]:
     """Measure how fast graphs predict, in one thread and with one on each core: medians of the calls."""
     rows = rows.take(np.arange(BATCH_SIZE) % len(rows.numeric))
     speeds: dict[str, Speeds] = {name: [] for name in paths}
-    for n_threads, (name, path) in product(sorted({1, usable_cores()}), paths.items()):
-        session, medians = open_session(path, n_threads=n_threads), []
-        for size, n_calls in N_CALLS.items():
-            (given,) = batches(session, rows.take(slice(size)))
-            call = partial(session.run, [OUTPUT], given)
-            medians.append(statistics.median(timeit.repeat(call, number=1, repeat=n_calls)))
-        about = {"n_threads": n_threads, "one_row_us": round(1e6 * medians[0], 1)}
-        about |= {"batch_ms": round(1e3 * medians[1], 3), "rows_per_second": round(BATCH_SIZE / medians[1])}
-        speeds[name].append(about)
+    for n_threads in sorted({1, usable_cores()}):
+        sessions = {name: open_session(path, n_threads=n_threads) for name, path in paths.items()}
+        seconds: dict[tuple[str, int], list[float]] = {key: [] for key in product(paths, N_CALLS)}
+        # The graphs take turns, since the load of a machine drifts; the first call of a turn warms up.
+        for (name, size), found in [*seconds.items()] * N_TURNS:
+            (given,) = batches(sessions[name], rows.take(slice(size)))
+            call = partial(sessions[name].run, [OUTPUT], given)
+            found.extend(timeit.repeat(call, number=1, repeat=1 + N_CALLS[size])[1:])
+        for name in paths:
+            one, batch = (statistics.median(seconds[name, size]) for size in N_CALLS)
+            about = {"n_threads": n_threads, "one_row_us": round(1e6 * one, 1)}
+            about |= {"batch_ms": round(1e3 * batch, 3), "rows_per_second": round(BATCH_SIZE / batch)}
+            speeds[name].append(about)
     return speeds
 
 
