@@ -53,21 +53,17 @@ def resumed_config(run: Run, composed: DictConfig, overrides: Sequence[str]) -> 
     return config
 
 
-def prepare_resume(
-    run: Run, composed: DictConfig, overrides: Sequence[str]
-) -> tuple[DictConfig, Path | None]:
+def prepare_resume(run: Run, cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
     """Give the config to resume a run with, and its last checkpoint if it has saved one."""
     record = run.record
     process = record.get("process", {})
     # Whether a process of another machine still trains, only that machine knows.
     here = record.get("status") == "running" and process["host"] == this_host()
     if here and process["pid"] != os.getpid() and is_alive(process):
-        raise ValueError(
-            f"Process {process['pid']} still trains {run.path}: stop it first, or start a new run"
-        )
+        raise ValueError(f"Process {process['pid']} still trains {run.path}: stop it, or start a new run")
     # With `auto` the command is the one that started the run: its config has that, or what changed it later.
-    new = [] if composed.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
-    config = resumed_config(run, composed, new)
+    new = [] if cfg.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
+    config = resumed_config(run, cfg, new)
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
     kept = config.copy()
     config.run_folder = str(run.path)

@@ -27,12 +27,11 @@ class EpochLog(Callback):
         self.metrics = list(metrics)
         self._started = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed epoch has no start of its own.
-        self._started = time.perf_counter()
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.perf_counter()
+
+    # A resumed epoch has no start of its own.
+    on_train_start = on_train_epoch_start
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:

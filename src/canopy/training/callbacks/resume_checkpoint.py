@@ -44,8 +44,6 @@ class ResumeCheckpoint(Checkpoint):
     """
 
     def __init__(self, path: str | Path, *, every_n_seconds: float) -> None:
-        if every_n_seconds < 0:
-            raise ValueError(f"every_n_seconds must be at least 0; found {every_n_seconds}")
         self.path = Path(path)
         self.every_n_seconds = every_n_seconds
         self._saved_at = 0.0
