@@ -66,7 +66,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     if trial is not None:
         trial.name_run(folder)
     record = _train(cfg, training, checkpoint, overrides, started)
-    if training.is_dry_run:
+    if cfg.trainer.get("fast_dev_run"):
         log.info("Ran a few batches without an error; nothing was saved")
         return float(training.trainer.callback_metrics[cfg.objective.monitor])
     finish(cfg, record)
@@ -79,11 +79,9 @@ def _train(
     cfg: DictConfig, training: Training, checkpoint: Path | None, overrides: Sequence[str], started: float
 ) -> dict[str, Any]:
     """Train in the run's folder, again with the validation rows if the config says so; give the record."""
-    folder = Path(cfg.run_folder)
-    trackers = {} if training.is_dry_run else tracked_runs(training.loggers)
-    recording = record_run(
-        folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
-    )
+    folder, is_dry_run = Path(cfg.run_folder), cfg.trainer.get("fast_dev_run")
+    trackers = {} if is_dry_run else tracked_runs(training.loggers)
+    options = {"overrides": overrides, "seed": cfg.seed, "step": cfg.resume_step, "trackers": trackers}
     if checkpoint is None:
         start_run_folder(folder, cfg, training.data.folder)
     # Scores and predictions of a checkpoint that may be replaced by a resume.
@@ -91,14 +89,14 @@ def _train(
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     # For the processes that the Trainer starts.
     os.environ[RUN_VARIABLE] = str(folder.resolve())
-    with hint_at_resume(cfg), recording as record:
+    with hint_at_resume(cfg), record_run(folder, **options) as record:
         log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
         training.fit(checkpoint)
-        if training.is_dry_run:
+        if is_dry_run:
             return record
         record |= describe_result(training, folder=folder, seed=cfg.seed, started=started)
         if (report := training.callback(TrialReport)) is not None:
-            record |= report.describe()
+            record |= {"trial": report.trial.describe(), "status": report.status}
         elif cfg.refit:
             refit(cfg, training, record["training"])
         record["published"] = False

@@ -40,7 +40,7 @@ def record_run(
     The status is `running` until then (a killed process cannot change it), afterwards `finished` or what the
     block sets, `stopped` or `failed`. A resumed run's keeps its start and lists each command.
     """
-    earlier, started = Run(folder).record, _now()
+    earlier, started = Run(folder).record, datetime.now(UTC).isoformat(timespec="seconds")
     commit, diff = environment.git_sha(), environment.git_diff()
     if diff:
         write_text(folder / DIFF, diff)
@@ -72,7 +72,8 @@ def record_run(
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
         raise
     finally:
-        record |= {"ended": _now(), **environment.peak_memory()}
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        record |= {"ended": ended, **environment.peak_memory()}
         write_json(folder / RECORD, record)
 
 
@@ -84,10 +85,6 @@ def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
             if option in option_names(type(logger)) and logger.version is not None:
                 found[key] = {option: str(logger.version)}
     return found
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def describe_result(training: Training, *, folder: Path, seed: int, started: float) -> dict[str, Any]:

@@ -76,10 +76,8 @@ def prepare_resume(run: Run, cfg: DictConfig, overrides: Sequence[str]) -> tuple
     if state is not None and record.get("status") == "finished":
         for option, trained in (("max_epochs", state["epoch"] + 1), ("max_steps", state["global_step"])):
             if 0 < (limit := config.trainer.get(option) or -1) <= trained:
-                raise ValueError(
-                    f"A resumed run must have epochs left; got trainer.{option}={limit} reached in "
-                    f"{run.path}: give it more with trainer.{option}"
-                )
+                found = f"trainer.{option}={limit} reached in {run.path}: give it more with trainer.{option}"
+                raise ValueError(f"A resumed run must have epochs left; got {found}")
     if kept != run.config:
         # So that a kill later on does not undo what this command changes.
         run.save_config(kept)

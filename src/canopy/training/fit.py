@@ -49,11 +49,6 @@ class Training:
             self.model.fit_trees(self.data)
         self.trainer.fit(self.model, datamodule=self.data, ckpt_path=checkpoint, weights_only=True)
 
-    @property
-    def is_dry_run(self) -> bool:
-        """Whether only a few batches run, and nothing is saved."""
-        return bool(self.trainer.fast_dev_run)  # type: ignore[attr-defined]
-
     def callback(self, kind: type[Kind]) -> Kind | None:
         """Find the first callback of a kind."""
         callbacks: list[Callback] = self.trainer.callbacks  # type: ignore[attr-defined]

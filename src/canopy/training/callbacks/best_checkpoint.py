@@ -9,11 +9,8 @@ from torch import Tensor
 from canopy.training.callbacks.member_selection import MemberSelection
 
 # Options of ModelCheckpoint with which something else would be kept than one file, of the best epoch.
-FIXED = {
-    "save_on_train_epoch_end": False,
-    "save_top_k": 1,
-    **dict.fromkeys(("every_n_train_steps", "save_last", "train_time_interval")),
-}
+FIXED: dict[str, Any] = {"save_on_train_epoch_end": False, "save_top_k": 1}
+FIXED |= dict.fromkeys(("every_n_train_steps", "save_last", "train_time_interval"))
 
 
 class BestCheckpoint(ModelCheckpoint):
