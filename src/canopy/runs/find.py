@@ -10,8 +10,8 @@ from canopy.runs.run import CONFIG, Run
 def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
     """Find the runs at or below folders, without any all training runs in `logs`; newest first."""
     if not folders and not (logs / "train").is_dir():
-        hint = "change to the project's folder, train a run, or name runs or --logs"
-        raise FileNotFoundError(f"Runs must be in {logs}/train of a project; found no such folder: {hint}")
+        found = f"no such folder in {Path.cwd()}: change to the project's folder, or name runs or --logs"
+        raise FileNotFoundError(f"Runs must be in {logs}/train of a project; found {found}")
     paths: dict[Path, Path] = {}
     for folder in folders or [logs / "train"]:
         below = {path.resolve(): path for path in run_folders(folder)}
