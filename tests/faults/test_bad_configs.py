@@ -91,7 +91,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("model.net._target_=canopy.nets.mlp.Absent", "Absent"),
         ("+model.net.colour=red", "colour"),
         ("callbacks.early_stopping.patience=-1", "patience"),
-        ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be at least 0"),
+        ("callbacks.resume_checkpoint.every_n_seconds=-1", "every_n_seconds must be a number >= 0"),
         ("objective.monitor=val/none", "val/none"),
         ("objective.returns=[best.nothing]", "nothing"),
         ("resume=absent", "must hold config.yaml; found none in absent"),

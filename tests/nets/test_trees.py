@@ -21,6 +21,10 @@ def make_rows(n_rows: int, *, cardinalities: list[int], n_classes: int, seed: in
     return Batch(numeric, categorical, torch.bucketize(score, torch.linspace(-1, 1, n_classes - 1)))
 
 
+def only(rows: Batch, which: Tensor | slice) -> Batch:
+    return Batch(*(part[which] for part in rows))
+
+
 def grow(cardinalities: list[int], n_classes: int, train: Batch, val: Batch, **settings: object) -> Trees:
     trees = Trees(cardinalities=cardinalities, n_classes=n_classes, settings={**SETTINGS, **settings})
     trees.fit(train, val, class_weights=torch.ones(n_classes), seed=0)
@@ -69,10 +73,6 @@ def test_weights_of_classes_undo_a_cap() -> None:
     trees.fit(capped, rows, class_weights=counts / torch.bincount(capped.labels), seed=0)
     share = trees(rows.numeric, rows.categorical).softmax(dim=1)[:, 1].mean()
     assert float(share) == pytest.approx(float(counts[1] / counts.sum()), abs=0.03)
-
-
-def only(rows: Batch, which: Tensor | slice) -> Batch:
-    return Batch(*(part[which] for part in rows))
 
 
 def test_a_class_without_training_rows_is_never_predicted() -> None:

@@ -1,8 +1,6 @@
 """Two processes on the CPU, started as a user starts them."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,14 +10,11 @@ import pytest
 import torch
 
 from canopy.data.datamodule import TensorDataModule
-
-ROOT = Path(__file__).parents[2]
+from packages import ROOT, execute
 
 
 def run(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, text=True, capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return execute("python", *arguments, folder=ROOT).stdout
 
 
 @pytest.mark.slow

@@ -2,11 +2,11 @@ import csv
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.data.dataset import load_rows
@@ -15,10 +15,10 @@ from canopy.prepare.preprocessor import Encoded
 from canopy.runs.fit import fit
 from canopy.runs.run import Run
 from canopy.training.checkpoint import load_checkpoint
+from packages import ROOT, composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
-ROOT = Path(__file__).parents[2]
 FEW_BATCHES = "ignore:The number of training batches"
 
 
@@ -85,6 +85,21 @@ def test_a_fast_dev_run_saves_nothing(train_config: DictConfig) -> None:
     assert not (Path(train_config.run_folder) / "checkpoints").exists()
 
 
+def test_the_metrics_are_those_of_the_best_epoch(train_config: DictConfig) -> None:
+    """An epoch of 10 steps that undoes the others comes last, with a rate 100 times as high."""
+    train_config.model.optimizer.lr = 0.05
+    target = {"_partial_": True, "_target_": "torch.optim.lr_scheduler.StepLR", "step_size": 10, "gamma": 100}
+    train_config.model.scheduler = target
+    fit(train_config)
+    run = Run(train_config.run_folder)
+    best = run.record["best"]
+    rows = [{k: v for k, v in row.items() if k.startswith("val/")} for row in read_metrics(run.path)]
+    first, last = filter(None, rows)
+    assert first["val/accuracy"] > last["val/accuracy"]
+    assert best["score"] == best["metrics"]["val/accuracy"]
+    assert best["metrics"] == pytest.approx(first)
+
+
 @pytest.mark.parametrize("schedule", ["CosineAnnealingLR", "LinearLR", None])
 def test_any_schedule_of_torch_works(train_config: DictConfig, schedule: str | None) -> None:
     target = {"_partial_": True, "_target_": f"torch.optim.lr_scheduler.{schedule}"}
@@ -129,19 +144,11 @@ def choices(group: str) -> list[str]:
 
 
 @pytest.fixture
-def composed(train_config: DictConfig) -> Callable[..., DictConfig]:
+def compose(train_config: DictConfig) -> Callable[..., DictConfig]:
     """Compose the training config with more overrides, over the same small data."""
-
-    def compose_with(*overrides: str) -> DictConfig:
-        shared = [
-            *("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null"),
-            *("data.batch_size=4", f"pipeline.paths.processed={train_config.pipeline.paths.processed}"),
-            f"run_folder={train_config.run_folder}",
-        ]
-        with initialize_config_dir(str(ROOT / "configs"), job_name="train"):
-            return compose("train", [*shared, *overrides])
-
-    return compose_with
+    quiet = ("trainer=cpu", "trainer.enable_progress_bar=false", "callbacks.progress_bar=null")
+    folders = (f"data.folder={train_config.data.folder}", f"run_folder={train_config.run_folder}")
+    return partial(composed, "train", *quiet, "data.batch_size=4", *folders)
 
 
 @pytest.mark.slow
@@ -155,21 +162,22 @@ def composed(train_config: DictConfig) -> Callable[..., DictConfig]:
     ],
     ids=lambda overrides: overrides[0],
 )
-def test_a_choice_runs(composed, overrides: list[str]) -> None:
-    fit(composed(*overrides))
+def test_a_choice_runs(compose: Callable[..., DictConfig], overrides: list[str]) -> None:
+    fit(compose(*overrides))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings(FEW_BATCHES)
 @pytest.mark.parametrize("embedding", choices("model/embedding"))
 @pytest.mark.parametrize("model", choices("model"))
-def test_a_model_trains_and_is_read_back(composed, model: str, embedding: str, tensors: Path) -> None:
+def test_a_model_trains_and_is_read_back(
+    compose: Callable[..., DictConfig], model: str, embedding: str, tensors: Path
+) -> None:
     place = "net.member" if model == "ensemble" else "net"
     # Each member of a mixed net has its own.
-    overrides = (
-        [] if model == "mlp" or "mixed" in model else [f"model/embedding@model.{place}.embedding={embedding}"]
-    )
-    config = composed(f"model={model}", *overrides, "trainer.max_epochs=1")
+    has_own = model == "mlp" or "mixed" in model
+    overrides = [] if has_own else [f"model/embedding@model.{place}.embedding={embedding}"]
+    config = compose(f"model={model}", *overrides, "trainer.max_epochs=1")
     score = fit(config)
     predictor = Predictor(Run(config.run_folder), batch_size=50, accelerator="cpu")
     rows = load_rows(tensors, "val", predictor.model.schema).rows

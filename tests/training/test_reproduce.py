@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,11 @@ from canopy.runs.reproduce import reproduced_config, same_weights
 from canopy.runs.run import Run
 from canopy.tensors import save_tensors
 from canopy.training.checkpoint import load_checkpoint
-
-ROOT = Path(__file__).parents[2]
+from packages import ROOT, execute
 
 
 def train(*arguments: str) -> str:
-    command = [sys.executable, "src/train.py", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return execute("python", "src/train.py", *arguments, folder=ROOT).stdout
 
 
 def weights_are_same(a: Path, b: Path) -> bool:

@@ -86,13 +86,7 @@ def _embed_categories(n_categories: int, width: int | None) -> nn.Embedding:
 
 
 class OneHot(nn.Module):
-    """Turn the codes of several categorical features into zeros and ones; an unseen category is all zeros.
-
-    Examples:
-        >>> OneHot([2, 3])(torch.tensor([[1, 0], [2, 0]]))
-        tensor([[0., 1., 1., 0., 0.],
-                [0., 0., 1., 0., 0.]])
-    """
+    """Turn the codes of several categorical features into zeros and ones; an unseen category is all zeros."""
 
     sizes: Tensor
     offsets: Tensor

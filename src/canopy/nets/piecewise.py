@@ -21,8 +21,6 @@ class PiecewiseLinear(PiecewiseLinearEmbeddings):  # type: ignore[misc]
     def __init__(
         self, n_numeric: int, *, quantiles: Quantiles, n_bins: int, d_embedding: int, activation: bool = False
     ) -> None:
-        if n_bins < 2:
-            raise ValueError(f"n_bins must be at least 2; got {n_bins}")
         edges = [choose_edges(values, n_bins) for values in quantiles]
         super().__init__(edges, d_embedding, activation=activation, version="B")
 

@@ -182,8 +182,6 @@ def log_folder() -> str:
     return folder
 
 
-def _log_warning(
-    message: Warning | str, category: type[Warning], filename: str, lineno: int, *_: Any
-) -> None:
+def _log_warning(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:
     """Let Python's warnings go where the log goes, each on a line."""
-    log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), filename, lineno)
+    log.warning("%s: %s (%s:%d)", category.__name__, " ".join(str(message).split()), file, line)

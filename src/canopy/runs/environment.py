@@ -82,9 +82,8 @@ def git_diff() -> str:
 def _git(*arguments: str, index: str | None = None) -> str:
     environment = os.environ if index is None else {**os.environ, "GIT_INDEX_FILE": index}
     try:
-        done = subprocess.run(
-            ["git", *arguments], capture_output=True, text=True, check=False, env=environment
-        )
+        command = ["git", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     except FileNotFoundError:
         return ""
     return done.stdout if done.returncode == 0 else ""

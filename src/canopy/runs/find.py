@@ -1,6 +1,5 @@
 """Find training runs below folders, or by their names."""
 
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,18 +10,15 @@ from canopy.runs.run import CONFIG, Run
 def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
     """Find the runs at or below folders, without any all training runs in `logs`; newest first."""
     if not folders and not (logs / "train").is_dir():
-        raise FileNotFoundError(
-            f"Runs must be in {logs}/train of a project; found no such folder in {Path.cwd()}: change to the "
-            "project's folder, train a run, or name runs or --logs"
-        )
+        found = f"no such folder in {Path.cwd()}: change to the project's folder, or name runs or --logs"
+        raise FileNotFoundError(f"Runs must be in {logs}/train of a project; found {found}")
     paths: dict[Path, Path] = {}
     for folder in folders or [logs / "train"]:
         below = {path.resolve(): path for path in run_folders(folder)}
         if folders and not below:
             state = "none below it" if folder.is_dir() else describe_place(folder) or "no such folder"
-            raise FileNotFoundError(
-                f"{as_typed(folder)} must be a run or hold runs; found {state}: see {logs}/train/runs"
-            )
+            text = f"{as_typed(folder)} must be a run or hold runs; found {state}: see {logs}/train/runs"
+            raise FileNotFoundError(text)
         paths = {**below, **paths}
     runs = [Run(path, name_of(path, logs)) for path in paths.values()]
     return sorted(runs, key=lambda run: (run.started, run.name), reverse=True)
@@ -34,9 +30,8 @@ def find_run(name: str, *, logs: Path) -> Run:
         if (path / CONFIG).is_file():
             return Run(path, name_of(path, logs))
     found = describe_place(name) or f"none of that name in {logs.absolute()}/train"
-    raise FileNotFoundError(
-        f'{name} must be a run\'s folder or name; found {found}: "python src/runs.py" lists them'
-    )
+    hint = '"python src/runs.py" lists them'
+    raise FileNotFoundError(f"{name} must be a run's folder or name; found {found}: {hint}")
 
 
 def name_of(path: Path, logs: Path) -> str:
@@ -52,7 +47,6 @@ def run_folders(folder: Path) -> Iterator[Path]:
     if (folder / CONFIG).is_file():
         yield folder
     elif folder.is_dir():
-        with os.scandir(folder) as entries:
-            below = sorted(e.name for e in entries if e.is_dir(follow_symlinks=False) and e.name[0] != ".")
-        for name in below:
-            yield from run_folders(folder / name)
+        for path in sorted(folder.iterdir()):
+            if path.is_dir() and not path.is_symlink() and path.name[0] != ".":
+                yield from run_folders(path)

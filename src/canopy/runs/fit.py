@@ -24,7 +24,7 @@ from canopy.runs.run import CONFIG, EVALUATION, Run
 from canopy.runs.run_folder import check_copies, finish, start_run_folder, unpublished_record
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.progress import TrialReport
-from canopy.training.fit import prepare
+from canopy.training.fit import Training, prepare
 from canopy.training.parts import check_training_config
 from canopy.training.threads import choose_threads
 
@@ -45,8 +45,7 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return fit_in_further_process()
     log_once()
-    started = time.perf_counter()
-    folder = Path(cfg.run_folder)
+    started, folder = time.perf_counter(), Path(cfg.run_folder)
     if cfg.resume is not None and cfg.reproduce is None and (record := unpublished_record(folder)):
         log.info("Trained already, and killed before its copies were made")
         finish(cfg, record)
@@ -57,21 +56,32 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     choose_threads(cfg)
     check_training_config(cfg)
     check_returns(cfg.objective.returns)
-    report = None if trial is None else TrialReport(trial, monitor=cfg.objective.monitor)
-    training = prepare(cfg, *([report] if report else []))
+    further = [] if trial is None else [TrialReport(trial, monitor=cfg.objective.monitor)]
+    training = prepare(cfg, *further)
     check_processes(training.trainer, refit=cfg.refit)
-    if (best := training.callback(BestCheckpoint)) is None:
+    if training.callback(BestCheckpoint) is None:
         raise ValueError(
-            "Training must leave checkpoints/best.ckpt; found no callback that does: keep "
-            "callbacks.best_checkpoint"
+            "A run must save its best epoch; found no callback that does: keep callbacks.best_checkpoint"
         )
     if trial is not None:
         trial.name_run(folder)
-    is_dry_run = bool(training.trainer.fast_dev_run)  # type: ignore[attr-defined]
+    record = _train(cfg, training, checkpoint, overrides, started)
+    if cfg.trainer.get("fast_dev_run"):
+        log.info("Ran a few batches without an error; nothing was saved")
+        return float(training.trainer.callback_metrics[cfg.objective.monitor])
+    finish(cfg, record)
+    if cfg.reproduce is not None:
+        compare_with_source(Run(cfg.reproduce), Run(folder))
+    return objective_of(record, cfg.objective.returns)
+
+
+def _train(
+    cfg: DictConfig, training: Training, checkpoint: Path | None, overrides: Sequence[str], started: float
+) -> dict[str, Any]:
+    """Train in the run's folder, again with the validation rows if the config says so; give the record."""
+    folder, is_dry_run = Path(cfg.run_folder), cfg.trainer.get("fast_dev_run")
     trackers = {} if is_dry_run else tracked_runs(training.loggers)
-    recording = record_run(
-        folder, overrides=overrides, seed=cfg.seed, step=cfg.resume_step, trackers=trackers
-    )
+    options = {"overrides": overrides, "seed": cfg.seed, "step": cfg.resume_step, "trackers": trackers}
     if checkpoint is None:
         start_run_folder(folder, cfg, training.data.folder)
     # Scores and predictions of a checkpoint that may be replaced by a resume.
@@ -79,22 +89,18 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
     # For the processes that the Trainer starts.
     os.environ[RUN_VARIABLE] = str(folder.resolve())
-    with hint_at_resume(cfg), recording as record:
+    with hint_at_resume(cfg), record_run(folder, **options) as record:
         log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
         training.fit(checkpoint)
         if is_dry_run:
-            log.info("Ran a few batches without an error; nothing was saved")
-            return float(training.trainer.callback_metrics[cfg.objective.monitor])
-        record |= describe_result(training, best, folder=folder, seed=cfg.seed, started=started)
-        if report is not None:
-            record |= report.describe()
+            return record
+        record |= describe_result(training, folder=folder, seed=cfg.seed, started=started)
+        if (report := training.callback(TrialReport)) is not None:
+            record |= {"trial": report.trial.describe(), "status": report.status}
         elif cfg.refit:
             refit(cfg, training, record["training"])
         record["published"] = False
-    finish(cfg, record)
-    if cfg.reproduce is not None:
-        compare_with_source(Run(cfg.reproduce), Run(folder))
-    return objective_of(record, cfg.objective.returns)
+    return record
 
 
 def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:

@@ -9,10 +9,8 @@ from omegaconf import DictConfig, OmegaConf
 N_SUGGESTIONS = 5
 # What decides how a run trains; the rest is where it is written and what it shows.
 COMPARED = ("data", "model", "objective", "trainer")
-SHOWN = frozenset(
-    {"default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
-)
-MACHINE = frozenset({"accelerator", "devices", "num_nodes", "strategy"})
+SHOWN = {"default_root_dir", "enable_model_summary", "enable_progress_bar", "log_every_n_steps", "profiler"}
+MACHINE = {"accelerator", "devices", "num_nodes", "strategy"}
 
 
 def flatten(content: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
@@ -35,12 +33,8 @@ def check_known(asked: Iterable[str], known: Iterable[str]) -> None:
     for key in sorted({*asked}.difference(names)):
         last = key.rpartition(".")[2]
         likely = [name for name in names if name.rpartition(".")[2] == last or name.startswith(f"{key}.")]
-        near = dict.fromkeys([*likely, *difflib.get_close_matches(key, names, n=N_SUGGESTIONS)])
-        hint = (
-            f"did you mean {', '.join([*near][:N_SUGGESTIONS])}?"
-            if near
-            else "see config.yaml and run.json of a run"
-        )
+        near = [*dict.fromkeys([*likely, *difflib.get_close_matches(key, names)])][:N_SUGGESTIONS]
+        hint = f"did you mean {', '.join(near)}?" if near else "see config.yaml and run.json of a run"
         if key.startswith(("test.", "val.")) and not any(name.startswith(key[:4]) for name in names):
             hint = 'none of the runs is evaluated: "python src/evaluate.py run=<folder>" does it'
         raise ValueError(f"A key must be one of a run's config, record or scores; found {key!r}; {hint}")

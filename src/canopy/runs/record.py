@@ -33,19 +33,14 @@ NUMBERS = {
 
 @contextmanager
 def record_run(
-    folder: Path,
-    *,
-    overrides: Sequence[str],
-    seed: int,
-    step: int | None = None,
-    trackers: Mapping[str, Mapping[str, str]] | None = None,
+    folder: Path, *, overrides: Sequence[str], seed: int, step: int | None = None, trackers: Any = None
 ) -> Iterator[dict[str, Any]]:
     """Keep a run's record while a block trains it; what the block adds to it is written when it ends.
 
     The status is `running` until then (a killed process cannot change it), afterwards `finished` or what the
     block sets, `stopped` or `failed`. A resumed run's keeps its start and lists each command.
     """
-    earlier, started = Run(folder).record, _now()
+    earlier, started = Run(folder).record, datetime.now(UTC).isoformat(timespec="seconds")
     commit, diff = environment.git_sha(), environment.git_diff()
     if diff:
         write_text(folder / DIFF, diff)
@@ -77,7 +72,8 @@ def record_run(
         record |= {"status": "failed", "reason": f"{type(error).__name__}: {error}"}
         raise
     finally:
-        record |= {"ended": _now(), **environment.peak_memory()}
+        ended = datetime.now(UTC).isoformat(timespec="seconds")
+        record |= {"ended": ended, **environment.peak_memory()}
         write_json(folder / RECORD, record)
 
 
@@ -91,19 +87,13 @@ def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
     return found
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def describe_result(
-    training: Training, best: BestCheckpoint, *, folder: Path, seed: int, started: float
-) -> dict[str, Any]:
+def describe_result(training: Training, *, folder: Path, seed: int, started: float) -> dict[str, Any]:
     """Describe a training that has ended, for the run's record.
 
-    The seconds are wall time: setup of the last command, training and validation of all epochs, also those
-    before a resume. The batch size is that of each device.
+    The seconds are wall time, also that before a resume but for the setup; the batch size is a device's.
     """
-    if best.best_model_score is None:
+    best = training.callback(BestCheckpoint)
+    if best is None or best.best_model_score is None:
         raise ValueError("Validation chooses the best epoch; got none before training ended: train longer")
     model, trainer, device = training.model, training.trainer, training.trainer.strategy.root_device
     seconds = model.train_seconds
@@ -119,7 +109,7 @@ def describe_result(
         "seed": seed,
         "git_sha": environment.git_sha(),
     }
-    if selection := training.callback(MemberSelection):
+    if (selection := training.callback(MemberSelection)) is not None:
         report["members"] = selection.found[best.best_epoch]
     return {
         "best": {
@@ -153,7 +143,5 @@ def objective_of(record: dict[str, Any], keys: Sequence[str] | None) -> float | 
 
 def _require_numbers(keys: Sequence[str], numbers: Collection[str]) -> None:
     if missing := [key for key in keys if key not in numbers]:
-        raise ValueError(
-            f"objective.returns must name numbers of run.json; found {', '.join(missing)}: such as "
-            "best.score, training.n_parameters, training.train_seconds"
-        )
+        found = f"{', '.join(missing)}: such as best.score"
+        raise ValueError(f"objective.returns must name numbers of run.json; found {found}")

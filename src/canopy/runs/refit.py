@@ -67,8 +67,8 @@ def refit(cfg: DictConfig, first: Training, report: dict[str, Any]) -> None:
     best = load_checkpoint(best_checkpoint)
     steps = {"": best["global_step"]}
     if selection := first.callback(MemberSelection):
-        chosen = selection.steps_at(best["epoch"] + 1)
-        steps = {f"{MEMBERS}.{name}.": step for name, step in chosen.items()}
+        chosen = selection.found[best["epoch"] + 1].items()
+        steps = {f"{MEMBERS}.{name}.": int(found["step"]) for name, found in chosen if "step" in found}
     n_best = max(steps.values())
     log.info("Training again on training and validation rows, for %d steps", n_best)
     # Infinite if only time or a callback ended the first training.

@@ -53,21 +53,17 @@ def resumed_config(run: Run, composed: DictConfig, overrides: Sequence[str]) -> 
     return config
 
 
-def prepare_resume(
-    run: Run, composed: DictConfig, overrides: Sequence[str]
-) -> tuple[DictConfig, Path | None]:
+def prepare_resume(run: Run, cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig, Path | None]:
     """Give the config to resume a run with, and its last checkpoint if it has saved one."""
     record = run.record
     process = record.get("process", {})
     # Whether a process of another machine still trains, only that machine knows.
     here = record.get("status") == "running" and process["host"] == this_host()
     if here and process["pid"] != os.getpid() and is_alive(process):
-        raise ValueError(
-            f"Process {process['pid']} still trains {run.path}: stop it first, or start a new run"
-        )
+        raise ValueError(f"Process {process['pid']} still trains {run.path}: stop it, or start a new run")
     # With `auto` the command is the one that started the run: its config has that, or what changed it later.
-    new = [] if composed.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
-    config = resumed_config(run, composed, new)
+    new = [] if cfg.resume == "auto" else [text for text in overrides if not text.startswith("resume=")]
+    config = resumed_config(run, cfg, new)
     check_same_data(run, Path(config.data.folder), splits=("train", "val"))
     kept = config.copy()
     config.run_folder = str(run.path)
@@ -80,10 +76,8 @@ def prepare_resume(
     if state is not None and record.get("status") == "finished":
         for option, trained in (("max_epochs", state["epoch"] + 1), ("max_steps", state["global_step"])):
             if 0 < (limit := config.trainer.get(option) or -1) <= trained:
-                raise ValueError(
-                    f"A resumed run must have epochs left; got trainer.{option}={limit} reached in "
-                    f"{run.path}: give it more with trainer.{option}"
-                )
+                found = f"trainer.{option}={limit} reached in {run.path}: give it more with trainer.{option}"
+                raise ValueError(f"A resumed run must have epochs left; got {found}")
     if kept != run.config:
         # So that a kill later on does not undo what this command changes.
         run.save_config(kept)

@@ -60,11 +60,8 @@ class Run:
         if not (self.path / CONFIG).is_file():
             place = describe_place(self.path)
             found = "none in" if place in (None, "a folder") else f"{place},"
-            above = [str(parent) for parent in self.path.parents if (parent / CONFIG).is_file()]
-            raise FileNotFoundError(
-                f"A run folder must hold {CONFIG}; found {found} {as_typed(self.path)}: name "
-                f"{[*above, 'one of logs/train/runs'][0]}"
-            )
+            found += f" {as_typed(self.path)}: name one of logs/train/runs"
+            raise FileNotFoundError(f"A run folder must hold {CONFIG}; found {found}")
 
     @property
     def config(self) -> DictConfig:

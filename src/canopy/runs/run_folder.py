@@ -65,9 +65,6 @@ def finish(cfg: DictConfig, record: dict[str, Any]) -> None:
         *(report["epochs"], report["train_seconds"], best["monitor"], best["score"]),
         display_path(folder / best["path"]),
     )
-    for name, found in report.get("members", {}).items():
-        text = "  %s: weight %.2f, log loss %.4f alone, its gain in the mean %.4f"
-        log.info(text, name, found["weight"], found["nll"], found["gain"])
 
 
 def publish(run: Path, target: Path) -> None:

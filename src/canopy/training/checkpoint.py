@@ -47,9 +47,8 @@ def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str,
         checkpoint: dict[str, Any] = torch.load(path, map_location=map_location, weights_only=True)
     except DAMAGES as error:
         reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f"{path} must be a whole checkpoint of tensors and plain values; got {reason}"
-        ) from error
+        text = f"{path} must be a whole checkpoint of tensors and plain values; got {reason}"
+        raise ValueError(text) from error
     return checkpoint
 
 

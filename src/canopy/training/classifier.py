@@ -137,9 +137,7 @@ class Classifier(LightningModule):
         checkpoint |= {name: getattr(self, name) for name in KEPT}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        self._earlier_seconds, self.validation_seconds, self.n_rows_trained = (
-            checkpoint[name] for name in KEPT
-        )
+        self._earlier_seconds, self.validation_seconds, self.n_rows_trained = (checkpoint[k] for k in KEPT)
         # The length of the schedule is this run's, which may train longer than the checkpoint's.
         for state in checkpoint["lr_schedulers"]:
             for key in (*SCHEDULE_LENGTHS, "_schedule_phases"):

@@ -6,13 +6,7 @@ from typing import Any
 
 import numpy as np
 from hydra.utils import get_object, instantiate
-from lightning.pytorch.callbacks import (
-    BackboneFinetuning,
-    BatchSizeFinder,
-    LearningRateFinder,
-    ModelPruning,
-    StochasticWeightAveraging,
-)
+from lightning.pytorch import callbacks
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
@@ -32,6 +26,9 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "model.net.hidden": (int, 1),
     "model.loss.label_smoothing": (float, 0),
     "callbacks.early_stopping.patience": (int, 0),
+    "callbacks.confusion_matrix.every_n_validations": (int, 1),
+    "callbacks.histograms.every_n_steps": (int, 1),
+    "callbacks.resume_checkpoint.every_n_seconds": (float, 0),
 }
 # What Lightning's Trainer offers and a run does not.
 UNSUPPORTED = (
@@ -40,22 +37,15 @@ UNSUPPORTED = (
     ("trainer.use_distributed_sampler", False, "the loaders share the rows among the devices themselves"),
 )
 REFUSED_CALLBACKS = {
-    BackboneFinetuning: "it needs a model with a backbone, which these nets do not have",
-    BatchSizeFinder: "the run would not train as its config says; set data.batch_size, or sweep it",
-    LearningRateFinder: "the optimiser and the schedule have their own rates; sweep model.optimizer.lr",
-    ModelPruning: "its weights do not fit the net when they are loaded; use src/compress.py",
-    StochasticWeightAveraging: (
-        "its averaged weights are made after the best checkpoint was saved; use "
-        "lightning.pytorch.callbacks.WeightAveraging or EMAWeightAveraging"
-    ),
+    callbacks.BatchSizeFinder: "the run would not train as its config says; set data.batch_size, or sweep it",
+    callbacks.LearningRateFinder: "optimiser and schedule have their own rates; sweep model.optimizer.lr",
+    callbacks.ModelPruning: "its weights do not fit the net when they are loaded; use src/compress.py",
+    callbacks.StochasticWeightAveraging: "it averages after the best epoch; use EMAWeightAveraging",
 }
 
 
 def check_training_config(cfg: DictConfig) -> None:
-    """Refuse a config with a number out of range, or an option of the Trainer that is not supported.
-
-    Libraries report it late or not at all.
-    """
+    """Refuse a number out of range or an unsupported option, which libraries report late or not at all."""
     for key, (kind, least) in NUMBERS.items():
         value = OmegaConf.select(cfg, key)
         kinds = {int, kind}
@@ -66,12 +56,6 @@ def check_training_config(cfg: DictConfig) -> None:
     for key, only, reason in UNSUPPORTED:
         if (value := OmegaConf.select(cfg, key)) not in (None, only):
             raise ValueError(f"{key} must be {only}; got {value}: {reason}")
-    every, n_epochs = (cfg.trainer.get(name) for name in ("check_val_every_n_epoch", "max_epochs"))
-    if every is not None and n_epochs not in (None, -1) and every > n_epochs:
-        name = "trainer.check_val_every_n_epoch"
-        raise ValueError(
-            f"{name} must be at most trainer.max_epochs={n_epochs}, or no epoch is scored; got {every}"
-        )
 
 
 def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
@@ -83,10 +67,8 @@ def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
     for key in ("objective", *(f"callbacks.{name}" for name in cfg.callbacks or ())):
         monitor = OmegaConf.select(cfg, f"{key}.monitor")
         if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:
-            raise ValueError(
-                f"{key}.monitor must be a metric of validation; got {monitor!r}"
-                f"{nearest_or_all(monitor, names)}"
-            )
+            hint = nearest_or_all(monitor, names)
+            raise ValueError(f"{key}.monitor must be a metric of validation; got {monitor!r}{hint}")
 
 
 def build(key: str, config: DictConfig, **arguments: Any) -> Any:
@@ -138,7 +120,5 @@ def check_options(key: str, config: Any) -> None:
         return
     for option in map(str, config):
         if not option.startswith("_") and option not in parameters:
-            raise ValueError(
-                f"{key}.{option} must be an option of {config['_target_']}"
-                f"{nearest_or_all(option, parameters)}"
-            )
+            hint = nearest_or_all(option, parameters)
+            raise ValueError(f"{key}.{option} must be an option of {config['_target_']}{hint}")

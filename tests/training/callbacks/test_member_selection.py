@@ -3,7 +3,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from lightning import Callback, LightningModule, Trainer
 from omegaconf import DictConfig
 
@@ -16,22 +15,22 @@ from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
+from packages import composed
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
-WIDTHS = ("model.net.members.piecewise.width=8", "model.net.members.piecewise_large.width=8")
-
 
 @pytest.fixture
-def best_config(tensors: Path, tmp_path: Path, root: Path) -> DictConfig:
+def best_config(tensors: Path, tmp_path: Path) -> DictConfig:
     """`preset=best` with small nets, for three epochs."""
     (tmp_path / "run").mkdir()
-    overrides = [f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path / 'run'}", *WIDTHS]
-    overrides += ["preset=best", "trainer=cpu", "trainer.max_epochs=3", "callbacks.progress_bar=null"]
-    overrides += ["trainer.enable_progress_bar=false", "callbacks.weight_averaging.prior=0.01"]
-    overrides += ["model.net.members.trees.settings.iterations=20"]
-    with initialize_config_dir(str(root / "configs"), job_name="train"):
-        return compose("train", overrides)
+    return composed(
+        *("train", f"pipeline.paths.processed={tensors}", f"run_folder={tmp_path / 'run'}"),
+        *("model.net.members.piecewise.width=8", "model.net.members.piecewise_large.width=8"),
+        *("preset=best", "trainer=cpu", "trainer.max_epochs=3", "callbacks.progress_bar=null"),
+        *("trainer.enable_progress_bar=false", "callbacks.weight_averaging.prior=0.01"),
+        "model.net.members.trees.settings.iterations=20",
+    )
 
 
 def test_the_best_checkpoint_predicts_the_weighted_mean(best_config: DictConfig) -> None:

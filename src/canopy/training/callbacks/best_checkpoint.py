@@ -21,22 +21,19 @@ class BestCheckpoint(ModelCheckpoint):
     where the mean has a lucky score early.
 
     Args:
-        options: Those of ModelCheckpoint but for `FIXED`; `monitor` is required.
+        monitor: The metric of validation that chooses, such as `val/accuracy`.
+        options: Those of ModelCheckpoint but for `FIXED`.
 
     Attributes:
         best_metrics: Each metric of the best epoch's validation, by name; empty before the first.
         best_epoch: Number of the best epoch, from 1; 0 before the first validation.
     """
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, *, monitor: str, **options: Any) -> None:
         for name, only in FIXED.items():
             if (value := options.get(name)) not in (None, only):
-                raise ValueError(
-                    f"{name} must be {only}: the epoch of the best validation alone is kept; got {value}"
-                )
-        super().__init__(**{**options, **FIXED})
-        if self.monitor is None:
-            raise ValueError('monitor must name the metric that chooses, such as "val/accuracy"; got None')
+                raise ValueError(f"{name} must be {only}: the best epoch alone is kept; got {value}")
+        super().__init__(monitor=monitor, **{**options, **FIXED})
         self.best_metrics: dict[str, float] = {}
         self.best_epoch = 0
 
@@ -70,8 +67,7 @@ class BestCheckpoint(ModelCheckpoint):
         return selects or super().check_monitor_top_k(trainer, current)
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"best_metrics": self.best_metrics, "best_epoch": self.best_epoch}
-        return {**super().state_dict(), **own}
+        return {**super().state_dict(), "best_metrics": self.best_metrics, "best_epoch": self.best_epoch}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

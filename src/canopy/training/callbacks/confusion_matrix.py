@@ -19,8 +19,6 @@ class ConfusionMatrixPlot(Callback):
     """
 
     def __init__(self, path: str, *, every_n_validations: int | None = None) -> None:
-        if every_n_validations is not None and every_n_validations < 1:
-            raise ValueError(f"every_n_validations must be at least 1, or null; got {every_n_validations}")
         self.path = path
         self.every_n_validations = every_n_validations
         self._n_validations = 0

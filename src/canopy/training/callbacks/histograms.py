@@ -1,7 +1,6 @@
 """Show how weights and gradients are distributed in TensorBoard."""
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim import Optimizer
 
 from canopy.training.callbacks.hyperparameters import tensorboards
@@ -16,17 +15,7 @@ class ParameterHistograms(Callback):
     """
 
     def __init__(self, *, every_n_steps: int | None = None) -> None:
-        if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"every_n_steps must be at least 1, or null; got {every_n_steps}")
         self.every_n_steps = every_n_steps
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        is_shown = any(isinstance(logger, TensorBoardLogger) for logger in trainer.loggers)
-        if not (is_shown or self.every_n_steps is None or trainer.fast_dev_run):  # type: ignore[attr-defined]
-            raise ValueError(
-                "callbacks.histograms.every_n_steps needs a TensorBoard logger; got none: add "
-                "logger=tensorboard, or set it to null"
-            )
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer

@@ -44,7 +44,7 @@ class HyperparameterLog(Callback):
             metrics = {name.replace("val/", "best/", 1): value for name, value in best.best_metrics.items()}
             metrics["hp_metric"] = float(best.best_model_score)
         for logger in tensorboards(trainer):
-            _write_session(Path(logger.log_dir), flatten(self.config), metrics, step=trainer.global_step)
+            _write_session(Path(logger.log_dir), self.config, metrics, step=trainer.global_step)
         for tracker in _trackers(trainer):
             tracker.log_metrics(metrics, step=trainer.global_step)
 
@@ -62,12 +62,7 @@ def _trackers(trainer: Trainer) -> list[Logger]:
 
 
 def resolve(config: DictConfig) -> Any:
-    """Give a config's content with its interpolations resolved, but for the environment, which has secrets.
-
-    Examples:
-        >>> resolve(OmegaConf.create({"a": 1, "b": "${a}", "home": "${oc.env:HOME}"}))
-        {'a': 1, 'b': 1, 'home': '(HOME of the environment)'}
-    """
+    """Give a config's content, its interpolations resolved but for the environment, which has secrets."""
     OmegaConf.register_resolver("oc.env", lambda name, *_: f"({name} of the environment)", replace=True)
     try:
         return OmegaConf.to_container(config, resolve=True)
@@ -75,16 +70,14 @@ def resolve(config: DictConfig) -> Any:
         OmegaConf.register_resolver("oc.env", oc.env, replace=True, annotation_validation="off")
 
 
-def _write_session(
-    folder: Path, hyperparameters: dict[str, float | str], metrics: dict[str, float], *, step: int
-) -> None:
+def _write_session(folder: Path, config: DictConfig, metrics: dict[str, float], *, step: int) -> None:
     """Write a run's row of the HParams tab, in place of the one from before it was resumed."""
     # TensorBoard keeps the first row that it reads for a run.
     for earlier in folder.glob("events.*.hparams"):
         earlier.unlink()
     # Without torch's summary of the experiment: TensorBoard would take the first run's for all, so that
     # hyperparameters which that run does not have were missing.
-    _, start, end = hparams(hyperparameters, {})  # type: ignore[no-untyped-call]
+    _, start, end = hparams(flatten(config), {})  # type: ignore[no-untyped-call]
     with SummaryWriter(folder, filename_suffix=".hparams") as writer:
         for name, value in metrics.items():
             writer.add_scalar(name, value, step)

@@ -79,19 +79,14 @@ class MemberSelection(EMAWeightAveraging):
         for weights in self._best.values():
             _set_weights(pl_module, weights)
 
-    def steps_at(self, epoch: int) -> dict[str, int]:
-        """Give the step of each kind that an epoch's validation chose."""
-        return {name: int(found["step"]) for name, found in self.found[epoch].items() if "step" in found}
-
     def state_dict(self) -> dict[str, Any]:
         own = {"found": self.found, "epochs": self._epochs, "likelihoods": self._likelihoods}
         return {**super().state_dict(), **own}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
-        self.found, self._epochs, self._likelihoods = (
-            state_dict[name] for name in ("found", "epochs", "likelihoods")
-        )
+        self.found, self._epochs = state_dict["found"], state_dict["epochs"]
+        self._likelihoods = state_dict["likelihoods"]
 
     def on_save_checkpoint(
         self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]

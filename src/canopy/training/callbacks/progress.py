@@ -27,12 +27,11 @@ class EpochLog(Callback):
         self.metrics = list(metrics)
         self._started = 0.0
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # A resumed epoch has no start of its own.
-        self._started = time.perf_counter()
-
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._started = time.perf_counter()
+
+    # A resumed epoch has no start of its own.
+    on_train_start = on_train_epoch_start
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or not trainer.is_global_zero:
@@ -51,7 +50,7 @@ class TrialReport(Callback):
     def __init__(self, trial: Any, *, monitor: str) -> None:
         self.trial = trial
         self.monitor = monitor
-        self._status = "finished"
+        self.status = "finished"
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.sanity_checking or trainer.state.fn != "fit":
@@ -59,8 +58,4 @@ class TrialReport(Callback):
         epoch = trainer.current_epoch + 1
         self.trial.report(float(trainer.callback_metrics[self.monitor]), epoch)
         if epoch < (trainer.max_epochs or 0) and self.trial.should_prune():
-            self._status, trainer.should_stop = "pruned", True
-
-    def describe(self) -> dict[str, Any]:
-        """Give what the record of the trial's run says about it."""
-        return {"trial": self.trial.describe(), "status": self._status}
+            self.status, trainer.should_stop = "pruned", True

@@ -44,8 +44,6 @@ class ResumeCheckpoint(Checkpoint):
     """
 
     def __init__(self, path: str | Path, *, every_n_seconds: float) -> None:
-        if every_n_seconds < 0:
-            raise ValueError(f"every_n_seconds must be at least 0; found {every_n_seconds}")
         self.path = Path(path)
         self.every_n_seconds = every_n_seconds
         self._saved_at = 0.0
@@ -142,10 +140,8 @@ class ResumeCheckpoint(Checkpoint):
         self._signal = number
         if number == signal.SIGHUP:
             # To write to a terminal that is gone would be an error, before the state is saved.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            for descriptor in (1, 2):
-                if os.isatty(descriptor):
-                    os.dup2(nowhere, descriptor)
+            for descriptor in filter(os.isatty, (1, 2)):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), descriptor)
         log.warning("Stopping after this batch; a second signal stops at once")
 
     def _restore_handlers(self) -> None:

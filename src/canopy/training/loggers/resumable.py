@@ -22,9 +22,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
     `resume_step` is the step that a resumed run starts from, None for a new run.
     """
 
-    def __init__(
-        self, folder: str | Path, *, resume_step: int | None = None, log_graph: bool = False
-    ) -> None:
+    def __init__(self, folder: str, *, resume_step: int | None = None, log_graph: bool = False) -> None:
         # TensorBoard leaves out what earlier event files hold from `purge_step` on.
         options: dict[str, Any] = {} if resume_step is None else {"purge_step": resume_step}
         # A resumed run has its graph.
@@ -44,7 +42,7 @@ class ResumableTensorBoardLogger(TensorBoardLogger):
 class ResumableCSVLogger(CSVLogger):
     """The metrics as `csv/metrics.csv` in the run's folder; options as above."""
 
-    def __init__(self, folder: str | Path, *, resume_step: int | None = None) -> None:
+    def __init__(self, folder: str, *, resume_step: int | None = None) -> None:
         super().__init__(folder, name="", version="csv")
         if resume_step is not None:
             self._experiment = _ContinuingWriter(self.log_dir, resume_step)
