@@ -2,9 +2,9 @@
 
 import json
 import os
-import re
 import signal
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
@@ -14,6 +14,8 @@ from optuna.trial import FrozenTrial, TrialState
 from canopy.runs.run import Run
 from sweep_app import ROOT, App
 
+needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='pip install --editable ".[ray]"')
+
 
 @pytest.fixture
 def app(tmp_path: Path) -> App:
@@ -22,7 +24,7 @@ def app(tmp_path: Path) -> App:
 
 @pytest.fixture
 def small(tensors: Path) -> tuple[str, ...]:
-    """The options of a sweep of three trials of three epochs, over the learning rate."""
+    """The options of a sweep of three trials of three epochs."""
     return (
         *("sweep=mlp", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"),
         *("data.batch_size=32", f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=3"),
@@ -47,6 +49,26 @@ def test_values_and_steps_are_those_of_the_runs(app: App, small: tuple[str, ...]
         assert config.model.optimizer.lr == pytest.approx(trial.params["model.optimizer.lr"])
         assert config.model.net.embedding.d_embedding == trial.params["model.net.embedding.d_embedding"]
         assert record["machine"]["n_threads"] == 1, "two workers share the two cores"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray_local", marks=needs_ray)])
+def test_a_pruned_trial_is_one_whichever_process_ran_it(
+    app: App, small: tuple[str, ...], launcher: str
+) -> None:
+    app.run(
+        *(*small, f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
+        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),
+    )
+    for trial in app.trials():
+        assert trial.state == TrialState.PRUNED
+        assert list(trial.intermediate_values) == [1, 2]
+        record = run_of(trial).record
+        assert (record["status"], record["training"]["epochs"]) == ("pruned", 2)
+        # Not the worker's process, which only hands out trials.
+        assert record["process"]["pid"] != trial.user_attrs["worker"]["pid"]
+        assert Path(trial.user_attrs["run"]).name.startswith(f"{trial.number}_")
 
 
 @pytest.mark.slow
@@ -111,16 +133,11 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("override", "message"),
-    [
+def test_what_would_be_silently_wrong_is_refused(app: App, small: tuple[str, ...]) -> None:
+    for override, message in (
         ("trainer=ddp_sim", "must train in one process; got 2: set trainer.devices=1"),
         ("objective.returns=[best.scores]", "must name numbers of run.json; found best.scores"),
-    ],
-)
-def test_what_would_be_silently_wrong_is_refused(
-    app: App, small: tuple[str, ...], override: str, message: str
-) -> None:
-    output = app.run(*small, override, "hydra.sweeper.max_failure_rate=0", check=False)
-    assert re.search(message, output, re.DOTALL)
-    assert "Traceback" not in output
+    ):
+        output = app.run(*small, override, "hydra.sweeper.max_failure_rate=0", check=False)
+        assert message in output
+        assert "Traceback" not in output
