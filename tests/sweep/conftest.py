@@ -25,7 +25,6 @@ def _add_trial(
     violations: tuple[float, ...] = (),
     **attributes: Any,
 ) -> None:
-    """Add a trial; keys of attributes may be dotted through `**{...}`."""
     params = {LR: 0.01} if params is None else params
     trial = optuna.create_trial(
         state=state,

@@ -84,7 +84,7 @@ def test_the_best_trial_becomes_an_experiment(sweep: optuna.Study) -> None:
 @pytest.mark.parametrize(
     ("overrides", "config", "header"),
     [
-        (["sweep=own", "model.net.activation=GELU", "++callbacks.early_stopping=null"], {}, "++callbacks.e"),
+        (["sweep=mlp_quick", "data.batch_size=256", "++callbacks.early_stopping=null"], {}, "++callbacks.e"),
         (["preset=quick", "model.optimizer.lr=0.01"], {}, "experiment=found"),
         (["sweep=blackard_dean"], {}, "experiment=found"),
         # What params.yaml let the trial start from.
@@ -96,10 +96,6 @@ def test_the_best_trial_becomes_an_experiment(sweep: optuna.Study) -> None:
 def test_all_that_decides_how_a_trial_trains_is_part_of_the_experiment(
     sweep: optuna.Study, overrides: list[str], config: dict[str, Any], header: str
 ) -> None:
-    Path("configs/sweep/own.yaml").write_text(
-        "# @package _global_\ndefaults: [mlp, _self_]\ntrainer: {max_epochs: 24, log_every_n_steps: 7}\n"
-        "data: {batch_size: 256}\nmodel: {net: {activation: ReLU}}\n"
-    )
     trained = make_run(*overrides, **config)
     assert header in export_trial(sweep, "found").read_text().splitlines()[2]
     found = composed("experiment=found")

@@ -31,6 +31,8 @@ def test_each_swept_key_is_one_of_the_config(name: str) -> None:
     cfg = composed(f"sweep={name}", command=command)
     plan = Plan.make([], cfg)
     assert (plan.study_name, plan.directions) == (name, [direction])
+    # The model as it is configured comes first.
+    assert all(point.keys() == plan.space.keys() for point in plan.warm_start)
     if name in BASELINES:
         assert cfg.models == [name]
         assert plan.space.keys() <= {f"settings.{name}.{key}" for key in cfg.settings[name]}
@@ -65,13 +67,6 @@ def test_each_launcher_s_config_composes() -> None:
         cfg = composed("sweep=mlp", f"hydra/launcher={path.stem}", "hydra.sweeper.n_jobs=16").hydra.launcher
         assert cfg._target_.endswith(("SlurmLauncher", "RayLauncher"))
         assert "???" not in OmegaConf.to_yaml(cfg)
-
-
-def test_the_model_as_it_is_configured_comes_first() -> None:
-    plan = Plan.make([], composed("sweep=mlp_periodic"))
-    (point,) = plan.warm_start
-    assert point.keys() == plan.space.keys()
-    assert point["model.net.hidden"] == "[256,256,256]"
 
 
 def test_study_whose_command_died_while_it_was_made_gets_each_known_point_once(

@@ -33,7 +33,6 @@ def app(tmp_path: Path) -> App:
         (*SPACE, "hydra.sweeper.custom_search_space=__main__.extend"),
         ("x=choice(-1,0,1)", "y=2", "hydra/sweeper/sampler=grid", "hydra.sweeper.direction=maximize"),
     ],
-    ids=["tpe", "random", "several objectives", "custom search space", "grid, maximize"],
 )
 def test_results_are_those_of_stock_plugin(tmp_path: Path, overrides: tuple[str, ...]) -> None:
     results = {}
@@ -63,8 +62,7 @@ def test_sweep_killed_five_times_does_each_trial_once(app: App) -> None:
     assert {trial.state for trial in trials} <= {TrialState.COMPLETE, TrialState.FAIL}
     assert all(trial.user_attrs["killed"] for trial in trials if trial.state == TrialState.FAIL)
     assert len(finished) == len(set(points(finished))) == 20
-    folders = [Path(trial.user_attrs["run"]).name for trial in finished]
-    assert folders == [str(trial.number) for trial in finished]
+    assert all(Path(trial.user_attrs["run"]).name == str(trial.number) for trial in finished)
     assert "0 of 20 trials left" in app.run(*overrides)
     assert len(app.trials()) == len(trials)
 
@@ -73,8 +71,8 @@ def test_trial_whose_heartbeat_expired_elsewhere_is_left_to_the_other_machine(ap
     process = app.run_until(DRAWN, *SPACE, "hydra.sweeper.n_trials=1", "sleep=1")
     study = optuna.load_study(study_name="s", storage=app.url)
     lock = FileLock(app.folder / "other.lock")
-    queue = TrialQueue(study=study, n_trials=1, max_retries=1, lock=lock, shared=True)
-    queue.fail_and_queue(study.trials[0])
+    other = TrialQueue(study=study, n_trials=1, max_retries=1, lock=lock, shared=True)
+    other.fail_and_queue(study.trials[0])
     (output,) = app.outputs(process)
     assert "Another machine retries trial 0" in output
     expired, again = app.trials()
@@ -95,13 +93,15 @@ def test_two_commands_on_one_study_share_its_trials(app: App) -> None:
     assert len({trial.user_attrs["worker"]["pid"] for trial in trials[1:]}) == 2
 
 
-def test_failing_trial_leaves_its_reason(app: App) -> None:
+def test_each_failing_trial_of_a_batch_leaves_its_reason(app: App) -> None:
     grid = ("fails=choice(true,false)", "returns=choice(one,invalid)", "hydra/sweeper/sampler=grid")
-    output = app.run(*grid, "hydra.sweeper.n_trials=4", "hydra.sweeper.max_failure_rate=0.75")
+    batch = ("hydra/launcher=joblib", "hydra.sweeper.n_jobs=4", "hydra.sweeper.n_trials=4")
+    output = app.run(*grid, *batch, "hydra.sweeper.max_failure_rate=0.5", check=False)
+    assert "At most 2 of 4 trials may fail" in output
     reasons = sorted(trial.user_attrs.get("reason", "") for trial in app.trials())
     assert reasons[:3] == ["", *["RuntimeError: as asked for"] * 2]
     assert "must return a finite number for each" in reasons[3]
-    assert "1 complete, 3 failed" in output
+    assert sorted(trial.state.name for trial in app.trials()) == ["COMPLETE", "FAIL", "FAIL", "FAIL"]
 
 
 @pytest.mark.slow
@@ -181,11 +181,9 @@ def test_key_is_swept_where_its_condition_holds(app: App) -> None:
 
 def test_study_of_another_sweep_is_refused(app: App) -> None:
     app.run("x=choice(1,2)", "hydra.sweeper.n_trials=1")
-    for overrides, message in (
-        (("x=choice(1,2)", "hydra.sweeper.direction=maximize"), "directions ['maximize']; got ['minimize']"),
-        (("x=choice(1,2,3)", "hydra.sweeper.n_jobs=2"), "must keep the kind and the choices of x, "),
-    ):
-        assert message in app.run(*overrides, check=False)
+    output = app.run("x=choice(1,2)", "hydra.sweeper.direction=maximize", check=False)
+    assert "directions ['maximize']; got ['minimize']" in output
+    assert "must keep the kind and the choices of x, " in app.run("x=choice(1,2,3)", check=False)
     assert len(app.trials()) == 1
 
 
@@ -219,13 +217,3 @@ def test_launcher_does_each_trial_once(app: App, launcher: str, start_of_a_batch
         assert trial.value == sum(value**2 for value in trial.params.values())
         assert Path(trial.user_attrs["run"]) == app.folder / "sweep" / str(trial.number)
     assert "0 of 6 trials left" in app.run(*SPACE, *options)
-
-
-def test_batch_of_a_launcher_is_told_before_failures_end_the_sweep(app: App) -> None:
-    output = app.run(
-        *("hydra/launcher=joblib", "hydra.sweeper.n_jobs=2", "hydra.sweeper.n_trials=2"),
-        *("fails=choice(true,false)", "hydra/sweeper/sampler=grid", "hydra.sweeper.max_failure_rate=0"),
-        check=False,
-    )
-    assert "At most 0 of 2 trials may fail" in output
-    assert sorted(trial.state.name for trial in app.trials()) == ["COMPLETE", "FAIL"]

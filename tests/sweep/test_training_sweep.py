@@ -14,6 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from canopy.runs.run import Run
 from sweep_app import ROOT, App
 
+pytestmark = pytest.mark.slow
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='pip install --editable ".[ray]"')
 
 
@@ -35,30 +36,26 @@ def run_of(trial: FrozenTrial) -> Run:
     return Run(ROOT / trial.user_attrs["run"])
 
 
-@pytest.mark.slow
 def test_values_and_steps_are_those_of_the_runs(app: App, small: tuple[str, ...]) -> None:
-    options = ("sweep=mlp_periodic", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none")
-    assert "3 complete" in app.run(*small, *options)
+    output = app.run(*small, "sweep=mlp_periodic", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none")
+    assert "3 complete" in output
     for trial in app.trials():
         record = run_of(trial).record
         assert record["status"] == "finished"
         assert record["trial"] == {"study": "s", "number": trial.number}
         assert trial.value == record["best"]["score"] == max(trial.intermediate_values.values())
         assert list(trial.intermediate_values) == [1, 2, 3]
-        config = run_of(trial).config
-        assert config.model.optimizer.lr == pytest.approx(trial.params["model.optimizer.lr"])
-        assert config.model.net.embedding.d_embedding == trial.params["model.net.embedding.d_embedding"]
+        assert run_of(trial).config.model.optimizer.lr == pytest.approx(trial.params["model.optimizer.lr"])
         assert record["machine"]["n_threads"] == 1, "two workers share the two cores"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray_local", marks=needs_ray)])
 def test_a_pruned_trial_is_one_whichever_process_ran_it(
     app: App, small: tuple[str, ...], launcher: str
 ) -> None:
     app.run(
         *(*small, f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
-        "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner",
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner"),
         *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),
     )
     for trial in app.trials():
@@ -68,10 +65,9 @@ def test_a_pruned_trial_is_one_whichever_process_ran_it(
         assert (record["status"], record["training"]["epochs"]) == ("pruned", 2)
         # Not the worker's process, which only hands out trials.
         assert record["process"]["pid"] != trial.user_attrs["worker"]["pid"]
-        assert Path(trial.user_attrs["run"]).name.startswith(f"{trial.number}_")
+        assert run_of(trial).path.name.startswith(f"{trial.number}_")
 
 
-@pytest.mark.slow
 def test_a_diverged_trial_fails_alone(app: App, small: tuple[str, ...]) -> None:
     app.run(
         *(*small, "model.optimizer.lr=choice(0.01,1e30)", "hydra/sweeper/sampler=grid"),
@@ -83,7 +79,6 @@ def test_a_diverged_trial_fails_alone(app: App, small: tuple[str, ...]) -> None:
     assert run_of(bad).record["status"] == "failed"
 
 
-@pytest.mark.slow
 def test_several_objectives_and_a_bound(app: App, small: tuple[str, ...]) -> None:
     app.run(
         *(*small, "objective.returns=[best.score,training.n_parameters]"),
@@ -99,7 +94,6 @@ def test_several_objectives_and_a_bound(app: App, small: tuple[str, ...]) -> Non
         assert not trial.intermediate_values
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(("number", "n_jobs"), [(signal.SIGTERM, 2), (signal.SIGINT, 1), (signal.SIGKILL, 1)])
 def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
     app: App, small: tuple[str, ...], number: signal.Signals, n_jobs: int
@@ -116,10 +110,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
         assert process.poll() is None
         time.sleep(0.002)
     # At this moment the study has not heard of it.
-    if number == signal.SIGKILL:
-        os.killpg(process.pid, number)
-    else:
-        process.send_signal(number)
+    (os.killpg if number == signal.SIGKILL else os.kill)(process.pid, number)
     (output,) = app.outputs(process, check=False)
     assert "Traceback" not in output
     expected = finished()
@@ -132,7 +123,6 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
         assert trial.constraints["training.n_parameters"] > 0
 
 
-@pytest.mark.slow
 def test_what_would_be_silently_wrong_is_refused(app: App, small: tuple[str, ...]) -> None:
     for override, message in (
         ("trainer=ddp_sim", "must train in one process; got 2: set trainer.devices=1"),
