@@ -53,7 +53,6 @@ def test_trial_with_expired_heartbeat_is_retried_as_often_as_allowed(tmp_path: P
 
 @pytest.mark.parametrize(("n_deaths", "n_done"), [(1, 4), (2, 4), (3, 3)])
 def test_grid_point_is_retried_though_it_was_never_drawn(tmp_path: Path, n_deaths: int, n_done: int) -> None:
-    """Given up after two retries, it is not another's turn for a second time."""
     sampler = optuna.samplers.GridSampler(GRID, seed=0)
     queue = queue_of(tmp_path, sampler=sampler, n_trials=4, max_retries=2)
     for _ in range(n_deaths):

@@ -15,6 +15,8 @@ from canopy.runs.run import Run
 from sweep_app import ROOT, App
 
 pytestmark = pytest.mark.slow
+# On a machine of one core, too, joblib starts processes.
+JOBLIB, RAY = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2"), ("hydra/launcher=ray_local",)
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='pip install --editable ".[ray]"')
 
 
@@ -25,7 +27,6 @@ def app(tmp_path: Path) -> App:
 
 @pytest.fixture
 def small(tensors: Path) -> tuple[str, ...]:
-    """The options of a sweep of three trials of three epochs."""
     return (
         *("sweep=mlp", "trainer=cpu", "trainer.max_epochs=3", "trainer.log_every_n_steps=5"),
         *("data.batch_size=32", f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=3"),
@@ -49,12 +50,12 @@ def test_values_and_steps_are_those_of_the_runs(app: App, small: tuple[str, ...]
         assert record["machine"]["n_threads"] == 1, "two workers share the two cores"
 
 
-@pytest.mark.parametrize("launcher", ["joblib", pytest.param("ray_local", marks=needs_ray)])
+@pytest.mark.parametrize("launcher", [JOBLIB, pytest.param(RAY, marks=needs_ray)], ids=["joblib", "ray"])
 def test_a_pruned_trial_is_one_whichever_process_ran_it(
-    app: App, small: tuple[str, ...], launcher: str
+    app: App, small: tuple[str, ...], launcher: tuple[str, ...]
 ) -> None:
     app.run(
-        *(*small, f"hydra/launcher={launcher}", "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
+        *(*small, *launcher, "hydra.sweeper.n_jobs=2", "hydra/sweeper/pruner=none"),
         *("hydra.sweeper.n_trials=2", "hydra.sweeper.pruner._target_=optuna.pruners.ThresholdPruner"),
         *("+hydra.sweeper.pruner.lower=2", "+hydra.sweeper.pruner.n_warmup_steps=2"),
     )
