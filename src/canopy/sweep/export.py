@@ -111,9 +111,7 @@ def _compose(configs: Path, overrides: Sequence[str]) -> DictConfig:
             return compose("train", [*overrides], return_hydra_config=True)
     except (HydraException, OmegaConfBaseException) as error:
         reason = " ".join(str(error).split())
-        raise ValueError(
-            f"The trial's config must compose with the configs as they are; got {reason}"
-        ) from error
+        raise ValueError(f"A trial must compose with the configs as they are; got {reason}") from error
 
 
 def _header(sweep: optuna.Study, trial: FrozenTrial, command: Sequence[str]) -> str:

@@ -57,7 +57,8 @@ class TrialQueue:
             trial.set_user_attr(WORKER, this_process())
             trial.set_user_attr(HEARTBEAT, time.time())
         # Another machine, which this lock does not hold, may have taken the last one at the same time.
-        earlier = sum(counts(other) and other.number < trial.number for other in self._trials())
+        trials = self.study.get_trials(deepcopy=False)
+        earlier = sum(counts(other) and other.number < trial.number for other in trials)
         if earlier >= self.n_trials:
             trial.set_user_attr(SURPLUS, value=True)
             self.study.tell(trial, state=TrialState.FAIL)
@@ -66,12 +67,12 @@ class TrialQueue:
 
     def n_left(self) -> int:
         """Count the trials that are neither done nor running."""
-        return self.n_trials - sum(map(counts, self._trials()))
+        return self.n_trials - sum(map(counts, self.study.get_trials(deepcopy=False)))
 
     def recover(self) -> None:
         """Report trials whose process died: the result of a run that had ended, else the failure."""
         with self.lock:
-            trials = self._trials()
+            trials = self.study.get_trials(deepcopy=False)
             for trial in trials:
                 dead = trial.state == TrialState.RUNNING and not self._is_alive(trial)
                 if dead and not self._complete(trial):
@@ -79,8 +80,10 @@ class TrialQueue:
             retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
             for trial in trials:
                 killed = trial.state == TrialState.FAIL and KILLED in trial.user_attrs
+                ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
+                has_just_ended = self.shared and time.time() - ended < HEARTBEAT_TIMEOUT_SECONDS
                 # Who found it dead has died, too, or is another machine that is about to queue it again.
-                if killed and trial.number not in retried and not (self.shared and _has_just_ended(trial)):
+                if killed and trial.number not in retried and not has_just_ended:
                     self._queue_again(trial)
 
     def _complete(self, dead: FrozenTrial) -> bool:
@@ -98,22 +101,18 @@ class TrialQueue:
             self.study.tell(dead.number, values, state=state)
         return True
 
-    def fail_and_queue(self, dead: FrozenTrial) -> bool:
-        """Mark a trial whose process died as failed and queue it again; False if another machine has."""
+    def fail_and_queue(self, dead: FrozenTrial) -> None:
+        """Mark a trial whose process died as failed and queue it again, unless another machine has."""
         # A Trial of it would draw its point anew.
         storage, trial_id = self.study._storage, dead._trial_id  # noqa: SLF001
-        try:
+        with suppress(UpdateFinishedTrialError):
             # Given up, a point of a grid has no other in its place.
             if not _grid_point(dead) or dead.user_attrs.get(N_RETRIES, 0) < self.max_retries:
                 storage.set_trial_user_attr(trial_id, KILLED, value=True)
             storage.set_trial_user_attr(trial_id, REASON, "its process died")
             # Of several machines that see it at once, the storage lets one pass.
-            if not storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
-                return False
-        except UpdateFinishedTrialError:
-            return False
-        self._queue_again(dead)
-        return True
+            if storage.set_trial_state_values(trial_id, state=TrialState.FAIL):
+                self._queue_again(dead)
 
     def _queue_again(self, dead: FrozenTrial) -> None:
         n_retries = dead.user_attrs.get(N_RETRIES, 0)
@@ -138,14 +137,6 @@ class TrialQueue:
             return is_alive(worker)
         started = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
         return bool(time.time() - trial.user_attrs.get(HEARTBEAT, started) < HEARTBEAT_TIMEOUT_SECONDS)
-
-    def _trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
-
-
-def _has_just_ended(trial: FrozenTrial) -> bool:
-    ended = trial.datetime_complete
-    return ended is not None and time.time() - ended.timestamp() < HEARTBEAT_TIMEOUT_SECONDS
 
 
 def _grid_point(trial: FrozenTrial) -> dict[str, Any]:

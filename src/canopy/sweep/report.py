@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import optuna
 import plotly.graph_objects as go
 from optuna import visualization
 from optuna.importance import FanovaImportanceEvaluator
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import TrialState
 
 from canopy.files import write_text
 from canopy.sweep.trials import objectives_of, summarize_sweep
@@ -41,7 +40,7 @@ def draw_plots(sweep: optuna.Study) -> Iterator[go.Figure]:
     if 2 <= len(names) <= 3:
         yield visualization.plot_pareto_front(sweep, target_names=names)
     for place, name in enumerate(names):
-        target = partial(_value, place=place) if len(names) > 1 else None
+        target = (lambda trial, place=place: trial.values[place]) if len(names) > 1 else None
         what: dict[str, Any] = {"target": target, "target_name": name}
         yield visualization.plot_optimization_history(sweep, **what)
         n_varied = len({key for trial in complete for key in trial.params})
@@ -55,7 +54,3 @@ def draw_plots(sweep: optuna.Study) -> Iterator[go.Figure]:
         if any(trial.intermediate_values for trial in complete):
             yield visualization.plot_intermediate_values(sweep)
     yield visualization.plot_timeline(sweep)
-
-
-def _value(trial: FrozenTrial, *, place: int) -> float:
-    return float(trial.values[place])

@@ -32,14 +32,12 @@ SET_UP_SECONDS = 60
 @functools.cache
 def open_storage(url: str) -> optuna.storages.BaseStorage:
     """Open a storage, once in each process; an embedded one that is not there is created."""
-    refuse_passwords([url], hint=HINT)
     engine_kwargs = {}
     try:
         parsed = make_url(url)
-        if parsed.password:
-            # One with characters in it that no URL should have.
-            shown = parsed.set(password="hidden").render_as_string(hide_password=False)  # noqa: S106
-            refuse_passwords([shown], hint=HINT)
+        # Also one with characters in it that no URL should have.
+        shown = parsed.set(password=parsed.password and "hidden").render_as_string(hide_password=False)
+        refuse_passwords([url, shown], hint=HINT)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
             engine_kwargs = {"connect_args": {"timeout": LOCK_SECONDS}}

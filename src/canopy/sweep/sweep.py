@@ -5,11 +5,11 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.context import SpawnProcess
-from types import FrameType
 from typing import Any
 
 import cloudpickle
@@ -54,7 +54,7 @@ def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> 
     worker.queue.recover()
     n_left = max(worker.queue.n_left(), 0)
     log.info("Study %s in %s: %d of %d trials left", plan.study_name, plan.storage, n_left, plan.n_trials)
-    signal.signal(signal.SIGTERM, _stop)
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         if isinstance(launcher, BasicLauncher) and n_jobs > 1 and n_left > 0:
             run_workers(worker, launcher, n_workers=min(n_jobs, n_left))
@@ -66,10 +66,6 @@ def run_sweep(arguments: Sequence[str], *, config: DictConfig, **given: Any) -> 
         raise
     write_text(folder / "optimization_results.yaml", OmegaConf.to_yaml(OmegaConf.create(_results(study))))
     log.info("%s", summarize_sweep(study))
-
-
-def _stop(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - as signal handlers are called
-    raise SystemExit(128 + number)
 
 
 def _results(study: optuna.Study) -> dict[str, Any]:
@@ -92,15 +88,14 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
     state = Singleton.get_state()
     common = cloudpickle.dumps((worker.plan, worker.deadline, worker.first, launcher, state))
     workers: list[SpawnProcess] = []
-    n_started = n_done = n_deaths = n_finished = 0
+    n_done = n_deaths = n_finished = 0
     try:
         while n_done < n_workers:
             while len(workers) < n_workers - n_done:
-                is_first = worker.is_first and n_started == 0
-                process = context.Process(target=_work, args=(common, is_first))
+                process = context.Process(target=_work, args=(common, worker.is_first))
                 process.start()
                 workers.append(process)
-                n_started += 1
+                worker.is_first = False
             time.sleep(0.1)
             for process in [process for process in workers if not process.is_alive()]:
                 workers.remove(process)

@@ -22,7 +22,7 @@ from optuna.trial import TrialState
 from canopy.places import display_path
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import PRUNED, REASON, RUN, STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
-from canopy.sweep.plan import Plan, make_pruner
+from canopy.sweep.plan import Plan, instantiate_part
 from canopy.sweep.queue import TrialQueue, counts, heartbeat
 from canopy.sweep.storage import open_storage
 from canopy.sweep.trials import violations_of
@@ -43,7 +43,7 @@ class Worker:
             study_name=plan.study_name,
             storage=open_storage(plan.storage),
             sampler=plan.make_sampler(first=is_first),
-            pruner=make_pruner(plan.options.pruner),
+            pruner=instantiate_part(plan.options.pruner),
         )
         self.first = len(self.study.get_trials(deepcopy=False)) if first is None else first
         self.queue = TrialQueue(
@@ -154,7 +154,7 @@ class JobTrial:
             storage=open_storage(os.environ[STORAGE_VARIABLE]),
             # Draws nothing: the trial has its point.
             sampler=optuna.samplers.RandomSampler(),
-            pruner=make_pruner(HydraConfig.get().sweeper.pruner),
+            pruner=instantiate_part(HydraConfig.get().sweeper.pruner),
         )
         number = int(os.environ[TRIAL_VARIABLE])
         trial_id = study._storage.get_trial_id_from_study_id_trial_number(study._study_id, number)  # noqa: SLF001
