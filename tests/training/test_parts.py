@@ -46,6 +46,7 @@ def metric(name: str, **options: object) -> dict[str, object]:
     ("key", "value", "message"),
     [
         ("trainer.max_epochs", -1, "whose length must be known; got trainer.max_epochs=-1"),
+        ("trainer.check_val_every_n_epoch", 9, "must be at most trainer.max_epochs; got 9 and "),
         ("trainer.overfit_batches", 1, "trainer.overfit_batches must be 0; got 1: use debug=overfit"),
         ("trainer.num_nodes", 2, "trainer.num_nodes must be 1; got 2"),
         ("trainer.accelerator", "tpu", "trainer cannot be built .*; got ModuleNotFoundError: .*xla"),
@@ -59,8 +60,8 @@ def metric(name: str, **options: object) -> dict[str, object]:
         ("model.optimizer.lrr", 1, "model.optimizer.lrr must be an option of .*did you mean 'lr'"),
         ("model.metrics.accuracy", metric("CohenKappa"), "model.metrics must have new names; got accuracy"),
         ("model.metrics.a", metric("Recall", average=None), "model.metrics.a must compute one number; got 3"),
-        ("callbacks.best_checkpoint.save_top_k", 3, "save_top_k must be 1: the best epoch .*; got 3"),
-        ("callbacks.best_checkpoint.save_last", True, "save_last must be None: .*; got True"),
+        ("callbacks.best_checkpoint.save_top_k", 3, "save_top_k must be left out: the best epoch .*; got 3"),
+        ("callbacks.best_checkpoint.save_last", True, "save_last must be left out: .*; got True"),
         ("callbacks.best_checkpoint", None, "found no callback that does: keep callbacks.best_checkpoint"),
         ("callbacks.early_stopping.patiance", 3, "did you mean 'patience'"),
         ("callbacks.early_stopping.monitor", "val/acuracy", "did you mean 'val/accuracy'"),

@@ -4,6 +4,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
 from lightning.pytorch.loggers import Logger
@@ -63,6 +64,8 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     for split, scores in report.items():
         shown = (split, scores["accuracy"], scores["macro_f1"], scores["n_rows"])
         log.info("%s: accuracy %.4f, macro-F1 %.4f on %d rows", *shown)
+        if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
+            log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
     return report
 
 

@@ -100,6 +100,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             for resolver in (log_folder, run_folder, run_name):
                 OmegaConf.register_resolver(resolver.__name__, resolver, replace=True)
             hydra_main()
+            _remove_temporary_logs()
 
         return command
 
@@ -177,9 +178,13 @@ def log_folder() -> str:
     """Give the folder for logs; elsewhere than in a project they are not kept."""
     if Path(PARAMS).is_file():
         return "logs"
-    folder = tempfile.mkdtemp(prefix="canopy-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    return tempfile.mkdtemp(prefix="canopy-")
+
+
+def _remove_temporary_logs() -> None:
+    """Remove the logs of a command that is done; after an error they stay, with the traceback."""
+    if (folder := log_folder()) != "logs":
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _log_warning(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:

@@ -118,8 +118,8 @@ def choose_start(cfg: DictConfig, overrides: Sequence[str]) -> tuple[DictConfig,
         config.publish = cfg.publish
     else:
         return cfg, None
-    commit, found = source.record.get("git", {}).get("commit"), git_sha()
-    if commit != found:
+    commit, found = (source.record.get("git") or {}).get("commit"), git_sha()
+    if commit and found and commit != found:
         text = "%s was trained by commit %s, not %s: check that out if its config or its weights must fit"
         log.warning(text, source.path, commit, found)
     return config, checkpoint

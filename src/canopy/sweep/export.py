@@ -19,7 +19,7 @@ from canopy.places import display_path
 from canopy.quoting import write_override
 from canopy.runs.keys import MACHINE, training_values
 from canopy.runs.run_folder import check_written_paths
-from canopy.sweep import FROM_STUDY
+from canopy.sweep import FROM_STUDY, SCRIPT
 from canopy.sweep.trials import best_of, objectives_of, overrides_of, run_of, state_of
 from canopy.text_tables import format_value
 
@@ -50,6 +50,8 @@ def export_trial(
         raise FileExistsError(
             f"An experiment must have a new name; got {display_path(path)}: choose another one, or --force"
         )
+    if (script := sweep.user_attrs.get(SCRIPT, "train")) != "train":
+        raise ValueError(f"An experiment must be of a sweep of src/train.py; got one of src/{script}.py")
     trial = _choose_trial(sweep, number)
     run, overrides = run_of(trial), overrides_of(trial)
     command = [text for text in overrides if COMMAND.match(text)]
@@ -94,7 +96,9 @@ def _choose_trial(sweep: optuna.Study, number: int | None) -> FrozenTrial:
     (trial,) = found
     state = trial.user_attrs.get(FROM_STUDY, state_of(trial))
     if trial.state is not TrialState.COMPLETE or FROM_STUDY in trial.user_attrs:
-        raise ValueError(f"A trial to export must be complete and of its own sweep; got one of {state!r}")
+        raise ValueError(
+            f"A trial to export must be complete and of its own sweep; got {trial.number}, of {state!r}"
+        )
     return trial
 
 

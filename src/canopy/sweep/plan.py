@@ -64,7 +64,7 @@ class Plan:
             if key not in {*spaces, *fixed}:
                 # Optuna would ignore it.
                 raise ValueError(f"hydra.sweeper.warm_start must have keys of {', '.join(spaces)}; got {key}")
-            if key in spaces and not spaces[key]._contains(spaces[key].to_internal_repr(value)):  # noqa: SLF001
+            if key in spaces and not _is_in(spaces[key], value):
                 raise ValueError(f"hydra.sweeper.warm_start must be within {spaces[key]}; got {key}={value}")
         return cls(
             config=config,
@@ -90,6 +90,13 @@ class Plan:
         made = instantiate_part(node)
         sampler: optuna.samplers.BaseSampler = made(_grid_of(self.space)) if _is_grid(node) else made
         return sampler
+
+
+def _is_in(space: BaseDistribution, value: Any) -> bool:
+    try:
+        return space._contains(space.to_internal_repr(value))  # noqa: SLF001
+    except ValueError:
+        return False
 
 
 def instantiate_part(node: Any) -> Any:

@@ -80,8 +80,8 @@ class TrialQueue:
             retried = {trial.user_attrs.get(RETRY_OF) for trial in trials}
             for trial in trials:
                 killed = trial.state == TrialState.FAIL and KILLED in trial.user_attrs
-                ended = trial.datetime_complete.timestamp() if trial.datetime_complete else 0.0
-                has_just_ended = self.shared and time.time() - ended < HEARTBEAT_TIMEOUT_SECONDS
+                age = time.time() - float(trial.user_attrs.get(KILLED, 0))
+                has_just_ended = self.shared and age < HEARTBEAT_TIMEOUT_SECONDS
                 # Who found it dead has died, too, or is another machine that is about to queue it again.
                 if killed and trial.number not in retried and not has_just_ended:
                     self._queue_again(trial)
@@ -108,7 +108,7 @@ class TrialQueue:
         with suppress(UpdateFinishedTrialError):
             # Given up, a point of a grid has no other in its place.
             if not _grid_point(dead) or dead.user_attrs.get(N_RETRIES, 0) < self.max_retries:
-                storage.set_trial_user_attr(trial_id, KILLED, value=True)
+                storage.set_trial_user_attr(trial_id, KILLED, time.time())
             storage.set_trial_user_attr(trial_id, REASON, "its process died")
             # Of several machines that see it at once, the storage lets one pass.
             if storage.set_trial_state_values(trial_id, state=TrialState.FAIL):

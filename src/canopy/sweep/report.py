@@ -2,6 +2,7 @@
 
 import html
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +47,10 @@ def draw_plots(sweep: optuna.Study) -> Iterator[go.Figure]:
         n_varied = len({key for trial in complete for key in trial.params})
         if n_varied > 1 and len({trial.values[place] for trial in complete}) > 1:
             # Optuna's default takes the lowest values of a target for the best.
-            evaluator = FanovaImportanceEvaluator(seed=0)
-            yield visualization.plot_param_importances(sweep, evaluator=evaluator, **what)
+            evaluator = FanovaImportanceEvaluator(seed=0) if target else None
+            # Where no parameter that all trials have varies, there is nothing to draw.
+            with suppress(RuntimeError):
+                yield visualization.plot_param_importances(sweep, evaluator=evaluator, **what)
         yield visualization.plot_slice(sweep, **what)
     if len(names) == 1:
         yield visualization.plot_parallel_coordinate(sweep, target_name=names[0])

@@ -25,8 +25,8 @@ HINT = f"give it as {PASSWORD_VARIABLE} in the environment, PostgreSQL's also in
 
 # How long a writer waits for another one; SQLite's five seconds are short for a busy disk.
 LOCK_SECONDS = 60
-# How long the command that creates a study may take to add the known points to it.
-SET_UP_SECONDS = 60
+# How long the command that creates a study may take from one known point to the next.
+SET_UP_SECONDS = 30
 
 
 @functools.cache
@@ -68,9 +68,11 @@ def open_study(plan: "Plan") -> tuple[optuna.Study, Path, bool]:
         is_new = False
         study = optuna.load_study(study_name=plan.study_name, storage=storage)
         # The command that created it adds the known points, if it has not died.
-        deadline = time.monotonic() + SET_UP_SECONDS
+        n_known, deadline = 0, time.monotonic() + SET_UP_SECONDS
         while FOLDER not in study.user_attrs and time.monotonic() < deadline:
-            time.sleep(0.05)
+            time.sleep(0.1)
+            if (n_found := len(study.get_trials(deepcopy=False))) > n_known:
+                n_known, deadline = n_found, time.monotonic() + SET_UP_SECONDS
     directions = [direction.name.lower() for direction in study.directions]
     if directions != plan.directions:
         raise ValueError(f"The study must have the sweep's directions {plan.directions}; got {directions}")

@@ -105,7 +105,9 @@ def run_workers(worker: Worker, launcher: Launcher, *, n_workers: int) -> None:
                 before = n_finished
                 n_finished = len(worker.study.get_trials(deepcopy=False, states=FINISHED))
                 n_deaths = n_deaths + 1 if n_finished == before else 1
-                if process.exitcode == FAILED or n_deaths > MAX_DEATHS * n_workers:
+                if process.exitcode == FAILED:
+                    raise ValueError("The sweep ended by the error of a worker: see the log above")
+                if n_deaths > MAX_DEATHS * n_workers:
                     raise ValueError(
                         f"Workers must finish trials; got {n_deaths} that died without one, "
                         f"the last with exit code {process.exitcode}: see the log above"

@@ -145,11 +145,13 @@ def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
     """Write the trials of a sweep as a table, the best first; JSON and CSV have all that is known of each."""
     trials = ranked(sweep)
     params = list(dict.fromkeys(key for trial in trials for key in trial.params))
+    objectives = objectives_of(sweep)
+    names = ["number", "state", *objectives, "epochs", "seconds", *params, "run", "reason", "retry_of"]
     rows: list[dict[str, Any]] = [
         {
             "number": trial.number,
             "state": state_of(trial),
-            **dict(itertools.zip_longest(objectives_of(sweep), _values_of(trial))),
+            **dict(itertools.zip_longest(objectives, _values_of(trial))),
             "epochs": len(trial.intermediate_values) or None,
             "seconds": trial.duration and trial.duration.total_seconds(),
             **{key: trial.params.get(key) for key in params},
@@ -162,9 +164,10 @@ def list_trials(sweep: optuna.Study, *, form: Form = "text") -> str:
     if form == "text":
         ends = [key.rpartition(".")[2] for key in params]
         short = {key: end for key, end in zip(params, ends, strict=True) if ends.count(end) == 1}
-        shown = [key for key in rows[0] if key not in ("run", "retry_of")] if rows else []
-        rows = [{short.get(key, key): row[key] for key in shown} for row in rows]
-    return _write(rows, form)
+        names = [name for name in names if name not in ("run", "retry_of")]
+        rows = [{short.get(name, name): row[name] for name in names} for row in rows]
+        names = [short.get(name, name) for name in names]
+    return _write(names, rows, form)
 
 
 def _reason(trial: FrozenTrial) -> str | None:
@@ -212,13 +215,14 @@ def _describe(sweep: optuna.Study) -> dict[str, Any]:
 
 def list_sweeps(sweeps: Iterable[optuna.Study], *, form: Form = "text") -> str:
     """Write a table of sweeps: what each optimizes, its trials by state, its best value."""
-    return _write([_describe(sweep) for sweep in sweeps], form)
+    names = ["sweep", "objective", "trials", *STATES, "best", "trial"]
+    return _write(names, [_describe(sweep) for sweep in sweeps], form)
 
 
-def _write(rows: list[dict[str, Any]], form: Form) -> str:
+def _write(names: list[str], rows: list[dict[str, Any]], form: Form) -> str:
     if form == "json":
         return as_json(rows)
     if form == "text" and not rows:
         return "Nothing to list: there are none yet"
     write = as_csv if form == "csv" else render
-    return write([*rows[0]] if rows else [], [[*row.values()] for row in rows])
+    return write(names, [[row[name] for name in names] for row in rows])

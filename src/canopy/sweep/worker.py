@@ -171,6 +171,8 @@ class JobTrial:
 
     def report(self, value: float, step: int) -> None:
         if self._may_prune:
+            # Of several validations in an epoch the last one counts; Optuna would keep the first.
+            self._trial._cached_frozen_trial.intermediate_values.pop(step, None)  # noqa: SLF001
             self._trial.report(value, step)
 
     def should_prune(self) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from canopy.cores import usable_cores
+from canopy.names import shorten
 from canopy.places import require_file
 from canopy.schema.columns import first_repeated
 from canopy.schema.table import COMPRESSIONS, FileFormat
@@ -78,10 +79,13 @@ class TableFile:
         """Columns whose values are not numbers, texts or times, and what they are."""
         if self.file_format.format == "parquet":
             fields = self._parquet().schema_arrow
-            return {found.name: str(found.type) for found in fields if not _is_usable(found.type)}
+            return {found.name: shorten(found.type) for found in fields if not _is_usable(found.type)}
         objects = self._objects() if self.file_format.format == "jsonl" else ()
-        items = (item for found in objects for item in found.items())
-        return {name: "lists or objects" for name, value in items if isinstance(value, list | dict)}
+        items = [item for found in objects for item in found.items() if item[1] not in (None, [], {})]
+        nested = {name for name, value in items if isinstance(value, list | dict)}
+        return dict.fromkeys(
+            nested - {name for name, value in items if not isinstance(value, list | dict)}, "lists or objects"
+        )
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns, of CSV as text, of other formats in their types; a ValueError if that fails."""

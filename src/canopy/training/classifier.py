@@ -85,7 +85,7 @@ class Classifier(LightningModule):
         before, after = (torch.tensor(n_rows, dtype=torch.float64) for n_rows in counts)
         ratio = ((after / after.sum()) / (before / before.sum())).log().float()
         # A class without training rows has no frequency, and nothing to correct.
-        ratio = ratio.where((before > 0) & logit_adjustment, 0.0)
+        ratio = ratio.where((before > 0) & bool(logit_adjustment), 0.0)
         assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
         self.register_buffer("log_prior_ratio", ratio)
         collections = {split: build_metrics(schema.n_classes, metrics) for split in ("val", "test")}

@@ -53,6 +53,13 @@ def check_training_config(cfg: DictConfig) -> None:
             if number is not None and not (type(number) in kinds and number >= least):
                 name = "an integer" if kind is int else "a number"
                 raise ValueError(f"{key} must be {name} >= {least:g}; found {value!r}")
+    every, last = (
+        OmegaConf.select(cfg, f"trainer.{key}") for key in ("check_val_every_n_epoch", "max_epochs")
+    )
+    if every and last and 0 < last < every:
+        raise ValueError(
+            f"trainer.check_val_every_n_epoch must be at most trainer.max_epochs; got {every} and {last}"
+        )
     for key, only, reason in UNSUPPORTED:
         if (value := OmegaConf.select(cfg, key)) not in (None, only):
             raise ValueError(f"{key} must be {only}; got {value}: {reason}")

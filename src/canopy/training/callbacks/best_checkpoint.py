@@ -9,8 +9,8 @@ from torch import Tensor
 from canopy.training.callbacks.member_selection import MemberSelection
 
 # Options of ModelCheckpoint with which something else would be kept than one file, of the best epoch.
-FIXED: dict[str, Any] = {"save_on_train_epoch_end": False, "save_top_k": 1}
-FIXED |= dict.fromkeys(("every_n_train_steps", "save_last", "train_time_interval"))
+FIXED: dict[str, Any] = {"save_on_train_epoch_end": False, "save_top_k": 1, "save_last": False}
+FIXED |= dict.fromkeys(("every_n_train_steps", "train_time_interval"))
 
 
 class BestCheckpoint(ModelCheckpoint):
@@ -32,7 +32,7 @@ class BestCheckpoint(ModelCheckpoint):
     def __init__(self, *, monitor: str, **options: Any) -> None:
         for name, only in FIXED.items():
             if (value := options.get(name)) not in (None, only):
-                raise ValueError(f"{name} must be {only}: the best epoch alone is kept; got {value}")
+                raise ValueError(f"{name} must be left out: the best epoch alone is kept; got {value}")
         super().__init__(monitor=monitor, **{**options, **FIXED})
         self.best_metrics: dict[str, float] = {}
         self.best_epoch = 0

@@ -1,9 +1,13 @@
 """Show how weights and gradients are distributed in TensorBoard."""
 
+import logging
+
 from lightning import Callback, LightningModule, Trainer
 from torch.optim import Optimizer
 
 from canopy.training.callbacks.hyperparameters import tensorboards
+
+log = logging.getLogger(__name__)
 
 
 class ParameterHistograms(Callback):
@@ -16,6 +20,10 @@ class ParameterHistograms(Callback):
 
     def __init__(self, *, every_n_steps: int | None = None) -> None:
         self.every_n_steps = every_n_steps
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self.every_n_steps and not tensorboards(trainer):
+            log.warning("Histograms need a TensorBoard logger; there is none: add tensorboard to logger")
 
     def on_before_optimizer_step(
         self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer
