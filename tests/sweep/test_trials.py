@@ -87,7 +87,8 @@ def test_a_trial_that_breaks_a_constraint_is_not_the_best(make_study: Make, add_
 def test_a_sweep_without_trials_is_no_mistake(make_study: Make, tmp_path: Path) -> None:
     sweep = make_study()
     listed = [list_trials(sweep, form=form) for form in ("text", "json", "csv")]
-    assert listed == ["Nothing to list: there are none yet", "[]", ""]
+    header = "number,state,val/accuracy,epochs,seconds,run,reason,retry_of"
+    assert listed == ["Nothing to list: there are none yet", "[]", header]
     write_report(sweep, tmp_path / "new/report.html")
     assert "Sweep a: maximizes val/accuracy\nTrials: 0</pre>" in (tmp_path / "new/report.html").read_text()
 

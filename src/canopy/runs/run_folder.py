@@ -9,7 +9,7 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from canopy.files import PREPROCESSOR_FILE, atomic_folder, read_json, write_json, write_text
+from canopy.files import PREPROCESSOR_FILE, atomic_folder, read_json, sha256, write_json, write_text
 from canopy.places import check_place, check_writable, display_path
 from canopy.quoting import write_override
 from canopy.runs.run import BEST_CHECKPOINT, CONFIG, DIFF, RECORD, REPORT
@@ -29,6 +29,9 @@ PATHS = frozenset({"_args_", "default_root_dir", "dir", "dirpath", "folder", "lo
 
 def start_run_folder(folder: Path, config: DictConfig, data_folder: Path) -> None:
     """Put a new run's config and the description of its data into its folder."""
+    path, schema = data_folder / PREPROCESSOR_FILE, read_json(data_folder / SCHEMA_FILE)
+    if sha256(path) != schema["sha256"][PREPROCESSOR_FILE]:
+        raise ValueError(f'{path} must be the file that {SCHEMA_FILE} names; got another: run "make repro"')
     for name in (SCHEMA_FILE, PREPROCESSOR_FILE):
         write_json(folder / name, read_json(data_folder / name))
     # Last: a folder with a config is a run.
