@@ -1,5 +1,6 @@
 """Write files atomically, and hash their content."""
 
+import ctypes
 import errno
 import fcntl
 import glob
@@ -15,7 +16,6 @@ from typing import Any
 
 from canopy.names import shorten
 from canopy.places import check_writable, require_file
-from canopy.swap import swap_in
 
 PARAMS = "params.yaml"  # marks the folder of a project, or of a data set
 # Each has a file of tensors; next to them lies what was learnt from the training rows.
@@ -23,6 +23,9 @@ SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
 # What a person can do something about.
 UNWRITABLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+TAKEN = (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR)  # of a rename to a place that is taken
+UNABLE = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP)  # of a file system that cannot exchange two paths
+AT_FDCWD, RENAME_EXCHANGE = -100, 2  # of Linux's renameat2
 
 
 @contextmanager
@@ -131,3 +134,31 @@ def sha256(path: str | Path) -> str:
     require_file(path, hint='run "make repro" first')
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def swap_in(folder: Path, path: Path) -> None:
+    """Move a folder out of one that is about to be removed; what was at the path takes its place there."""
+    while True:
+        try:
+            folder.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in TAKEN:
+                raise
+        with suppress(FileNotFoundError):
+            if exchange(folder, path):
+                return
+            # Not in one step: between two renames there is nothing at the path.
+            path.rename(Path(tempfile.mkdtemp(dir=folder.parent)) / path.name)
+
+
+def exchange(first: Path, second: Path) -> bool:
+    """Let two paths change places in one step; false where the system or the file system cannot do it."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "renameat2"):
+        return False
+    if not libc.renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE):
+        return True
+    if (number := ctypes.get_errno()) in UNABLE:
+        return False
+    raise OSError(number, os.strerror(number), str(second))

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from canopy.files import atomic_folder, atomic_write, write_text
-from canopy.swap import exchange, swap_in
+from canopy.files import atomic_folder, atomic_write, exchange, swap_in, write_text
 
 pytestmark = pytest.mark.faults
 
@@ -128,7 +127,7 @@ def test_simultaneous_writers_leave_a_whole_folder(
     for name in ("in", "first", "second"):
         (tmp_path / name).mkdir()
     if not can_exchange:
-        monkeypatch.setattr("canopy.swap.exchange", lambda first, second: False)
+        monkeypatch.setattr("canopy.files.exchange", lambda first, second: False)
     elif not exchange(tmp_path / "first", tmp_path / "second"):
         pytest.skip("this file system cannot exchange two folders in one step")
     path, n_seen = tmp_path / "in/it", 0

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
@@ -16,8 +15,6 @@ from canopy.export.manifest import INPUTS, OUTPUT
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.scaling import Affine, Cycle, QuantileNormal, Scaling
 from canopy.tensors import telling_why
-
-log = logging.getLogger(__name__)
 
 OPSET = 20
 
@@ -106,11 +103,7 @@ class Preprocessing(nn.Module):
         self.order = None if order == [*range(len(order))] else Columns(order)
         # A datetime column is missing where its parts are.
         parts = {name: f"{name}.{part}" for name, found in preprocessor.datetime.items() for part in found}
-        inputs = [parts.get(name, name) for name in preprocessor.indicators]
-        for name in {*inputs} - {*names}:
-            log.warning("%r has no feature: the graph takes it to be present in each row", name)
-        places = [names.index(name) if name in names else len(names) for name in inputs]
-        self.is_padded = len(names) in places
+        places = [names.index(parts.get(name, name)) for name in preprocessor.indicators]
         self.indicators = Columns(places) if places else None
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,8 +112,7 @@ class Preprocessing(nn.Module):
         if self.order is not None:
             scaled = self.order(scaled)
         if self.indicators is not None:
-            inputs = F.pad(numeric, (0, 1)) if self.is_padded else numeric
-            missing = self.indicators(inputs).isnan().long()
+            missing = self.indicators(numeric).isnan().long()
             categorical = torch.cat([categorical, missing], dim=1)
         return scaled.float(), categorical
 
