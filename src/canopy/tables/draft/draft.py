@@ -136,7 +136,7 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
     environment.filters |= {"text": yaml_text, "flow": yaml_flow}
     template = environment.from_string(Path(__file__).with_name("params.yaml.jinja").read_text())
     classes = draft.schema.target.classes
-    test_size, val_size = split_sizes(draft.n_rows, 0 if classes == "auto" else len(classes))
+    n_classes = 0 if classes == "auto" else len(classes)
     with atomic_folder(folder) as new:
         (new / (raw.parent if is_one else raw)).mkdir(parents=True)
         hashes = {copy.name: sha256(shutil.copy(path, new / copy)) for path, copy in copies.items()}
@@ -148,8 +148,8 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
             table=draft.table,
             remarks={values.name: values.remark for values in [draft.target, *draft.columns]},
             has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),
-            test_size=test_size,
-            val_size=val_size,
+            sizes=split_sizes(draft.n_rows, n_classes),
+            n_rows=draft.n_rows,
             train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")
