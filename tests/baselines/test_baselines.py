@@ -82,7 +82,7 @@ def test_a_sweep_finds_settings_and_prints_the_command_that_trains_them(project:
     _, report = train(project, *arguments)
     assert report["lightgbm"]["val"]["nll"] == pytest.approx(float(best[1]), rel=1e-3)
     refused = execute(project, "sweep", "lightgbm", "--best", "own", code=1)
-    assert "A sweep to export must be of src/train.py; got one of src/baselines.py" in refused.stderr
+    assert "An experiment must be of a sweep of src/train.py; got one of src/baselines.py" in refused.stderr
 
 
 def make(n_rows: int, seed: int, *, classes: tuple[int, ...]) -> Rows:

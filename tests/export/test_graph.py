@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 import torch
 from hydra.utils import instantiate
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
@@ -116,6 +116,7 @@ def tables(draw: st.DrawFn) -> tuple[Preprocessor, pa.RecordBatch]:
             values = [None] * n_missing + values[n_missing:]
         data[name] = pa.array(values, {"numeric": pa.float64(), "datetime": TIME}.get(kind, pa.string()))
     rows = pa.RecordBatch.from_pydict(data)
+    assume(any(column.null_count < n_rows for column in rows))
     return fit(columns, methods, rows), rows
 
 

@@ -1,5 +1,6 @@
 """Which trials are retried when machines or workers die, or a heartbeat only expires."""
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -114,6 +115,8 @@ def test_deaths_of_workers_count_until_a_trial_is_finished(
     worker: Any = SimpleNamespace(plan=None, deadline=0.0, first=0, is_first=True, study=SimpleNamespace())
     context = SimpleNamespace(Process=lambda **_: Process(is_alive=lambda: False))
     monkeypatch.setattr(sweep, "MAX_DEATHS", 2)
+    # Numbers of threads, which the tests after this one would have.
+    monkeypatch.setattr(os, "environ", {**os.environ})
     monkeypatch.setattr(sweep.multiprocessing, "get_context", lambda _: context)
     with pytest.raises(ValueError, match=message) if message else nullcontext():
         sweep.run_workers(worker, None, n_workers=1)

@@ -82,10 +82,8 @@ class TableFile:
             return {found.name: shorten(found.type) for found in fields if not _is_usable(found.type)}
         objects = self._objects() if self.file_format.format == "jsonl" else ()
         items = [item for found in objects for item in found.items() if item[1] not in (None, [], {})]
-        nested = {name for name, value in items if isinstance(value, list | dict)}
-        return dict.fromkeys(
-            nested - {name for name, value in items if not isinstance(value, list | dict)}, "lists or objects"
-        )
+        plain = {name for name, value in items if not isinstance(value, list | dict)}
+        return dict.fromkeys({name for name, _ in items} - plain, "lists or objects")
 
     def batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """Read columns, of CSV as text, of other formats in their types; a ValueError if that fails."""

@@ -37,6 +37,7 @@ UNSUPPORTED = (
     ("trainer.use_distributed_sampler", False, "the loaders share the rows among the devices themselves"),
 )
 REFUSED_CALLBACKS = {
+    callbacks.BackboneFinetuning: "it needs a model with a backbone, which these nets do not have",
     callbacks.BatchSizeFinder: "the run would not train as its config says; set data.batch_size, or sweep it",
     callbacks.LearningRateFinder: "optimiser and schedule have their own rates; sweep model.optimizer.lr",
     callbacks.ModelPruning: "its weights do not fit the net when they are loaded; use src/compress.py",
