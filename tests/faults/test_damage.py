@@ -45,7 +45,7 @@ def damage_file(path: Path, damage: str, generator: random.Random) -> None:
 
 
 def largest_record(path: Path) -> tuple[int, int]:
-    """Find what an archive holds: between its records, where nobody reads, a flipped bit would do no harm."""
+    """Find the largest record of an archive; a flipped bit between records is not read and does no harm."""
     with zipfile.ZipFile(path) as archive:
         record = max(archive.infolist(), key=lambda info: info.file_size)
     # The header in the file has 30 bytes, then the name and padding, of the lengths that it ends with.

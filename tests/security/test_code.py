@@ -26,19 +26,9 @@ from canopy.runs.entry import TRUSTED_TARGETS
 from canopy.runs.run import Run
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.sweep.plan import Plan
-from packages import ROOT, execute
+from packages import ROOT, Payload, execute
 
 Refuses = Callable[..., None]
-
-
-class Payload:
-    """Unpickling it makes a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Path.touch, (self.path,)
 
 
 @pytest.fixture

@@ -4,16 +4,7 @@ import pytest
 import torch
 
 from canopy.training.checkpoint import SafeCheckpointIO, load_checkpoint
-
-
-class Malicious:
-    """Loading it with pickle would create a file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple[object, tuple[object, ...]]:
-        return Path.touch, (self.path,)
+from packages import Payload
 
 
 @pytest.fixture
@@ -32,7 +23,7 @@ def test_save_is_atomic(path: Path) -> None:
 
 @pytest.mark.parametrize("asked", [None, True, False])
 def test_a_malicious_checkpoint_executes_nothing(path: Path, asked: bool | None) -> None:
-    torch.save({"state_dict": Malicious(path.with_name("executed"))}, path)
+    torch.save({"state_dict": Payload(path.with_name("executed"))}, path)
     with pytest.raises(ValueError, match="a whole checkpoint of tensors and plain values; got"):
         SafeCheckpointIO().load_checkpoint(path, weights_only=asked)
     assert not path.with_name("executed").exists()
