@@ -25,8 +25,7 @@ def cap_classes(labels: NDArray[Any], *, max_per_class: int | None, seed: int) -
         return np.ones(len(labels), bool)
     if max_per_class < 1:
         raise ValueError(f"cap_classes.max_per_class must be at least 1; found {max_per_class}")
-    order = np.arange(len(labels), dtype=np.int32)
-    np.random.default_rng(seed).shuffle(order)
+    order = np.random.default_rng(seed).permutation(np.arange(len(labels), dtype=np.int32))
     mixed, kept = labels[order], np.zeros(len(labels), bool)
     for value in np.unique(labels):
         kept[order[mixed == value][:max_per_class]] = True

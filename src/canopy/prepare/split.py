@@ -31,8 +31,8 @@ SplitCodes = NDArray[np.int8]  # index into `SPLITS` for each row
 def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = interim.kept_schema(params)
-    [found] = interim.read_codes(interim_path(params, "drop_columns"), schema.target.column)
-    labels, names = class_codes(*found, schema)
+    path = interim_path(params, "drop_columns")
+    labels, names = class_codes(*interim.read_codes(path, schema.target.column)[0], schema)
     codes = _draw(params, labels, [*names])
     sizes = interim.count_codes(codes, len(SPLITS))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
@@ -53,17 +53,16 @@ def run(params: DictConfig) -> None:
     texts = pa.array(SPLITS)
     with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
         for start in range(0, len(codes), BATCH_ROWS):
-            column = texts.take(pa.array(codes[start : start + BATCH_ROWS]))
-            write(pa.RecordBatch.from_pydict({SPLIT_COLUMN: column}))
+            write(pa.record_batch([texts.take(pa.array(codes[start : start + BATCH_ROWS]))], [SPLIT_COLUMN]))
 
 
 def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:
     """Divide the rows as the section `split` says."""
-    method, sizes = params.split.method, {key: params.split[key] for key in ("test_size", "val_size")}
+    method = params.split.method
+    drawn = ["val_size"] if method == SplitMethod.leave_group_out else ["test_size", "val_size"]
+    sizes = {key: params.split[key] for key in drawn}
     if method == SplitMethod.ordered:
         return split_in_order(len(labels), **sizes)
-    if method == SplitMethod.leave_group_out:
-        del sizes["test_size"]
     for name, size in sizes.items():
         if not 0 < size < 1:
             raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
@@ -88,12 +87,10 @@ def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
     """Draw a share of all rows to test, then one of the remaining rows to validate, stratified by class."""
+    rows, test = stratified_draw(None, labels, size=test_size, seed=seed, least_left=2)
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    rows = np.arange(len(labels), dtype=np.int32)
-    rows, test = stratified_draw(rows, labels, size=test_size, seed=seed, least_left=2)
     codes[test] = TEST
-    _, val = stratified_draw(rows, labels, size=val_size, seed=seed)
-    codes[val] = VAL
+    codes[stratified_draw(rows, labels, size=val_size, seed=seed, both=False)[1]] = VAL
     return codes
 
 
@@ -114,28 +111,29 @@ def leave_group_out(
     """Test on given rows; draw a share of the others to validate, stratified by class."""
     if tested.all() or not tested.any():
         raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
-    codes = np.full(len(labels), TRAIN, dtype=np.int8)
-    _, val = stratified_draw(np.flatnonzero(~tested).astype(np.int32), labels, size=val_size, seed=seed)
-    codes[val], codes[tested] = VAL, TEST
+    codes: SplitCodes = np.where(tested, np.int8(TEST), np.int8(TRAIN))
+    rows = np.flatnonzero(~tested).astype(np.int32)
+    codes[stratified_draw(rows, labels, size=val_size, seed=seed, both=False)[1]] = VAL
     return codes
 
 
 def stratified_draw(
-    rows: Rows, labels: NDArray[Any], *, size: float, seed: int, least_left: int = 1
+    rows: Rows | None, labels: NDArray[Any], *, size: float, seed: int, least_left: int = 1, both: bool = True
 ) -> tuple[Rows, Rows]:
-    """Draw a share (`size`) of some rows, with the same share of each class; `labels` are those of all rows.
+    """Draw a share (`size`) of some rows (None: all), with the same share of each class, by all rows' labels.
 
     Row for row the draw of scikit-learn's `train_test_split`, by which published results are split (importing
     it takes longer), but of rare classes one row is drawn, and `least_left` are left, where there are enough.
 
     Returns:
-        The rows that are left and those that are drawn, both in random order.
+        The rows that are left (none unless `both`) and those that are drawn, both in random order.
     """
     random = np.random.RandomState(seed)
-    classes = labels[rows]
-    values, counts = np.unique(classes, return_counts=True)
-    n_drawn = math.ceil(size * len(rows))
-    n_left = len(rows) - n_drawn
+    classes = labels if rows is None else labels[rows]
+    values = np.unique(classes)
+    counts = np.array([np.count_nonzero(classes == value) for value in values])
+    n_drawn = math.ceil(size * len(classes))
+    n_left = len(classes) - n_drawn
     if min(n_drawn, n_left) < len(values):
         raise ValueError(
             f"Each part of a stratified split must have at least one row of each of {len(values)} classes; "
@@ -145,31 +143,41 @@ def stratified_draw(
     n_drawn_of = _apportion(n_drawn, counts - n_left_of, random)
     _give_rare_classes(n_drawn_of, n_left_of, least=1, least_other=least_left)
     _give_rare_classes(n_left_of, n_drawn_of, least=least_left, least_other=1)
-    left, drawn = [], []
-    for value, n, m in zip(values, n_left_of, n_drawn_of, strict=True):
-        found = rows[classes == value]
+    parts = left, drawn = np.empty(n_left * both, np.int32), np.empty(n_drawn, np.int32)
+    for value, count, n, m in zip(values, counts, n_left_of, n_drawn_of, strict=True):
+        found = _rows_of(value, count, classes, rows)
         random.shuffle(found)
-        left.append(found[:n])
-        drawn.append(found[n : n + m])
-    parts = np.concatenate(left), np.concatenate(drawn)
+        left[:n], drawn[:m] = found[: n * both], found[n : n + m]
+        left, drawn = left[n:], drawn[m:]
+        del found  # before the rows of the next class are in memory
     for part in parts:
         random.shuffle(part)
     return parts
 
 
+def _rows_of(value: object, count: int, classes: NDArray[Any], rows: Rows | None) -> Rows:
+    """Find the `count` rows of a class, in parts, since NumPy takes eight bytes for each place on the way."""
+    found, n_found = np.empty(count, np.int32), 0
+    for start in range(0, len(classes), BATCH_ROWS):
+        places = np.flatnonzero(classes[start : start + BATCH_ROWS] == value)
+        part = places + start if rows is None else rows[start : start + BATCH_ROWS][places]
+        found[n_found : n_found + len(part)] = part
+        n_found += len(part)
+    return found
+
+
 def _apportion(n: int, counts: Counts, random: np.random.RandomState) -> Counts:
     """Divide `n` draws among classes in proportion to their counts, by largest remainder, ties at random."""
     exact = counts / counts.sum() * n
-    shares = np.floor(exact)
+    shares: Counts = np.floor(exact).astype(np.int64)
     remainders = exact - shares
     for value in np.unique(remainders)[::-1]:
-        n_missing = int(n - shares.sum())
+        n_missing = n - shares.sum()
         if n_missing <= 0:
             break
         tied = np.flatnonzero(remainders == value)
         shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1
-    found: Counts = shares.astype(np.int64)
-    return found
+    return shares
 
 
 def _give_rare_classes(counts: Counts, others: Counts, *, least: int, least_other: int) -> None:

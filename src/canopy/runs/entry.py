@@ -1,7 +1,6 @@
 """What every command shares: Hydra's entry point and the way errors reach a person."""
 
 import atexit
-import ctypes
 import functools
 import gc
 import logging
@@ -72,7 +71,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
             # params.yaml is at the top of a stage's config, below `pipeline` in that of a run.
             if "table" in cfg:
-                _make_arrow_lean()
+                _import_arrow_without_pandas()
                 return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
@@ -117,14 +116,9 @@ def _check_checkout(script: Path) -> None:
         )
 
 
-def _make_arrow_lean() -> None:
-    """Keep Arrow from holding on to memory, and from importing pandas, which takes long."""
+def _import_arrow_without_pandas() -> None:
+    """Import Arrow, which would import pandas with its first array: that takes long."""
     import pyarrow as pa
-
-    pa.set_memory_pool(pa.system_memory_pool())
-    if hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        # M_ARENA_MAX is 1: with an arena for each thread, glibc would leave holes in all of them.
-        libc.mallopt(-8, 1)
 
     class NoPandas:
         @staticmethod
@@ -132,7 +126,7 @@ def _make_arrow_lean() -> None:
             if name == "pandas":
                 raise ImportError(name)
 
-    # `pyarrow.array` looks for pandas at its first call; `to_pandas` imports it all the same.
+    # `to_pandas` imports it all the same.
     sys.meta_path.insert(0, NoPandas)
     try:
         pa.array([], pa.int8())
