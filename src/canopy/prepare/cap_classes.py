@@ -48,13 +48,11 @@ def run(params: DictConfig) -> None:
     for name, n in before.items():
         log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
-    n_rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
+    rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
     types = interim.scaled_types(preprocessor, target)
     start = 0
     with open_writer(interim_path(params, "cap_classes"), pa.schema(types)) as write:
         for batch in interim.read_rows(path, types):
             write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
             start += batch.num_rows
-    write_json(
-        Path(params.paths.reports) / "class_cap.json", {"before": before, "after": after, "rows": n_rows}
-    )
+    write_json(Path(params.paths.reports, "class_cap.json"), {"before": before, "after": after, "rows": rows})

@@ -113,6 +113,7 @@ def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
             places = [known.setdefault(value, len(known)) for value in found.dictionary.to_pylist()]
             kind = np.min_scalar_type(-len(known))
             codes[name].append(np.array(places, kind)[found.indices.to_numpy()])
+    pa.default_memory_pool().release_unused()  # the batches, before the caller takes memory
     return [(np.concatenate(codes[name]), [*known]) for name, known in values.items()]
 
 

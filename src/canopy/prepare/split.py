@@ -16,6 +16,7 @@ from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes, labelled_rows
+from canopy.tables.convert import Bools
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
@@ -71,7 +72,7 @@ def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> Split
     return split_rows(labels, **sizes, seed=params.seed)
 
 
-def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
+def _rows_that_set(params: DictConfig, classes: list[str]) -> Bools:
     """Read the 0/1 column `split.left_out` of the raw table, whether or not it is dropped."""
     schema, column = interim.table_schema(params), params.split.left_out
     groups = {part: name for name, found in schema.categorical.items() for part in found.one_hot or ()}
@@ -81,15 +82,15 @@ def _rows_that_set(params: DictConfig, classes: list[str]) -> NDArray[np.bool_]:
             f"{nearest(column or '', groups)}"
         )
     found = [rows[groups[column]] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
-    tested: NDArray[np.bool_] = pc.equal(pa.concat_arrays(found), column).to_numpy(zero_copy_only=False)
-    return tested
+    return np.asarray(pc.equal(pa.concat_arrays(found), column))
 
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
     """Draw a share of all rows to test, then one of the remaining rows to validate, stratified by class."""
-    rows, test = stratified_draw(None, labels, size=test_size, seed=seed, least_left=2)
     codes = np.full(len(labels), TRAIN, dtype=np.int8)
+    rows, test = stratified_draw(None, labels, size=test_size, seed=seed, least_left=2)
     codes[test] = TEST
+    del test  # before the next draw takes memory
     codes[stratified_draw(rows, labels, size=val_size, seed=seed, both=False)[1]] = VAL
     return codes
 
@@ -105,9 +106,7 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCo
     return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), sizes.astype(int))
 
 
-def leave_group_out(
-    labels: NDArray[Any], tested: NDArray[np.bool_], *, val_size: float, seed: int
-) -> SplitCodes:
+def leave_group_out(labels: NDArray[Any], tested: Bools, *, val_size: float, seed: int) -> SplitCodes:
     """Test on given rows; draw a share of the others to validate, stratified by class."""
     if tested.all() or not tested.any():
         raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
@@ -159,8 +158,8 @@ def _rows_of(value: object, count: int, classes: NDArray[Any], rows: Rows | None
     """Find the `count` rows of a class, in parts, since NumPy takes eight bytes for each place on the way."""
     found, n_found = np.empty(count, np.int32), 0
     for start in range(0, len(classes), BATCH_ROWS):
-        places = np.flatnonzero(classes[start : start + BATCH_ROWS] == value)
-        part = places + start if rows is None else rows[start : start + BATCH_ROWS][places]
+        places = start + np.flatnonzero(classes[start : start + BATCH_ROWS] == value)
+        part = places if rows is None else rows[places]
         found[n_found : n_found + len(part)] = part
         n_found += len(part)
     return found
@@ -172,8 +171,7 @@ def _apportion(n: int, counts: Counts, random: np.random.RandomState) -> Counts:
     shares: Counts = np.floor(exact).astype(np.int64)
     remainders = exact - shares
     for value in np.unique(remainders)[::-1]:
-        n_missing = n - shares.sum()
-        if n_missing <= 0:
+        if (n_missing := n - shares.sum()) <= 0:
             break
         tied = np.flatnonzero(remainders == value)
         shares[random.choice(tied, size=min(len(tied), n_missing), replace=False)] += 1

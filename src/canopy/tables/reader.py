@@ -191,9 +191,7 @@ class TableFile:
 
 def _is_usable(kind: pa.DataType) -> bool:
     name = str(kind.value_type if pa.types.is_dictionary(kind) else kind)
-    return (
-        re.match("bool|u?int|half|float|double|decimal|date|timestamp|(large_)?string|null", name) is not None
-    )
+    return bool(re.match("bool|u?int|half|float|double|decimal|date|timestamp|(large_)?string|null", name))
 
 
 @contextmanager
