@@ -47,6 +47,15 @@ def test_logit_adjustment_is_the_log_ratio_of_the_frequencies(
     assert make(logit_adjustment=False).log_prior_ratio.tolist() == [0, 0, 0]
 
 
+def test_loss_is_called_without_the_wrapper_of_a_config(make: partial[Classifier]) -> None:
+    class Wrapped(partial[torch.Tensor]):
+        def __call__(self, *args: object, **kwargs: object) -> torch.Tensor:
+            raise AssertionError("Hydra's wrapper takes longer than a step of a small net")
+
+    loss = make(loss=Wrapped(nn.functional.cross_entropy, label_smoothing=0.5)).loss
+    assert loss(torch.tensor([[0.0, 9.0]]), torch.tensor([1])) == pytest.approx(2.25, abs=0.001)
+
+
 def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classifier]) -> None:
     class Members(nn.Module):
         def __init__(self, **_: object) -> None:
