@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 from canopy.compare.listing import list_runs
-from canopy.compare.spread import summarize_runs
 from canopy.runs.find import find_runs
 
 
@@ -25,6 +24,8 @@ def main() -> None:
         runs = find_runs(arguments.folders, logs=arguments.logs)
         options: Any = {"columns": arguments.columns, "where": arguments.where, "form": form}
         if arguments.summary or arguments.group:
+            from canopy.compare.spread import summarize_runs  # here, since a list does without SciPy
+
             text = summarize_runs(runs, keys=arguments.group, **options)
         else:
             text = list_runs(runs, sort=arguments.sort, **options)

@@ -89,5 +89,4 @@ def list_runs(
         return f"None of {len(runs)} runs meets {' and '.join(where)}" if runs else "There are no runs yet"
     if "overrides" in frame:
         frame["overrides"] = [" ".join(map(shorten_override, text.split())) for text in frame["overrides"]]
-    headers = ["started (UTC)" if key == "started" else key for key in chosen]
-    return render(headers, frame.to_numpy().tolist())
+    return render(["started (UTC)" if key == "started" else key for key in chosen], frame.to_numpy().tolist())
