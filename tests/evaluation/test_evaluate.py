@@ -89,7 +89,7 @@ def test_split_scored_later_joins_the_scores_of_the_run(
         assert headline.pop("train_seconds") == Run(run).record["training"]["train_seconds"]
         shown = ("accuracy", "macro_f1", "nll", "ece")
         assert headline == {name: {score: scores[name][score] for score in shown} for name in expected}
-    kinds = ("calibration_{}.png", "confusion_matrix_{}.png", "predictions_{}.parquet")
+    kinds = ("calibration_{}.png", "confusion_matrix_{}.png", "curves_{}.png", "predictions_{}.parquet")
     names = {kind.format(split) for kind in kinds for split in ("test", "val")}
     assert {path.name for path in kept.parent.iterdir()} == {*names, "headline.json", "metrics.json"}
     # A resumed run has other scores.

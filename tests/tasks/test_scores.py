@@ -105,7 +105,7 @@ def test_intervals_have_their_coverage(support: list[int], n_rows: int, error: f
     shares = (np.eye(k) * (1 - error) + (1 - np.eye(k)) * error / (k - 1)) * np.array(support)[:, None]
     true = of_confusion(shares).summary()
     samples = np.random.default_rng(1).multinomial(n_rows, (shares / shares.sum()).ravel(), size=200)
-    covered = dict.fromkeys(CONFUSION_SCORES, 0)
+    covered = dict.fromkeys([*CONFUSION_SCORES, *(["f1", "mcc"] if k == 2 else [])], 0)
     for sample in samples.reshape(200, k, k):
         for name, (low, high) in of_confusion(sample).intervals().items():
             covered[name] += low <= true[name] <= high

@@ -25,8 +25,9 @@ from canopy.training.threads import limit_threads
 log = logging.getLogger(__name__)
 
 SPLITS = ("test", "val")
-# What is compared from commit to commit and from experiment to experiment.
+# What is compared from commit to commit and from experiment to experiment; of two classes, these too.
 HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
+BINARY_SCORES = ("auc", "average_precision")
 
 
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
@@ -62,8 +63,8 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         return report
     write_scores(path, {**earlier, **report}, run.record)
     for split, scores in report.items():
-        shown = (split, scores["accuracy"], scores["macro_f1"], scores["n_rows"])
-        log.info("%s: accuracy %.4f, macro-F1 %.4f on %d rows", *shown)
+        shown = (split, scores["accuracy"], scores["macro_f1"], scores["auc"], scores["n_rows"])
+        log.info("%s: accuracy %.4f, macro-F1 %.4f, AUC %.4f on %d rows", *shown)
         if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
             log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
     return report
@@ -72,7 +73,10 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
 def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:
     """Write `metrics.json`, and next to it the few scores that are compared first."""
     write_json(path, report)
-    scores = {split: {name: found[name] for name in HEADLINE_SCORES} for split, found in report.items()}
+    scores = {}
+    for split, found in report.items():
+        names = (*HEADLINE_SCORES, *(BINARY_SCORES if len(found["per_class"]) == 2 else ()))
+        scores[split] = {name: found[name] for name in names}
     headline = {**scores, "train_seconds": record.get("training", {}).get("train_seconds")}
     write_json(path.with_name("headline.json"), headline)
 

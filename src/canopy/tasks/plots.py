@@ -1,10 +1,17 @@
-"""The plots of a confusion matrix and of a calibration."""
+"""The plots of a confusion matrix, of a calibration, and of what a threshold would do."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from canopy.tasks.calibration import Calibration
 from canopy.tasks.scores import Scores
+
+# Of more classes, the curves of those with most rows.
+N_CURVES = 10
 
 
 def draw_confusion(scores: Scores, *, title: str) -> Figure:
@@ -50,4 +57,51 @@ def draw_reliability(calibration: Calibration, *, title: str) -> Figure:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Calibration: {title}")
+    return figure
+
+
+def draw_curves(
+    probabilities: NDArray[Any], labels: NDArray[np.int64], class_names: Sequence[str], *, title: str
+) -> Figure:
+    """Draw ROC, precision-recall and gain curves: of the second of two classes, else each against the rest.
+
+    `probabilities` have the shape (n_rows, K). Of many classes those with most rows are drawn.
+    """
+    # Here, since training does without it.
+    from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score, roc_curve
+
+    figure = Figure(figsize=(15, 5.4), layout="constrained")
+    panels = roc, precision, gain = figure.subplots(1, 3)
+    n_rows = np.bincount(labels, minlength=len(class_names))
+    shown = [1] if len(class_names) == 2 else np.argsort(-n_rows, kind="stable")[:N_CURVES].tolist()
+    for code in [code for code in shown if 0 < n_rows[code] < len(labels)]:
+        true, scores = labels == code, probabilities[:, code]
+        auc, average = roc_auc_score(true, scores), average_precision_score(true, scores)
+        false_rates, recalls, _ = roc_curve(true, scores)
+        roc.plot(false_rates, recalls, label=f"{class_names[code]}: AUC {auc:.4f}")
+        precisions, found, _ = precision_recall_curve(true, scores, drop_intermediate=True)
+        precision.plot(found, precisions, label=f"{class_names[code]}: average precision {average:.4f}")
+        share = true.mean()
+        gain.plot(
+            false_rates * (1 - share) + recalls * share,
+            recalls,
+            label=f"{class_names[code]}: {share:.1%} of rows",
+        )
+    roc.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    gain.plot([0, 1], [0, 1], color="0.6", linewidth=1, linestyle="--")
+    roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate (recall)")
+    precision.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+    gain.set(
+        title="Gain", xlabel="share of the rows, the likeliest first", ylabel="share of the class (recall)"
+    )
+    for axes in panels:
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+        if legend := axes.legend(
+            loc="lower left" if axes is precision else "lower right", frameon=False, fontsize=8
+        ):
+            for text in legend.get_texts():
+                text.set_parse_math(False)
+    figure.suptitle(title, parse_math=False)
     return figure

@@ -12,6 +12,8 @@ from torch import Tensor
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
 
+from canopy.tasks.ranking import ranking_metrics
+
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
 # Of the intervals.
@@ -28,7 +30,7 @@ class Scores:
 
     `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
     negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
-    the top probability; `further` are scores by metrics that the config adds.
+    the top probability; `further` are those of `ranking_metrics` and of metrics that the config adds.
     """
 
     class_names: tuple[str, ...]
@@ -124,10 +126,17 @@ def _overall(confusion: NDArray[Any]) -> dict[str, Floats]:
     """Give the scores of confusion matrices, shape (..., K, K), over the classes that have rows."""
     right = confusion.diagonal(axis1=-2, axis2=-1)
     true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
+    of_positive: dict[str, Floats] = {}
+    if confusion.shape[-1] == 2:
+        (a, b), (c, d) = np.moveaxis(confusion, (-2, -1), (0, 1)).astype(float)
+        margins = np.sqrt(true.prod(axis=-1, dtype=float) * predicted.prod(axis=-1, dtype=float))
+        of_positive["f1"] = _divide(2 * right[..., 1], true[..., 1] + predicted[..., 1])
+        of_positive["mcc"] = _divide(a * d - b * c, margins)
     return {
         "accuracy": right.sum(axis=-1) / true.sum(axis=-1),
         "balanced_accuracy": np.mean(_divide(right, true), axis=-1, where=true > 0),
         "macro_f1": np.mean(_divide(2 * right, true + predicted), axis=-1, where=true + predicted > 0),
+        **of_positive,
     }
 
 
@@ -162,8 +171,9 @@ def build_metrics(
         "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
         "nll": NegativeLogLikelihood(),
         "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
+        **ranking_metrics(n_classes),
     }
-    if taken := {*own, "accuracy", "balanced_accuracy", "macro_f1"}.intersection(further):
+    if taken := {*own, *_overall(np.eye(n_classes))}.intersection(further):
         raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
     own |= {name: make(num_classes=n_classes) for name, make in further.items()}
     return MetricCollection(own, compute_groups=False)

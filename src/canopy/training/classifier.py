@@ -22,6 +22,7 @@ from canopy.data.dataset import Batch
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
+from canopy.tasks.ranking import ranking_metrics
 from canopy.tasks.scores import Scores, build_metrics
 
 # What the schedules of torch.optim call the number of steps they last.
@@ -126,6 +127,10 @@ class Classifier(LightningModule):
         return self._earlier_seconds + time.perf_counter() - self.started
 
     def setup(self, stage: str) -> None:
+        if stage in ("validate", "test"):
+            further = ranking_metrics(self.schema.n_classes, evaluation=True)
+            metrics: Any = self.metrics[{"validate": "val"}.get(stage, stage)]
+            metrics.add_metrics({name: further[name] for name in further.keys() - metrics.keys()})
         if stage == "fit" and self._compile:
             # In place: the names of the weights stay, so that checkpoints fit both kinds of net.
             self.net.compile()

@@ -10,6 +10,7 @@ from lightning.pytorch import callbacks
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
+from canopy.tasks.ranking import ranking_metrics
 from canopy.tasks.scores import Scores
 
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
@@ -69,7 +70,8 @@ def check_training_config(cfg: DictConfig) -> None:
 def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
     """Refuse a metric of the objective or of a callback that validation does not have."""
     confusion = np.eye(len(class_names), dtype=np.int64)
-    further = dict.fromkeys(map(str, OmegaConf.select(cfg, "model.metrics") or ()), 0.0)
+    configured = map(str, OmegaConf.select(cfg, "model.metrics") or ())
+    further = dict.fromkeys([*ranking_metrics(len(class_names)), *configured], 0.0)
     scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
     names = [f"val/{name}" for name in scores.summary()]
     for key in ("objective", *(f"callbacks.{name}" for name in cfg.callbacks or ())):

@@ -1,11 +1,12 @@
-"""Calibrate a model's probabilities by the validation rows, and plot how reliable they are."""
+"""Calibrate probabilities by the validation rows; plot how reliable they are and how they order rows."""
 
 from pathlib import Path
 
+from lightning import LightningModule, Trainer
 from torch import Tensor
 
 from canopy.tasks.calibration import Calibration, calibrate, fit_temperature
-from canopy.tasks.plots import draw_reliability
+from canopy.tasks.plots import draw_curves, draw_reliability
 from canopy.training.callbacks.confusion_matrix import save_figure
 from canopy.training.callbacks.whole_split import WholeSplit
 
@@ -31,3 +32,15 @@ class CalibrationReport(WholeSplit):
             found = self.splits[split] = calibrate(predicted, true, temperature=self.temperature)
             figure = draw_reliability(found, title=f"{split}, {len(true):,} rows")
             save_figure(figure, Path(self.path.format(split=split)))
+
+
+class CurvePlot(WholeSplit):
+    """Draw ROC, precision-recall and gain curves."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._class_names: tuple[str, ...] = pl_module.schema.class_names  # type: ignore[union-attr,assignment]
+
+    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+        title = f"{split}, {len(labels):,} rows"
+        figure = draw_curves(probabilities.double().numpy(), labels.numpy(), self._class_names, title=title)
+        save_figure(figure, Path(self.path.format(split=split)))
