@@ -3,10 +3,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
 from rtdl_num_embeddings import PeriodicEmbeddings
+from sklearn.utils.class_weight import compute_class_weight
 from torch import nn
 
 from canopy.data.dataset import Batch, load_rows
@@ -16,6 +18,7 @@ from canopy.nets.piecewise import PiecewiseLinear
 from canopy.nets.resnet import ResNet
 from canopy.nets.tabm import TabM
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.tasks.losses import focal_loss
 from canopy.training.classifier import Classifier
 from canopy.training.muon import MuonAdamW
 
@@ -54,6 +57,57 @@ def test_loss_is_called_without_the_wrapper_of_a_config(make: partial[Classifier
 
     loss = make(loss=Wrapped(nn.functional.cross_entropy, label_smoothing=0.5)).loss
     assert loss(torch.tensor([[0.0, 9.0]]), torch.tensor([1])) == pytest.approx(2.25, abs=0.001)
+
+
+@pytest.mark.parametrize("class_weights", ["balanced", {"a": 1, "b": 2.5, "c": 0.5}])
+def test_class_weights_are_those_of_the_loss(
+    make: partial[Classifier], tensors: Path, class_weights: str | dict[str, float]
+) -> None:
+    schema = Schema.load(tensors / SCHEMA_FILE)
+    counts = {**schema.class_counts, "train": (500, 40, 3), "train_before_cap": (500, 40, 3)}
+    schema = replace(schema, class_counts=counts)
+    names = dict(zip("abc", schema.class_names, strict=True))
+    given = class_weights if class_weights == "balanced" else {names[k]: w for k, w in class_weights.items()}
+    labels = np.repeat([0, 1, 2], counts["train"])
+    expected = torch.tensor(
+        compute_class_weight("balanced", classes=np.arange(3), y=labels)
+        if given == "balanced"
+        else [*given.values()]
+    ).float()
+    model = make(schema=schema, class_weights=given)
+    assert model.class_weights is not None
+    torch.testing.assert_close(model.class_weights, expected)
+    assert "class_weights" not in model.state_dict()
+    model.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
+    batch = load_rows(tensors, "train", schema)[torch.arange(60)]
+    logits = model.net(batch.numeric, batch.categorical.long())
+    loss = nn.functional.cross_entropy(logits, batch.labels, weight=expected)
+    torch.testing.assert_close(model.training_step(batch, 0), loss)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"class_weights": {"x": 1}}, r"must be a number above 0 for each of .*; got {'x': 1.0}"),
+        ({"class_weights": "even"}, "must be none, balanced or a weight for each class; got 'even'"),
+        ({"class_weights": "balanced", "loss": lambda logits, labels: 0}, "model.loss must take `reduction`"),
+    ],
+)
+def test_wrong_class_weights_are_refused(
+    make: partial[Classifier], options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        make(**options)
+    assert make(class_weights="none").class_weights is None
+
+
+def test_focal_loss_counts_sure_rows_little() -> None:
+    logits, labels = torch.randn(50, 4), torch.randint(4, (50,))
+    entropy = nn.functional.cross_entropy(logits, labels, reduction="none")
+    torch.testing.assert_close(focal_loss(logits, labels, gamma=0.0), entropy.mean())
+    expected = (1 - (-entropy).exp()) ** 3 * entropy
+    torch.testing.assert_close(focal_loss(logits, labels, gamma=3.0, reduction="none"), expected)
 
 
 def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classifier]) -> None:

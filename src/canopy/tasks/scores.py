@@ -21,6 +21,9 @@ LEVEL = 0.95
 N_DRAWS = 2000
 SEED = 0
 
+# Of all others, the higher the better.
+LOWER_IS_BETTER = ("nll", "ece", "brier")
+
 Floats = NDArray[np.float64]
 
 

@@ -22,6 +22,7 @@ from canopy.data.dataset import Batch
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
+from canopy.tasks.losses import make_class_weights
 from canopy.tasks.ranking import ranking_metrics
 from canopy.tasks.scores import Scores, build_metrics
 
@@ -43,7 +44,10 @@ class Classifier(LightningModule):
             takes them (`hidden`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`SCHEDULE_LENGTHS`). It steps after each batch.
-        loss: Called with logits of shape (B, K) and labels of shape (B,).
+        loss: Called with logits of shape (B, K) and labels of shape (B,); with `reduction="none"` too if
+            classes have weights.
+        class_weights: Weights of the classes in the loss: `none`, `balanced` (each class as much as the
+            others, by its training rows) or a weight by the name of each class.
         metrics: Makes further metrics by their names: see `build_metrics`.
         logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
             on its logits plus log(frequency after / frequency before). Source: Menon et al., Long-tail
@@ -57,6 +61,7 @@ class Classifier(LightningModule):
     """
 
     log_prior_ratio: Tensor
+    class_weights: Tensor | None
 
     def __init__(
         self,
@@ -65,7 +70,8 @@ class Classifier(LightningModule):
         net: Callable[..., nn.Module],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
-        loss: Callable[[Tensor, Tensor], Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] = F.cross_entropy,
+        class_weights: str | Mapping[Any, float] | None = None,
         metrics: Mapping[str, Callable[..., Metric]] = MappingProxyType({}),
         logit_adjustment: bool = True,
         compile: bool = False,  # noqa: A002 - as in torch
@@ -83,6 +89,9 @@ class Classifier(LightningModule):
         self.example_input_array = (torch.zeros(2, len(schema.numeric)), codes)
         # Without what Hydra does at each call of a `_partial_`, which takes 3 ms.
         self.loss = partial(loss.func, *loss.args, **loss.keywords) if isinstance(loss, partial) else loss
+        self.register_buffer("class_weights", make_class_weights(class_weights, schema), persistent=False)
+        if self.class_weights is not None and "reduction" not in signature(self.loss).parameters:
+            raise ValueError("model.loss must take `reduction` with model.class_weights; got one without it")
         before, after = (torch.tensor(schema.class_counts[k]).double() for k in ("train_before_cap", "train"))
         ratio = ((after / after.sum()) / (before / before.sum())).log().float()
         # A class without training rows has no frequency, and nothing to correct.
@@ -119,6 +128,8 @@ class Classifier(LightningModule):
         for trees in self.trees.values():
             val = None if "val" in data.train_splits else data.rows("val")
             weights = (-self.log_prior_ratio).exp()
+            if self.class_weights is not None:
+                weights = weights * self.class_weights
             trees.fit(data.rows("train"), val, class_weights=weights, seed=data.seed)
         self._earlier_seconds += time.perf_counter() - started
 
@@ -154,7 +165,11 @@ class Classifier(LightningModule):
         if logits.ndim == 3:
             labels = labels.repeat_interleave(logits.shape[1])
             logits = logits.flatten(0, 1)
-        loss = self.loss(logits, labels)
+        if self.class_weights is None:
+            loss = self.loss(logits, labels)
+        else:
+            weights = self.class_weights[labels]
+            loss = (self.loss(logits, labels, reduction="none") * weights).sum() / weights.sum()
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]

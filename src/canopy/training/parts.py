@@ -11,7 +11,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
 from canopy.tasks.ranking import ranking_metrics
-from canopy.tasks.scores import Scores
+from canopy.tasks.scores import LOWER_IS_BETTER, Scores
 
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
@@ -70,7 +70,7 @@ def check_training_config(cfg: DictConfig) -> None:
 def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
     """Refuse a metric of the objective or of a callback that validation does not have."""
     confusion = np.eye(len(class_names), dtype=np.int64)
-    configured = map(str, OmegaConf.select(cfg, "model.metrics") or ())
+    configured = [*map(str, OmegaConf.select(cfg, "model.metrics") or ())]
     further = dict.fromkeys([*ranking_metrics(len(class_names)), *configured], 0.0)
     scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
     names = [f"val/{name}" for name in scores.summary()]
@@ -79,6 +79,10 @@ def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
         if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:
             hint = nearest_or_all(monitor, names)
             raise ValueError(f"{key}.monitor must be a metric of validation; got {monitor!r}{hint}")
+        mode, name = OmegaConf.select(cfg, f"{key}.mode"), str(monitor).removeprefix("val/")
+        best = "min" if name in LOWER_IS_BETTER else "max"
+        if mode is not None and mode != best and f"val/{name}" in names and name not in configured:
+            raise ValueError(f"{key}.mode must be {best} for {monitor}; got {mode}")
 
 
 def build(key: str, config: DictConfig, **arguments: Any) -> Any:
