@@ -274,6 +274,10 @@ def test_folds_partition_the_rows(method: str, draw: Draw, table: pd.DataFrame) 
             "must be a number with a numeric split.column.*; got .7d",
         ),
         ({"method": "predefined", "column": "site", "n_folds": 5}, "got 5 for 4: 'a', 'b', 'c', 'd'"),
+        (
+            {"method": "predefined", "column": "site", "values": {"validation": ["a"]}},
+            "train, val, test; got valid",
+        ),
         ({"n_folds": 1}, "n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got 1 and 0"),
         ({"n_folds": 3, "fold": 3}, "got 3 and 3"),
     ],

@@ -98,12 +98,10 @@ def read_gap(gap: Any, *, is_time: bool) -> float:
     import pandas as pd
 
     with suppress(ValueError):
-        if gap is None or is_time == isinstance(gap, str):
-            return (
-                pd.Timedelta(re.sub(r"d\b", "D", gap or "0D")) / pd.Timedelta(1, "us")
-                if is_time
-                else float(gap or 0)
-            )
+        if not is_time:
+            return float(gap or 0)
+        if gap is None or isinstance(gap, str):
+            return pd.Timedelta(re.sub(r"d\b", "D", gap or "0D")) / pd.Timedelta(1, "us")
     raise ValueError(
         f"split.gap must be a number with a numeric split.column, or a duration such as 7d; got {gap!r}"
     )
@@ -191,10 +189,12 @@ def split_by_value(texts: Sequence[str], split: DictConfig, shares: Shares) -> S
     order, named = sorted(texts, key=by_number), dict(split.get("values") or {})
     split_of, tested = dict[str, int](), list[str]()
     found = shorten(", ".join(map(repr, order)))
+    if unknown := named.keys() - {*SPLITS}:
+        raise ValueError(f"split.values must have the keys {', '.join(SPLITS)}; got {', '.join(unknown)}")
     if shares.n_folds is not None:
         if len(texts) != shares.n_folds:
             raise ValueError(
-                f"split.n_folds must be the number of values of split.column, each of which is a fold of "
+                "split.n_folds must be the number of values of split.column, each of which is a fold of "
                 f"split.method={split.method}; got {shares.n_folds} for {len(texts)}: {found}"
             )
         tested = [order[shares.fold]]
