@@ -1,36 +1,25 @@
-"""Splits by groups, times, hashes and given splits, and folds of all methods."""
+"""The rows of each split: by groups, times and hashes, and in folds."""
 
-import re
-from collections.abc import Callable
-from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from numpy.typing import NDArray
-from omegaconf import DictConfig, OmegaConf
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
-from canopy.data.dataset import load_rows
-from canopy.files import SPLITS
-from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
-from canopy.prepare.interim import SPLIT_COLUMN
+from canopy.params_sections import Split
+from canopy.prepare import split
 from canopy.prepare.split_by_column import (
     NONE,
     TEST,
     TRAIN,
     VAL,
-    Shares,
     assign_groups,
     split_by_group,
     split_by_hash,
     split_by_time,
 )
-from canopy.schema.tensors import SCHEMA_FILE, Schema
-
-Draw = Callable[..., NDArray[Any]]
 
 
 def random_groups(seed: int) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
@@ -53,7 +42,7 @@ def parts_of(groups: NDArray[Any], parts: NDArray[Any]) -> int:
 @pytest.mark.parametrize("seed", range(20))
 def test_group_is_in_one_split_and_shares_are_near(seed: int) -> None:
     groups, labels, _ = random_groups(seed)
-    codes = split_by_group(groups, labels, Shares(0.2, 0.25))
+    codes = split_by_group(groups, labels, Split(test_size=0.2, val_size=0.25))
     assert parts_of(groups, codes) == 1
     one_class = assign_groups(groups, np.zeros_like(labels), [0.6, 0.2, 0.2])
     largest = np.unique(groups, return_counts=True)[1].max() / len(groups)
@@ -62,7 +51,7 @@ def test_group_is_in_one_split_and_shares_are_near(seed: int) -> None:
         assert abs(np.mean(one_class == part) - share) <= largest
     order = np.random.default_rng(seed).permutation(len(groups))
     np.testing.assert_array_equal(
-        split_by_group(groups[order], labels[order], Shares(0.2, 0.25)), codes[order]
+        split_by_group(groups[order], labels[order], Split(test_size=0.2, val_size=0.25)), codes[order]
     )
 
 
@@ -86,16 +75,20 @@ def test_group_folds_are_as_stratified_as_those_of_scikit_learn() -> None:
 
 def test_each_split_needs_a_group() -> None:
     groups, labels = np.repeat(np.array([1, 2, 3], np.uint64), [90, 5, 5]), np.arange(100) % 2
-    assert {*split_by_group(groups, labels, Shares(0.2, 0.2)).tolist()} == {TRAIN, VAL, TEST}
+    assert {*split_by_group(groups, labels, Split(test_size=0.2, val_size=0.2)).tolist()} == {
+        TRAIN,
+        VAL,
+        TEST,
+    }
     with pytest.raises(ValueError, match="must have at least 3 groups of rows; got 2"):
-        split_by_group(groups % np.uint64(2), labels, Shares(0.2, 0.2))
+        split_by_group(groups % np.uint64(2), labels, Split(test_size=0.2, val_size=0.2))
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_time_split_is_in_order_with_its_gap(seed: int) -> None:
     random = np.random.default_rng(seed)
     times = random.integers(200, size=2000)
-    codes = split_by_time(times, Shares(0.2, 0.25), gap=7)
+    codes = split_by_time(times, Split(test_size=0.2, val_size=0.25), gap=7)
     first = {code: times[codes == code].min() for code in (TRAIN, VAL, TEST)}
     last = {code: times[codes == code].max() for code in (TRAIN, VAL, TEST)}
     assert last[TRAIN] <= first[VAL] - 7
@@ -103,7 +96,7 @@ def test_time_split_is_in_order_with_its_gap(seed: int) -> None:
     unused = times[codes == NONE]
     assert all(first[VAL] - 7 < t < first[VAL] or first[TEST] - 7 < t < first[TEST] for t in unused)
     largest = np.bincount(times).max()
-    without = split_by_time(times, Shares(0.2, 0.25))
+    without = split_by_time(times, Split(test_size=0.2, val_size=0.25))
     np.testing.assert_allclose(np.bincount(without), [1200, 400, 400], atol=largest)
     # Rows of the other splits stay where they are.
     assert (codes[codes != NONE] == without[codes != NONE]).all()
@@ -112,21 +105,21 @@ def test_time_split_is_in_order_with_its_gap(seed: int) -> None:
 def test_time_folds_are_those_of_scikit_learn() -> None:
     times = np.random.default_rng(0).permutation(103)
     for fold, (trained, tested) in enumerate(TimeSeriesSplit(4).split(times)):
-        codes = split_by_time(times, Shares(0.2, 0.25, n_folds=4, fold=fold))
+        codes = split_by_time(times, Split(test_size=0.2, val_size=0.25, n_folds=4, fold=fold))
         assert sorted(times[codes == TEST]) == tested.tolist()
         assert sorted(times[(codes == TRAIN) | (codes == VAL)]) == trained.tolist()
         assert times[codes == TRAIN].max() < times[codes == VAL].min()
     with pytest.raises(ValueError, match="enough different times .*; got 3 in 103 rows"):
-        split_by_time(times % 3, Shares(0.2, 0.25, n_folds=4, fold=1))
+        split_by_time(times % 3, Split(test_size=0.2, val_size=0.25, n_folds=4, fold=1))
 
 
 def test_hash_split_has_the_shares_and_moves_no_row() -> None:
     hashes = np.random.default_rng(0).integers(2**64, size=100_000, dtype=np.uint64)
-    shares = np.bincount(split_by_hash(hashes, Shares(0.2, 0.25))) / len(hashes)
+    shares = np.bincount(split_by_hash(hashes, Split(test_size=0.2, val_size=0.25))) / len(hashes)
     np.testing.assert_allclose(shares, [0.6, 0.2, 0.2], atol=0.01)
-    codes = split_by_hash(hashes, Shares(0.2, 0.25, n_folds=7, fold=3))
+    codes = split_by_hash(hashes, Split(test_size=0.2, val_size=0.25, n_folds=7, fold=3))
     np.testing.assert_array_equal(
-        split_by_hash(hashes[:99], Shares(0.2, 0.25, n_folds=7, fold=3)), codes[:99]
+        split_by_hash(hashes[:99], Split(test_size=0.2, val_size=0.25, n_folds=7, fold=3)), codes[:99]
     )
     np.testing.assert_allclose(
         np.bincount(codes) / len(hashes), [0.75 * 6 / 7, 0.25 * 6 / 7, 1 / 7], atol=0.01
@@ -140,174 +133,3 @@ def test_stratified_folds_equal_those_of_scikit_learn(seed: int) -> None:
     expected = StratifiedKFold(5, shuffle=True, random_state=seed).split(labels, labels)
     for fold, (_, rows) in enumerate(expected):
         np.testing.assert_array_equal(np.flatnonzero(folds == fold), rows)
-
-
-@pytest.fixture
-def table(small_params: DictConfig) -> pd.DataFrame:
-    """A table with columns of each kind to split by, none of which is a feature but for `size` and colour."""
-    random, n = np.random.default_rng(0), 240
-    colours = np.eye(3, dtype=int)[np.arange(n) % 3]
-    days = pd.date_range("2024-01-01", periods=60).repeat(4)
-    found = {
-        "weight": random.normal(size=n),
-        "size": random.integers(1, 9, n) * 0.5,
-        **{f"colour{index + 1}": colours[:, index] for index in range(3)},
-        "kind": random.integers(1, 4, n),
-        "owner": random.integers(40, size=n),
-        "row": np.arange(n),
-        "day": random.permutation(days.strftime("%Y-%m-%d")),
-        "case": random.choice(["Train", "TEST"], n),
-        "site": random.choice([*"abcd"], n),
-    }
-    kinds = {"owner": "ignored", "day": "datetime", **dict.fromkeys(["row", "case", "site"], "key")}
-    for name, kind in kinds.items():
-        small_params.table.columns[name] = {"kind": kind}
-    small_params.drop_columns.columns = ["day"]
-    return pd.DataFrame(found)
-
-
-@pytest.fixture
-def draw(small_params: DictConfig, table: pd.DataFrame) -> Draw:
-    """Give the split of each row of the table, or of another one, by these options."""
-
-    def run(frame: pd.DataFrame = table, **options: Any) -> NDArray[Any]:
-        frame.to_csv(small_params.paths.raw, index=False)
-        small_params.split = OmegaConf.merge(small_params.split, options)
-        drop_columns.run(small_params)
-        split.run(small_params)
-        return pd.read_csv(Path(small_params.paths.interim) / "split.csv", keep_default_na=False)[
-            SPLIT_COLUMN
-        ].to_numpy()
-
-    return run
-
-
-@pytest.mark.parametrize("column", ["owner", "row", "day", "size", "weight", "colour", "site"])
-def test_column_of_any_kind_groups(
-    column: str, draw: Draw, table: pd.DataFrame, small_params: DictConfig
-) -> None:
-    values = (
-        table[["colour1", "colour2"]].sum(axis=1) + table["colour1"] if column == "colour" else table[column]
-    )
-    found = draw(method="group", column=column)
-    assert parts_of(values, found) == 1
-    assert {*found} == {*SPLITS}
-    small_params.seed = 1
-    assert (draw() != found).any() or column in ("colour", "size", "site")
-
-
-def test_hash_split_depends_on_key_and_seed_alone(
-    draw: Draw, table: pd.DataFrame, small_params: DictConfig
-) -> None:
-    small_params.table.columns.pop("case")
-    small_params.table.columns.pop("site")
-    found = draw(method="hash")
-    later = draw(table.sample(frac=0.7, random_state=0))
-    assert (later == found[table.sample(frac=0.7, random_state=0)["row"]]).all()
-    assert (draw(column="row") == found).all()
-    small_params.seed = 1
-    assert (draw() != found).any()
-
-
-def test_predefined_split_reads_names_or_values(draw: Draw, table: pd.DataFrame) -> None:
-    found = draw(method="predefined", column="case")
-    assert ((found == "test") == (table["case"] == "TEST")).all()
-    assert (found == "val").sum() == np.ceil(0.2 * (table["case"] == "Train").sum())
-    with pytest.raises(
-        ValueError, match=r"must say train, val or test in every row; got 'a', 'b', 'c', 'd'\n"
-    ):
-        draw(column="site")
-    found = draw(values={"train": ["a", "b"], "val": ["c"], "test": ["d"]})
-    assert (found == table["site"].map({"a": "train", "b": "train", "c": "val", "d": "test"})).all()
-    with pytest.raises(ValueError, match="leave rows to train and rows to test; got 'a', 'b', 'c', 'd'"):
-        draw(values={"train": [*"abcd"], "val": [], "test": None})
-
-
-def test_leave_group_out_takes_values_of_any_column(draw: Draw, table: pd.DataFrame) -> None:
-    found = draw(method="leave_group_out", column="site", values={"test": ["b"]})
-    assert ((found == "test") == (table["site"] == "b")).all()
-    with pytest.raises(ValueError, match="leave rows to train and rows to test; got 'a', 'b', 'c', 'd'"):
-        draw(values={"test": ["e"]})
-
-
-FOLDS = {
-    "stratified": {},
-    "ordered": {},
-    "group": {"column": "owner"},
-    "time": {"column": "day"},
-    "hash": {"column": "row"},
-    "predefined": {"column": "site"},
-    "leave_group_out": {"column": "site"},
-}
-
-
-@pytest.mark.parametrize("method", FOLDS)
-def test_folds_partition_the_rows(method: str, draw: Draw, table: pd.DataFrame) -> None:
-    folds = np.stack([draw(method=method, n_folds=4, fold=fold, **FOLDS[method]) for fold in range(4)])
-    n_tests = (folds == "test").sum(axis=0)
-    assert all({*SPLITS} <= {*fold} for fold in folds)
-    if method in ("ordered", "time"):
-        times = table["day"].to_numpy() if method == "time" else np.arange(len(table))
-        assert n_tests.max() == 1
-        assert times[n_tests == 0].max() < times[n_tests == 1].min()
-        for fold in folds:
-            ends = [(times[fold == name].min(), times[fold == name].max()) for name in SPLITS]
-            assert ends == sorted(ends)
-            assert all(before[1] < after[0] for before, after in pairwise(ends))
-    else:
-        assert (n_tests == 1).all()
-        assert "none" not in folds
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"method": "group"}, r"one of table.columns with split.method=group; got None"),
-        ({"method": "group", "column": "ownr"}, r"got 'ownr' \(did you mean 'owner'\?\)"),
-        (
-            {"method": "time", "column": "owner"},
-            "one of table.columns of kind datetime or numeric .*; got 'owner'",
-        ),
-        ({"method": "time", "column": "day", "gap": 7}, "a duration such as 7d; got 7"),
-        (
-            {"method": "time", "column": "size", "gap": "7d"},
-            "must be a number with a numeric split.column.*; got .7d",
-        ),
-        ({"method": "predefined", "column": "site", "n_folds": 5}, "got 5 for 4: 'a', 'b', 'c', 'd'"),
-        (
-            {"method": "predefined", "column": "site", "values": {"validation": ["a"]}},
-            "train, val, test; got valid",
-        ),
-        ({"n_folds": 1}, "n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got 1 and 0"),
-        ({"n_folds": 3, "fold": 3}, "got 3 and 3"),
-    ],
-)
-def test_invalid_options_are_reported(options: dict[str, Any], message: str, draw: Draw) -> None:
-    with pytest.raises(ValueError, match=message):
-        draw(**options)
-
-
-@pytest.mark.parametrize("method", ["group", "hash", "time", "predefined"])
-def test_missing_value_is_an_error(
-    method: str, draw: Draw, table: pd.DataFrame, small_params: DictConfig
-) -> None:
-    column = {"time": "day", "predefined": "case"}.get(method, "owner")
-    small_params.table.columns.day.missing = "median"
-    frame = table.astype({column: object})
-    frame.loc[[3, 5], column] = None
-    message = re.escape(f"split.column ({column}) must have a value in every row; got none in 2 of 240 rows")
-    with pytest.raises(ValueError, match=message):
-        draw(frame, method=method, column=column)
-
-
-def test_rows_of_no_split_end_before_the_tensors(draw: Draw, small_params: DictConfig) -> None:
-    found = draw(method="time", column="day", gap="3d", n_folds=3, fold=1)
-    counts = {name: int((found == name).sum()) for name in [*SPLITS, "none"]}
-    assert counts["none"] > 60
-    small_params.cap_classes.max_per_class = None
-    for stage in (normalize, cap_classes, make_tensors):
-        stage.run(small_params)
-    schema = Schema.load(Path(small_params.paths.processed) / SCHEMA_FILE)
-    for name in SPLITS:
-        assert len(load_rows(small_params.paths.processed, name, schema).rows.labels) == counts[name]
-        assert sum(schema.class_counts[name]) == counts[name]

@@ -14,15 +14,7 @@ from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes
-from canopy.prepare.split_by_column import (
-    TEST,
-    TRAIN,
-    VAL,
-    Shares,
-    SplitCodes,
-    split_by_column,
-    split_by_time,
-)
+from canopy.prepare.split_by_column import TEST, TRAIN, VAL, SplitCodes, split_by_column, split_by_time
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
@@ -65,11 +57,8 @@ def run(params: DictConfig) -> None:
 
 def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:
     """Divide the rows as the section `split` says."""
-    split, seed, sizes = (
-        params.split,
-        params.seed,
-        {key: params.split[key] for key in ("test_size", "val_size")},
-    )
+    split, seed = params.split, params.seed
+    sizes = {key: split[key] for key in ("test_size", "val_size")}
     if split.method == SplitMethod.ordered and split.n_folds is None:
         return split_in_order(len(labels), **sizes)
     for name, size in sizes.items():
@@ -80,11 +69,10 @@ def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> Split
             "split.n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got "
             f"{split.n_folds} and {split.fold}"
         )
-    shares = Shares(**sizes, n_folds=split.n_folds, fold=split.fold)
     if split.method == SplitMethod.ordered:
-        return split_by_time(np.arange(len(labels), dtype=np.int32), shares)
+        return split_by_time(np.arange(len(labels), dtype=np.int32), split)
     if split.method != SplitMethod.stratified:
-        codes = split_by_column(params, labels, classes, shares)
+        codes = split_by_column(params, labels, classes)
     elif split.n_folds is None:
         return split_rows(labels, **sizes, seed=seed)
     else:

@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -14,7 +14,7 @@ from omegaconf import DictConfig
 
 from canopy.files import SPLITS
 from canopy.names import by_number, nearest, shorten
-from canopy.params_sections import SplitMethod
+from canopy.params_sections import Split, SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.labels import labelled_rows
 from canopy.schema.columns import Column
@@ -27,25 +27,14 @@ Hashes = NDArray[np.uint64]
 AS_WRITTEN = Column(null_values=())
 
 
-class Shares(NamedTuple):
-    """Test rows as a share of all, or one of `n_folds` folds; validation rows as a share of the others."""
-
-    test_size: float
-    val_size: float
-    n_folds: int | None = None
-    fold: int = 0
-
-
-def split_by_column(
-    params: DictConfig, labels: NDArray[Any], classes: Sequence[str], shares: Shares
-) -> SplitCodes:
+def split_by_column(params: DictConfig, labels: NDArray[Any], classes: Sequence[str]) -> SplitCodes:
     """Divide the rows by `split.column`; given splits may be without validation rows."""
-    method, columns = params.split.method, read_column(params, classes)
+    split, method, columns = params.split, params.split.method, read_column(params, classes)
     if method == SplitMethod.time:
         values = [*columns]
         is_time = pa.types.is_timestamp(values[0].type)
         times = np.concatenate([found.cast(pa.int64()) if is_time else found for found in values])
-        return split_by_time(times, shares, gap=read_gap(params.split.gap, is_time=is_time))
+        return split_by_time(times, split, gap=read_gap(split.gap, is_time=is_time))
     if method in (SplitMethod.group, SplitMethod.hash):
         # Here, since most tables are split without it.
         from pandas.util import hash_array
@@ -53,10 +42,10 @@ def split_by_column(
         key = f"{params.seed:016d}"
         texts = (found.to_numpy(zero_copy_only=False) for found in columns)
         hashes = np.concatenate([hash_array(found, hash_key=key) for found in texts])
-        return split_by_group(hashes, labels, shares) if method == "group" else split_by_hash(hashes, shares)
+        return split_by_group(hashes, labels, split) if method == "group" else split_by_hash(hashes, split)
     batches = (pa.record_batch([texts], ["text"]) for texts in columns)
     [(codes, names)] = interim.encode(batches, "text")
-    return split_by_value(names, params.split, shares)[codes]
+    return split_by_value(names, split)[codes]
 
 
 def read_column(params: DictConfig, classes: Sequence[str]) -> Iterator[pa.Array]:
@@ -107,48 +96,53 @@ def read_gap(gap: Any, *, is_time: bool) -> float:
     )
 
 
-def split_by_time(times: NDArray[Any], shares: Shares, *, gap: float = 0) -> SplitCodes:
+def split_by_time(times: NDArray[Any], split: Split, *, gap: float = 0) -> SplitCodes:
     """Let the earliest rows train and the last ones test; rows of one time stay together.
 
     Rows less than `gap` before the first one of the next split are in none. Of `n_folds + 1` blocks of rows,
     each but the first tests in one fold, where later rows are in no split (scikit-learn's `TimeSeriesSplit`).
     """
-    moments, counts = np.unique(times, return_counts=True)
-    n, n_before = len(times), np.append(0, np.cumsum(counts))
-    n_later = 1 if shares.n_folds is None else shares.n_folds - shares.fold
-    n_test = shares.test_size * n if shares.n_folds is None else n // (shares.n_folds + 1)
-    test, end = (int(np.abs(n_before - n + blocks * n_test).argmin()) for blocks in (n_later, n_later - 1))
-    val = int(np.abs(n_before - (1 - shares.val_size) * n_before[test]).argmin())
+    n, ordered = len(times), np.sort(times)
+    n_later = 1 if split.n_folds is None else split.n_folds - split.fold
+    n_test = split.test_size * n if split.n_folds is None else n // (split.n_folds + 1)
+
+    def change_near(n_before: float) -> int:
+        time = ordered[min(int(n_before), n - 1)]
+        places = [int(np.searchsorted(ordered, time, side)) for side in ("left", "right")]
+        return min(places, key=lambda place: abs(place - n_before))
+
+    test, end = (change_near(n - blocks * n_test) for blocks in (n_later, n_later - 1))
+    val = change_near((1 - split.val_size) * test)
     if not 0 < val < test < end:
         raise ValueError(
             "split.column must have enough different times for training, validation and test; got "
-            f"{len(moments):,} in {n:,} rows: change split.test_size, val_size or n_folds"
+            f"{len(np.unique(times)):,} in {n:,} rows: change split.test_size, val_size or n_folds"
         )
     codes = np.full(n, TRAIN, np.int8)
-    for first in [val, test, end][: 2 + (end < len(moments))]:
-        codes += times >= moments[first]
-    for split, first in ((TRAIN, val), (VAL, test)):
-        codes[(codes == split) & (times > moments[first] - gap)] = NONE
+    for first in [val, test, end][: 2 + (end < n)]:
+        codes += times >= ordered[first]
+    for code, first in ((TRAIN, val), (VAL, test)):
+        codes[(codes == code) & (times > ordered[first] - gap)] = NONE
     return codes
 
 
-def split_by_hash(hashes: Hashes, shares: Shares) -> SplitCodes:
+def split_by_hash(hashes: Hashes, split: Split) -> SplitCodes:
     """Split each row by the two halves of its hash alone; the sizes are probabilities."""
     tests, validates = (hashes >> np.uint64(32)) / 2**32, (hashes & np.uint64(2**32 - 1)) / 2**32
-    n, k = shares.n_folds, shares.fold
-    first, end = (0, shares.test_size) if n is None else (k / n, (k + 1) / n)
-    codes = np.where(validates < shares.val_size, np.int8(VAL), np.int8(TRAIN))
+    n, k = split.n_folds, split.fold
+    first, end = (0, split.test_size) if n is None else (k / n, (k + 1) / n)
+    codes = np.where(validates < split.val_size, np.int8(VAL), np.int8(TRAIN))
     codes[(first <= tests) & (tests < end)] = TEST
     return codes
 
 
-def split_by_group(hashes: Hashes, labels: NDArray[Any], shares: Shares) -> SplitCodes:
+def split_by_group(hashes: Hashes, labels: NDArray[Any], split: Split) -> SplitCodes:
     """Keep all rows of a group, which have one hash, in one split."""
-    parts = [1 - shares.val_size, shares.val_size]
-    if shares.n_folds is None:
-        parts = [part * (1 - shares.test_size) for part in parts]
-        return assign_groups(hashes, labels, [*parts, shares.test_size]).astype(np.int8)
-    others = assign_groups(hashes, labels, [1 / shares.n_folds] * shares.n_folds) != shares.fold
+    parts = [1 - split.val_size, split.val_size]
+    if split.n_folds is None:
+        parts = [part * (1 - split.test_size) for part in parts]
+        return assign_groups(hashes, labels, [*parts, split.test_size]).astype(np.int8)
+    others = assign_groups(hashes, labels, [1 / split.n_folds] * split.n_folds) != split.fold
     codes = np.full(len(labels), TEST, np.int8)
     codes[others] = assign_groups(hashes[others], labels[others], parts)
     return codes
@@ -184,20 +178,20 @@ def assign_groups(hashes: Hashes, labels: NDArray[Any], shares: Sequence[float])
     return part_of[groups]
 
 
-def split_by_value(texts: Sequence[str], split: DictConfig, shares: Shares) -> SplitCodes:
+def split_by_value(texts: Sequence[str], split: DictConfig) -> SplitCodes:
     """Give the split of each value of the column, shape (n_values,), as the section `split` says."""
     order, named = sorted(texts, key=by_number), dict(split.get("values") or {})
     split_of, tested = dict[str, int](), list[str]()
     found = shorten(", ".join(map(repr, order)))
     if unknown := named.keys() - {*SPLITS}:
         raise ValueError(f"split.values must have the keys {', '.join(SPLITS)}; got {', '.join(unknown)}")
-    if shares.n_folds is not None:
-        if len(texts) != shares.n_folds:
+    if split.n_folds is not None:
+        if len(texts) != split.n_folds:
             raise ValueError(
                 "split.n_folds must be the number of values of split.column, each of which is a fold of "
-                f"split.method={split.method}; got {shares.n_folds} for {len(texts)}: {found}"
+                f"split.method={split.method}; got {split.n_folds} for {len(texts)}: {found}"
             )
-        tested = [order[shares.fold]]
+        tested = [order[split.fold]]
     elif split.method == SplitMethod.leave_group_out:
         tested = [*map(str, named.get("test", [1]))]
     else:
