@@ -86,9 +86,17 @@ def test_hash_split_depends_on_key_and_seed_alone(
     small_params.table.columns.pop("case")
     small_params.table.columns.pop("site")
     found = draw(method="hash")
+    # Another version of a package moves none either.
+    assert "".join(name[1] for name in found[:40]) == "rrrrrrrraaraerrrreererrererrrreaarearrre"
     later = draw(table.sample(frac=0.7, random_state=0))
     assert (later == found[table.sample(frac=0.7, random_state=0)["row"]]).all()
     assert (draw(column="row") == found).all()
+    small_params.table.columns.row.kind = "ignored"
+    with pytest.raises(
+        ValueError, match="table.columns where no column is of kind key, with split.method=hash"
+    ):
+        draw(column=None)
+    small_params.split.column = "row"
     small_params.seed = 1
     assert (draw() != found).any()
 

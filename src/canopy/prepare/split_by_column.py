@@ -57,6 +57,7 @@ def read_column(params: DictConfig, classes: Sequence[str]) -> Iterator[pa.Array
     known = [*schema.numeric, *schema.datetime] if is_time else [*schema.columns, *parts]
     if not names or not {*names}.issubset(known):
         kind = " of kind datetime or numeric (drop_columns may drop it)" if is_time else ""
+        kind = kind if names else " where no column is of kind key,"
         raise ValueError(
             f"split.column must be one of table.columns{kind} with split.method={method}; got {column!r}"
             f"{nearest(column or '', known)}"
