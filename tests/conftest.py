@@ -106,7 +106,9 @@ def small_params(tmp_path: Path) -> DictConfig:
             size: {kind: numeric, unit: cm, meaning: Diameter}
             colour: {kind: categorical, one_hot: {colour1: red, colour2: green, colour3: blue}, meaning: Hue}
         drop_columns: {columns: []}
-        split: {method: stratified, test_size: 0.2, val_size: 0.2, left_out: null}
+        split:
+          {method: stratified, test_size: 0.2, val_size: 0.2, column: null, values: null, gap: null,
+           n_folds: null, fold: 0}
         normalize: {methods: [{columns: ["*"], method: z_score}]}
         cap_classes: {max_per_class: 10}
         """

@@ -182,7 +182,7 @@ def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
     before = project.json("data/processed/schema.json")
     project.run("dvc", "checkout")
     project.run(
-        *["python", "scripts/prepare.py", "preparation=new_wilderness", "split.left_out=Wilderness_Area4"]
+        *["python", "scripts/prepare.py", "preparation=new_wilderness", "split.column=Wilderness_Area4"]
     )
     assert project.json("data/processed/schema.json") == before
     folder = "data/preparations/new_wilderness/Wilderness_Area4"
@@ -192,7 +192,7 @@ def test_another_preparation_has_a_folder_of_its_own(project: Project) -> None:
     assert counts["train"][3] == 0 < counts["test"][3]
     assert counts["train"] == counts["train_before_cap"]
     assert [feature["name"] for feature in schema["categorical"]] == ["Soil_Type"]
-    train = ("preparation@pipeline=new_wilderness", "pipeline.split.left_out=Wilderness_Area4")
+    train = ("preparation@pipeline=new_wilderness", "pipeline.split.column=Wilderness_Area4")
     quick = ("trainer=cpu", "trainer.max_epochs=1", "model.net.hidden=[8]", "run_folder=logs/left_out")
     project.run("python", "src/train.py", *train, *quick)
     project.run("python", "src/evaluate.py", "run=logs/left_out")

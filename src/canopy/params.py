@@ -108,6 +108,8 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
 
 
 def _typed(params: DictConfig | dict[str, Any]) -> DictConfig:
+    if "left_out" in params.get("split", {}):
+        raise ValueError("params.yaml: split.column must hold what was called split.left_out: rename it")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Params), params)
     except OmegaConfBaseException as error:

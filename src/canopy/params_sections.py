@@ -55,7 +55,11 @@ class DropColumns:
 class SplitMethod(StrEnum):
     stratified = "stratified"
     ordered = "ordered"
+    group = "group"
     leave_group_out = "leave_group_out"
+    time = "time"
+    predefined = "predefined"
+    hash = "hash"
 
 
 @dataclass
@@ -63,7 +67,11 @@ class Split:
     method: SplitMethod = MISSING
     test_size: float = MISSING
     val_size: float = MISSING
-    left_out: str | None = MISSING
+    column: str | None = None
+    values: dict[str, Any] | None = None
+    gap: Any = None  # a number, or a duration such as 7d
+    n_folds: int | None = None
+    fold: int = 0
 
 
 @dataclass

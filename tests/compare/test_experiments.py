@@ -54,7 +54,7 @@ def test_collect_gathers_seeds_of_any_machine(train: Make, gather: Make, recipes
     train("c", "experiment=mlp", "model.optimizer.lr=0.5", seed=2)
     train("d", "experiment=mlp", "pipeline.cap_classes.max_per_class=9", seed=3)
     train("e", "experiment=mlp", seed=4, status="stopped")
-    train("area", "experiment=new_wilderness", "pipeline.split.left_out=Wilderness_Area2")
+    train("area", "experiment=new_wilderness", "pipeline.split.column=Wilderness_Area2")
     experiment, other = as_json(gather())
     assert (experiment["name"], experiment["left_out"], experiment["split"]) == ("mlp", None, "stratified")
     assert (other["name"], other["left_out"]) == ("new_wilderness", "Wilderness_Area2")

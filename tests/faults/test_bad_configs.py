@@ -46,7 +46,10 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("split.test_size=0.9999", "split.test_size or split.val_size|test_size|at least"),
         ("split.method=random", r"\(in split.method\)"),
         ("split.method=ordered", "number of rows with split.method=ordered; got 0.2"),
-        ("split.method=leave_group_out", "must be a 0/1 column with split.method=leave_group_out; got None"),
+        (
+            "split.method=leave_group_out",
+            "must be one of table.columns with split.method=leave_group_out; got None",
+        ),
         ("split.method=ordered split.test_size=4000 split.val_size=4000", "must leave rows to train"),
     ],
     "scripts/normalize.py": [

@@ -12,7 +12,7 @@ from sklearn.model_selection import train_test_split
 from canopy.prepare import drop_columns, split
 from canopy.prepare.cap_classes import cap_classes
 from canopy.prepare.interim import SPLIT_COLUMN, read_codes
-from canopy.prepare.split import TEST, TRAIN, VAL, leave_group_out, split_in_order, split_rows
+from canopy.prepare.split import TEST, TRAIN, VAL, split_in_order, split_rows
 
 
 def test_split_rows_gives_the_counts_of_the_published_protocol() -> None:
@@ -54,18 +54,6 @@ def test_split_in_order_gives_the_first_protocol() -> None:
             split_in_order(10, test_size=test, val_size=val)
 
 
-def test_leave_group_out_tests_these_rows_alone() -> None:
-    labels = np.arange(100) % 4
-    tested = np.arange(100) >= 60
-    codes = leave_group_out(labels, tested, val_size=0.2, seed=0)
-    assert ((codes == TEST) == tested).all()
-    assert np.bincount(labels[codes == VAL]).tolist() == [3, 3, 3, 3]
-    assert (codes[~tested] == TRAIN).sum() == 48
-    for wrong in (tested | True, tested & False):
-        with pytest.raises(ValueError, match=f"must leave out some rows; got {wrong.sum()} of 100"):
-            leave_group_out(labels, wrong, val_size=0.25, seed=0)
-
-
 @pytest.fixture
 def blue_plums(small_params: DictConfig) -> DictConfig:
     """A table of which plums alone are blue, and the colour is no feature; the blue rows are left out."""
@@ -76,7 +64,7 @@ def blue_plums(small_params: DictConfig) -> DictConfig:
     Path(small_params.paths.raw).write_text("\n".join([header, *lines]) + "\n")
     small_params.drop_columns.columns = ["colour*"]
     small_params.split.method = "leave_group_out"
-    small_params.split.left_out = "colour3"
+    small_params.split.column = "colour3"
     return small_params
 
 
@@ -91,7 +79,7 @@ def test_dropped_column_can_be_left_out(blue_plums: DictConfig, caplog: pytest.L
     assert are_tested(blue_plums) == [False] * 20 + [True] * 5
     assert "Plum has no row in train and val" in caplog.text
     for key, value, message in (
-        ("left_out", "color3", r"must be a 0/1 column .*; got 'color3' \(did you mean 'colour3'"),
+        ("column", "color3", r"must be one of table.columns .*; got 'color3' \(did you mean 'colour3'"),
         *(("val_size", size, f"must be between 0 and 1; got {size}") for size in (0, 1, -0.1, 1.5)),
     ):
         blue_plums.split[key] = value

@@ -27,6 +27,7 @@ DATES = [
     ("%H:%M", [f"{row % 24:02d}:{row % 60:02d}" for row in ROWS]),
 ]
 COMMON = ["other", "b", "rare other"] * 200
+GIVEN_SPLIT = "given split? Then split.method: predefined, split.column: x"
 LEAK = "GIVES THE TARGET AWAY: right alone in 100.0% of rows; {kind: ignored} unless known before"
 
 
@@ -90,6 +91,7 @@ def test_kind_is_found(tmp_path: Path, name: str, values: Iterable[Any], kind: s
         ([label[0].upper() for label in LABELS], CATEGORICAL, LEAK),
         ([f"{row + 1000 * (label == 'yes')}.5" for row, label in enumerate(LABELS)], NUMERIC, LEAK),
         ([f"{number}%" for number in NUMBERS], {**NUMERIC, "marks": ("%",)}, ""),
+        (["Train", "Test"] * 60, {"kind": "ignored"}, GIVEN_SPLIT),
         ([f"${3 * row:,}.50" for row in ROWS], {**NUMERIC, "marks": ("$",)}, ""),
     ],
 )

@@ -1,7 +1,7 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,8 @@ Codes = NDArray[np.signedinteger[Any]]
 
 # In parentheses, since a table may have a column of the name alone.
 SPLIT_COLUMN = "(split)"
+# Of rows that belong to none: in the gap between two splits, or after the fold that tests.
+NO_SPLIT = "none"
 
 
 def table_schema(params: DictConfig) -> TableSchema:
@@ -105,11 +107,16 @@ def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.Rec
 
 def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
     """Read columns of few values as one small integer per row, and the value of each integer."""
+    return encode(read_rows(path, dict.fromkeys(names, pa.string())), *names)
+
+
+def encode(batches: Iterable[pa.RecordBatch], *names: str) -> list[tuple[Codes, list[str]]]:
+    """Give text columns of few values as `read_codes` does."""
     values: dict[str, dict[str, int]] = {name: {} for name in names}
     codes: dict[str, list[Codes]] = {name: [np.empty(0, np.int8)] for name in names}
-    for batch in read_rows(path, dict.fromkeys(names, pa.string())):
+    for batch in batches:
         for name, known in values.items():
-            found = batch[name].dictionary_encode()
+            found = batch[name].dictionary_encode("encode")
             places = [known.setdefault(value, len(known)) for value in found.dictionary.to_pylist()]
             kind = np.min_scalar_type(-len(known))
             codes[name].append(np.array(places, kind)[found.indices.to_numpy()])

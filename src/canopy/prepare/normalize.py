@@ -12,7 +12,7 @@ from canopy.files import PREPROCESSOR_FILE
 from canopy.names import match_columns
 from canopy.prepare import interim
 from canopy.prepare.fitting import Fit
-from canopy.prepare.interim import SPLIT_COLUMN, interim_path
+from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
 from canopy.prepare.scaling import METHODS, Method
 from canopy.tables.writer import open_writer
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 
 def run(params: DictConfig) -> None:
+    """Write the scaled rows of the splits; rows of none end here."""
     schema = interim.kept_schema(params)
     methods = choose_methods([*schema.numeric], params.normalize.methods)
     path, types = interim_path(params, "drop_columns"), interim.kept_types(schema)
@@ -40,7 +41,8 @@ def run(params: DictConfig) -> None:
     scaled = pa.schema(interim.scaled_types(preprocessor, target))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
-            write(preprocessor.scale(batch).select(scaled.names))
+            split = batch.filter(pc.not_equal(batch[SPLIT_COLUMN], NO_SPLIT))
+            write(preprocessor.scale(split).select(scaled.names))
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)
 
 

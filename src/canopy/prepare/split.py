@@ -6,27 +6,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.files import SPLITS
-from canopy.names import nearest
 from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
-from canopy.prepare.interim import SPLIT_COLUMN, interim_path
-from canopy.prepare.labels import class_codes, labelled_rows
-from canopy.tables.convert import Bools
+from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
+from canopy.prepare.labels import class_codes
+from canopy.prepare.split_by_column import TEST, TRAIN, VAL, SplitCodes, split_by_column, split_by_time
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
 
-TRAIN, VAL, TEST = (SPLITS.index(name) for name in ("train", "val", "test"))
-
 Rows = NDArray[np.int32]
 Counts = NDArray[np.int64]
-SplitCodes = NDArray[np.int8]  # index into `SPLITS` for each row
 
 
 def run(params: DictConfig) -> None:
@@ -35,23 +30,26 @@ def run(params: DictConfig) -> None:
     path = interim_path(params, "drop_columns")
     labels, names = class_codes(*interim.read_codes(path, schema.target.column)[0], schema)
     codes = _draw(params, labels, [*names])
-    sizes = interim.count_codes(codes, len(SPLITS))
-    log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in zip(SPLITS, sizes, strict=True)))
+    splits = [*SPLITS, NO_SPLIT]
+    sizes = dict(zip(splits, interim.count_codes(codes, len(splits)), strict=True))
+    log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in sizes.items() if n or name in SPLITS))
+    if empty := [name for name in SPLITS if not sizes[name]]:
+        raise ValueError(f"Each split must have rows; got none in {empty[0]}: change split of params.yaml")
     for code, (value, name) in enumerate(names.items()):
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
-        if len(absent) == len(SPLITS):
+        if len(absent) == len(SPLITS) and not (labels == code).any():
             raise ValueError(
                 f"Each class of table.target.classes must have rows; got none of {value} ({name}): "
                 "take it out of params.yaml"
             )
-        if absent and params.split.method == SplitMethod.stratified:
+        if absent and params.split.method == SplitMethod.stratified and params.split.n_folds is None:
             raise ValueError(
                 f"Each class must have a row in every split; got none of class {name} in {absent[0]}: add "
                 "some or change split.test_size or split.val_size"
             )
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    texts = pa.array(SPLITS)
+    texts = pa.array(splits)
     with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
         for start in range(0, len(codes), BATCH_ROWS):
             write(pa.record_batch([texts.take(pa.array(codes[start : start + BATCH_ROWS]))], [SPLIT_COLUMN]))
@@ -59,30 +57,31 @@ def run(params: DictConfig) -> None:
 
 def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:
     """Divide the rows as the section `split` says."""
-    method = params.split.method
-    drawn = ["val_size"] if method == SplitMethod.leave_group_out else ["test_size", "val_size"]
-    sizes = {key: params.split[key] for key in drawn}
-    if method == SplitMethod.ordered:
+    split, seed = params.split, params.seed
+    sizes = {key: split[key] for key in ("test_size", "val_size")}
+    if split.method == SplitMethod.ordered and split.n_folds is None:
         return split_in_order(len(labels), **sizes)
     for name, size in sizes.items():
         if not 0 < size < 1:
             raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
-    if method == SplitMethod.leave_group_out:
-        return leave_group_out(labels, _rows_that_set(params, classes), **sizes, seed=params.seed)
-    return split_rows(labels, **sizes, seed=params.seed)
-
-
-def _rows_that_set(params: DictConfig, classes: list[str]) -> Bools:
-    """Read the 0/1 column `split.left_out` of the raw table, whether or not it is dropped."""
-    schema, column = interim.table_schema(params), params.split.left_out
-    groups = {part: name for name, found in schema.categorical.items() for part in found.one_hot or ()}
-    if column not in groups:
+    if split.n_folds is not None and not 0 <= split.fold < split.n_folds >= 2:
         raise ValueError(
-            f"split.left_out must be a 0/1 column with split.method=leave_group_out; got {column!r}"
-            f"{nearest(column or '', groups)}"
+            "split.n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got "
+            f"{split.n_folds} and {split.fold}"
         )
-    found = [rows[groups[column]] for rows in labelled_rows(params.paths.raw, schema, classes=classes)]
-    return np.asarray(pc.equal(pa.concat_arrays(found), column))
+    if split.method == SplitMethod.ordered:
+        return split_by_time(np.arange(len(labels), dtype=np.int32), split)
+    if split.method != SplitMethod.stratified:
+        codes = split_by_column(params, labels, classes)
+    elif split.n_folds is None:
+        return split_rows(labels, **sizes, seed=seed)
+    else:
+        tested = stratified_folds(labels, n_folds=split.n_folds, seed=seed) == split.fold
+        codes = np.where(tested, np.int8(TEST), np.int8(TRAIN))
+    if not (codes == VAL).any():
+        rows = np.flatnonzero(codes == TRAIN).astype(np.int32)
+        codes[stratified_draw(rows, labels, size=split.val_size, seed=seed, both=False)[1]] = VAL
+    return codes
 
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:
@@ -106,14 +105,17 @@ def split_in_order(n_rows: int, *, test_size: float, val_size: float) -> SplitCo
     return np.repeat(np.array([TRAIN, VAL, TEST], dtype=np.int8), sizes.astype(int))
 
 
-def leave_group_out(labels: NDArray[Any], tested: Bools, *, val_size: float, seed: int) -> SplitCodes:
-    """Test on given rows; draw a share of the others to validate, stratified by class."""
-    if tested.all() or not tested.any():
-        raise ValueError(f"split.left_out must leave out some rows; got {tested.sum():,} of {len(tested):,}")
-    codes: SplitCodes = np.where(tested, np.int8(TEST), np.int8(TRAIN))
-    rows = np.flatnonzero(~tested).astype(np.int32)
-    codes[stratified_draw(rows, labels, size=val_size, seed=seed, both=False)[1]] = VAL
-    return codes
+def stratified_folds(labels: NDArray[Any], *, n_folds: int, seed: int) -> NDArray[np.int16]:
+    """Give the fold of each row, as scikit-learn's `StratifiedKFold` with `shuffle` does."""
+    folds, random, start = np.empty(len(labels), np.int16), np.random.RandomState(seed), 0
+    for value in sorted(np.unique(labels), key=lambda value: (labels == value).argmax()):
+        rows = labels == value
+        n = int(rows.sum())
+        # Classes one after another, dealt out to the folds in turn.
+        found = np.sort(np.arange(start, start + n, dtype=np.int32) % n_folds)
+        random.shuffle(found)
+        folds[rows], start = found, start + n
+    return folds
 
 
 def stratified_draw(

@@ -47,7 +47,9 @@ TRUSTED_TARGETS = (
 OLD_KEYS = {
     "model.label_smoothing": "model.loss.label_smoothing",
     "model.prior_correction": "model.logit_adjustment",
+    "pipeline.split.left_out": "pipeline.split.column",
     "repeat": "reproduce",
+    "split.left_out": "split.column",
 }
 
 CONFIGS = Path(__file__).parents[3] / "configs"

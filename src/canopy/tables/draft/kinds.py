@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pyarrow as pa
 
+from canopy.files import SPLITS
 from canopy.schema.columns import Categorical, Datetime, Key, Numeric, Target
 from canopy.schema.table import FileFormat
 from canopy.tables.draft.dialect import MARKS, find_dates, find_strange, remove_strange, to_finite
@@ -133,7 +134,10 @@ def _look_for_sentinel(values: DraftedColumn, width: float) -> None:
 def _set_text_kind(values: DraftedColumn) -> None:
     (n_words,) = values.ask("sum(n * (1 + length(text) - length(replace(text, ' ', '')))) / sum(n)")
     share = values.n_values / values.n_filled if values.n_values > N_FREQUENT else 0
-    if n_words >= FREE_TEXT_WORDS and share > FREE_TEXT_SHARE:
+    if {"train", "test"} <= {value.text.lower() for value in values.first(4)} <= {*SPLITS}:
+        values.why = "names of splits"
+        values.looks.append(f"given split? Then split.method: predefined, split.column: {values.name}")
+    elif n_words >= FREE_TEXT_WORDS and share > FREE_TEXT_SHARE:
         values.why = f"free text: {values.n_values:,} different ones, {n_words:.0f} words on average"
     elif values.is_unique:
         values.column, values.why = Key(), "another value in each row"
