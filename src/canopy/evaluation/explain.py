@@ -62,7 +62,9 @@ def explain(
     for item, keys in zip(found["mistakes"], read_keys(run, rows, places), strict=False):
         item["keys"] = keys
     found = rounded(found)
-    write_json(folder / "explanation.json", {**found, "dependence": _without_curves(found["dependence"])})
+    # The curves of single rows are large, and JSON has no NaN for a missing value.
+    kept = {key: value for key, value in found["dependence"].items() if key != "curves"}
+    write_json(folder / "explanation.json", {**found, "dependence": kept})
     save_figure(draw_importance(found["importance"]), folder / "importance_val.png")
     save_figure(draw_dependence(found), folder / "partial_dependence_val.png")
     table = run.config.pipeline.table
@@ -76,18 +78,6 @@ def explain(
     )
     write_text(Path(cfg.page), page)
     log.info("Wrote %s", cfg.page)
-
-
-def _without_curves(dependence: dict[str, Any]) -> dict[str, Any]:
-    """Leave out the curves of single rows, and NaN, which JSON cannot hold."""
-    features = {}
-    for name, item in dependence["features"].items():
-        classes = {
-            class_name: {key: curve[key] for key in ("mean", "deciles")}
-            for class_name, curve in item["classes"].items()
-        }
-        features[name] = {"values": item["values"], "classes": classes}
-    return {**dependence, "features": features}
 
 
 def explain_rows(

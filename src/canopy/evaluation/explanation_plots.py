@@ -43,12 +43,11 @@ def draw_dependence(explanation: dict[str, Any]) -> Figure:
         texts = ["missing" if value is None else str(value) for value in item["values"]]
         is_number = explanation["features"][name]["kind"] == "numeric" and None not in item["values"]
         places = item["values"] if is_number else [*range(len(texts))]
+        rows = np.transpose(explanation["dependence"]["curves"][name]["rows"])
+        axes.plot(places, rows, color="0.6", linewidth=0.4, alpha=0.6)
         for class_name, curve in item["classes"].items():
             more, place = divmod(explanation["classes"].index(class_name), len(OKABE_ITO))
             line = {"color": OKABE_ITO[place], "linestyle": STYLES[more % len(STYLES)]}
-            # Those of all classes would hide one another.
-            if class_name == next(iter(item["classes"])):
-                axes.plot(places, np.transpose(curve["curves"]), color="0.6", linewidth=0.4, alpha=0.6)
             axes.plot(places, curve["mean"], **line, marker=".", label=class_name.replace("$", r"\$"))
         if not is_number:
             shown = [text if len(text) <= 18 else f"{text[:17]}…" for text in texts]

@@ -74,44 +74,32 @@ def table_features(preprocessor: Preprocessor, schema: TableSchema) -> list[Feat
         end = start + len(scaling.feature_names(name))
         places[name], start = (*range(start, end),), end
     indicators = {name: (n_categorical + i,) for i, name in enumerate(preprocessor.indicators)}
-    features = []
-    for name, scaling in preprocessor.numeric.items():
+    parts = {name: [f"{name}.{part}" for part in found] for name, found in preprocessor.datetime.items()}
+    parts |= {name: [name] for name in preprocessor.numeric}
+    features: list[Feature] = []
+    own: dict[str, Any]
+    for name in (*preprocessor.numeric, *preprocessor.categorical, *preprocessor.datetime):
         column = schema.columns[name]
-        features.append(
-            Feature(
-                name=name,
-                kind="numeric",
-                meaning=column.meaning,
-                unit=getattr(column, "unit", ""),
-                numeric=places[name],
-                codes=indicators.get(name, ()),
-                scaling=scaling,
-                shown=places[name],
-                has_indicator=name in indicators,
-            )
-        )
-    for place, (name, vocabulary) in enumerate(preprocessor.categorical.items()):
-        column = schema.columns[name]
-        listed = getattr(column, "listed", None) or {}
-        names = tuple((value, listed.get(value) or value) for value in vocabulary.names)
-        features.append(
-            Feature(name=name, kind="categorical", meaning=column.meaning, codes=(place,), categories=names)
-        )
-    for name, parts in preprocessor.datetime.items():
-        part = "time" if "time" in parts else next(iter(parts))
-        features.append(
-            Feature(
-                name=name,
-                kind="datetime" if part == "time" else "numeric",
-                meaning=schema.columns[name].meaning,
-                unit="" if part == "time" else part,
-                numeric=tuple(place for found in parts for place in places[f"{name}.{found}"]),
-                codes=indicators.get(name, ()),
-                scaling=parts[part],
-                shown=places[f"{name}.{part}"],
-                has_indicator=name in indicators,
-            )
-        )
+        if name in preprocessor.categorical:
+            listed, values = getattr(column, "listed", None) or {}, preprocessor.categorical[name].names
+            own = {
+                "codes": ([*preprocessor.categorical].index(name),),
+                "categories": tuple((value, listed.get(value) or value) for value in values),
+            }
+        else:
+            shown = f"{name}.time" if f"{name}.time" in parts[name] else parts[name][0]
+            own = {
+                "unit": getattr(column, "unit", shown.removeprefix(f"{name}.")),
+                "numeric": tuple(place for part in parts[name] for place in places[part]),
+                "codes": indicators.get(name, ()),
+                "scaling": preprocessor.scalings[shown],
+                "shown": places[shown],
+                "has_indicator": name in indicators,
+            }
+        kind = column.kind
+        if kind == "datetime":
+            kind, own["unit"] = ("datetime", "") if own["unit"] == "time" else ("numeric", own["unit"])
+        features.append(Feature(name=name, kind=kind, meaning=column.meaning, **own))
     return features
 
 

@@ -74,33 +74,31 @@ def measure_dependence(
 
     A number has values of the rows in equal steps of rank, a category its most frequent ones; all inputs of
     the feature are those of a row that has the value. The rows' own curves (ICE) are summarised by the first
-    and the last decile, and `curves` are those of some rows. Of more than two classes, those whose mean
-    changes most are kept.
+    and the last decile. Of more than two classes, those whose mean changes most are kept; `curves` are those
+    of some rows for the first of them.
 
     Source: Friedman, Greedy function approximation, 2001; Goldstein et al., Peeking inside the black box,
     2015.
     """
     generator = np.random.default_rng(seed)
-    sample, found = draw_rows(rows, n_rows, generator), {}
+    sample, found, shown = draw_rows(rows, n_rows, generator), {}, {}
     for feature in features:
         values = feature.values(rows)
         donors = _donors(feature, values)
         curves = np.stack([predict(*with_inputs(sample, feature, take(rows, [i]))[:2]) for i in donors])
         means = curves.mean(axis=1)
         classes = [1] if len(class_names) == 2 else np.argsort(-np.ptp(means, axis=0))[:N_CURVES].tolist()
+        rows_shown = curves[:, :N_ROWS_SHOWN, classes[0]].T.tolist()
+        shown[feature.name] = {"places": values[donors].tolist(), "rows": rows_shown}
+        deciles = np.quantile(curves, [0.1, 0.9], axis=1)
         found[feature.name] = {
             "values": [feature.text(value) for value in values[donors]],
-            "places": values[donors].tolist(),
             "classes": {
-                class_names[place]: {
-                    "mean": means[:, place].tolist(),
-                    "deciles": np.quantile(curves[:, :, place], [0.1, 0.9], axis=1).tolist(),
-                    "curves": curves[:, :N_ROWS_SHOWN, place].T.tolist(),
-                }
-                for place in classes
+                class_names[place]: {"mean": mean, "deciles": deciles[:, :, place].tolist()}
+                for place, mean in ((place, means[:, place].tolist()) for place in classes)
             },
         }
-    return {"n_rows": len(sample.labels), "features": found}
+    return {"n_rows": len(sample.labels), "features": found, "curves": shown}
 
 
 def draw_rows(rows: Batch, n_rows: int, generator: np.random.Generator) -> Batch:

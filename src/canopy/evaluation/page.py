@@ -14,11 +14,6 @@ from canopy.tasks.scores import Scores
 
 # Classes of a confusion matrix, features with bars, worse slices, and columns of the mistakes that are shown.
 N_CLASSES, N_BARS, N_SLICES, N_COLUMNS = 40, 40, 30, 12
-# In the SVG's own units; the page scales a plot to the width it has.
-WIDTH, LEFT, RIGHT, TOP, BOTTOM = 360.0, 34.0, 350.0, 8.0, 168.0
-# Of a feature's categories: where their names end, height of a line.
-LABEL, LINE = 140.0, 19.0
-SHARES = (0, 0.25, 0.5, 0.75, 1)
 
 
 def render_page(
@@ -35,133 +30,62 @@ def render_page(
     main = scores[splits[0]]
     largest = np.sort(np.argsort(-main.support, kind="stable")[:N_CLASSES])
     shares = main.confusion / np.maximum(main.support, 1)[:, None]
-    dependence = explanation["dependence"]["features"]
-    features = explanation["features"]
-    colors = dict(zip(main.class_names, class_colors(len(main.class_names)), strict=True))
+    features, dependence = explanation["features"], explanation["dependence"]
     plots = {
-        name: draw_curves(item, kind=features[name]["kind"], colors=colors)
-        for name, item in dependence.items()
+        name: scale_values(item, dependence["curves"][name]["places"], kind=features[name]["kind"])
+        for name, item in dependence["features"].items()
     }
     worse, every = explanation["slices"]["worse"], explanation["slices"]["all"]
     of_feature: dict[str, list[dict[str, Any]]] = {}
     for item in every:
         of_feature.setdefault(item["feature"] or "", []).append(item)
-    return (
-        page_environment("canopy.evaluation")
-        .get_template("evaluation.html.jinja")
-        .render(
-            title=title,
-            run_name=run_name,
-            report={split: report[split] for split in splits},
-            main=splits[0],
-            **explanation,
-            shown_classes=[main.class_names[place] for place in largest],
-            confusion=main.confusion[np.ix_(largest, largest)].tolist(),
-            confusion_shares=shares[np.ix_(largest, largest)].tolist(),
-            support=main.support[largest].tolist(),
-            n_classes=len(main.class_names),
-            calibrations={
-                split: draw_calibration(calibrations[split], report[split])
-                for split in splits
-                if split in calibrations
-            },
-            shown_importance=dict([*explanation["importance"]["features"].items()][:N_BARS]),
-            shown_worse=worse[:N_SLICES],
-            of_feature=of_feature,
-            shown_columns=[*features][:N_COLUMNS],
-            plots=plots,
-            lowest=floor(10 * min([0.9, *(item["accuracy_interval"][0] for item in every)])) / 10,
-        )
+    found = {split: describe_calibration(calibrations[split], report[split]) for split in calibrations}
+    template = page_environment("canopy.evaluation").get_template("evaluation.html.jinja")
+    return template.render(
+        title=title,
+        run_name=run_name,
+        report={split: report[split] for split in splits},
+        main=splits[0],
+        **explanation,
+        shown_classes=[main.class_names[place] for place in largest],
+        confusion=main.confusion[np.ix_(largest, largest)].tolist(),
+        confusion_shares=shares[np.ix_(largest, largest)].tolist(),
+        support=main.support[largest].tolist(),
+        colors=dict(zip(main.class_names, class_colors(len(main.class_names)), strict=True)),
+        calibrations={split: found[split] for split in splits if split in found},
+        shown_importance=dict([*explanation["importance"]["features"].items()][:N_BARS]),
+        shown_worse=worse[:N_SLICES],
+        of_feature=of_feature,
+        shown_columns=[*features][:N_COLUMNS],
+        plots=plots,
+        lowest=floor(10 * min([0.9, *(item["accuracy_interval"][0] for item in every)])) / 10,
     )
 
 
-def draw_curves(item: dict[str, Any], *, kind: str, colors: Mapping[str, str]) -> dict[str, Any]:
-    """Turn the partial dependence on a feature into points: of categories in lines, else in curves."""
-    values, places = item["values"], np.array(item["places"])
-    if kind == "categorical":
-        lines = [LINE * (place + 1) for place in range(len(values))]
-        foot = lines[-1] + 8
-        classes = [
-            {"name": name, "color": colors[name], "xs": _across(curve["mean"], LABEL).round(1).tolist()}
-            for name, curve in item["classes"].items()
-        ]
-        ticks = _across(SHARES, LABEL).round(1).tolist()
-        shares = [*zip(ticks, map("{:g}".format, SHARES), strict=True)]
-        texts = [*zip(lines, values, strict=True)]
-        return {
-            "rows": texts,
-            "shares": shares,
-            "foot": foot,
-            "classes": classes,
-            "width": WIDTH,
-            "left": LABEL,
-        }
-    n = sum(value is not None for value in values)
+def scale_values(item: dict[str, Any], places: list[float], *, kind: str) -> dict[str, Any]:
+    """Place values of a number or time from 0 to 1, with ticks; a missing one, the last, is a step behind."""
+    n = sum(value is not None for value in item["values"])
     first, last = (places[0], places[n - 1]) if n else (0.0, 0.0)
-    # A missing value, the last one, is a step behind the numbers.
-    places = np.where(np.isnan(places), last + 0.12 * (last - first), places)
-    write = moment if kind == "datetime" else number
-    found = MaxNLocator(3 if kind == "datetime" else 5).tick_values(first, last) if first < last else [first]
-    ticks = [(tick, write(tick)) for tick in found if first <= tick <= last and n]
-    ticks += [(place, "missing") for place in places[n:]]
-    middle = (LEFT + RIGHT) / 2
-    ends = (LEFT + 6, RIGHT - 6) if first < last else (middle, middle)
-    bounds = [first, max(places[-1], first + 1e-12)]
-    xs = np.interp(places, bounds, ends)
-    classes = []
-    for place, (name, curve) in enumerate(item["classes"].items()):
-        # Those of all classes would hide one another.
-        rows = [" ".join(_points(xs, row)) for row in curve["curves"]] if place == 0 else []
-        points = _points(xs, curve["mean"])
-        dots = [point.split(",") for point in points]
-        classes.append(
-            {"name": name, "color": colors[name], "line": " ".join(points), "rows": rows, "dots": dots}
-        )
-    at = np.interp([tick for tick, _ in ticks], bounds, ends).round(1).tolist()
-    return {
-        "ticks": [(x, text) for x, (_, text) in zip(at, ticks, strict=True)],
-        "classes": classes,
-        **_frame(),
-    }
+    step = 0.12 * (last - first)
+    bounds = [first, max(last + step * (n < len(places)), first + 1e-12)]
+    write, most = (moment, 3) if kind == "datetime" else (number, 5)
+    found = MaxNLocator(most).tick_values(first, last) if first < last else [first] * min(n, 1)
+    ticks = {float(np.interp(tick, bounds, [0, 1])): write(tick) for tick in found if first <= tick <= last}
+    if n < len(places):
+        ticks[1.0 if n else 0.0] = "missing"
+    xs = np.interp([*places[:n], *[last + step] * (len(places) - n)], bounds, [0, 1])
+    return {"xs": xs.round(4).tolist(), "ticks": ticks}
 
 
-def _across(shares: Any, left: float) -> Any:
-    return left + np.asarray(shares) * (RIGHT - left)
-
-
-def draw_calibration(found: Calibration, scores: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn a calibration into lines: share that is right over the probability of the predicted class."""
-    lines: list[dict[str, Any]] = []
-    colors = class_colors(2)
-    for name, part, color in (("as it is", found.before, colors[0]), ("calibrated", found.after, colors[1])):
+def describe_calibration(found: Calibration, scores: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the points of a reliability diagram, and the rows of each bin on a logarithmic scale up to 1."""
+    lines = []
+    for name, part, own in (
+        ("as it is", found.before, scores),
+        ("calibrated", found.after, scores["calibrated"]),
+    ):
         full = part.counts > 0
-        points = _points(LEFT + part.confidence[full] * (RIGHT - LEFT), part.accuracy[full])
-        dots = [point.split(",") for point in points]
-        lines.append({"name": name, "color": color, "line": " ".join(points), "dots": dots})
-    lines[0] |= {name: scores[name] for name in ("nll", "ece")}
-    lines[1] |= {name: scores["calibrated"][name] for name in ("nll", "ece")}
-    counts = found.before.counts
-    width = (RIGHT - LEFT) / len(counts)
-    shares = np.log1p(counts) / np.log1p(counts.max()) * 0.25
-    bars = [
-        {"x": round(LEFT + place * width, 1), "height": round(float(share) * (BOTTOM - TOP), 1), "n": int(n)}
-        for place, (share, n) in enumerate(zip(shares, counts, strict=True))
-    ]
-    return {
-        "temperature": found.temperature,
-        "lines": lines,
-        "bars": bars,
-        "bar_width": round(width - 1, 1),
-        **_frame(),
-    }
-
-
-def _frame() -> dict[str, Any]:
-    heights = [(round(BOTTOM - share * (BOTTOM - TOP), 1), f"{share:g}") for share in SHARES]
-    edges = {"left": LEFT, "right": RIGHT, "top": TOP, "bottom": BOTTOM}
-    return {"width": WIDTH, "heights": heights, **edges}
-
-
-def _points(xs: Any, shares: Any) -> list[str]:
-    ys = BOTTOM - np.asarray(shares) * (BOTTOM - TOP)
-    return [f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys, strict=True)]
+        points = np.stack([part.confidence[full], part.accuracy[full]], axis=1).tolist()
+        lines.append({"name": name, "points": points, "nll": own["nll"], "ece": own["ece"]})
+    heights = np.log1p(found.before.counts) / np.log1p(found.before.counts.max())
+    return {"temperature": found.temperature, "lines": lines, "heights": heights.tolist()}

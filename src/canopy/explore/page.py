@@ -45,22 +45,19 @@ def render_page(findings: dict[str, Any], profile: Profile) -> str:
         edges, densities, medians = class_densities(profile.numbers(name), profile.codes, len(classes))
         is_time = name in findings["datetimes"]
         ridgelines[name] = draw_ridgelines(edges, densities[places], medians[places], is_time=is_time)
-    return (
-        page_environment()
-        .get_template("page.html.jinja")
-        .render(
-            **findings,
-            classes=shown,
-            numeric=numeric,
-            colors=dict(zip(shown, class_colors(len(shown)), strict=True)),
-            limits={"little_information": LITTLE_INFORMATION, "rare": RARE},
-            meanings={name: column["meaning"] for name, column in columns.items()}
-            | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
-            anchors={name: f"column-{place}" for place, name in enumerate(columns)},
-            analysed={name: column for name, column in columns.items() if "n_missing" in column},
-            ridgelines=ridgelines,
-            single_categories=sorted(categories, key=lambda item: -item["information_nat"])[:N_CATEGORIES],
-        )
+    template = page_environment().get_template("page.html.jinja")
+    return template.render(
+        **findings,
+        classes=shown,
+        numeric=numeric,
+        colors=dict(zip(shown, class_colors(len(shown)), strict=True)),
+        limits={"little_information": LITTLE_INFORMATION, "rare": RARE},
+        meanings={name: column["meaning"] for name, column in columns.items()}
+        | {item["value"]: item["name"] for item in categories if item["is_one_hot"]},
+        anchors={name: f"column-{place}" for place, name in enumerate(columns)},
+        analysed={name: column for name, column in columns.items() if "n_missing" in column},
+        ridgelines=ridgelines,
+        single_categories=sorted(categories, key=lambda item: -item["information_nat"])[:N_CATEGORIES],
     )
 
 
