@@ -70,7 +70,9 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
 
         model.load_state_dict(load_weights(run.best_checkpoint, split="val"))
         plotted = {split: found for item in calibrations for split, found in item.splits.items()}
-        explain(run, model.eval(), data.rows("val"), cfg, report=report, calibrations=plotted)
+        # Lightning leaves it on the CPU.
+        model.to(trainer.strategy.root_device).eval()
+        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted)
     return report
 
 

@@ -55,7 +55,7 @@ def explain(
     features = table_features(run.preprocessor, table_schema(run.located_config.pipeline))
 
     def predict(*inputs: Any) -> NDArray[np.float32]:
-        return predict_rows(model, *inputs, batch_size=options.batch_size)
+        return predict_rows(model, *inputs, batch_size=run.config.data.eval_batch_size)
 
     found = explain_rows(predict, rows, features, model.schema.class_names, options)
     places = [item["row"] for item in found["mistakes"]]
