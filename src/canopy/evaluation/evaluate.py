@@ -32,9 +32,7 @@ BINARY_SCORES = ("auc", "average_precision")
 
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     """Score a run as `configs/evaluate.yaml` says; in its own folder, the other split keeps its scores."""
-    if cfg.split not in (None, *SPLITS):
-        raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
-    splits = SPLITS if cfg.split is None else (cfg.split,)
+    splits = _chosen_splits(cfg)
     require_file(run.best_checkpoint, name="The checkpoint ", hint="train first; baselines have none")
     log_once()
     data: TensorDataModule = instantiate(run.located_config.data)
@@ -67,7 +65,24 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         log.info("%s: accuracy %.4f, macro-F1 %.4f, AUC %.4f on %d rows", *shown)
         if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
             log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
+    if cfg.explain:
+        # Here, since few evaluations need it.
+        from canopy.evaluation.explain import explain
+
+        model.load_state_dict(load_weights(run.best_checkpoint, split="val"))
+        plotted = {split: found for item in calibrations for split, found in item.splits.items()}
+        # Lightning leaves it on the CPU.
+        model.to(trainer.strategy.root_device).eval()
+        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted)
     return report
+
+
+def _chosen_splits(cfg: DictConfig) -> tuple[str, ...]:
+    if cfg.split not in (None, *SPLITS):
+        raise ValueError(f"split must be one of {[*SPLITS]}, or null for both; found {cfg.split!r}")
+    if cfg.explain and cfg.split == "test":
+        raise ValueError("explain=true needs validation rows, since test rows decide nothing; got split=test")
+    return SPLITS if cfg.split is None else (cfg.split,)
 
 
 def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:

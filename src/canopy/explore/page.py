@@ -3,7 +3,6 @@
 import math
 from typing import Any
 
-import jinja2
 import numpy as np
 from matplotlib.ticker import MaxNLocator
 from scipy.ndimage import gaussian_filter1d
@@ -11,16 +10,12 @@ from scipy.ndimage import gaussian_filter1d
 from canopy.explore.columns import RARE
 from canopy.explore.information import LITTLE_INFORMATION
 from canopy.explore.profile import Codes, Profile
-from canopy.explore.wording import breakable, fixed, listing, moment, number, percent
+from canopy.explore.templates import class_colors, page_environment
+from canopy.explore.wording import moment, number
 from canopy.prepare.reductions import Floats
 
 # Most classes, columns with a plot, and single categories that are shown.
 N_CLASSES, N_PLOTS, N_CATEGORIES = 30, 60, 60
-# Okabe and Ito's colours that can be distinguished with any colour vision, in the order of the classes; a
-# wine red takes the place of their yellow, which does not show on white.
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#992255")
-# In degrees: turned by it again and again, hues fill the circle evenly (360 degrees by the golden section).
-GOLDEN_ANGLE = 137.508
 N_BINS = 96
 # In bins when all of them are used: enough to close the comb that rounded values leave.
 SMOOTHING = 1.5
@@ -32,27 +27,12 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM, ROW = 360.0, 112.0, 350.0, 16.0, 22.0, 23.0
 REACH = 1.35
 
 
-def class_colors(n_classes: int) -> list[str]:
-    """Choose distinct CSS colours, those of Okabe and Ito first."""
-    hues = [place * GOLDEN_ANGLE % 360 for place in range(n_classes - len(OKABE_ITO))]
-    return [*OKABE_ITO[:n_classes], *(f"oklch(66% 0.14 {hue:.0f}deg)" for hue in hues)]
-
-
 def render_page(findings: dict[str, Any], profile: Profile) -> str:
     """Write the page, HTML with all styles and plots in it."""
     classes, columns = findings["target"]["classes"], findings["columns"]
     largest = sorted(classes, key=lambda name: -classes[name]["n_rows"])[:N_CLASSES]
     shown = {name: found for name, found in classes.items() if name in largest}
     places = [place for place, name in enumerate(classes) if name in shown]
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("canopy.explore", "."),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters = (number, fixed, percent, listing, breakable)
-    environment.filters.update({function.__name__: function for function in filters})
     categories = [
         {"column": column, "value": value, "is_one_hot": described["is_one_hot"], **category}
         for column, described in findings["categories"].items()
@@ -65,7 +45,8 @@ def render_page(findings: dict[str, Any], profile: Profile) -> str:
         edges, densities, medians = class_densities(profile.numbers(name), profile.codes, len(classes))
         is_time = name in findings["datetimes"]
         ridgelines[name] = draw_ridgelines(edges, densities[places], medians[places], is_time=is_time)
-    return environment.get_template("page.html.jinja").render(
+    template = page_environment().get_template("page.html.jinja")
+    return template.render(
         **findings,
         classes=shown,
         numeric=numeric,

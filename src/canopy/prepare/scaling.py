@@ -1,5 +1,6 @@
 """Numeric inputs of a table and their scalings, whose parameters are saved with the model."""
 
+import math
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -31,6 +32,12 @@ class Affine(Model):
     def apply(self, values: Floats) -> list[Floats]:
         return [(_fill_missing(values, self.fill) - self.center) / self.scale]
 
+    def invert(self, features: Floats) -> Floats:
+        """Give values in the table's unit from what `apply` gave in single precision, shape (n_rows, 1)."""
+        # Single precision has seven digits: what is behind them is no part of the value.
+        decimals = min(6 - math.ceil(math.log10(self.scale)), 300)
+        return np.round(features[:, 0] * self.scale + self.center, decimals)
+
 
 class QuantileNormal(Model):
     """The scaling to a standard normal distribution: `values` are quantiles, between them it is linear."""
@@ -47,6 +54,12 @@ class QuantileNormal(Model):
     def apply(self, values: Floats) -> list[Floats]:
         return [np.interp(_fill_missing(values, self.fill), self.values, self.normals)]
 
+    def invert(self, features: Floats) -> Floats:
+        """As that of `Affine`; values beyond those of the training rows become the nearest of these."""
+        if self.normals[0] == self.normals[-1]:
+            return np.full(len(features), np.mean(self.values))
+        return np.interp(features[:, 0], self.normals, self.values)
+
 
 class Cycle(Model):
     """Sine and cosine of a quantity that starts again after a `period`, such as an hour of the day."""
@@ -61,6 +74,11 @@ class Cycle(Model):
     def apply(self, values: Floats) -> list[Floats]:
         angle = _fill_missing(values, self.fill) * (2 * np.pi / self.period)
         return [np.sin(angle), np.cos(angle)]
+
+    def invert(self, features: Floats) -> Floats:
+        """As that of `Affine`, from 0 to below the period, of sine and cosine, shape (n_rows, 2)."""
+        turns = np.arctan2(features[:, 0], features[:, 1]) / (2 * np.pi)
+        return np.round(turns * self.period, 4) % self.period
 
 
 Scaling = Annotated[Affine | QuantileNormal | Cycle, Field(discriminator="kind")]

@@ -1,0 +1,125 @@
+"""The columns of a table in a net's inputs: which inputs belong to each, and its values in its unit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from canopy.data.dataset import Batch
+from canopy.explore.wording import moment
+from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.reductions import Floats
+from canopy.prepare.scaling import Scaling
+from canopy.schema import TableSchema
+
+# Gives the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C).
+Predict = Callable[[Tensor, Tensor], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Feature:
+    """A feature column of the table.
+
+    Attributes:
+        kind: numeric, categorical or datetime; a datetime column without the part `time` is shown by its
+            first part, as a number.
+        numeric: All its places among the numeric inputs; those of a datetime column's parts together.
+        codes: All its places among the categorical inputs, that of its missing-value indicator last.
+        categories: Value and name of each code.
+        scaling: Of its number, at the places `shown` of the numeric inputs.
+        has_indicator: Whether it has a missing-value indicator; without one, missing values are as filled in.
+    """
+
+    name: str
+    kind: str
+    meaning: str = ""
+    unit: str = ""
+    numeric: tuple[int, ...] = ()
+    codes: tuple[int, ...] = ()
+    categories: tuple[tuple[str, str], ...] = ()
+    scaling: Scaling | None = None
+    shown: tuple[int, ...] = ()
+    has_indicator: bool = False
+
+    def values(self, rows: Batch) -> Floats:
+        """Give the table's values, shape (n_rows,): numbers, days since 1970 or codes; NaN if missing."""
+        if self.scaling is None:
+            return rows.categorical[:, self.codes[0]].numpy().astype(np.float64)
+        values = self.scaling.invert(rows.numeric[:, self.shown].numpy().astype(np.float64))
+        if self.unit == "month":
+            values = np.where(values < 0.5, values + 12, values)
+        if self.has_indicator:
+            values = np.where(rows.categorical[:, self.codes[-1]].numpy() == 1, np.nan, values)
+        return values
+
+    def text(self, value: float) -> str | float | None:
+        """Give one of `values` as people write it: name of a category, date, number; None if missing."""
+        if self.kind == "categorical":
+            names = [value if value == name else f"{name} ({value})" for value, name in self.categories]
+            return [*names, "unseen in training"][min(int(value), len(names))]
+        if np.isnan(value):
+            return None
+        return moment(value) if self.kind == "datetime" else float(value)
+
+
+def table_features(preprocessor: Preprocessor, schema: TableSchema) -> list[Feature]:
+    """Find the features of a model, in the order of its inputs."""
+    places: dict[str, tuple[int, ...]] = {}
+    start, n_categorical = 0, len(preprocessor.categorical)
+    for name, scaling in preprocessor.scalings.items():
+        end = start + len(scaling.feature_names(name))
+        places[name], start = (*range(start, end),), end
+    indicators = {name: (n_categorical + i,) for i, name in enumerate(preprocessor.indicators)}
+    parts = {name: [f"{name}.{part}" for part in found] for name, found in preprocessor.datetime.items()}
+    parts |= {name: [name] for name in preprocessor.numeric}
+    features: list[Feature] = []
+    own: dict[str, Any]
+    for name in (*preprocessor.numeric, *preprocessor.categorical, *preprocessor.datetime):
+        column = schema.columns[name]
+        if name in preprocessor.categorical:
+            listed, values = getattr(column, "listed", None) or {}, preprocessor.categorical[name].names
+            own = {
+                "codes": ([*preprocessor.categorical].index(name),),
+                "categories": tuple((value, listed.get(value) or value) for value in values),
+            }
+        else:
+            shown = f"{name}.time" if f"{name}.time" in parts[name] else parts[name][0]
+            own = {
+                "unit": getattr(column, "unit", shown.removeprefix(f"{name}.")),
+                "numeric": tuple(place for part in parts[name] for place in places[part]),
+                "codes": indicators.get(name, ()),
+                "scaling": preprocessor.scalings[shown],
+                "shown": places[shown],
+                "has_indicator": name in indicators,
+            }
+        kind = column.kind
+        if kind == "datetime":
+            kind, own["unit"] = ("datetime", "") if own["unit"] == "time" else ("numeric", own["unit"])
+        features.append(Feature(name=name, kind=kind, meaning=column.meaning, **own))
+    return features
+
+
+def take(rows: Batch, places: Sequence[int] | NDArray[np.integer[Any]]) -> Batch:
+    """Copy some rows."""
+    index = torch.as_tensor(np.asarray(places, np.int64))
+    return Batch(*(part[index] for part in rows))
+
+
+def with_inputs(rows: Batch, feature: Feature, donors: Batch) -> Batch:
+    """Give rows whose inputs of a feature, all together, are those of `donors`: as many rows, or one."""
+    numeric, categorical = rows.numeric.clone(), rows.categorical.clone()
+    numeric[:, feature.numeric] = donors.numeric[:, feature.numeric]
+    categorical[:, feature.codes] = donors.categorical[:, feature.codes]
+    return Batch(numeric, categorical, rows.labels)
+
+
+def row_losses(probabilities: NDArray[np.float32], labels: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
+    """Give the log loss of each row, in nat, and whether its likeliest class is right, both (n_rows,)."""
+    true = labels.numpy()
+    given = np.take_along_axis(probabilities, true[:, None], axis=1)[:, 0].astype(np.float64)
+    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))
+    return losses, probabilities.argmax(axis=1) == true

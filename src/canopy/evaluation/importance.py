@@ -1,0 +1,130 @@
+"""How much a model depends on each feature of the table, and how its probabilities change with it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from canopy.data.dataset import Batch
+from canopy.evaluation.features import Feature, Predict, row_losses, take, with_inputs
+from canopy.prepare.reductions import Floats
+from canopy.tasks.scores import LEVEL
+
+# Predictions at most, so that many features take no longer than a few; at least so many rows are left.
+N_PREDICTIONS, N_LEAST = 1_500_000, 1000
+# Values of a number and categories that a curve goes through; classes and single rows that are drawn.
+N_VALUES, N_CATEGORIES, N_CURVES, N_ROWS_SHOWN = 20, 12, 4, 40
+
+
+def measure_importance(
+    predict: Predict, rows: Batch, features: Sequence[Feature], *, n_rows: int, n_repeats: int, seed: int
+) -> dict[str, Any]:
+    """Measure what scores lose when a feature's inputs, all together, are permuted between rows.
+
+    The interval of each loss is that of a mean over rows of paired differences, each row's own being the mean
+    over the repeats.
+
+    Source: Breiman, Random forests, 2001; Fisher, Rudin and Dominici, All models are wrong, but many are
+    useful, 2019.
+
+    Args:
+        predict: The model.
+        rows: Rows that it was not trained on.
+        features: Features of the table.
+        n_rows: Rows to draw; fewer where there are many features (`N_PREDICTIONS`).
+        n_repeats: Permutations of each feature.
+        seed: Seed of the draw and the permutations.
+    """
+    generator = np.random.default_rng(seed)
+    n_rows = min(n_rows, max(N_LEAST, N_PREDICTIONS // (len(features) * n_repeats)))
+    sample = draw_rows(rows, n_rows, generator)
+    n_rows = len(sample.labels)
+    loss, right = row_losses(predict(*sample[:2]), sample.labels)
+    added = {feature.name: np.zeros((2, n_rows)) for feature in features}
+    for _ in range(n_repeats):
+        others = take(sample, generator.permutation(n_rows))
+        for feature in features:
+            changed = predict(*with_inputs(sample, feature, others)[:2])
+            losses, still_right = row_losses(changed, sample.labels)
+            added[feature.name] += np.stack([losses - loss, 1.0 * right - still_right]) / n_repeats
+    found = {}
+    for feature in features:
+        log_loss, accuracy = (_mean(values) for values in added[feature.name])
+        found[feature.name] = {"log_loss_increase": log_loss, "accuracy_decrease": accuracy}
+    ranking = sorted(found, key=lambda name: -found[name]["log_loss_increase"]["mean"])
+    return {
+        "n_rows": n_rows,
+        "n_repeats": n_repeats,
+        "log_loss": float(loss.mean()),
+        "accuracy": float(right.mean()),
+        "features": {name: found[name] for name in ranking},
+    }
+
+
+def measure_dependence(
+    predict: Predict,
+    rows: Batch,
+    features: Sequence[Feature],
+    class_names: Sequence[str],
+    *,
+    n_rows: int,
+    seed: int,
+) -> dict[str, Any]:
+    """Measure partial dependence: the mean probabilities if all rows had a value of a feature.
+
+    A number has values of the rows in equal steps of rank, a category its most frequent ones; all inputs of
+    the feature are those of a row that has the value. The rows' own curves (ICE) are summarised by the first
+    and the last decile. Of more than two classes, those whose mean changes most are kept; `curves` are those
+    of some rows for the first of them.
+
+    Source: Friedman, Greedy function approximation, 2001; Goldstein et al., Peeking inside the black box,
+    2015.
+    """
+    generator = np.random.default_rng(seed)
+    sample, found, shown = draw_rows(rows, n_rows, generator), {}, {}
+    for feature in features:
+        values = feature.values(rows)
+        donors = _donors(feature, values)
+        curves = np.stack([predict(*with_inputs(sample, feature, take(rows, [i]))[:2]) for i in donors])
+        means = curves.mean(axis=1)
+        classes = [1] if len(class_names) == 2 else np.argsort(-np.ptp(means, axis=0))[:N_CURVES].tolist()
+        rows_shown = curves[:, :N_ROWS_SHOWN, classes[0]].T.tolist()
+        shown[feature.name] = {"places": values[donors].tolist(), "rows": rows_shown}
+        deciles = np.quantile(curves, [0.1, 0.9], axis=1)
+        found[feature.name] = {
+            "values": [feature.text(value) for value in values[donors]],
+            "classes": {
+                class_names[place]: {"mean": mean, "deciles": deciles[:, :, place].tolist()}
+                for place, mean in ((place, means[:, place].tolist()) for place in classes)
+            },
+        }
+    return {"n_rows": len(sample.labels), "features": found, "curves": shown}
+
+
+def draw_rows(rows: Batch, n_rows: int, generator: np.random.Generator) -> Batch:
+    """Draw at most so many rows, in their order."""
+    n_all = len(rows.labels)
+    return take(rows, np.sort(generator.choice(n_all, min(n_rows, n_all), replace=False)))
+
+
+def _mean(values: Floats) -> dict[str, Any]:
+    # Here, since it takes time to import.
+    from scipy.special import ndtri
+
+    mean = float(values.mean())
+    half = float(ndtri((1 + LEVEL) / 2) * values.std(ddof=min(1, len(values) - 1)) / np.sqrt(len(values)))
+    return {"mean": mean, "interval": [mean - half, mean + half]}
+
+
+def _donors(feature: Feature, values: Floats) -> list[int]:
+    """Find a row for each value that a curve goes through: ascending numbers, a missing one last."""
+    distinct, first, counts = np.unique(values, return_index=True, return_counts=True)
+    if feature.kind == "categorical":
+        return [*first[np.argsort(-counts, kind="stable")[:N_CATEGORIES]].tolist()]
+    n_present, missing = int(counts[~np.isnan(distinct)].sum()), first[np.isnan(distinct)].tolist()
+    if not n_present:
+        return [*missing]
+    # The ends of the tails, where hardly any rows are, would squeeze the rest.
+    ranks = np.linspace(0.01, 0.99, N_VALUES) * (n_present - 1)
+    places = np.unique(np.searchsorted(counts.cumsum(), ranks, side="right"))
+    return [*first[places].tolist(), *missing]

@@ -1,0 +1,147 @@
+"""Where a model is worse than elsewhere: scores of the rows that share a value, a range or a condition."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from canopy.data.dataset import Batch
+from canopy.evaluation.features import Feature
+from canopy.explore.wording import moment, number
+from canopy.prepare.reductions import Floats
+from canopy.tables.reader import open_duckdb
+from canopy.tasks.scores import LEVEL
+
+# Ranges of a number with more values than that, and the categories of a column that are looked at, the most
+# frequent ones.
+N_RANGES, N_CATEGORIES = 10, 50
+
+Codes = NDArray[np.int64]
+# What a slice is called, and the code of each row's.
+Slices = tuple[list[dict[str, Any]], Codes]
+
+
+def feature_slices(feature: Feature, values: Floats) -> Slices:
+    """Divide rows by a feature: by value where it has few, else in ranges of about as many rows."""
+    distinct, codes = np.unique(values, return_inverse=True)
+    if feature.kind == "categorical":
+        order = np.argsort(-np.bincount(codes), kind="stable")[:N_CATEGORIES]
+        places = np.full(len(distinct), -1)
+        places[order] = np.arange(len(order))
+        return [_named(feature, feature.text(value)) for value in distinct[order]], places[codes]
+    present = distinct[~np.isnan(distinct)]
+    write = moment if feature.kind == "datetime" else number
+    if len(present) <= N_RANGES:
+        names = [write(value) for value in present]
+    else:
+        shares = np.linspace(0, 1, N_RANGES + 1)
+        edges = np.unique(np.nanquantile(values, shares, method="closest_observation"))
+        codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+        codes[np.isnan(values)] = len(edges) - 1
+        ends = [f"to below {write(end)}" for end in edges[1:-1]] + [f"to {write(edges[-1])}"]
+        names = [f"{write(start)} {end}" for start, end in zip(edges[:-1], ends, strict=True)]
+    return [_named(feature, name) for name in (*names, None)], codes
+
+
+def _named(feature: Feature, value: object) -> dict[str, Any]:
+    return {"feature": feature.name, "value": value}
+
+
+def condition_slices(conditions: Sequence[str], features: Sequence[Feature], rows: Batch) -> list[Slices]:
+    """Find the rows that meet each condition, an SQL expression over the columns in their units.
+
+    Raises:
+        ValueError: If DuckDB cannot compute a condition; none can read files.
+    """
+    if not conditions:
+        return []
+    # Here, since it takes time to import.
+    import duckdb
+
+    columns: dict[str, Any] = {}
+    for feature in features:
+        values = feature.values(rows)
+        if feature.kind == "categorical":
+            names = np.array([*(value for value, _ in feature.categories), None], object)
+            columns[feature.name] = names[np.minimum(values, len(names) - 1).astype(int)]
+        elif feature.kind == "datetime":
+            columns[feature.name] = pd.to_datetime(values, unit="D").round("min")
+        else:
+            columns[feature.name] = values
+    frame, found = pd.DataFrame(columns), []
+    with open_duckdb() as connection:
+        connection.register("rows", frame)
+        connection.execute("SET enable_external_access = false")
+        for condition in conditions:
+            try:
+                [meets] = connection.execute(f"SELECT ({condition})::BOOL FROM rows").fetchnumpy().values()  # noqa: S608
+            except duckdb.Error as error:
+                reason = str(error).strip().partition("\n")[0]
+                raise ValueError(
+                    f"explanation.slices must hold SQL conditions on columns; got {condition!r}: {reason}"
+                ) from error
+            codes = np.where(np.ma.filled(meets, fill_value=False), 0, -1)
+            found.append(([{"feature": None, "value": condition}], codes))
+    return found
+
+
+def score_slices(
+    slices: Iterable[Slices], losses: Floats, right: NDArray[np.bool_], *, min_rows: int
+) -> dict[str, Any]:
+    """Score the slices of at least `min_rows` rows, and find those that are worse than all other rows.
+
+    That is tested by Fisher's exact test of the errors inside and outside, one-sided, with Holm's correction
+    for the number of slices. The intervals hold for all slices at once (Bonferroni): Wilson's of the
+    accuracy, the normal one of the log loss.
+    """
+    # Here, since it takes time to import.
+    from scipy.special import ndtri
+    from scipy.stats import hypergeom
+
+    n_all, n_wrong = len(losses), int((~right).sum())
+    found: list[dict[str, Any]] = []
+    sums: list[Floats] = []
+    for names, codes in slices:
+        kept = codes >= 0
+        parts = (None, ~right, losses, losses**2)
+        weights = (part if part is None else part[kept] for part in parts)
+        totals = np.stack([np.bincount(codes[kept], part, len(names)) for part in weights], axis=1)
+        for name, total in zip(names, totals.astype(float), strict=True):
+            # A slice of all rows has nothing outside.
+            if min_rows <= total[0] < n_all:
+                found.append(name)
+                sums.append(total)
+    n, wrong, loss, squares = np.array(sums).reshape(-1, 4).T
+    # Each side of each interval.
+    z = ndtri(1 - (1 - LEVEL) / (2 * max(len(n), 1)))
+    accuracy, mean = 1 - wrong / n, loss / n
+    center, half = _wilson(accuracy, n, z)
+    error = z * np.sqrt(np.maximum(squares / n - mean**2, 0) / np.maximum(n - 1, 1))
+    p = hypergeom.sf(wrong - 1, n_all, n_wrong, n)
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))), 1)
+    for i, item in enumerate(found):
+        item |= {"n_rows": int(n[i]), "accuracy": float(accuracy[i])}
+        item["accuracy_interval"] = [float(max(center[i] - half[i], 0)), float(min(center[i] + half[i], 1))]
+        item["log_loss"] = float(mean[i])
+        item["log_loss_interval"] = [float(max(mean[i] - error[i], 0)), float(mean[i] + error[i])]
+        item["p_value"] = float(adjusted[i])
+    worse = [item for item in found if item["p_value"] < 1 - LEVEL]
+    return {
+        "n_rows": n_all,
+        "accuracy": float(right.mean()),
+        "log_loss": float(losses.mean()),
+        "min_rows": min_rows,
+        # Lowest first by the accuracy that a slice has at most.
+        "worse": sorted(worse, key=lambda item: item["accuracy_interval"][1]),
+        "all": found,
+    }
+
+
+def _wilson(shares: Floats, n: Floats, z: float) -> tuple[Floats, Floats]:
+    """Give center and half width of the interval of shares (Wilson, 1927)."""
+    half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return (shares + z**2 / (2 * n)) / (1 + z**2 / n), half
