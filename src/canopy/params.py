@@ -108,7 +108,7 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
 
 
 def _typed(params: DictConfig | dict[str, Any]) -> DictConfig:
-    if "left_out" in params.get("split", {}):
+    if "left_out" in (params.get("split") or {}):
         raise ValueError("params.yaml: split.column must hold what was called split.left_out: rename it")
     try:
         typed = OmegaConf.merge(OmegaConf.structured(Params), params)

@@ -73,6 +73,17 @@ def test_group_folds_are_as_stratified_as_those_of_scikit_learn() -> None:
     assert np.mean(ours) < np.mean(theirs)
 
 
+@pytest.mark.parametrize(("n_groups", "n_rows", "n_classes"), [(20_000, 3, 26), (20_000, 1, 3), (5000, 4, 3)])
+def test_many_small_groups_give_the_shares_of_rows_and_classes(
+    n_groups: int, n_rows: int, n_classes: int
+) -> None:
+    groups = np.repeat(np.random.default_rng(0).integers(2**63, size=n_groups, dtype=np.uint64), n_rows)
+    labels, shares = np.random.default_rng(1).integers(n_classes, size=len(groups)), [0.64, 0.16, 0.2]
+    parts = assign_groups(groups, labels, shares)
+    for chosen in (labels >= 0, *(labels == value for value in range(n_classes))):
+        np.testing.assert_allclose(np.bincount(parts[chosen]) / chosen.sum(), shares, atol=0.005)
+
+
 def test_each_split_needs_a_group() -> None:
     groups, labels = np.repeat(np.array([1, 2, 3], np.uint64), [90, 5, 5]), np.arange(100) % 2
     assert {*split_by_group(groups, labels, Split(test_size=0.2, val_size=0.2)).tolist()} == {

@@ -118,7 +118,9 @@ def test_predefined_split_reads_names_or_values(draw: Draw, table: pd.DataFrame)
 def test_leave_group_out_takes_values_of_any_column(draw: Draw, table: pd.DataFrame) -> None:
     found = draw(method="leave_group_out", column="site", values={"test": ["b"]})
     assert ((found == "test") == (table["site"] == "b")).all()
-    with pytest.raises(ValueError, match="leave rows to train and rows to test; got 'a', 'b', 'c', 'd'"):
+    with pytest.raises(
+        ValueError, match=r"must be {test: \[...\]} of 'a', 'b', 'c', 'd'; got {'test': \['e'\]}"
+    ):
         draw(values={"test": ["e"]})
 
 
@@ -172,6 +174,18 @@ def test_folds_partition_the_rows(method: str, draw: Draw, table: pd.DataFrame) 
         ),
         ({"n_folds": 1}, "n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got 1 and 0"),
         ({"n_folds": 3, "fold": 3}, "got 3 and 3"),
+        ({"column": "site"}, "split.column must be left out with split.method=stratified"),
+        ({"fold": 2}, "split.fold must be left out with .* split.n_folds=None, which do not use it; got 2"),
+        (
+            {"method": "ordered", "n_folds": 3, "gap": 10},
+            "split.gap must be left out with split.method=ordered",
+        ),
+        ({"method": "time", "column": "day", "gap": "-3d"}, "a duration such as 7d; got '-3d'"),
+        ({"method": "time", "column": "day", "gap": "20d"}, "Each split must have rows; got none in val"),
+        (
+            {"method": "predefined", "column": "site", "values": {"train": ["a", "b"], "test": ["b", "c"]}},
+            "must name each value once; got 'b' twice",
+        ),
     ],
 )
 def test_invalid_options_are_reported(options: dict[str, Any], message: str, draw: Draw) -> None:

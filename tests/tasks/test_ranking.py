@@ -59,6 +59,15 @@ def test_scores_of_an_evaluation_of_many_classes_are_those_of_scikit_learn(n_cla
     assert ranking_metrics(n_classes) == {}
 
 
+def test_classes_without_rows_are_left_out_of_the_auc() -> None:
+    labels = np.array([0, 1, 0, 1])
+    metric = ranking_metrics(3, evaluation=True)["auc"]
+    metric.update(torch.eye(3)[labels], torch.tensor(labels))
+    assert metric.compute() == 1
+    found = score(np.array([[0.2, 0.8], [0.6, 0.4]]), np.array([1, 1]), ("no", "yes")).report()
+    assert not {"auc", "average_precision"} & {*found}, "they need rows of both classes"
+
+
 def test_curves_leave_out_classes_without_rows() -> None:
     random = np.random.default_rng(0)
     names = ("${x}", "a $ b $", "none")

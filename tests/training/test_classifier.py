@@ -64,11 +64,12 @@ def test_class_weights_are_those_of_the_loss(
     make: partial[Classifier], tensors: Path, class_weights: str | dict[str, float]
 ) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
-    counts = {**schema.class_counts, "train": (500, 40, 3), "train_before_cap": (500, 40, 3)}
+    # Logit adjustment brings back the frequencies before the cap.
+    counts = {**schema.class_counts, "train": (100, 40, 3), "train_before_cap": (500, 40, 3)}
     schema = replace(schema, class_counts=counts)
     names = dict(zip("abc", schema.class_names, strict=True))
     given = class_weights if class_weights == "balanced" else {names[k]: w for k, w in class_weights.items()}
-    labels = np.repeat([0, 1, 2], counts["train"])
+    labels = np.repeat([0, 1, 2], counts["train_before_cap"])
     expected = torch.tensor(
         compute_class_weight("balanced", classes=np.arange(3), y=labels)
         if given == "balanced"
@@ -81,7 +82,7 @@ def test_class_weights_are_those_of_the_loss(
     model.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     batch = load_rows(tensors, "train", schema)[torch.arange(60)]
-    logits = model.net(batch.numeric, batch.categorical.long())
+    logits = model.net(batch.numeric, batch.categorical.long()) + model.log_prior_ratio
     loss = nn.functional.cross_entropy(logits, batch.labels, weight=expected)
     torch.testing.assert_close(model.training_step(batch, 0), loss)
 

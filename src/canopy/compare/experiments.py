@@ -31,10 +31,11 @@ def recipe_of(config: DictConfig) -> tuple[str, str | None]:
     content: Any = OmegaConf.to_container(config.pipeline)
     values = flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
     values |= {k: v for k, v in training_values(config).items() if k.removeprefix("trainer.") not in MACHINE}
-    left_out = values.pop("pipeline.split.column", None)
+    leaves_out = values.get("pipeline.split.method") == "leave_group_out"
+    left_out = values.pop("pipeline.split.column", None) if leaves_out else None
     if values.get("pipeline.split.n_folds") is None:
         values.pop("pipeline.split.fold", None)
-    # Options of the split that are not used do not change a recipe.
+    # Options of the split that are left out do not change a recipe.
     values = {k: v for k, v in values.items() if v is not None or not k.startswith("pipeline.split.")}
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16], left_out

@@ -1,6 +1,7 @@
 """Score a run's best checkpoint on validation and test rows."""
 
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         return report
     write_scores(path, {**earlier, **report}, run.record)
     for split, scores in report.items():
-        shown = (split, scores["accuracy"], scores["macro_f1"], scores["auc"], scores["n_rows"])
+        shown = (split, scores["accuracy"], scores["macro_f1"], scores.get("auc", math.nan), scores["n_rows"])
         log.info("%s: accuracy %.4f, macro-F1 %.4f, AUC %.4f on %d rows", *shown)
         if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
             log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
@@ -69,7 +70,7 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         # Here, since few evaluations need it.
         from canopy.evaluation.explain import explain
 
-        model.load_state_dict(load_weights(run.best_checkpoint, split="val"))
+        model.float().load_state_dict(load_weights(run.best_checkpoint, split="val"))
         plotted = {split: found for item in calibrations for split, found in item.splits.items()}
         # Lightning leaves it on the CPU.
         model.to(trainer.strategy.root_device).eval()
@@ -91,7 +92,7 @@ def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> 
     scores = {}
     for split, found in report.items():
         names = (*HEADLINE_SCORES, *(BINARY_SCORES if len(found["per_class"]) == 2 else ()))
-        scores[split] = {name: found[name] for name in names}
+        scores[split] = {name: found[name] for name in names if name in found}
     headline = {**scores, "train_seconds": record.get("training", {}).get("train_seconds")}
     write_json(path.with_name("headline.json"), headline)
 
@@ -99,8 +100,11 @@ def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> 
 def evaluate_all(cfg: DictConfig) -> None:
     """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
-    if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, "output"):
-        raise ValueError(f"output must be left to each of the {len(folders)} runs in {cfg.run}: leave it out")
+    for key in ("output", "page"):
+        if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, key):
+            raise ValueError(
+                f"{key} must be left to each of the {len(folders)} runs in {cfg.run}: leave it out"
+            )
     for folder in folders:
         run = Run(folder)
         if len(folders) > 1 and not run.best_checkpoint.is_file():

@@ -61,7 +61,10 @@ def explain(
     places = [item["row"] for item in found["mistakes"]]
     for item, keys in zip(found["mistakes"], read_keys(run, rows, places), strict=False):
         item["keys"] = keys
+    curves = found["dependence"].pop("curves")
     found = rounded(found)
+    # Places are drawn as they are.
+    found["dependence"]["curves"] = curves
     # The curves of single rows are large, and JSON has no NaN for a missing value.
     kept = {key: value for key, value in found["dependence"].items() if key != "curves"}
     write_json(folder / "explanation.json", {**found, "dependence": kept})
@@ -169,7 +172,9 @@ def read_keys(run: Run, rows: Batch, places: list[int]) -> list[dict[str, str | 
         for batch in zip_rows(labelled, SPLIT_COLUMN, *codes):
             part = batch.filter(pc.equal(batch[SPLIT_COLUMN], "val"))
             labels = pc.index_in(part[schema.target.column], pa.array(classes))
-            if not np.array_equal(labels, rows.labels[start : start + part.num_rows]):
+            own = Batch(*(item[start : start + part.num_rows] for item in rows))
+            numeric = run.preprocessor.transform(part).numeric
+            if not (np.array_equal(labels, own.labels) and np.array_equal(numeric, own.numeric)):
                 raise ValueError(f"{pipeline.paths.raw} must be the table of the run; got other rows")
             near = [place for place in places if start <= place < start + part.num_rows]
             keys = part.select(schema.keys).take([place - start for place in near]).to_pylist()

@@ -13,7 +13,7 @@ from canopy.data.dataset import Batch
 from canopy.explore.wording import moment
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Floats
-from canopy.prepare.scaling import Scaling
+from canopy.prepare.scaling import Affine, Cycle, Scaling
 from canopy.schema import TableSchema
 
 # Gives the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C).
@@ -49,8 +49,12 @@ class Feature:
         """Give the table's values, shape (n_rows,): numbers, days since 1970 or codes; NaN if missing."""
         if self.scaling is None:
             return rows.categorical[:, self.codes[0]].numpy().astype(np.float64)
-        values = self.scaling.invert(rows.numeric[:, self.shown].numpy().astype(np.float64))
-        if self.unit == "month":
+        inputs = rows.numeric[:, self.shown].numpy().astype(np.float64)
+        values = self.scaling.invert(inputs)
+        if self.kind == "datetime" and isinstance(self.scaling, Affine):
+            # To the minute, as `text` writes it.
+            values = np.round((inputs[:, 0] * self.scaling.scale + self.scaling.center) * 1440) / 1440
+        if isinstance(self.scaling, Cycle) and self.unit == "month":
             values = np.where(values < 0.5, values + 12, values)
         if self.has_indicator:
             values = np.where(rows.categorical[:, self.codes[-1]].numpy() == 1, np.nan, values)

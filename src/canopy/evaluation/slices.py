@@ -1,6 +1,9 @@
 """Where a model is worse than elsewhere: scores of the rows that share a value, a range or a condition."""
 
+import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +16,8 @@ from canopy.explore.wording import moment, number
 from canopy.prepare.reductions import Floats
 from canopy.tables.reader import open_duckdb
 from canopy.tasks.scores import LEVEL
+
+log = logging.getLogger(__name__)
 
 # Ranges of a number with more values than that, and the categories of a column that are looked at, the most
 # frequent ones.
@@ -32,12 +37,16 @@ def feature_slices(feature: Feature, values: Floats) -> Slices:
         places[order] = np.arange(len(order))
         return [_named(feature, feature.text(value)) for value in distinct[order]], places[codes]
     present = distinct[~np.isnan(distinct)]
-    write = moment if feature.kind == "datetime" else number
+    shares = np.linspace(0, 1, N_RANGES + 1)
+    edges = present
+    if len(present) > N_RANGES:
+        edges = np.unique(np.nanquantile(values, shares, method="closest_observation"))
+    # As many digits as tell them apart.
+    digits = next((n for n in range(4, 15) if len({number(v, n) for v in edges}) == len(edges)), 15)
+    write = moment if feature.kind == "datetime" else partial(number, digits=digits)
     if len(present) <= N_RANGES:
         names = [write(value) for value in present]
     else:
-        shares = np.linspace(0, 1, N_RANGES + 1)
-        edges = np.unique(np.nanquantile(values, shares, method="closest_observation"))
         codes = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
         codes[np.isnan(values)] = len(edges) - 1
         ends = [f"to below {write(end)}" for end in edges[1:-1]] + [f"to {write(edges[-1])}"]
@@ -70,7 +79,9 @@ def condition_slices(conditions: Sequence[str], features: Sequence[Feature], row
             columns[feature.name] = pd.to_datetime(values, unit="D").round("min")
         else:
             columns[feature.name] = values
-    frame, found = pd.DataFrame(columns), []
+    # DuckDB would take the first of columns whose names differ only in case.
+    n_alike = Counter(name.lower() for name in columns)
+    frame, found = pd.DataFrame({k: v for k, v in columns.items() if n_alike[k.lower()] == 1}), []
     with open_duckdb() as connection:
         connection.register("rows", frame)
         connection.execute("SET enable_external_access = false")
@@ -82,6 +93,8 @@ def condition_slices(conditions: Sequence[str], features: Sequence[Feature], row
                 raise ValueError(
                     f"explanation.slices must hold SQL conditions on columns; got {condition!r}: {reason}"
                 ) from error
+            if len(meets) != len(frame):
+                raise ValueError(f"explanation.slices must hold conditions on single rows; got {condition!r}")
             codes = np.where(np.ma.filled(meets, fill_value=False), 0, -1)
             found.append(([{"feature": None, "value": condition}], codes))
     return found
@@ -113,6 +126,8 @@ def score_slices(
             if min_rows <= total[0] < n_all:
                 found.append(name)
                 sums.append(total)
+            elif name["feature"] is None:
+                log.warning("Left out the slice %r: %d of %d rows", name["value"], total[0], n_all)
     n, wrong, loss, squares = np.array(sums).reshape(-1, 4).T
     # Each side of each interval.
     z = ndtri(1 - (1 - LEVEL) / (2 * max(len(n), 1)))

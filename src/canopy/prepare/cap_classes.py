@@ -37,6 +37,8 @@ def run(params: DictConfig) -> None:
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
     (labels, values), (codes, splits) = interim.read_codes(path, target, SPLIT_COLUMN)
+    # Classes of rows of no split too.
+    values = [*values, *(value for value in preprocessor.classes if value not in values)]
     labels, names = class_codes(labels, values, schema)
     stays = codes != splits.index("train")
     training = labels[~stays]

@@ -1,6 +1,5 @@
 """Numeric inputs of a table and their scalings, whose parameters are saved with the model."""
 
-import math
 from typing import Annotated, Literal, get_args
 
 import numpy as np
@@ -34,9 +33,8 @@ class Affine(Model):
 
     def invert(self, features: Floats) -> Floats:
         """Give values in the table's unit from what `apply` gave in single precision, shape (n_rows, 1)."""
-        # Single precision has seven digits: what is behind them is no part of the value.
-        decimals = min(6 - math.ceil(math.log10(self.scale)), 300)
-        return np.round(features[:, 0] * self.scale + self.center, decimals)
+        values, error = features[:, 0], _single_precision(features[:, 0])
+        return _as_written(values * self.scale + self.center, error * self.scale)
 
 
 class QuantileNormal(Model):
@@ -58,7 +56,9 @@ class QuantileNormal(Model):
         """As that of `Affine`; values beyond those of the training rows become the nearest of these."""
         if self.normals[0] == self.normals[-1]:
             return np.full(len(features), np.mean(self.values))
-        return np.interp(features[:, 0], self.normals, self.values)
+        values, error = features[:, 0], _single_precision(features[:, 0])
+        low, found, high = (np.interp(values + e, self.normals, self.values) for e in (-error, 0, error))
+        return _as_written(found, high - low)
 
 
 class Cycle(Model):
@@ -82,6 +82,18 @@ class Cycle(Model):
 
 
 Scaling = Annotated[Affine | QuantileNormal | Cycle, Field(discriminator="kind")]
+
+
+def _single_precision(values: Floats) -> Floats:
+    """Give the distance of the next number in single precision."""
+    return np.spacing(np.abs(values).astype(np.float32)).astype(np.float64)
+
+
+def _as_written(values: Floats, errors: Floats) -> Floats:
+    """Round each value to the digits that its error leaves."""
+    errors = np.maximum(errors, 4 * np.spacing(np.abs(values)))
+    steps = 10.0 ** np.clip(np.floor(-np.log10(errors)), -300, 300)
+    return np.round(values * steps) / steps
 
 
 def _fill_missing(values: Floats, fill: float | None) -> Floats:

@@ -20,6 +20,9 @@ from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
 
+# Methods whose validation rows are drawn where nothing says which they are.
+DRAWN = (SplitMethod.stratified, SplitMethod.leave_group_out, SplitMethod.predefined)
+
 Rows = NDArray[np.int32]
 Counts = NDArray[np.int64]
 
@@ -58,11 +61,12 @@ def run(params: DictConfig) -> None:
 def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:
     """Divide the rows as the section `split` says."""
     split, seed = params.split, params.seed
+    check_unused(split)
     sizes = {key: split[key] for key in ("test_size", "val_size")}
     if split.method == SplitMethod.ordered and split.n_folds is None:
         return split_in_order(len(labels), **sizes)
     for name, size in sizes.items():
-        if not 0 < size < 1:
+        if not 0 < size < 1 and not (name == "test_size" and split.n_folds is not None):
             raise ValueError(f"split.{name} must be between 0 and 1; got {size}")
     if split.n_folds is not None and not 0 <= split.fold < split.n_folds >= 2:
         raise ValueError(
@@ -78,10 +82,28 @@ def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> Split
     else:
         tested = stratified_folds(labels, n_folds=split.n_folds, seed=seed) == split.fold
         codes = np.where(tested, np.int8(TEST), np.int8(TRAIN))
-    if not (codes == VAL).any():
+    if split.method in DRAWN and not (codes == VAL).any():
         rows = np.flatnonzero(codes == TRAIN).astype(np.int32)
         codes[stratified_draw(rows, labels, size=split.val_size, seed=seed, both=False)[1]] = VAL
     return codes
+
+
+def check_unused(split: DictConfig) -> None:
+    """Refuse options that the method does not use: without them, rows would be split otherwise than meant."""
+    method, n_folds = split.method, split.n_folds
+    by_value = method in (SplitMethod.leave_group_out, SplitMethod.predefined) and n_folds is None
+    unused = {
+        "column": method in (SplitMethod.stratified, SplitMethod.ordered) and split.column,
+        "values": not by_value and split.get("values"),
+        "gap": method != SplitMethod.time and split.gap,
+        "fold": n_folds is None and split.fold,
+    }
+    for key, value in unused.items():
+        if value:
+            raise ValueError(
+                f"split.{key} must be left out with split.method={method} and split.n_folds={n_folds}, which "
+                f"do not use it; got {value}"
+            )
 
 
 def split_rows(labels: NDArray[Any], *, test_size: float, val_size: float, seed: int) -> SplitCodes:

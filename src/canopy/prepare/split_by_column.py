@@ -17,8 +17,8 @@ from canopy.names import by_number, nearest, shorten
 from canopy.params_sections import Split, SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.labels import labelled_rows
-from canopy.schema.columns import Column
-from canopy.tables.convert import to_texts
+from canopy.schema.columns import Column, first_repeated
+from canopy.tables.convert import is_number, to_texts
 
 # For each row the index into `SPLITS`, or NONE.
 SplitCodes = NDArray[np.int8]
@@ -87,11 +87,14 @@ def read_gap(gap: Any, *, is_time: bool) -> float:
     # Here, since most tables are split without it.
     import pandas as pd
 
-    with suppress(ValueError):
+    with suppress(ValueError, TypeError):
+        found = math.nan
         if not is_time:
-            return float(gap or 0)
-        if gap is None or isinstance(gap, str):
-            return pd.Timedelta(re.sub(r"d\b", "D", gap or "0D")) / pd.Timedelta(1, "us")
+            found = float(gap or 0)
+        elif gap is None or (isinstance(gap, str) and not is_number(gap)):
+            found = pd.Timedelta(re.sub(r"d\b", "D", gap or "0D")) / pd.Timedelta(1, "us")
+        if found >= 0:
+            return found
     raise ValueError(
         f"split.gap must be a number with a numeric split.column, or a duration such as 7d; got {gap!r}"
     )
@@ -153,7 +156,7 @@ def assign_groups(hashes: Hashes, labels: NDArray[Any], shares: Sequence[float])
     """Assign each group to a part, so that each part has about its share of the rows and of each class.
 
     As in scikit-learn's `StratifiedGroupKFold`, large groups come first, and each goes where it lowers the
-    squared differences to the shares most: where most is missing.
+    squared differences to the shares most, relative to the shares: where most is missing.
     """
     # Here, since most tables are split without it.
     import pandas as pd
@@ -170,7 +173,7 @@ def assign_groups(hashes: Hashes, labels: NDArray[Any], shares: Sequence[float])
     part_of, is_empty = np.empty(len(names), np.int16), np.ones(len(shares), bool)
     order = np.lexsort([names, -(weights**2).sum(axis=1)])
     for n_left, group in zip(range(len(order), 0, -1), order, strict=True):
-        fit = missing @ weights[group]
+        fit = (missing - weights[group] / 2) @ weights[group] / np.asarray(shares)
         if n_left <= is_empty.sum():
             fit[~is_empty] = -math.inf
         part = part_of[group] = fit.argmax()
@@ -186,6 +189,12 @@ def split_by_value(texts: Sequence[str], split: DictConfig) -> SplitCodes:
     found = shorten(", ".join(map(repr, order)))
     if unknown := named.keys() - {*SPLITS}:
         raise ValueError(f"split.values must have the keys {', '.join(SPLITS)}; got {', '.join(unknown)}")
+    named = {name: _as_texts(group, texts) for name, group in named.items()}
+    if (twice := first_repeated(text for group in named.values() for text in group)) is not None:
+        raise ValueError(f"split.values must name each value once; got {twice!r} twice")
+    leaves_out = split.method == SplitMethod.leave_group_out
+    if leaves_out and named and ({*named} != {"test"} or not {*named["test"]} <= {*texts}):
+        raise ValueError(f"split.values must be {{test: [...]}} of {found}; got {named}")
     if split.n_folds is not None:
         if len(texts) != split.n_folds:
             raise ValueError(
@@ -193,11 +202,11 @@ def split_by_value(texts: Sequence[str], split: DictConfig) -> SplitCodes:
                 f"split.method={split.method}; got {split.n_folds} for {len(texts)}: {found}"
             )
         tested = [order[split.fold]]
-    elif split.method == SplitMethod.leave_group_out:
-        tested = [*map(str, named.get("test", [1]))]
+    elif leaves_out:
+        tested = named.get("test", ["1"])
     else:
         names = named or {name: [text for text in texts if text.strip().lower() == name] for name in SPLITS}
-        split_of = {str(text): SPLITS.index(name) for name, group in names.items() for text in group or ()}
+        split_of = {text: SPLITS.index(name) for name, group in names.items() for text in group}
         if not {*texts} <= split_of.keys():
             raise ValueError(
                 f"split.column must say train, val or test in every row; got {found}\n"
@@ -207,3 +216,15 @@ def split_by_value(texts: Sequence[str], split: DictConfig) -> SplitCodes:
     if not {TRAIN, TEST} <= {*codes}:
         raise ValueError(f"split.column must leave rows to train and rows to test; got {found}")
     return np.array(codes, np.int8)
+
+
+def _as_texts(group: Any, texts: Sequence[str]) -> list[str]:
+    """Read the values of a split as they are in the table; YAML takes true, yes and no for booleans."""
+    values = [] if group is None else [group] if isinstance(group, str | int | float) else [*group]
+    for place, value in enumerate(values):
+        if isinstance(value, bool):
+            written = [text for text in texts if text.lower() == str(value).lower()]
+            if len(written) != 1:
+                raise ValueError(f"split.values must be texts; got {value}: write yes, no, true in quotes")
+            values[place] = written[0]
+    return [*map(str, values)]

@@ -24,16 +24,22 @@ def focal_loss(
     """
     losses = F.cross_entropy(logits, labels, label_smoothing=label_smoothing, reduction="none")
     probabilities = logits.softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    losses = (1 - probabilities) ** gamma * losses
+    # The derivative of a root is infinite at 0.
+    losses = (1 - probabilities).clamp_min(1e-7) ** gamma * losses
     return losses.mean() if reduction == "mean" else losses
 
 
-def make_class_weights(class_weights: str | Mapping[Any, float] | None, schema: Schema) -> Tensor | None:
-    """Give the weight of each class, shape (K,), as configured: see `Classifier`; None if all are equal."""
+def make_class_weights(
+    class_weights: str | Mapping[Any, float] | None, schema: Schema, *, counts_of: str = "train"
+) -> Tensor | None:
+    """Give the weight of each class, shape (K,), as configured: see `Classifier`; None if all are equal.
+
+    Balanced are the rows of `counts_of`: with logit adjustment those before the cap, which it brings back.
+    """
     if class_weights in (None, "none"):
         return None
     if class_weights == "balanced":
-        counts = torch.tensor(schema.class_counts["train"]).double()
+        counts = torch.tensor(schema.class_counts[counts_of]).double()
         weights = counts.sum() / (counts > 0).sum() / counts
         return weights.where(counts > 0, 0.0).float()
     if not isinstance(class_weights, Mapping):

@@ -3,8 +3,10 @@
 Of two classes, the second one is positive.
 """
 
+import warnings
 from typing import Any
 
+import torch
 from torch import Tensor
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import (
@@ -13,21 +15,45 @@ from torchmetrics.classification import (
     MulticlassAccuracy,
     MulticlassAUROC,
 )
+from torchmetrics.utilities.data import dim_zero_cat
 
 
 class _OfPositive:
-    """Takes the probabilities of both classes."""
+    """Takes the probabilities of both classes; NaN for rows of one class alone."""
+
+    target: Any
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         super().update(preds[:, 1], target)  # type: ignore[misc]
 
+    def compute(self) -> Tensor:
+        labels = dim_zero_cat(self.target)
+        if (labels == labels[0]).all():
+            return torch.tensor(torch.nan)
+        found: Tensor = super().compute()  # type: ignore[misc]
+        return found
 
-class AUC(_OfPositive, BinaryAUROC):
+
+class AUC(_OfPositive, BinaryAUROC):  # type: ignore[misc]
     """Probability that a positive row gets a higher one than a negative row."""
 
 
-class AveragePrecision(_OfPositive, BinaryAveragePrecision):
+class AveragePrecision(_OfPositive, BinaryAveragePrecision):  # type: ignore[misc]
     """Mean of the precision over the recall, without interpolation."""
+
+
+class MeanAUC(MulticlassAUROC):
+    """Mean AUC of each class against the rest, over the classes that have rows but not all of them."""
+
+    def __init__(self, n_classes: int, **options: Any) -> None:
+        super().__init__(n_classes, average="none", **options)
+
+    def compute(self) -> Tensor:  # type: ignore[override]
+        counts = dim_zero_cat(self.target).bincount(minlength=self.num_classes)
+        with warnings.catch_warnings():
+            # Of classes without rows.
+            warnings.simplefilter("ignore")
+            return super().compute()[(counts > 0) & (counts < counts.sum())].mean()
 
 
 class Brier(MeanMetric):
@@ -52,4 +78,4 @@ def ranking_metrics(n_classes: int, *, evaluation: bool = False) -> dict[str, Me
         for k in (2, 3, 5)
         if k < n_classes
     }
-    return {"auc": MulticlassAUROC(n_classes, **options), **top}
+    return {"auc": MeanAUC(n_classes, **options), **top}

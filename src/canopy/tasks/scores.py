@@ -1,5 +1,6 @@
 """The metrics that every classifier is scored by, most of them computed from its confusion matrix."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -51,6 +52,10 @@ class Scores:
             if (n := value.numel()) != 1:
                 raise ValueError(f"model.metrics.{name} must compute one number; got {n}: set average=macro")
         further = {name: float(value) for name, value in numbers.items()}
+        # Rows of one class alone have no AUC.
+        for name in ("auc", "average_precision"):
+            if math.isnan(further.get(name, 0.0)):
+                del further[name]
         scores = {"nll": further.pop("nll"), "ece": further.pop("ece")}
         return cls(class_names=class_names, confusion=confusion, further=further, **scores)
 

@@ -89,7 +89,9 @@ class Classifier(LightningModule):
         self.example_input_array = (torch.zeros(2, len(schema.numeric)), codes)
         # Without what Hydra does at each call of a `_partial_`, which takes 3 ms.
         self.loss = partial(loss.func, *loss.args, **loss.keywords) if isinstance(loss, partial) else loss
-        self.register_buffer("class_weights", make_class_weights(class_weights, schema), persistent=False)
+        counts_of = "train_before_cap" if logit_adjustment else "train"
+        weights = make_class_weights(class_weights, schema, counts_of=counts_of)
+        self.register_buffer("class_weights", weights, persistent=False)
         if self.class_weights is not None and "reduction" not in signature(self.loss).parameters:
             raise ValueError("model.loss must take `reduction` with model.class_weights; got one without it")
         before, after = (torch.tensor(schema.class_counts[k]).double() for k in ("train_before_cap", "train"))

@@ -26,6 +26,7 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "model.optimizer.lr": (float, 0),
     "model.net.hidden": (int, 1),
     "model.loss.label_smoothing": (float, 0),
+    "model.loss.gamma": (float, 0),
     "callbacks.early_stopping.patience": (int, 0),
     "callbacks.confusion_matrix.every_n_validations": (int, 1),
     "callbacks.histograms.every_n_steps": (int, 1),
