@@ -118,7 +118,7 @@ def test_every_stage_logs_to_a_file_and_is_done_once(project: Project) -> None:
     assert project.repro() == []
     assert time.perf_counter() - started < 5
     summary = project.run("python", "src/summarize.py")
-    for text in ("Test accuracy", "Macro-F1", "Weakest class", "reports/confusion_matrix_test.png"):
+    for text in ("Test accuracy", "Macro-F1", "Weakest class", "reports/evaluation/index.html"):
         assert text in summary
 
 
