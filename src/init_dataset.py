@@ -19,7 +19,10 @@ def main() -> None:
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("table", help="CSV, Parquet or JSON lines file, a folder of them or a pattern")
-    parser.add_argument("--target", required=True, metavar="COLUMN", help="column with the class of each row")
+    parser.add_argument("--target", required=True, metavar="COLUMN", help="column that is predicted")
+    kinds = ("categorical", "numeric")
+    kind_help = "classes or a number (default: a number if it has more than 30 different ones)"
+    parser.add_argument("--target-kind", choices=kinds, help=kind_help)
     parser.add_argument("--name", help="name of the data set (default: that of the file)")
     file_help = "a key of table.file that should not be found out, such as delimiter=; or encoding=cp1251"
     parser.add_argument("--file", action="append", default=[], metavar="KEY=VALUE", help=file_help)
@@ -31,7 +34,8 @@ def main() -> None:
             )
         folder = new_folder(arguments.table, arguments.name)
         file_options = parse_options(arguments.file)
-        draft = draft_table(arguments.table, target=arguments.target, file_options=file_options)
+        target = {"target": arguments.target, "target_kind": arguments.target_kind}
+        draft = draft_table(arguments.table, **target, file_options=file_options)
         write_data_set(draft, folder, train_comment=say_what_trains(draft))
     except (OSError, ValueError) as error:
         sys.exit(f"Error: {error}")
@@ -44,7 +48,7 @@ def main() -> None:
 def say_what_trains(draft: Draft) -> list[str]:
     """Write the comment of the section `train`: all that the preset chooses for such a table."""
     n_numeric = sum(values.kind == "numeric" for values in draft.columns)
-    size = Size(draft.n_training_rows, n_numeric)
+    size = Size(draft.n_training_rows, n_numeric, draft.schema.target.is_numeric)
     values = describe_preset(size, configs=Path(__file__).parents[1] / "configs")
     return [
         f"configs/preset/{DRAFTED}.yaml, which says why, gives for {size.n_rows:,} training rows:",

@@ -83,6 +83,7 @@ class Method:
 @dataclass
 class Normalize:
     methods: list[Method] = MISSING
+    target: str = "z_score"
 
 
 @dataclass
@@ -105,6 +106,7 @@ class Baselines:
 class Compress:
     max_accuracy_drop: float = MISSING
     max_nll_increase: float = MISSING
+    max_rmse_increase: float = 0.01
 
 
 @dataclass

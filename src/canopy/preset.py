@@ -1,6 +1,7 @@
-"""The rules of presets: values of a config that depend on the numbers of training rows and features."""
+"""The rules of presets: values of a config that depend on the target, the training rows and the features."""
 
 import logging
+import re
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,20 +18,26 @@ TREES = "canopy.nets.trees.Trees"
 DRAFTED = "default"  # what a new data set is trained with
 
 
+RULE = re.compile(r"\$\{(by_rows|if_wide|by_task):")
+
+
 class Size(NamedTuple):
-    """What the rules depend on: the numbers of training rows and of numeric features."""
+    """What the rules depend on: numbers of training rows and numeric features; whether the target is one."""
 
     n_rows: int
     n_numeric: int
+    is_number: bool = False
 
     @classmethod
     def of(cls, schema: Schema) -> "Size":
-        return cls(sum(schema.class_counts["train"]), len(schema.numeric))
+        is_number = schema.target_scaling is not None
+        return cls(sum(schema.class_counts["train"]), len(schema.numeric), is_number)
 
 
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     """Let configs say `${by_rows:{0: 32, 1000: 64}}`, by least numbers of rows, and `${if_wide:8,0}`.
 
+    `${by_task:val/nll,val/rmse}` is the first for classes, the second for a numeric target.
     `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or (lambda cfg: Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)))
@@ -43,7 +50,10 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
         found = size(_root_)
         return wide if found.n_numeric >= WIDE * found.n_rows else otherwise
 
-    for rule in (by_rows, if_wide):
+    def by_task(of_classes: Any, of_number: Any, *, _root_: DictConfig) -> Any:
+        return of_number if size(_root_).is_number else of_classes
+
+    for rule in (by_rows, if_wide, by_task):
         OmegaConf.register_resolver(rule.__name__, rule, replace=True)
 
 
@@ -59,7 +69,7 @@ def settle(cfg: DictConfig, size: Size | None = None) -> None:
     if size is not None:
         register_rules(lambda _: size)
     for key, value in _leaves(OmegaConf.to_container(cfg)):
-        if isinstance(value, str) and ("${by_rows:" in value or "${if_wide:" in value):
+        if isinstance(value, str) and RULE.search(value):
             OmegaConf.update(cfg, key, OmegaConf.select(cfg, key))
     if size is not None:
         register_rules()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.compare.comparison import PREDICTIONS
-from canopy.compare.significance import compare_predictions
+from canopy.compare.significance import compare_numbers, compare_predictions
 from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
@@ -24,14 +24,11 @@ from canopy.runs.record import record_run
 from canopy.runs.run import METRICS
 from canopy.runs.run_folder import start_run_folder
 from canopy.schema.tensors import SCHEMA_FILE, Schema
-from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.scores import score
+from canopy.tasks.task import Task, task_of
 from canopy.text_tables import render
 from canopy.training.callbacks.whole_split import PredictionFile
 
 log = logging.getLogger(__name__)
-
-MONITOR = "val/nll"
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -41,26 +38,33 @@ MAX_ONE_HOT = 100
 
 
 class Rows(NamedTuple):
-    """Features of the rows of a split, categorical ones as the type `category`, and the class of each."""
+    """Features of the rows of a split, categorical ones as the type `category`, and the label of each."""
 
     features: pd.DataFrame
-    labels: Ints
+    labels: NDArray[Any]
 
 
 class Baseline(NamedTuple):
-    """A model of another kind: its name in reports, its class, and options that are no settings."""
+    """A model of another kind: its name in reports, its class, and options that are no settings.
+
+    `classifier` or `regressor` is None of a kind that there is for the other target alone.
+    """
 
     title: str
-    classifier: str
+    classifier: str | None
+    regressor: str | None
     options: Mapping[str, Any]
 
     @property
     def package(self) -> str:
-        return self.classifier.partition(".")[0]
+        return str(self.classifier or self.regressor).partition(".")[0]
 
     def fit(self, train: Rows, val: Rows, *, seed: int, settings: Mapping[str, Any]) -> Any:
         """Fit the model; validation rows stop those early that learn in rounds."""
-        model = get_class(self.classifier)(random_state=seed, **self.options, **settings)
+        is_number = train.labels.dtype.kind == "f"
+        model = get_class(str(self.regressor if is_number else self.classifier))(**self.options, **settings)
+        if "random_state" in model.get_params() or self.package == "catboost":
+            model.set_params(random_state=seed)
         categorical = [name for name in train.features.columns if name[0] == "c"]
         match self.package:
             case "xgboost":
@@ -81,19 +85,34 @@ class Baseline(NamedTuple):
 
 # By the name of the section of configs/baselines.yaml that has its settings.
 BASELINES = {
-    "constant": Baseline("Constant guess", "sklearn.dummy.DummyClassifier", {"strategy": "prior"}),
-    "logistic_regression": Baseline("Logistic regression", "sklearn.linear_model.LogisticRegression", {}),
-    "random_forest": Baseline("Random forest", "sklearn.ensemble.RandomForestClassifier", {"n_jobs": -1}),
-    "xgboost": Baseline("XGBoost", "xgboost.XGBClassifier", {"enable_categorical": True}),
-    "lightgbm": Baseline("LightGBM", "lightgbm.LGBMClassifier", {"verbose": -1}),
+    "constant": Baseline(
+        "Constant guess", "sklearn.dummy.DummyClassifier", "sklearn.dummy.DummyRegressor", {}
+    ),
+    "logistic_regression": Baseline(
+        "Logistic regression", "sklearn.linear_model.LogisticRegression", None, {}
+    ),
+    "ridge_regression": Baseline("Ridge regression", None, "sklearn.linear_model.Ridge", {}),
+    "random_forest": Baseline(
+        "Random forest",
+        "sklearn.ensemble.RandomForestClassifier",
+        "sklearn.ensemble.RandomForestRegressor",
+        {"n_jobs": -1},
+    ),
+    "xgboost": Baseline(
+        "XGBoost", "xgboost.XGBClassifier", "xgboost.XGBRegressor", {"enable_categorical": True}
+    ),
+    "lightgbm": Baseline("LightGBM", "lightgbm.LGBMClassifier", "lightgbm.LGBMRegressor", {"verbose": -1}),
     "catboost": Baseline(
-        "CatBoost", "catboost.CatBoostClassifier", {"verbose": False, "allow_writing_files": False}
+        "CatBoost",
+        "catboost.CatBoostClassifier",
+        "catboost.CatBoostRegressor",
+        {"verbose": False, "allow_writing_files": False},
     ),
 }
 
 
 def as_rows(
-    numeric: NDArray[np.float32], codes: Ints, labels: Ints, *, cardinalities: tuple[int, ...]
+    numeric: NDArray[np.float32], codes: Ints, labels: NDArray[Any], *, cardinalities: tuple[int, ...]
 ) -> Rows:
     """Lay out a split's tensors as trees take them; a feature's cardinality is the code of the unseen."""
     columns: dict[str, Any] = {f"n{index}": values for index, values in enumerate(numeric.T)}
@@ -106,9 +125,12 @@ class Fitted:
     """A fitted baseline that gives a probability to every class, also to those without a training row."""
 
     def __init__(
-        self, baseline: Baseline, train: Rows, val: Rows, *, n_classes: int, seed: int, settings: Any
+        self, baseline: Baseline, train: Rows, val: Rows, *, task: Task, seed: int, settings: Any
     ) -> None:
-        self.n_classes = n_classes
+        self._task = task
+        if task.kind == "regression":
+            self._model = baseline.fit(train, val, seed=seed, settings=settings)
+            return
         # Packages want consecutive classes.
         self._classes, labels = np.unique(train.labels, return_inverse=True)
         known = np.isin(val.labels, self._classes)
@@ -116,8 +138,11 @@ class Fitted:
         self._model = baseline.fit(Rows(train.features, labels), watched, seed=seed, settings=settings)
 
     def predict(self, features: pd.DataFrame) -> Floats:
-        """Give the probability of each class, shape (B, K)."""
-        probabilities = np.zeros((len(features), self.n_classes))
+        """Give predictions, shape (B, K): the probability of each class, or the number in its unit."""
+        if self._task.kind == "regression":
+            scaled = np.asarray(self._model.predict(features), np.float64)
+            return self._task.predict(torch.from_numpy(scaled[:, None])).numpy()
+        probabilities = np.zeros((len(features), self._task.n_outputs))
         probabilities[:, self._classes] = self._model.predict_proba(features)
         return probabilities
 
@@ -125,9 +150,10 @@ class Fitted:
 def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> float:
     """Fit and score each model that the config names, each in a run folder below `folder`.
 
-    Gives the lowest log loss on the validation rows, in nats: what a sweep minimises.
+    Gives the lowest log loss on the validation rows, in nats, or RMSE: what a sweep minimises.
     """
-    names = choose(cfg.models)
+    task = task_of(Schema.load(Path(cfg.data) / SCHEMA_FILE))
+    names = choose(cfg.models, task)
     net = None if cfg.predictions is None else read_predictions(Path(cfg.predictions))
     reports = {name: train(name, cfg, folder=folder / name, overrides=overrides) for name in names}
     if net is not None:
@@ -137,8 +163,12 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
                 raise ValueError(
                     f"{cfg.predictions} must have the test rows of the data: evaluate the run again"
                 )
-            columns = (own["label"], own["predicted"], net["predicted"])
-            found = compare_predictions(*(column.to_numpy() for column in columns))
+            columns = [column.to_numpy() for column in (own["label"], own["predicted"], net["predicted"])]
+            if task.kind == "regression":
+                rmse = compare_numbers(*columns).rmse
+                report["net"] = {"rmse_difference": rmse.difference, "interval": [rmse.low, rmse.high]}
+                continue
+            found = compare_predictions(*columns)
             report["net"] = {
                 "accuracy_difference": found.accuracy.difference,
                 "interval": [found.accuracy.low, found.accuracy.high],
@@ -146,20 +176,24 @@ def run(cfg: DictConfig, *, folder: Path, overrides: Sequence[str] = ()) -> floa
             }
     if cfg.report is not None:
         write_json(cfg.report, reports)
-    ranked = sorted(reports.values(), key=lambda report: report["test"]["nll"])
-    scores = ("accuracy", "nll", "ece")
-    rows = [[one["title"], *(one["test"][name] for name in scores), one["train_seconds"]] for one in ranked]
-    log.info("%s", render(["test rows", "accuracy", "log loss", "ECE", "seconds"], rows))
-    return min((report["val"]["nll"] for report in ranked), default=float("nan"))
+    ranked = sorted(reports.values(), key=lambda report: report["test"][task.finite])
+    rows = [
+        [one["title"], *(one["test"].get(name) for name in task.headline), one["train_seconds"]]
+        for one in ranked
+    ]
+    log.info("%s", render(["test rows", *task.headline, "seconds"], rows))
+    return min((report["val"][task.finite] for report in ranked), default=float("nan"))
 
 
-def choose(models: Sequence[str] | str) -> list[str]:
+def choose(models: Sequence[str] | str, task: Task) -> list[str]:
     """Give the names of the models to train: `all` are those that are installed."""
+    place = "regressor" if task.kind == "regression" else "classifier"
+    fitting = [name for name, baseline in BASELINES.items() if getattr(baseline, place) is not None]
     if models == "all":
-        return [name for name, baseline in BASELINES.items() if find_spec(baseline.package) is not None]
+        return [name for name in fitting if find_spec(BASELINES[name].package) is not None]
     names = [models] if isinstance(models, str) else [*models]
-    if unknown := [name for name in names if name not in BASELINES]:
-        raise ValueError(f"models must be some of {', '.join(BASELINES)}, or all; got {unknown[0]!r}")
+    if unknown := [name for name in names if name not in fitting]:
+        raise ValueError(f"models must be some of {', '.join(fitting)}, or all; got {unknown[0]!r}")
     return names
 
 
@@ -173,6 +207,7 @@ def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
 def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Fit and score a model, and leave it as a run."""
     schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
+    task = task_of(schema)
     rows = {split: load_split(cfg.data, split, schema) for split in SPLITS}
     settings: Any = OmegaConf.to_container(cfg.settings[name], resolve=True)
     config = {
@@ -181,10 +216,10 @@ def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str])
         "model": {"baseline": name, **settings},
         "name": name,
         "seed": cfg.seed,
-        "objective": {"monitor": MONITOR, "mode": "min"},
+        "objective": {"monitor": f"val/{task.finite}", "mode": "min"},
         "run_folder": str(folder),
     }
-    baseline, options = BASELINES[name], {"n_classes": schema.n_classes, "seed": cfg.seed}
+    baseline, options = BASELINES[name], {"task": task, "seed": cfg.seed}
     start_run_folder(folder, OmegaConf.create(config), Path(cfg.data))
     with record_run(folder, overrides=overrides, seed=cfg.seed) as record:
         log.info("Fitting %s in %s", baseline.title, folder)
@@ -193,18 +228,19 @@ def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str])
         seconds = round(time.perf_counter() - started, 2)
         record["training"] = {"train_seconds": seconds}
         report, predictions = {}, PredictionFile(str(folder / PREDICTIONS))
+        predictions.task = task
         for split in ("val", "test"):
             features, labels = rows[split]
             predicted = model.predict(features)
             if split == "val":
-                temperature = fit_temperature(predicted, labels)
-            scores = score(predicted, labels, schema.class_names).report()
-            calibration = calibrate(predicted, labels, temperature=temperature)
-            report[split] = {**scores, "calibrated": calibration.report()}
-            kept = {"probabilities": torch.from_numpy(predicted).float(), "labels": torch.from_numpy(labels)}
-            predictions.finish(split, **kept)
-        record["best"] = {"monitor": MONITOR, "score": report["val"]["nll"]}
-        write_scores(folder / METRICS, report, record)
+                fitted = task.fit_calibration(predicted, labels)
+            scores = task.score(predicted, labels).report()
+            report[split] = {**scores, "calibrated": task.calibrate(predicted, labels, fitted).report()}
+            kept = torch.from_numpy(predicted)
+            kept = kept if task.kind == "regression" else kept.float()
+            predictions.finish(split, predictions=kept, labels=torch.from_numpy(labels))
+        record["best"] = {"monitor": f"val/{task.finite}", "score": report["val"][task.finite]}
+        write_scores(folder / METRICS, report, record, headline=task.headline)
     return {"title": baseline.title, "run": str(folder), "train_seconds": seconds, **report}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from canopy.compare.significance import compare_predictions
+from canopy.compare.significance import compare_numbers, compare_predictions
 from canopy.compare.spread import is_number
 from canopy.quoting import write_command
 from canopy.runs.differences import find_differences
@@ -22,14 +22,14 @@ PER_CLASS = (".recall", ".f1")
 def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
     """Compare two evaluated runs on the rows of a split, `test` or `val`, as `compare.py --json` prints."""
     rows_a, rows_b = (load_predictions(run, split=split) for run in (a, b))
-    classes_a, classes_b = ([*run.metrics[split]["per_class"]] for run in (a, b))
+    classes_a, classes_b = ([*run.metrics[split].get("per_class", ())] for run in (a, b))
     if classes_a != classes_b or not rows_a["label"].equals(rows_b["label"]):
         raise ValueError(
             "Two runs must be evaluated on the same rows and classes to be compared; found others in "
             f"{a.path} and {b.path}: train and evaluate both on one version of the data"
         )
-    columns = rows_a["label"], rows_a["predicted"], rows_b["predicted"]
-    found = compare_predictions(*(column.to_numpy() for column in columns))
+    columns = [column.to_numpy() for column in (rows_a["label"], rows_a["predicted"], rows_b["predicted"])]
+    found = compare_predictions(*columns) if classes_a else compare_numbers(*columns)
     first, second = (
         flatten(run.metrics[split] | {key: run.value(key) for key in TRAINING}) for run in (a, b)
     )
@@ -47,24 +47,28 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
         "differences": differences,
         "metrics": metrics,
         "significance": asdict(found),
+        "rows": found.rows(),
         "verdict": found.verdict(),
     }
 
 
 def load_predictions(run: Run, *, split: str) -> pd.DataFrame:
-    """Read the class of each row and the one that a run predicts for it."""
+    """Read the label of each row and what a run predicts for it."""
     # `known` reads all that is compared, so that a comparison never leaves out what it cannot read.
     known = run.known
     if run.problems:
         raise ValueError(f"A run to compare must be complete; found {run.problems[0]}")
     path = run.path / PREDICTIONS.format(split=split)
-    if not path.is_file() or not any(key.startswith(f"{split}.per_class.") for key in known):
+    if not path.is_file() or not any(key == f"{split}.n_rows" for key in known):
         raise FileNotFoundError(
             f"A run to compare must be evaluated on its {split} rows; found no {path.name} and {METRICS} "
             f'with them: run "{write_command("evaluate", run=run.path)}" first'
         )
     try:
-        return pd.read_parquet(path, columns=["label", "predicted"]).astype("int64")
+        found = pd.read_parquet(path, columns=["label", "predicted"])
+        if found.isna().any(axis=None):
+            raise ValueError("missing values")
+        return found
     except ValueError as error:
         raise ValueError(f"{path} cannot be used; found {error}: evaluate the run again") from error
 
@@ -89,8 +93,7 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
     parts += [
         f"Scores on {found['n_rows']:,} {comparison['split']} rows\n"
         f"{render(['metric', 'A', 'B', 'B - A'], rows, indent=2)}",
-        f"Another class predicted in {found['n_rows'] - found['n_same']:,} rows; "
-        f"right in A alone {found['n_only_a']:,}, in B alone {found['n_only_b']:,}",
+        comparison["rows"],
         comparison["verdict"],
     ]
     return "\n\n".join(parts)

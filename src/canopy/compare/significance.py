@@ -1,4 +1,4 @@
-"""Whether two models differ on the same rows: paired bootstrap, McNemar's test, the answer in a sentence."""
+"""Whether two models differ on the same rows: paired intervals, McNemar's test, the answer in a sentence."""
 
 from dataclasses import dataclass
 
@@ -48,6 +48,13 @@ class Significance:
     macro_f1: Interval
     mcnemar_p: float
 
+    def rows(self) -> str:
+        """Count the rows in which A and B differ."""
+        return (
+            f"Another class predicted in {self.n_rows - self.n_same:,} rows; "
+            f"right in A alone {self.n_only_a:,}, in B alone {self.n_only_b:,}"
+        )
+
     def verdict(self) -> str:
         """Answer whether A or B is better, with the differences, B minus A."""
         # Both have to agree, so that the approximation of neither decides alone.
@@ -64,6 +71,65 @@ class Significance:
             f"{answer}; B - A: accuracy {self.accuracy}, McNemar p = {self.mcnemar_p:.2g}; "
             f"macro-F1 {self.macro_f1}"
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NumberSignificance:
+    """How two regressions differ on the same rows: counts of rows, and differences of errors, B minus A."""
+
+    n_rows: int
+    n_nearer_a: int  # where A is nearer to the label than B
+    n_nearer_b: int
+    rmse: Interval
+    mae: Interval
+
+    def rows(self) -> str:
+        """Count the rows in which A or B is nearer to the label."""
+        return (
+            f"Nearer to the label: A in {self.n_nearer_a:,} of {self.n_rows:,} rows, B in {self.n_nearer_b:,}"
+        )
+
+    def verdict(self) -> str:
+        """Answer whether A or B is better, with the differences, B minus A."""
+        # Less is better here.
+        rmse, mae = ({"A": "B", "B": "A", "": ""}[found.better] for found in (self.rmse, self.mae))
+        if rmse and mae not in ("", rmse):
+            answer = f"{rmse} is better in RMSE and {mae} in MAE"
+        elif rmse:
+            answer = f"{rmse} is better than {'A' if rmse == 'B' else 'B'}"
+        else:
+            answer = "A and B are not distinguishable" + (f" in RMSE, {mae} is better in MAE" if mae else "")
+        return f"{answer}; B - A: RMSE {self.rmse}, MAE {self.mae}"
+
+
+def compare_numbers(labels: Floats, predicted_a: Floats, predicted_b: Floats) -> NumberSignificance:
+    """Compare two models by their numbers for the same rows, each of shape (n_rows,).
+
+    The intervals are normal ones of paired differences, that of the RMSE by the delta method.
+    """
+    # Here, since most tables have classes.
+    from scipy.special import ndtri
+
+    errors_a, errors_b = np.abs(predicted_a - labels), np.abs(predicted_b - labels)
+    rmse_a, rmse_b = (float(np.sqrt((errors**2).mean())) for errors in (errors_a, errors_b))
+    tiny = np.finfo(np.float64).tiny
+    parts = (
+        (rmse_b - rmse_a, errors_b**2 / max(2 * rmse_b, tiny) - errors_a**2 / max(2 * rmse_a, tiny)),
+        (float(errors_b.mean() - errors_a.mean()), errors_b - errors_a),
+    )
+    z = float(ndtri((1 + CONFIDENCE) / 2)) / np.sqrt(len(labels))
+    halves = [z * float(influence.std(ddof=min(1, len(labels) - 1))) for _, influence in parts]
+    rmse, mae = (
+        Interval(difference=difference, low=difference - half, high=difference + half)
+        for (difference, _), half in zip(parts, halves, strict=True)
+    )
+    return NumberSignificance(
+        n_rows=len(labels),
+        n_nearer_a=int((errors_a < errors_b).sum()),
+        n_nearer_b=int((errors_b < errors_a).sum()),
+        rmse=rmse,
+        mae=mae,
+    )
 
 
 def compare_predictions(

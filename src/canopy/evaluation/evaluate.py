@@ -1,7 +1,7 @@
 """Score a run's best checkpoint on validation and test rows."""
 
 import logging
-import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,8 @@ from canopy.places import require_file
 from canopy.runs.distributed import log_once
 from canopy.runs.find import run_folders
 from canopy.runs.run import METRICS, Run, check_same_data
+from canopy.tasks.scores import Scores
+from canopy.tasks.task import Task, TaskScores
 from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
 from canopy.training.classifier import Classifier
@@ -26,9 +28,6 @@ from canopy.training.threads import limit_threads
 log = logging.getLogger(__name__)
 
 SPLITS = ("test", "val")
-# What is compared from commit to commit and from experiment to experiment; of two classes, these too.
-HEADLINE_SCORES = ("accuracy", "macro_f1", "nll", "ece")
-BINARY_SCORES = ("auc", "average_precision")
 
 
 def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
@@ -47,9 +46,10 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     own = path.resolve().is_relative_to(run.path.resolve())
     earlier: dict[str, Any] = read_json(path) if own and path.is_file() else {}
     calibrations = [callback for callback in callbacks if isinstance(callback, CalibrationReport)]
+    # Fitted when the validation rows were scored.
+    before = earlier.get("val", {}).get("calibrated")
     for calibration in calibrations:
-        # Fitted when the validation rows were scored.
-        calibration.temperature = earlier.get("val", {}).get("calibrated", {}).get("temperature")
+        calibration.fitted = model.task.read_calibration(before) if before else None
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         if split in splits:
             model.load_state_dict(load_weights(run.best_checkpoint, split=split))
@@ -60,12 +60,9 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
             report[split]["calibrated"] = found.report()
     if not trainer.is_global_zero:
         return report
-    write_scores(path, {**earlier, **report}, run.record)
-    for split, scores in report.items():
-        shown = (split, scores["accuracy"], scores["macro_f1"], scores.get("auc", math.nan), scores["n_rows"])
-        log.info("%s: accuracy %.4f, macro-F1 %.4f, AUC %.4f on %d rows", *shown)
-        if np.count_nonzero(model.scores[split].confusion.any(axis=0)) == 1:
-            log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
+    write_scores(path, {**earlier, **report}, run.record, headline=model.task.headline)
+    for split in report:
+        log_scores(split, model.scores[split], model.task)
     if cfg.explain:
         # Here, since few evaluations need it.
         from canopy.evaluation.explain import explain
@@ -86,21 +83,30 @@ def _chosen_splits(cfg: DictConfig) -> tuple[str, ...]:
     return SPLITS if cfg.split is None else (cfg.split,)
 
 
-def write_scores(path: Path, report: dict[str, Any], record: dict[str, Any]) -> None:
-    """Write `metrics.json`, and next to it the few scores that are compared first."""
+def log_scores(split: str, scores: TaskScores, task: Task) -> None:
+    report = scores.report()
+    shown = ", ".join(f"{name} {report[name]:.4g}" for name in task.headline if name in report)
+    log.info("%s: %s on %d rows", split, shown, scores.n_rows)
+    if isinstance(scores, Scores) and np.count_nonzero(scores.confusion.any(axis=0)) == 1:
+        log.warning("%s: all rows are predicted as one class; the accuracy is only its share", split)
+
+
+def write_scores(
+    path: Path, report: dict[str, Any], record: dict[str, Any], *, headline: Sequence[str]
+) -> None:
+    """Write `metrics.json`, and next to it the few scores that are compared first: those of a `headline`."""
     write_json(path, report)
-    scores = {}
-    for split, found in report.items():
-        names = (*HEADLINE_SCORES, *(BINARY_SCORES if len(found["per_class"]) == 2 else ()))
-        scores[split] = {name: found[name] for name in names if name in found}
-    headline = {**scores, "train_seconds": record.get("training", {}).get("train_seconds")}
-    write_json(path.with_name("headline.json"), headline)
+    content: dict[str, Any] = {
+        split: {name: found[name] for name in headline if name in found} for split, found in report.items()
+    }
+    content["train_seconds"] = record.get("training", {}).get("train_seconds")
+    write_json(path.with_name("headline.json"), content)
 
 
 def evaluate_all(cfg: DictConfig) -> None:
     """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
-    for key in ("output", "page"):
+    for key in ("output", "details"):
         if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, key):
             raise ValueError(
                 f"{key} must be left to each of the {len(folders)} runs in {cfg.run}: leave it out"

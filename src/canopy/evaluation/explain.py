@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
 from canopy.data.dataset import Batch
 from canopy.evaluation.explanation_plots import draw_dependence, draw_importance
-from canopy.evaluation.features import Feature, Predict, row_losses, table_features, take
+from canopy.evaluation.features import Feature, Predict, table_features, take
 from canopy.evaluation.importance import measure_dependence, measure_importance
 from canopy.evaluation.inference import predict_rows
 from canopy.evaluation.page import render_page
@@ -24,11 +24,13 @@ from canopy.prepare.interim import SPLIT_COLUMN, interim_path, read_codes, table
 from canopy.prepare.labels import labelled_rows
 from canopy.prepare.reductions import Floats
 from canopy.runs.run import Run
-from canopy.tasks.calibration import Calibration
+from canopy.tasks.task import Task, TaskCalibration
 from canopy.training.callbacks.confusion_matrix import save_figure
 from canopy.training.classifier import Classifier
 
 log = logging.getLogger(__name__)
+
+PAGE = "index.html"
 
 # Rows that are predicted at once, so that memory does not grow with them.
 CHUNK_ROWS = 65_536
@@ -41,23 +43,23 @@ def explain(
     cfg: DictConfig,
     *,
     report: dict[str, Any],
-    calibrations: Mapping[str, Calibration],
+    calibrations: Mapping[str, TaskCalibration],
 ) -> None:
     """Explain a model on validation rows as the section `explanation` says, and write files and page.
 
     Values are computed back from the tensors by the run's own preprocessor, which needs no other file of its
     data; keys are read from the raw table where it and the table of the split are there.
     """
-    options, folder = cfg.explanation, Path(cfg.output)
+    options, folder = cfg.explanation, Path(cfg.details)
     for name in ("n_rows", "n_repeats", "n_features", "n_curve_rows", "min_slice_rows", "n_mistakes"):
         if options[name] < 1:
             raise ValueError(f"explanation.{name} must be at least 1; got {options[name]}")
     features = table_features(run.preprocessor, table_schema(run.located_config.pipeline))
 
-    def predict(*inputs: Any) -> NDArray[np.float32]:
+    def predict(*inputs: Any) -> NDArray[Any]:
         return predict_rows(model, *inputs, batch_size=run.config.data.eval_batch_size)
 
-    found = explain_rows(predict, rows, features, model.schema.class_names, options)
+    found = explain_rows(predict, rows, features, model.task, options)
     places = [item["row"] for item in found["mistakes"]]
     for item, keys in zip(found["mistakes"], read_keys(run, rows, places), strict=False):
         item["keys"] = keys
@@ -68,7 +70,7 @@ def explain(
     # The curves of single rows are large, and JSON has no NaN for a missing value.
     kept = {key: value for key, value in found["dependence"].items() if key != "curves"}
     write_json(folder / "explanation.json", {**found, "dependence": kept})
-    save_figure(draw_importance(found["importance"]), folder / "importance_val.png")
+    save_figure(draw_importance(found["importance"], model.task), folder / "importance_val.png")
     save_figure(draw_dependence(found), folder / "partial_dependence_val.png")
     table = run.config.pipeline.table
     page = render_page(
@@ -76,71 +78,88 @@ def explain(
         found,
         title=str(table.get("title") or table.target.column),
         run_name=str(run.path),
+        task=model.task,
         scores=model.scores,
         calibrations=calibrations,
+        figures=_draw_numbers(model.task, predict, rows, calibrations),
     )
-    write_text(Path(cfg.page), page)
-    log.info("Wrote %s", cfg.page)
+    write_text(folder / PAGE, page)
+    log.info("Wrote %s", folder / PAGE)
+
+
+def _draw_numbers(
+    task: Task, predict: Predict, rows: Batch, calibrations: Mapping[str, TaskCalibration]
+) -> dict[str, Figure]:
+    """Draw the plots of predicted numbers; those of classes are made by the page itself."""
+    if task.kind != "regression":
+        return {}
+    _, predicted = _predict_all(predict, rows, task)
+    [figure] = task.draw(predicted[:, None], rows.labels.numpy(), title="").values()
+    found = {"Validation rows": figure}
+    for split, calibration in calibrations.items():
+        found[f"Prediction intervals, {split}"] = task.draw_calibration(calibration, title=split)
+    return found
 
 
 def explain_rows(
     predict: Predict,
     rows: Batch,
     features: list[Feature],
-    class_names: tuple[str, ...],
+    task: Task,
     options: DictConfig,
 ) -> dict[str, Any]:
     """Compute all that `explanation.json` holds, and rows' own curves."""
     seed = options.seed
     importance = measure_importance(
-        predict, rows, features, n_rows=options.n_rows, n_repeats=options.n_repeats, seed=seed
+        predict, rows, features, task, n_rows=options.n_rows, n_repeats=options.n_repeats, seed=seed
     )
     ranking = [*importance["features"]]
     ranked = sorted(features, key=lambda feature: ranking.index(feature.name))
     shown = ranked[: options.n_features]
-    dependence = measure_dependence(predict, rows, shown, class_names, n_rows=options.n_curve_rows, seed=seed)
-    losses, right, predicted = _predict_all(predict, rows)
+    dependence = measure_dependence(predict, rows, shown, task, n_rows=options.n_curve_rows, seed=seed)
+    losses, predicted = _predict_all(predict, rows, task)
     slices = (feature_slices(feature, feature.values(rows)) for feature in ranked)
     conditions = condition_slices(options.slices, features, rows)
-    scored = score_slices((*conditions, *slices), losses, right, min_rows=options.min_slice_rows)
+    scored = score_slices((*conditions, *slices), losses, task, min_rows=options.min_slice_rows)
     described = {feature.name: {"kind": feature.kind, "meaning": feature.meaning} for feature in ranked}
     for feature in features:
         described[feature.name]["unit"] = feature.unit
     return {
         "split": "val",
-        "classes": [*class_names],
+        "task": task.kind,
+        "classes": [*task.output_names],
         "features": described,
         "importance": importance,
         "dependence": dependence,
         "slices": scored,
-        "mistakes": _mistakes(rows, ranked, class_names, losses, right, predicted, n=options.n_mistakes),
+        "mistakes": _mistakes(rows, ranked, task, losses, predicted, n=options.n_mistakes),
     }
 
 
-def _predict_all(predict: Predict, rows: Batch) -> tuple[Floats, NDArray[np.bool_], NDArray[np.int64]]:
-    """Give the log loss of each row, whether it is predicted right, and its likeliest class."""
+def _predict_all(predict: Predict, rows: Batch, task: Task) -> tuple[Floats, NDArray[Any]]:
+    """Give the losses of each row, shape (2, n_rows), and its likeliest class or number, (n_rows,)."""
     parts = []
     for start in range(0, len(rows.labels), CHUNK_ROWS):
         chunk = Batch(*(part[start : start + CHUNK_ROWS] for part in rows))
-        probabilities = predict(*chunk[:2])
-        parts.append((*row_losses(probabilities, chunk.labels), probabilities.argmax(axis=1)))
-    losses, right, predicted = map(np.concatenate, zip(*parts, strict=True))
-    return losses, right, predicted
+        predictions, labels = predict(*chunk[:2]), chunk.labels.numpy()
+        predicted = task.prediction_columns(predictions, labels)["predicted"]
+        parts.append((task.row_losses(predictions, labels), predicted))
+    losses, predicted = zip(*parts, strict=True)
+    return np.concatenate(losses, axis=1), np.concatenate(predicted)
 
 
 def _mistakes(
     rows: Batch,
     features: list[Feature],
-    class_names: tuple[str, ...],
+    task: Task,
     losses: Floats,
-    right: NDArray[np.bool_],
-    predicted: NDArray[np.int64],
+    predicted: NDArray[Any],
     *,
     n: int,
 ) -> list[dict[str, Any]]:
     """Describe the wrong rows of the largest loss; `row` is their number in the tensors and predictions."""
-    wrong = np.flatnonzero(~right)
-    places = wrong[np.argsort(-losses[wrong], kind="stable")[:n]]
+    wrong = np.flatnonzero(losses[1])
+    places = wrong[np.argsort(-losses[0, wrong], kind="stable")[:n]]
     chosen = take(rows, places)
     values = {feature.name: map(feature.text, feature.values(chosen)) for feature in features}
     columns = [*zip(*values.values(), strict=True)]
@@ -148,13 +167,10 @@ def _mistakes(
         {
             "row": int(place),
             "keys": {},
-            "true": class_names[label],
-            "predicted": class_names[predicted[place]],
-            "probability_of_true": float(np.exp(-losses[place])),
-            "log_loss": float(losses[place]),
+            **task.describe_mistake(label, predicted[place], float(losses[0, place])),
             "values": dict(zip(values, row, strict=True)),
         }
-        for place, label, row in zip(places, chosen.labels.tolist(), columns, strict=True)
+        for place, label, row in zip(places, task.true_values(chosen.labels.numpy()), columns, strict=True)
     ]
 
 
@@ -171,7 +187,7 @@ def read_keys(run: Run, rows: Batch, places: list[int]) -> list[dict[str, str | 
         [codes] = read_codes(split, SPLIT_COLUMN)
         for batch in zip_rows(labelled, SPLIT_COLUMN, *codes):
             part = batch.filter(pc.equal(batch[SPLIT_COLUMN], "val"))
-            labels = pc.index_in(part[schema.target.column], pa.array(classes))
+            labels = run.preprocessor.labels(part[schema.target.column])
             own = Batch(*(item[start : start + part.num_rows] for item in rows))
             numeric = run.preprocessor.transform(part).numeric
             if not (np.array_equal(labels, own.labels) and np.array_equal(numeric, own.numeric)):

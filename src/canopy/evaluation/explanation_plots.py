@@ -6,19 +6,21 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from canopy.explore.templates import OKABE_ITO
+from canopy.tasks.task import Task
 
 # Features at most.
 N_FEATURES = 30
 STYLES = ("-", "--", ":", "-.")
 
 
-def draw_importance(importance: dict[str, Any]) -> Figure:
-    """Draw the increase of the log loss by feature, the largest on top, with intervals."""
+def draw_importance(importance: dict[str, Any], task: Task) -> Figure:
+    """Draw the increase of the first loss of the task by feature, the largest on top, with intervals."""
     found = [*importance["features"].items()][:N_FEATURES]
     figure = Figure(figsize=(8, 1.4 + 0.3 * len(found)), layout="constrained")
     axes = figure.subplots()
-    means = [item["log_loss_increase"]["mean"] for _, item in found]
-    ends = [item["log_loss_increase"]["interval"] for _, item in found]
+    (score, key), _ = task.mean_scores
+    means = [item[key]["mean"] for _, item in found]
+    ends = [item[key]["interval"] for _, item in found]
     errors = [[m - low for m, (low, _) in zip(means, ends, strict=True)]]
     errors.append([high - m for m, (_, high) in zip(means, ends, strict=True)])
     axes.barh(range(len(found)), means, xerr=errors, color=OKABE_ITO[0], error_kw={"ecolor": "0.3"})
@@ -26,7 +28,8 @@ def draw_importance(importance: dict[str, Any]) -> Figure:
     names = [name if len(name) <= 40 else f"{name[:39]}…" for name, _ in found]
     axes.set_yticks(range(len(found)), names, parse_math=False)
     axes.invert_yaxis()
-    axes.set(xlabel="increase of the log loss (nat) when the feature is permuted")
+    what = {"log_loss": "log loss (nat)", "mae": "mean absolute error"}[score]
+    axes.set(xlabel=f"increase of the {what} when the feature is permuted")
     axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(f"Permutation importance: val, {importance['n_rows']:,} rows")
     return figure
@@ -52,12 +55,13 @@ def draw_dependence(explanation: dict[str, Any]) -> Figure:
         if not is_number:
             shown = [text if len(text) <= 18 else f"{text[:17]}…" for text in texts]
             axes.set_xticks(places, shown, rotation=40, ha="right", fontsize=7, parse_math=False)
-        axes.set(ylim=(-0.02, 1.02))
+        if explanation["task"] != "regression":
+            axes.set(ylim=(-0.02, 1.02))
         unit = explanation["features"][name]["unit"]
         axes.set_xlabel(f"{name}, {unit}" if unit else name, parse_math=False)
         axes.legend(fontsize=7, framealpha=0.7, edgecolor="none")
         axes.spines[["top", "right"]].set_visible(False)
     for axes in every[len(found) :]:
         axes.axis("off")
-    figure.suptitle(f"Partial dependence of probabilities: {explanation['dependence']['n_rows']:,} rows")
+    figure.suptitle(f"Partial dependence of predictions: {explanation['dependence']['n_rows']:,} rows")
     return figure

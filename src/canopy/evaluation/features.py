@@ -16,8 +16,8 @@ from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import Affine, Cycle, Scaling
 from canopy.schema import TableSchema
 
-# Gives the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C).
-Predict = Callable[[Tensor, Tensor], NDArray[np.float32]]
+# Gives predictions, shape (B, K), from numbers, (B, N), and codes, (B, C).
+Predict = Callable[[Tensor, Tensor], NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,11 +119,3 @@ def with_inputs(rows: Batch, feature: Feature, donors: Batch) -> Batch:
     numeric[:, feature.numeric] = donors.numeric[:, feature.numeric]
     categorical[:, feature.codes] = donors.categorical[:, feature.codes]
     return Batch(numeric, categorical, rows.labels)
-
-
-def row_losses(probabilities: NDArray[np.float32], labels: Tensor) -> tuple[Floats, NDArray[np.bool_]]:
-    """Give the log loss of each row, in nat, and whether its likeliest class is right, both (n_rows,)."""
-    true = labels.numpy()
-    given = np.take_along_axis(probabilities, true[:, None], axis=1)[:, 0].astype(np.float64)
-    losses = -np.log(np.maximum(given, np.finfo(np.float32).tiny))
-    return losses, probabilities.argmax(axis=1) == true

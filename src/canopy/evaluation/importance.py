@@ -1,4 +1,4 @@
-"""How much a model depends on each feature of the table, and how its probabilities change with it."""
+"""How much a model depends on each feature of the table, and how its predictions change with it."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from canopy.data.dataset import Batch
-from canopy.evaluation.features import Feature, Predict, row_losses, take, with_inputs
+from canopy.evaluation.features import Feature, Predict, take, with_inputs
 from canopy.prepare.reductions import Floats
-from canopy.tasks.scores import LEVEL
+from canopy.tasks.task import LEVEL, Task
 
 # Predictions at most, so that many features take no longer than a few; at least so many rows are left.
 N_PREDICTIONS, N_LEAST = 1_500_000, 1000
@@ -17,7 +17,14 @@ N_VALUES, N_CATEGORIES, N_CURVES, N_ROWS_SHOWN = 20, 12, 4, 40
 
 
 def measure_importance(
-    predict: Predict, rows: Batch, features: Sequence[Feature], *, n_rows: int, n_repeats: int, seed: int
+    predict: Predict,
+    rows: Batch,
+    features: Sequence[Feature],
+    task: Task,
+    *,
+    n_rows: int,
+    n_repeats: int,
+    seed: int,
 ) -> dict[str, Any]:
     """Measure what scores lose when a feature's inputs, all together, are permuted between rows.
 
@@ -31,6 +38,7 @@ def measure_importance(
         predict: The model.
         rows: Rows that it was not trained on.
         features: Features of the table.
+        task: Gives the losses of rows.
         n_rows: Rows to draw; fewer where there are many features (`N_PREDICTIONS`).
         n_repeats: Permutations of each feature.
         seed: Seed of the draw and the permutations.
@@ -39,24 +47,24 @@ def measure_importance(
     n_rows = min(n_rows, max(N_LEAST, N_PREDICTIONS // (len(features) * n_repeats)))
     sample = draw_rows(rows, n_rows, generator)
     n_rows = len(sample.labels)
-    loss, right = row_losses(predict(*sample[:2]), sample.labels)
+    labels = sample.labels.numpy()
+    losses = task.row_losses(predict(*sample[:2]), labels)
     added = {feature.name: np.zeros((2, n_rows)) for feature in features}
     for _ in range(n_repeats):
         others = take(sample, generator.permutation(n_rows))
         for feature in features:
             changed = predict(*with_inputs(sample, feature, others)[:2])
-            losses, still_right = row_losses(changed, sample.labels)
-            added[feature.name] += np.stack([losses - loss, 1.0 * right - still_right]) / n_repeats
+            added[feature.name] += (task.row_losses(changed, labels) - losses) / n_repeats
     found = {}
     for feature in features:
-        log_loss, accuracy = (_mean(values) for values in added[feature.name])
-        found[feature.name] = {"log_loss_increase": log_loss, "accuracy_decrease": accuracy}
-    ranking = sorted(found, key=lambda name: -found[name]["log_loss_increase"]["mean"])
+        means = map(_mean, added[feature.name])
+        found[feature.name] = {key: mean for (_, key), mean in zip(task.mean_scores, means, strict=True)}
+    first = task.mean_scores[0][1]
+    ranking = sorted(found, key=lambda name: -found[name][first]["mean"])
     return {
         "n_rows": n_rows,
         "n_repeats": n_repeats,
-        "log_loss": float(loss.mean()),
-        "accuracy": float(right.mean()),
+        **task.mean_scores_of(losses),
         "features": {name: found[name] for name in ranking},
     }
 
@@ -65,12 +73,12 @@ def measure_dependence(
     predict: Predict,
     rows: Batch,
     features: Sequence[Feature],
-    class_names: Sequence[str],
+    task: Task,
     *,
     n_rows: int,
     seed: int,
 ) -> dict[str, Any]:
-    """Measure partial dependence: the mean probabilities if all rows had a value of a feature.
+    """Measure partial dependence: the mean predictions if all rows had a value of a feature.
 
     A number has values of the rows in equal steps of rank, a category its most frequent ones; all inputs of
     the feature are those of a row that has the value. The rows' own curves (ICE) are summarised by the first
@@ -81,20 +89,20 @@ def measure_dependence(
     2015.
     """
     generator = np.random.default_rng(seed)
-    sample, found, shown = draw_rows(rows, n_rows, generator), {}, {}
+    sample, found, shown, names = draw_rows(rows, n_rows, generator), {}, {}, task.output_names
     for feature in features:
         values = feature.values(rows)
         donors = _donors(feature, values)
         curves = np.stack([predict(*with_inputs(sample, feature, take(rows, [i]))[:2]) for i in donors])
         means = curves.mean(axis=1)
-        classes = [1] if len(class_names) == 2 else np.argsort(-np.ptp(means, axis=0))[:N_CURVES].tolist()
+        classes = [1] if len(names) == 2 else np.argsort(-np.ptp(means, axis=0))[:N_CURVES].tolist()
         rows_shown = curves[:, :N_ROWS_SHOWN, classes[0]].T.tolist()
         shown[feature.name] = {"places": values[donors].tolist(), "rows": rows_shown}
         deciles = np.quantile(curves, [0.1, 0.9], axis=1)
         found[feature.name] = {
             "values": [feature.text(value) for value in values[donors]],
             "classes": {
-                class_names[place]: {"mean": mean, "deciles": deciles[:, :, place].tolist()}
+                names[place]: {"mean": mean, "deciles": deciles[:, :, place].tolist()}
                 for place, mean in ((place, means[:, place].tolist()) for place in classes)
             },
         }

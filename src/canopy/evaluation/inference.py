@@ -1,4 +1,6 @@
-"""A run's best net, ready to be asked for probabilities."""
+"""A run's best net, ready to be asked for predictions."""
+
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +16,7 @@ from canopy.training.threads import limit_threads
 
 
 class Predictor:
-    """Gives the probabilities that a run's best checkpoint sees for rows; for `split` see `load_weights`."""
+    """Gives the predictions of a run's best checkpoint for rows; for `split` see `load_weights`."""
 
     def __init__(
         self, run: Run, *, batch_size: int, accelerator: str = "auto", split: str | None = None
@@ -35,14 +37,14 @@ class Predictor:
         model.load_state_dict(weights)
         self.model = model.eval().to(device)
 
-    def predict(self, rows: Encoded) -> NDArray[np.float32]:
-        """Give the probability of each class, shape (B, K)."""
+    def predict(self, rows: Encoded) -> NDArray[Any]:
+        """Give predictions, shape (B, K): probabilities of classes, or numbers in the target's unit."""
         return predict_rows(self.model, *map(torch.from_numpy, rows), batch_size=self.batch_size)
 
 
 @torch.inference_mode()
-def predict_rows(model: Classifier, *features: Tensor, batch_size: int) -> NDArray[np.float32]:
-    """Give the probability of each class, shape (B, K), from numbers, (B, N), and codes, (B, C)."""
+def predict_rows(model: Classifier, *features: Tensor, batch_size: int) -> NDArray[Any]:
+    """Give predictions, shape (B, K), from numbers, (B, N), and codes, (B, C)."""
     batches = zip(*(torch.split(part.to(model.device), batch_size) for part in features), strict=True)
-    logits = torch.cat([model(*batch) for batch in batches])
-    return np.asarray(logits.float().softmax(dim=1).cpu())
+    outputs = torch.cat([model(*batch) for batch in batches])
+    return np.asarray(model.task.predict(outputs.float()).cpu())

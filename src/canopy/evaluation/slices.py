@@ -15,7 +15,7 @@ from canopy.evaluation.features import Feature
 from canopy.explore.wording import moment, number
 from canopy.prepare.reductions import Floats
 from canopy.tables.reader import open_duckdb
-from canopy.tasks.scores import LEVEL
+from canopy.tasks.task import LEVEL, Task
 
 log = logging.getLogger(__name__)
 
@@ -100,25 +100,26 @@ def condition_slices(conditions: Sequence[str], features: Sequence[Feature], row
     return found
 
 
-def score_slices(
-    slices: Iterable[Slices], losses: Floats, right: NDArray[np.bool_], *, min_rows: int
-) -> dict[str, Any]:
+def score_slices(slices: Iterable[Slices], losses: Floats, task: Task, *, min_rows: int) -> dict[str, Any]:
     """Score the slices of at least `min_rows` rows, and find those that are worse than all other rows.
 
-    That is tested by Fisher's exact test of the errors inside and outside, one-sided, with Holm's correction
-    for the number of slices. The intervals hold for all slices at once (Bonferroni): Wilson's of the
-    accuracy, the normal one of the log loss.
+    Of classes, that is tested by Fisher's exact test of the errors inside and outside, of numbers by Welch's
+    test of the sizes of errors, one-sided, with Holm's correction for the number of slices. The intervals
+    hold for all slices at once (Bonferroni): Wilson's of the accuracy, normal ones of the others. `losses`
+    are those of the task, shape (2, n_rows).
     """
     # Here, since it takes time to import.
-    from scipy.special import ndtri
+    from scipy.special import ndtr, ndtri
     from scipy.stats import hypergeom
 
-    n_all, n_wrong = len(losses), int((~right).sum())
+    n_all = losses.shape[1]
+    (first, _), (second, _) = task.mean_scores
+    is_share = second == "accuracy"
     found: list[dict[str, Any]] = []
     sums: list[Floats] = []
     for names, codes in slices:
         kept = codes >= 0
-        parts = (None, ~right, losses, losses**2)
+        parts = (None, losses[1], losses[0], losses[0] ** 2)
         weights = (part if part is None else part[kept] for part in parts)
         totals = np.stack([np.bincount(codes[kept], part, len(names)) for part in weights], axis=1)
         for name, total in zip(names, totals.astype(float), strict=True):
@@ -131,32 +132,46 @@ def score_slices(
     n, wrong, loss, squares = np.array(sums).reshape(-1, 4).T
     # Each side of each interval.
     z = ndtri(1 - (1 - LEVEL) / (2 * max(len(n), 1)))
-    accuracy, mean = 1 - wrong / n, loss / n
-    center, half = _wilson(accuracy, n, z)
-    error = z * np.sqrt(np.maximum(squares / n - mean**2, 0) / np.maximum(n - 1, 1))
-    p = hypergeom.sf(wrong - 1, n_all, n_wrong, n)
+    mean = loss / n
+    error = np.sqrt(np.maximum(squares / n - mean**2, 0) / np.maximum(n - 1, 1))
+    if is_share:
+        p = hypergeom.sf(wrong - 1, n_all, round(losses[1].sum()), n)
+    else:
+        n_others = n_all - n
+        others = (losses[0].sum() - loss) / n_others
+        spread = np.maximum(((losses[0] ** 2).sum() - squares) / n_others - others**2, 0)
+        distance = (mean - others) / np.sqrt(np.maximum(error**2 + spread / n_others, 1e-300))
+        p = ndtr(-distance)
     order = np.argsort(p, kind="stable")
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))), 1)
     for i, item in enumerate(found):
-        item |= {"n_rows": int(n[i]), "accuracy": float(accuracy[i])}
-        item["accuracy_interval"] = [float(max(center[i] - half[i], 0)), float(min(center[i] + half[i], 1))]
-        item["log_loss"] = float(mean[i])
-        item["log_loss_interval"] = [float(max(mean[i] - error[i], 0)), float(mean[i] + error[i])]
+        item |= {"n_rows": int(n[i])}
+        if is_share:
+            item[second] = float(accuracy := 1 - wrong[i] / n[i])
+            center, half = _wilson(accuracy, n[i], z)
+            item[f"{second}_interval"] = [float(max(center - half, 0)), float(min(center + half, 1))]
+        else:
+            item[second] = float(wrong[i] / n[i])
+        item[first] = float(mean[i])
+        ends = mean[i] + z * error[i] * np.array([-1, 1])
+        item[f"{first}_interval"] = np.maximum(ends, 0).tolist()
         item["p_value"] = float(adjusted[i])
     worse = [item for item in found if item["p_value"] < 1 - LEVEL]
     return {
         "n_rows": n_all,
-        "accuracy": float(right.mean()),
-        "log_loss": float(losses.mean()),
+        **task.mean_scores_of(losses),
         "min_rows": min_rows,
-        # Lowest first by the accuracy that a slice has at most.
-        "worse": sorted(worse, key=lambda item: item["accuracy_interval"][1]),
+        # By the accuracy that a slice has at most, or the error that it has at least.
+        "worse": sorted(
+            worse,
+            key=lambda item: item["accuracy_interval"][1] if is_share else -item[f"{first}_interval"][0],
+        ),
         "all": found,
     }
 
 
-def _wilson(shares: Floats, n: Floats, z: float) -> tuple[Floats, Floats]:
-    """Give center and half width of the interval of shares (Wilson, 1927)."""
+def _wilson(shares: float, n: float, z: float) -> tuple[float, float]:
+    """Give center and half width of the interval of a share (Wilson, 1927)."""
     half = z * np.sqrt(shares * (1 - shares) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
     return (shares + z**2 / (2 * n)) / (1 + z**2 / n), half

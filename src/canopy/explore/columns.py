@@ -11,6 +11,7 @@ from canopy.explore.information import discrete_information
 from canopy.explore.profile import Codes, Profile, crosstab
 from canopy.explore.wording import moment
 from canopy.prepare.scaling import MICROSECONDS_PER_DAY, datetime_parts
+from canopy.schema.columns import Target
 
 # Of a column with more categories than that, so many are listed.
 N_LISTED, N_MOST_FREQUENT = 40, 20
@@ -31,7 +32,8 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
     columns: dict[str, dict[str, Any]] = {}
     for name in (*profile.frame, *schema.keys, *schema.ignored):
         column = schema.columns.get(name, schema.target)
-        kind, unit = getattr(column, "kind", "target"), getattr(column, "unit", "")
+        kind = "target" if isinstance(column, Target) else column.kind
+        unit = getattr(column, "unit", "")
         found = columns[name] = {"kind": kind, "meaning": column.meaning, "unit": unit}
         if name not in profile.frame:
             continue

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.prepare.labels import class_values
+from canopy.prepare.labels import class_values, number_ranges
 from canopy.prepare.reductions import Floats, Moments, Sample
 from canopy.prepare.scaling import as_floats, datetime_parts
 from canopy.schema import TableSchema
@@ -24,6 +24,8 @@ Codes = NDArray[np.int64]
 # Most values of the sample, most classes, and most categories of a column that are counted one by one.
 N_SAMPLED = 8_000_000
 N_CLASSES = 10_000
+# Of a numeric target.
+N_RANGES = 4
 N_COUNTED = 1000
 
 
@@ -40,7 +42,8 @@ class Profile:
     n_missing: Counter[str]
     n_out_of_range: Counter[str]
     moments: defaultdict[str, Moments]
-    # Value to name of each class, and the rows of each, shape (n_classes,).
+    # Value to name of each class, and the rows of each, shape (n_classes,); of a number, of four ranges,
+    # whose rows are those of the sample in proportion.
     classes: dict[str, str]
     class_counts: Codes
     # A sample of the rows: features, then the label; and the class of each, shape (n_sampled,).
@@ -87,7 +90,9 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
     sample = Sample(seed, size=N_SAMPLED // len(columns))
     moments: defaultdict[str, Moments] = defaultdict(Moments)
     n_missing, n_out_of_range, labels = Counter[str](), Counter[str](), Counter[str]()
-    n_read = 0
+    n_read = n_labelled = 0
+    is_number = schema.target.is_numeric
+    text_columns = [*schema.categorical, *([] if is_number else [target])]
     for batch in reader.valid_batches():
         n_read += batch.num_rows
         rows = batch.filter(batch[target].is_valid())
@@ -100,24 +105,37 @@ def read_profile(path: str, schema: TableSchema, *, seed: int) -> Profile:
         for name, values in numbers.items():
             moments[name].update(values)
         n_missing.update({name: rows[name].null_count for name in columns})
-        labels.update({item["values"]: item["counts"] for item in pc.value_counts(rows[target]).to_pylist()})
+        n_labelled += rows.num_rows
+        if is_number:
+            numbers[target] = as_floats(rows[target])
+        else:
+            found = pc.value_counts(rows[target]).to_pylist()
+            labels.update({item["values"]: item["counts"] for item in found})
         if len(labels) > N_CLASSES:
             raise ValueError(
-                f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}. "
-                "Regression does not exist yet"
+                f"The target must be a class; got more than {N_CLASSES:,} different values in {target!r}: "
+                "of numbers, set table.target.kind=numeric"
             )
         drawn = sample.draw(rows.num_rows)
-        texts = {name: _texts(rows[name].take(pa.array(drawn))) for name in (*schema.categorical, target)}
+        texts = {name: _texts(rows[name].take(pa.array(drawn))) for name in text_columns}
         sample.add({name: values[drawn] for name, values in numbers.items()} | texts)
-    if not (n_rows := labels.total()) or any(not column for column, _ in reader.problems.counts):
+    if not (n_rows := n_labelled) or any(not column for column, _ in reader.problems.counts):
         reader.problems.raise_error()
     if not n_rows:
         raise ValueError(f"{path} must hold rows with a label below its header; got {n_read:,} without one")
     sampled: dict[str, Any] = {name: sample.column(name) for name in columns}
-    frame = pd.DataFrame(sampled | {name: pd.Categorical(sampled[name]) for name in texts}, copy=False)
-    classes = class_values([*labels], schema)
-    codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
-    class_counts = np.array([labels[value] for value in classes])
+    if is_number:
+        codes, classes = number_ranges(sampled[target], n=N_RANGES)
+        codes = codes.astype(np.int64)
+        class_counts = np.round(np.bincount(codes, minlength=len(classes)) * (n_rows / len(codes)))
+        class_counts = class_counts.astype(np.int64)
+        sampled[target] = np.array([*classes], object)[codes]
+        text_columns.append(target)
+    frame = pd.DataFrame(sampled | {name: pd.Categorical(sampled[name]) for name in text_columns}, copy=False)
+    if not is_number:
+        classes = class_values([*labels], schema)
+        codes = pd.Index([*classes]).get_indexer(pd.Index(frame[target]))
+        class_counts = np.array([labels[value] for value in classes])
     return Profile(
         *(schema, n_rows, n_read - n_rows, n_missing, n_out_of_range, moments),
         *(classes, class_counts, frame, codes, reader.problems),

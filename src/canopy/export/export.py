@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from numpy.typing import NDArray
@@ -16,7 +15,7 @@ from omegaconf import DictConfig
 from canopy import __version__
 from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
-from canopy.export.graph import OPSET, RawClassifier, save_onnx, save_pt2, trace
+from canopy.export.graph import OPSET, RawModel, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
 from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure
@@ -27,14 +26,14 @@ from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import Encoded, Inputs
 from canopy.quoting import write_command
 from canopy.runs.run import Run, check_same_data
-from canopy.tasks.calibration import apply_temperature, measure_reliability
+from canopy.tasks.task import Task, task_of
 
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 4096
-# How far a probability of the bundle may be from the run's.
+# How far an answer of the bundle may be from the run's: see `Task.difference`.
 TOLERANCE = 1e-5
-# A score on another device may differ by a few rows.
+# A score on another device may differ by a few rows; a number, by this share of it.
 SCORE_TOLERANCE = 1e-4
 
 
@@ -43,30 +42,28 @@ def export(run: Run, cfg: DictConfig) -> None:
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(run.path, cfg.metrics))
     hint = f'run "{write_command("evaluate", run=display_path(run.path))}"'
     metrics = read_json(cfg.metrics, hint=hint)
+    task = task_of(run.schema)
     try:
-        temperature = float(metrics["val"]["calibrated"]["temperature"])
-        test = metrics["test"]
-        reported = {"accuracy": float(test["accuracy"]), "NLL": float(test["calibrated"]["nll"])}
+        fitted = task.read_calibration(metrics["val"]["calibrated"])
+        reported = task.reproduced(metrics["test"], metrics["test"]["calibrated"])
     except (KeyError, TypeError) as error:
         raise ValueError(
-            f"{cfg.metrics} must hold scores of both splits and a temperature; got {error!r}: {hint}"
+            f"{cfg.metrics} must hold scores of both splits and a calibration; got {error!r}: {hint}"
         ) from error
     preprocessor, schema = run.preprocessor, interim.table_schema(run.config.pipeline)
-    classes = class_values(preprocessor.classes, schema)
+    classes = {} if schema.target.is_numeric else class_values(preprocessor.classes, schema)
     raw, record = read_raw(run), run.record
     train, tested = raw["train"], raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-    log_probabilities = apply_temperature(predictor.predict(tested.encoded).astype(float), temperature)
-    own = {
-        "accuracy": float(np.mean(log_probabilities.argmax(axis=1) == tested.labels)),
-        "NLL": measure_reliability(log_probabilities, tested.labels).nll,
-    }
-    if not all(abs(own[name] - score) <= SCORE_TOLERANCE for name, score in reported.items()):
+    predicted = predictor.predict(tested.encoded).astype(float)
+    calibrated = task.calibrate(predicted, tested.labels, fitted).report()
+    own = task.reproduced(task.score(predicted, tested.labels).report(), calibrated)
+    if not all(abs(own[name] - x) <= SCORE_TOLERANCE * max(1, abs(x)) for name, x in reported.items()):
         raise ValueError(
-            f"{cfg.metrics} must hold the scores of this run, {own} on the test rows with its temperature; "
+            f"{cfg.metrics} must hold the scores of this run, {own} on the test rows with its calibration; "
             f"got {reported}: {hint} again"
         )
-    program = trace(RawClassifier(predictor.model, preprocessor, temperature=temperature), preprocessor)
+    program = trace(RawModel(predictor.model, preprocessor, answer=task.answer_module(fitted)), preprocessor)
     with atomic_folder(cfg.output) as folder:
         save_onnx(program, folder / ONNX_FILE)
         save_pt2(program, folder / PT2_FILE)
@@ -74,14 +71,16 @@ def export(run: Run, cfg: DictConfig) -> None:
             ONNX_FILE: run_batches(open_session(folder / ONNX_FILE), tested.inputs),
             PT2_FILE: predict_pt2(folder / PT2_FILE, tested.inputs),
         }
-        expected = np.exp(log_probabilities)
-        worst = max(compare(expected, values, name=name) for name, values in found.items())
+        expected = task.answer(predicted, fitted)
+        worst = max(compare(task, expected, values, name=name) for name, values in found.items())
         Manifest(
             table=interim.closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
-            training=measure(train.inputs, train.labels, preprocessor=preprocessor, classes=classes),
-            temperature=temperature,
+            training=measure(
+                train.inputs, task.true_values(train.labels), preprocessor=preprocessor, classes=classes
+            ),
+            calibration=fitted,
             metrics=metrics,
             parity={"n_rows": len(expected), "max_difference": worst},
             run={
@@ -100,7 +99,7 @@ def export(run: Run, cfg: DictConfig) -> None:
         ).save(folder)
 
 
-def predict_pt2(path: Path, rows: Inputs) -> NDArray[np.float32]:
+def predict_pt2(path: Path, rows: Inputs) -> NDArray[Any]:
     """Predict rows with the file in torch's format."""
     module = torch.export.load(path).module()
     batches = zip(*(torch.split(torch.from_numpy(array), BATCH_SIZE) for array in rows), strict=True)
@@ -108,24 +107,24 @@ def predict_pt2(path: Path, rows: Inputs) -> NDArray[np.float32]:
         return torch.cat([module(*batch) for batch in batches]).numpy()
 
 
-def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: str) -> float:
-    """Give the largest difference of probabilities, shape (n_rows, K), and refuse more than `TOLERANCE`."""
-    worst = float(np.abs(expected - found).max())
+def compare(task: Task, expected: NDArray[np.float64], found: NDArray[Any], *, name: str) -> float:
+    """Give the largest difference of answers, shape (n_rows, P), and refuse more than `TOLERANCE`."""
+    worst = task.difference(expected, found)
     if not worst <= TOLERANCE:
         raise ValueError(
-            f"{name} must give the probabilities of the run within {TOLERANCE:g}; got a difference of "
+            f"{name} must give the predictions of the run within {TOLERANCE:g}; got a difference of "
             f"{worst:.2g}: nothing was exported"
         )
-    log.info("%s: the run's probabilities on all %d test rows, within %.1g", name, len(expected), worst)
+    log.info("%s: the run's predictions on all %d test rows, within %.1g", name, len(expected), worst)
     return worst
 
 
 class RawSplit(NamedTuple):
-    """The rows of a split: what the graph and the net read, and the class of each, shape (n_rows,)."""
+    """The rows of a split: what the graph and the net read, and the label of each, shape (n_rows,)."""
 
     inputs: Inputs
     encoded: Encoded
-    labels: NDArray[np.int64]
+    labels: NDArray[Any]
 
 
 def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
@@ -133,14 +132,14 @@ def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, 
     config, preprocessor = run.located_config, run.preprocessor
     pipeline, data_folder = config.pipeline, Path(config.data.folder)
     check_same_data(run, data_folder, splits=splits)
-    target, classes = pipeline.table.target.column, pa.array(preprocessor.classes)
+    target = pipeline.table.target.column
     labelled = labelled_rows(pipeline.paths.raw, interim.table_schema(pipeline), classes=preprocessor.classes)
     [codes] = interim.read_codes(interim.interim_path(pipeline, "split"), interim.SPLIT_COLUMN)
     parts: dict[str, list[tuple[NDArray[Any], ...]]] = {split: [] for split in SPLITS}
     for batch in interim.zip_rows(labelled, interim.SPLIT_COLUMN, *codes):
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[interim.SPLIT_COLUMN], split))
-            labels = pc.index_in(rows[target], classes).to_numpy(zero_copy_only=False).astype(np.int64)
+            labels = preprocessor.labels(rows[target])
             found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels))
     raw = {}
     for split, found in parts.items():

@@ -1,4 +1,4 @@
-"""The graph of a bundle: from raw rows to probabilities, with everything between inside."""
+"""The graph of a bundle: from raw rows to predictions, with everything between inside."""
 
 import logging
 import math
@@ -19,23 +19,21 @@ from canopy.tensors import telling_why
 OPSET = 20
 
 
-class RawClassifier(nn.Module):
-    """A trained net behind the preprocessor of its data, its logits divided by a temperature.
+class RawModel(nn.Module):
+    """A trained net between the preprocessor of its data and what makes answers of its outputs.
 
-    From raw inputs, (B, I), NaN where a value is missing, and codes, int64, (B, C), to probabilities, (B, K).
+    From raw inputs, (B, I), NaN where a value is missing, and codes, int64, (B, C), to answers, (B, P).
     The inputs are double: single precision would round integers by more than a bundle may differ.
     """
 
-    def __init__(self, model: nn.Module, preprocessor: Preprocessor, *, temperature: float) -> None:
+    def __init__(self, model: nn.Module, preprocessor: Preprocessor, *, answer: nn.Module) -> None:
         super().__init__()
         self.preprocessing = Preprocessing(preprocessor)
-        self.model = model
-        self.temperature = nn.Buffer(torch.tensor(temperature))
+        self.model, self.answer = model, answer
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        logits = self.model(*self.preprocessing(numeric, categorical))
-        probabilities: Tensor = (logits / self.temperature).softmax(dim=1)
-        return probabilities
+        answers: Tensor = self.answer(self.model(*self.preprocessing(numeric, categorical)))
+        return answers
 
 
 def trace(graph: nn.Module, preprocessor: Preprocessor) -> ExportedProgram:

@@ -11,14 +11,15 @@ from canopy.places import require_file
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
 from canopy.schema.columns import Model
+from canopy.tasks.answers import Answers, ClassAnswers, NumberAnswers
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST_FILE = "model.json"
 ONNX_FILE = "model.onnx"
 PT2_FILE = "model.pt2"
 FILES = (ONNX_FILE, PT2_FILE)
 # Names of the graph's inputs and output.
-INPUTS, OUTPUT = ("numeric", "categorical"), "probabilities"
+INPUTS, OUTPUT = ("numeric", "categorical"), "predictions"
 
 HINT = 'make it with "make repro", that of another run with "python src/export.py run=RUN output=FOLDER"'
 
@@ -27,16 +28,17 @@ class Manifest(Model):
     """What a model is.
 
     `table` is the raw table, `classes` are value and name of each class in the order of the graph's output,
-    whose inputs are `Preprocessor.inputs`. `training` is how the training rows were distributed,
-    `temperature` what the graph divides the net's logits by, `parity` how far its probabilities are from the
-    run's; `data` and `files` are SHA-256 by file. `compression` is None for a model as its run left it.
+    none of a number; the graph's inputs are `Preprocessor.inputs`. `training` is how the training rows were
+    distributed, `calibration` what was fitted on the validation rows (`Task.fit_calibration`), `parity` how
+    far predictions are from the run's; `data` and `files` are SHA-256 by file. `compression` is None for a
+    model as its run left it.
     """
 
     table: TableSchema
     classes: dict[str, str]
     preprocessor: Preprocessor
     training: TrainingStatistics
-    temperature: float
+    calibration: dict[str, float]
     metrics: dict[str, Any]
     parity: dict[str, float]
     run: dict[str, Any]
@@ -61,6 +63,12 @@ class Manifest(Model):
             raise ValueError(f"{path} must be as it was written; got other content: {HINT}")
         del content["format"]
         return cls.model_validate(content)
+
+    def answers(self) -> Answers:
+        """Give what predictions of the graph look like."""
+        if (target := self.training.target) is not None:
+            return NumberAnswers(target["edges"], target["shares"])
+        return ClassAnswers(self.classes, [*self.training.classes.values()])
 
     @property
     def present(self) -> list[str]:

@@ -26,12 +26,13 @@ class Scorer:
     def __init__(self, folder: str | Path, *, n_threads: int = 0) -> None:
         self.manifest = Manifest.load(folder)
         self.manifest.check_files(folder)
+        self.answers = self.manifest.answers()
         self._session = open_session(Path(folder) / ONNX_FILE, n_threads=n_threads)
 
-    def predict(self, rows: Inputs) -> NDArray[np.float32]:
-        """Give the probability of each class, shape (B, K), for what `Preprocessor.inputs` makes of rows."""
+    def predict(self, rows: Inputs) -> NDArray[Any]:
+        """Give predictions (`canopy.tasks.answers`) for what `Preprocessor.inputs` makes of rows."""
         if not len(rows.numeric):
-            return np.empty((0, len(self.manifest.classes)), np.float32)
+            return self.answers.empty()
         return run_batches(self._session, rows)
 
 
@@ -56,7 +57,7 @@ def batches(session: onnxruntime.InferenceSession, rows: Inputs) -> Iterator[dic
         yield {name: getattr(batch, name) for name in names}
 
 
-def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[np.float32]:
-    """Give the probabilities of one row or more, shape (B, K)."""
+def run_batches(session: onnxruntime.InferenceSession, rows: Inputs) -> NDArray[Any]:
+    """Give the predictions of one row or more, shape (B, K)."""
     parts = [session.run([OUTPUT], batch)[0] for batch in batches(session, rows)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)

@@ -30,25 +30,30 @@ class NumericStatistics(TypedDict):
 
 
 class TrainingStatistics(Model):
-    """The training rows before any cap: numeric inputs, shares of categories and classes by name."""
+    """The training rows before any cap: numeric inputs, shares of categories and classes by name.
+
+    Of a numeric target there are no classes, but its own statistics.
+    """
 
     n_rows: int
     numeric: dict[str, NumericStatistics]
     categories: dict[str, dict[str, float]]
     classes: dict[str, float]
+    target: NumericStatistics | None = None
 
 
 def measure(
-    inputs: Inputs, labels: NDArray[np.int64], *, preprocessor: Preprocessor, classes: Mapping[str, str]
+    inputs: Inputs, labels: NDArray[Any], *, preprocessor: Preprocessor, classes: Mapping[str, str]
 ) -> TrainingStatistics:
-    """Measure the training rows."""
+    """Measure the training rows; labels are indices of classes or, without any, numbers in their unit."""
     numeric = zip(preprocessor.scalings, inputs.numeric.T, strict=True)
     categorical = zip(preprocessor.categorical.items(), inputs.categorical.T, strict=True)
     return TrainingStatistics(
         n_rows=len(labels),
         numeric={name: measure_numeric(values) for name, values in numeric},
         categories={name: shares(codes, vocabulary.names) for (name, vocabulary), codes in categorical},
-        classes=shares(labels, [*classes.values()]),
+        classes=shares(labels, [*classes.values()]) if classes else {},
+        target=None if classes else measure_numeric(labels),
     )
 
 

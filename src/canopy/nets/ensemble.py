@@ -66,15 +66,12 @@ class MixedEnsemble(nn.Module):
         """Set the weight of each kind of net, which its members share; their sum is 1."""
         self.member_weights.copy_((weights.cpu() / self._n_members).repeat_interleave(self._n_members))
 
-    def probabilities(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
-        """Give the mean probabilities (B, K) of each kind's members."""
-        return [logits.softmax(dim=2).mean(dim=1) for logits in self._logits(numeric, categorical)]
-
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        return torch.cat(self._logits(numeric, categorical), dim=1)
+        return torch.cat(self.outputs(numeric, categorical), dim=1)
 
-    def _logits(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
+    def outputs(self, numeric: Tensor, categorical: Tensor) -> list[Tensor]:
+        """Give the outputs (B, M, K) of each kind's M members."""
         # Gradients change no trees.
         nets = [net for net in self.members.values() if not (self.training and isinstance(net, Trees))]
-        logits = [net(numeric, categorical) for net in nets]
-        return [each if each.ndim == 3 else each[:, None] for each in logits]
+        found = [net(numeric, categorical) for net in nets]
+        return [each if each.ndim == 3 else each[:, None] for each in found]

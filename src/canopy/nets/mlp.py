@@ -13,7 +13,7 @@ class MLP(nn.Module):
     """A multilayer perceptron over numeric features and categories.
 
     Args:
-        n_classes: Outputs K.
+        n_outputs: Outputs K.
         hidden: Width of each hidden layer.
         activation: Nonlinearity, by its name in `torch.nn`.
         dropout: Share of each hidden layer's outputs that is left out in training.
@@ -23,7 +23,7 @@ class MLP(nn.Module):
     def __init__(
         self,
         *,
-        n_classes: int,
+        n_outputs: int,
         hidden: Sequence[int],
         activation: str = "SiLU",
         dropout: float = 0.0,
@@ -37,7 +37,7 @@ class MLP(nn.Module):
             layers += [nn.Linear(n_in, n_out), getattr(nn, activation)()]
             if dropout:
                 layers.append(nn.Dropout(dropout))
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
+        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], n_outputs))
 
     def hidden_weights(self) -> list[Tensor]:
         """List the matrices of the hidden layers, which Muon treats separately."""

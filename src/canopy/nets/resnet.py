@@ -20,7 +20,7 @@ class ResNet(nn.Module):
     def __init__(
         self,
         *,
-        n_classes: int,
+        n_outputs: int,
         n_blocks: int,
         width: int,
         hidden: int,
@@ -32,7 +32,7 @@ class ResNet(nn.Module):
         self.features = Features(**options)
         self.layers = rtdl_revisiting_models.ResNet(
             d_in=self.features.n_outputs,
-            d_out=n_classes,
+            d_out=n_outputs,
             n_blocks=n_blocks,
             d_block=width,
             d_hidden=hidden,

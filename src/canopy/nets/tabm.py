@@ -21,7 +21,7 @@ class TabM(nn.Module):
     def __init__(
         self,
         *,
-        n_classes: int,
+        n_outputs: int,
         kind: Literal["tabm", "tabm-mini"] = "tabm",
         n_members: int,
         n_blocks: int,
@@ -46,7 +46,7 @@ class TabM(nn.Module):
             start_scaling_init="random-signs" if options.get("embedding") is None else "normal",
             start_scaling_init_chunks=self.features.widths,
         )
-        self.output = tabm.LinearEnsemble(width, n_classes, k=n_members)
+        self.output = tabm.LinearEnsemble(width, n_outputs, k=n_members)
 
     def hidden_weights(self) -> list[Tensor]:
         return [linear.weight for linear, *_ in self.backbone.blocks]

@@ -26,7 +26,8 @@ class Trees(nn.Module):
 
     All trees ask the same question in all nodes of a depth, so that a row's leaf is found by comparisons
     alone. Their tensors are buffers, whose sizes a checkpoint gives. `settings` are options of
-    `catboost.CatBoostClassifier`; the further `options` of nets, such as embeddings, are left out.
+    `catboost.CatBoostClassifier`, or of `CatBoostRegressor` where labels are numbers; the further `options`
+    of nets, such as embeddings, are left out.
 
     Source: Prokhorenkova et al., CatBoost: unbiased boosting with categorical features, 2018.
     """
@@ -40,7 +41,7 @@ class Trees(nn.Module):
     encodings: Tensor
 
     def __init__(
-        self, *, cardinalities: Sequence[int], n_classes: int, settings: Mapping[str, Any], **options: Any
+        self, *, cardinalities: Sequence[int], n_outputs: int, settings: Mapping[str, Any], **options: Any
     ) -> None:
         super().__init__()
         self.settings = {**settings}
@@ -51,8 +52,8 @@ class Trees(nn.Module):
         # Of D depths of T trees: what they ask; of their leaves: what they add to each class.
         self.register_buffer("features", torch.zeros(1, 1, dtype=torch.int64))
         self.register_buffer("borders", torch.zeros(1, 1))
-        self.register_buffer("leaves", torch.zeros(1, 2, n_classes))
-        self.register_buffer("bias", torch.zeros(n_classes))
+        self.register_buffer("leaves", torch.zeros(1, 2, n_outputs))
+        self.register_buffer("bias", torch.zeros(n_outputs))
         # That of the fit, which CatBoost chooses by rows and trees; 0 where there was nothing to learn.
         self.register_buffer("learning_rate", torch.zeros(()))
         if self._many:
@@ -71,35 +72,45 @@ class Trees(nn.Module):
     @torch.no_grad()
     def fit(self, train: Batch, val: Batch | None, *, class_weights: Tensor, seed: int) -> None:
         """Grow the trees; validation rows choose their number, without them the settings do."""
-        from catboost import CatBoostClassifier
+        from catboost import CatBoostClassifier, CatBoostRegressor
 
         numeric, categorical, labels = train
-        classes = torch.unique(labels)
-        self.bias.fill_(NEVER)
-        shares = torch.bincount(labels, class_weights[labels], len(self.bias))[classes]
-        self.bias[classes] = (shares / shares.sum()).log().to(self.bias)
+        is_number, found, weights = labels.is_floating_point(), torch.unique(labels), None
+        if is_number:
+            self.bias.fill_(labels.double().mean())
+        else:
+            self.bias.fill_(NEVER)
+            shares = torch.bincount(labels, class_weights[labels], len(self.bias))[found]
+            self.bias[found] = (shares / shares.sum()).log().to(self.bias)
+            weights = class_weights[labels].numpy()
         columns = self._fit_encodings(numeric, categorical.long(), labels, seed)
-        if len(classes) < 2 or (columns == columns[0]).all():
+        if len(found) < 2 or (columns == columns[0]).all():
             return
         watched = None
-        if val is not None and (known := torch.isin(val.labels, classes)).any():
+        if val is not None and (known := torch.isin(val.labels, found) | is_number).any():
             seen = self._columns(val.numeric, val.categorical.long())[known]
             watched = seen.numpy(), val.labels[known].numpy()
         options = {"random_seed": seed, "thread_count": torch.get_num_threads()}
-        model = CatBoostClassifier(**self.settings, **options, verbose=False, allow_writing_files=False)
-        weights = class_weights[labels].numpy()
+        kind = CatBoostRegressor if is_number else CatBoostClassifier
+        model = kind(**self.settings, **options, verbose=False, allow_writing_files=False)
         model.fit(columns.numpy(), labels.numpy(), sample_weight=weights, eval_set=watched)
         self.learning_rate.fill_(model.learning_rate_)
         with TemporaryDirectory() as folder:
             path = Path(folder, "trees.json")
             model.save_model(str(path), format="json")
-            self._take(json.loads(path.read_text(encoding="utf-8")), classes)
+            content = json.loads(path.read_text(encoding="utf-8"))
+        if is_number:
+            self._take(content, torch.zeros(1, dtype=torch.int64))
+        else:
+            self.bias[found] = 0.0
+            # Of two classes it scores the second alone.
+            self._take(content, found if len(found) > 2 else found[1:])
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         columns = self._columns(numeric, categorical)
-        n_trees, n_leaves, n_classes = self.leaves.shape
+        n_trees, n_leaves, n_outputs = self.leaves.shape
         scores = self.bias
-        n_at_once = max(1, N_SCORES // n_classes)
+        n_at_once = max(1, N_SCORES // n_outputs)
         for first in range(0, n_trees, n_at_once):
             chosen = slice(first, min(first + n_at_once, n_trees))
             leaf = torch.arange(chosen.stop - first, device=columns.device) * n_leaves
@@ -118,13 +129,15 @@ class Trees(nn.Module):
 
     def _fit_encodings(self, numeric: Tensor, codes: Tensor, labels: Tensor, seed: int) -> Tensor:
         """Encode categories; return the columns of the training rows, without a row's own label in them."""
-        from sklearn.model_selection import StratifiedKFold
+        from sklearn.model_selection import KFold, StratifiedKFold
         from sklearn.preprocessing import TargetEncoder
 
-        most = int(labels.bincount().max())
-        if not self._many or most in (1, len(labels)):
+        is_number = labels.is_floating_point()
+        most = len(labels) if is_number else int(labels.bincount().max())
+        if not self._many or most in ((1,) if is_number else (1, len(labels))):
             return self._columns(numeric, codes)
-        folds = StratifiedKFold(min(5, most), shuffle=True, random_state=seed)
+        split = KFold if is_number else StratifiedKFold
+        folds = split(min(5, most), shuffle=True, random_state=seed)
         encoder = TargetEncoder(cv=folds)
         own = encoder.fit_transform(codes[:, self._many].numpy(), labels.numpy())
         every = np.minimum(np.arange(max(self._sizes))[:, None], np.array(self._sizes) - 1)
@@ -133,11 +146,11 @@ class Trees(nn.Module):
         self.encodings = torch.from_numpy(np.concatenate(rows)).to(self.bias)
         return self._columns(numeric, codes, encoded=torch.from_numpy(own).to(self.bias))
 
-    def _take(self, model: dict[str, Any], classes: Tensor) -> None:
-        """Take over the trees of CatBoost's JSON file."""
+    def _take(self, model: dict[str, Any], scored: Tensor) -> None:
+        """Take over the trees of CatBoost's JSON file, which score these outputs."""
         trees = model["oblivious_trees"]
         depth = max(len(tree["splits"] or ()) for tree in trees)
-        n_outputs = len(classes) if len(classes) > 2 else 1
+        n_outputs = len(scored)
         features = np.zeros((depth, len(trees)), dtype=np.int64)
         # Nothing is above it: the further depths of a smaller tree change no leaf.
         borders = np.full((depth, len(trees)), np.inf)
@@ -149,13 +162,10 @@ class Trees(nn.Module):
             values = np.reshape(tree["leaf_values"], (-1, n_outputs))
             leaves[place, : len(values)] = values
         scale, bias = model["scale_and_bias"]
-        # Of two classes it scores the second alone.
-        scored = classes if n_outputs > 1 else classes[1:]
         self.features = torch.from_numpy(features).to(self.features)
         self.borders = torch.from_numpy(borders).to(self.borders)
         self.leaves = torch.zeros(*leaves.shape[:2], len(self.bias)).to(self.leaves)
         self.leaves[:, :, scored] = torch.from_numpy(leaves * scale).to(self.leaves)
-        self.bias[classes] = 0.0
         self.bias[scored] = torch.tensor(bias).to(self.bias)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Any], prefix: str, *args: Any) -> None:

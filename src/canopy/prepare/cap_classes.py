@@ -36,10 +36,20 @@ def run(params: DictConfig) -> None:
     schema = interim.kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
-    (labels, values), (codes, splits) = interim.read_codes(path, target, SPLIT_COLUMN)
-    # Classes of rows of no split too.
-    values = [*values, *(value for value in preprocessor.classes if value not in values)]
-    labels, names = class_codes(labels, values, schema)
+    if schema.target.is_numeric:
+        if params.cap_classes.max_per_class is not None:
+            raise ValueError(
+                "cap_classes.max_per_class must be null with a numeric target; got "
+                f"{params.cap_classes.max_per_class}"
+            )
+        [(codes, splits)] = interim.read_codes(path, SPLIT_COLUMN)
+        # As if all rows were of one class.
+        labels, names = np.zeros(len(codes), np.int8), {target: target}
+    else:
+        (labels, values), (codes, splits) = interim.read_codes(path, target, SPLIT_COLUMN)
+        # Classes of rows of no split too.
+        values = [*values, *(value for value in preprocessor.classes if value not in values)]
+        labels, names = class_codes(labels, values, schema)
     stays = codes != splits.index("train")
     training = labels[~stays]
     kept = cap_classes(training, max_per_class=params.cap_classes.max_per_class, seed=params.seed)
@@ -48,7 +58,8 @@ def run(params: DictConfig) -> None:
         for found in (training, training[kept])
     )
     for name, n in before.items():
-        log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
+        if not schema.target.is_numeric:
+            log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
     rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
     types = interim.scaled_types(preprocessor, target)

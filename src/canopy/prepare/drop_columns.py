@@ -33,10 +33,11 @@ def run(params: DictConfig) -> None:
             for name, values in others.items():
                 column = pc.if_else(pc.is_in(rows[name], values), OTHER, rows[name])
                 rows = interim.replace_column(rows, name, column)
-            labels = pc.value_counts(rows[target]).to_pylist()
-            counts.update({item["values"]: item["counts"] for item in labels})
+            if not schema.target.is_numeric:
+                labels = pc.value_counts(rows[target]).to_pylist()
+                counts.update({item["values"]: item["counts"] for item in labels})
             write(rows)
-        rare = rare_classes(counts, schema)
+        rare = [] if schema.target.is_numeric else rare_classes(counts, schema)
     for what, reason in (("unlabelled", "without a label"), ("repeated", "that repeat an earlier one")):
         if found[what]:
             log.warning("Dropped %d of %d rows %s", found[what], found["rows"], reason)

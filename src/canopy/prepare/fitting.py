@@ -12,7 +12,18 @@ from canopy.names import by_number
 from canopy.prepare import scaling
 from canopy.prepare.preprocessor import OTHER, Preprocessor, Vocabulary
 from canopy.prepare.reductions import Floats, Moments, Sample
-from canopy.prepare.scaling import Affine, Cycle, Method, QuantileNormal, Scaling, as_floats, datetime_parts
+from canopy.prepare.scaling import (
+    Affine,
+    Cycle,
+    Log1p,
+    Method,
+    QuantileNormal,
+    Scaling,
+    TargetMethod,
+    TargetScaling,
+    as_floats,
+    datetime_parts,
+)
 from canopy.schema import TableSchema
 from canopy.schema.columns import DATETIME_PARTS, Categorical, Datetime, Numeric
 
@@ -25,19 +36,34 @@ CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 class Fit:
     """Collects figures of the training rows, and a sample of them, drawn by `seed`, for quantiles."""
 
-    def __init__(self, schema: TableSchema, *, methods: Mapping[str, Method], seed: int) -> None:
-        self._schema, self._methods = schema, methods
+    def __init__(
+        self,
+        schema: TableSchema,
+        *,
+        methods: Mapping[str, Method],
+        seed: int,
+        target_method: TargetMethod = "z_score",
+    ) -> None:
+        self._schema, self._target_method = schema, target_method
+        self._columns, self._methods = {**schema.numeric}, {**methods}
+        target = schema.target
+        if target.is_numeric:
+            self._columns[target.column] = target.as_number.model_copy(update={"missing": "reject"})
+            # What is left to do for a logarithm.
+            self._methods[target.column] = "z_score" if target_method == "log1p" else target_method
         self._moments: defaultdict[str, Moments] = defaultdict(Moments)
         self._counts = {name: Counter[str | None]() for name in schema.categorical}
         self._sample = Sample(seed)
-        by_rank = {name for name in schema.numeric if methods[name] in ("robust", "quantile_normal")}
+        by_rank = {name for name, method in self._methods.items() if method in ("robust", "quantile_normal")}
         by_rank |= {name for name, column in schema.numeric.items() if column.missing == "median"}
         by_rank |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
         self._sampled = sorted(by_rank)
 
     def update(self, rows: pa.RecordBatch) -> None:
         """Add training rows (`canopy.tables.parse.Parsed`)."""
-        found = {name: as_floats(rows[name]) for name in self._schema.numeric}
+        found = {name: as_floats(rows[name]) for name in self._columns}
+        if self._schema.target.is_numeric and self._target_method == "log1p":
+            found[self._schema.target.column] = self._logarithm(found[self._schema.target.column])
         for name in self._schema.datetime:
             found |= {f"{name}.{part}": values for part, values in datetime_parts(rows[name]).items()}
         for name, values in found.items():
@@ -63,10 +89,30 @@ class Fit:
             categorical={name: vocabulary(self._counts[name], c) for name, c in schema.categorical.items()},
             indicators=tuple(name for name in (*numeric, *datetime) if filled[name].missing != "reject"),
             classes=tuple(classes),
+            target=self._fit_target() if schema.target.is_numeric else None,
         )
 
+    def _fit_target(self) -> TargetScaling:
+        name = self._schema.target.column
+        if (moments := self._moments[name]).low == moments.high:
+            raise ValueError(f"The target {name!r} must have different values in the training rows; got one")
+        scaling = self._fit_numeric(name)
+        if self._target_method == "log1p":
+            assert isinstance(scaling, Affine)
+            return Log1p(center=scaling.center, scale=scaling.scale)
+        assert not isinstance(scaling, Cycle)
+        return scaling
+
+    def _logarithm(self, values: Floats) -> Floats:
+        if not (low := values.min(initial=np.inf)) > -1:
+            raise ValueError(
+                f"normalize.target=log1p must have a target above -1; got {low:g}: choose z_score or "
+                "quantile_normal"
+            )
+        return np.asarray(np.log1p(values))
+
     def _fit_numeric(self, name: str) -> Scaling:
-        method, moments, column = self._methods[name], self._moments[name], self._schema.numeric[name]
+        method, moments, column = self._methods[name], self._moments[name], self._columns[name]
         fill = {"mean": moments.mean, "constant": column.fill_value}.get(str(column.missing))
         if column.missing == "median":
             fill = float(np.median(self._sample.values(name)))

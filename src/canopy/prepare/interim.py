@@ -71,7 +71,7 @@ def kept_types(schema: TableSchema) -> dict[str, pa.DataType]:
         **dict.fromkeys(schema.numeric, pa.float64()),
         **dict.fromkeys(schema.categorical, pa.string()),
         **dict.fromkeys(schema.datetime, pa.timestamp("us")),
-        schema.target.column: pa.string(),
+        schema.target.column: pa.float64() if schema.target.is_numeric else pa.string(),
     }
 
 
@@ -81,7 +81,8 @@ def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataTy
         **dict.fromkeys(preprocessor.feature_names, pa.float32()),
         **dict.fromkeys(preprocessor.categorical, pa.string()),
         **dict.fromkeys(preprocessor.indicator_names.values(), pa.int8()),
-        **dict.fromkeys((target, SPLIT_COLUMN), pa.string()),
+        target: pa.string() if preprocessor.target is None else pa.float32(),
+        SPLIT_COLUMN: pa.string(),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from canopy.names import by_number
-from canopy.prepare.interim import Codes, replace_column
+from canopy.prepare.interim import Codes, kept_types, read_codes, read_rows, replace_column
+from canopy.prepare.reductions import Floats
+from canopy.prepare.scaling import as_floats
 from canopy.schema import TableSchema
 from canopy.tables.rows import FirstRows, read_table
+
+# Ranges of a numeric target by which splits are stratified, at most; each has so many rows or more.
+N_STRATA, STRATUM_ROWS = 10, 50
 
 
 def labelled_rows(
@@ -27,6 +33,8 @@ def labelled_rows(
     `unlabelled` or `repeated`.
     """
     target = schema.target.column
+    if schema.target.is_numeric:
+        classes = None
     is_first = FirstRows() if schema.duplicates == "drop" else None
     for batch in read_table(path, schema):
         rows = batch.filter(batch[target].is_valid()) if batch[target].null_count else batch
@@ -37,7 +45,7 @@ def labelled_rows(
             rows = rows.filter(pa.array(first))
         if found is not None:
             found.update(rows=batch.num_rows, unlabelled=batch[target].null_count, repeated=repeated)
-        yield rows if classes is None else known_rows(rows, schema, classes)
+        yield known_rows(rows, schema, classes) if classes is not None else rows
 
 
 def known_rows(rows: pa.RecordBatch, schema: TableSchema, classes: Sequence[str]) -> pa.RecordBatch:
@@ -52,6 +60,25 @@ def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) 
     merged = schema.target.merged_name if schema.target.rare == "merge" else None
     kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
     return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
+
+
+def read_strata(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
+    """Give the class of each row in a stage's table as `class_codes` does, of a number the range it is in."""
+    target = schema.target.column
+    if not schema.target.is_numeric:
+        return class_codes(*read_codes(path, target)[0], schema)
+    batches = read_rows(path, {target: kept_types(schema)[target]})
+    return number_ranges(np.concatenate([as_floats(batch[target]) for batch in batches]))
+
+
+def number_ranges(values: Floats, *, n: int = N_STRATA) -> tuple[Codes, dict[str, str]]:
+    """Divide numbers, shape (n_rows,), into at most `n` ranges of about as many rows, and name each."""
+    shares = np.linspace(0, 1, min(n, max(1, len(values) // STRATUM_ROWS)) + 1)
+    ends = np.unique(np.quantile(values, shares, method="inverted_cdf"))
+    # A range has its upper end.
+    codes = np.searchsorted(ends[1:-1], values).astype(np.int8)
+    names = [f"{low:.6g} to {high:.6g}" for low, high in pairwise(ends)] or [f"{ends[0]:.6g}"]
+    return codes, {name: name for name in names}
 
 
 def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
@@ -18,6 +17,7 @@ from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Sample
+from canopy.prepare.scaling import as_floats
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tensors import open_tensors
 
@@ -52,8 +52,10 @@ def run(params: DictConfig) -> None:
     schema, processed = interim.kept_schema(params), Path(params.paths.processed)
     preprocessor = Preprocessor.load(processed / PREPROCESSOR_FILE)
     path, target = interim_path(params, "cap_classes"), schema.target.column
-    names, report = class_values(preprocessor.classes, schema), Path(params.paths.reports) / "class_cap.json"
-    values, cap = pa.array([*names]), read_json(report)
+    is_number = preprocessor.target is not None
+    names = {target: target} if is_number else class_values(preprocessor.classes, schema)
+    report = Path(params.paths.reports) / "class_cap.json"
+    cap = read_json(report)
     try:
         n_kept = {split: int(n) for split, n in dict(cap["rows"]).items()}
         n_before = tuple(int(cap["before"][name]) for name in names.values())
@@ -61,7 +63,7 @@ def run(params: DictConfig) -> None:
         raise ValueError(f'{report} must hold counts of rows; got {error!r}; run "make repro"') from error
     features, categories = preprocessor.feature_names, preprocessor.categories
     code = code_type(map(len, categories.values()))
-    kinds = {"numeric": np.float32, "categorical": code, "labels": np.int64}
+    kinds = {"numeric": np.float32, "categorical": code, "labels": np.float32 if is_number else np.int64}
     counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
     sample = Sample(seed=params.seed)
     with ExitStack() as stack:
@@ -72,12 +74,12 @@ def run(params: DictConfig) -> None:
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
         for batch in interim.read_rows(path, interim.scaled_types(preprocessor, target)):
             encoded = preprocessor.encode(batch)
-            labels = pc.index_in(batch[target], values).to_numpy(zero_copy_only=False).astype(np.int64)
+            labels = as_floats(batch[target]) if is_number else preprocessor.labels(batch[target])
             for split, write in writers.items():
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
                 numeric = encoded.numeric[rows]
                 write({"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]})
-                counts[split] += np.bincount(labels[rows], minlength=len(names))
+                counts[split] += len(rows) if is_number else np.bincount(labels[rows], minlength=len(names))
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
         n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
@@ -87,8 +89,9 @@ def run(params: DictConfig) -> None:
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
     Schema(
         target=target,
-        class_values=tuple(names),
-        class_names=tuple(names.values()),
+        class_values=() if is_number else tuple(names),
+        class_names=() if is_number else tuple(names.values()),
+        target_scaling=preprocessor.target.model_dump(exclude_none=True) if preprocessor.target else None,
         numeric=tuple(features),
         quantiles=tuple(spread_values(sample.values(name)) for name in features),
         categorical=tuple(CategoricalFeature(name=k, categories=v) for k, v in categories.items()),

@@ -14,7 +14,7 @@ from canopy.prepare import interim
 from canopy.prepare.fitting import Fit
 from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
-from canopy.prepare.scaling import METHODS, Method
+from canopy.prepare.scaling import METHODS, TARGET_METHODS, Method
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -31,18 +31,27 @@ def run(params: DictConfig) -> None:
     def rows() -> Iterator[pa.RecordBatch]:
         return interim.zip_rows(interim.read_rows(path, types), SPLIT_COLUMN, *splits)
 
-    fit, labels = Fit(schema, methods=methods, seed=params.seed), set[str]()
+    if (target_method := params.normalize.target) not in TARGET_METHODS:
+        raise ValueError(f"normalize.target must be one of {[*TARGET_METHODS]}; got {target_method!r}")
+    fit = Fit(schema, methods=methods, seed=params.seed, target_method=target_method)
+    labels = set[str]()
     for batch in rows():
-        labels.update(batch[target].unique().to_pylist())
+        if not schema.target.is_numeric:
+            labels.update(batch[target].unique().to_pylist())
         fit.update(batch.filter(pc.equal(batch[SPLIT_COLUMN], "train")))
-    preprocessor = fit.preprocessor([*class_values(sorted(labels), schema)])
+    classes = [] if schema.target.is_numeric else [*class_values(sorted(labels), schema)]
+    preprocessor = fit.preprocessor(classes)
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
     scaled = pa.schema(interim.scaled_types(preprocessor, target))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
             split = batch.filter(pc.not_equal(batch[SPLIT_COLUMN], NO_SPLIT))
-            write(preprocessor.scale(split).select(scaled.names))
+            rows_of_splits = preprocessor.scale(split).select(scaled.names)
+            if preprocessor.target is not None:
+                numbers = pa.array(preprocessor.labels(split[target]))
+                rows_of_splits = interim.replace_column(rows_of_splits, target, numbers)
+            write(rows_of_splits)
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)
 
 

@@ -1,7 +1,7 @@
 """From checked rows to what a net takes: the one preprocessor of stages, predictions, export and server."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from canopy.files import read_json, write_json
 from canopy.names import shorten
 from canopy.prepare.reductions import Floats
-from canopy.prepare.scaling import Scaling, as_floats, datetime_parts
+from canopy.prepare.scaling import Scaling, TargetScaling, as_floats, datetime_parts
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Model
 
@@ -85,8 +85,9 @@ class Preprocessor(Model):
     categorical: dict[str, Vocabulary]
     # Columns with a missing-value indicator.
     indicators: tuple[str, ...]
-    # Values in the file, in the order of the model's outputs.
+    # Values in the file, in the order of the model's outputs; none of a numeric target, which has a scaling.
     classes: tuple[str, ...]
+    target: TargetScaling | None = None
 
     @property
     def scalings(self) -> dict[str, Scaling]:
@@ -154,6 +155,13 @@ class Preprocessor(Model):
             columns[indicator] = pc.is_null(rows[name]).cast(pa.int8())
         others = [name for name in rows.schema.names if name not in {*self.numeric, *self.datetime, *columns}]
         return pa.RecordBatch.from_pydict(columns | {name: rows[name] for name in others})
+
+    def labels(self, values: pa.Array) -> NDArray[Any]:
+        """Turn values of the target into what tensors hold, (n_rows,): class indices or scaled numbers."""
+        if self.target is not None:
+            return self.target.apply(as_floats(values))[0].astype(np.float32)
+        codes = pc.index_in(values, pa.array(self.classes, pa.string()))
+        return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 
     def encode(self, scaled: pa.RecordBatch) -> Encoded:
         """Turn rows that `scale` returned into arrays."""

@@ -12,6 +12,9 @@ from canopy.schema.columns import Model
 
 Method = Literal["z_score", "min_max", "robust", "quantile_normal", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
+# Of a numeric target.
+TargetMethod = Literal["z_score", "log1p", "quantile_normal", "none"]
+TARGET_METHODS: tuple[TargetMethod, ...] = get_args(TargetMethod)
 
 MICROSECONDS_PER_DAY = 86_400_000_000
 
@@ -61,6 +64,22 @@ class QuantileNormal(Model):
         return _as_written(found, high - low)
 
 
+class Log1p(Model):
+    """The scaling `(log(1 + x) - center) / scale` of a target above -1."""
+
+    kind: Literal["log1p"] = "log1p"
+    center: float
+    scale: float
+
+    def apply(self, values: Floats) -> list[Floats]:
+        return [(np.log1p(values) - self.center) / self.scale]
+
+    def invert(self, features: Floats) -> Floats:
+        """As that of `Affine`."""
+        values, error = features[:, 0] * self.scale + self.center, _single_precision(features[:, 0])
+        return _as_written(np.expm1(values), error * self.scale * np.exp(values))
+
+
 class Cycle(Model):
     """Sine and cosine of a quantity that starts again after a `period`, such as an hour of the day."""
 
@@ -82,6 +101,7 @@ class Cycle(Model):
 
 
 Scaling = Annotated[Affine | QuantileNormal | Cycle, Field(discriminator="kind")]
+TargetScaling = Annotated[Affine | QuantileNormal | Log1p, Field(discriminator="kind")]
 
 
 def _single_precision(values: Floats) -> Floats:

@@ -13,7 +13,7 @@ from canopy.files import SPLITS
 from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
 from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
-from canopy.prepare.labels import class_codes
+from canopy.prepare.labels import read_strata
 from canopy.prepare.split_by_column import TEST, TRAIN, VAL, SplitCodes, split_by_column, split_by_time
 from canopy.tables.reader import BATCH_ROWS
 from canopy.tables.writer import open_writer
@@ -31,14 +31,14 @@ def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = interim.kept_schema(params)
     path = interim_path(params, "drop_columns")
-    labels, names = class_codes(*interim.read_codes(path, schema.target.column)[0], schema)
+    labels, names = read_strata(path, schema)
     codes = _draw(params, labels, [*names])
     splits = [*SPLITS, NO_SPLIT]
     sizes = dict(zip(splits, interim.count_codes(codes, len(splits)), strict=True))
     log.info("Rows: %s", ", ".join(f"{name} {n:,}" for name, n in sizes.items() if n or name in SPLITS))
     if empty := [name for name in SPLITS if not sizes[name]]:
         raise ValueError(f"Each split must have rows; got none in {empty[0]}: change split of params.yaml")
-    for code, (value, name) in enumerate(names.items()):
+    for code, (value, name) in enumerate(() if schema.target.is_numeric else names.items()):
         absent = [split for index, split in enumerate(SPLITS) if not (labels[codes == index] == code).any()]
         if len(absent) == len(SPLITS) and not (labels == code).any():
             raise ValueError(

@@ -45,7 +45,7 @@ TRUSTED_TARGETS = (
 
 # What earlier versions called otherwise.
 OLD_KEYS = {
-    "model.label_smoothing": "model.loss.label_smoothing",
+    "model.label_smoothing": "model.loss.label_smoothing (of model/loss=cross_entropy)",
     "model.prior_correction": "model.logit_adjustment",
     "pipeline.split.left_out": "pipeline.split.column",
     "repeat": "reproduce",

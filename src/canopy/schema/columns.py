@@ -120,16 +120,48 @@ AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(di
 
 
 class Target(Column):
-    """The column that is predicted; of its classes, those of the file if `auto`, each has a name."""
+    """The column that is predicted: of kind `categorical` a class, of kind `numeric` a number.
+
+    Of the classes, those of the file if `auto`, each has a name.
+    """
 
     column: str
-    # In the order of the model's outputs; ascending if `auto`.
-    classes: Literal["auto"] | dict[Text, str] = "auto"
+    kind: Literal["categorical", "numeric"] = "categorical"
     missing: Literal["reject", "drop"] = "reject"
+    # Of a number.
+    unit: str = ""
+    range: tuple[float | None, float | None] = (None, None)
+    marks: tuple[Text, ...] = ()
+    # Of classes, in the order of the model's outputs; ascending if `auto`.
+    classes: Literal["auto"] | dict[Text, str] = "auto"
     rare: Literal["reject", "drop", "merge"] = "reject"
     # One row for each split.
     min_count: int = Field(default=3, ge=1)
     merged_name: str = "other"
+
+    @property
+    def is_numeric(self) -> bool:
+        return self.kind == "numeric"
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        own = OF_NUMBERS if self.is_numeric else OF_CLASSES
+        for key in self.model_fields_set.intersection({*OF_NUMBERS, *OF_CLASSES}).difference(own):
+            raise ValueError(f"must not have {key} with the kind {self.kind}; got {getattr(self, key)!r}")
+        return self
+
+    @property
+    def as_number(self) -> Numeric:
+        """The target as a numeric column."""
+        return Numeric(
+            meaning=self.meaning,
+            null_values=self.null_values,
+            unit=self.unit,
+            range=self.range,
+            marks=self.marks,
+            missing="reject" if self.missing == "reject" else "constant",
+            out_of_range="reject",
+        )
 
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
@@ -142,6 +174,10 @@ class Target(Column):
         if self.rare == "merge" and self.merged_name in {*self.classes, *self.classes.values()}:
             raise ValueError(f"merged_name must not be that of a class; got {self.merged_name!r}")
         return self
+
+
+# Keys of a target of each kind.
+OF_NUMBERS, OF_CLASSES = ("unit", "range", "marks"), ("classes", "rare", "min_count", "merged_name")
 
 
 def first_repeated(names: Iterable[str]) -> str | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from pydantic.dataclasses import dataclass
 
@@ -25,10 +26,13 @@ class Schema:
     """Features, classes and counts of a folder of tensors, in the order of their columns and of the outputs.
 
     Attributes:
-        target: Column that the class was read from.
+        target: Column that is predicted.
+        class_values: Value in the table of each class; none if the target is a number.
         quantiles: Of each numeric feature on the training rows, as in the tensors, ascending: values in equal
             steps of rank, and where many rows share one, others that occur.
-        class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`.
+        class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`; of a number,
+            the rows alone.
+        target_scaling: Of a number, `canopy.prepare.scaling.TargetScaling`.
         sha256: Hash of each tensor file and of the normalisation.
     """
 
@@ -40,6 +44,7 @@ class Schema:
     categorical: tuple[CategoricalFeature, ...]
     class_counts: dict[str, tuple[int, ...]]
     sha256: dict[str, str]
+    target_scaling: dict[str, Any] | None = None
 
     @property
     def n_classes(self) -> int:
@@ -50,7 +55,8 @@ class Schema:
         return tuple(len(feature.categories) for feature in self.categorical)
 
     def save(self, path: str | Path) -> None:
-        write_json(path, {"format": FORMAT, **asdict(self)})
+        found = {key: value for key, value in asdict(self).items() if value is not None}
+        write_json(path, {"format": FORMAT, **found})
 
     @classmethod
     def load(cls, path: str | Path) -> "Schema":

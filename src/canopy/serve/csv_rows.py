@@ -2,29 +2,26 @@
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 from numpy.typing import NDArray
 
-from canopy.evaluation.predictions import PredictionColumns
-from canopy.prepare.preprocessor import Vocabulary
 from canopy.schema import TableSchema
 from canopy.schema.columns import first_repeated
 from canopy.serve.problems import Problem, RowsRefused, check_row_count
 from canopy.serve.rows import RowReader
 from canopy.tables.parse import Parsed, Violation, parse
 from canopy.tables.text import records
+from canopy.tasks.answers import Answers
 
 # Of a header: each takes memory of its own.
 MAX_COLUMNS = 10_000
 # Of each kind of problem, values that are reported.
 MAX_VALUES = 1000
-
-Floats = NDArray[np.float32]
 
 
 class CsvRows(NamedTuple):
@@ -36,17 +33,9 @@ class CsvRows(NamedTuple):
     keys: list[str]
     target: str | None
 
-    def score(self, probabilities: Floats, classes: Sequence[str]) -> tuple[int, int]:
-        """Count the valid rows whose label is a class, and those of them that are predicted correctly."""
-        if self.target is None:
-            return 0, 0
-        codes, _ = Vocabulary(values=tuple(classes)).encode(self.parsed.valid_rows()[self.target])
-        n_correct = np.count_nonzero(codes == probabilities.argmax(axis=1))
-        return int(np.count_nonzero(codes < len(classes))), int(n_correct)
-
-    def write(self, probabilities: Floats, classes: Mapping[str, str], *, all_rows: bool) -> bytes:
+    def write(self, predictions: NDArray[Any], answers: Answers, *, all_rows: bool) -> bytes:
         """Write predictions of the valid rows as `src/predict.py` does, or of `all_rows`, with problems."""
-        table = PredictionColumns(self.keys, classes)(self.parsed.valid_rows(), probabilities)
+        table = answers.table(self.parsed.valid_rows(), predictions, keys=self.keys)
         if all_rows:
             table = spread(table, self.parsed.valid)
             for place, name in enumerate(self.keys):

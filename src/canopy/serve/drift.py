@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from canopy.export.manifest import Manifest
 from canopy.prepare.preprocessor import Inputs
+from canopy.tasks.answers import Answers
 
 # Below, an index means nothing: with so few rows chance alone gives as much.
 MIN_ROWS = 200
@@ -25,12 +26,12 @@ CHANGES, LIMITS = ("none", "moderate", "large"), (0.1, 0.25)
 MAX_CATEGORIES = 50
 # A share of nothing has no logarithm.
 FLOOR = 1e-4
-CLASSES = "predicted classes"
+PREDICTIONS = "predictions"
 
 
 @dataclass
 class ColumnDrift:
-    """A column, or the predicted classes: bins, their shares on the training rows and since the start."""
+    """A column, or the predictions: bins, their shares on the training rows and since the start."""
 
     name: str
     kind: str
@@ -66,7 +67,7 @@ class DriftMonitor:
     Each of several processes counts in its own file of a folder, so that any can report on all.
     """
 
-    def __init__(self, manifest: Manifest, *, folder: Path | None = None) -> None:
+    def __init__(self, manifest: Manifest, answers: Answers, *, folder: Path | None = None) -> None:
         training, table = manifest.training, manifest.table
         self._parts: list[Part] = []
         for name, found in training.numeric.items():
@@ -82,8 +83,8 @@ class DriftMonitor:
             known = table.categorical[name].listed or {}
             names = [known.get(value, value) for value in vocabulary.names]
             self._parts.append(categorical_part(name, names, [*training.categories[name].values()]))
-        shares = np.array([*training.classes.values()])
-        self._parts.append(Part(table.target.column, CLASSES, [*training.classes], shares, np.asarray))
+        shares = np.array(answers.shares)
+        self._parts.append(Part(table.target.column, PREDICTIONS, answers.groups, shares, np.asarray))
         self._waiting: list[tuple[Inputs, NDArray[np.int64]]] = []
         # Where the counts of each part but the first start.
         *self._starts, n_counts = np.cumsum([len(part.labels) for part in self._parts]).tolist()
@@ -93,7 +94,7 @@ class DriftMonitor:
             self._counts = np.memmap(folder / f"{os.getpid()}.counts", np.int64, "w+", shape=(n_counts,))
 
     def add(self, rows: Inputs, predicted: NDArray[np.int64]) -> None:
-        """Take in rows and the class of each; they are counted before long, so that any process has them."""
+        """Take in rows and the group of each prediction; they are counted before long, for any process."""
         self._waiting.append((rows, predicted))
         if len(self._waiting) == 1:
             asyncio.get_running_loop().call_later(WAITING_SECONDS, self.count)
@@ -119,7 +120,7 @@ class DriftMonitor:
         columns = []
         for (name, kind, labels, expected, _), count in zip(self._parts, counts, strict=True):
             found = count / max(n_rows, 1)
-            if kind != CLASSES and not found[-1] and not expected[-1]:
+            if kind != PREDICTIONS and not found[-1] and not expected[-1]:
                 found, expected, labels = found[:-1], expected[:-1], labels[:-1]
             index = stability_index(expected, found) if n_rows >= MIN_ROWS else None
             change = None if index is None else CHANGES[bisect_right(LIMITS, index)]

@@ -1,4 +1,4 @@
-"""Feature contributions: how much each column supports the predicted class."""
+"""Feature contributions: how much each column supports the predicted class, or moves the predicted number."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -10,13 +10,12 @@ from canopy.export.scorer import Scorer
 from canopy.export.statistics import NumericStatistics
 from canopy.prepare.preprocessor import Inputs
 
-TINY = 1e-12
 # Values that take the place of a number or a time; of categories, the most frequent ones.
 N_VALUES, N_CATEGORIES = 20, 50
 
 
 class Contribution(TypedDict):
-    """How much a column supports the predicted class: above 0 where it does."""
+    """How much a column supports the predicted class, above 0 where it does, or adds to the number."""
 
     feature: str
     contribution: float
@@ -58,20 +57,21 @@ class Explainer:
         # Where the variants of each change start, after the row itself, and where they end.
         self._starts = np.cumsum([1, *(len(change.shares) for change in self._changes)]).tolist()
 
-    def explain(self, row: Inputs) -> tuple[NDArray[np.float32], list[Contribution]]:
-        """Give the probabilities of a row, shape (K,), and the contributions of the columns, largest first.
+    def explain(self, row: Inputs) -> tuple[NDArray[Any], list[Contribution]]:
+        """Give the prediction of a row, shape (K,), and the contributions of the columns, largest first.
 
-        That is the logarithm of the predicted class's probability minus that of its mean over the variants.
+        That is the predicted number, or the logarithm of the predicted class's probability, minus that of
+        its mean over the variants.
         """
         variants = row.take(np.zeros(self._starts[-1], np.int64))
         for start, change in zip(self._starts, self._changes, strict=False):
             changed: NDArray[Any] = getattr(variants, change.part)
             changed[start : start + len(change.shares), change.places] = change.values
         found = self._scorer.predict(variants)
-        own, *others = np.split(found[:, found[0].argmax()].astype(float), self._starts[:-1])
+        _, *others = np.split(found, self._starts[:-1])
         contributions = []
-        for change, probabilities in zip(self._changes, others, strict=True):
-            contribution = float(np.log(max(own[0], TINY) / max(probabilities @ change.shares, TINY)))
+        for change, predictions in zip(self._changes, others, strict=True):
+            contribution = self._scorer.answers.contribution(found[0], predictions, change.shares)
             contributions.append(Contribution(feature=change.name, contribution=contribution))
         return found[0], sorted(contributions, key=lambda item: -abs(item["contribution"]))
 

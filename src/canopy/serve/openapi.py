@@ -34,10 +34,18 @@ CSV_HEADERS = {
     "X-Ignored-Columns": "JSON list of columns that the table does not have.",
     "X-Rejected-Rows": "Number of rows that were not predicted.",
     "X-Labelled-Rows": "Number of predicted rows that have a label.",
-    "X-Correct-Rows": "Number of these that are predicted correctly.",
+    "X-Correct-Rows": "Number of these that are predicted correctly, of classes.",
+    "X-Mean-Absolute-Error": "Mean absolute error of these, of a numeric target.",
 }
 Share = Annotated[float, Field(ge=0, le=1)]
 Prediction = TypedDict("Prediction", {"label": str, "class": str, "probabilities": dict[str, Share]})
+
+
+class Number(TypedDict):
+    """A number in its unit, and the ends of its interval."""
+
+    predicted: float
+    interval: Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
 class Predictions(TypedDict):
@@ -47,8 +55,22 @@ class Predictions(TypedDict):
     predictions: list[Prediction]
 
 
+class Numbers(TypedDict):
+    """Each row's number in its unit and the ends of its interval."""
+
+    model: str
+    predictions: list[Number]
+
+
 class Explanation(Prediction):
     """A prediction and the contribution of each column, the largest first."""
+
+    model: str
+    contributions: list[Contribution]
+
+
+class NumberExplanation(Number):
+    """A predicted number and what each column adds to it, the largest first."""
 
     model: str
     contributions: list[Contribution]
@@ -72,7 +94,7 @@ ANSWERS: dict[str, Json] = {
     "/predict": {"model": Predictions},
     "/predict/csv": {
         "content": {"text/csv": {"schema": TEXT}},
-        "description": "A header line, then the keys, label, class and probabilities of each row.",
+        "description": "A header line, then the keys and the prediction of each row.",
         "headers": {name: {"description": text, "schema": TEXT} for name, text in CSV_HEADERS.items()},
     },
     "/explain": {"model": Explanation},
@@ -82,6 +104,8 @@ ANSWERS: dict[str, Json] = {
     "/health": {"model": State},
     "/ready": {"model": State},
 }
+# Of a numeric target.
+NUMBERS: dict[str, Json] = {"/predict": {"model": Numbers}, "/explain": {"model": NumberExplanation}}
 OPEN = ("/health", "/ready")  # without the key
 
 
@@ -94,6 +118,7 @@ def describe(manifest: Manifest, handlers: Json, *, max_rows: int, with_key: boo
         "/explain": json_body(manifest, row, max_rows=1),
     }
     security = [Security(APIKeyHeader(name="X-API-Key"))] if with_key else []
+    answers = ANSWERS if manifest.classes else ANSWERS | NUMBERS
     refused = {"model": Refusal, "description": "A mistake of the client, such as a wrong row or key."}
     routes = [
         APIRoute(
@@ -103,7 +128,7 @@ def describe(manifest: Manifest, handlers: Json, *, max_rows: int, with_key: boo
             tags=["predict" if path in bodies else "model"],
             openapi_extra=bodies.get(path),
             dependencies=[] if path in OPEN else security,
-            responses={200: ANSWERS[path], "4XX": refused},
+            responses={200: answers[path], "4XX": refused},
             # It would describe the answer from its type as well.
             response_class=Response,
         )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 import orjson
 from anyio import CapacityLimiter, to_thread
-from numpy import float32, int64
+from numpy import int64
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from starlette.exceptions import HTTPException
@@ -37,7 +37,7 @@ MAX_BYTES_IN_LOOP = 256 * 1024
 MAX_THREADS = 2
 
 T = TypeVar("T")
-# Rows, index of the likeliest class of each, and the answer to the client.
+# Rows, index of the group that each is counted in, and the answer to the client.
 Predicted = tuple[Inputs, NDArray[int64], Response]
 FewProcesses = Annotated[int, Field(ge=1, le=256)]
 Text = Annotated[str, Field(min_length=1)]
@@ -68,19 +68,19 @@ class Service:
         self.manifest = manifest = self._scorer.manifest
         # The beginning of the hash of the graph.
         self.name = manifest.files[ONNX_FILE][:12]
-        self._values, self._classes = [*manifest.classes], [*manifest.classes.values()]
-        self.counters = Metrics(self._classes)
+        self._answers = self._scorer.answers
+        self.counters = Metrics(self._answers.groups)
         self._threads = CapacityLimiter(MAX_THREADS)
         self._reader = RowReader(manifest.table, manifest.preprocessor)
         self._explainer = Explainer(self._scorer)
         if manifest.table.datetime:
             # What reads times; the first request would wait for it.
             import pandas  # noqa: F401
-        self._drift = DriftMonitor(manifest, folder=shared and shared / "drift")
+        self._drift = DriftMonitor(manifest, self._answers, folder=shared and shared / "drift")
         self._described = orjson.dumps(manifest.model_dump(mode="json"))
 
     async def predict(self, request: Request) -> Response:
-        """Predict the classes of one row or of many."""
+        """Predict one row or many."""
         return self._count(request, await self._work_on(request, self._predict_json))
 
     async def predict_csv(self, request: Request) -> Response:
@@ -156,34 +156,34 @@ class Service:
 
     def _explain(self, body: bytes) -> Response:
         given = parse_rows(body, max_rows=1)
-        probabilities, contributions = self._explainer.explain(self._reader.read(given))
-        (reported,) = self._report(probabilities[None, :], [int(probabilities.argmax())])
+        predictions, contributions = self._explainer.explain(self._reader.read(given))
+        (reported,) = self._answers.report(predictions[None, :])
         return as_json({"model": self.name, **reported, "contributions": contributions})
 
     def _predict_json(self, body: bytes) -> Predicted:
         rows = self._reader.read(parse_rows(body, max_rows=self._settings.max_rows))
-        probabilities = self._scorer.predict(rows)
-        best = probabilities.argmax(axis=1)
-        reported = self._report(probabilities, best.tolist())
-        return rows, best, as_json({"model": self.name, "predictions": reported})
+        predictions = self._scorer.predict(rows)
+        answer = as_json({"model": self.name, "predictions": self._answers.report(predictions)})
+        return rows, self._answers.group(predictions), answer
 
     def _predict_csv(self, body: bytes, *, reject_row: bool) -> Predicted:
         found = read_csv(self._decode(body), self._reader, max_rows=self._settings.max_rows)
         if found.parsed.violations and not reject_row:
             raise RowsRefused(first_problems(found.parsed.violations))
         rows = self.manifest.preprocessor.inputs(found.parsed.valid_rows())
-        probabilities = self._scorer.predict(rows)
-        table = found.write(probabilities, self.manifest.classes, all_rows=reject_row)
+        predictions = self._scorer.predict(rows)
+        table = found.write(predictions, self._answers, all_rows=reject_row)
         headers = {}
         if reject_row:
-            headers["X-Rejected-Rows"] = str(found.parsed.rows.num_rows - len(probabilities))
-        n_labelled, n_correct = found.score(probabilities, self._values)
-        if n_labelled:
-            headers |= {"X-Labelled-Rows": str(n_labelled), "X-Correct-Rows": str(n_correct)}
+            headers["X-Rejected-Rows"] = str(found.parsed.rows.num_rows - len(predictions))
+        if found.target is not None:
+            scores = self._answers.scores(self.manifest.table)
+            scores.update(found.parsed.valid_rows()[found.target], predictions)
+            headers |= scores.headers() if scores.n_rows else {}
         if ignored := [name[:MAX_SHOWN] for name in found.ignored[:MAX_PROBLEMS]]:
             headers["X-Ignored-Columns"] = json.dumps(ignored)
         response = Response(table, media_type="text/csv; charset=utf-8", headers=headers)
-        return rows, probabilities.argmax(axis=1), response
+        return rows, self._answers.group(predictions), response
 
     def _decode(self, body: bytes) -> str:
         encodings = dict.fromkeys(["utf-8", self.manifest.table.file.encoding])
@@ -199,13 +199,6 @@ class Service:
         self.counters.count_rows(best.tolist())
         self._drift.add(rows, best)
         return response
-
-    def _report(self, probabilities: NDArray[float32], best: list[int]) -> list[dict[str, Any]]:
-        values, classes = self._values, self._classes
-        return [
-            {"label": values[index], "class": classes[index], "probabilities": dict(zip(classes, row))}  # noqa: B905
-            for index, row in zip(best, probabilities.tolist(), strict=True)
-        ]
 
 
 def as_json(content: Any, status: int = 200, headers: Any = None) -> Response:

@@ -78,7 +78,7 @@ class Parsed:
     """Checked rows, and what is wrong with some; the values there are null.
 
     They have the features in the order of the schema (numeric: double; categorical: text; datetime:
-    timestamp), then the keys and, where it was read, the target as text.
+    timestamp), then the keys and, where it was read, the target: a class as text.
     """
 
     rows: pa.RecordBatch
@@ -153,6 +153,8 @@ class _Check:
 
     def target(self) -> pa.Array:
         target = self.schema.target
+        if target.is_numeric:
+            return self.numeric(target.column, target.as_number)
         return self._texts(target.column, target, None if target.classes == "auto" else target.classes)
 
     def _texts(self, name: str, column: Column, listed: Iterable[str] | None) -> pa.Array:

@@ -1,4 +1,4 @@
-"""The plots of a confusion matrix, of a calibration, and of what a threshold would do."""
+"""The plots of predictions: confusion matrix, calibration, curves of thresholds, residuals, coverage."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -104,4 +104,46 @@ def draw_curves(
             for text in legend.get_texts():
                 text.set_parse_math(False)
     figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def draw_residuals(predictions: NDArray[Any], values: NDArray[Any], *, title: str) -> Figure:
+    """Draw true over predicted numbers, (n_rows,), and their differences, over the predicted and alone."""
+    figure = Figure(figsize=(15, 5), layout="constrained")
+    together, spread, alone = figure.subplots(1, 3)
+    residuals = values - predictions
+    ends = [min(values.min(), predictions.min()), max(values.max(), predictions.max())]
+    line = {"color": "0.4", "linewidth": 1, "linestyle": "--"}
+    cells = {"gridsize": 60, "bins": "log", "mincnt": 1, "cmap": "viridis", "linewidths": 0}
+    together.hexbin(predictions, values, **cells)
+    together.plot(ends, ends, **line)
+    together.set(title="True over predicted", xlabel="predicted", ylabel="true")
+    spread.hexbin(predictions, residuals, **cells)
+    spread.axhline(0, **line)
+    spread.set(title="Residuals", xlabel="predicted", ylabel="true - predicted")
+    # Of long tails, the ends are counted in the outermost bars.
+    limits = np.quantile(residuals, [0.005, 0.995])
+    alone.hist(np.clip(residuals, *limits), bins=60, color="#0072B2")
+    alone.axvline(0, **line)
+    alone.set(title="Distribution of residuals", xlabel="true - predicted", ylabel="rows")
+    for axes in (together, spread, alone):
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def draw_coverage(found: Any, *, level: float, title: str) -> Figure:
+    """Draw the share of rows that prediction intervals cover, by groups of the prediction."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(level, color="0.6", linewidth=1, linestyle="--", label=f"as it should be: {level:.0%}")
+    axes.plot(
+        found.places, found.covered, color="#0072B2", marker="o", label=f"covered: {found.coverage:.1%}"
+    )
+    axes.set(xlabel="prediction (mean of a tenth of the rows)", ylabel="share of the rows", ylim=(0, 1.02))
+    axes.legend(loc="lower left", frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"Prediction intervals: {title}", parse_math=False)
     return figure

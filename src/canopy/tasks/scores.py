@@ -1,29 +1,23 @@
 """The metrics that every classifier is scored by, most of them computed from its confusion matrix."""
 
 import math
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassCalibrationError, MulticlassConfusionMatrix
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassCalibrationError
 
-from canopy.tasks.ranking import ranking_metrics
+from canopy.tasks.task import LEVEL
 
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
 # Of the intervals.
-LEVEL = 0.95
 N_DRAWS = 2000
 SEED = 0
-
-# Of all others, the higher the better.
-LOWER_IS_BETTER = ("nll", "ece", "brier")
 
 Floats = NDArray[np.float64]
 
@@ -34,7 +28,7 @@ class Scores:
 
     `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
     negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
-    the top probability; `further` are those of `ranking_metrics` and of metrics that the config adds.
+    the top probability; `further` are those of the task alone and of metrics that the config adds.
     """
 
     class_names: tuple[str, ...]
@@ -45,7 +39,7 @@ class Scores:
 
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
-        """Take over what the metrics of `build_metrics` computed."""
+        """Take over what the metrics of `Classification.build_metrics` computed."""
         confusion = computed["confusion"].cpu().numpy().astype(np.int64)
         numbers = {name: value for name, value in computed.items() if name != "confusion"}
         for name, value in numbers.items():
@@ -75,12 +69,12 @@ class Scores:
 
     @property
     def accuracy(self) -> float:
-        return float(_overall(self.confusion)["accuracy"])
+        return float(overall_scores(self.confusion)["accuracy"])
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that have rows or predictions."""
-        return float(_overall(self.confusion)["macro_f1"])
+        return float(overall_scores(self.confusion)["macro_f1"])
 
     def intervals(self) -> dict[str, list[float]]:
         """Give the interval, of `LEVEL`, of each score of the confusion matrix.
@@ -99,9 +93,9 @@ class Scores:
         prior = np.where(np.eye(n_classes, dtype=bool), 0.5, 0.5 / max(n_classes - 1, 1))
         prior *= (self.support > 0)[:, None]
         posterior = generator.gamma(self.confusion + prior, size=(N_DRAWS, n_classes, n_classes))
-        drawn = [_overall(draws) for draws in (bootstrap.reshape(posterior.shape), posterior)]
+        drawn = [overall_scores(draws) for draws in (bootstrap.reshape(posterior.shape), posterior)]
         tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
-        for name, estimate in _overall(self.confusion).items():
+        for name, estimate in overall_scores(self.confusion).items():
             ends = np.append([np.quantile(scores[name], tails) for scores in drawn], estimate)
             found[name] = [float(ends.min()), float(ends.max())]
         wilson = binomtest(int(self.confusion.trace()), n_rows).proportion_ci(LEVEL, method="wilson")
@@ -126,11 +120,11 @@ class Scores:
         return {**self._numbers(), **further}
 
     def _numbers(self) -> dict[str, float]:
-        overall = {name: float(value) for name, value in _overall(self.confusion).items()}
+        overall = {name: float(value) for name, value in overall_scores(self.confusion).items()}
         return {**overall, "nll": self.nll, "ece": self.ece, **self.further}
 
 
-def _overall(confusion: NDArray[Any]) -> dict[str, Floats]:
+def overall_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
     """Give the scores of confusion matrices, shape (..., K, K), over the classes that have rows."""
     right = confusion.diagonal(axis1=-2, axis2=-1)
     true, predicted = confusion.sum(axis=-1), confusion.sum(axis=-2)
@@ -169,26 +163,3 @@ class CalibrationError(MulticlassCalibrationError):
     def update(self, preds: Tensor, target: Tensor) -> None:
         # The parent computes in single precision.
         super().update(preds.clamp_max(1 - torch.finfo(torch.float32).eps), target)
-
-
-def build_metrics(
-    n_classes: int, further: Mapping[str, Callable[..., Metric]] = MappingProxyType({})
-) -> MetricCollection:
-    """Make the metrics that `Scores.from_metrics` reads; a config's own (`further`) get `num_classes`."""
-    own: dict[str, Metric | MetricCollection] = {
-        "confusion": MulticlassConfusionMatrix(n_classes, validate_args=False),
-        "nll": NegativeLogLikelihood(),
-        "ece": CalibrationError(n_classes, n_bins=N_CALIBRATION_BINS, validate_args=False),
-        **ranking_metrics(n_classes),
-    }
-    if taken := {*own, *_overall(np.eye(n_classes))}.intersection(further):
-        raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
-    own |= {name: make(num_classes=n_classes) for name, make in further.items()}
-    return MetricCollection(own, compute_groups=False)
-
-
-def score(probabilities: NDArray[Any], labels: NDArray[np.int64], class_names: tuple[str, ...]) -> Scores:
-    """Score predictions, shape (n_rows, K), as training and evaluation do."""
-    metrics = build_metrics(len(class_names))
-    metrics.update(torch.from_numpy(probabilities).double(), torch.from_numpy(labels))
-    return Scores.from_metrics(metrics.compute(), class_names)

@@ -1,30 +1,25 @@
-"""The LightningModule that trains any net to classify rows."""
+"""The LightningModule that trains any net for the task of its data."""
 
 import math
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from inspect import signature
-from types import MappingProxyType
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
-from torchmetrics import Metric
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch
 from canopy.nets.ensemble import MixedEnsemble
 from canopy.nets.trees import Trees
 from canopy.schema.tensors import Schema
-from canopy.tasks.losses import make_class_weights
-from canopy.tasks.ranking import ranking_metrics
-from canopy.tasks.scores import Scores, build_metrics
+from canopy.tasks.task import NO_METRICS, MetricMakers, TaskScores, task_of
 
 # What the schedules of torch.optim call the number of steps they last.
 SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
@@ -36,22 +31,21 @@ class Classifier(LightningModule):
     """Train a net and score it on validation and test rows.
 
     Args:
-        schema: Features and classes of the data.
-        net: Makes the net: called with `n_numeric`, `cardinalities`, `n_classes` and `quantiles`. It returns
-            logits of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
-            learns alone, and the mean of their probabilities is the prediction.
+        schema: Features and target of the data.
+        net: Makes the net: called with `n_numeric`, `cardinalities`, `n_outputs` and `quantiles`. It returns
+            outputs of shape (B, K), or those of the M members of an ensemble, (B, M, K): each member
+            learns alone, and the mean of their predictions is the prediction.
         optimizer: Makes the optimiser: called with the net's parameters, and with its `hidden_weights` if it
             takes them (`hidden`).
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`SCHEDULE_LENGTHS`). It steps after each batch.
-        loss: Called with logits of shape (B, K) and labels of shape (B,); with `reduction="none"` too if
-            classes have weights.
+        loss: Called with outputs, of classes logits of shape (B, K), of a number (B,), and labels of shape
+            (B,); with `reduction="none"` too if classes have weights. That of the task if None.
         class_weights: Weights of the classes in the loss: `none`, `balanced` (each class as much as the
             others, by its training rows) or a weight by the name of each class.
-        metrics: Makes further metrics by their names: see `build_metrics`.
+        metrics: Makes further metrics by their names: see `Task.build_metrics`.
         logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
-            on its logits plus log(frequency after / frequency before). Source: Menon et al., Long-tail
-            learning via logit adjustment, 2021.
+            on its logits plus log(frequency after / frequency before).
         compile: Whether training compiles the net with `torch.compile`.
 
     Attributes:
@@ -70,39 +64,35 @@ class Classifier(LightningModule):
         net: Callable[..., nn.Module],
         optimizer: Callable[..., Optimizer],
         scheduler: Callable[..., LRScheduler] | None = None,
-        loss: Callable[..., Tensor] = F.cross_entropy,
+        loss: Callable[..., Tensor] | None = None,
         class_weights: str | Mapping[Any, float] | None = None,
-        metrics: Mapping[str, Callable[..., Metric]] = MappingProxyType({}),
+        metrics: MetricMakers = NO_METRICS,
         logit_adjustment: bool = True,
         compile: bool = False,  # noqa: A002 - as in torch
     ) -> None:
         super().__init__()
-        self.schema = schema
+        self.schema, self.task = schema, task_of(schema)
         self.net = net(
             n_numeric=len(schema.numeric),
             cardinalities=schema.cardinalities,
-            n_classes=schema.n_classes,
+            n_outputs=self.task.n_outputs,
             quantiles=schema.quantiles,
         )
         # What a trace of the net needs.
         codes = torch.zeros(2, len(schema.cardinalities), dtype=torch.int64)
         self.example_input_array = (torch.zeros(2, len(schema.numeric)), codes)
         # Without what Hydra does at each call of a `_partial_`, which takes 3 ms.
-        self.loss = partial(loss.func, *loss.args, **loss.keywords) if isinstance(loss, partial) else loss
+        loss = partial(loss.func, *loss.args, **loss.keywords) if isinstance(loss, partial) else loss
+        self.loss: Callable[..., Tensor] = loss or self.task.loss
         counts_of = "train_before_cap" if logit_adjustment else "train"
-        weights = make_class_weights(class_weights, schema, counts_of=counts_of)
+        weights = self.task.class_weights(class_weights, counts_of=counts_of)
         self.register_buffer("class_weights", weights, persistent=False)
         if self.class_weights is not None and "reduction" not in signature(self.loss).parameters:
             raise ValueError("model.loss must take `reduction` with model.class_weights; got one without it")
-        before, after = (torch.tensor(schema.class_counts[k]).double() for k in ("train_before_cap", "train"))
-        ratio = ((after / after.sum()) / (before / before.sum())).log().float()
-        # A class without training rows has no frequency, and nothing to correct.
-        ratio = ratio.where((before > 0) & bool(logit_adjustment), 0.0)
-        assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
-        self.register_buffer("log_prior_ratio", ratio)
-        collections = {split: build_metrics(schema.n_classes, metrics) for split in ("val", "test")}
-        self.metrics = nn.ModuleDict(collections)
-        self.scores: dict[str, Scores] = {}
+        ratio = self.task.log_prior_ratio()
+        self.register_buffer("log_prior_ratio", ratio if logit_adjustment else torch.zeros_like(ratio))
+        self.metrics = nn.ModuleDict({split: self.task.build_metrics(metrics) for split in ("val", "test")})
+        self.scores: dict[str, TaskScores] = {}
         self.n_rows_trained = 0
         self.validation_seconds = self._earlier_seconds = 0.0
         self.started = time.perf_counter()
@@ -110,14 +100,11 @@ class Classifier(LightningModule):
         self._optimizer, self._scheduler = optimizer, scheduler
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        """Give logits (B, K) from numeric features (B, N) and codes (B, C) of any integer type."""
-        logits: Tensor = self.net(numeric, categorical.long())
-        if logits.ndim == 2:
-            return logits
-        weights = getattr(self.net, "member_weights", None)
-        log_weights = -math.log(logits.shape[1]) if weights is None else weights.log()[:, None]
-        # Their softmax is the weighted mean of the members' probabilities.
-        return (logits.log_softmax(dim=2) + log_weights).logsumexp(dim=1)
+        """Give outputs (B, K) from numeric features (B, N) and codes (B, C) of any integer type."""
+        outputs: Tensor = self.net(numeric, categorical.long())
+        if outputs.ndim == 2:
+            return outputs
+        return self.task.average(outputs, getattr(self.net, "member_weights", None))
 
     @property
     def trees(self) -> dict[str, Trees]:
@@ -141,7 +128,7 @@ class Classifier(LightningModule):
 
     def setup(self, stage: str) -> None:
         if stage in ("validate", "test"):
-            further = ranking_metrics(self.schema.n_classes, evaluation=True)
+            further = self.task.build_metrics(evaluation=True)
             metrics: Any = self.metrics[{"validate": "val"}.get(stage, stage)]
             metrics.add_metrics({name: further[name] for name in further.keys() - metrics.keys()})
         if stage == "fit" and self._compile:
@@ -162,16 +149,17 @@ class Classifier(LightningModule):
                 state.pop(key, None)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        logits = self.net(batch.numeric, batch.categorical.long()) + self.log_prior_ratio
+        outputs = self.net(batch.numeric, batch.categorical.long()) + self.log_prior_ratio
         labels = batch.labels
-        if logits.ndim == 3:
-            labels = labels.repeat_interleave(logits.shape[1])
-            logits = logits.flatten(0, 1)
+        if outputs.ndim == 3:
+            labels = labels.repeat_interleave(outputs.shape[1])
+            outputs = outputs.flatten(0, 1)
+        outputs = self.task.as_loss_inputs(outputs)
         if self.class_weights is None:
-            loss = self.loss(logits, labels)
+            loss = self.loss(outputs, labels)
         else:
             weights = self.class_weights[labels]
-            loss = (self.loss(logits, labels, reduction="none") * weights).sum() / weights.sum()
+            loss = (self.loss(outputs, labels, reduction="none") * weights).sum() / weights.sum()
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -212,21 +200,21 @@ class Classifier(LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def _score_step(self, batch: Batch, split: str) -> dict[str, Tensor]:
-        logits = self(batch.numeric, batch.categorical)
-        probabilities = logits.float().softmax(dim=1)
+        predictions = self.task.predict(self(batch.numeric, batch.categorical).float())
         # In double precision, which Apple's GPU lacks, sums do not depend on the order of the rows.
-        exact = probabilities if self.device.type == "mps" else probabilities.double()
-        self.metrics[split].update(exact, batch.labels)  # type: ignore[operator]
-        return {"probabilities": probabilities, "labels": batch.labels}
+        exact = predictions if self.device.type == "mps" else predictions.double()
+        self.metrics[split].update(*self.task.metric_inputs(exact, batch.labels))  # type: ignore[operator]
+        return {"predictions": predictions, "labels": batch.labels}
 
     def _finish_scores(self, split: str) -> None:
         metrics: Any = self.metrics[split]
-        scores = self.scores[split] = Scores.from_metrics(metrics.compute(), self.schema.class_names)
+        scores = self.scores[split] = self.task.read_scores(metrics.compute())
         metrics.reset()
-        if not math.isfinite(scores.nll):
+        found, (main, *_) = scores.summary(), self.task.headline
+        if not math.isfinite(found[self.task.finite]):
             raise ValueError(
-                f"The loss must stay finite; found {scores.nll} on {split} rows after epoch "
+                f"The loss must stay finite; found {found[self.task.finite]} on {split} rows after epoch "
                 f"{self.current_epoch + 1}: lower model.optimizer.lr, or set trainer.gradient_clip_val"
             )
-        for name, value in scores.summary().items():
-            self.log(f"{split}/{name}", value, prog_bar=name == "accuracy", sync_dist=True)
+        for name, value in found.items():
+            self.log(f"{split}/{name}", value, prog_bar=name == main, sync_dist=True)

@@ -22,7 +22,7 @@ def prepare(cfg: DictConfig, *further: Callback) -> "Training":
     """Make what a training consists of as its config says, with further callbacks; `Training.fit` trains."""
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = build("data", cfg.data)
-    check_monitors(cfg, data.schema.class_names)
+    check_monitors(cfg, data.schema)
     model: Classifier = build("model", cfg.model, schema=data.schema)
     loggers = build_all("logger", cfg.logger, Logger)
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values(), *further, HyperparameterLog(cfg)]

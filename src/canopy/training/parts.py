@@ -1,17 +1,15 @@
 """Check the config of a training, and build the parts that it describes."""
 
-from collections.abc import Sequence
 from inspect import Parameter, signature
 from typing import Any
 
-import numpy as np
 from hydra.utils import get_object, instantiate
 from lightning.pytorch import callbacks
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
-from canopy.tasks.ranking import ranking_metrics
-from canopy.tasks.scores import LOWER_IS_BETTER, Scores
+from canopy.schema.tensors import Schema
+from canopy.tasks.task import LOWER_IS_BETTER, task_of
 
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
@@ -68,13 +66,10 @@ def check_training_config(cfg: DictConfig) -> None:
             raise ValueError(f"{key} must be {only}; got {value}: {reason}")
 
 
-def check_monitors(cfg: DictConfig, class_names: Sequence[str]) -> None:
+def check_monitors(cfg: DictConfig, schema: Schema) -> None:
     """Refuse a metric of the objective or of a callback that validation does not have."""
-    confusion = np.eye(len(class_names), dtype=np.int64)
-    configured = [*map(str, OmegaConf.select(cfg, "model.metrics") or ())]
-    further = dict.fromkeys([*ranking_metrics(len(class_names)), *configured], 0.0)
-    scores = Scores(class_names=tuple(class_names), confusion=confusion, nll=0.0, ece=0.0, further=further)
-    names = [f"val/{name}" for name in scores.summary()]
+    configured: Any = dict.fromkeys(map(str, OmegaConf.select(cfg, "model.metrics") or ()))
+    names = [f"val/{name}" for name in task_of(schema).metric_names(configured)]
     for key in ("objective", *(f"callbacks.{name}" for name in cfg.callbacks or ())):
         monitor = OmegaConf.select(cfg, f"{key}.monitor")
         if isinstance(monitor, str) and monitor.startswith("val/") and monitor not in names:

@@ -31,7 +31,7 @@ from canopy.quoting import write_command
 from canopy.runs.distributed import log_once
 from canopy.runs.environment import describe_machine
 from canopy.runs.run import Run
-from canopy.tasks.scores import Scores, score
+from canopy.tasks.task import task_of
 from canopy.training.callbacks.confusion_matrix import save_figure
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,16 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
     rows = read_raw(run, splits=SPLITS)
     training = rows.pop("train").inputs
     few = np.linspace(0, len(training.numeric) - 1, cfg.n_calibration_rows).astype(np.int64)
-    names = tuple(manifest.classes.values())
+    task = task_of(run.schema)
     with TemporaryDirectory() as scratch:
         variants = [*make_variants(run, cfg, manifest, training.take(few), folder=Path(scratch))]
         speeds = time_graphs({item.name: item.path for item in variants}, rows["test"].inputs)
-        scores: dict[str, dict[str, Scores]] = {item.name: {} for item in variants}
+        scores: dict[str, dict[str, Any]] = {item.name: {} for item in variants}
         for item, (split, found) in product(variants, rows.items()):
-            scores[item.name][split] = score(predict(item.path, found.inputs), found.labels, names)
-        rarest = int(np.argmin([*manifest.training.classes.values()]))
+            # Ends of intervals, behind the predictions, are left out.
+            answers = predict(item.path, found.inputs)[:, : task.n_outputs]
+            scores[item.name][split] = task.score(answers, found.labels)
+        rarest = int(np.argmin([*manifest.training.classes.values()])) if manifest.classes else None
         measured = describe(variants, scores, speeds, rarest=rarest)
         chosen = choose(measured, **budget)
         report = {
@@ -73,19 +75,20 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
             "machine": describe_machine(),
             "versions": {name: version(name) for name in ("onnxruntime", "torch")},
         }
-        figure = draw_variants(measured, chosen=chosen, budget=budget["max_accuracy_drop"])
+        figure = draw_variants(measured, chosen=chosen, budget=budget)
         save_figure(figure, Path(cfg.plot))
         write_json(cfg.report, report)
         served = variants[measured.index(chosen)]
-        metrics = {}
+        metrics: dict[str, Any] = {}
         for split, one in scores[served.name].items():
-            # As `metrics.json` has them; the temperature is inside.
-            calibrated = {"temperature": served.temperature, "nll": one.nll, "ece": one.ece}
+            # As `metrics.json` has them; the calibration is inside.
+            answers = predict(served.path, rows[split].inputs).astype(float)
+            calibrated = task.calibrated_report(answers, rows[split].labels, served.fitted)
             metrics[split] = {**one.report(), "calibrated": calibrated}
-        probabilities, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
-        difference = float(np.abs(probabilities - expected).max())
-        changes = {
-            "temperature": served.temperature,
+        found, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
+        difference = task.difference(expected.astype(float), found)
+        changes: dict[str, Any] = {
+            "calibration": served.fitted,
             "metrics": metrics,
             "parity": {"n_rows": len(expected), "max_difference": difference},
             "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},
@@ -94,7 +97,7 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
                 "variant": served.name,
                 "how": served.how,
                 "whole": manifest.files[ONNX_FILE],
-                "accuracy_drop": chosen["accuracy_drop"],
+                **{key: chosen[key] for key in ("accuracy_drop", "rmse_increase") if key in chosen},
             },
         }
         with atomic_folder(cfg.output) as folder:
@@ -128,30 +131,39 @@ def read_bundle(folder: Path, run: Run) -> Manifest:
     return manifest
 
 
-def predict(path: Path, rows: Inputs) -> NDArray[np.float32]:
-    """Give the probabilities of raw rows with all cores, shape (B, K)."""
+def predict(path: Path, rows: Inputs) -> NDArray[Any]:
+    """Give the answers for raw rows with all cores, shape (B, P)."""
     return run_batches(open_session(path), rows)
 
 
 def describe(
     variants: Sequence[Variant],
-    scores: dict[str, dict[str, Scores]],
+    scores: dict[str, dict[str, Any]],
     speeds: dict[str, Speeds],
     *,
-    rarest: int,
+    rarest: int | None,
 ) -> list[dict[str, Any]]:
-    """Lay out what the report has on each variant, compared with the first, which is the model itself."""
+    """Lay out what the report has on each variant, compared with the first, which is the model itself.
+
+    Of classes, `rarest` is the index of the one with fewest rows.
+    """
     found = []
     for item in variants:
         val, test = scores[item.name]["val"], scores[item.name]["test"]
         about: dict[str, Any] = {"name": item.name, "how": item.how, "n_bytes": item.path.stat().st_size}
-        about |= {"val_accuracy": val.accuracy, "val_nll": val.nll}
-        about |= {"accuracy": test.accuracy, "macro_f1": test.macro_f1}
-        about |= {"rarest_recall": float(test.recall[rarest]), "nll": test.nll, "speeds": speeds[item.name]}
-        found.append(about)
+        if rarest is None:
+            about |= {"val_rmse": val.rmse, "rmse": test.rmse, "mae": test.mae}
+        else:
+            about |= {"val_accuracy": val.accuracy, "val_nll": val.nll}
+            about |= {"accuracy": test.accuracy, "macro_f1": test.macro_f1}
+            about |= {"rarest_recall": float(test.recall[rarest]), "nll": test.nll}
+        found.append({**about, "speeds": speeds[item.name]})
     whole, (whole_speed, *_) = found[0], speeds[variants[0].name]
     for about in found:
-        about["accuracy_drop"] = round(whole["accuracy"] - about["accuracy"], 6)
+        if rarest is None:
+            about["rmse_increase"] = round(about["rmse"] / whole["rmse"] - 1, 6) if whole["rmse"] else 0.0
+        else:
+            about["accuracy_drop"] = round(whole["accuracy"] - about["accuracy"], 6)
         about["times_smaller"] = round(whole["n_bytes"] / about["n_bytes"], 2)
         about["times_faster"] = round(whole_speed["batch_ms"] / about["speeds"][0]["batch_ms"], 2)
     return found
@@ -177,25 +189,33 @@ def time_graphs(paths: dict[str, Path], rows: Inputs) -> dict[str, Speeds]:
     return speeds
 
 
-def choose(
-    variants: Sequence[dict[str, Any]], *, max_accuracy_drop: float, max_nll_increase: float
-) -> dict[str, Any]:
-    """Choose the smallest variant that loses little on validation rows; of two equal ones the more accurate.
+def choose(variants: Sequence[dict[str, Any]], **budget: float) -> dict[str, Any]:
+    """Choose the smallest variant that loses little on validation rows; of two equal ones the better.
 
     The size, unlike the speed, is the same on each machine. The first variant is the model itself.
     """
     whole, *others = variants
-    fitting = [
-        variant
-        for variant in others
-        if variant["val_accuracy"] >= whole["val_accuracy"] - max_accuracy_drop
-        and variant["val_nll"] <= whole["val_nll"] + max_nll_increase
+    # The score, whether it is to be high, and whether the budget is a share of it.
+    limits = [
+        ("val_accuracy", -1, whole.get("val_accuracy", 0) - budget.get("max_accuracy_drop", 0)),
+        ("val_nll", 1, whole.get("val_nll", 0) + budget.get("max_nll_increase", 0)),
+        ("val_rmse", 1, whole.get("val_rmse", 0) * (1 + budget.get("max_rmse_increase", 0))),
     ]
-    return min([whole, *fitting], key=lambda variant: (variant["n_bytes"], -variant["val_accuracy"]))
+    own = [limit for limit in limits if limit[0] in whole]
+    fitting = [item for item in others if all(sign * item[key] <= sign * most for key, sign, most in own)]
+    key, sign, _ = own[0]
+    return min([whole, *fitting], key=lambda item: (item["n_bytes"], sign * item[key]))
 
 
-def draw_variants(variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any], budget: float) -> Figure:
-    """Draw the test accuracy of each variant over its size and its speed; the chosen one is filled."""
+def draw_variants(
+    variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any], budget: dict[str, float]
+) -> Figure:
+    """Draw the test score of each variant over its size and its speed; the chosen one is filled."""
+    score, what = ("rmse", "test RMSE") if "rmse" in chosen else ("accuracy", "test accuracy")
+    whole = variants[0][score]
+    limit = (
+        whole * (1 + budget["max_rmse_increase"]) if score == "rmse" else whole - budget["max_accuracy_drop"]
+    )
     figure = Figure(figsize=(10, 4.8), layout="constrained")
     sizes = [variant["n_bytes"] / 1e3 for variant in variants]
     speeds = [variant["speeds"][0]["rows_per_second"] / 1e3 for variant in variants]
@@ -203,12 +223,12 @@ def draw_variants(variants: Sequence[dict[str, Any]], *, chosen: dict[str, Any],
     for axes, label, places in zip(figure.subplots(1, 2, sharey=True), labels, (sizes, speeds), strict=True):
         for variant, x in zip(variants, places, strict=True):
             fill = "full" if variant is chosen else "none"
-            axes.plot(x, variant["accuracy"], "o", markersize=9, fillstyle=fill, label=variant["name"])
-        axes.axhline(variants[0]["accuracy"] - budget, color="0.4", linestyle="--", label="budget")
+            axes.plot(x, variant[score], "o", markersize=9, fillstyle=fill, label=variant["name"])
+        axes.axhline(limit, color="0.4", linestyle="--", label="budget")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.12, y=0.12)
-        axes.set(xlabel=label, ylabel="test accuracy")
+        axes.set(xlabel=label, ylabel=what)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False)
     figure.suptitle(f"Smaller and faster models; served: {chosen['name']}")
     return figure

@@ -22,13 +22,13 @@ from torch import Tensor, nn
 from canopy.data.datamodule import TensorDataModule
 from canopy.data.dataset import Batch, TensorRows, load_rows
 from canopy.evaluation.inference import Predictor, predict_rows
-from canopy.export.graph import RawClassifier, quiet, save_onnx, trace
+from canopy.export.graph import RawModel, quiet, save_onnx, trace
 from canopy.export.manifest import ONNX_FILE, Manifest
 from canopy.export.scorer import batches, open_session
 from canopy.nets.mlp import MLP
 from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import Run
-from canopy.tasks.calibration import fit_temperature
+from canopy.tasks.regression import Regression
 from canopy.training.callbacks.progress import EpochLog
 from canopy.training.classifier import Classifier
 
@@ -40,12 +40,12 @@ OPERATORS = ["Gemm", "MatMul"]
 
 
 class Variant(NamedTuple):
-    """The graph of a model, how it was made, and the temperature inside."""
+    """The graph of a model, how it was made, and the calibration inside."""
 
     name: str
     how: str
     path: Path
-    temperature: float
+    fitted: dict[str, float]
 
 
 def make_variants(
@@ -69,18 +69,18 @@ def make_variants(
     models["distilled"] = learn(instantiate(cfg.distil.net), epochs=cfg.distil.epochs), how
     # ONNX Runtime puts its own file next to what it quantises.
     path = Path(shutil.copy(Path(cfg.bundle) / ONNX_FILE, folder / "whole.onnx"))
-    made = [Variant("whole", "as exported", path, manifest.temperature)]
+    made = [Variant("whole", "as exported", path, manifest.calibration)]
     for name, (model, how) in models.items():
         predicted = predict_rows(model, *val[:2], batch_size=BATCH_SIZE).astype(float)
-        temperature = fit_temperature(predicted, val.labels.numpy())
-        classifier = RawClassifier(model, manifest.preprocessor, temperature=temperature)
-        made.append(Variant(name, how, folder / f"{name}.onnx", temperature))
-        save_onnx(trace(classifier, manifest.preprocessor), made[-1].path)
+        fitted = model.task.fit_calibration(predicted, val.labels.numpy())
+        whole = RawModel(model, manifest.preprocessor, answer=model.task.answer_module(fitted))
+        made.append(Variant(name, how, folder / f"{name}.onnx", fitted))
+        save_onnx(trace(whole, manifest.preprocessor), made[-1].path)
     for variant in made:
         path = folder / f"{variant.name}-int8.onnx"
         quantize(variant.path, path, calibration)
         yield variant
-        yield Variant(f"{variant.name}, int8", f"{variant.how}; int8", path, variant.temperature)
+        yield Variant(f"{variant.name}, int8", f"{variant.how}; int8", path, variant.fitted)
 
 
 @torch.no_grad()
@@ -104,7 +104,7 @@ def prune_neurons(net: MLP, *, keep: float) -> MLP:
 
 
 class TaughtData(TensorDataModule):
-    """The rows of a run, its training rows with probabilities of the classes as labels, shape (n_rows, K)."""
+    """The rows of a run, its training rows with other labels: of classes probabilities, shape (n_rows, K)."""
 
     def __init__(self, targets: Tensor, **options: Any) -> None:
         super().__init__(**options)
@@ -112,13 +112,18 @@ class TaughtData(TensorDataModule):
 
 
 def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
-    """Mix labels, to (n_rows, K), with a share `weight` of what a model predicts for training rows.
+    """Mix labels with a share `weight` of what a model predicts for training rows.
+
+    Labels of classes become probabilities, shape (n_rows, K), numbers stay scaled ones, (n_rows,).
 
     Source: Hinton et al., Distilling the knowledge in a neural network, 2015.
     """
     if not 0 <= weight <= 1:
         raise ValueError(f"teacher_weight must be a number from 0 to 1; got {weight}")
     predicted = torch.from_numpy(predict_rows(teacher, *rows[:2], batch_size=BATCH_SIZE))
+    if isinstance(teacher.task, Regression):
+        [scaled] = teacher.task.scaling.apply(predicted[:, 0].numpy())
+        return rows.labels.lerp(torch.from_numpy(scaled).float(), weight)
     # As frequent as the classes are among the training rows, which may be capped.
     capped = predicted * teacher.log_prior_ratio.exp()
     labels = F.one_hot(rows.labels, predicted.shape[1]).float()
@@ -141,7 +146,7 @@ def teach(
     options = {str(name): value for name, value in config.data.items() if name != "_target_"}
     model: Classifier = instantiate(config.model)(schema=run.schema, net=net).train()
     quietly = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
-    callbacks = [EpochLog(["val/nll", "val/accuracy"])]
+    callbacks = [EpochLog([f"val/{name}" for name in (model.task.finite, model.task.headline[0])])]
     fitting: Trainer = instantiate(trainer)(max_epochs=epochs, callbacks=callbacks, **quietly)
     fitting.fit(model, datamodule=TaughtData(targets, **options))
     return model.cpu().eval()

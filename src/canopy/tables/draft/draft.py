@@ -58,8 +58,17 @@ class Draft:
         return round((1 - USUAL_SHARE) ** 2 * self.n_rows)
 
 
-def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, Any] | None = None) -> Draft:
-    """Draft the schema of a table (`find_files`) from all its values; `file_options` need not be found."""
+def draft_table(
+    pattern: str | Path,
+    *,
+    target: str,
+    target_kind: str | None = None,
+    file_options: Mapping[str, Any] | None = None,
+) -> Draft:
+    """Draft the schema of a table (`find_files`) from all its values.
+
+    `target_kind` (categorical or numeric) and `file_options` need not be found.
+    """
     paths, known = find_files(pattern), dict(file_options or {})
     file_format = sniff(paths[0], **known)
     files = [TableFile(path, file_format) for path in paths]
@@ -77,7 +86,7 @@ def draft_table(pattern: str | Path, *, target: str, file_options: Mapping[str, 
         found = columns.pop(names.index(target))
         for values in columns:
             set_kind(values, file_format)
-        set_target(found, file_format)
+        set_target(found, file_format, kind=target_kind)
         find_leaks(columns, found, file_format)
         null_values = settle_markers(table.columns, known.get("null_values"))
         file_format = file_format.model_copy(update={"null_values": null_values})
@@ -150,6 +159,7 @@ def write_data_set(draft: Draft, folder: Path, *, train_comment: Sequence[str] =
             has_numbers=any(isinstance(values.column, Numeric) for values in draft.columns),
             sizes=split_sizes(draft.n_rows, n_classes),
             n_rows=draft.n_rows,
+            is_number=draft.schema.target.is_numeric,
             train_comment=train_comment,
         )
         (new / "params.yaml").write_text(text, encoding="utf-8")

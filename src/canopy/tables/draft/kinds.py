@@ -102,11 +102,15 @@ def _set_number_kind(values: DraftedColumn) -> None:
         values.column, values.why = Datetime(format="epoch"), "seconds since 1970"
     else:
         values.column = Numeric()
-        if marks := [mark for mark in MARKS if values.ask("bool_or(contains(text, ?))", mark) == (True,)]:
-            values.declare(marks=tuple(marks))
-            values.why += f", {' '.join(marks)} left out{': 5% is 5' if '%' in marks else ''}"
+        _declare_marks(values)
         if n_different >= 5:
             _look_for_sentinel(values, high - low)
+
+
+def _declare_marks(values: DraftedColumn) -> None:
+    if marks := [mark for mark in MARKS if values.ask("bool_or(contains(text, ?))", mark) == (True,)]:
+        values.declare(marks=tuple(marks))
+        values.why += f", {' '.join(marks)} left out{': 5% is 5' if '%' in marks else ''}"
 
 
 def _are_running(values: DraftedColumn, n_possible: float) -> bool:
@@ -156,8 +160,17 @@ def _set_categorical(values: DraftedColumn) -> None:
         values.declare(max_categories=N_CATEGORIES)
 
 
-def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
-    """Find the classes; a ValueError if fewer than two have enough rows, or they seem to be a quantity."""
+def set_target(values: DraftedColumn, file_format: FileFormat, *, kind: str | None = None) -> None:
+    """Find the kind of the target, unless it is given, and its classes.
+
+    Raises:
+        ValueError: If fewer than two classes have enough rows, or a numeric target has texts.
+    """
+    strange = find_strange(values, lambda texts: to_finite(texts, file_format))
+    is_quantity = strange is not None and values.n_values > N_NUMBERS
+    if kind == "numeric" or (kind is None and is_quantity):
+        _set_numeric_target(values, file_format, strange)
+        return
     target = Target(column=values.name)
     classes = _classes(values, file_format)
     rare = [value for value in classes if value.n < target.min_count]
@@ -186,6 +199,23 @@ def set_target(values: DraftedColumn, file_format: FileFormat) -> None:
         values.looks.append(f"classes with few rows: {quote_all(rare)} ({n_rows(n_rare)}): {policy}")
 
 
+def _set_numeric_target(
+    values: DraftedColumn, file_format: FileFormat, strange: Sequence[Value] | None
+) -> None:
+    if strange is None:
+        shown = quote_all(values.first(4))
+        raise ValueError(f"--target-kind numeric must have numbers in {values.name!r}; got {shown}")
+    remove_strange(values, strange)
+    values.store_numbers(lambda texts: to_finite(texts, file_format).values)
+    low, high = values.ask("min(number), max(number)", source="numbers")
+    values.column = Target(column=values.name, kind="numeric")
+    values.why = f"a number, {low:g} to {high:g}: regression"
+    _declare_marks(values)
+    if values.n_missing:
+        values.declare(missing="drop")
+        values.looks.append(f"{n_rows(values.n_missing)} without a value: dropped")
+
+
 def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
     n_values, name = values.n_values, values.name
     if n_values > N_CLASSES:
@@ -193,11 +223,6 @@ def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
     classes = values.first(N_CLASSES, order="text")
     if find_strange(values, lambda texts: to_finite(texts, file_format)) != []:
         return classes
-    if n_values > N_NUMBERS:
-        raise ValueError(
-            f"--target must be a class; got {n_values} different numbers in {name!r}.\n"
-            "Regression does not exist yet: write ranges of it as classes into a column."
-        )
     numbers = to_finite(pa.array([value.text for value in classes]), file_format).values.to_pylist()
     return [value for _, value in sorted(zip(numbers, classes, strict=True))]
 
@@ -205,15 +230,22 @@ def _classes(values: DraftedColumn, file_format: FileFormat) -> list[Value]:
 def find_leaks(columns: Sequence[DraftedColumn], target: DraftedColumn, file_format: FileFormat) -> None:
     """Add a remark to each column from which alone a tree predicts the target."""
     # Here, since its import takes a second, and a mistake in the table should not wait for it.
-    from sklearn.tree import DecisionTreeClassifier
+    from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
     sample = target.table.connection.sql(
         f"SELECT rows.* FROM rows JOIN values_{target.index} ON c{target.index} = text "
         f"WHERE hash(rows.rowid) % {-(-target.n_filled // N_SAMPLED)} = 0"
     ).to_arrow_table()
-    labels = sample[f"c{target.index}"].combine_chunks().dictionary_encode().indices.to_numpy()
-    error = 1 - np.bincount(labels).max() / len(labels)
-    tree = DecisionTreeClassifier(min_samples_leaf=N_ROWS_PER_VALUE)
+    texts = sample[f"c{target.index}"].combine_chunks()
+    if is_number := isinstance(target.column, Target) and target.column.is_numeric:
+        labels = to_finite(texts, file_format).values.to_numpy(zero_copy_only=False)
+        # What is left of the variance.
+        error = float(labels.std() > 0)
+    else:
+        labels = texts.dictionary_encode().indices.to_numpy()
+        error = 1 - np.bincount(labels).max() / len(labels)
+    kind = DecisionTreeRegressor if is_number else DecisionTreeClassifier
+    tree = kind(min_samples_leaf=N_ROWS_PER_VALUE)
     for values in columns:
         texts = sample[f"c{values.index}"].combine_chunks()
         if isinstance(values.column, Numeric):
@@ -226,5 +258,5 @@ def find_leaks(columns: Sequence[DraftedColumn], target: DraftedColumn, file_for
         share = tree.fit(known[:, None], labels).score(known[:, None], labels)
         # A sample may have one class alone.
         if error and 1 - share <= LEAK_SHARE * error:
-            right = f"right alone in {share:.1%} of rows"
+            right = f"explains {share:.1%} alone" if is_number else f"right alone in {share:.1%} of rows"
             values.looks.append(f"GIVES THE TARGET AWAY: {right}; {{kind: ignored}} unless known before")

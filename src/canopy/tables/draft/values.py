@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 
 from canopy.names import shorten
-from canopy.schema.columns import Column, Ignored
+from canopy.schema.columns import Column, Ignored, Target
 from canopy.tables.convert import to_texts
 from canopy.tables.parse import Problems
 from canopy.tables.reader import BATCH_ROWS, TableFile
@@ -48,7 +48,7 @@ class DraftedColumn:
 
     @property
     def kind(self) -> str:
-        return str(getattr(self.column, "kind", "target"))
+        return "target" if isinstance(self.column, Target) else str(getattr(self.column, "kind", ""))
 
     @property
     def remark(self) -> str:

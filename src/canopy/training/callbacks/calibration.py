@@ -1,46 +1,42 @@
-"""Calibrate probabilities by the validation rows; plot how reliable they are and how they order rows."""
+"""Calibrate predictions by the validation rows, and draw them."""
 
 from pathlib import Path
 
-from lightning import LightningModule, Trainer
 from torch import Tensor
 
-from canopy.tasks.calibration import Calibration, calibrate, fit_temperature
-from canopy.tasks.plots import draw_curves, draw_reliability
+from canopy.tasks.task import TaskCalibration
 from canopy.training.callbacks.confusion_matrix import save_figure
 from canopy.training.callbacks.whole_split import WholeSplit
 
 
 class CalibrationReport(WholeSplit):
-    """Fit a temperature on the validation rows, and draw reliability diagrams with and without it.
+    """Fit what the task calibrates on the validation rows, and draw how good it is.
 
     Attributes:
-        temperature: As fitted; None before a validation.
+        fitted: As fitted; None before a validation.
         splits: Calibration of each split that went through since.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
-        self.temperature: float | None = None
-        self.splits: dict[str, Calibration] = {}
+        self.fitted: dict[str, float] | None = None
+        self.splits: dict[str, TaskCalibration] = {}
 
-    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
-        predicted, true = probabilities.double().numpy(), labels.numpy()
+    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
+        predicted, true = predictions.double().numpy(), labels.numpy()
         if split == "val":
-            self.temperature = fit_temperature(predicted, true)
-        if self.temperature is not None:
-            found = self.splits[split] = calibrate(predicted, true, temperature=self.temperature)
-            figure = draw_reliability(found, title=f"{split}, {len(true):,} rows")
+            self.fitted = self.task.fit_calibration(predicted, true)
+        if self.fitted is not None:
+            found = self.splits[split] = self.task.calibrate(predicted, true, self.fitted)
+            figure = self.task.draw_calibration(found, title=f"{split}, {len(true):,} rows")
             save_figure(figure, Path(self.path.format(split=split)))
 
 
-class CurvePlot(WholeSplit):
-    """Draw ROC, precision-recall and gain curves."""
+class PredictionPlots(WholeSplit):
+    """Draw the plots of the task: `{name}` in `path` is replaced by the name of each."""
 
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        self._class_names: tuple[str, ...] = pl_module.schema.class_names  # type: ignore[union-attr,assignment]
-
-    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
         title = f"{split}, {len(labels):,} rows"
-        figure = draw_curves(probabilities.double().numpy(), labels.numpy(), self._class_names, title=title)
-        save_figure(figure, Path(self.path.format(split=split)))
+        found = self.task.draw(predictions.double().numpy(), labels.numpy(), title=title)
+        for name, figure in found.items():
+            save_figure(figure, Path(self.path.format(split=split, name=name)))

@@ -16,6 +16,7 @@ class ConfusionMatrixPlot(Callback):
     """Draw the confusion matrix, as a PNG file and in TensorBoard: of the test rows always.
 
     `{split}` in `path` is replaced by the name of the split; `every_n_validations` may be None for no other.
+    Without classes there is none.
     """
 
     def __init__(self, path: str, *, every_n_validations: int | None = None) -> None:
@@ -43,7 +44,8 @@ class ConfusionMatrixPlot(Callback):
         if not trainer.is_global_zero:
             return
         scores = pl_module.scores[split]  # type: ignore[index]
-        assert isinstance(scores, Scores)
+        if not isinstance(scores, Scores):
+            return
         figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
         save_figure(figure, Path(self.path.format(split=split)))
         # The last step, of the scores: a resumed run leaves out later ones.

@@ -8,6 +8,7 @@ from lightning.pytorch.callbacks import EMAWeightAveraging
 from torch import Tensor
 
 from canopy.nets.ensemble import MixedEnsemble
+from canopy.tasks.task import Task
 from canopy.training.callbacks.whole_split import loader_of
 
 # Rows that go through the net at once.
@@ -61,6 +62,7 @@ class MemberSelection(EMAWeightAveraging):
                 self._latest[name] = own
                 _set_weights(pl_module, self._best[name])
         chosen = torch.stack([self._likelihoods[name] for name in net.members], dim=1)
+        chosen = pl_module.task.temper(chosen)  # type: ignore[union-attr, operator]
         weights = choose_weights(chosen, prior=self.prior)
         net.weigh(weights)
         self.found[epoch] = _describe_kinds(chosen, weights, [*net.members])
@@ -108,16 +110,17 @@ class MemberSelection(EMAWeightAveraging):
 
 
 def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor:
-    """Give the probability of the true class of each validation row by each kind, shape (B, N)."""
-    net = pl_module.net
+    """Give the likelihood of the label of each validation row by each kind, shape (B, N)."""
+    net, task = pl_module.net, pl_module.task
     assert isinstance(net, MixedEnsemble)
+    assert isinstance(task, Task)
     # All rows in each process, so that all choose alike.
     rows: Any = loader_of(trainer, "val").dataset
     likelihoods = []
     for indices in torch.arange(len(rows), device=rows.device).split(N_ROWS):  # type: ignore[no-untyped-call]
         numeric, codes, labels = (part.to(pl_module.device) for part in rows[indices])
-        predicted = torch.stack(net.probabilities(numeric, codes.long()), dim=2)
-        likelihoods.append(predicted[torch.arange(len(labels), device=labels.device), labels])
+        members = net.outputs(numeric, codes.long())
+        likelihoods.append(torch.stack([task.likelihoods(found, labels) for found in members], dim=1))
     return torch.cat(likelihoods).cpu().double()
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from canopy.data.loader import Loader
 from canopy.files import atomic_write
+from canopy.tasks.task import Task
 
 
 class WholeSplit(Callback):
@@ -19,12 +20,17 @@ class WholeSplit(Callback):
     In the `path` of the file that is made of it, `{split}` is replaced by the name of the split.
     """
 
+    task: Task
+
     def __init__(self, path: str) -> None:
         self.path = path
         self._batches: list[dict[str, Tensor]] = []
 
-    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
-        """Use the predictions of a split, (n_rows, K), and its classes, (n_rows,); called in one process."""
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.task = pl_module.task  # type: ignore[assignment]
+
+    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
+        """Use the predictions of a split, (n_rows, K), and its labels, (n_rows,); called in one process."""
         raise NotImplementedError
 
     def on_validation_batch_end(
@@ -51,18 +57,15 @@ class WholeSplit(Callback):
 class PredictionFile(WholeSplit):
     """Write a Parquet file of one row for each row, in order.
 
-    The columns are `label` and `predicted`, indices of classes, and `probability_0`, `probability_1` and
-    so on, the probability of each class.
+    The columns are those of `Task.prediction_columns`.
     """
 
-    def finish(self, split: str, *, probabilities: Tensor, labels: Tensor) -> None:
+    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
         # Here, since training does without it.
         import pyarrow as pa
         import pyarrow.parquet
 
-        columns = {"label": labels, "predicted": probabilities.argmax(dim=1)}
-        columns |= {f"probability_{k}": column for k, column in enumerate(probabilities.T.contiguous())}
-        table = pa.table({name: column.numpy() for name, column in columns.items()})
+        table = pa.table(self.task.prediction_columns(predictions.numpy(), labels.numpy()))
         with atomic_write(Path(self.path.format(split=split))) as temporary:
             pa.parquet.write_table(table, temporary)
 
