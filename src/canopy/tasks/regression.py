@@ -306,7 +306,7 @@ class Regression(Task):
 
     def _errors(self, predictions: Floats, labels: NDArray[Any]) -> Floats:
         """Give the sizes of errors in scaled numbers, shape (n_rows,)."""
-        return np.abs(self.scaling.apply(predictions[:, 0])[0] - labels)
+        return np.asarray(np.abs(self.scaling.apply(predictions[:, 0])[0] - labels))
 
 
 def _conformal_quantile(errors: Floats, level: float) -> float:
