@@ -37,7 +37,8 @@ class EpochLog(Callback):
         if trainer.sanity_checking or not trainer.is_global_zero:
             return
         found = trainer.callback_metrics
-        shown = [f"{name} {float(found[name]):.4f}" for name in self.metrics if name in found]
+        values = {name: float(found[name]) for name in self.metrics if name in found}
+        shown = [f"{name} {value:.4f}" if value < 100 else f"{name} {value:.6g}" for name, value in values.items()]
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         of = "" if last in (None, -1) else f" of {last}"
         seconds = time.perf_counter() - self._started
