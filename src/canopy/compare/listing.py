@@ -15,7 +15,9 @@ from canopy.runs.run import ALIASES, OWN_KEYS, Run
 from canopy.text_tables import Form, as_csv, as_json, render
 
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
-STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), "test.accuracy")  # also when no run has them yet
+# Shown instead of the last one where runs have it.
+OF_NUMBERS = "test.rmse"
+STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), DEFAULT[-1], OF_NUMBERS)  # also when no run has them yet
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|!=|=|<|>)(.*)")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
@@ -74,6 +76,8 @@ def list_runs(
     `sort` is a key, `-` before it for descending; runs without the value come last in both orders.
     """
     chosen = list(dict.fromkeys(["name", "status", *columns])) if columns else [*DEFAULT]
+    if not columns and any(run.value(OF_NUMBERS) is not None for run in runs):
+        chosen[-1] = OF_NUMBERS
     key = sort and sort.removeprefix("-")
     keys = [*chosen, key] if key else chosen
     frame = tabulate(choose_runs(runs, where, keys=keys), keys)

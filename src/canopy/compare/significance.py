@@ -31,7 +31,8 @@ class Interval:
         return "B" if self.low > 0 else "A" if self.high < 0 else ""
 
     def __str__(self) -> str:
-        n = decimals_for_error(1.0, (self.high - self.low) / 2)
+        half = (self.high - self.low) / 2
+        n = decimals_for_error(max(1.0, half), half)
         texts = [f"{value:+.{n}f}" for value in (self.difference, self.low, self.high)]
         return "{} (95 % interval {} to {})".format(*texts)
 
