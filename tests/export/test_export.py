@@ -20,7 +20,7 @@ from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
 from canopy.serve.explain import Explainer
 from canopy.tables.rows import read_table
-from canopy.tasks.scores import score
+from schemas import class_task
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -52,10 +52,10 @@ def test_bundle_predicts_what_its_run_predicts(
     rows = rows.filter(splits == "test")
     inputs, encoded = manifest.preprocessor.inputs(rows), manifest.preprocessor.transform(rows)
     predicted = Predictor(evaluated_run, batch_size=64, accelerator="cpu").predict(encoded)
-    expected, probabilities = predicted ** (1 / manifest.temperature), scorer.predict(inputs)
+    expected, probabilities = predicted ** (1 / manifest.calibration["temperature"]), scorer.predict(inputs)
     np.testing.assert_allclose(probabilities, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
     labels = rows["kind"].cast("int64").to_numpy() - 1
-    found = score(probabilities, labels, tuple(manifest.classes.values()))
+    found = class_task(*manifest.classes.values()).score(probabilities, labels)
     assert found.accuracy == manifest.metrics["test"]["accuracy"]
     assert found.nll == pytest.approx(manifest.metrics["test"]["calibrated"]["nll"], abs=1e-6)
     assert scorer.predict(inputs.take(slice(0))).shape == (0, 3)
@@ -107,7 +107,7 @@ def test_scores_of_another_run_are_refused(export_run: Export, evaluated_run: Ru
     for key, value, required in (
         ("accuracy", 0.1, "the scores of this run, .*; got "),
         ("calibrated.nll", 0.1, "the scores of this run, .*; got "),
-        ("calibrated", None, "scores of both splits and a temperature"),
+        ("calibrated", None, "scores of both splits and a calibration"),
     ):
         metrics = OmegaConf.create(read_json(evaluated_run.path / METRICS))
         OmegaConf.update(metrics, f"test.{key}", value)
@@ -154,10 +154,10 @@ def test_export_replaces_nothing_but_a_bundle(export_run: Export, evaluated_run:
 
 
 def test_compare_refuses_predictions_that_differ() -> None:
-    expected = np.array([[0.7, 0.3], [0.5, 0.5]])
+    expected, task = np.array([[0.7, 0.3], [0.5, 0.5]]), class_task("no", "yes")
     near = np.array([[0.699995, 0.300005], [0.499999, 0.500001]], dtype=np.float32)
-    assert compare(expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
+    assert compare(task, expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
     for other, difference in ((0.51, "0.01"), (np.nan, "nan")):
         far = np.array([[0.7, 0.3], [0.5, other]], dtype=np.float32)
         with pytest.raises(ValueError, match=f"model.onnx must give .* within 1e-05; .* of {difference}: "):
-            compare(expected, far, name="model.onnx")
+            compare(task, expected, far, name="model.onnx")

@@ -165,7 +165,7 @@ def widths(net: MLP) -> list[tuple[int, int]]:
 def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(max_one_hot: int) -> None:
     """Half of each layer's neurons have no weights that lead to them or away from them."""
     torch.manual_seed(0)
-    net = MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6], max_one_hot=max_one_hot)
+    net = MLP(n_numeric=3, cardinalities=[2, 3], n_outputs=4, hidden=[8, 6], max_one_hot=max_one_hot)
     first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         second.weight[:, [0, 3]] = 0
