@@ -1,5 +1,7 @@
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.evaluation.inference import Predictor
 from canopy.export.export import compare
 from canopy.export.manifest import FILES, MANIFEST_FILE, Manifest
+from canopy.export.model_card import CARD_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
@@ -65,6 +69,32 @@ def test_bundle_predicts_what_its_run_predicts(
     assert {item["feature"] for item in contributions} == {"size", "weight", "colour"}
 
 
+def test_card_has_the_scores_and_an_example_that_runs(bundle: Path, evaluated_run: Run) -> None:
+    card = (bundle / CARD_FILE).read_text()
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert (metadata["library_name"], metadata["pipeline_tag"]) == ("onnx", "tabular-classification")
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "Fruit", "type": "fruit", "split": "test"}
+    test = read_json(evaluated_run.path / METRICS)["test"]
+    expected = {name: value for name, value in test.items() if isinstance(value, float)}
+    expected |= {f"{name} (calibrated)": test["calibrated"][name] for name in ("nll", "ece")}
+    assert {item["name"]: item["value"] for item in result["metrics"]} == expected
+    assert {"accuracy", "f1", "nll", "roc_auc"} < {*metadata["metrics"]}
+    # Class, value in the table, share before and number after the cap.
+    assert "| Apple | 1 | 33.3% | 50 |" in card
+    example = card.split("```python\n")[1].split("```")[0]
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=True)
+    probabilities = yaml.safe_load(done.stdout)
+    assert [*probabilities] == ["Apple", "Pear", "Plum"]
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+    # People complete the card, and may remove it.
+    (bundle / CARD_FILE).write_text("Mine")
+    Scorer(bundle)
+    (bundle / CARD_FILE).unlink()
+    Scorer(bundle)
+
+
 def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, splits: np.ndarray) -> None:
     training = Manifest.load(bundle).training
     trained = pyarrow.csv.read_csv(raw_table).to_pandas()[splits == "train"]
@@ -81,7 +111,7 @@ def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, s
 
 
 def test_bundle_holds_no_pickle_and_no_path_of_the_machine(bundle: Path, root: Path) -> None:
-    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, *FILES}
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, CARD_FILE, *FILES}
     for path in bundle.iterdir():
         assert str(root).encode() not in path.read_bytes(), path.name
     with zipfile.ZipFile(bundle / "model.pt2") as archive:

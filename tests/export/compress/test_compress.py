@@ -16,6 +16,7 @@ from canopy.evaluation.inference import Predictor
 from canopy.export.compress.compress import choose, compress, predict
 from canopy.export.compress.variants import mix_targets, prune_neurons, quantize, teach
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.export.model_card import CARD_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import PARAMS, read_json, write_json
 from canopy.nets.mlp import MLP
@@ -77,7 +78,7 @@ def test_compress_measures_all_variants_and_bundles_the_chosen(
     assert (tmp_path / "compression.png").read_bytes().startswith(b"\x89PNG")
 
     bundle = tmp_path / "compressed"
-    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, ONNX_FILE}
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, CARD_FILE, ONNX_FILE}
     scorer = Scorer(bundle)
     manifest = scorer.manifest
     assert manifest.compression is not None
