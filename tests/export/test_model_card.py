@@ -22,9 +22,9 @@ from canopy.prepare.scaling import Affine
 from canopy.quoting import escape
 from canopy.runs.run import Run
 from canopy.schema import TableSchema
-from canopy.tasks.scores import score
 from canopy.text_tables import format_value
 from odd_names import names
+from schemas import class_task
 
 SECTIONS = ["Model details", "Intended use", "Training data", "Evaluation", "Explanation", "Limitations"]
 SECTIONS += ["How to use", "Environment"]
@@ -59,14 +59,14 @@ def make_card(texts: list[str]) -> tuple[Manifest, str]:
     preprocessor = Preprocessor(**own, indicators=(number, day), classes=("0", "1"))
     labels, classes = np.array([0, 1, 1, 0]), {"0": one, "1": two}
     inputs = Inputs(np.arange(8.0).reshape(4, 2), labels[:, None])
-    scores = score(np.eye(2)[labels] * 0.8 + 0.1, labels, (one, two)).report()
+    scores = class_task(one, two).score(np.eye(2)[labels] * 0.8 + 0.1, labels).report()
     run = {"id": title, "started": None, "seed": 0, "git_commit": None, "n_parameters": 9}
     manifest = Manifest(
         table=TableSchema.parse({**about, "columns": columns}),
         classes=classes,
         preprocessor=preprocessor,
         training=measure(inputs, labels, preprocessor=preprocessor, classes=classes),
-        temperature=1.5,
+        calibration={"temperature": 1.5},
         metrics={"test": {**scores, "calibrated": {"temperature": 1.5, "nll": 0.25}}, "val": scores},
         parity={"n_rows": 4, "max_difference": 0.0},
         run={**run, "train_seconds": None},
