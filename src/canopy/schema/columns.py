@@ -125,6 +125,8 @@ class Target(Column):
     column: str
     # In the order of the model's outputs; ascending if `auto`.
     classes: Literal["auto"] | dict[Text, str] = "auto"
+    # Only rows of these classes are in the data, all if None.
+    keep: tuple[Text, ...] | None = None
     missing: Literal["reject", "drop"] = "reject"
     rare: Literal["reject", "drop", "merge"] = "reject"
     # One row for each split.
@@ -137,6 +139,8 @@ class Target(Column):
             return self
         if len(self.classes) < 2:
             raise ValueError(f"must have at least two classes; got {len(self.classes)}")
+        if unknown := [value for value in self.keep or () if value not in self.classes]:
+            raise ValueError(f"keep must name values of classes; got {unknown[0]!r}")
         if (name := first_repeated(self.classes.values())) is not None:
             raise ValueError(f"classes must have each name once; got {name!r} twice")
         if self.rare == "merge" and self.merged_name in {*self.classes, *self.classes.values()}:
