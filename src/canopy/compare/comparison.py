@@ -73,13 +73,7 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
     """Write what `compare` found for a terminal: differences, scores side by side and, last, the verdict."""
     found, differences = comparison["significance"], comparison["differences"]
     runs = [[f"{x}  {run.name}", run.status, run.started, run.overrides] for x, run in (("A", a), ("B", b))]
-    parts = [render(["run", "status", "started (UTC)", "overrides"], runs)]
-    for group, items in differences.items():
-        if items:
-            rows = [[item["key"], _shorten(item["a"]), _shorten(item["b"])] for item in items]
-            parts.append(f"Different {group}\n{render(['key', 'A', 'B'], rows, indent=2)}")
-    if same := [group for group, items in differences.items() if not items]:
-        parts.append(f"The same {', '.join(same)}")
+    parts = [render(["run", "status", "started (UTC)", "overrides"], runs), *write_differences(differences)]
     rows = []
     for name, row in comparison["metrics"].items():
         pair = row["a"], row["b"]
@@ -94,6 +88,18 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
         comparison["verdict"],
     ]
     return "\n\n".join(parts)
+
+
+def write_differences(differences: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Write a table of each group of `find_differences` that has some, then the names of the others."""
+    parts = []
+    for group, items in differences.items():
+        if items:
+            rows = [[item["key"], _shorten(item["a"]), _shorten(item["b"])] for item in items]
+            parts.append(f"Different {group}\n{render(['key', 'A', 'B'], rows, indent=2)}")
+    if same := [group for group, items in differences.items() if not items]:
+        parts.append(f"The same {', '.join(same)}")
+    return parts
 
 
 def _shorten(value: Any) -> str:
