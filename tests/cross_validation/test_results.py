@@ -133,7 +133,7 @@ def test_two_cross_validations_are_compared_by_fold_and_by_row(
     back = compare_folds(b, a)["metrics"]["accuracy"]
     assert [back["difference"], back["better"]] == [-found["metrics"]["accuracy"]["difference"], "A"]
     made_up(c, prepared(2)[1], right=0.9)
-    with pytest.raises(ValueError, match="same rows in the same folds to be compared; got other folds in"):
+    with pytest.raises(ValueError, match="same rows in the same folds to be compared; got another fold in"):
         compare_folds(a, c)
     made_up(d, prepared(3, val_size=0.3)[1], right=0.9)
     assert compare_folds(a, d)["n_folds"] == 3, "other validation rows are another way to train"

@@ -28,17 +28,10 @@ def compare_folds(a: Path, b: Path) -> dict[str, Any]:
     columns = ["fold", "row", "label", "predicted"]
     rows_a, rows_b = (pd.read_parquet(path / OUT_OF_FOLD, columns=columns) for path in (a, b))
     runs = [Run(path / results["folds"][0]["run"]) for path, results in ((a, results_a), (b, results_b))]
-    n_folds = [len(results["folds"]) for results in (results_a, results_b)]
-    pairs: dict[str, Any] = {
-        "folds": n_folds,
-        "rows in a fold": [rows[["fold", "row"]] for rows in (rows_a, rows_b)],
-        "labels": [rows["label"] for rows in (rows_a, rows_b)],
-        "classes": [run.schema.class_names for run in runs],
-    }
-    for name, (first, second) in pairs.items():
-        if not (first.equals(second) if hasattr(first, "equals") else first == second):
+    for name in ("row", "fold", "label"):
+        if not rows_a[name].equals(rows_b[name]) or runs[0].schema.class_names != runs[1].schema.class_names:
             raise ValueError(
-                "Two cross-validations must test the same rows in the same folds to be compared; got other "
+                "Two cross-validations must test the same rows in the same folds to be compared; got another "
                 f"{name} in {a} and {b}: run both with one table, split and seed of params.yaml"
             )
     counts = [fold["n_rows"] for fold in results_a["folds"]]
@@ -60,7 +53,7 @@ def compare_folds(a: Path, b: Path) -> dict[str, Any]:
     return {
         "a": str(a),
         "b": str(b),
-        "n_folds": n_folds[0],
+        "n_folds": len(counts),
         "differences": differences,
         "metrics": metrics,
         "significance": asdict(significance),

@@ -3,9 +3,9 @@
 import logging
 import multiprocessing
 import os
-import time
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -15,95 +15,70 @@ from typing import Any
 import cloudpickle
 import numpy as np
 from hydra.core.singleton import Singleton
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.cores import free_cores
 from canopy.cross_validation.folds import choose_home, prepare_table
-from canopy.cross_validation.process import is_trained, work
+from canopy.cross_validation.process import is_done, work
 from canopy.cross_validation.results import write_results, write_table
-from canopy.cross_validation.start import choose_config, fold_config, save_config, typed_words
-from canopy.files import read_json, write_json
+from canopy.cross_validation.start import CONFIG_FILE, choose_config, fold_config, typed_words
+from canopy.files import read_json, write_json, write_text
 from canopy.places import display_path
 from canopy.quoting import write_command
 from canopy.runs.environment import hash_project_files
 from canopy.runs.find import CROSS_VALIDATION
 from canopy.runs.keys import flatten
 from canopy.runs.record import NUMBERS, check_returns, objective_of
-from canopy.runs.run import METRICS, RECORD, Run, is_alive, this_process
+from canopy.runs.run import RECORD, Run, this_process
 
 log = logging.getLogger(__name__)
-
-# How long the processes of a command that was killed may take to save their states.
-SECONDS_TO_END = 60
 
 
 def cross_validate(
     cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None
 ) -> float | tuple[float, ...]:
-    """Train and evaluate a run for each fold, or what is left of them, and write and print their results.
+    """Train and evaluate a run for each fold, or what is left of them; write and print their results.
 
-    Args:
-        cfg: The composed config of `configs/cross_validate.yaml`.
-        overrides: What the command line changed in it.
-        trial: The `canopy.sweep.worker.JobTrial` that all folds are together, in a sweep.
-
-    Returns:
-        The mean over the folds of the best epoch's score, or of what `objective.returns` names.
-
-    Raises:
-        ValueError: If a fold failed; the others have finished and are kept.
+    `cfg` is of `configs/cross_validate.yaml`, `overrides` are what the command line changed in it, `trial` is
+    the `canopy.sweep.worker.JobTrial` that all folds are together. Gives the mean over the folds of the best
+    epoch's score, or of what `objective.returns` names. A fold that fails is an error after all others.
     """
-    folder = Path(cfg.run_folder)
-    config = choose_config(cfg, overrides)
+    folder, config = Path(cfg.run_folder), choose_config(cfg, overrides)
     returns, n_folds = config.objective.returns, config.pipeline.split.n_folds
     check_returns(returns)
     n_jobs, n_threads = share_cores(cfg.n_jobs, n_folds)
     config.n_threads = config.n_threads or n_threads
     home = choose_home(config.pipeline)
     prepare_table(config.pipeline, home)
-    runs, shown = [folder / f"fold_{fold}" for fold in range(n_folds)], display_path(folder)
+    folds = [folder / f"fold_{fold}" for fold in range(n_folds)]
 
-    def report() -> bool:
-        """Report the mean of the folds so far to the sweep; say whether it has seen enough."""
-        records = [Run(run).record for run in runs if is_done(run)]
-        trial.report(float(np.mean([record["best"]["score"] for record in records])), len(records))
+    def has_seen_enough() -> bool:
+        """Report the mean of the folds so far to the sweep, which may prune the others."""
+        scores = [Run(fold).record["best"]["score"] for fold in folds if is_done(fold)]
+        trial.report(float(np.mean(scores)), len(scores))
         return bool(trial.should_prune())
 
     with recorded(folder, home=home) as record:
-        save_config(config, folder)
+        write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(config))
         if trial is not None:
             config.refit = False
-        configs = {
-            fold: fold_config(config, folder=folder, home=home, fold=fold)
-            for fold, run in enumerate(runs)
-            if not is_done(run)
-        }
-        log.info("%d of %d folds left, %d side by side: %s", len(configs), n_folds, n_jobs, shown)
-        has_seen_enough = report if trial is not None else None
-        options: dict[str, Any] = {"n_jobs": n_jobs, "n_threads": config.n_threads, "overrides": overrides}
-        if errors := run_folds(configs, has_seen_enough=has_seen_enough, **options):
-            failed = ", ".join(f"fold {fold}: {error}" for fold, error in errors.items())
-            command = write_command("cross_validate", resume=shown)
-            raise ValueError(f"Each fold must be trained and evaluated; got {failed}\nTry again: {command}")
-        found = [Run(run) for run in runs if is_done(run)]
-        record |= mean_numbers(found)
-        if len(found) < n_folds:
+        left = [fold for fold, path in enumerate(folds) if not is_done(path)]
+        log.info("%d of %d folds left, %d side by side: %s", len(left), n_folds, n_jobs, display_path(folder))
+        configs = {fold: fold_config(config, folds[fold], home=home, fold=fold) for fold in left}
+        if errors := run_folds(configs, overrides, n_jobs=n_jobs, prunes=has_seen_enough if trial else None):
+            texts = {text: [f"fold {k}" for k in errors if errors[k] == text] for text in errors.values()}
+            found = "; ".join(f"{', '.join(names)}: {text}" for text, names in texts.items())
+            command = write_command("cross_validate", resume=display_path(folder))
+            raise ValueError(f"Each fold must be trained and evaluated; got {found}\nTry again: {command}")
+        runs = [Run(fold) for fold in folds if is_done(fold)]
+        record |= mean_numbers(runs)
+        if len(runs) < n_folds:
             record["status"] = "pruned"
         else:
-            print_results(folder, found)
-    values = np.mean([np.atleast_1d(objective_of(run.record, returns)) for run in found], axis=0)
+            text = write_table(write_results(folder, runs))
+            sys.stdout.write(f"\n{text}\n\nAll digits: {display_path(folder / CROSS_VALIDATION)}\n")
+    values = np.mean([np.atleast_1d(objective_of(run.record, returns)) for run in runs], axis=0)
     return float(values[0]) if returns is None else tuple(values.tolist())
-
-
-def print_results(folder: Path, runs: Sequence[Run]) -> None:
-    """Write the results and print them."""
-    text = write_table(write_results(folder, runs))
-    print(f"\n{text}\n\nAll digits: {display_path(folder / CROSS_VALIDATION)}")  # noqa: T201
-
-
-def is_done(run: Path) -> bool:
-    """Say whether a fold is trained and evaluated."""
-    return is_trained(run) and (run / METRICS).is_file()
 
 
 def share_cores(n_jobs: int | None, n_folds: int) -> tuple[int, int]:
@@ -118,8 +93,8 @@ def share_cores(n_jobs: int | None, n_folds: int) -> tuple[int, int]:
 def mean_numbers(runs: Sequence[Run]) -> dict[str, float]:
     """Average the numbers of the records of runs that a sweep can optimise or bound, by dotted key."""
     records = [flatten(run.record) for run in runs]
-    keys = [key for key in records[0] if key in NUMBERS or key.startswith("best.metrics.")]
-    return {key: float(np.mean([record[key] for record in records])) for key in keys}
+    keys = NUMBERS.intersection(*records)
+    return {key: float(np.mean([record[key] for record in records])) for key in sorted(keys)}
 
 
 @contextmanager
@@ -136,9 +111,13 @@ def recorded(folder: Path, *, home: Path) -> Iterator[dict[str, Any]]:
         yield record
         if record["status"] == "running":
             record["status"] = "finished"
+    except KeyboardInterrupt:
+        record["status"] = "stopped"
+        command = write_command("cross_validate", resume=display_path(folder))
+        log.warning("Stopped; resume it with:\n  %s", command)
+        raise
     except BaseException as error:
-        is_stop = isinstance(error, KeyboardInterrupt | SystemExit)
-        record |= {"status": "stopped" if is_stop else "failed", "reason": str(error)}
+        record |= {"status": "failed", "reason": str(error)}
         raise
     finally:
         write_json(path, {**record, "ended": datetime.now(UTC).isoformat(timespec="seconds")})
@@ -146,13 +125,12 @@ def recorded(folder: Path, *, home: Path) -> Iterator[dict[str, Any]]:
 
 def run_folds(
     configs: dict[int, DictConfig],
+    overrides: Sequence[str],
     *,
     n_jobs: int,
-    n_threads: int,
-    overrides: Sequence[str],
-    has_seen_enough: Callable[[], bool] | None,
+    prunes: Callable[[], bool] | None = None,
 ) -> dict[int, str]:
-    """Do folds in processes, `n_jobs` at a time; give what went wrong, by fold."""
+    """Do folds in processes, `n_jobs` at a time, unless `prunes` ends it; give what went wrong, by fold."""
     context, state = multiprocessing.get_context("spawn"), Singleton.get_state()
     waiting, errors = [*configs], dict[int, str]()
     running: dict[int, tuple[SpawnProcess, Connection[Any, Any]]] = {}
@@ -160,12 +138,10 @@ def run_folds(
         while waiting or running:
             while waiting and len(running) < n_jobs:
                 fold = waiting.pop(0)
-                wait_for_earlier(Path(configs[fold].run_folder))
                 receiver, sender = context.Pipe(duplex=False)
                 common = cloudpickle.dumps((configs[fold], [*overrides], state))
                 process = context.Process(target=work, args=(common, sender))
-                with threads(n_threads):
-                    process.start()
+                process.start()
                 sender.close()
                 running[fold] = process, receiver
             wait([process.sentinel for process, _ in running.values()])
@@ -173,10 +149,11 @@ def run_folds(
                 if process.is_alive():
                     continue
                 del running[fold]
-                process.join()
                 if process.exitcode:
-                    errors[fold] = _reason(receiver, process.exitcode)
-                elif has_seen_enough is not None and has_seen_enough():
+                    with suppress(EOFError):
+                        errors[fold] = f"its process ended with exit code {process.exitcode}"
+                        errors[fold] = str(receiver.recv())
+                elif prunes is not None and prunes():
                     return {}
     finally:
         # SIGTERM lets each save the state of its run.
@@ -185,32 +162,3 @@ def run_folds(
         for process, _ in running.values():
             process.join()
     return errors
-
-
-def _reason(errors: "Connection[Any, Any]", exit_code: int) -> str:
-    try:
-        return str(errors.recv())
-    except EOFError:
-        return f"its process ended with exit code {exit_code}"
-
-
-@contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Let the processes that a block starts compute with `n` threads, by what libraries read at import."""
-    name = "OMP_NUM_THREADS"
-    before = os.environ.get(name)
-    os.environ[name] = str(n)
-    try:
-        yield
-    finally:
-        del os.environ[name]
-        if before is not None:
-            os.environ[name] = before
-
-
-def wait_for_earlier(run: Path) -> None:
-    """Wait for the process of a fold whose command was killed: it saves the state of its run and ends."""
-    record = Run(run).record if (run / RECORD).is_file() else {}
-    deadline = time.monotonic() + SECONDS_TO_END
-    while record.get("status") == "running" and is_alive(record["process"]) and time.monotonic() < deadline:
-        time.sleep(0.1)

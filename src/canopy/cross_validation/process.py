@@ -1,6 +1,8 @@
 """The process of one fold: prepare its tensors, train, evaluate."""
 
 import logging
+import os
+import time
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -24,10 +26,14 @@ log = logging.getLogger(__name__)
 # Of an evaluation: plots, which take longer than all else (`src/evaluate.py` draws them), and progress.
 LEFT_OUT = ("confusion_matrix", "curves", "progress_bar")
 
+SECONDS_TO_END = 60
+
 
 def work(common: bytes, errors: "Connection[str, str]") -> None:
     """Do a fold: the first function of a new process, which sends its parent what went wrong."""
     cfg, overrides, state = cloudpickle.loads(common)
+    # What libraries that compute in parallel read when they are imported.
+    os.environ["OMP_NUM_THREADS"] = str(cfg.n_threads)
     Singleton.set_state(state)
     end_with_parent()
     log_warnings()
@@ -65,6 +71,10 @@ def run_fold(cfg: DictConfig, overrides: list[str]) -> None:
     prepare_fold(cfg.pipeline)
     folder = Path(cfg.run_folder)
     if not is_trained(folder):
+        # A process whose command was killed saves the state of its run and ends.
+        deadline = time.monotonic() + SECONDS_TO_END
+        while cfg.resume and Run(folder).status == "running" and time.monotonic() < deadline:
+            time.sleep(0.1)
         fit(cfg, overrides=overrides)
     if not (folder / METRICS).is_file():
         scoring = compose("evaluate", [write_override(key, str(folder)) for key in ("run", "run_folder")])
@@ -77,3 +87,8 @@ def is_trained(folder: Path) -> bool:
     """Say whether the run of a fold has come to its end."""
     record = Run(folder).record if (folder / RECORD).is_file() else {}
     return record.get("status") == "finished" and "published" not in record
+
+
+def is_done(folder: Path) -> bool:
+    """Say whether a fold is trained and evaluated."""
+    return is_trained(folder) and (folder / METRICS).is_file()

@@ -8,7 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from canopy.cross_validation.folds import fold_params
-from canopy.files import read_json, write_text
+from canopy.files import read_json
 from canopy.runs.run import CONFIG, RECORD, is_alive
 
 # Of a training run, for which that of a fold stands; `config.yaml` marks a run.
@@ -76,17 +76,10 @@ def choose_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     return own
 
 
-def fold_config(cfg: DictConfig, *, folder: Path, home: Path, fold: int) -> DictConfig:
+def fold_config(cfg: DictConfig, folder: Path, *, home: Path, fold: int) -> DictConfig:
     """Give the config of the run of a fold."""
     own = cfg.copy()
     own.pipeline = fold_params(cfg.pipeline, home, fold)
-    place = folder / f"fold_{fold}"
-    own.run_folder = str(place.absolute())
-    if (place / CONFIG).is_file():
-        own.resume = "auto"
+    own.run_folder = str(folder.absolute())
+    own.resume = "auto" if (folder / CONFIG).is_file() else None
     return own
-
-
-def save_config(cfg: DictConfig, folder: Path) -> None:
-    """Keep the config that all folds have, to resume with."""
-    write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(cfg))

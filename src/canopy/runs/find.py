@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from canopy.files import read_json
 from canopy.places import as_typed, describe_place
 from canopy.runs.run import CONFIG, Run
 
@@ -35,6 +36,12 @@ def find_run(name: str, *, logs: Path) -> Run:
     found = describe_place(name) or f"none of that name in {logs.absolute()}/train"
     hint = '"python src/runs.py" lists them'
     raise FileNotFoundError(f"{name} must be a run's folder or name; found {found}: {hint}")
+
+
+def fold_runs(folder: Path) -> list[Run]:
+    """Open the runs of a cross-validation, in the order of the folds."""
+    results = read_json(folder / CROSS_VALIDATION, hint="finish the cross-validation")
+    return [Run(folder / fold["run"]) for fold in results["folds"]]
 
 
 def find_cross_validation(name: str, *, logs: Path) -> Path | None:

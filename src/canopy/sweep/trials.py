@@ -192,11 +192,13 @@ def summarize_sweep(sweep: optuna.Study) -> str:
         (trial,) = best
         lines.append(f"Best {objectives_of(sweep)[0]} {format_value(trial.value)}, trial {trial.number}:")
         lines += [f"  {key}={format_value(value)}" for key, value in trial.params.items()]
-        script = sweep.user_attrs.get(SCRIPT)
-        script = script if script in ("baselines", "cross_validate") else "train"
-        run = run_of(trial) if script != "cross_validate" else None
+        script = "baselines" if sweep.user_attrs.get(SCRIPT) == "baselines" else "train"
+        run = run_of(trial)
         words = [write_override("reproduce", str(run.path))] if run else overrides_of(trial)
-        lines.append(f"Reproduce it: {write_command(script, *words)}")
+        if sweep.user_attrs.get(SCRIPT) == "cross_validate":
+            lines.append(f"Its folds: {trial.user_attrs.get(RUN)}")
+        else:
+            lines.append(f"Reproduce it: {write_command(script, *words)}")
     return "\n".join(lines)
 
 
