@@ -148,6 +148,7 @@ def test_mistakes_are_answered_in_a_line(penguins: Path) -> None:
         ([], "split.n_folds must be an integer >= 2; got None: add split.n_folds=5"),
         (["split.n_folds=3", "n_jobs=0"], "n_jobs must be an integer >= 1, or null; got 0"),
         (["split.n_folds=3", "publish.run=a"], "A cross-validation takes no publish.run; got a"),
+        (["split.n_folds=3", "trainer=ddp_sim"], "trainer.devices must be 1, for each fold; got 2"),
         (["split.n_folds=3", "sweep=mlp"], "A sweep must be a multirun"),
         (["resume=nowhere"], "A folder to resume must hold cross_validation.yaml; found none in nowhere"),
     ):

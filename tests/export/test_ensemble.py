@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from canopy.evaluation.inference import predict_rows
 from canopy.export.ensemble import FoldEnsemble, Member, unite
-from canopy.export.graph import save_onnx, trace
-from canopy.export.scorer import open_session, run_batches
 from canopy.nets.mlp import MLP
 from canopy.prepare.fitting import Fit
 from canopy.prepare.preprocessor import Preprocessor
@@ -83,7 +81,7 @@ def make_members(rows: pa.RecordBatch, random: np.random.Generator) -> list[Memb
             return predict_rows(net, *map(torch.from_numpy, encoded), batch_size=100)
 
         predictor = SimpleNamespace(model=net, predict=predict)
-        members.append(Member(cast(Any, None), cast(Any, predictor), preprocessor, 0.5 + fold))
+        members.append(Member(cast(Any, predictor), preprocessor, 0.5 + fold))
     return members
 
 
@@ -100,18 +98,6 @@ def test_ensemble_gives_the_mean_of_the_runs(seed: int) -> None:
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
     different = {member.preprocessor.categorical["size"].values for member in members}
     assert len(different) == 3, "the folds must differ for this test to say anything"
-
-
-@pytest.mark.slow
-def test_onnx_gives_the_mean_of_the_runs(tmp_path: Any) -> None:
-    random = np.random.default_rng(0)
-    members = make_members(make_rows(random, 120), random)
-    outer = unite([member.preprocessor for member in members], SCHEMA)
-    save_onnx(trace(FoldEnsemble(members, outer), outer), tmp_path / "model.onnx")
-    rows = make_rows(random, 50)
-    expected = np.mean([member.predict(rows) for member in members], axis=0)
-    found = run_batches(open_session(tmp_path / "model.onnx", n_threads=1), outer.inputs(rows))
-    np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
 def test_union_reads_what_any_fold_reads_in_the_order_of_the_table() -> None:

@@ -35,7 +35,7 @@ def compare_folds(a: Path, b: Path) -> dict[str, Any]:
                 f"{name} in {a} and {b}: run both with one table, split and seed of params.yaml"
             )
     counts = [fold["n_rows"] for fold in results_a["folds"]]
-    ratio = float(np.mean([found["test"] / (found["train"] + found["val"]) for found in counts]))
+    ratio = float(np.mean([found["test"] / (found["train_before_cap"] + found["val"]) for found in counts]))
     metrics = {}
     for name, first in results_a["metrics"].items():
         values = [first["folds"], results_b["metrics"].get(name, {}).get("folds", [None])]

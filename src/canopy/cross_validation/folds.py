@@ -1,6 +1,5 @@
 """The tensors of each fold, in a folder that all cross-validations with the same preparation share."""
 
-import functools
 import hashlib
 import json
 import logging
@@ -29,16 +28,10 @@ def choose_home(params: DictConfig) -> Path:
     facts = {name: content[name] for name in SECTIONS}
     facts["split"] = {key: value for key, value in facts["split"].items() if key != "fold"}
     files = find_files(params.paths.raw, hint='run "make repro" first')
-    hashes = [_hash_file(path, path.stat().st_mtime_ns) for path in files]
+    hashes = [sha256(path) for path in files]
     text = json.dumps([__version__, params.paths.format, hashes, facts], sort_keys=True, default=str)
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return Path(params.paths.interim).parent / "folds" / key
-
-
-@functools.lru_cache
-def _hash_file(path: Path, _time: int) -> str:
-    """Hash a file once for all trials of a worker."""
-    return sha256(path)
 
 
 def fold_params(params: DictConfig, home: Path, fold: int) -> DictConfig:

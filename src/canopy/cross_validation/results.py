@@ -42,19 +42,19 @@ def write_results(folder: Path, runs: Sequence[Run]) -> dict[str, Any]:
     results = {
         "n_rows": rows.num_rows,
         "n_untested_rows": n_untested,
-        "folds": [describe(run) for run in runs],
+        "folds": [
+            {
+                "run": run.path.name,
+                "best": run.record["best"]["score"],
+                "n_rows": {split: sum(counts) for split, counts in run.schema.class_counts.items()},
+            }
+            for run in runs
+        ],
         "metrics": metrics,
         "out_of_fold": score_rows(rows, runs),
     }
     write_json(folder / CROSS_VALIDATION, results)
     return results
-
-
-def describe(run: Run) -> dict[str, Any]:
-    """Give what is known of the run of a fold, next to its scores."""
-    counts = {split: sum(n) for split, n in run.schema.class_counts.items()}
-    counts["train"], counts["trained"] = counts.pop("train_before_cap"), counts["train"]
-    return {"run": run.path.name, "best": run.record["best"]["score"], "n_rows": counts}
 
 
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:

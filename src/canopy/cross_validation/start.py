@@ -60,6 +60,8 @@ def choose_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
     n_folds = cfg.split.n_folds
     if n_folds is None or n_folds < 2:
         raise ValueError(f"split.n_folds must be an integer >= 2; got {n_folds}: add split.n_folds=5")
+    if cfg.trainer.devices not in (1, "1"):
+        raise ValueError(f"trainer.devices must be 1, for each fold; got {cfg.trainer.devices}")
     for key in ("reproduce", "publish.run", "publish.report"):
         if (value := OmegaConf.select(cfg, key)) is not None:
             raise ValueError(f"A cross-validation takes no {key}; got {value}: leave it out")

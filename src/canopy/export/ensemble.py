@@ -1,6 +1,5 @@
 """Freeze a cross-validation: the runs of all folds as one bundle that gives their mean probabilities."""
 
-import logging
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -27,29 +26,18 @@ from canopy.places import check_place
 from canopy.prepare import interim
 from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import OTHER, Inputs, Preprocessor, Vocabulary
-from canopy.prepare.scaling import Scaling
 from canopy.runs.find import CROSS_VALIDATION, fold_runs
-from canopy.runs.run import Run
 from canopy.schema import TableSchema
 from canopy.schema.columns import DATETIME_PARTS, Categorical
 from canopy.tasks.calibration import apply_temperature
 
-log = logging.getLogger(__name__)
-
 
 class Member(NamedTuple):
-    """The run of a fold, its net, and the temperature that calibrates it."""
+    """What the run of a fold predicts with."""
 
-    run: Run
     predictor: Predictor
     preprocessor: Preprocessor
     temperature: float
-
-    @classmethod
-    def load(cls, run: Run) -> "Member":
-        temperature = float(run.metrics["val"]["calibrated"]["temperature"])
-        predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
-        return cls(run, predictor, run.preprocessor, temperature)
 
     def predict(self, rows: pa.RecordBatch) -> NDArray[np.float64]:
         """Give calibrated probabilities of checked rows, shape (B, K)."""
@@ -58,64 +46,55 @@ class Member(NamedTuple):
 
 
 class FoldEnsemble(nn.Module):
-    """The mean of the probabilities of several graphs, each behind its own preprocessor.
+    """The mean of the probabilities of some runs, of what the union of their preprocessors makes of rows."""
 
-    It reads what `outer`, the union of their preprocessors, makes of rows.
-    """
-
-    def __init__(self, members: Sequence[Member], outer: Preprocessor) -> None:
+    def __init__(self, members: Sequence[Member], union: Preprocessor) -> None:
         super().__init__()
-        self.graphs = nn.ModuleList(_Graph(member, outer) for member in members)
+        self.members = nn.ModuleList(TranslatedClassifier(member, union) for member in members)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
-        return torch.stack([graph(numeric, categorical) for graph in self.graphs]).mean(dim=0)
+        return torch.stack([member(numeric, categorical) for member in self.members]).mean(dim=0)
 
 
-class _Graph(nn.Module):
-    """The graph of one run, behind a translation of the inputs of the union."""
+class TranslatedClassifier(RawClassifier):
+    """The graph of a run behind a translation of the inputs that the union of several preprocessors makes."""
 
-    def __init__(self, member: Member, outer: Preprocessor) -> None:
-        super().__init__()
-        own, names = member.preprocessor, [*outer.scalings]
+    def __init__(self, member: Member, union: Preprocessor) -> None:
+        own, names = member.preprocessor, [*union.scalings]
+        super().__init__(member.predictor.model, own, temperature=member.temperature)
         places = [names.index(name) for name in own.scalings]
         self.columns = Columns(places) if places else None
-        codes = [translate(outer.categorical[name], own.categorical[name]) for name in own.categorical]
-        sizes = [0, *np.cumsum([len(found) for found in codes])[:-1]]
-        self.first = nn.Buffer(torch.tensor(sizes[: len(codes)], dtype=torch.int64))
+        codes = [translate(union.categorical[name], own.categorical[name]) for name in own.categorical]
+        # Those of all columns behind each other, and where those of each begin.
         self.codes = nn.Buffer(torch.tensor(np.concatenate([*codes, np.empty(0, np.int64)])))
-        self.graph = RawClassifier(member.predictor.model, own, temperature=member.temperature)
+        self.first = nn.Buffer(torch.tensor(np.cumsum([0, *map(len, codes)])[:-1]))
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         own = numeric[:, :0] if self.columns is None else self.columns(numeric)
         codes = self.codes[categorical + self.first] if len(self.codes) else categorical
-        found: Tensor = self.graph(own, codes)
-        return found
+        return super().forward(own, codes)
 
 
-def translate(outer: Vocabulary, own: Vocabulary) -> NDArray[np.int64]:
+def translate(union: Vocabulary, own: Vocabulary) -> NDArray[np.int64]:
     """Give the code that a vocabulary has for each code of the union, the last one for unseen values."""
-    texts = pa.array([*outer.values, *([None] if outer.has_missing else []), "\0 unseen"], pa.string())
+    texts = pa.array([*union.values, *([None] if union.has_missing else []), "\0 unseen"], pa.string())
     return own.encode(texts)[0]
 
 
 def unite(preprocessors: Sequence[Preprocessor], schema: TableSchema) -> Preprocessor:
     """Make a preprocessor that reads all that those of several runs on one table read."""
-    numeric: dict[str, Scaling] = {}
-    datetime: dict[str, dict[str, Scaling]] = {}
-    for found in preprocessors:
-        numeric = {**found.numeric, **numeric}
-        for name, parts in found.datetime.items():
-            datetime[name] = {**parts, **datetime.get(name, {})}
+    numeric = {name: scaling for found in preprocessors for name, scaling in found.numeric.items()}
+    parts = {key: scaling for found in preprocessors for key, scaling in found.scalings.items()}
+    datetime = {
+        name: {part: parts[f"{name}.{part}"] for part in DATETIME_PARTS if f"{name}.{part}" in parts}
+        for name in schema.datetime
+    }
+    vocabularies = {name: [found.categorical[name] for found in preprocessors] for name in schema.categorical}
     return Preprocessor(
         numeric={name: numeric[name] for name in schema.numeric if name in numeric},
-        datetime={
-            name: {part: datetime[name][part] for part in DATETIME_PARTS if part in datetime[name]}
-            for name in schema.datetime
-            if name in datetime
-        },
+        datetime={name: found for name, found in datetime.items() if found},
         categorical={
-            name: unite_vocabularies([found.categorical[name] for found in preprocessors], column)
-            for name, column in schema.categorical.items()
+            k: unite_vocabularies(found, schema.categorical[k]) for k, found in vocabularies.items()
         },
         indicators=tuple(dict.fromkeys(name for found in preprocessors for name in found.indicators)),
         classes=preprocessors[0].classes,
@@ -135,14 +114,21 @@ def unite_vocabularies(vocabularies: Sequence[Vocabulary], column: Categorical) 
 def export_ensemble(folder: Path, cfg: DictConfig) -> None:
     """Write the bundle of a cross-validation, with the scores that its folds have out of fold."""
     check_place(cfg.output, option="output", marker=MANIFEST_FILE, reads=(folder,))
-    results = read_json(folder / CROSS_VALIDATION)
-    members = [Member.load(run) for run in fold_runs(folder)]
-    pipeline = members[0].run.located_config.pipeline
+    results, runs = read_json(folder / CROSS_VALIDATION), fold_runs(folder)
+    members = [
+        Member(
+            Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu"),
+            run.preprocessor,
+            float(run.metrics["val"]["calibrated"]["temperature"]),
+        )
+        for run in runs
+    ]
+    pipeline = runs[0].located_config.pipeline
     schema = interim.table_schema(pipeline)
-    outer = unite([member.preprocessor for member in members], interim.kept_schema(pipeline))
-    inputs, labels, expected = read_rows(members, outer, pipeline)
-    program = trace(FoldEnsemble(members, outer), outer)
-    records, classes = [member.run.record for member in members], class_values(outer.classes, schema)
+    union = unite([member.preprocessor for member in members], interim.kept_schema(pipeline))
+    inputs, labels, expected = read_rows(members, union, pipeline)
+    program, classes = trace(FoldEnsemble(members, union), union), class_values(union.classes, schema)
+    first, trained = runs[0].record, [run.record["training"] for run in runs]
     with atomic_folder(cfg.output) as place:
         save_onnx(program, place / ONNX_FILE)
         save_pt2(program, place / PT2_FILE)
@@ -152,42 +138,37 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
         }
         worst = max(compare(expected, values, name=name) for name, values in found.items())
         Manifest(
-            table=interim.closed_schema(schema, outer),
+            table=interim.closed_schema(schema, union),
             classes=classes,
-            preprocessor=outer,
-            training=measure(inputs, labels, preprocessor=outer, classes=classes),
+            preprocessor=union,
+            training=measure(inputs, labels, preprocessor=union, classes=classes),
             temperature=float(np.mean([member.temperature for member in members])),
             metrics={"test": results["out_of_fold"]},
             parity={"n_rows": len(expected), "max_difference": worst},
             run={
                 "id": folder.name,
-                "started": records[0].get("started"),
-                "seed": records[0].get("seed"),
-                "git_commit": records[0].get("git", {}).get("commit"),
-                "git_dirty": any(record.get("git", {}).get("dirty") for record in records),
-                "n_parameters": sum(record["training"]["n_parameters"] for record in records),
-                "train_seconds": sum(record["training"]["train_seconds"] for record in records),
-                "n_folds": len(members),
+                "started": first.get("started"),
+                "seed": first.get("seed"),
+                "git_commit": first.get("git", {}).get("commit"),
+                "git_dirty": first.get("git", {}).get("dirty"),
+                "n_parameters": sum(found["n_parameters"] for found in trained),
+                "train_seconds": sum(found["train_seconds"] for found in trained),
             },
-            data={
-                f"{member.run.path.name}/{name}": value
-                for member in members
-                for name, value in member.run.schema.sha256.items()
-            },
+            data={f"{run.path.name}/{k}": hashed for run in runs for k, hashed in run.schema.sha256.items()},
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(place / name) for name in FILES},
         ).save(place)
 
 
 def read_rows(
-    members: Sequence[Member], outer: Preprocessor, pipeline: DictConfig
+    members: Sequence[Member], union: Preprocessor, pipeline: DictConfig
 ) -> tuple[Inputs, NDArray[np.int64], NDArray[np.float64]]:
     """Read all labelled rows: inputs, class, and the mean of the probabilities that the runs give."""
-    schema, classes = interim.table_schema(pipeline), pa.array(outer.classes)
+    schema, classes = interim.table_schema(pipeline), pa.array(union.classes)
     parts: list[tuple[NDArray[Any], ...]] = []
-    for rows in labelled_rows(pipeline.paths.raw, schema, classes=outer.classes):
+    for rows in labelled_rows(pipeline.paths.raw, schema, classes=union.classes):
         labels = pc.index_in(rows[schema.target.column], classes).to_numpy(zero_copy_only=False)
         probabilities = sum(member.predict(rows) for member in members) / len(members)
-        parts.append((*outer.inputs(rows), labels.astype(np.int64), np.asarray(probabilities)))
+        parts.append((*union.inputs(rows), labels.astype(np.int64), np.asarray(probabilities)))
     numeric, categorical, labels, expected = (np.concatenate(found) for found in zip(*parts, strict=True))
     return Inputs(numeric, categorical), labels, expected

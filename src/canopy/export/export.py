@@ -116,7 +116,7 @@ def compare(expected: NDArray[np.float64], found: NDArray[np.float32], *, name: 
             f"{name} must give the probabilities of the run within {TOLERANCE:g}; got a difference of "
             f"{worst:.2g}: nothing was exported"
         )
-    log.info("%s: the run's probabilities on all %d test rows, within %.1g", name, len(expected), worst)
+    log.info("%s: the run's probabilities on all %d rows, within %.1g", name, len(expected), worst)
     return worst
 
 
