@@ -62,7 +62,7 @@ def cross_validate(
         write_text(folder / CONFIG_FILE, OmegaConf.to_yaml(config))
         if trial is not None:
             config.refit = False
-        left = [fold for fold, path in enumerate(folds) if not is_done(path)]
+        left = [k for k, path in enumerate(folds) if not (is_done(path) and (home / path.name).is_dir())]
         log.info("%d of %d folds left, %d side by side: %s", len(left), n_folds, n_jobs, display_path(folder))
         configs = {fold: fold_config(config, folds[fold], home=home, fold=fold) for fold in left}
         if errors := run_folds(configs, overrides, n_jobs=n_jobs, prunes=has_seen_enough if trial else None):
