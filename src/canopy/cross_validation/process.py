@@ -35,6 +35,8 @@ def work(common: bytes, errors: "Connection[str, str]") -> None:
     # What libraries that compute in parallel read when they are imported.
     os.environ["OMP_NUM_THREADS"] = str(cfg.n_threads)
     Singleton.set_state(state)
+    # Ctrl-C reaches the parent alone, which sends SIGTERM: a second signal would end the folds at once.
+    os.setsid()
     end_with_parent()
     log_warnings()
     try:
