@@ -16,6 +16,7 @@ from canopy.nets.mlp import MLP
 from canopy.prepare.fitting import Fit
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.schema import TableSchema
+from schemas import class_task
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "a": {"kind": "numeric"},
@@ -60,7 +61,8 @@ class Net(nn.Module):
         sizes = tuple(map(len, preprocessor.categories.values()))
         n_numeric = len(preprocessor.feature_names)
         options: dict[str, Any] = {"hidden": [8], "dropout": 0.0, "quantiles": ((0.0, 1.0),) * n_numeric}
-        self.net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=N_CLASSES, **options)
+        self.task = class_task(*"abc")
+        self.net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_outputs=N_CLASSES, **options)
 
     def forward(self, numeric: Tensor, categorical: Tensor) -> Tensor:
         logits: Tensor = self.net(numeric, categorical.long())
@@ -81,7 +83,7 @@ def make_members(rows: pa.RecordBatch, random: np.random.Generator) -> list[Memb
             return predict_rows(net, *map(torch.from_numpy, encoded), batch_size=100)
 
         predictor = SimpleNamespace(model=net, predict=predict)
-        members.append(Member(cast(Any, predictor), preprocessor, 0.5 + fold))
+        members.append(Member(cast(Any, predictor), preprocessor, {"temperature": 0.5 + fold}))
     return members
 
 
@@ -92,7 +94,7 @@ def test_ensemble_gives_the_mean_of_the_runs(seed: int) -> None:
     members = make_members(make_rows(random, 120), random)
     outer = unite([member.preprocessor for member in members], SCHEMA)
     rows = make_rows(random, 300)
-    expected = np.mean([member.predict(rows) for member in members], axis=0)
+    expected = np.mean([member.answer(rows) for member in members], axis=0)
     with torch.inference_mode():
         found = FoldEnsemble(members, outer).eval()(*map(torch.from_numpy, outer.inputs(rows)))
     np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
