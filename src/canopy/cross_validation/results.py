@@ -95,7 +95,7 @@ def read_keys(run: Run, rows: pa.Table) -> dict[str, pa.ChunkedArray]:
 
 def score_rows(rows: pa.Table, runs: Sequence[Run]) -> dict[str, Any]:
     """Score all predictions as an evaluation does; `calibrated` are those with each fold's calibration."""
-    columns = {name: np.array(rows[name]) for name in rows.column_names}
+    columns = {name: rows[name].to_numpy().copy() for name in rows.column_names}
     tasks = [task_of(run.schema) for run in runs]
     predictions, values = tasks[0].read_predictions(columns).astype(float), columns["label"]
     parts = [
