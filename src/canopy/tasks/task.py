@@ -19,7 +19,7 @@ Floats = NDArray[np.float64]
 MetricMakers = Mapping[str, Callable[..., Metric]]
 NO_METRICS: MetricMakers = MappingProxyType({})
 # Of all other metrics, higher is better.
-LOWER_IS_BETTER = ("nll", "ece", "brier", "rmse", "mae", "mape")
+LOWER_IS_BETTER = ("nll", "ece", "brier", "rmse", "mae", "mape", "mean_width")
 # Of intervals.
 LEVEL = 0.95
 
