@@ -1,4 +1,4 @@
-"""Try every command with every task and every split, as a user types them, and write what works into the docs.
+"""Try every command with every task and every split, as users type them, and write what works into docs/.
 
 python benchmarks/combinations.py                    about 40 minutes on two cores; writes docs/tasks.md
 python benchmarks/combinations.py binary/group       some of them; writes nothing

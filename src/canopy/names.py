@@ -12,7 +12,7 @@ def match_columns(names: Sequence[str], patterns: Iterable[str]) -> list[str]:
     for pattern in patterns:
         exact = pattern in names and pattern != "*"
         matches = {pattern} if exact else {name for name in names if fnmatchcase(name, pattern)}
-        if not matches:
+        if not matches and pattern != "*":
             raise ValueError(
                 f"Each name or pattern must match a column; found {pattern!r}, which matches none"
                 f"{nearest(pattern, names)}"

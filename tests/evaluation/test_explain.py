@@ -216,6 +216,72 @@ def test_conditions_are_in_the_units_of_the_table(features: list[Feature]) -> No
             condition_slices([wrong], features, rows)
 
 
+def test_conditions_on_missing_unseen_and_old_values() -> None:
+    """A category has the name of missing values; nanoseconds do not reach the dates."""
+    city, days = Vocabulary(values=("a", "missing"), has_missing=True), [-330_000.0, 0.25, 200_000.0, 0.0]
+    day: dict[str, Scaling] = {"time": Affine(method="none", center=0.0, scale=1.0)}
+    parts = {"numeric": {}, "datetime": {"day": day}, "categorical": {"city": city}, "indicators": ("day",)}
+    described = Preprocessor(**parts, classes=("no", "yes"))
+    columns = {"day": {"kind": "datetime", "missing": "median"}, "city": {"kind": "categorical"}}
+    features = table_features(described, TableSchema.parse({"target": {"column": "y"}, "columns": columns}))
+    codes = torch.tensor([[0, 0], [1, 0], [2, 0], [3, 1]])
+    rows = Batch(torch.tensor(days)[:, None], codes, torch.zeros(4, dtype=torch.long))
+    for condition, expected in (
+        ("city IS NULL", [2]),
+        ("city = 'missing'", [1]),
+        ("city = 'unseen in training'", [3]),
+        ("city <> 'a'", [1, 3]),
+        ("day < '1500-01-01'", [0]),
+        ("day > '2262-04-12'", [2]),
+        ("day = '1970-01-01 06:00'", [1]),
+        ("day IS NULL", [3]),
+    ):
+        [(_, found)] = condition_slices([condition], features, rows)
+        assert np.flatnonzero(found == 0).tolist() == expected, condition
+
+
+@pytest.mark.parametrize(
+    ("conditions", "message"),
+    [
+        ("age > 60", "must be a list of SQL conditions, [\"...\"]; got 'age > 60'"),
+        (["age > 60), (age < 0"], "must hold SQL conditions on columns; got 'age > 60), (age < 0': "),
+        (["COLUMNS('a|noise') > 0"], "must hold conditions on single rows; got "),
+    ],
+)
+def test_invalid_conditions_are_refused_before_the_model_is_asked(
+    conditions: Any, message: str, features: list[Feature]
+) -> None:
+    options = OmegaConf.merge(OPTIONS, {"slices": conditions})
+    with pytest.raises(ValueError, match=re.escape(f"explanation.slices {message}")):
+        explain_rows(pytest.fail, make_rows(50), features[:2], TASK, options)
+
+
+def test_work_of_importance_and_dependence_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("canopy.evaluation.importance.N_INPUTS", 1_000_000)
+    z, sizes = Affine(method="none", center=0.0, scale=1.0), list[int]()
+
+    def count(numeric: Tensor, categorical: Tensor) -> NDArray[np.float32]:
+        sizes.append(numeric.numel() + categorical.numel())
+        return predict(numeric, categorical)
+
+    for n, expected in ((10, [2000, 3]), (20, [1136, 2]), (40, [595, 1])):
+        wide = [Feature(name=str(i), kind="numeric", numeric=(i,), scaling=z, shown=(i,)) for i in range(n)]
+        rows = make_rows()._replace(numeric=torch.randn(2000, n))
+        found = measure_importance(count, rows, wide, TASK, n_rows=2000, n_repeats=3, seed=0)
+        assert [found["n_rows"], found["n_repeats"]] == expected
+        n_before = len(sizes)
+        measure_dependence(count, rows, wide[:9], TASK, n_rows=2000, seed=0)
+        # The first prediction is that of the rows as they are.
+        assert max(sum(sizes[1:n_before]), sum(sizes[n_before:])) <= 1_000_000
+        sizes.clear()
+
+
+def test_values_of_features_and_mistakes_are_not_rounded() -> None:
+    mistake = {"true": 1234567.89, "values": {"age": 98765.4321, "size": 36.0}}
+    found = {"mistakes": [mistake], "age": {"values": [0.1, 98765.4321]}, "scores": [0.12345678]}
+    assert rounded(found, whole=("values", "mistakes")) == {**found, "scores": [0.123457]}
+
+
 def page_of(rows: Batch, features: list[Feature], names: tuple[str, ...], model: Any = predict) -> str:
     task = class_task(*names)
     found = rounded(explain_rows(model, rows, features, task, OPTIONS))

@@ -77,6 +77,15 @@ def test_normalize_refuses_a_split_of_another_table(params: DictConfig) -> None:
     assert not (Path(params.paths.interim) / "normalize.csv").exists()
 
 
+def test_normalize_takes_a_table_without_numeric_columns(params: DictConfig) -> None:
+    interim = Path(params.paths.interim)
+    (interim / "drop_columns.csv").write_text("colour,kind\nred,x\nred,y\nblue,x\n,y\n")
+    params.table.columns = {"colour": {"kind": "categorical", "missing": "category"}}
+    params.normalize.methods = [{"columns": ["*"], "method": "z_score"}]
+    normalize.run(params)
+    assert pa.csv.read_csv(interim / "normalize.csv").column_names == ["colour", "kind", "(split)"]
+
+
 def test_each_numeric_column_needs_a_method(params: DictConfig) -> None:
     for names, method, message in (
         ("a", "z_score", "match each numeric column; found none for 'b'"),

@@ -1,3 +1,4 @@
+import tracemalloc
 import warnings
 from pathlib import Path
 
@@ -113,6 +114,26 @@ def test_intervals_have_their_coverage(support: list[int], n_rows: int, error: f
     assert min(covered.values()) >= 0.92 * 200, covered
 
 
+def test_intervals_of_many_classes_are_bounded_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    counts = generator.poisson(0.2, (150, 150)) + np.diag(generator.poisson(20, 150))
+    # One class has neither rows nor predictions.
+    counts[7], counts[:, 7] = 0, 0
+    many = of_confusion(counts, tuple(map(str, range(150))))
+    tracemalloc.start()
+    found = many.intervals()
+    assert tracemalloc.get_traced_memory()[1] < 100e6
+    tracemalloc.stop()
+    low, high = found["accuracy"]
+    for name, ends in found.items():
+        assert ends[0] < many.summary()[name] < ends[1]
+        assert ends[1] - ends[0] == pytest.approx(high - low, rel=0.25)
+    few = of_confusion(np.array([[30, 2, 0], [1, 5, 1], [0, 0, 9]]))
+    expected = few.intervals()
+    monkeypatch.setattr("canopy.tasks.scores.N_HELD", 700)
+    assert few.intervals() == expected, "whatever is held in memory"
+
+
 def test_absent_classes_score_zero_and_are_left_out_of_means() -> None:
     report = of_confusion(np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])).report()
     assert [scores["recall"] for scores in report["per_class"].values()] == [0.75, 1.0, 0.0]
@@ -132,6 +153,14 @@ def test_confusion_plot_shows_counts_and_shares_and_any_class_name(tmp_path: Pat
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")
         draw_confusion(odd, title="test").savefig(tmp_path / "plot.png", dpi=20)
+
+
+def test_confusion_plot_of_many_classes_is_bounded() -> None:
+    for n, n_names in ((41, 41), (300, 100)):
+        scores = of_confusion(np.eye(n, dtype=np.int64), tuple(f"class number {i}" for i in range(n)))
+        figure = draw_confusion(scores, title="t")
+        assert (len(figure.axes[0].texts), len(figure.axes[0].get_xticklabels())) == (0, n_names)
+        assert max(figure.get_size_inches()) * 110 < 2000
 
 
 @pytest.mark.parametrize("sharpness", [0.5, 1.0, 2.0])

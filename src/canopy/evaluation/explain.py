@@ -64,7 +64,8 @@ def explain(
     for item, keys in zip(found["mistakes"], read_keys(run, rows, places), strict=False):
         item["keys"] = keys
     curves = found["dependence"].pop("curves")
-    found = rounded(found)
+    # A row is looked up by its values.
+    found = rounded(found, whole=("values", "mistakes"))
     # Places are drawn as they are.
     found["dependence"]["curves"] = curves
     # The curves of single rows are large, and JSON has no NaN for a missing value.
@@ -110,6 +111,8 @@ def explain_rows(
 ) -> dict[str, Any]:
     """Compute all that `explanation.json` holds, and rows' own curves."""
     seed = options.seed
+    # First, since a condition may be wrong.
+    conditions = condition_slices(options.slices, features, rows)
     importance = measure_importance(
         predict, rows, features, task, n_rows=options.n_rows, n_repeats=options.n_repeats, seed=seed
     )
@@ -119,7 +122,6 @@ def explain_rows(
     dependence = measure_dependence(predict, rows, shown, task, n_rows=options.n_curve_rows, seed=seed)
     losses, predicted = _predict_all(predict, rows, task)
     slices = (feature_slices(feature, feature.values(rows)) for feature in ranked)
-    conditions = condition_slices(options.slices, features, rows)
     scored = score_slices((*conditions, *slices), losses, task, min_rows=options.min_slice_rows)
     described = {feature.name: {"kind": feature.kind, "meaning": feature.meaning} for feature in ranked}
     for feature in features:

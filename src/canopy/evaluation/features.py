@@ -16,6 +16,9 @@ from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import Affine, Cycle, Scaling
 from canopy.schema import TableSchema
 
+# What a category that no training row had is called.
+UNSEEN = "unseen in training"
+
 # Gives predictions, shape (B, K), from numbers, (B, N), and codes, (B, C).
 Predict = Callable[[Tensor, Tensor], NDArray[Any]]
 
@@ -30,6 +33,7 @@ class Feature:
         numeric: All its places among the numeric inputs; those of a datetime column's parts together.
         codes: All its places among the categorical inputs, that of its missing-value indicator last.
         categories: Value and name of each code.
+        has_missing: Whether the last of them is that of missing values.
         scaling: Of its number, at the places `shown` of the numeric inputs.
         has_indicator: Whether it has a missing-value indicator; without one, missing values are as filled in.
     """
@@ -41,6 +45,7 @@ class Feature:
     numeric: tuple[int, ...] = ()
     codes: tuple[int, ...] = ()
     categories: tuple[tuple[str, str], ...] = ()
+    has_missing: bool = False
     scaling: Scaling | None = None
     shown: tuple[int, ...] = ()
     has_indicator: bool = False
@@ -64,7 +69,7 @@ class Feature:
         """Give one of `values` as people write it: name of a category, date, number; None if missing."""
         if self.kind == "categorical":
             names = [value if value == name else f"{name} ({value})" for value, name in self.categories]
-            return [*names, "unseen in training"][min(int(value), len(names))]
+            return [*names, UNSEEN][min(int(value), len(names))]
         if np.isnan(value):
             return None
         return moment(value) if self.kind == "datetime" else float(value)
@@ -85,10 +90,11 @@ def table_features(preprocessor: Preprocessor, schema: TableSchema) -> list[Feat
     for name in (*preprocessor.numeric, *preprocessor.categorical, *preprocessor.datetime):
         column = schema.columns[name]
         if name in preprocessor.categorical:
-            listed, values = getattr(column, "listed", None) or {}, preprocessor.categorical[name].names
+            vocabulary, listed = preprocessor.categorical[name], getattr(column, "listed", None) or {}
             own = {
                 "codes": ([*preprocessor.categorical].index(name),),
-                "categories": tuple((value, listed.get(value) or value) for value in values),
+                "categories": tuple((value, listed.get(value) or value) for value in vocabulary.names),
+                "has_missing": vocabulary.has_missing,
             }
         else:
             shown = f"{name}.time" if f"{name}.time" in parts[name] else parts[name][0]

@@ -10,8 +10,10 @@ from canopy.evaluation.features import Feature, Predict, take, with_inputs
 from canopy.prepare.reductions import Floats
 from canopy.tasks.task import LEVEL, Task
 
-# Predictions at most, so that many features take no longer than a few; at least so many rows are left.
-N_PREDICTIONS, N_LEAST = 1_500_000, 1000
+# Predictions, and inputs of them, at most, so that many features take no longer than a few.
+N_PREDICTIONS, N_INPUTS = 1_500_000, 100_000_000
+# Rows for a further repeat, and rows that are left in any case.
+N_ENOUGH, N_LEAST = 1000, 100
 # Values of a number and categories that a curve goes through; classes and single rows that are drawn.
 N_VALUES, N_CATEGORIES, N_CURVES, N_ROWS_SHOWN = 20, 12, 4, 40
 
@@ -39,12 +41,15 @@ def measure_importance(
         rows: Rows that it was not trained on.
         features: Features of the table.
         task: Gives the losses of rows.
-        n_rows: Rows to draw; fewer where there are many features (`N_PREDICTIONS`).
-        n_repeats: Permutations of each feature.
+        n_rows: Rows to draw; fewer where there are many features (`N_PREDICTIONS`, `N_INPUTS`).
+        n_repeats: Permutations of each feature; fewer where there are very many.
         seed: Seed of the draw and the permutations.
     """
     generator = np.random.default_rng(seed)
-    n_rows = min(n_rows, max(N_LEAST, N_PREDICTIONS // (len(features) * n_repeats)))
+    n_inputs = sum(part.shape[1] for part in rows[:2])
+    n_predictions = min(N_PREDICTIONS, N_INPUTS // n_inputs) // len(features)
+    n_repeats = min(n_repeats, max(1, n_predictions // N_ENOUGH))
+    n_rows = min(n_rows, max(N_LEAST, n_predictions // n_repeats))
     sample = draw_rows(rows, n_rows, generator)
     n_rows = len(sample.labels)
     labels = sample.labels.numpy()
@@ -89,6 +94,8 @@ def measure_dependence(
     2015.
     """
     generator = np.random.default_rng(seed)
+    n_inputs = sum(part.shape[1] for part in rows[:2])
+    n_rows = min(n_rows, max(N_LEAST, N_INPUTS // (n_inputs * len(features) * N_VALUES)))
     sample, found, shown, names = draw_rows(rows, n_rows, generator), {}, {}, task.output_names
     for feature in features:
         values = feature.values(rows)

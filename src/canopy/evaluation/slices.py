@@ -7,11 +7,11 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from canopy.data.dataset import Batch
-from canopy.evaluation.features import Feature
+from canopy.evaluation.features import UNSEEN, Feature
 from canopy.explore.wording import moment, number
 from canopy.prepare.reductions import Floats
 from canopy.tables.reader import open_duckdb
@@ -61,39 +61,48 @@ def _named(feature: Feature, value: object) -> dict[str, Any]:
 def condition_slices(conditions: Sequence[str], features: Sequence[Feature], rows: Batch) -> list[Slices]:
     """Find the rows that meet each condition, an SQL expression over the columns in their units.
 
+    Missing values are NULL, and a category that no training row had is the text `UNSEEN`.
+
     Raises:
-        ValueError: If DuckDB cannot compute a condition; none can read files.
+        ValueError: If they are no list, or DuckDB cannot compute a condition; none can read files.
     """
     if not conditions:
         return []
+    if isinstance(conditions, str) or not isinstance(conditions, Sequence):
+        raise ValueError(f'explanation.slices must be a list of SQL conditions, ["..."]; got {conditions!r}')
     # Here, since it takes time to import.
     import duckdb
 
-    columns: dict[str, Any] = {}
+    columns: dict[str, pa.Array] = {}
     for feature in features:
         values = feature.values(rows)
         if feature.kind == "categorical":
-            names = np.array([*(value for value, _ in feature.categories), None], object)
-            columns[feature.name] = names[np.minimum(values, len(names) - 1).astype(int)]
+            names = [*(value for value, _ in feature.categories), UNSEEN]
+            places = np.minimum(values, len(names) - 1).astype(np.int32)
+            missing = (places == len(names) - 2) & feature.has_missing
+            columns[feature.name] = pa.DictionaryArray.from_arrays(pa.array(places, mask=missing), names)
         elif feature.kind == "datetime":
-            columns[feature.name] = pd.to_datetime(values, unit="D").round("min")
+            minutes = np.round(np.nan_to_num(values) * 1440).astype("datetime64[m]")
+            columns[feature.name] = pa.array(minutes.astype("datetime64[us]"), mask=np.isnan(values))
         else:
-            columns[feature.name] = values
+            columns[feature.name] = pa.array(values, from_pandas=True)
     # DuckDB would take the first of columns whose names differ only in case.
     n_alike = Counter(name.lower() for name in columns)
-    frame, found = pd.DataFrame({k: v for k, v in columns.items() if n_alike[k.lower()] == 1}), []
+    table, found = pa.table({k: v for k, v in columns.items() if n_alike[k.lower()] == 1}), []
     with open_duckdb() as connection:
-        connection.register("rows", frame)
+        connection.register("rows", table)
         connection.execute("SET enable_external_access = false")
         for condition in conditions:
             try:
-                [meets] = connection.execute(f"SELECT ({condition})::BOOL FROM rows").fetchnumpy().values()  # noqa: S608
+                # As one expression: a text in a statement could end it.
+                expression = duckdb.SQLExpression(str(condition)).cast("BOOLEAN")
+                meets, *others = connection.view("rows").select(expression).fetchnumpy().values()
             except duckdb.Error as error:
                 reason = str(error).strip().partition("\n")[0]
                 raise ValueError(
                     f"explanation.slices must hold SQL conditions on columns; got {condition!r}: {reason}"
                 ) from error
-            if len(meets) != len(frame):
+            if others or len(meets) != len(rows.labels):
                 raise ValueError(f"explanation.slices must hold conditions on single rows; got {condition!r}")
             codes = np.where(np.ma.filled(meets, fill_value=False), 0, -1)
             found.append(([{"feature": None, "value": condition}], codes))

@@ -1,21 +1,23 @@
 """Write figures for people."""
 
 import math
+from collections.abc import Container
 from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
 
 
-def rounded(value: Any) -> Any:
-    """Round the numbers of nested dictionaries and lists to six digits; integral ones become integers."""
+def rounded(value: Any, digits: int = 6, *, whole: Container[str] = ()) -> Any:
+    """Round nested numbers to so many digits, not those of keys in `whole`; integral ones become int."""
     match value:
         case dict():
-            return {key: rounded(item) for key, item in value.items()}
+            # With 17 digits, each double is itself.
+            return {key: rounded(x, 17 if key in whole else digits, whole=whole) for key, x in value.items()}
         case list():
-            return [*map(rounded, value)]
+            return [rounded(item, digits, whole=whole) for item in value]
         case float():
-            return int(value) if value.is_integer() else float(f"{value:.6g}")
+            return int(value) if value.is_integer() else float(f"{value:.{digits}g}")
     return value
 
 

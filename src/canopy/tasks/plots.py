@@ -7,29 +7,38 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from canopy.names import shorten
 from canopy.tasks.calibration import Calibration
 from canopy.tasks.scores import Scores
 
 # Of more classes, the curves of those with most rows.
 N_CURVES = 10
+# Classes of a confusion matrix with numbers in its cells, and names along its sides.
+N_NUMBERED, N_NAMED = 40, 120
 
 
 def draw_confusion(scores: Scores, *, title: str) -> Figure:
-    """Draw a confusion matrix: in each cell the rows, and their share of the true class."""
+    """Draw a confusion matrix: in each cell the rows, and their share of the true class; of many, colors."""
     n_classes = len(scores.class_names)
-    side = max(4.0, 0.75 * n_classes)
+    is_numbered = n_classes <= N_NUMBERED
+    side = max(4.0, 0.75 * n_classes) if is_numbered else 14.0
     figure = Figure(figsize=(side + 2, side + 1.2), layout="constrained")
     axes = figure.subplots()
     # In counts, the small classes would all look empty.
     shares = scores.confusion / np.maximum(scores.support, 1)[:, None]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), share in np.ndenumerate(shares):
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), share in np.ndenumerate(shares) if is_numbered else ():
         text = f"{scores.confusion[row, column]:,}\n{share:.1%}" if share else "0"
         color, weight = "white" if share > 0.5 else "black", "bold" if row == column else "normal"
         axes.text(column, row, text, ha="center", va="center", color=color, weight=weight, fontsize=8)
+    named, size, angle, end = range(0, n_classes, -(-n_classes // N_NAMED)), None, 40, "right"
+    names = [scores.class_names[place] for place in named]
+    if not is_numbered:
+        figure.colorbar(image, label="Share of the true class", shrink=0.5)
+        names, size, angle, end = [shorten(name, length=30) for name in names], 6, 90, "center"
     # A name with two dollar signs is no formula.
-    axes.set_xticks(range(n_classes), scores.class_names, rotation=40, ha="right", parse_math=False)
-    axes.set_yticks(range(n_classes), scores.class_names, parse_math=False)
+    axes.set_xticks(named, names, fontsize=size, rotation=angle, ha=end, parse_math=False)
+    axes.set_yticks(named, names, fontsize=size, parse_math=False)
     axes.set(xlabel="Predicted class", ylabel="True class")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

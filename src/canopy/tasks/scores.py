@@ -1,6 +1,7 @@
 """The metrics that every classifier is scored by, most of them computed from its confusion matrix."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,8 +17,10 @@ from canopy.tasks.task import LEVEL
 # Guo et al., On calibration of modern neural networks, 2017.
 N_CALIBRATION_BINS = 15
 # Of the intervals.
-N_DRAWS = 2000
+N_DRAWS, N_LEAST_DRAWS = 2000, 200
 SEED = 0
+# Cells of the confusion matrices that are drawn: of many classes, fewer matrices; and cells held in memory.
+N_DRAWN, N_HELD = 6_000_000, 2_000_000
 
 Floats = NDArray[np.float64]
 
@@ -88,15 +91,23 @@ class Scores:
 
         n_classes, n_rows = len(self.confusion), self.n_rows
         generator = np.random.default_rng(SEED)
-        # To draw rows anew is to draw the cells of the confusion matrix anew.
-        bootstrap = generator.multinomial(n_rows, self.confusion.ravel() / n_rows, size=N_DRAWS)
+        counts, present = self.confusion.ravel(), np.flatnonzero(self.support)
+        # To draw rows anew is to draw the cells of the confusion matrix anew; empty ones stay empty.
+        cells = np.union1d(np.flatnonzero(counts), [counts.size - 1])
+        bootstrap = _draw_scores(
+            lambda size: generator.multinomial(n_rows, counts[cells] / n_rows, size[0]), cells, n_classes
+        )
         prior = np.where(np.eye(n_classes, dtype=bool), 0.5, 0.5 / max(n_classes - 1, 1))
-        prior *= (self.support > 0)[:, None]
-        posterior = generator.gamma(self.confusion + prior, size=(N_DRAWS, n_classes, n_classes))
-        drawn = [overall_scores(draws) for draws in (bootstrap.reshape(posterior.shape), posterior)]
+        if counts.size * N_DRAWS > N_DRAWN:
+            # As much for the sums of rows and columns, in fewer cells.
+            prior = 0.5 * np.eye(n_classes)
+            prior[present, np.roll(present, -1)] += 0.5
+        shapes = (self.confusion + prior * (self.support > 0)[:, None]).ravel()
+        some = np.flatnonzero(shapes)
+        posterior = _draw_scores(lambda size: generator.gamma(shapes[some], size=size), some, n_classes)
         tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
         for name, estimate in overall_scores(self.confusion).items():
-            ends = np.append([np.quantile(scores[name], tails) for scores in drawn], estimate)
+            ends = np.append([np.quantile(x[name], tails) for x in (bootstrap, posterior)], estimate)
             found[name] = [float(ends.min()), float(ends.max())]
         wilson = binomtest(int(self.confusion.trace()), n_rows).proportion_ci(LEVEL, method="wilson")
         return found | {"accuracy": np.clip(wilson, 0, 1).tolist()}
@@ -122,6 +133,20 @@ class Scores:
     def _numbers(self) -> dict[str, float]:
         overall = {name: float(value) for name, value in overall_scores(self.confusion).items()}
         return {**overall, "nll": self.nll, "ece": self.ece, **self.further}
+
+
+def _draw_scores(
+    draw: Callable[[tuple[int, int]], NDArray[Any]], cells: NDArray[np.intp], n_classes: int
+) -> dict[str, Floats]:
+    """Give the scores of confusion matrices whose `cells` `draw` gives, shape (n, n_cells); others are 0."""
+    n_draws = min(N_DRAWS, max(N_LEAST_DRAWS, N_DRAWN // len(cells)))
+    n_held = max(1, N_HELD // n_classes**2)
+    parts = []
+    for start in range(0, n_draws, n_held):
+        drawn = np.zeros((min(n_held, n_draws - start), n_classes**2))
+        drawn[:, cells] = draw((len(drawn), len(cells)))
+        parts.append(overall_scores(drawn.reshape(-1, n_classes, n_classes)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def overall_scores(confusion: NDArray[Any]) -> dict[str, Floats]:
