@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import PARAMS
 from canopy.names import shorten
-from canopy.params_sections import Params
+from canopy.params_sections import Decision, Params
 from canopy.preset import register_rules
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
@@ -104,7 +104,15 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
     if not 0 <= checked.seed < 2**32:
         raise ValueError(f"params.yaml: seed must be from 0 to 2**32 - 1; found {checked.seed}")
     TableSchema.parse(OmegaConf.to_container(checked.table))  # type: ignore[arg-type]
+    read_decision(checked.decision)
     return checked
+
+
+def read_decision(*sections: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
+    """Read the goal of a section `decision`, see `Decision.options`; later ones decide over earlier ones."""
+    merged = OmegaConf.merge(OmegaConf.structured(Decision), *sections)
+    decision: Decision = OmegaConf.to_object(merged)  # type: ignore[assignment]
+    return decision.options()
 
 
 def _typed(params: DictConfig | dict[str, Any]) -> DictConfig:
