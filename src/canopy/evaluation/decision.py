@@ -60,16 +60,15 @@ def join_scores(earlier: Mapping[str, Any], report: Mapping[str, Any]) -> dict[s
 def log_decision(split: str, scores: Mapping[str, Any]) -> None:
     if found := scores.get("decision"):
         shown = ", ".join(f"{name} {found[name]:.4g}" for name in shown_scores(found))
-        log.info("%s, threshold %.4g (%s): %s", split, found["threshold"], describe_goal(found), shown)
+        log.info("%s, threshold %.4g for %s: %s", split, found["threshold"], describe_goal(found), shown)
 
 
 def describe_goal(found: Mapping[str, Any]) -> str:
-    """Write a goal with its option: f_beta, beta 2."""
+    """Write a goal with its option: f_beta (beta 2)."""
     options = {name: found[name] for name in OPTIONS if name in found}
     options = options.pop("cost_matrix", options)
-    return ", ".join(
-        [found["goal"], *(f"{name.replace('_', ' ')} {x:g}" for name, x in options.items() if x)]
-    )
+    written = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in options.items() if value)
+    return f"{found['goal']} ({written})"
 
 
 def shown_scores(found: Mapping[str, Any]) -> list[str]:

@@ -175,7 +175,9 @@ def draw_points(goal: Goal, probabilities: Floats, labels: NDArray[Any], **optio
     ranks = np.unique(np.linspace(0, len(thresholds) - 1, N_POINTS).round().astype(int))
     scores = {name: values[places].tolist() for name, values in counts.scores(goal).items()}
     curves = np.stack([counts.false_positive_rate, counts.recall, counts.precision])[:, ranks].tolist()
-    return {"thresholds": grid.tolist(), "scores": scores, "roc": curves[:2], "precision": curves[1:]}
+    # Where no row is predicted positive, there is no precision.
+    precision = [values[1:] for values in curves[1:]]
+    return {"thresholds": grid.tolist(), "scores": scores, "roc": curves[:2], "precision": precision}
 
 
 def stored_threshold(report: Mapping[str, Any]) -> dict[str, Any] | None:

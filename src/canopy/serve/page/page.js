@@ -11,6 +11,9 @@ const MAX_SUGGESTIONS = 1000;
 let model = null;
 let asked = 0;
 let files = 0;
+// What is redrawn when the threshold moves.
+let shownRow = null;
+let shownFile = null;
 
 /** Make an element with attributes, properties and children. */
 function make(tag, attributes = {}, ...children) {
@@ -134,21 +137,40 @@ async function explain() {
     if (number !== asked) return;
     showProblems([]);
     $("error").textContent = "";
-    const best = reported.probabilities[reported.class];
-    $("verdict").textContent = `${reported.class}, ${percent(best)}`;
-    $("probabilities").replaceChildren(...Object.entries(reported.probabilities).map(([name, share]) =>
-      bar(name, share, percent(share), { best: name === reported.class })));
+    shownRow = reported;
+    showRow();
     const largest = Math.max(...reported.contributions.map((item) => Math.abs(item.contribution)), 0.1);
     $("contributions").replaceChildren(...reported.contributions.map((item) =>
       bar(readable(item.feature), item.contribution / largest, `× ${Math.exp(item.contribution).toPrecision(2)}`)));
   } catch (error) {
     if (number !== asked) return;
+    shownRow = null;
     $("verdict").textContent = "";
     $("probabilities").replaceChildren();
     $("contributions").replaceChildren();
     showProblems(error.problems ?? []);
     $("error").textContent = error.problems?.map(describe).join(". ") || error.message;
   }
+}
+
+/** Show class and probabilities of the row. */
+function showRow() {
+  if (!shownRow) return;
+  const shown = threshold.classOf(shownRow);
+  $("verdict").textContent = `${shown}, ${percent(shownRow.probabilities[shown])}`;
+  $("probabilities").replaceChildren(...Object.entries(shownRow.probabilities).map(([name, share]) =>
+    bar(name, share, percent(share), { best: name === shown })));
+  // They are those of the server's class.
+  $("contributed").textContent = shown === shownRow.class ? "" : ` to ${shownRow.class}`;
+}
+
+/** Show how many rows of the file are in each class. */
+function showCounts() {
+  if (!shownFile) return;
+  const { classes, counts, probabilities } = shownFile;
+  const found = threshold.count(counts, probabilities);
+  const total = Math.max(found.reduce((sum, n) => sum + n, 0), 1);
+  $("batch-counts").replaceChildren(...classes.map((name, place) => bar(name, found[place] / total, percent(found[place] / total))));
 }
 
 /** Mark the fields that are wrong and say at each what it must be. */
@@ -216,12 +238,14 @@ async function predictFile(file) {
   const state = (text) => { $("batch-state").textContent = text; };
   state(`Predicting ${file.name} …`);
   $("batch-note").textContent = "";
+  shownFile = null;
   $("batch-counts").replaceChildren();
   $("batch-problems").replaceChildren();
   $("download").hidden = true;
   const classes = Object.entries(model.classes);
   const counts = new Map(classes.map(([value]) => [value, 0]));
   const answers = [];
+  const probabilities = [];
   const problems = [];
   let nRows = 0;
   let nRejected = 0;
@@ -244,8 +268,10 @@ async function predictFile(file) {
       // Before it are keys, which may have any name.
       const label = names.length - classes.length - 3;
       records.forEach((values, row) => {
-        if (counts.has(values[label])) counts.set(values[label], counts.get(values[label]) + 1);
-        else if (problems.length < MAX_PROBLEMS) problems.push(`${placeOf(row)}: ${values.at(-1)}`);
+        if (counts.has(values[label])) {
+          counts.set(values[label], counts.get(values[label]) + 1);
+          if (classes.length === 2) probabilities.push(Number(values[label + 3]));
+        } else if (problems.length < MAX_PROBLEMS) problems.push(`${placeOf(row)}: ${values.at(-1)}`);
       });
       nRows += records.length;
       state(`Predicting ${file.name} … ${nRows.toLocaleString("en")} rows so far`);
@@ -256,13 +282,11 @@ async function predictFile(file) {
     if (nRejected > problems.length) problems.push(`and ${(nRejected - problems.length).toLocaleString("en")} more`);
     $("batch-problems").replaceChildren(...problems.map((problem) => make("li", {}, problem)));
     $("batch-note").textContent = [
-      nLabelled ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly.` : "",
+      nLabelled ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly${model.decision ? " by the model's threshold" : ""}.` : "",
       ignored.length ? `Columns that the table does not have are ignored: ${ignored.join(", ")}.` : "",
     ].join(" ").trim();
-    $("batch-counts").replaceChildren(...classes.map(([value, name]) => {
-      const share = counts.get(value) / Math.max(nPredicted, 1);
-      return bar(name, share, percent(share));
-    }));
+    shownFile = { classes: classes.map(([, name]) => name), counts: [...counts.values()], probabilities };
+    showCounts();
     URL.revokeObjectURL($("download").href);
     $("download").href = URL.createObjectURL(new Blob(answers, { type: "text/csv" }));
     $("download").hidden = false;
@@ -307,7 +331,7 @@ function showCard() {
   const facts = {
     "Test accuracy": `${test.accuracy.toFixed(4)} (95 %: ${test.intervals.accuracy.map((end) => end.toFixed(4)).join(" to ")})`,
     "Macro-F1": test.macro_f1.toFixed(4),
-    "Calibration error": `${test.calibrated.ece.toFixed(4)} with the temperature ${model.temperature.toFixed(3)}`,
+    "Calibration error": `${test.calibrated.ece.toFixed(4)} with the temperature ${model.calibration.temperature.toFixed(3)}`,
     "Test rows": test.n_rows.toLocaleString("en"),
     "Training rows": model.training.n_rows.toLocaleString("en"),
     ...(model.compression ? {
@@ -343,6 +367,7 @@ async function start() {
   $("about").textContent = about;
   buildForm();
   showCard();
+  threshold.start(model, () => { showRow(); showCounts(); });
   await Promise.all([explain(), showDrift()]);
 }
 
