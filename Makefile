@@ -131,6 +131,7 @@ benchmark: repro ## Measure speed, peers, growth and start-up: reports/benchmark
 
 readme: $(INSTALLED) ## Write the results of reports/ into README.md and docs/
 	$(BIN)/python src/summarize.py --readme
+	cp reports/plots/confusion_matrix_test.png reports/plots/calibration_test.png docs/images
 
 tensorboard: $(INSTALLED) ## Show all runs in the browser
 	cd $(WORK) && tensorboard --logdir logs

@@ -109,7 +109,7 @@ def small_params(tmp_path: Path) -> DictConfig:
         split:
           {method: stratified, test_size: 0.2, val_size: 0.2, column: null, values: null, gap: null,
            n_folds: null, fold: 0}
-        normalize: {methods: [{columns: ["*"], method: z_score}]}
+        normalize: {methods: [{columns: ["*"], method: z_score}], target: z_score}
         cap_classes: {max_per_class: 10}
         """
     )

@@ -89,7 +89,7 @@ def test_the_reports_have_their_form(project: Project) -> None:
     assert (list(cap), sorted(cap["rows"])) == (["before", "after", "rows"], ["test", "train", "val"])
     assert cap["after"] == {name: min(n, CAP) for name, n in cap["before"].items()}
     assert max(cap["before"].values()) > CAP
-    assert (project.folder / "reports/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
+    assert (project.folder / "reports/plots/confusion_matrix_test.png").read_bytes().startswith(b"\x89PNG")
     assert (project.folder / "reports/exploration/index.html").stat().st_size > 10_000
 
 

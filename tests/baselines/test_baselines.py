@@ -14,6 +14,7 @@ from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows, choose,
 from canopy.evaluation.inference import Predictor
 from canopy.runs.run import Run
 from packages import ROOT
+from schemas import class_task
 
 SETTINGS = {
     "random_forest": {"n_estimators": 20},
@@ -65,7 +66,7 @@ def test_baselines_are_runs_with_scores(project: Path) -> None:
 
 def test_unknown_model_and_missing_predictions_are_named() -> None:
     with pytest.raises(ValueError, match="models must be some of constant, .*, or all; got 'lightgb'"):
-        choose(["lightgb"])
+        choose(["lightgb"], class_task("a", "b"))
     with pytest.raises(FileNotFoundError, match="The predictions no.parquet must exist; .*evaluate a run"):
         read_predictions(Path("no.parquet"))
 
@@ -94,12 +95,12 @@ def make(n_rows: int, seed: int, *, classes: tuple[int, ...]) -> Rows:
     return as_rows(numeric.astype(np.float32), codes, labels, cardinalities=(4, 700))
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", [name for name, found in BASELINES.items() if found.classifier])
 def test_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
     # Class 1 has no training row, and class 3 none but in validation.
     train, val = make(300, 0, classes=(0, 2)), make(80, 1, classes=(0, 2, 3))
     features, labels = make(80, 2, classes=(0, 2))
-    options = {"n_classes": 4, "seed": 3, "settings": SETTINGS.get(name, {})}
+    options = {"task": class_task(*"abcd"), "seed": 3, "settings": SETTINGS.get(name, {})}
     first, second = (Fitted(BASELINES[name], train, val, **options).predict(features) for _ in range(2))
     assert first.shape == (80, 4)
     np.testing.assert_allclose(first.sum(axis=1), 1, atol=1e-6)

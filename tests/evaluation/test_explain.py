@@ -25,10 +25,11 @@ from canopy.prepare.scaling import Affine, Cycle, QuantileNormal, Scaling
 from canopy.runs.run import Run
 from canopy.schema import TableSchema
 from canopy.tasks.calibration import calibrate, fit_temperature
-from canopy.tasks.scores import score
 from odd_names import ODD_NAMES
 from packages import composed
+from schemas import class_task
 
+TASK = class_task("no", "yes")
 OPTIONS = OmegaConf.merge(composed("evaluate", "run=x").explanation, {"n_rows": 400, "n_curve_rows": 50})
 
 
@@ -104,13 +105,13 @@ def test_permuted_inputs_of_a_feature_stay_together(features: list[Feature]) -> 
         seen.append(numeric[:, 2])
         return predict(numeric, categorical)
 
-    measure_importance(check, rows, features, n_rows=500, n_repeats=2, seed=0)
+    measure_importance(check, rows, features, TASK, n_rows=500, n_repeats=2, seed=0)
     assert len(seen) == 1 + 2 * len(features)
     assert len({tuple(column.tolist()) for column in seen}) == 3
 
 
 def test_importance_finds_the_feature_that_decides(features: list[Feature]) -> None:
-    found = measure_importance(predict, make_rows(), features, n_rows=1500, n_repeats=3, seed=0)
+    found = measure_importance(predict, make_rows(), features, TASK, n_rows=1500, n_repeats=3, seed=0)
     (first, importance), *others = found["features"].items()
     assert (first, found["n_rows"]) == ("age", 1500)
     assert importance["log_loss_increase"]["interval"][0] > 0.5
@@ -130,7 +131,7 @@ def test_importance_of_a_noisy_input_has_an_interval_around_0(features: list[Fea
     for seed in range(20):
         rows = make_rows(seed=seed)
         rows.labels[:] = torch.randint(2, (2000,), generator=torch.Generator().manual_seed(seed + 99))
-        found = measure_importance(guess, rows, features, n_rows=2000, n_repeats=1, seed=0)
+        found = measure_importance(guess, rows, features, TASK, n_rows=2000, n_repeats=1, seed=0)
         low, high = found["features"]["noise"]["log_loss_increase"]["interval"]
         covered.append(low < 0 < high)
     assert sum(covered) >= 16
@@ -138,7 +139,7 @@ def test_importance_of_a_noisy_input_has_an_interval_around_0(features: list[Fea
 
 def test_partial_dependence_is_that_of_an_exhaustive_search(features: list[Feature]) -> None:
     rows = make_rows(500)
-    found = measure_dependence(predict, rows, features, ("no", "yes"), n_rows=500, seed=0)["features"]
+    found = measure_dependence(predict, rows, features, TASK, n_rows=500, seed=0)["features"]
     *values, missing = found["age"]["values"]
     assert missing is None
     curve = found["age"]["classes"]["yes"]
@@ -183,7 +184,7 @@ def test_slices_find_a_planted_one_and_none_among_random_errors(features: list[F
 
     def found(right: NDArray[np.bool_], seed: int = 0) -> dict[str, Any]:
         slices = [feature_slices(feature, feature.values(rows)) for feature in features]
-        return score_slices(slices, np.where(right, 0.1, 2.0), right, min_rows=100)
+        return score_slices(slices, np.stack([np.where(right, 0.1, 2.0), ~right]), TASK, min_rows=100)
 
     n_false = sum(bool(found(generator.random(4000) < 0.9)["worse"]) for _ in range(40))
     # At most one in twenty.
@@ -216,12 +217,13 @@ def test_conditions_are_in_the_units_of_the_table(features: list[Feature]) -> No
 
 
 def page_of(rows: Batch, features: list[Feature], names: tuple[str, ...], model: Any = predict) -> str:
-    found = rounded(explain_rows(model, rows, features, names, OPTIONS))
+    task = class_task(*names)
+    found = rounded(explain_rows(model, rows, features, task, OPTIONS))
     probabilities, labels = model(*rows[:2]).astype(np.float64), rows.labels.numpy()
-    scores = score(probabilities, labels, names)
+    scores = task.score(probabilities, labels)
     calibration = calibrate(probabilities, labels, temperature=fit_temperature(probabilities, labels))
     report = {"val": {**scores.report(), "calibrated": calibration.report()}}
-    of_run = {"scores": {"val": scores}, "calibrations": {"val": calibration}}
+    of_run = {"task": task, "scores": {"val": scores}, "calibrations": {"val": calibration}, "figures": {}}
     return render_page(report, found, title=names[0], run_name="<run>", **of_run)
 
 

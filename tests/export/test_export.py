@@ -1,5 +1,7 @@
 import re
 import shutil
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +9,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.csv
 import pytest
+import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.evaluation.inference import Predictor
 from canopy.export.export import compare
 from canopy.export.manifest import FILES, MANIFEST_FILE, Manifest
+from canopy.export.model_card import CARD_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import PREPROCESSOR_FILE, read_json, write_json
 from canopy.prepare.interim import SPLIT_COLUMN
@@ -20,7 +24,7 @@ from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
 from canopy.serve.explain import Explainer
 from canopy.tables.rows import read_table
-from canopy.tasks.scores import score
+from schemas import class_task
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -52,10 +56,10 @@ def test_bundle_predicts_what_its_run_predicts(
     rows = rows.filter(splits == "test")
     inputs, encoded = manifest.preprocessor.inputs(rows), manifest.preprocessor.transform(rows)
     predicted = Predictor(evaluated_run, batch_size=64, accelerator="cpu").predict(encoded)
-    expected, probabilities = predicted ** (1 / manifest.temperature), scorer.predict(inputs)
+    expected, probabilities = predicted ** (1 / manifest.calibration["temperature"]), scorer.predict(inputs)
     np.testing.assert_allclose(probabilities, expected / expected.sum(axis=1, keepdims=True), atol=1e-5)
     labels = rows["kind"].cast("int64").to_numpy() - 1
-    found = score(probabilities, labels, tuple(manifest.classes.values()))
+    found = class_task(*manifest.classes.values()).score(probabilities, labels)
     assert found.accuracy == manifest.metrics["test"]["accuracy"]
     assert found.nll == pytest.approx(manifest.metrics["test"]["calibrated"]["nll"], abs=1e-6)
     assert scorer.predict(inputs.take(slice(0))).shape == (0, 3)
@@ -63,6 +67,32 @@ def test_bundle_predicts_what_its_run_predicts(
     manifest.preprocessor.datetime["picked"] = {}
     _, contributions = Explainer(scorer).explain(inputs.take(slice(1)))
     assert {item["feature"] for item in contributions} == {"size", "weight", "colour"}
+
+
+def test_card_has_the_scores_and_an_example_that_runs(bundle: Path, evaluated_run: Run) -> None:
+    card = (bundle / CARD_FILE).read_text()
+    metadata = yaml.safe_load(card.split("---\n")[1])
+    assert (metadata["library_name"], metadata["pipeline_tag"]) == ("onnx", "tabular-classification")
+    (result,) = metadata["model-index"][0]["results"]
+    assert result["dataset"] == {"name": "Fruit", "type": "fruit", "split": "test"}
+    test = read_json(evaluated_run.path / METRICS)["test"]
+    expected = {name: value for name, value in test.items() if isinstance(value, float)}
+    expected |= {f"{name} (calibrated)": test["calibrated"][name] for name in ("nll", "ece")}
+    assert {item["name"]: item["value"] for item in result["metrics"]} == expected
+    assert {"accuracy", "f1", "nll", "roc_auc"} < {*metadata["metrics"]}
+    # Class, value in the table, share before and number after the cap.
+    assert "| Apple | 1 | 33.3% | 50 |" in card
+    example = card.split("```python\n")[1].split("```")[0]
+    command = [sys.executable, "-c", example]
+    done = subprocess.run(command, cwd=bundle, capture_output=True, text=True, check=True)
+    probabilities = yaml.safe_load(done.stdout)
+    assert [*probabilities] == ["Apple", "Pear", "Plum"]
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-5)
+    # People complete the card, and may remove it.
+    (bundle / CARD_FILE).write_text("Mine")
+    Scorer(bundle)
+    (bundle / CARD_FILE).unlink()
+    Scorer(bundle)
 
 
 def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, splits: np.ndarray) -> None:
@@ -81,7 +111,7 @@ def test_manifest_describes_rows_before_the_cap(bundle: Path, raw_table: Path, s
 
 
 def test_bundle_holds_no_pickle_and_no_path_of_the_machine(bundle: Path, root: Path) -> None:
-    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, *FILES}
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, CARD_FILE, *FILES}
     for path in bundle.iterdir():
         assert str(root).encode() not in path.read_bytes(), path.name
     with zipfile.ZipFile(bundle / "model.pt2") as archive:
@@ -107,7 +137,7 @@ def test_scores_of_another_run_are_refused(export_run: Export, evaluated_run: Ru
     for key, value, required in (
         ("accuracy", 0.1, "the scores of this run, .*; got "),
         ("calibrated.nll", 0.1, "the scores of this run, .*; got "),
-        ("calibrated", None, "scores of both splits and a temperature"),
+        ("calibrated", None, "scores of both splits and a calibration"),
     ):
         metrics = OmegaConf.create(read_json(evaluated_run.path / METRICS))
         OmegaConf.update(metrics, f"test.{key}", value)
@@ -154,10 +184,10 @@ def test_export_replaces_nothing_but_a_bundle(export_run: Export, evaluated_run:
 
 
 def test_compare_refuses_predictions_that_differ() -> None:
-    expected = np.array([[0.7, 0.3], [0.5, 0.5]])
+    expected, task = np.array([[0.7, 0.3], [0.5, 0.5]]), class_task("no", "yes")
     near = np.array([[0.699995, 0.300005], [0.499999, 0.500001]], dtype=np.float32)
-    assert compare(expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
+    assert compare(task, expected, near, name="model.onnx") == pytest.approx(5e-6, abs=1e-7)
     for other, difference in ((0.51, "0.01"), (np.nan, "nan")):
         far = np.array([[0.7, 0.3], [0.5, other]], dtype=np.float32)
         with pytest.raises(ValueError, match=f"model.onnx must give .* within 1e-05; .* of {difference}: "):
-            compare(expected, far, name="model.onnx")
+            compare(task, expected, far, name="model.onnx")

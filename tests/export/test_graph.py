@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from canopy.export.graph import Preprocessing, RawClassifier, save_onnx, save_pt2, trace
+from canopy.export.graph import Preprocessing, RawModel, save_onnx, save_pt2, trace
 from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure_numeric
 from canopy.nets.mlp import MLP
@@ -21,6 +21,7 @@ from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.scaling import METHODS
 from canopy.schema import TableSchema
 from canopy.schema.tensors import Schema
+from canopy.tasks.classification import TemperatureSoftmax
 from packages import ROOT, composed
 
 VALUES = np.random.default_rng(0).normal(3000, 900, (500, 3)).round(1)
@@ -63,7 +64,7 @@ def check_classifier(net: nn.Module, preprocessor: Preprocessor, rows: pa.Record
     """The graph gives what the net gives of the rows that the stages transform."""
     with torch.inference_mode():
         expected = (net.eval()(*map(torch.from_numpy, preprocessor.transform(rows))) / 1.5).softmax(dim=1)
-    graph = RawClassifier(net, preprocessor, temperature=1.5)
+    graph = RawModel(net, preprocessor, answer=TemperatureSoftmax(1.5))
     check_frozen(graph, preprocessor, rows, expected, folder, rtol=1e-7)
 
 
@@ -183,7 +184,7 @@ def test_table_of_any_columns_can_be_frozen(columns: dict[str, pa.Array], tmp_pa
     torch.manual_seed(0)
     sizes = [len(names) for names in preprocessor.categories.values()]
     n_numeric = len(preprocessor.feature_names)
-    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_classes=2, hidden=[8])
+    net = MLP(n_numeric=n_numeric, cardinalities=sizes, n_outputs=2, hidden=[8])
     check_classifier(net, preprocessor, rows, tmp_path)
 
 

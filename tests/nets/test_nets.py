@@ -42,7 +42,7 @@ ENSEMBLES = ("ensemble", "mixed", "tabm", "tabm_mini")
 
 
 def make(net: str, *, n_numeric: int = 3, embedding: str = "none", **options: Any) -> nn.Module:
-    data = {"cardinalities": (2, 5), "n_classes": 7, "quantiles": QUANTILES[:n_numeric], "max_one_hot": 100}
+    data = {"cardinalities": (2, 5), "n_outputs": 7, "quantiles": QUANTILES[:n_numeric], "max_one_hot": 100}
     return NETS[net](n_numeric=n_numeric, embedding=EMBEDDINGS[embedding], **{**data, **options})
 
 

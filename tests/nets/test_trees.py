@@ -26,7 +26,7 @@ def only(rows: Batch, which: Tensor | slice) -> Batch:
 
 
 def grow(cardinalities: list[int], n_classes: int, train: Batch, val: Batch, **settings: object) -> Trees:
-    trees = Trees(cardinalities=cardinalities, n_classes=n_classes, settings={**SETTINGS, **settings})
+    trees = Trees(cardinalities=cardinalities, n_outputs=n_classes, settings={**SETTINGS, **settings})
     trees.fit(train, val, class_weights=torch.ones(n_classes), seed=0)
     return trees
 
@@ -46,7 +46,7 @@ def test_trees_predict_as_catboost_does(cardinalities: list[int], n_classes: int
     catboost.fit(columns["train"], train.labels.numpy(), eval_set=(columns["val"], val.labels.numpy()))
     expected = catboost.predict_proba(columns["val"])
     # Their state makes another net the same.
-    other = Trees(n_numeric=3, cardinalities=cardinalities, n_classes=n_classes, settings={})
+    other = Trees(n_numeric=3, cardinalities=cardinalities, n_outputs=n_classes, settings={})
     other.load_state_dict(trees.state_dict())
     predicted = other(val.numeric, val.categorical).softmax(dim=1)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
@@ -57,7 +57,7 @@ def test_a_row_does_not_see_its_own_label() -> None:
     """Names that each row has alone say nothing; encoded with their own labels they would say all."""
     names = torch.arange(300)[:, None]
     labels = torch.randint(0, 2, (300,), generator=torch.Generator().manual_seed(1))
-    trees = Trees(n_numeric=3, cardinalities=[300], n_classes=2, settings=SETTINGS)
+    trees = Trees(n_numeric=3, cardinalities=[300], n_outputs=2, settings=SETTINGS)
     encoded = trees._fit_encodings(torch.zeros(300, 3), names, labels, 0)[:, -1]
     assert encoded[labels == 1].mean() < encoded[labels == 0].mean() + 0.1
     own = trees._columns(torch.zeros(300, 3), names)[:, -1]
@@ -69,7 +69,7 @@ def test_weights_of_classes_undo_a_cap() -> None:
     kept = torch.cat([torch.where(rows.labels == 0)[0], torch.where(rows.labels == 1)[0][:100]])
     capped = only(rows, kept)
     counts = torch.bincount(rows.labels)
-    trees = Trees(n_numeric=3, cardinalities=[], n_classes=2, settings=SETTINGS)
+    trees = Trees(n_numeric=3, cardinalities=[], n_outputs=2, settings=SETTINGS)
     trees.fit(capped, rows, class_weights=counts / torch.bincount(capped.labels), seed=0)
     share = trees(rows.numeric, rows.categorical).softmax(dim=1)[:, 1].mean()
     assert float(share) == pytest.approx(float(counts[1] / counts.sum()), abs=0.03)
@@ -101,7 +101,7 @@ def test_a_fixed_fit_grows_as_many_trees_at_the_same_rate() -> None:
     n_trees, rate = len(trees.leaves), float(trees.learning_rate)
     assert 0 < rate < 1
     assert 1 < n_trees < 1000
-    again = Trees(n_numeric=3, cardinalities=[4], n_classes=2, settings=settings)
+    again = Trees(n_numeric=3, cardinalities=[4], n_outputs=2, settings=settings)
     again.fix(n_trees=n_trees, learning_rate=rate)
     again.fit(rows, None, class_weights=torch.ones(2), seed=0)
     assert len(again.leaves) == n_trees

@@ -130,4 +130,9 @@ def test_scorer_ignores_further_files_of_a_manifest(export_run: Callable[..., Pa
     manifest = Manifest.load(bundle)
     manifest.model_copy(update={"files": {**manifest.files, "../planted": "0" * 64}}).save(bundle)
     Scorer(bundle)
-    assert {path.name for path in bundle.iterdir()} == {"model.json", "model.onnx", "model.pt2"}
+    assert {path.name for path in bundle.iterdir()} == {
+        "MODEL_CARD.md",
+        "model.json",
+        "model.onnx",
+        "model.pt2",
+    }

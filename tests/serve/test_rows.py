@@ -19,6 +19,7 @@ from canopy.serve.csv_rows import CsvRows, read_csv
 from canopy.serve.explain import N_VALUES, draw
 from canopy.serve.problems import MAX_PROBLEMS, RowsRefused, first_problems
 from canopy.serve.rows import RowReader
+from canopy.tasks.answers import ClassAnswers
 
 SIZE = {"kind": "numeric", "unit": "cm", "range": [1, 9]}
 AGE = {"kind": "numeric", "unit": "years", "range": [0, 100], "missing": "median"}
@@ -128,12 +129,12 @@ def test_csv_of_another_form_is_refused(text: str, message: str) -> None:
 
 def test_rejected_csv_rows_keep_their_places() -> None:
     found = csv_of('id,size\na,2\n\nb,x\nc\nd,3\n"e\n",4,5\n', KEYED)
-    shares, classes = np.array([[0.25, 0.75], [1, 0]], np.float32), {"1": "Apple", "2": "Pear"}
-    header, first, second = found.write(shares, classes, all_rows=False).decode().splitlines()
+    shares, answers = np.array([[0.25, 0.75], [1, 0]], np.float32), ClassAnswers({"1": "Apple", "2": "Pear"})
+    header, first, second = found.write(shares, answers, all_rows=False).decode().splitlines()
     assert header == '"id","label","class","probability_Apple","probability_Pear"'
     assert (first, second) == ('"a","2","Pear",0.25,0.75', '"d","1","Apple",1,0')
     form = "the row must have as many values as the header has names"
-    assert found.write(shares, classes, all_rows=True).decode().splitlines() == [
+    assert found.write(shares, answers, all_rows=True).decode().splitlines() == [
         f'{header},"problem"',
         f"{first},",
         '"b",,,,,"size must be a number; got \'x\'"',

@@ -10,8 +10,9 @@ from sklearn import metrics as sklearn_metrics
 
 from canopy.tasks.calibration import apply_temperature, calibrate, fit_temperature, measure_reliability
 from canopy.tasks.plots import draw_confusion, draw_reliability
-from canopy.tasks.scores import Scores, build_metrics, score
+from canopy.tasks.scores import Scores
 from odd_names import ODD_NAMES
+from schemas import class_task
 
 NAMES = ("Apple", "Pear", "Plum/Damson")
 CONFUSION_SCORES = ("accuracy", "balanced_accuracy", "macro_f1")
@@ -39,7 +40,7 @@ def predictions() -> Predictions:
 @pytest.fixture
 def scores(predictions: Predictions) -> Scores:
     """Scores of the predictions, which come batch by batch."""
-    metrics = build_metrics(3)
+    metrics = class_task(*NAMES).build_metrics()
     for batch in zip(*(torch.from_numpy(array).split(64) for array in predictions), strict=True):
         metrics.update(*batch)
     return Scores.from_metrics(metrics.compute(), NAMES)
@@ -157,7 +158,7 @@ def test_correct_and_certainly_wrong_rows_have_a_temperature() -> None:
 def test_reliability_equals_the_metrics_of_training_and_is_drawn() -> None:
     probabilities, labels = draw(sharpness=2.0)
     calibration = calibrate(probabilities, labels, temperature=fit_temperature(probabilities, labels))
-    found, scores = calibration.before, score(probabilities, labels, ("a", "b", "c"))
+    found, scores = calibration.before, class_task("a", "b", "c").score(probabilities, labels)
     assert found.ece == pytest.approx(scores.ece, abs=1e-5)
     assert found.nll == pytest.approx(scores.nll, abs=1e-6)
     assert found.counts.sum() == len(labels)

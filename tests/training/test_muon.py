@@ -14,7 +14,7 @@ from canopy.training.muon import MuonAdamW
 @pytest.fixture
 def net() -> MLP:
     torch.manual_seed(0)
-    return MLP(n_numeric=3, cardinalities=[2], n_classes=4, hidden=[8, 16])
+    return MLP(n_numeric=3, cardinalities=[2], n_outputs=4, hidden=[8, 16])
 
 
 def optimizer_of(net: MLP, **settings: Any) -> MuonAdamW:
@@ -38,7 +38,7 @@ def test_a_step_is_that_of_both_optimizers(hidden: list[int], monkeypatch: pytes
     """To the last bit, in the number type that PyTorch's takes."""
     monkeypatch.setattr(muon, "orthogonalization_type", lambda device: torch.bfloat16)
     torch.manual_seed(0)
-    net = MLP(n_numeric=3, cardinalities=[2], n_classes=4, hidden=hidden)
+    net = MLP(n_numeric=3, cardinalities=[2], n_outputs=4, hidden=hidden)
     alone = copy.deepcopy(net)
     matrices = alone.hidden_weights()
     others = [p for p in alone.parameters() if all(p is not weight for weight in matrices)]

@@ -95,7 +95,7 @@ def test_rows_and_frequencies_are_those_of_both_splits(train_config: DictConfig)
     train, val = (load_rows(data.folder, split, data.schema).rows for split in ("train", "val"))
     assert torch.equal(data.rows("train").labels, torch.cat([train.labels, val.labels]))
     assert torch.equal(data.rows("train").numeric, torch.cat([train.numeric, val.numeric]))
-    counts = torch.bincount(data.rows("train").labels, minlength=data.schema.n_classes)
+    counts = torch.bincount(data.rows("train").labels, minlength=len(data.schema.class_names))
     assert data.schema.class_counts["train"] == tuple(counts.tolist())
 
 

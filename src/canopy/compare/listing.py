@@ -17,7 +17,13 @@ from canopy.text_tables import Form, as_csv, as_json, render
 DEFAULT = ("name", "status", "started", "overrides", "epochs", "seconds", "best", "test.accuracy")
 # Shown instead of the last one where runs have it.
 OF_NUMBERS = "test.rmse"
-STANDARD_KEYS = (*OWN_KEYS, *ALIASES, *ALIASES.values(), DEFAULT[-1], OF_NUMBERS)  # also when no run has them yet
+STANDARD_KEYS = (
+    *OWN_KEYS,
+    *ALIASES,
+    *ALIASES.values(),
+    DEFAULT[-1],
+    OF_NUMBERS,
+)  # also when no run has them yet
 
 _CONDITION = re.compile(r"(.+?)(>=|<=|!=|=|<|>)(.*)")
 _ORDER = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}

@@ -113,7 +113,7 @@ def write_scores(
 def evaluate_all(cfg: DictConfig) -> None:
     """Score the run `cfg.run`, or each run below that folder."""
     folders = list(run_folders(Path(cfg.run))) or [Path(cfg.run)]
-    for key in ("output", "details"):
+    for key in ("output", "details", "plots"):
         if len(folders) > 1 and not OmegaConf.is_interpolation(cfg, key):
             raise ValueError(
                 f"{key} must be left to each of the {len(folders)} runs in {cfg.run}: leave it out"

@@ -51,7 +51,7 @@ def explain(
     Values are computed back from the tensors by the run's own preprocessor, which needs no other file of its
     data; keys are read from the raw table where it and the table of the split are there.
     """
-    options, folder = cfg.explanation, Path(cfg.details)
+    options, folder, plots = cfg.explanation, Path(cfg.details), Path(cfg.plots)
     for name in ("n_rows", "n_repeats", "n_features", "n_curve_rows", "min_slice_rows", "n_mistakes"):
         if options[name] < 1:
             raise ValueError(f"explanation.{name} must be at least 1; got {options[name]}")
@@ -71,8 +71,8 @@ def explain(
     # The curves of single rows are large, and JSON has no NaN for a missing value.
     kept = {key: value for key, value in found["dependence"].items() if key != "curves"}
     write_json(folder / "explanation.json", {**found, "dependence": kept})
-    save_figure(draw_importance(found["importance"], model.task), folder / "importance_val.png")
-    save_figure(draw_dependence(found), folder / "partial_dependence_val.png")
+    save_figure(draw_importance(found["importance"], model.task), plots / "importance_val.png")
+    save_figure(draw_dependence(found), plots / "partial_dependence_val.png")
     table = run.config.pipeline.table
     page = render_page(
         report,

@@ -17,9 +17,10 @@ from canopy.data.dataset import load_rows
 from canopy.evaluation.inference import Predictor
 from canopy.export.graph import OPSET, RawModel, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
+from canopy.export.model_card import CARD_FILE, read_explanation, render_card
 from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure
-from canopy.files import SPLITS, atomic_folder, read_json, sha256
+from canopy.files import SPLITS, atomic_folder, read_json, sha256, write_text
 from canopy.places import check_place, display_path
 from canopy.prepare import interim
 from canopy.prepare.labels import class_values, labelled_rows
@@ -74,7 +75,7 @@ def export(run: Run, cfg: DictConfig) -> None:
         }
         expected = task.answer(predicted, fitted)
         worst = max(compare(task, expected, values, name=name) for name, values in found.items())
-        Manifest(
+        manifest = Manifest(
             table=interim.closed_schema(schema, preprocessor),
             classes=classes,
             preprocessor=preprocessor,
@@ -98,7 +99,11 @@ def export(run: Run, cfg: DictConfig) -> None:
             data=run.schema.sha256,
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(folder / name) for name in FILES},
-        ).save(folder)
+        )
+        manifest.save(folder)
+        place = Path(cfg.explanation or Path(cfg.metrics).with_name("explanation.json"))
+        explanation = read_explanation(place, metrics)
+        write_text(folder / CARD_FILE, render_card(manifest, run, explanation))
 
 
 def predict_pt2(path: Path, rows: Inputs) -> NDArray[Any]:

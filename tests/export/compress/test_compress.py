@@ -16,6 +16,7 @@ from canopy.evaluation.inference import Predictor
 from canopy.export.compress.compress import choose, compress, predict
 from canopy.export.compress.variants import mix_targets, prune_neurons, quantize, teach
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, Manifest
+from canopy.export.model_card import CARD_FILE
 from canopy.export.scorer import Scorer
 from canopy.files import PARAMS, read_json, write_json
 from canopy.nets.mlp import MLP
@@ -77,7 +78,7 @@ def test_compress_measures_all_variants_and_bundles_the_chosen(
     assert (tmp_path / "compression.png").read_bytes().startswith(b"\x89PNG")
 
     bundle = tmp_path / "compressed"
-    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, ONNX_FILE}
+    assert {path.name for path in bundle.iterdir()} == {MANIFEST_FILE, CARD_FILE, ONNX_FILE}
     scorer = Scorer(bundle)
     manifest = scorer.manifest
     assert manifest.compression is not None
@@ -165,7 +166,7 @@ def widths(net: MLP) -> list[tuple[int, int]]:
 def test_prune_takes_neurons_without_weights_first_and_leaves_the_net(max_one_hot: int) -> None:
     """Half of each layer's neurons have no weights that lead to them or away from them."""
     torch.manual_seed(0)
-    net = MLP(n_numeric=3, cardinalities=[2, 3], n_classes=4, hidden=[8, 6], max_one_hot=max_one_hot)
+    net = MLP(n_numeric=3, cardinalities=[2, 3], n_outputs=4, hidden=[8, 6], max_one_hot=max_one_hot)
     first, second, last = (layer for layer in net.layers if isinstance(layer, nn.Linear))
     with torch.no_grad():
         second.weight[:, [0, 3]] = 0

@@ -81,7 +81,8 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     # What is in memory at the end is what was scored.
     rows = run.data.rows("val")
     with torch.inference_mode():
-        predicted = run.model.eval().net.probabilities(rows.numeric, rows.categorical.long())
+        outputs = run.model.eval().net.outputs(rows.numeric, rows.categorical.long())
+        predicted = [members.softmax(dim=2).mean(dim=1) for members in outputs]
     for probabilities, found in zip(predicted, last.values(), strict=True):
         log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
         assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)

@@ -21,8 +21,9 @@ from canopy.cores import usable_cores
 from canopy.export.compress.variants import Variant, make_variants
 from canopy.export.export import read_raw
 from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, Manifest
+from canopy.export.model_card import CARD_FILE, render_card
 from canopy.export.scorer import BATCH_SIZE, batches, open_session, run_batches
-from canopy.files import SPLITS, atomic_folder, sha256, write_json
+from canopy.files import SPLITS, atomic_folder, sha256, write_json, write_text
 from canopy.params import load_params
 from canopy.places import check_place, display_path
 from canopy.prepare.preprocessor import Inputs
@@ -111,7 +112,9 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         }
         with atomic_folder(cfg.output) as folder:
             shutil.copyfile(served.path, folder / ONNX_FILE)
-            manifest.model_copy(update=changes).save(folder)
+            manifest = manifest.model_copy(update=changes)
+            manifest.save(folder)
+            write_text(folder / CARD_FILE, render_card(manifest, run))
     log.info("Served: %s, in %s; the comparison: %s, %s", served.name, cfg.output, cfg.report, cfg.plot)
     return report
 

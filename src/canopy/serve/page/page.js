@@ -11,7 +11,7 @@ const MAX_SUGGESTIONS = 1000;
 let model = null;
 let asked = 0;
 let files = 0;
-// What is redrawn when the threshold moves.
+// What is shown anew when the threshold moves.
 let shownRow = null;
 let shownFile = null;
 
@@ -34,6 +34,10 @@ async function ask(path, body, type = "application/json") {
   const content = await answer.json().catch(() => ({ error: `The server answered ${answer.status}` }));
   throw Object.assign(new Error(content.error), { problems: content.problems ?? [] });
 }
+
+// Whether the target is a number; its unit is behind each.
+const isNumber = () => Object.keys(model.classes).length === 0;
+const inUnit = (value) => [value.toLocaleString("en", { maximumSignificantDigits: 6 }), model.table.target.unit].filter(Boolean).join(" ");
 
 const percent = (share) => `${(100 * share).toFixed(1)} %`;
 const readable = (name) => name.replaceAll("_", " ");
@@ -137,11 +141,14 @@ async function explain() {
     if (number !== asked) return;
     showProblems([]);
     $("error").textContent = "";
-    shownRow = reported;
-    showRow();
-    const largest = Math.max(...reported.contributions.map((item) => Math.abs(item.contribution)), 0.1);
+    if (isNumber()) showNumber(reported);
+    else showClass(reported);
+    const least = isNumber() ? Number.MIN_VALUE : 0.1;
+    const largest = Math.max(...reported.contributions.map((item) => Math.abs(item.contribution)), least);
     $("contributions").replaceChildren(...reported.contributions.map((item) =>
-      bar(readable(item.feature), item.contribution / largest, `× ${Math.exp(item.contribution).toPrecision(2)}`)));
+      bar(readable(item.feature), item.contribution / largest, isNumber()
+        ? `${item.contribution < 0 ? "−" : "+"} ${inUnit(Math.abs(Number(item.contribution.toPrecision(3))))}`
+        : `× ${Math.exp(item.contribution).toPrecision(2)}`)));
   } catch (error) {
     if (number !== asked) return;
     shownRow = null;
@@ -153,24 +160,30 @@ async function explain() {
   }
 }
 
-/** Show class and probabilities of the row. */
-function showRow() {
-  if (!shownRow) return;
-  const shown = threshold.classOf(shownRow);
-  $("verdict").textContent = `${shown}, ${percent(shownRow.probabilities[shown])}`;
-  $("probabilities").replaceChildren(...Object.entries(shownRow.probabilities).map(([name, share]) =>
+/** Show the predicted class of a row, and the probability of each. */
+function showClass(reported) {
+  shownRow = reported;
+  const shown = threshold.classOf(reported);
+  $("verdict").textContent = `${shown}, ${percent(reported.probabilities[shown])}`;
+  $("probabilities").replaceChildren(...Object.entries(reported.probabilities).map(([name, share]) =>
     bar(name, share, percent(share), { best: name === shown })));
   // They are those of the server's class.
-  $("contributed").textContent = shown === shownRow.class ? "" : ` to ${shownRow.class}`;
+  $("contributed").textContent = shown === reported.class ? "" : ` to ${reported.class}`;
 }
 
 /** Show how many rows of the file are in each class. */
-function showCounts() {
-  if (!shownFile) return;
-  const { classes, counts, probabilities } = shownFile;
+function showCounts({ classes, counts, probabilities }) {
   const found = threshold.count(counts, probabilities);
   const total = Math.max(found.reduce((sum, n) => sum + n, 0), 1);
   $("batch-counts").replaceChildren(...classes.map((name, place) => bar(name, found[place] / total, percent(found[place] / total))));
+}
+
+/** Show the number that is predicted for a row, and its interval. */
+function showNumber(reported) {
+  const [low, high] = reported.interval;
+  const level = model.metrics.val.calibrated.level;
+  $("verdict").textContent = inUnit(reported.predicted);
+  $("probabilities").replaceChildren(make("li", {}, `${inUnit(low)} to ${inUnit(high)}, the interval of ${(100 * level).toFixed(0)} % of rows`));
 }
 
 /** Mark the fields that are wrong and say at each what it must be. */
@@ -251,6 +264,7 @@ async function predictFile(file) {
   let nRejected = 0;
   let nLabelled = 0;
   let nCorrect = 0;
+  let sumErrors = 0;
   let ignored = [];
   const placeOf = (row) => `row ${(nRows + row + 1).toLocaleString("en")} below the header`;
   try {
@@ -262,15 +276,16 @@ async function predictFile(file) {
       nRejected += header("X-Rejected-Rows");
       nLabelled += header("X-Labelled-Rows");
       nCorrect += header("X-Correct-Rows");
+      sumErrors += header("X-Mean-Absolute-Error") * header("X-Labelled-Rows");
       ignored = header("X-Ignored-Columns") || ignored;
       answers.push(answers.length ? text.slice(text.indexOf("\n") + 1) : text);
       const [names, ...records] = parseCsv(text);
       // Before it are keys, which may have any name.
-      const label = names.length - classes.length - 3;
+      const label = names.length - (isNumber() ? 4 : classes.length + 3);
       records.forEach((values, row) => {
-        if (counts.has(values[label])) {
-          counts.set(values[label], counts.get(values[label]) + 1);
+        if (isNumber() ? values[label] !== "" : counts.has(values[label])) {
           if (classes.length === 2) probabilities.push(Number(values[label + 3]));
+          if (!isNumber()) counts.set(values[label], counts.get(values[label]) + 1);
         } else if (problems.length < MAX_PROBLEMS) problems.push(`${placeOf(row)}: ${values.at(-1)}`);
       });
       nRows += records.length;
@@ -282,11 +297,12 @@ async function predictFile(file) {
     if (nRejected > problems.length) problems.push(`and ${(nRejected - problems.length).toLocaleString("en")} more`);
     $("batch-problems").replaceChildren(...problems.map((problem) => make("li", {}, problem)));
     $("batch-note").textContent = [
-      nLabelled ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly${model.decision ? " by the model's threshold" : ""}.` : "",
+      nLabelled && isNumber() ? `The mean absolute error of ${nLabelled.toLocaleString("en")} labelled rows is ${inUnit(sumErrors / nLabelled)}.` : "",
+      nLabelled && !isNumber() ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly${model.decision ? " by the model's threshold" : ""}.` : "",
       ignored.length ? `Columns that the table does not have are ignored: ${ignored.join(", ")}.` : "",
     ].join(" ").trim();
     shownFile = { classes: classes.map(([, name]) => name), counts: [...counts.values()], probabilities };
-    showCounts();
+    showCounts(shownFile);
     URL.revokeObjectURL($("download").href);
     $("download").href = URL.createObjectURL(new Blob(answers, { type: "text/csv" }));
     $("download").hidden = false;
@@ -328,15 +344,24 @@ function showCard() {
   const { test } = model.metrics;
   const used = ["numeric", "categorical", "datetime"].flatMap((kind) => Object.keys(model.preprocessor[kind]));
   const unused = Object.keys(model.table.columns).filter((name) => !used.includes(name));
-  const facts = {
+  const scores = isNumber() ? {
+    "Test RMSE": `${inUnit(test.rmse)} (95 %: ${test.intervals.rmse.map(inUnit).join(" to ")})`,
+    "Mean absolute error": inUnit(test.mae),
+    "R²": test.r2?.toFixed(4) ?? "none",
+    "In their interval": `${percent(test.calibrated.coverage)} of the test rows, which is to be ${percent(test.calibrated.level)}`,
+  } : {
     "Test accuracy": `${test.accuracy.toFixed(4)} (95 %: ${test.intervals.accuracy.map((end) => end.toFixed(4)).join(" to ")})`,
     "Macro-F1": test.macro_f1.toFixed(4),
     "Calibration error": `${test.calibrated.ece.toFixed(4)} with the temperature ${model.calibration.temperature.toFixed(3)}`,
+  };
+  const facts = {
+    ...scores,
     "Test rows": test.n_rows.toLocaleString("en"),
     "Training rows": model.training.n_rows.toLocaleString("en"),
     ...(model.compression ? {
       "Variant": `${model.compression.variant}: ${model.compression.how}`,
-      "Accuracy lost": `${model.compression.accuracy_drop.toFixed(4)} of the whole model's`,
+      ...(isNumber() ? { "RMSE added": percent(model.compression.rmse_increase) }
+        : { "Accuracy lost": `${model.compression.accuracy_drop.toFixed(4)} of the whole model's` }),
     } : { "Parameters": model.run.n_parameters.toLocaleString("en") }),
     "Run": model.run.id,
     "Commit": model.run.git_commit ?? "none",
@@ -345,6 +370,7 @@ function showCard() {
   };
   $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) =>
     [make("dt", {}, name), make("dd", {}, value)]));
+  if (isNumber()) return;
   const head = make("tr", {}, ...["Class", "Precision", "Recall", "F1", "Test rows"].map((name) => make("th", { scope: "col" }, name)));
   const rows = Object.entries(test.per_class).map(([name, scores]) => make("tr", {}, make("td", {}, name),
     ...[scores.precision, scores.recall, scores.f1].map((value) => make("td", {}, value.toFixed(4))),
@@ -365,9 +391,16 @@ async function start() {
   document.title = title ? `${title} · Canopy` : "Canopy";
   $("title").textContent = title || "Predictions";
   $("about").textContent = about;
+  if (isNumber()) {
+    $("probabilities-title").textContent = "Prediction interval";
+    $("contributions-note").textContent = "By how much the prediction is above what it would be on average over the values that the feature has in the training rows.";
+  }
   buildForm();
   showCard();
-  threshold.start(model, () => { showRow(); showCounts(); });
+  threshold.start(model, () => {
+    if (shownRow) showClass(shownRow);
+    if (shownFile) showCounts(shownFile);
+  });
   await Promise.all([explain(), showDrift()]);
 }
 

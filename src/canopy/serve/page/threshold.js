@@ -7,7 +7,7 @@ const threshold = {
 
   /** Show the slider for a model of two classes; `redraw` is called whenever it moves. */
   start(model, redraw) {
-    const names = Object.values(model.classes);
+    const names = Object.values(model.classes ?? {});
     if (names.length !== 2) return;
     const own = model.decision?.threshold ?? 0.5;
     const [slider, note] = ["threshold", "threshold-note"].map((id) => document.getElementById(id));

@@ -16,7 +16,8 @@ from canopy.quoting import yaml_flow, yaml_text
 from canopy.schema.columns import Ignored, Key, Numeric
 from canopy.schema.table import COMPRESSIONS, STRICT, FileFormat, TableSchema
 from canopy.tables.draft.dialect import find_style, remove_markers, settle_markers, sniff
-from canopy.tables.draft.kinds import find_leaks, set_kind, set_target
+from canopy.tables.draft.kinds import set_kind
+from canopy.tables.draft.target import find_leaks, set_target
 from canopy.tables.draft.values import DraftedColumn, TableValues
 from canopy.tables.reader import TableFile, open_duckdb
 from canopy.tables.text import find_files

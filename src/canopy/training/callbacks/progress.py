@@ -38,7 +38,9 @@ class EpochLog(Callback):
             return
         found = trainer.callback_metrics
         values = {name: float(found[name]) for name in self.metrics if name in found}
-        shown = [f"{name} {value:.4f}" if value < 100 else f"{name} {value:.6g}" for name, value in values.items()]
+        shown = [
+            f"{name} {value:.4f}" if value < 100 else f"{name} {value:.6g}" for name, value in values.items()
+        ]
         epoch, last = trainer.current_epoch + 1, trainer.max_epochs
         of = "" if last in (None, -1) else f" of {last}"
         seconds = time.perf_counter() - self._started
