@@ -135,7 +135,7 @@ class Decision:
     min_recall: float = 0.9
 
     def options(self) -> dict[str, Any] | None:
-        """Give the goal with its own option, checked, as JSON-able values; None of the likeliest class."""
+        """Give the goal's name and its own option, checked; None if the likeliest class is predicted."""
         costs, share = self.cost_matrix, "be above 0 and at most 1"
         is_dearer = costs.true_negative < costs.false_positive < inf
         is_dearer &= costs.true_positive < costs.false_negative < inf
@@ -155,7 +155,7 @@ class Decision:
         value = asdict(self)[name]
         if not is_valid:
             raise ValueError(f"decision.{name} must {requirement}; got {value}")
-        return {"goal": str(self.goal), name: value}
+        return {"name": str(self.goal), name: value}
 
 
 @dataclass

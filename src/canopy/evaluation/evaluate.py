@@ -77,8 +77,8 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         plotted = {split: found for item in calibrations for split, found in item.splits.items()}
         # Lightning leaves it on the CPU.
         model.to(trainer.strategy.root_device).eval()
-        curve = decider.curve if decider else {}
-        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted, decision_curve=curve)
+        figures = {"Threshold": decider.figure} if decider else {}
+        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted, figures=figures)
     return report
 
 

@@ -4,14 +4,13 @@ import base64
 import io
 from collections.abc import Mapping
 from math import floor
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from canopy.evaluation.decision import describe_decision
+from canopy.evaluation.decision import scores_of, write_goal
 from canopy.explore.templates import class_colors, page_environment
 from canopy.explore.wording import moment, number
 from canopy.tasks.calibration import Calibration
@@ -32,9 +31,11 @@ def render_page(
     scores: Mapping[str, TaskScores],
     calibrations: Mapping[str, Any],
     figures: Mapping[str, Figure],
-    decision_curve: Mapping[str, Any] = MappingProxyType({}),
 ) -> str:
-    """Write the page, HTML with all styles and plots in it; `figures` are those of numbers, by title."""
+    """Write the page, HTML with all styles and plots in it.
+
+    `figures` are those of numbers by title, or that of a `Threshold`.
+    """
     splits = [split for split in ("test", "val") if split in report]
     features, dependence = explanation["features"], explanation["dependence"]
     is_number = task.kind == "regression"
@@ -68,7 +69,9 @@ def render_page(
             for split in splits
             if split in calibrations and not is_number
         },
-        decision=describe_decision(decision_curve, report, positive=task.output_names[-1]),
+        positive=task.output_names[-1],
+        scores_of=scores_of,
+        write_goal=write_goal,
         shown_importance=dict([*explanation["importance"]["features"].items()][:N_BARS]),
         shown_worse=worse[:N_SLICES],
         of_feature=of_feature,

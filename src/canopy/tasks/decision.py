@@ -1,75 +1,45 @@
-"""The threshold of two classes: the least calibrated probability at which a row is predicted positive.
-
-A goal is what `canopy.params_sections.Decision.options` gives: its name (`goal`) and its own option.
-"""
+"""The threshold of two classes: the least calibrated probability at which a row is predicted positive."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+# What `canopy.params_sections.Decision.options` gives: the goal's name and its own option.
 Goal = Mapping[str, Any]
-# Of a curve that is drawn.
-N_POINTS = 200
+# Rows by class and prediction: the order of counts.
+CELLS = ("true_negative", "false_positive", "false_negative", "true_positive")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Counts:
-    """Rows, or their weights, by class and prediction: at one threshold, or at each of several, (T,)."""
+def scores_at(counts: NDArray[Any], goal: Goal) -> dict[str, Floats]:
+    """Give the scores of counts of `CELLS`, shape (4, ...), that of the goal among them."""
+    negative, false_positive, false_negative, positive = counts
 
-    true_negative: NDArray[Any]
-    false_positive: NDArray[Any]
-    false_negative: NDArray[Any]
-    true_positive: NDArray[Any]
+    def f_score(beta: float) -> Floats:
+        right = (1 + beta**2) * positive
+        return _share(right, right + beta**2 * false_negative + false_positive)
 
-    @property
-    def total(self) -> NDArray[Any]:
-        return np.asarray(sum(vars(self).values()))
-
-    @property
-    def precision(self) -> Floats:
-        return _share(self.true_positive, self.true_positive + self.false_positive)
-
-    @property
-    def recall(self) -> Floats:
-        return _share(self.true_positive, self.true_positive + self.false_negative)
-
-    @property
-    def false_positive_rate(self) -> Floats:
-        return _share(self.false_positive, self.false_positive + self.true_negative)
-
-    @property
-    def accuracy(self) -> Floats:
-        return _share(self.true_positive + self.true_negative, self.total)
-
-    def f_beta(self, beta: float) -> Floats:
-        """Weighted harmonic mean of precision and recall; recall counts `beta` times as much."""
-        right = (1 + beta**2) * self.true_positive
-        return _share(right, right + beta**2 * self.false_negative + self.false_positive)
-
-    def cost(self, matrix: Mapping[str, float]) -> Floats:
-        """Mean cost of a row."""
-        costs = np.asarray(sum(matrix[name] * rows for name, rows in vars(self).items()))
-        return _share(costs, self.total)
-
-    def scores(self, goal: Goal) -> dict[str, Floats]:
-        """Give the scores that are reported, that of the goal among them."""
-        found = {"precision": self.precision, "recall": self.recall, "f1": self.f_beta(1)}
-        if goal["goal"] == "f_beta":
-            found["f_beta"] = self.f_beta(goal["beta"])
-        found["accuracy"] = self.accuracy
-        if goal["goal"] == "cost":
-            found["cost"] = self.cost(goal["cost_matrix"])
-        return found
+    found = {
+        "precision": _share(positive, positive + false_positive),
+        "recall": _share(positive, positive + false_negative),
+        "false_positive_rate": _share(false_positive, false_positive + negative),
+        "accuracy": _share(positive + negative, counts.sum(axis=0)),
+        "f1": f_score(1),
+    }
+    if goal["name"] == "f_beta":
+        found["f_beta"] = f_score(goal["beta"])
+    if goal["name"] == "cost":
+        costs = np.array([goal["cost_matrix"][cell] for cell in CELLS])
+        found["cost"] = _share(np.tensordot(costs, counts, axes=1), counts.sum(axis=0))
+    return found
 
 
 def count_at_thresholds(
     probabilities: Floats, labels: NDArray[Any], *, weights: Floats | None = None
-) -> tuple[Floats, Counts]:
-    """Count at all thresholds that predict different rows as positive, shape (T,), the highest first.
+) -> tuple[Floats, Floats]:
+    """Give all thresholds that predict different rows as positive, (T,), the highest first; counts, (4, T).
 
     The first one predicts no row as positive, the last one all. Each is midway between two probabilities, so
     that a rounding error changes no class.
@@ -77,18 +47,16 @@ def count_at_thresholds(
     # Here, since it takes time to import.
     from sklearn.metrics import confusion_matrix_at_thresholds
 
-    *counts, scores = confusion_matrix_at_thresholds(
-        labels, probabilities, pos_label=1, sample_weight=weights
-    )
-    negative, positive = counts[0][0] + counts[1][0], counts[2][0] + counts[3][0]
-    none_positive = (negative, 0, positive, 0)
-    parts = [np.append(first, found) for first, found in zip(none_positive, counts, strict=True)]
+    *found, scores = confusion_matrix_at_thresholds(labels, probabilities, pos_label=1, sample_weight=weights)
+    counts = np.array(found)
+    negative, positive = counts[:2, 0].sum(), counts[2:, 0].sum()
+    counts = np.insert(counts, 0, [negative, 0, positive, 0], axis=1)
     upper, lower = np.append(1.0, scores), np.append(scores, 0.0)
     # Of neighbouring floating-point numbers, the middle is one of them.
     thresholds = np.maximum((upper + lower) / 2, np.minimum(np.nextafter(lower, 2), upper))
     # The first must be above all, also where the highest probability is 1.
     thresholds[0] = max(thresholds[0], np.nextafter(scores[0], 2))
-    return thresholds, Counts(**dict(zip(Counts.__dataclass_fields__, parts, strict=True)))
+    return thresholds, counts
 
 
 def choose_threshold(
@@ -103,7 +71,7 @@ def choose_threshold(
         weights: Of each row, shape (n_rows,).
 
     Raises:
-        ValueError: If rows of one class are missing, or no threshold has the precision.
+        ValueError: If there are rows of one class alone, or no threshold has the precision.
     """
     if (n_positive := int(np.count_nonzero(labels))) in (0, len(labels)):
         raise ValueError(
@@ -111,12 +79,13 @@ def choose_threshold(
             f"{len(labels)} rows, {n_positive} of them positive: set it to null, or split otherwise"
         )
     thresholds, counts = count_at_thresholds(probabilities, labels, weights=weights)
-    precision, recall = counts.precision, counts.recall
-    match goal["goal"]:
+    scores = scores_at(counts, goal)
+    precision, recall = scores["precision"], scores["recall"]
+    match goal["name"]:
         case "f_beta":
-            value = counts.f_beta(goal["beta"])
+            value = scores["f_beta"]
         case "cost":
-            value = -counts.cost(goal["cost_matrix"])
+            value = -scores["cost"]
         case "recall_at_precision":
             if (highest := precision.max()) < goal["min_precision"]:
                 raise ValueError(
@@ -136,18 +105,13 @@ class Decider:
         goal: What the threshold is chosen for.
         threshold: None before a validation.
         reports: Scores at the threshold by split, as `metrics.json` has them.
-        curve: Points of the curves of the validation rows, for a plot.
+        figure: Plot of the validation rows, a matplotlib `Figure`.
     """
 
     def __init__(self, goal: Goal, threshold: float | None = None) -> None:
         self.goal, self.threshold = goal, threshold
         self.reports: dict[str, dict[str, Any]] = {}
-        self.curve: dict[str, Any] = {}
-
-    @property
-    def fitted(self) -> dict[str, Any]:
-        """Goal and threshold: what a bundle keeps."""
-        return {**self.goal, "threshold": self.threshold}
+        self.figure: Any = None
 
     def score(
         self, split: str, probabilities: Floats, labels: NDArray[Any], *, weights: Floats | None = None
@@ -155,37 +119,28 @@ class Decider:
         """Take the positive class's calibrated probabilities of a split, (n_rows,), and its labels."""
         if split == "val":
             self.threshold = choose_threshold(self.goal, probabilities, labels, weights=weights)
-            self.curve = draw_points(self.goal, probabilities, labels, weights=weights)
         assert self.threshold is not None
-        cells = 2 * labels + (probabilities >= self.threshold)
-        found = np.bincount(cells, weights, minlength=4)
-        counts = Counts(**dict(zip(Counts.__dataclass_fields__, found, strict=True)))
-        scores = {name: float(value) for name, value in counts.scores(self.goal).items()}
-        confusion = {name: value.item() for name, value in vars(counts).items()}
-        rate = float(counts.false_positive_rate)
-        self.reports[split] = {**self.fitted, **scores, "false_positive_rate": rate, "confusion": confusion}
+        counts = np.bincount(2 * labels + (probabilities >= self.threshold), weights, minlength=4)
+        scores = {name: float(value) for name, value in scores_at(counts, self.goal).items()}
+        if split == "val":
+            # Here, since predictions do without it.
+            from canopy.tasks.plots import draw_decision
 
+            curves = count_at_thresholds(probabilities, labels, weights=weights)
+            self.figure = draw_decision(*curves, goal=self.goal, threshold=self.threshold, scores=scores)
+        confusion = dict(zip(CELLS, counts.tolist(), strict=True))
+        self.reports[split] = {**self.fitted, **scores, "confusion": confusion}
 
-def draw_points(goal: Goal, probabilities: Floats, labels: NDArray[Any], **options: Any) -> dict[str, Any]:
-    """Give points of the scores over thresholds from 0 to 1, and of the ROC and precision-recall curves."""
-    thresholds, counts = count_at_thresholds(probabilities, labels, **options)
-    # In equal steps of the threshold, and of rank.
-    grid = np.linspace(0, 1, N_POINTS + 1)
-    places = np.clip(np.searchsorted(-thresholds, -grid, side="left"), 0, len(thresholds) - 1)
-    ranks = np.unique(np.linspace(0, len(thresholds) - 1, N_POINTS).round().astype(int))
-    scores = {name: values[places].tolist() for name, values in counts.scores(goal).items()}
-    curves = np.stack([counts.false_positive_rate, counts.recall, counts.precision])[:, ranks].tolist()
-    # Where no row is predicted positive, there is no precision.
-    precision = [values[1:] for values in curves[1:]]
-    return {"thresholds": grid.tolist(), "scores": scores, "roc": curves[:2], "precision": precision}
+    @property
+    def fitted(self) -> dict[str, Any]:
+        """Goal and threshold: what a bundle keeps."""
+        return {"goal": dict(self.goal), "threshold": self.threshold}
 
 
 def stored_threshold(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read goal and threshold, as `Decider.fitted`, from the scores of a split; None if it has none."""
-    if (found := report.get("decision")) is None:
-        return None
-    names = ("goal", "beta", "cost_matrix", "min_precision", "min_recall", "threshold")
-    return {name: found[name] for name in names if name in found}
+    found = report.get("decision")
+    return found and {name: found[name] for name in ("goal", "threshold")}
 
 
 def uncalibrated(threshold: float, *, temperature: float) -> float:

@@ -82,9 +82,7 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         write_json(cfg.report, report)
         served = variants[measured.index(chosen)]
         metrics: dict[str, Any] = {}
-        decider = None
-        if manifest.decision is not None:
-            decider = Decider({name: x for name, x in manifest.decision.items() if name != "threshold"})
+        decider = None if manifest.decision is None else Decider(manifest.decision["goal"])
         # The validation rows are the first.
         for split, one in scores[served.name].items():
             # As `metrics.json` has them; the calibration is inside.

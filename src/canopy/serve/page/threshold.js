@@ -13,7 +13,7 @@ const threshold = {
     const [slider, note] = ["threshold", "threshold-note"].map((id) => document.getElementById(id));
     const show = () => {
       const shown = this.chosen ?? own;
-      const source = model.decision ? `chosen on validation rows for ${model.decision.goal}`
+      const source = model.decision ? `chosen on validation rows for ${model.decision.goal.name}`
         : "the likelier class";
       note.textContent = `${names[1]} from ${(100 * shown).toFixed(1)} % on. The model's own threshold is ` +
         `${(100 * own).toFixed(1)} %, ${source}.`;
