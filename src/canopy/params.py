@@ -110,8 +110,10 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
 
 def read_decision(*sections: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
     """Read the goal of a section `decision`, see `Decision.options`; later ones decide over earlier ones."""
-    merged = OmegaConf.merge(OmegaConf.structured(Decision), *sections)
-    decision: Decision = OmegaConf.to_object(merged)  # type: ignore[assignment]
+    # So that errors name the section.
+    typed = OmegaConf.create({"decision": OmegaConf.structured(Decision)})
+    merged: Any = OmegaConf.merge(typed, *({"decision": section} for section in sections))
+    decision: Decision = OmegaConf.to_object(merged.decision)
     return decision.options()
 
 

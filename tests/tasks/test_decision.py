@@ -136,7 +136,7 @@ def test_uncalibrated_threshold_predicts_the_same_rows(temperature: float) -> No
             "min_precision must be above 0 and at most 1",
         ),
         ({"goal": "cost", "cost_matrix": {"false_negative": -1}}, "higher cost of a wrong prediction"),
-        ({"goal": "best"}, "Invalid value 'best', expected one of"),
+        ({"goal": "best"}, r"Invalid value .best.[^$]*full_key: decision.goal"),
         ({"gaol": "cost"}, "gaol"),
     ],
 )

@@ -36,8 +36,8 @@ def make_decider(
         return None if goal is None else Decider(goal)
     if goal is not None and (kept is None or kept["goal"] != goal):
         raise ValueError(
-            f"decision.goal must be one whose threshold was chosen on validation rows; got {goal} and split="
-            f"{splits[0]}: score both splits first, or leave it out with decision.goal=argmax"
+            "decision.goal must be one whose threshold was chosen on validation rows; got "
+            f"{write_goal(goal)} and split={splits[0]}: score both splits first, or set decision.goal=argmax"
         )
     return None if kept is None or given.get("goal") == "argmax" else Decider(**kept)
 

@@ -143,7 +143,7 @@ def draw_decision(
     for axes in panels:
         axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+        axes.legend(fontsize=8)
     return figure
 
 
