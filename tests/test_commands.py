@@ -9,7 +9,7 @@ import pytest
 
 from packages import ROOT
 
-COMMANDS = ("train", "evaluate", "baselines", "export", "compress", "predict", "serve")
+COMMANDS = ("train", "cross_validate", "evaluate", "baselines", "export", "compress", "predict", "serve")
 
 
 def run(*command: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:

@@ -113,8 +113,9 @@ def read_decision(*sections: DictConfig | dict[str, Any]) -> dict[str, Any] | No
     # So that errors name the section.
     typed = OmegaConf.create({"decision": OmegaConf.structured(Decision)})
     merged: Any = OmegaConf.merge(typed, *({"decision": section} for section in sections))
-    decision: Decision = OmegaConf.to_object(merged.decision)
-    return decision.options()
+    decision: Any = OmegaConf.to_object(merged.decision)
+    found: dict[str, Any] | None = decision.options()
+    return found
 
 
 def _typed(params: DictConfig | dict[str, Any]) -> DictConfig:

@@ -55,7 +55,9 @@ def test_collect_gathers_seeds_of_any_machine(train: Make, gather: Make, recipes
     train("d", "experiment=mlp", "pipeline.cap_classes.max_per_class=9", seed=3)
     train("e", "experiment=mlp", seed=4, status="stopped")
     train("area", "experiment=new_wilderness", "pipeline.split.column=Wilderness_Area2")
-    experiment, other = as_json(gather())
+    train("fold", "experiment=beyondarena", "pipeline.split.fold=2")
+    fold, experiment, other = as_json(gather())
+    assert (fold["name"], fold["left_out"]) == ("beyondarena", "fold 2")
     assert (experiment["name"], experiment["left_out"], experiment["split"]) == ("mlp", None, "stratified")
     assert (other["name"], other["left_out"]) == ("new_wilderness", "Wilderness_Area2")
     assert [(run["seed"], run["accuracy"]) for run in experiment["runs"]] == [(0, 0.9), (1, 0.94)]

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from omegaconf import DictConfig
 
 from canopy.explore import profile as module
 from canopy.explore.profile import Profile, read_profile
@@ -46,6 +47,15 @@ def test_invalid_values_are_left_out_and_reported(frame: pd.DataFrame, profile_o
     assert found.n_rows == 98
     assert found.problems.counts == {("weight", "be a number"): 1, ("kind", "be one of '1', '2', '3'"): 1}
     assert [problem.line for problem in found.problems.shown] == [4, 5]
+
+
+def test_classes_that_are_not_kept_are_left_out(
+    frame: pd.DataFrame, profile_of: ProfileOf, small_params: DictConfig
+):
+    small_params.table.target.keep = [3, 1]
+    found = profile_of(frame)
+    assert (found.n_unlabelled, found.classes) == (40, {"1": "Apple", "3": "Plum"})
+    assert found.class_counts.tolist() == np.bincount(found.codes).tolist() == [50, 10]
 
 
 def test_long_table_is_counted_and_sampled_whatever_the_batches(

@@ -83,6 +83,23 @@ def test_rare_classes_are_refused_dropped_or_merged_and_two_must_stay(
         run(params, "1,1,1,0,0,", "2,2,1,0,0,", missing="drop")
 
 
+@pytest.mark.parametrize("classes", ["auto", {"a": "A", "b": "B", "c": "C", "d": "D"}])
+def test_rows_of_classes_that_are_not_kept_are_dropped(
+    classes: Any, params: DictConfig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = rows_of(a=5, b=2, c=4, d=1)
+    options = {"classes": classes, "keep": ["c", "a", "b"], "rare": "merge", "merged_name": "few"}
+    assert run(params, *rows, **options)["kind"] == ["a"] * 5 + ["few"] * 2 + ["c"] * 4
+    assert "Dropped 1 of 12 rows without a label of table.target.keep" in caplog.text
+    with pytest.raises(ValueError, match="'kind' must have a value in every row; got none in line 14"):
+        run(params, *rows, "9,9,1,0,0,")
+    with pytest.raises(ValueError, match="at least two classes; got 'a'"):
+        run(params, *rows, keep=["a"])
+    if classes != "auto":
+        with pytest.raises(ValueError, match="must be one of 'a', 'b', 'c', 'd'; got 'e' in line 14"):
+            run(params, *rows, "9,9,1,0,0,e")
+
+
 def test_repeated_rows_are_kept_or_dropped(params: DictConfig, caplog: pytest.LogCaptureFixture) -> None:
     """Equal are rows that are so once checked; dropped columns count, keys do not."""
     rows = [*REPEATED, *rows_of(a=3, b=3), REPEATED[2]]

@@ -84,6 +84,7 @@ def test_spread_values_are_quantiles_and_rarer_values() -> None:
     assert {*np.diff(steps).tolist()} == {7, 8}
     assert spread_values(np.repeat([0.0, -1], [999, 1])[order]) == (-1, 0)
     # Seven rows in ten are 0, and the others are distinguished none the less.
+    assert spread_values(np.array([-2.4e-16, 0.0, 1.2e-16, 0.5])) == (0, 0.5)
     many = spread_values(np.where(np.arange(1000) < 300, np.arange(1000.0), 0)[order])
     assert (len(many), many[0], many[-1]) == (N_QUANTILE_STEPS + 1, 0, 299)
     assert max(np.diff(many)) <= 4

@@ -119,9 +119,53 @@ def test_leave_group_out_takes_values_of_any_column(draw: Draw, table: pd.DataFr
     found = draw(method="leave_group_out", column="site", values={"test": ["b"]})
     assert ((found == "test") == (table["site"] == "b")).all()
     with pytest.raises(
-        ValueError, match=r"must be {test: \[...\]} of 'a', 'b', 'c', 'd'; got {'test': \['e'\]}"
+        ValueError, match=r"must be {test: \[...\], none: \[...\]} of 'a', 'b', 'c', 'd'; got {'test': \['e'"
     ):
         draw(values={"test": ["e"]})
+
+
+@pytest.mark.parametrize("method", ["predefined", "leave_group_out"])
+def test_values_of_no_split_are_no_folds(method: str, draw: Draw, table: pd.DataFrame) -> None:
+    options = {"method": method, "column": "site", "values": {"none": ["b"]}, "n_folds": 3}
+    for fold, tested in enumerate("acd"):
+        found = draw(**options, fold=fold)
+        assert ((found == "test") == (table["site"] == tested)).all()
+        assert ((found == "none") == (table["site"] == "b")).all()
+        assert (found == "val").sum() == np.ceil(0.2 * (~table["site"].isin(["b", tested])).sum())
+    with pytest.raises(ValueError, match="got 4 for 3: 'a', 'c', 'd'"):
+        draw(n_folds=4)
+    with pytest.raises(ValueError, match=r"must be {none: \[...\]} of 'a', .*; got {'none': \['b', 'e'\]}"):
+        draw(n_folds=3, values={"none": ["b", "e"]})
+    with pytest.raises(ValueError, match=r"values must be left out with .*; got {'test': \['a'\]}"):
+        draw(values={"test": ["a"], "none": ["b"]})
+
+
+def test_values_of_no_split_are_in_none(draw: Draw, table: pd.DataFrame) -> None:
+    found = draw(method="leave_group_out", column="site", values={"test": ["a"], "none": ["b", "c"]})
+    expected = table["site"].map({"a": "test", "b": "none", "c": "none"})
+    assert (np.where(found == "val", "train", found) == expected.fillna("train")).all()
+    found = draw(method="predefined", values={"train": ["a"], "val": ["c"], "test": ["d"], "none": ["b"]})
+    assert (found == table["site"].map({"a": "train", "b": "none", "c": "val", "d": "test"})).all()
+    found = draw(table.assign(case=["train", "None", "test", "val"] * 60), values=None, column="case")
+    assert (found == ["train", "none", "test", "val"] * 60).all()
+
+
+def test_dropped_classes_and_values_leave_the_tensors_of_the_others(
+    draw: Draw, table: pd.DataFrame, small_params: DictConfig
+) -> None:
+    small_params.table.target.keep = [3, 1]
+    kept = table["kind"] != 2
+    found = draw(method="leave_group_out", column="site", values={"none": ["b"]}, n_folds=3, fold=1)
+    assert ((found == "test") == (table["site"] == "c")[kept]).all()
+    small_params.cap_classes.max_per_class = None
+    for stage in (normalize, cap_classes, make_tensors):
+        stage.run(small_params)
+    schema = Schema.load(Path(small_params.paths.processed) / SCHEMA_FILE)
+    assert schema.class_names == ("Apple", "Plum")
+    expected = table[kept & (table["site"] == "c")]["kind"].value_counts()
+    assert schema.class_counts["test"] == (expected[1], expected[3])
+    n_rows = sum(sum(schema.class_counts[name]) for name in SPLITS)
+    assert n_rows == (kept & (table["site"] != "b")).sum()
 
 
 FOLDS = {
@@ -170,7 +214,7 @@ def test_folds_partition_the_rows(method: str, draw: Draw, table: pd.DataFrame) 
         ({"method": "predefined", "column": "site", "n_folds": 5}, "got 5 for 4: 'a', 'b', 'c', 'd'"),
         (
             {"method": "predefined", "column": "site", "values": {"validation": ["a"]}},
-            "train, val, test; got valid",
+            "train, val, test, none; got valid",
         ),
         ({"n_folds": 1}, "n_folds must be null or >= 2, and split.fold from 0 to n_folds - 1; got 1 and 0"),
         ({"n_folds": 3, "fold": 3}, "got 3 and 3"),

@@ -48,6 +48,10 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         (columns(a={**CATEGORY, "categories": {1.5: "a"}}), "must be in quotes.*; got 1.5"),
         (columns(a={**CATEGORY, "one_hot": {"x": "a"}}), r"a\.one_hot: .* at least 2 items .*not 1"),
         (columns(a={"kind": "datetime", "parts": ["week"]}), "must be 'year', .*; got 'week'"),
+        (
+            columns(a=NUMBER) | {"target": {"column": "y", "classes": {1: "a", 2: "b"}, "keep": [1, 3]}},
+            "keep must name values of classes; got '3'",
+        ),
         (columns(a=NUMBER) | classes({1: "a"}), "at least two classes; got 1"),
         (columns(a=NUMBER) | classes({1: "a", "other": "b"}), "merged_name must not .*; got 'other'"),
         (columns(a=NUMBER) | {"file": {"encoding": "utf-99"}}, "an encoding that Python knows; got 'utf-99'"),

@@ -21,8 +21,9 @@ UNPACKING = {"extract", "extractall"}
 # An option that a call must have, and its value.
 NEEDED = {"torch.load": ("weights_only", "True"), "jinja2.Environment": ("autoescape", "True")}
 ALLOWED = {
-    # A worker is reported by the process that started it, through a pipe.
+    # What a worker or a fold gets from the process that started it, through a pipe.
     ("src/canopy/sweep/sweep.py", "cloudpickle.loads"),
+    ("src/canopy/cross_validation/process.py", "cloudpickle.loads"),
     # The file that the export has just written, to compare it.
     ("src/canopy/export/export.py", "torch.export.load"),
     # Writes YAML, each text as JSON does.

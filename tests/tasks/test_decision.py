@@ -12,7 +12,7 @@ from sklearn.metrics import confusion_matrix, fbeta_score, precision_score, reca
 from canopy.params import read_decision
 from canopy.tasks.answers import ClassAnswers
 from canopy.tasks.calibration import apply_temperature
-from canopy.tasks.decision import Decider, choose_threshold, uncalibrated
+from canopy.tasks.decision import Decider, choose_threshold, mean_threshold, uncalibrated
 
 COSTS = {"false_positive": 1.0, "false_negative": 5.0, "true_positive": -0.5, "true_negative": 0.0}
 GOALS: list[dict[str, Any]] = [
@@ -143,6 +143,13 @@ def test_uncalibrated_threshold_predicts_the_same_rows(temperature: float) -> No
 def test_invalid_goals_are_refused(section: dict[str, Any], message: str) -> None:
     with pytest.raises(Exception, match=message):
         read_decision(section)
+
+
+def test_models_of_one_goal_have_a_mean_threshold() -> None:
+    low, high = ({"decision": {"goal": GOALS[0], "threshold": x, "f1": 1}} for x in (0.2, 0.4))
+    assert mean_threshold([low, high]) == {"goal": GOALS[0], "threshold": pytest.approx(0.3)}
+    other = {"decision": {"goal": GOALS[1], "threshold": 0.2}}
+    assert [mean_threshold([low, x]) for x in (other, {})] == [None, None]
 
 
 def test_goal_keeps_its_own_option_and_later_sections_decide() -> None:

@@ -104,14 +104,14 @@ def test_prediction_intervals_cover_new_rows(name: str) -> None:
     found = task.calibrate(predictions, labels, fitted)
     # The share of 1,000 rows varies too: both together, as a beta-binomial distribution.
     spread = np.sqrt(0.9 * 0.1 * (1 / n_rows + 1 / 1000))
-    assert abs(found.coverage - 0.9) < 4 * spread
+    assert abs(found.described["coverage"] - 0.9) < 4 * spread
     ends, true = task.answer(predictions, fitted), task.predict(torch.tensor(labels).double()).numpy()
     inside = (ends[:, 1] <= true * (1 + 1e-6)) & (true * (1 - 1e-6) <= ends[:, 2])
-    assert inside.mean() == pytest.approx(found.coverage, abs=2e-3)
+    assert inside.mean() == pytest.approx(found.described["coverage"], abs=2e-3)
     assert (ends[:, 1] <= ends[:, 0]).all()
     assert (ends[:, 0] <= ends[:, 2]).all()
-    low, high = found.coverage_interval
-    assert low < found.coverage < high
+    low, high = found.described["coverage_interval"]
+    assert low < found.described["coverage"] < high
     # The graph of a bundle ends with the same.
     outputs = torch.tensor(task.scaling.apply(predictions[:, :1])[0])
     np.testing.assert_allclose(task.answer_module(fitted)(outputs).numpy(), ends, rtol=1e-9)
@@ -153,5 +153,5 @@ def test_plots_are_drawn() -> None:
     assert len(figure.axes) == 3
     found = task.calibrate(predictions, labels, task.fit_calibration(predictions, labels))
     line = task.draw_calibration(found, title="test").axes[0].get_lines()[1].get_ydata()
-    assert np.mean(line) == pytest.approx(found.coverage, abs=0.02)
-    assert binom.cdf(round(found.coverage * 300), 300, 0.9) > 1e-6
+    assert np.mean(line) == pytest.approx(found.described["coverage"], abs=0.02)
+    assert binom.cdf(round(found.described["coverage"] * 300), 300, 0.9) > 1e-6

@@ -4,6 +4,7 @@ import re
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from canopy.compare.significance import compare_numbers, compare_predictions
@@ -23,7 +24,7 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
     """Compare two evaluated runs on the rows of a split, `test` or `val`, as `compare.py --json` prints."""
     rows_a, rows_b = (load_predictions(run, split=split) for run in (a, b))
     classes_a, classes_b = ([*run.metrics[split].get("per_class", ())] for run in (a, b))
-    if classes_a != classes_b or not rows_a["label"].equals(rows_b["label"]):
+    if classes_a != classes_b or not same_labels(rows_a["label"], rows_b["label"]):
         raise ValueError(
             "Two runs must be evaluated on the same rows and classes to be compared; found others in "
             f"{a.path} and {b.path}: train and evaluate both on one version of the data"
@@ -52,6 +53,13 @@ def compare(a: Run, b: Run, *, split: str) -> dict[str, Any]:
     }
 
 
+def same_labels(a: pd.Series, b: pd.Series) -> bool:
+    """Whether rows have the same labels; numbers come from single precision."""
+    if len(a) != len(b) or a.dtype.kind != "f":
+        return bool(a.equals(b))
+    return bool(np.allclose(a, b, rtol=1e-5, atol=1e-6 * float(np.abs(a).max() or 1)))
+
+
 def load_predictions(run: Run, *, split: str) -> pd.DataFrame:
     """Read the label of each row and what a run predicts for it."""
     # `known` reads all that is compared, so that a comparison never leaves out what it cannot read.
@@ -77,13 +85,7 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
     """Write what `compare` found for a terminal: differences, scores side by side and, last, the verdict."""
     found, differences = comparison["significance"], comparison["differences"]
     runs = [[f"{x}  {run.name}", run.status, run.started, run.overrides] for x, run in (("A", a), ("B", b))]
-    parts = [render(["run", "status", "started (UTC)", "overrides"], runs)]
-    for group, items in differences.items():
-        if items:
-            rows = [[item["key"], _shorten(item["a"]), _shorten(item["b"])] for item in items]
-            parts.append(f"Different {group}\n{render(['key', 'A', 'B'], rows, indent=2)}")
-    if same := [group for group, items in differences.items() if not items]:
-        parts.append(f"The same {', '.join(same)}")
+    parts = [render(["run", "status", "started (UTC)", "overrides"], runs), *write_differences(differences)]
     rows = []
     for name, row in comparison["metrics"].items():
         pair = row["a"], row["b"]
@@ -97,6 +99,18 @@ def write_report(a: Run, b: Run, comparison: dict[str, Any]) -> str:
         comparison["verdict"],
     ]
     return "\n\n".join(parts)
+
+
+def write_differences(differences: dict[str, list[dict[str, Any]]]) -> list[str]:
+    """Write a table of each group of `find_differences` that has some, then the names of the others."""
+    parts = []
+    for group, items in differences.items():
+        if items:
+            rows = [[item["key"], _shorten(item["a"]), _shorten(item["b"])] for item in items]
+            parts.append(f"Different {group}\n{render(['key', 'A', 'B'], rows, indent=2)}")
+    if same := [group for group, items in differences.items() if not items]:
+        parts.append(f"The same {', '.join(same)}")
+    return parts
 
 
 def _shorten(value: Any) -> str:

@@ -16,7 +16,7 @@ from canopy.runs.keys import MACHINE, flatten, training_values
 from canopy.runs.run import Run
 
 REPORT = "experiments.json"
-# What the runs of an experiment have in common; `left_out` is the group of the table whose rows test.
+# What the runs of an experiment have in common; `left_out` is the group or the fold whose rows test.
 SHARED = ["name", "left_out", "split", "recipe"]
 _PREPARATION = ("seed", "drop_columns", "split", "normalize", "cap_classes")
 _SCORES = ("accuracy", "macro_f1", "balanced_accuracy", "nll", "ece")
@@ -31,10 +31,11 @@ def recipe_of(config: DictConfig) -> tuple[str, str | None]:
     content: Any = OmegaConf.to_container(config.pipeline)
     values = flatten({"pipeline": {section: content[section] for section in _PREPARATION}})
     values |= {k: v for k, v in training_values(config).items() if k.removeprefix("trainer.") not in MACHINE}
-    leaves_out = values.get("pipeline.split.method") == "leave_group_out"
-    left_out = values.pop("pipeline.split.column", None) if leaves_out else None
-    if values.get("pipeline.split.n_folds") is None:
-        values.pop("pipeline.split.fold", None)
+    fold, left_out = values.pop("pipeline.split.fold", None), None
+    if values.get("pipeline.split.n_folds") is not None:
+        left_out = f"fold {fold}"
+    elif values.get("pipeline.split.method") == "leave_group_out":
+        left_out = values.pop("pipeline.split.column", None)
     # Options of the split that are left out do not change a recipe.
     values = {k: v for k, v in values.items() if v is not None or not k.startswith("pipeline.split.")}
     text = json.dumps(values, sort_keys=True, default=str)

@@ -80,7 +80,7 @@ def summarize_runs(
     if form == "csv":
         rows = [[*values.values(), row.n, row.Index, *row[2:]] for values, row in lines]
         return as_csv([*headers, "mean", "sd", "low", "high"], rows)
-    rows = [[*values.values(), str(row.n), row.Index, *_cells(row)] for values, row in lines]
+    rows = [[*values.values(), str(row.n), row.Index, *spread_cells(row)] for values, row in lines]
     ended = ", ".join(f"{n} {status}" for status, n in Counter(run.status for run in runs).items())
     varying = [f"{key} ({', '.join(map(format_value, v))})" for key, v in varying_keys(runs).items()]
     differences = f"They differ in {'; '.join(varying)}" if varying else "Their configs are the same"
@@ -135,7 +135,8 @@ def varying_keys(runs: Sequence[Run]) -> dict[str, list[Any]]:
     return varying
 
 
-def _cells(row: Any) -> tuple[str, str]:
+def spread_cells(row: Any) -> tuple[str, str]:
+    """Write mean and deviation, and the interval, of a row of `measure_spread`."""
     if row.sd is None:
         return f"{row.mean:.{decimals(abs(row.mean))}f}", "needs two runs"
     n = decimals_for_error(abs(row.mean), row.sd)

@@ -122,7 +122,7 @@ def compare(task: Task, expected: NDArray[np.float64], found: NDArray[Any], *, n
             f"{name} must give the predictions of the run within {TOLERANCE:g}; got a difference of "
             f"{worst:.2g}: nothing was exported"
         )
-    log.info("%s: the run's predictions on all %d test rows, within %.1g", name, len(expected), worst)
+    log.info("%s: the run's predictions on all %d rows, within %.1g", name, len(expected), worst)
     return worst
 
 

@@ -38,7 +38,8 @@ def run(params: DictConfig) -> None:
                 counts.update({item["values"]: item["counts"] for item in labels})
             write(rows)
         rare = [] if schema.target.is_numeric else rare_classes(counts, schema)
-    for what, reason in (("unlabelled", "without a label"), ("repeated", "that repeat an earlier one")):
+    unlabelled = "without a label" if schema.target.keep is None else "without a label of table.target.keep"
+    for what, reason in (("unlabelled", unlabelled), ("repeated", "that repeat an earlier one")):
         if found[what]:
             log.warning("Dropped %d of %d rows %s", found[what], found["rows"], reason)
     if rare:

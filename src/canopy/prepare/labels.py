@@ -94,9 +94,10 @@ def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tup
 
 def class_values(labels: Sequence[str], schema: TableSchema) -> dict[str, str]:
     """Give value and name of each class, in the order of the model's outputs, if rows have these labels."""
-    listed = schema.target.classes
+    listed, keep = schema.target.classes, schema.target.keep
     if listed == "auto":
         return {value: value for value in sorted({*labels}, key=by_number)}
+    listed = {value: name for value, name in listed.items() if keep is None or value in keep}
     if schema.target.rare == "reject":
         return listed
     merged = {value: value for value in labels if value not in listed}

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 # Steps between the values that the schema holds of a feature: at most so many bins for a net's embeddings.
 N_QUANTILE_STEPS = 128
+TINY = 1e-12
 
 
 def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
@@ -34,7 +35,8 @@ def spread_values(values: NDArray[np.floating[Any]]) -> tuple[float, ...]:
     what is rare can be distinguished too.
     """
     shares = np.linspace(0, 1, N_QUANTILE_STEPS + 1)
-    ordered = np.sort(values)
+    # A bin of rounding errors, such as the sine of 0 and of a whole turn, would be another one elsewhere.
+    ordered = np.sort(np.where(np.abs(values) < TINY, 0, values))
     chosen = np.unique(np.quantile(ordered, shares, method="nearest"))
     others = np.setdiff1d(ordered[np.diff(ordered, prepend=np.nan) != 0], chosen, assume_unique=True)
     n_more = min(len(shares) - len(chosen), len(others))

@@ -90,11 +90,13 @@ def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> Split
 
 def check_unused(split: DictConfig) -> None:
     """Refuse options that the method does not use: without them, rows would be split otherwise than meant."""
-    method, n_folds = split.method, split.n_folds
-    by_value = method in (SplitMethod.leave_group_out, SplitMethod.predefined) and n_folds is None
+    method, n_folds, values = split.method, split.n_folds, split.get("values") or {}
+    by_value = method in (SplitMethod.leave_group_out, SplitMethod.predefined)
+    # Where the values are folds, only those of no split can be named.
+    used = values if by_value and n_folds is None else [NO_SPLIT] * by_value
     unused = {
         "column": method in (SplitMethod.stratified, SplitMethod.ordered) and split.column,
-        "values": not by_value and split.get("values"),
+        "values": {key: group for key, group in values.items() if key not in used},
         "gap": method != SplitMethod.time and split.gap,
         "fold": n_folds is None and split.fold,
     }

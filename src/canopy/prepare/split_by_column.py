@@ -16,13 +16,15 @@ from canopy.files import SPLITS
 from canopy.names import by_number, nearest, shorten
 from canopy.params_sections import Split, SplitMethod
 from canopy.prepare import interim
+from canopy.prepare.interim import NO_SPLIT
 from canopy.prepare.labels import labelled_rows
 from canopy.schema.columns import Column, first_repeated
 from canopy.tables.convert import is_number, to_texts
 
-# For each row the index into `SPLITS`, or NONE.
+# For each row the index into `ALL_SPLITS`.
 SplitCodes = NDArray[np.int8]
 TRAIN, VAL, TEST, NONE = range(4)
+ALL_SPLITS = [*SPLITS, NO_SPLIT]
 Hashes = NDArray[np.uint64]
 AS_WRITTEN = Column(null_values=())
 
@@ -184,33 +186,37 @@ def assign_groups(hashes: Hashes, labels: NDArray[Any], shares: Sequence[float])
 
 def split_by_value(texts: Sequence[str], split: DictConfig) -> SplitCodes:
     """Give the split of each value of the column, shape (n_values,), as the section `split` says."""
-    order, named = sorted(texts, key=by_number), dict(split.get("values") or {})
-    split_of, tested = dict[str, int](), list[str]()
+    order, named, tested = sorted(texts, key=by_number), dict(split.get("values") or {}), list[str]()
     found = shorten(", ".join(map(repr, order)))
-    if unknown := named.keys() - {*SPLITS}:
-        raise ValueError(f"split.values must have the keys {', '.join(SPLITS)}; got {', '.join(unknown)}")
+    if unknown := named.keys() - {*ALL_SPLITS}:
+        raise ValueError(f"split.values must have the keys {', '.join(ALL_SPLITS)}; got {', '.join(unknown)}")
     named = {name: _as_texts(group, texts) for name, group in named.items()}
-    if (twice := first_repeated(text for group in named.values() for text in group)) is not None:
+    listed = [text for group in named.values() for text in group]
+    if (twice := first_repeated(listed)) is not None:
         raise ValueError(f"split.values must name each value once; got {twice!r} twice")
-    leaves_out = split.method == SplitMethod.leave_group_out
-    if leaves_out and named and ({*named} != {"test"} or not {*named["test"]} <= {*texts}):
-        raise ValueError(f"split.values must be {{test: [...]}} of {found}; got {named}")
-    if split.n_folds is not None:
-        if len(texts) != split.n_folds:
+    leaves_out, is_fold = split.method == SplitMethod.leave_group_out, split.n_folds is not None
+    if (leaves_out or is_fold) and not ({*named} <= {"test", NO_SPLIT} and {*listed} <= {*texts}):
+        form = "{none: [...]}" if is_fold else "{test: [...], none: [...]}"
+        raise ValueError(f"split.values must be {form} of {found}; got {named}")
+    split_of = dict.fromkeys(named.get(NO_SPLIT, []), NONE)
+    if is_fold:
+        folds = [text for text in order if text not in split_of]
+        if len(folds) != split.n_folds:
             raise ValueError(
                 "split.n_folds must be the number of values of split.column, each of which is a fold of "
-                f"split.method={split.method}; got {split.n_folds} for {len(texts)}: {found}"
+                f"split.method={split.method}; got {split.n_folds} for {len(folds)}: "
+                f"{shorten(', '.join(map(repr, folds)))}"
             )
-        tested = [order[split.fold]]
+        tested = [folds[split.fold]]
     elif leaves_out:
         tested = named.get("test", ["1"])
     else:
-        names = named or {name: [text for text in texts if text.strip().lower() == name] for name in SPLITS}
-        split_of = {text: SPLITS.index(name) for name, group in names.items() for text in group}
+        said = {name: [text for text in texts if text.strip().lower() == name] for name in ALL_SPLITS}
+        split_of = {text: ALL_SPLITS.index(name) for name, group in (named or said).items() for text in group}
         if not {*texts} <= split_of.keys():
             raise ValueError(
                 f"split.column must say train, val or test in every row; got {found}\n"
-                "Name the values of each split: split.values={train: [...], val: [...], test: [...]}"
+                "Name the values of each: split.values={train: [...], val: [...], test: [...], none: [...]}"
             )
     codes = [split_of.get(text, TEST if text in tested else TRAIN) for text in texts]
     if not {TRAIN, TEST} <= {*codes}:

@@ -66,18 +66,14 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
         def checked(cfg: DictConfig) -> Any:
             gc.set_threshold(*GC_THRESHOLDS)
             # Here, since a launcher may run the job in another process.
-            warnings.showwarning = _log_warning  # type: ignore[assignment]
-            # A log file on a full disk must not drown the message that says so.
-            logging.raiseExceptions = False
-            # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
-            warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
+            log_warnings()
             # params.yaml is at the top of a stage's config, below `pipeline` in that of a run.
             if "table" in cfg:
                 _import_arrow_without_pandas()
                 return task(check_params(cfg))
             if "pipeline" in cfg:
                 check_params(cfg.pipeline)
-            check_keys(cfg, OmegaConf.load(CONFIGS / f"{config_name}.yaml"))
+            check_keys(cfg, _load_primary(config_name))
             return task(cfg)
 
         hydra_main = hydra.main(
@@ -137,6 +133,18 @@ def _import_arrow_without_pandas() -> None:
         sys.meta_path.remove(NoPandas)
 
 
+def _load_primary(name: str) -> Any:
+    """Load a command's config as it is written, with the one of another command that it starts from."""
+    own: Any = OmegaConf.load(CONFIGS / f"{name}.yaml")
+    for item in own.defaults:
+        if isinstance(item, str) and (CONFIGS / f"{item}.yaml").is_file():
+            start = _load_primary(item)
+            defaults = [*start.defaults, *own.defaults]
+            own = OmegaConf.merge(start, own)
+            own.defaults = defaults
+    return own
+
+
 def check_keys(cfg: DictConfig, primary: Any) -> None:
     """Refuse keys that are not in a command's primary config, as `+foo=1` or an experiment adds them."""
     # Unresolved: a single file lacks what its interpolations refer to.
@@ -181,6 +189,15 @@ def _remove_temporary_logs() -> None:
     """Remove the logs of a command that is done; after an error they stay, with the traceback."""
     if (folder := log_folder()) != "logs":
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def log_warnings() -> None:
+    """Let Python's warnings go where the log of this process goes."""
+    warnings.showwarning = _log_warning  # type: ignore[assignment]
+    # A log file on a full disk must not drown the message that says so.
+    logging.raiseExceptions = False
+    # Lightning 2.6.6 itself, with torch 2.13: there is nothing to act on here.
+    warnings.filterwarnings("ignore", ".*isinstance.treespec, LeafSpec.*", FutureWarning)
 
 
 def _log_warning(message: Warning | str, category: type[Warning], file: str, line: int, *_: Any) -> None:

@@ -3,8 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from canopy.files import read_json
 from canopy.places import as_typed, describe_place
 from canopy.runs.run import CONFIG, Run
+
+# In the folder of a cross-validation, which holds a run for each fold: the scores and the predictions of all.
+CROSS_VALIDATION, OUT_OF_FOLD, FIRST_FOLD = "cross_validation.json", "out_of_fold.parquet", "fold_0"
 
 
 def find_runs(folders: Sequence[Path], *, logs: Path) -> list[Run]:
@@ -32,6 +36,18 @@ def find_run(name: str, *, logs: Path) -> Run:
     found = describe_place(name) or f"none of that name in {logs.absolute()}/train"
     hint = '"python src/runs.py" lists them'
     raise FileNotFoundError(f"{name} must be a run's folder or name; found {found}: {hint}")
+
+
+def fold_runs(folder: Path) -> list[Run]:
+    """Open the runs of a cross-validation, in the order of the folds."""
+    results = read_json(folder / CROSS_VALIDATION, hint="finish the cross-validation")
+    return [Run(folder / fold["run"]) for fold in results["folds"]]
+
+
+def find_cross_validation(name: str, *, logs: Path) -> Path | None:
+    """Find a cross-validation with results by its folder, or by its name in `logs`; None if there is none."""
+    places = (Path(name), *(logs / "cross_validate" / kind / name for kind in ("runs", "multiruns")))
+    return next((path for path in places if (path / CROSS_VALIDATION).is_file()), None)
 
 
 def name_of(path: Path, logs: Path) -> str:

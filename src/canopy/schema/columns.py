@@ -134,6 +134,8 @@ class Target(Column):
     marks: tuple[Text, ...] = ()
     # Of classes, in the order of the model's outputs; ascending if `auto`.
     classes: Literal["auto"] | dict[Text, str] = "auto"
+    # Only rows of these classes are in the data, all if None.
+    keep: tuple[Text, ...] | None = None
     rare: Literal["reject", "drop", "merge"] = "reject"
     # One row for each split.
     min_count: int = Field(default=3, ge=1)
@@ -171,6 +173,8 @@ class Target(Column):
             return self
         if len(self.classes) < 2:
             raise ValueError(f"must have at least two classes; got {len(self.classes)}")
+        if unknown := [value for value in self.keep or () if value not in self.classes]:
+            raise ValueError(f"keep must name values of classes; got {unknown[0]!r}")
         if (name := first_repeated(self.classes.values())) is not None:
             raise ValueError(f"classes must have each name once; got {name!r} twice")
         if self.rare == "merge" and self.merged_name in {*self.classes, *self.classes.values()}:
@@ -179,7 +183,7 @@ class Target(Column):
 
 
 # Keys of a target of each kind.
-OF_NUMBERS, OF_CLASSES = ("unit", "range", "marks"), ("classes", "rare", "min_count", "merged_name")
+OF_NUMBERS, OF_CLASSES = ("unit", "range", "marks"), ("classes", "keep", "rare", "min_count", "merged_name")
 
 
 def first_repeated(names: Iterable[str]) -> str | None:

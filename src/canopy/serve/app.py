@@ -1,13 +1,9 @@
 """The application of one process: which path is answered by what, and the pages."""
 
 import hmac
-import multiprocessing
 import os
-import signal
-import threading
 from importlib.resources import files
 from mimetypes import guess_type
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from fastapi.openapi.docs import get_swagger_ui_html
@@ -20,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from canopy.processes import end_with_parent
 from canopy.serve.metrics import AccessLog
 from canopy.serve.openapi import ANSWERS, CSV_HEADERS, OPEN, describe
 from canopy.serve.problems import RowsRefused
@@ -35,16 +32,10 @@ SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}
 
 
-def _end_with(parent: BaseProcess) -> None:
-    """Stop this process when the one that started it is gone, which would hold the port."""
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def create_app(settings: Settings, *, shared: Path | None = None) -> AccessLog:
     """Make the application of one process; several share their counts in a folder."""
-    if (parent := multiprocessing.parent_process()) is not None:
-        threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
+    # Else it would hold the port.
+    end_with_parent()
     service = Service(settings, shared=shared)
     manifest, key = service.manifest, os.environ.get(API_KEY)
     # A method of the service for each path: /predict/csv is `predict_csv`.

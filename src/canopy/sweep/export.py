@@ -50,10 +50,12 @@ def export_trial(
         raise FileExistsError(
             f"An experiment must have a new name; got {display_path(path)}: choose another one, or --force"
         )
-    if (script := sweep.user_attrs.get(SCRIPT, "train")) != "train":
+    if (script := sweep.user_attrs.get(SCRIPT, "train")) not in ("train", "cross_validate"):
         raise ValueError(f"An experiment must be of a sweep of src/train.py; got one of src/{script}.py")
     trial = _choose_trial(sweep, number)
-    run, overrides = run_of(trial), overrides_of(trial)
+    # Of a cross-validation: how the rows are divided is not part of an experiment.
+    overrides = [text for text in overrides_of(trial) if not text.startswith(("n_jobs=", "split."))]
+    run = run_of(trial)
     command = [text for text in overrides if COMMAND.match(text)]
     composed = _compose(configs, overrides)
     config = run.config if run else composed

@@ -6,7 +6,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import threading
 import time
 from collections.abc import Sequence
 from multiprocessing.context import SpawnProcess
@@ -23,6 +22,7 @@ from optuna.trial import TrialState
 
 from canopy.cores import usable_cores
 from canopy.files import write_text
+from canopy.processes import end_with_parent
 from canopy.sweep.plan import Plan
 from canopy.sweep.storage import open_study
 from canopy.sweep.trials import best_of, summarize_sweep
@@ -125,17 +125,9 @@ def _work(common: bytes, is_first: bool) -> None:  # noqa: FBT001 - of a process
     """Be a worker: the first function of a new process."""
     plan, deadline, first, launcher, state = cloudpickle.loads(common)
     Singleton.set_state(state)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         Worker(plan, deadline=deadline, is_first=is_first, first=first).run(launcher)
     except ValueError as error:
         log.error("%s", error)
         raise SystemExit(FAILED) from error
-
-
-def _end_with_parent() -> None:
-    """Stop this process when the one that started it is gone: no other process would."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from canopy.files import read_json
 from canopy.quoting import write_choice, write_command, write_override
+from canopy.runs.find import FIRST_FOLD
 from canopy.runs.keys import flatten
 from canopy.runs.run import CONFIG, RECORD, Run, is_alive
 from canopy.sweep import (
@@ -56,9 +57,9 @@ def load_sweep(name: str, url: str) -> optuna.Study:
 
 
 def run_of(trial: FrozenTrial) -> Run | None:
-    """Open the folder of a trial's run; None if it is not there."""
-    run = trial.user_attrs.get(RUN)
-    return Run(run) if run and (Path(run) / CONFIG).is_file() else None
+    """Open the folder of a trial's run, or of its first fold; None if it is not there."""
+    run = Path(trial.user_attrs.get(RUN) or "none")
+    return next((Run(path) for path in (run, run / FIRST_FOLD) if (path / CONFIG).is_file()), None)
 
 
 def overrides_of(trial: FrozenTrial) -> list[str]:
@@ -194,7 +195,10 @@ def summarize_sweep(sweep: optuna.Study) -> str:
         script = "baselines" if sweep.user_attrs.get(SCRIPT) == "baselines" else "train"
         run = run_of(trial)
         words = [write_override("reproduce", str(run.path))] if run else overrides_of(trial)
-        lines.append(f"Reproduce it: {write_command(script, *words)}")
+        if sweep.user_attrs.get(SCRIPT) == "cross_validate":
+            lines.append(f"Its folds: {trial.user_attrs.get(RUN)}")
+        else:
+            lines.append(f"Reproduce it: {write_command(script, *words)}")
     return "\n".join(lines)
 
 

@@ -152,10 +152,14 @@ class _Check:
         return self._without_missing(name, values, column, invalid)
 
     def target(self) -> pa.Array:
+        """Read labels; of classes that are not kept they are null, as of rows without one."""
         target = self.schema.target
         if target.is_numeric:
             return self.numeric(target.column, target.as_number)
-        return self._texts(target.column, target, None if target.classes == "auto" else target.classes)
+        labels = self._texts(target.column, target, None if target.classes == "auto" else target.classes)
+        if target.keep is None:
+            return labels
+        return pc.if_else(pc.is_in(labels, pa.array(target.keep)), labels, None)
 
     def _texts(self, name: str, column: Column, listed: Iterable[str] | None) -> pa.Array:
         """Keep the listed texts, all if None; 2.0 is the value 2."""

@@ -133,11 +133,12 @@ class Classification(Task):
     def difference(self, expected: Floats, found: NDArray[Any]) -> float:
         return float(np.abs(expected - found).max())
 
-    def calibrated_report(
-        self, answers: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
-    ) -> dict[str, Any]:
-        found = self.calibrate(answers, labels, {"temperature": 1.0}).report()
-        return {**found, **fitted}
+    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
+        found = self.calibrate(answers, values, {"temperature": 1.0}).report()
+        return {name: found[name] for name in ("nll", "ece")}
+
+    def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return np.column_stack([columns[f"probability_{k}"] for k in range(self.n_outputs)])
 
     def row_losses(self, predictions: NDArray[Any], labels: NDArray[Any]) -> Floats:
         """Give the log loss, in nat, and whether the likeliest class is wrong."""

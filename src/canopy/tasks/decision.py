@@ -1,6 +1,6 @@
 """The threshold of two classes: the least calibrated probability at which a row is predicted positive."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +141,14 @@ def stored_threshold(report: Mapping[str, Any]) -> dict[str, Any] | None:
     """Read goal and threshold, as `Decider.fitted`, from the scores of a split; None if it has none."""
     found = report.get("decision")
     return found and {name: found[name] for name in ("goal", "threshold")}
+
+
+def mean_threshold(reports: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Give the mean threshold of several models; None unless all have one for the same goal."""
+    first, *others = found = [stored_threshold(report) for report in reports]
+    if first is None or any(one is None or one["goal"] != first["goal"] for one in others):
+        return None
+    return {**first, "threshold": float(np.mean([one["threshold"] for one in found if one]))}
 
 
 def uncalibrated(threshold: float, *, temperature: float) -> float:

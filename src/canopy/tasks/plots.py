@@ -179,7 +179,11 @@ def draw_coverage(found: Any, *, level: float, title: str) -> Figure:
     axes = figure.subplots()
     axes.axhline(level, color="0.6", linewidth=1, linestyle="--", label=f"as it should be: {level:.0%}")
     axes.plot(
-        found.places, found.covered, color="#0072B2", marker="o", label=f"covered: {found.coverage:.1%}"
+        found.places,
+        found.covered,
+        color="#0072B2",
+        marker="o",
+        label=f"covered: {found.described['coverage']:.1%}",
     )
     axes.set(xlabel="prediction (mean of a tenth of the rows)", ylabel="share of the rows", ylim=(0, 1.02))
     axes.legend(loc="lower left", frameon=False)

@@ -128,27 +128,18 @@ class Coverage:
 
     Attributes:
         half_width: Of each interval, in scaled numbers.
-        coverage: Share of the rows that are covered, `coverage_interval` the interval of it.
-        mean_width: In the target's unit.
+        described: The share of the rows that are covered, with its interval, and the mean width in the unit.
         places: Mean prediction of each of at most ten groups of rows, in ascending order.
         covered: Share of the rows of each group that are covered.
     """
 
     half_width: float
-    coverage: float
-    coverage_interval: list[float]
-    mean_width: float
+    described: dict[str, Any]
     places: Floats
     covered: Floats
 
     def report(self) -> dict[str, Any]:
-        return {
-            "level": COVERAGE,
-            "half_width": self.half_width,
-            "coverage": self.coverage,
-            "coverage_interval": self.coverage_interval,
-            "mean_width": self.mean_width,
-        }
+        return {"half_width": self.half_width, **self.described}
 
 
 class Regression(Task):
@@ -253,19 +244,12 @@ class Regression(Task):
         return {"half_width": float(report["half_width"])}
 
     def calibrate(self, predictions: Floats, labels: NDArray[Any], fitted: Mapping[str, float]) -> Coverage:
-        # Here, since it takes time to import.
-        from scipy.stats import binomtest
-
         errors, half_width = self._errors(predictions, labels), fitted["half_width"]
         covered = errors <= half_width
-        ends = self.answer(predictions, fitted)
-        interval = binomtest(int(covered.sum()), len(covered)).proportion_ci(LEVEL, method="wilson")
         groups = np.array_split(np.argsort(predictions[:, 0], kind="stable"), min(10, len(covered)))
         return Coverage(
             half_width=half_width,
-            coverage=float(covered.mean()),
-            coverage_interval=[float(interval.low), float(interval.high)],
-            mean_width=float((ends[:, 2] - ends[:, 1]).mean()),
+            described=_describe_coverage(covered, self.answer(predictions, fitted)),
             places=np.array([predictions[rows, 0].mean() for rows in groups]),
             covered=np.array([covered[rows].mean() for rows in groups]),
         )
@@ -285,10 +269,12 @@ class Regression(Task):
         size = np.maximum(np.abs(expected), expected[:, 0].std())
         return float((np.abs(expected - found) / np.maximum(size, np.finfo(np.float32).tiny)).max())
 
-    def calibrated_report(
-        self, answers: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
-    ) -> dict[str, Any]:
-        return self.calibrate(answers[:, :1], labels, fitted).report()
+    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
+        covered = (answers[:, 1] <= values) & (values <= answers[:, 2])
+        return _describe_coverage(covered, answers)
+
+    def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        return columns["predicted"][:, None]
 
     def row_losses(self, predictions: NDArray[Any], labels: NDArray[Any]) -> Floats:
         """Give the size of the error and its square."""
@@ -307,6 +293,19 @@ class Regression(Task):
     def _errors(self, predictions: Floats, labels: NDArray[Any]) -> Floats:
         """Give the sizes of errors in scaled numbers, shape (n_rows,)."""
         return np.asarray(np.abs(self.scaling.apply(predictions[:, 0])[0] - labels))
+
+
+def _describe_coverage(covered: NDArray[np.bool_], answers: Floats) -> dict[str, Any]:
+    # Here, since it takes time to import.
+    from scipy.stats import binomtest
+
+    interval = binomtest(int(covered.sum()), len(covered)).proportion_ci(LEVEL, method="wilson")
+    return {
+        "level": COVERAGE,
+        "coverage": float(covered.mean()),
+        "coverage_interval": [float(interval.low), float(interval.high)],
+        "mean_width": float((answers[:, 2] - answers[:, 1]).mean()),
+    }
 
 
 def _conformal_quantile(errors: Floats, level: float) -> float:

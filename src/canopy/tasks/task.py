@@ -133,6 +133,17 @@ class Task(ABC):
     def metric_names(self, further: MetricMakers = NO_METRICS) -> list[str]:
         """Name the scores of a validation."""
 
+    def score_values(self, predictions: NDArray[Any], values: NDArray[Any]) -> TaskScores:
+        """Score predictions, shape (n_rows, K), of rows with these true values, as an evaluation does."""
+        metrics = self.build_metrics(evaluation=True)
+        found = torch.from_numpy(predictions).double()
+        metrics.update(found.squeeze(1), torch.from_numpy(values))
+        return self.read_scores(metrics.compute())
+
+    @abstractmethod
+    def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Read predictions, (n_rows, K), from `prediction_columns`."""
+
     def score(self, predictions: NDArray[Any], labels: NDArray[Any]) -> TaskScores:
         """Score predictions, shape (n_rows, K), as training and evaluation do."""
         metrics = self.build_metrics()
@@ -154,10 +165,11 @@ class Task(ABC):
         """Measure what was fitted on the rows of a split."""
 
     @abstractmethod
-    def calibrated_report(
-        self, answers: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
-    ) -> dict[str, Any]:
-        """Report a calibration from what a bundle answers, (n_rows, P), as `TaskCalibration.report` does."""
+    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
+        """Report what a calibration gives, as `TaskCalibration.report` does, but for what was fitted.
+
+        `answers` are those of a bundle, (n_rows, P), `values` those of `true_values`.
+        """
 
     def reproduced(self, scores: Mapping[str, Any], calibrated: Mapping[str, Any]) -> dict[str, float]:
         """Choose the scores `reproducible`, calibrated ones first; a LookupError if one is not there."""

@@ -87,8 +87,8 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         for split, one in scores[served.name].items():
             # As `metrics.json` has them; the calibration is inside.
             answers = predict(served.path, rows[split].inputs).astype(float)
-            calibrated = task.calibrated_report(answers, rows[split].labels, served.fitted)
-            metrics[split] = {**one.report(), "calibrated": calibrated}
+            calibrated = task.score_answers(answers, task.true_values(rows[split].labels))
+            metrics[split] = {**one.report(), "calibrated": {**served.fitted, **calibrated}}
             if decider is not None:
                 decider.score(split, answers[:, 1], rows[split].labels)
                 metrics[split]["decision"] = decider.reports[split]

@@ -181,9 +181,9 @@ function showCounts({ classes, counts, probabilities }) {
 /** Show the number that is predicted for a row, and its interval. */
 function showNumber(reported) {
   const [low, high] = reported.interval;
-  const level = model.metrics.val.calibrated.level;
+  const { level } = model.metrics.test.calibrated;
   $("verdict").textContent = inUnit(reported.predicted);
-  $("probabilities").replaceChildren(make("li", {}, `${inUnit(low)} to ${inUnit(high)}, the interval of ${(100 * level).toFixed(0)} % of rows`));
+  $("probabilities").replaceChildren(make("li", {}, `${inUnit(low)} to ${inUnit(high)}, made to cover ${(100 * level).toFixed(0)} % of rows`));
 }
 
 /** Mark the fields that are wrong and say at each what it must be. */
