@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from canopy.files import PARAMS
 from canopy.names import shorten
-from canopy.params_sections import Params
+from canopy.params_sections import Decision, Params
 from canopy.preset import register_rules
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
@@ -104,7 +104,18 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
     if not 0 <= checked.seed < 2**32:
         raise ValueError(f"params.yaml: seed must be from 0 to 2**32 - 1; found {checked.seed}")
     TableSchema.parse(OmegaConf.to_container(checked.table))  # type: ignore[arg-type]
+    read_decision(checked.decision)
     return checked
+
+
+def read_decision(*sections: DictConfig | dict[str, Any]) -> dict[str, Any] | None:
+    """Read the goal of a section `decision`, see `Decision.options`; later ones decide over earlier ones."""
+    # So that errors name the section.
+    typed = OmegaConf.create({"decision": OmegaConf.structured(Decision)})
+    merged: Any = OmegaConf.merge(typed, *({"decision": section} for section in sections))
+    decision: Any = OmegaConf.to_object(merged.decision)
+    found: dict[str, Any] | None = decision.options()
+    return found
 
 
 def _typed(params: DictConfig | dict[str, Any]) -> DictConfig:

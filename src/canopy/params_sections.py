@@ -1,7 +1,8 @@
 """The sections of `params.yaml`: their keys and types. The comments of that file say what they mean."""
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from math import inf
 from typing import Any
 
 from omegaconf import MISSING
@@ -109,6 +110,54 @@ class Compress:
     max_rmse_increase: float = 0.01
 
 
+class Goal(StrEnum):
+    argmax = "argmax"
+    f_beta = "f_beta"
+    cost = "cost"
+    recall_at_precision = "recall_at_precision"
+    precision_at_recall = "precision_at_recall"
+
+
+@dataclass
+class CostMatrix:
+    false_positive: float = 1.0
+    false_negative: float = 1.0
+    true_positive: float = 0.0
+    true_negative: float = 0.0
+
+
+@dataclass
+class Decision:
+    goal: Goal | None = None
+    beta: float = 1.0
+    cost_matrix: CostMatrix = field(default_factory=CostMatrix)
+    min_precision: float = 0.9
+    min_recall: float = 0.9
+
+    def options(self) -> dict[str, Any] | None:
+        """Give the goal's name and its own option, checked; None if the likeliest class is predicted."""
+        costs, share = self.cost_matrix, "be above 0 and at most 1"
+        is_dearer = costs.true_negative < costs.false_positive < inf
+        is_dearer &= costs.true_positive < costs.false_negative < inf
+        own = {
+            Goal.f_beta: ("beta", 0 < self.beta < inf, "be above 0"),
+            Goal.cost: (
+                "cost_matrix",
+                is_dearer,
+                "have a higher cost of a wrong prediction than of a right one",
+            ),
+            Goal.recall_at_precision: ("min_precision", 0 < self.min_precision <= 1, share),
+            Goal.precision_at_recall: ("min_recall", 0 < self.min_recall <= 1, share),
+        }
+        if self.goal is None or self.goal is Goal.argmax:
+            return None
+        name, is_valid, requirement = own[self.goal]
+        value = asdict(self)[name]
+        if not is_valid:
+            raise ValueError(f"decision.{name} must {requirement}; got {value}")
+        return {"name": str(self.goal), name: value}
+
+
 @dataclass
 class Params:
     seed: int = MISSING
@@ -123,4 +172,5 @@ class Params:
     cap_classes: CapClasses = field(default_factory=CapClasses)
     train: Train = field(default_factory=Train)
     baselines: Baselines = field(default_factory=Baselines)
+    decision: Decision = field(default_factory=Decision)
     compress: Compress = field(default_factory=Compress)

@@ -164,8 +164,9 @@ def test_all_addresses_are_below_the_prefix_of_a_proxy(server: Any) -> None:
     for page in ("/", "/docs"):
         addresses = re.findall(r"""(?:href|src|url)[=:] ?["']([^"'#]+)["']""", server.get(page).text)
         found |= {urljoin(f"{prefix}{page}", item) for item in addresses if not item.startswith("data:")}
-    names = "docs openapi.json page.css page.js swagger/swagger-ui-bundle.js swagger/swagger-ui.css"
-    assert found == {f"{prefix}/{name}" for name in [*names.split(), "swagger/favicon-32x32.png"]}
+    swagger = ("swagger/swagger-ui.css", "swagger/favicon-32x32.png")
+    names = "docs openapi.json page.css page.js threshold.js swagger/swagger-ui-bundle.js"
+    assert found == {f"{prefix}/{name}" for name in [*names.split(), *swagger]}
     assert {server.get(url.removeprefix(prefix)).status_code for url in found} == {200}
     asked = set(re.findall(r"""ask\("([^"?]+)[^"]*\"""", server.get("/page.js").text))
     assert asked == {"model", "explain", "predict/csv", "drift"}

@@ -56,6 +56,7 @@ def write_results(folder: Path, runs: Sequence[Run]) -> dict[str, Any]:
 def numbers(scores: Mapping[str, Any]) -> dict[str, float]:
     """Give the scores of an evaluation by dotted key, without intervals, row counts and what was fitted."""
     kept = flatten({key: value for key, value in scores.items() if key not in ("intervals", "n_rows")})
+    kept = {k: x for k, x in kept.items() if not k.startswith(("decision.confusion.", "decision.goal."))}
     left_out = (".support", ".temperature", ".half_width", ".level")
     return {key: value for key, value in kept.items() if is_number(value) and not key.endswith(left_out)}
 

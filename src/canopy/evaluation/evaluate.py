@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.datamodule import TensorDataModule
+from canopy.evaluation.decision import join_scores, log_decision, make_decider
 from canopy.files import read_json, write_json
 from canopy.places import require_file
 from canopy.runs.distributed import log_once
@@ -48,8 +49,10 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     calibrations = [callback for callback in callbacks if isinstance(callback, CalibrationReport)]
     # Fitted when the validation rows were scored.
     before = earlier.get("val", {}).get("calibrated")
+    decider = make_decider(cfg, run, task=model.task, earlier=earlier.get("val", {}), splits=splits)
     for calibration in calibrations:
         calibration.fitted = model.task.read_calibration(before) if before else None
+        calibration.decider = decider
     for split, score in (("val", trainer.validate), ("test", trainer.test)):
         if split in splits:
             model.load_state_dict(load_weights(run.best_checkpoint, split=split))
@@ -58,11 +61,14 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     for calibration in calibrations:
         for split, found in calibration.splits.items():
             report[split]["calibrated"] = found.report()
+    for split, scored in decider.reports.items() if decider else ():
+        report[split]["decision"] = scored
     if not trainer.is_global_zero:
         return report
-    write_scores(path, {**earlier, **report}, run.record, headline=model.task.headline)
+    write_scores(path, join_scores(earlier, report), run.record, headline=model.task.headline)
     for split in report:
         log_scores(split, model.scores[split], model.task)
+        log_decision(split, report[split])
     if cfg.explain:
         # Here, since few evaluations need it.
         from canopy.evaluation.explain import explain
@@ -71,7 +77,8 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
         plotted = {split: found for item in calibrations for split, found in item.splits.items()}
         # Lightning leaves it on the CPU.
         model.to(trainer.strategy.root_device).eval()
-        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted)
+        figures = {"Threshold": decider.figure} if decider else {}
+        explain(run, model, data.rows("val"), cfg, report=report, calibrations=plotted, figures=figures)
     return report
 
 

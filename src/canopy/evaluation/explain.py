@@ -44,6 +44,7 @@ def explain(
     *,
     report: dict[str, Any],
     calibrations: Mapping[str, TaskCalibration],
+    figures: Mapping[str, Figure],
 ) -> None:
     """Explain a model on validation rows as the section `explanation` says, and write files and page.
 
@@ -82,7 +83,7 @@ def explain(
         task=model.task,
         scores=model.scores,
         calibrations=calibrations,
-        figures=_draw_numbers(model.task, predict, rows, calibrations),
+        figures=figures or _draw_numbers(model.task, predict, rows, calibrations),
     )
     write_text(folder / PAGE, page)
     log.info("Wrote %s", folder / PAGE)

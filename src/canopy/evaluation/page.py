@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from canopy.evaluation.decision import scores_of, write_goal
 from canopy.explore.templates import class_colors, page_environment
 from canopy.explore.wording import moment, number
 from canopy.tasks.calibration import Calibration
@@ -31,7 +32,10 @@ def render_page(
     calibrations: Mapping[str, Any],
     figures: Mapping[str, Figure],
 ) -> str:
-    """Write the page, HTML with all styles and plots in it; `figures` are those of numbers, by title."""
+    """Write the page, HTML with all styles and plots in it.
+
+    `figures` are those of numbers by title, or that of a `Threshold`.
+    """
     splits = [split for split in ("test", "val") if split in report]
     features, dependence = explanation["features"], explanation["dependence"]
     is_number = task.kind == "regression"
@@ -65,6 +69,9 @@ def render_page(
             for split in splits
             if split in calibrations and not is_number
         },
+        positive=task.output_names[-1],
+        scores_of=scores_of,
+        write_goal=write_goal,
         shown_importance=dict([*explanation["importance"]["features"].items()][:N_BARS]),
         shown_worse=worse[:N_SLICES],
         of_feature=of_feature,

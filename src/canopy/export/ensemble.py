@@ -29,6 +29,7 @@ from canopy.prepare.scaling import as_floats
 from canopy.runs.find import CROSS_VALIDATION, fold_runs
 from canopy.schema import TableSchema
 from canopy.schema.columns import DATETIME_PARTS, Categorical
+from canopy.tasks.decision import mean_threshold
 from canopy.tasks.task import Task, task_of
 
 
@@ -153,6 +154,7 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
             calibration={
                 key: float(np.mean([member.fitted[key] for member in members])) for key in members[0].fitted
             },
+            decision=mean_threshold([run.metrics["val"] for run in runs]),
             metrics={"test": results["out_of_fold"]},
             parity={"n_rows": len(expected), "max_difference": worst},
             run={

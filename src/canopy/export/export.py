@@ -27,6 +27,7 @@ from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import Encoded, Inputs
 from canopy.quoting import write_command
 from canopy.runs.run import Run, check_same_data
+from canopy.tasks.decision import stored_threshold
 from canopy.tasks.task import Task, task_of
 
 log = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ def export(run: Run, cfg: DictConfig) -> None:
                 train.inputs, task.true_values(train.labels), preprocessor=preprocessor, classes=classes
             ),
             calibration=fitted,
+            decision=stored_threshold(metrics["val"]),
             metrics=metrics,
             parity={"n_rows": len(expected), "max_difference": worst},
             run={

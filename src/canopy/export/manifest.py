@@ -29,9 +29,9 @@ class Manifest(Model):
 
     `table` is the raw table, `classes` are value and name of each class in the order of the graph's output,
     none of a number; the graph's inputs are `Preprocessor.inputs`. `training` is how the training rows were
-    distributed, `calibration` what was fitted on the validation rows (`Task.fit_calibration`), `parity` how
-    far predictions are from the run's; `data` and `files` are SHA-256 by file. `compression` is None for a
-    model as its run left it.
+    distributed, `calibration` what was fitted on the validation rows (`Task.fit_calibration`), `decision` the
+    threshold of two classes that was chosen there (`Decider.fitted`), `parity` how far predictions are from
+    the run's; `data` and `files` are SHA-256 by file. `compression` is None for a model as its run left it.
     """
 
     table: TableSchema
@@ -39,6 +39,7 @@ class Manifest(Model):
     preprocessor: Preprocessor
     training: TrainingStatistics
     calibration: dict[str, float]
+    decision: dict[str, Any] | None = None
     metrics: dict[str, Any]
     parity: dict[str, float]
     run: dict[str, Any]
@@ -68,7 +69,8 @@ class Manifest(Model):
         """Give what predictions of the graph look like."""
         if (target := self.training.target) is not None:
             return NumberAnswers(target["edges"], target["shares"])
-        return ClassAnswers(self.classes, [*self.training.classes.values()])
+        threshold = None if self.decision is None else self.decision["threshold"]
+        return ClassAnswers(self.classes, [*self.training.classes.values()], threshold=threshold)
 
     @property
     def present(self) -> list[str]:

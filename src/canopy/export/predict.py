@@ -11,14 +11,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from canopy.files import read_json
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.runs.run import Run
+from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
 from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
 from canopy.tables.writer import STANDARD_OUTPUT, open_writer
 from canopy.tasks.answers import Answers, ClassAnswers, NumberAnswers
+from canopy.tasks.decision import stored_threshold, uncalibrated
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,7 @@ def predict(cfg: DictConfig) -> int:
     target = Path(str(cfg.output))
     further = [cfg["keys"]] if isinstance(cfg["keys"], str) else [*(cfg["keys"] or ())]
     table, answers, preprocessor, load = open_model(cfg)
+    set_threshold(answers, cfg.threshold)
     schema = preprocessor.restrict(table)
     reader = TableReader(str(cfg.input), schema, with_target=False, keys=further, n_shown=None)
     if target.exists() and any(target.samefile(file.path) for file in reader.files):
@@ -63,6 +66,18 @@ def predict(cfg: DictConfig) -> int:
     level, seconds = logging.INFO if n_rows else logging.WARNING, time.perf_counter() - started
     log.log(level, "Predicted %s rows in %.1f s: %s", f"{n_rows:,}", seconds, target)
     return n_rows
+
+
+def set_threshold(answers: Answers, threshold: float | None) -> None:
+    """Set the threshold that a command gives, and log the one that holds."""
+    if threshold is not None:
+        if not isinstance(answers, ClassAnswers) or len(answers.groups) != 2:
+            raise ValueError(f"threshold must be null where there are not two classes; got {threshold}")
+        if not 0 <= threshold <= 1:
+            raise ValueError(f"threshold must be a probability, from 0 to 1; got {threshold}")
+        answers.threshold = threshold
+    if isinstance(answers, ClassAnswers) and answers.threshold is not None:
+        log.info("Predicting %s from a probability of %.4g on", answers.groups[1], answers.threshold)
 
 
 def write_rejected(problems: Problems, output: Path) -> None:
@@ -101,5 +116,15 @@ def open_model(cfg: DictConfig) -> tuple[TableSchema, Answers, Preprocessor, Cal
 
     answers: Answers = NumberAnswers(has_interval=False)
     if schema.class_names:
-        answers = ClassAnswers(dict(zip(map(str, schema.class_values), schema.class_names, strict=True)))
+        classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
+        answers = ClassAnswers(classes, threshold=run_threshold(run, cfg.metrics))
     return closed_schema(table_schema(run.config.pipeline), preprocessor), answers, preprocessor, load
+
+
+def run_threshold(run: Run, metrics: str | None) -> float | None:
+    """Give the threshold of a run by its scores, of the probabilities without the temperature."""
+    path = Path(metrics or run.path / METRICS)
+    scores = read_json(path)["val"] if metrics or path.is_file() else {}
+    if (found := stored_threshold(scores)) is None:
+        return None
+    return uncalibrated(found["threshold"], temperature=scores["calibrated"]["temperature"])

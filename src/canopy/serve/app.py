@@ -26,7 +26,7 @@ from canopy.serve.service import Service, Settings, as_json
 API_KEY = "CANOPY_API_KEY"
 
 # The web UI, and the parts of Swagger UI, which FastAPI would load from another host.
-PAGES = ("index.html", "page.css", "page.js")
+PAGES = ("index.html", "page.css", "page.js", "threshold.js")
 SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css", "favicon-32x32.png")
 # It loads nothing from elsewhere.
 PAGE_HEADERS = {"Content-Security-Policy": "default-src 'self'; img-src data:", "Cache-Control": "no-cache"}

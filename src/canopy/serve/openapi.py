@@ -49,7 +49,10 @@ class Number(TypedDict):
 
 
 class Predictions(TypedDict):
-    """Each row's likeliest class, as value and name; `model` is the beginning of the graph's SHA-256."""
+    """Each row's likeliest class, or that by the threshold `decision` of `/model`, as value and name.
+
+    `model` is the beginning of the graph's SHA-256.
+    """
 
     model: str
     predictions: list[Prediction]

@@ -93,20 +93,26 @@ class LabelScores(ABC):
 
 
 class ClassAnswers(Answers):
-    """Probabilities of classes, given by value and name."""
+    """Probabilities of classes, given by value and name.
 
-    def __init__(self, classes: Mapping[str, str], shares: Sequence[float] = ()) -> None:
+    From a `threshold` of its probability on, the second of two classes is predicted; the likeliest if None.
+    """
+
+    def __init__(
+        self, classes: Mapping[str, str], shares: Sequence[float] = (), *, threshold: float | None = None
+    ) -> None:
         self.values, self.groups, self.shares = [*classes], [*classes.values()], [*shares]
+        self.threshold = threshold
 
     def empty(self) -> NDArray[np.float32]:
         return np.empty((0, len(self.values)), np.float32)
 
     def columns(self, predictions: NDArray[Any]) -> dict[str, pa.Array]:
-        """Give value and name of the likeliest class, and the probability of each."""
-        likeliest = self.group(predictions)
+        """Give value and name of the predicted class, and the probability of each."""
+        predicted = self.group(predictions)
         found = {
-            "label": pa.array(np.array(self.values)[likeliest]),
-            "class": pa.DictionaryArray.from_arrays(pa.array(likeliest, pa.int32()), self.groups),
+            "label": pa.array(np.array(self.values)[predicted]),
+            "class": pa.DictionaryArray.from_arrays(pa.array(predicted, pa.int32()), self.groups),
         }
         probabilities = zip(self.groups, predictions.T, strict=True)
         return found | {f"probability_{name}": pa.array(column) for name, column in probabilities}
@@ -119,7 +125,10 @@ class ClassAnswers(Answers):
         ]
 
     def group(self, predictions: NDArray[Any]) -> NDArray[np.int64]:
-        return np.asarray(predictions.argmax(axis=1))
+        if self.threshold is None:
+            return np.asarray(predictions.argmax(axis=1))
+        # In double precision, whatever the predictions are in.
+        return (predictions[:, 1] >= np.float64(self.threshold)).astype(np.int64)
 
     def contribution(self, own: NDArray[Any], others: NDArray[Any], shares: NDArray[np.float64]) -> float:
         """Compare the logarithms of the predicted class's probability and of its mean."""

@@ -1,6 +1,6 @@
 """The plots of predictions: confusion matrix, calibration, curves of thresholds, residuals, coverage."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from canopy.names import shorten
 from canopy.tasks.calibration import Calibration
+from canopy.tasks.decision import Goal, scores_at
 from canopy.tasks.scores import Scores
 
 # Of more classes, the curves of those with most rows.
@@ -113,6 +114,45 @@ def draw_curves(
             for text in legend.get_texts():
                 text.set_parse_math(False)
     figure.suptitle(title, parse_math=False)
+    return figure
+
+
+def draw_decision(
+    thresholds: NDArray[Any],
+    counts: NDArray[Any],
+    *,
+    goal: Goal,
+    threshold: float,
+    scores: Mapping[str, float],
+) -> Figure:
+    """Draw scores over thresholds, ROC and precision-recall curve, and the place of the one that is chosen.
+
+    Thresholds, (T,), and counts, (4, T), are those of `count_at_thresholds`.
+    """
+    found = scores_at(counts, goal)
+    # Where no row is predicted positive, there is no precision.
+    found["precision"][0] = np.nan
+    figure = Figure(figsize=(15, 4.8), layout="constrained")
+    over, roc, precision = panels = figure.subplots(1, 3)
+    for name in [name for name in ("precision", "recall", "f_beta") if name in found]:
+        over.plot(thresholds, found[name], label=name.replace("_", " "))
+    if "cost" in found:
+        # In its own unit.
+        cost = over.twinx()
+        cost.plot(thresholds, found["cost"], color="C3")
+        cost.set_ylabel("mean cost of a row", color="C3")
+    over.axvline(threshold, color="0.4", linestyle="--", label=f"chosen: {threshold:.4g}")
+    over.set(title="Scores over the threshold", xlabel="threshold")
+    roc.set(title="ROC", xlabel="false positive rate", ylabel="recall")
+    precision.set(title="Precision and recall", xlabel="recall", ylabel="precision")
+    for axes in (roc, precision):
+        x, y = (label.replace(" ", "_") for label in (axes.get_xlabel(), axes.get_ylabel()))
+        axes.plot(found[x], found[y])
+        axes.plot(scores[x], scores[y], "o", color="0.2", label=f"chosen: {scores[x]:.4f}, {scores[y]:.4f}")
+    for axes in panels:
+        axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01))
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8)
     return figure
 
 

@@ -32,6 +32,7 @@ from canopy.quoting import write_command
 from canopy.runs.distributed import log_once
 from canopy.runs.environment import describe_machine
 from canopy.runs.run import Run
+from canopy.tasks.decision import Decider
 from canopy.tasks.task import task_of
 from canopy.training.callbacks.confusion_matrix import save_figure
 
@@ -81,15 +82,21 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         write_json(cfg.report, report)
         served = variants[measured.index(chosen)]
         metrics: dict[str, Any] = {}
+        decider = None if manifest.decision is None else Decider(manifest.decision["goal"])
+        # The validation rows are the first.
         for split, one in scores[served.name].items():
             # As `metrics.json` has them; the calibration is inside.
             answers = predict(served.path, rows[split].inputs).astype(float)
             calibrated = task.score_answers(answers, task.true_values(rows[split].labels))
             metrics[split] = {**one.report(), "calibrated": {**served.fitted, **calibrated}}
+            if decider is not None:
+                decider.score(split, answers[:, 1], rows[split].labels)
+                metrics[split]["decision"] = decider.reports[split]
         found, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
         difference = task.difference(expected.astype(float), found)
         changes: dict[str, Any] = {
             "calibration": served.fitted,
+            "decision": None if decider is None else decider.fitted,
             "metrics": metrics,
             "parity": {"n_rows": len(expected), "max_difference": difference},
             "versions": {**manifest.versions, "onnxruntime": version("onnxruntime")},

@@ -11,6 +11,9 @@ const MAX_SUGGESTIONS = 1000;
 let model = null;
 let asked = 0;
 let files = 0;
+// What is shown anew when the threshold moves.
+let shownRow = null;
+let shownFile = null;
 
 /** Make an element with attributes, properties and children. */
 function make(tag, attributes = {}, ...children) {
@@ -148,6 +151,7 @@ async function explain() {
         : `× ${Math.exp(item.contribution).toPrecision(2)}`)));
   } catch (error) {
     if (number !== asked) return;
+    shownRow = null;
     $("verdict").textContent = "";
     $("probabilities").replaceChildren();
     $("contributions").replaceChildren();
@@ -156,11 +160,22 @@ async function explain() {
   }
 }
 
-/** Show the likeliest class of a row, and the probability of each. */
+/** Show the predicted class of a row, and the probability of each. */
 function showClass(reported) {
-  $("verdict").textContent = `${reported.class}, ${percent(reported.probabilities[reported.class])}`;
+  shownRow = reported;
+  const shown = threshold.classOf(reported);
+  $("verdict").textContent = `${shown}, ${percent(reported.probabilities[shown])}`;
   $("probabilities").replaceChildren(...Object.entries(reported.probabilities).map(([name, share]) =>
-    bar(name, share, percent(share), { best: name === reported.class })));
+    bar(name, share, percent(share), { best: name === shown })));
+  // They are those of the server's class.
+  $("contributed").textContent = shown === reported.class ? "" : ` to ${reported.class}`;
+}
+
+/** Show how many rows of the file are in each class. */
+function showCounts({ classes, counts, probabilities }) {
+  const found = threshold.count(counts, probabilities);
+  const total = Math.max(found.reduce((sum, n) => sum + n, 0), 1);
+  $("batch-counts").replaceChildren(...classes.map((name, place) => bar(name, found[place] / total, percent(found[place] / total))));
 }
 
 /** Show the number that is predicted for a row, and its interval. */
@@ -236,12 +251,14 @@ async function predictFile(file) {
   const state = (text) => { $("batch-state").textContent = text; };
   state(`Predicting ${file.name} …`);
   $("batch-note").textContent = "";
+  shownFile = null;
   $("batch-counts").replaceChildren();
   $("batch-problems").replaceChildren();
   $("download").hidden = true;
   const classes = Object.entries(model.classes);
   const counts = new Map(classes.map(([value]) => [value, 0]));
   const answers = [];
+  const probabilities = [];
   const problems = [];
   let nRows = 0;
   let nRejected = 0;
@@ -267,6 +284,7 @@ async function predictFile(file) {
       const label = names.length - (isNumber() ? 4 : classes.length + 3);
       records.forEach((values, row) => {
         if (isNumber() ? values[label] !== "" : counts.has(values[label])) {
+          if (classes.length === 2) probabilities.push(Number(values[label + 3]));
           if (!isNumber()) counts.set(values[label], counts.get(values[label]) + 1);
         } else if (problems.length < MAX_PROBLEMS) problems.push(`${placeOf(row)}: ${values.at(-1)}`);
       });
@@ -280,13 +298,11 @@ async function predictFile(file) {
     $("batch-problems").replaceChildren(...problems.map((problem) => make("li", {}, problem)));
     $("batch-note").textContent = [
       nLabelled && isNumber() ? `The mean absolute error of ${nLabelled.toLocaleString("en")} labelled rows is ${inUnit(sumErrors / nLabelled)}.` : "",
-      nLabelled && !isNumber() ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly.` : "",
+      nLabelled && !isNumber() ? `${percent(nCorrect / nLabelled)} of ${nLabelled.toLocaleString("en")} labelled rows are predicted correctly${model.decision ? " by the model's threshold" : ""}.` : "",
       ignored.length ? `Columns that the table does not have are ignored: ${ignored.join(", ")}.` : "",
     ].join(" ").trim();
-    $("batch-counts").replaceChildren(...classes.map(([value, name]) => {
-      const share = counts.get(value) / Math.max(nPredicted, 1);
-      return bar(name, share, percent(share));
-    }));
+    shownFile = { classes: classes.map(([, name]) => name), counts: [...counts.values()], probabilities };
+    showCounts(shownFile);
     URL.revokeObjectURL($("download").href);
     $("download").href = URL.createObjectURL(new Blob(answers, { type: "text/csv" }));
     $("download").hidden = false;
@@ -381,6 +397,10 @@ async function start() {
   }
   buildForm();
   showCard();
+  threshold.start(model, () => {
+    if (shownRow) showClass(shownRow);
+    if (shownFile) showCounts(shownFile);
+  });
   await Promise.all([explain(), showDrift()]);
 }
 

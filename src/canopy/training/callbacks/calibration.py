@@ -4,6 +4,7 @@ from pathlib import Path
 
 from torch import Tensor
 
+from canopy.tasks.decision import Decider
 from canopy.tasks.task import TaskCalibration
 from canopy.training.callbacks.confusion_matrix import save_figure
 from canopy.training.callbacks.whole_split import WholeSplit
@@ -15,12 +16,14 @@ class CalibrationReport(WholeSplit):
     Attributes:
         fitted: As fitted; None before a validation.
         splits: Calibration of each split that went through since.
+        decider: Takes the calibrated probabilities of the positive class; None without a threshold.
     """
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
         self.fitted: dict[str, float] | None = None
         self.splits: dict[str, TaskCalibration] = {}
+        self.decider: Decider | None = None
 
     def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
         predicted, true = predictions.double().numpy(), labels.numpy()
@@ -30,6 +33,8 @@ class CalibrationReport(WholeSplit):
             found = self.splits[split] = self.task.calibrate(predicted, true, self.fitted)
             figure = self.task.draw_calibration(found, title=f"{split}, {len(true):,} rows")
             save_figure(figure, Path(self.path.format(split=split)))
+            if self.decider is not None:
+                self.decider.score(split, self.task.answer(predicted, self.fitted)[:, 1], true)
 
 
 class PredictionPlots(WholeSplit):
