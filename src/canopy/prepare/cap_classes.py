@@ -14,6 +14,7 @@ from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes
 from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.scaling import as_floats
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -62,10 +63,23 @@ def run(params: DictConfig) -> None:
             log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
     rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
-    types = interim.scaled_types(preprocessor, target)
-    start = 0
+    types = interim.scaled_types(preprocessor, schema)
+    start, weights_before = 0, np.zeros(len(names))
     with open_writer(interim_path(params, "cap_classes"), pa.schema(types)) as write:
         for batch in interim.read_rows(path, types):
-            write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
+            part = slice(start, start + batch.num_rows)
+            write(batch.filter(pa.array(stays[part])))
+            if schema.weight:
+                in_training = codes[part] == splits.index("train")
+                weights = as_floats(batch[schema.weight]) * in_training
+                weights_before += np.bincount(labels[part], weights, len(names))
             start += batch.num_rows
-    write_json(Path(params.paths.reports, "class_cap.json"), {"before": before, "after": after, "rows": rows})
+    report: dict[str, Any] = {"before": before, "after": after, "rows": rows}
+    if schema.weight:
+        if not weights_before.any():
+            raise ValueError(
+                f"Column {schema.weight!r} must have a weight above 0 in the training rows; got 0 in all: "
+                "correct it, or name it in drop_columns.columns"
+            )
+        report["weights_before"] = dict(zip(names.values(), weights_before.tolist(), strict=True))
+    write_json(Path(params.paths.reports, "class_cap.json"), report)

@@ -15,13 +15,13 @@ N_CURVES = 10
 
 
 def draw_confusion(scores: Scores, *, title: str) -> Figure:
-    """Draw a confusion matrix: in each cell the rows, and their share of the true class."""
+    """Draw a confusion matrix: in each cell the rows, and their share of the true class by weight."""
     n_classes = len(scores.class_names)
     side = max(4.0, 0.75 * n_classes)
     figure = Figure(figsize=(side + 2, side + 1.2), layout="constrained")
     axes = figure.subplots()
     # In counts, the small classes would all look empty.
-    shares = scores.confusion / np.maximum(scores.support, 1)[:, None]
+    shares = scores.shares
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares):
         text = f"{scores.confusion[row, column]:,}\n{share:.1%}" if share else "0"

@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 from canopy.prepare.scaling import QuantileNormal, TargetScaling
 from canopy.schema.tensors import Schema
 from canopy.tasks.plots import draw_coverage, draw_residuals
-from canopy.tasks.task import LEVEL, NO_METRICS, Floats, MetricMakers, Task
+from canopy.tasks.task import LEVEL, NO_METRICS, Floats, MetricMakers, Task, Weights
 
 # Share of rows that prediction intervals are made to cover.
 COVERAGE = 0.9
@@ -69,14 +69,17 @@ class PredictionInterval(nn.Module):
 
 
 class ErrorSums(Metric):
-    """Sums over rows that the scores of a regression and their intervals are computed from.
+    """Sums over rows, by weight, that the scores of a regression and their intervals are computed from.
 
     `center` is a number near the labels, from which they are measured: squares of large numbers would cancel.
     """
 
     # Of errors: their squares, fourth powers, sizes, and sizes relative to the label; of labels: how many are
-    # 0, their distances from the center and the squares of these.
-    NAMES = ("n", "squares", "fourths", "absolute", "relative", "n_zero", "labels", "label_squares")
+    # 0, their distances from the center and the squares of these; last, rows and squares of weights.
+    NAMES = (
+        *("n", "squares", "fourths", "absolute", "relative", "n_zero", "labels", "label_squares"),
+        *("n_rows", "weight_squares"),
+    )
     totals: Tensor
 
     def __init__(self, center: float) -> None:
@@ -85,12 +88,17 @@ class ErrorSums(Metric):
         kind = torch.float64
         self.add_state("totals", torch.zeros(len(self.NAMES), dtype=kind), dist_reduce_fx="sum")
 
-    def update(self, predictions: Tensor, labels: Tensor) -> None:
+    def update(self, predictions: Tensor, labels: Tensor, weights: Tensor | None = None) -> None:
         error, is_zero = predictions - labels, labels == 0
         relative = (error / labels.where(~is_zero, 1.0)).abs().where(~is_zero, 0.0)
         squares, distance = error.square(), labels - self._center
-        parts = (torch.ones_like(error), squares, squares.square(), error.abs(), relative, is_zero)
-        sums = torch.stack([part.sum().to(error) for part in (*parts, distance, distance.square())])
+        ones = torch.ones_like(error)
+        weighted: tuple[Tensor, ...] = (ones, squares, squares.square(), error.abs(), relative, is_zero)
+        weighted += distance, distance.square()
+        if weights is not None:
+            weighted = tuple(part * weights for part in weighted)
+        parts = (*weighted, ones, ones if weights is None else weights.square())
+        sums = torch.stack([part.sum().to(error) for part in parts])
         self.totals += sums.to(self.totals)
 
     def compute(self) -> dict[str, Tensor]:
@@ -195,10 +203,11 @@ class Regression(Task):
         error = (members.mean(dim=1).squeeze(1) - labels).cpu().double()
         return (-error.square() / 2).exp()
 
-    def temper(self, likelihoods: Tensor) -> Tensor:
+    def temper(self, likelihoods: Tensor, rows: Tensor | None = None) -> Tensor:
         tiny = torch.finfo(likelihoods.dtype).tiny
         squares = -2 * likelihoods.clamp_min(tiny).log()
-        return likelihoods ** (1 / squares.mean(dim=0).min().clamp_min(1e-12))
+        means = squares.mean(dim=0) if rows is None else rows @ squares / rows.sum()
+        return likelihoods ** (1 / means.min().clamp_min(1e-12))
 
     def true_values(self, labels: NDArray[Any]) -> Floats:
         return self.scaling.invert(labels[:, None].astype(np.float64))
@@ -223,13 +232,15 @@ class Regression(Task):
         # Here, since it takes time to import.
         from scipy.special import ndtri
 
-        z = float(ndtri((1 + LEVEL) / 2)) / math.sqrt(max(n - 1, 1))
+        # Rows with weights are as many as `canopy.tasks.calibration.effective_rows`.
+        n_effective = n / (sums["weight_squares"] / n)
+        z = float(ndtri((1 + LEVEL) / 2)) / math.sqrt(max(n_effective - 1, 1))
         half = z * math.sqrt(max(sums["fourths"] / n - mse**2, 0))
         ends = [math.sqrt(max(mse - half, 0)), math.sqrt(mse + half)]
         half = z * math.sqrt(max(mse - mae**2, 0))
         variance = max(sums["label_squares"] / n - (sums["labels"] / n) ** 2, 0)
         return RegressionScores(
-            n_rows=round(n),
+            n_rows=round(sums["n_rows"]),
             rmse=math.sqrt(mse),
             mae=mae,
             r2=1 - mse / variance if variance else math.nan,
@@ -241,8 +252,12 @@ class Regression(Task):
     def metric_names(self, further: MetricMakers = NO_METRICS) -> list[str]:
         return ["rmse", "mae", "r2", *map(str, further)]
 
-    def fit_calibration(self, predictions: Floats, labels: NDArray[Any]) -> dict[str, float]:
+    def fit_calibration(
+        self, predictions: Floats, labels: NDArray[Any], weights: Weights = None
+    ) -> dict[str, float]:
         """Find the half width of intervals, in scaled numbers, that cover new rows with `COVERAGE`.
+
+        All rows count alike, whatever their weights, as in `calibrate`.
 
         Source: Papadopoulos et al., Inductive confidence machines for regression, 2002; Lei et al.,
         Distribution-free predictive inference for regression, 2018.
@@ -252,7 +267,13 @@ class Regression(Task):
     def read_calibration(self, report: Mapping[str, Any]) -> dict[str, float]:
         return {"half_width": float(report["half_width"])}
 
-    def calibrate(self, predictions: Floats, labels: NDArray[Any], fitted: Mapping[str, float]) -> Coverage:
+    def calibrate(
+        self,
+        predictions: Floats,
+        labels: NDArray[Any],
+        fitted: Mapping[str, float],
+        weights: Weights = None,
+    ) -> Coverage:
         # Here, since it takes time to import.
         from scipy.stats import binomtest
 
@@ -286,7 +307,11 @@ class Regression(Task):
         return float((np.abs(expected - found) / np.maximum(size, np.finfo(np.float32).tiny)).max())
 
     def calibrated_report(
-        self, answers: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
+        self,
+        answers: Floats,
+        labels: NDArray[Any],
+        fitted: Mapping[str, float],
+        weights: Weights = None,
     ) -> dict[str, Any]:
         return self.calibrate(answers[:, :1], labels, fitted).report()
 

@@ -28,7 +28,9 @@ class Scores:
 
     `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
     negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
-    the top probability; `further` are those of the task alone and of metrics that the config adds.
+    the top probability; `further` are those of the task alone and of metrics that the config adds. Where rows
+    have weights, `weighted` has the sums of them, and of their squares, in the cells of `confusion`, shape
+    (2, K, K): all scores are computed from these.
     """
 
     class_names: tuple[str, ...]
@@ -36,12 +38,15 @@ class Scores:
     nll: float
     ece: float
     further: dict[str, float] = field(default_factory=dict)
+    weighted: Floats | None = None
 
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
         """Take over what the metrics of `Classification.build_metrics` computed."""
         confusion = computed["confusion"].cpu().numpy().astype(np.int64)
-        numbers = {name: value for name, value in computed.items() if name != "confusion"}
+        weighted = computed["weighted"].cpu().numpy() if "weighted" in computed else None
+        matrices = ("confusion", "weighted")
+        numbers = {name: value for name, value in computed.items() if name not in matrices}
         for name, value in numbers.items():
             if (n := value.numel()) != 1:
                 raise ValueError(f"model.metrics.{name} must compute one number; got {n}: set average=macro")
@@ -51,7 +56,7 @@ class Scores:
             if math.isnan(further.get(name, 0.0)):
                 del further[name]
         scores = {"nll": further.pop("nll"), "ece": further.pop("ece")}
-        return cls(class_names=class_names, confusion=confusion, further=further, **scores)
+        return cls(class_names=class_names, confusion=confusion, weighted=weighted, further=further, **scores)
 
     @property
     def n_rows(self) -> int:
@@ -63,18 +68,29 @@ class Scores:
         return np.asarray(self.confusion.sum(axis=1))
 
     @property
+    def weights(self) -> NDArray[Any]:
+        """What scores are computed from: the confusion matrix, of rows or of their weights."""
+        return self.confusion if self.weighted is None else self.weighted[0]
+
+    @property
+    def shares(self) -> Floats:
+        """Share of each predicted class in each true class, shape (K, K)."""
+        true = self.weights.sum(axis=1, keepdims=True)
+        return np.asarray(self.weights / np.where(true > 0, true, 1))
+
+    @property
     def recall(self) -> Floats:
         """Share of a class's rows that are found, 0 for a class without rows, shape (K,)."""
-        return _divide(self.confusion.diagonal(), self.support)
+        return _divide(self.weights.diagonal(), self.weights.sum(axis=1))
 
     @property
     def accuracy(self) -> float:
-        return float(overall_scores(self.confusion)["accuracy"])
+        return float(overall_scores(self.weights)["accuracy"])
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that have rows or predictions."""
-        return float(overall_scores(self.confusion)["macro_f1"])
+        return float(overall_scores(self.weights)["macro_f1"])
 
     def intervals(self) -> dict[str, list[float]]:
         """Give the interval, of `LEVEL`, of each score of the confusion matrix.
@@ -82,6 +98,9 @@ class Scores:
         That of the accuracy is Wilson's. The others have the wider ends of two intervals: percentiles of a
         bootstrap over rows have no width where there are no errors; those of draws with Jeffreys' prior, half
         a correct row and half an error more for each class, are too low with many small classes.
+
+        Rows with weights are, in each cell, as many rows of equal weight as are as precise
+        (`canopy.tasks.calibration.effective_rows`); the accuracy has an interval like the others.
         """
         # Here, since it takes time to import.
         from scipy.stats import binomtest
@@ -89,17 +108,35 @@ class Scores:
         n_classes, n_rows = len(self.confusion), self.n_rows
         generator = np.random.default_rng(SEED)
         # To draw rows anew is to draw the cells of the confusion matrix anew.
-        bootstrap = generator.multinomial(n_rows, self.confusion.ravel() / n_rows, size=N_DRAWS)
+        counts, units = self._effective_rows()
+        if self.weighted is None:
+            bootstrap = generator.multinomial(n_rows, self.confusion.ravel() / n_rows, size=N_DRAWS)
+        else:
+            # Their number is drawn too, since effective rows of cells are no whole numbers.
+            bootstrap = generator.poisson(counts.ravel(), size=(N_DRAWS, n_classes**2))
         prior = np.where(np.eye(n_classes, dtype=bool), 0.5, 0.5 / max(n_classes - 1, 1))
-        prior *= (self.support > 0)[:, None]
-        posterior = generator.gamma(self.confusion + prior, size=(N_DRAWS, n_classes, n_classes))
-        drawn = [overall_scores(draws) for draws in (bootstrap.reshape(posterior.shape), posterior)]
+        prior *= (self.weights.sum(axis=1) > 0)[:, None]
+        posterior = generator.gamma(counts + prior, size=(N_DRAWS, n_classes, n_classes))
+        draws = (bootstrap.reshape(posterior.shape), posterior)
+        drawn = [overall_scores(each if self.weighted is None else each * units) for each in draws]
         tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
-        for name, estimate in overall_scores(self.confusion).items():
+        for name, estimate in overall_scores(self.weights).items():
             ends = np.append([np.quantile(scores[name], tails) for scores in drawn], estimate)
             found[name] = [float(ends.min()), float(ends.max())]
+        if self.weighted is not None:
+            return found
         wilson = binomtest(int(self.confusion.trace()), n_rows).proportion_ci(LEVEL, method="wilson")
         return found | {"accuracy": np.clip(wilson, 0, 1).tolist()}
+
+    def _effective_rows(self) -> tuple[NDArray[Any], Floats]:
+        """Give how many rows each cell is worth, and the weight of one, both of shape (K, K)."""
+        if self.weighted is None:
+            return self.confusion, np.ones(self.confusion.shape)
+        weights, squares = self.weighted
+        # Of an empty cell: those of its class.
+        of_class = _divide(squares.sum(axis=1), weights.sum(axis=1))
+        units = np.where(weights > 0, _divide(squares, weights), of_class[:, None])
+        return _divide(weights, units), units
 
     def summary(self) -> dict[str, float]:
         """Give the numbers that a logger follows: the overall scores and each class's recall."""
@@ -109,8 +146,8 @@ class Scores:
 
     def report(self) -> dict[str, Any]:
         """Give all scores as JSON-able values."""
-        right, predicted = self.confusion.diagonal(), self.confusion.sum(axis=0)
-        precision, f1 = _divide(right, predicted), _divide(2 * right, self.support + predicted)
+        right, true, predicted = self.weights.diagonal(), self.weights.sum(axis=1), self.weights.sum(axis=0)
+        precision, f1 = _divide(right, predicted), _divide(2 * right, true + predicted)
         columns = (values.tolist() for values in (precision, self.recall, f1, self.support))
         per_class = {
             name: dict(zip(("precision", "recall", "f1", "support"), row, strict=True))
@@ -120,7 +157,7 @@ class Scores:
         return {**self._numbers(), **further}
 
     def _numbers(self) -> dict[str, float]:
-        overall = {name: float(value) for name, value in overall_scores(self.confusion).items()}
+        overall = {name: float(value) for name, value in overall_scores(self.weights).items()}
         return {**overall, "nll": self.nll, "ece": self.ece, **self.further}
 
 
@@ -152,9 +189,11 @@ class NegativeLogLikelihood(MeanMetric):
     def __init__(self) -> None:
         super().__init__(nan_strategy="disable")
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+    def update(  # type: ignore[override]
+        self, probabilities: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        super().update(-given.log())
+        super().update(-given.log(), 1.0 if weights is None else weights[:, None])
 
 
 class CalibrationError(MulticlassCalibrationError):

@@ -62,7 +62,7 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         for item, (split, found) in product(variants, rows.items()):
             # Ends of intervals, behind the predictions, are left out.
             answers = predict(item.path, found.inputs)[:, : task.n_outputs]
-            scores[item.name][split] = task.score(answers, found.labels)
+            scores[item.name][split] = task.score(answers, found.labels, found.weights)
         rarest = int(np.argmin([*manifest.training.classes.values()])) if manifest.classes else None
         measured = describe(variants, scores, speeds, rarest=rarest)
         chosen = choose(measured, **budget)
@@ -83,7 +83,8 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         for split, one in scores[served.name].items():
             # As `metrics.json` has them; the calibration is inside.
             answers = predict(served.path, rows[split].inputs).astype(float)
-            calibrated = task.calibrated_report(answers, rows[split].labels, served.fitted)
+            own = rows[split]
+            calibrated = task.calibrated_report(answers, own.labels, served.fitted, own.weights)
             metrics[split] = {**one.report(), "calibrated": calibrated}
         found, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
         difference = task.difference(expected.astype(float), found)
