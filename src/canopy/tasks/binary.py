@@ -40,7 +40,7 @@ class Brier(MeanMetric):
     """Mean squared distance of the probability of the positive class from 1 or 0."""
 
     def update(  # type: ignore[override]
-        self, probabilities: Tensor, labels: Tensor, weights: Tensor | float = 1.0
+        self, probabilities: Tensor, labels: Tensor, weights: Tensor | None = None
     ) -> None:
         super().update((probabilities[:, 1] - labels).square(), weights)
 

@@ -193,7 +193,12 @@ class NegativeLogLikelihood(MeanMetric):
         self, probabilities: Tensor, labels: Tensor, weights: Tensor | None = None
     ) -> None:
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        super().update(-given.log(), 1.0 if weights is None else weights[:, None])
+        if weights is None:
+            super().update(-given.log())
+        else:
+            # With this strategy the parent takes no weights.
+            self.mean_value -= (given.log()[:, 0] * weights).sum()
+            self.weight += weights.sum()
 
 
 class CalibrationError(MulticlassCalibrationError):
