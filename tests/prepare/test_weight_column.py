@@ -104,15 +104,13 @@ def test_a_value_that_is_no_weight_ends_the_stage(weighted: DictConfig, value: o
     assert len(str(caught.value).splitlines()) <= 3
 
 
-@pytest.mark.parametrize(
-    ("zero", "message"),
-    [("train", "above 0 in the training rows; got 0 in all.*drop_columns"), ("val", "in each split; got 0")],
-)
-def test_a_split_without_any_weight_is_refused(weighted: DictConfig, zero: str, message: str) -> None:
+@pytest.mark.parametrize("zero", ["train", "val"])
+def test_a_split_without_any_weight_is_refused(weighted: DictConfig, zero: str) -> None:
     for stage in (drop_columns, split):
         stage.run(weighted)
     splits = pd.read_csv(Path(weighted.paths.interim) / "split.csv")["(split)"]
     rewrite(weighted, np.where(splits == zero, 0, 1.5))
+    message = f"weight above 0 in each split; got 0 in all rows of {zero}: .* drop_columns.columns"
     with pytest.raises(ValueError, match=message):
         prepare(weighted)
 

@@ -59,7 +59,11 @@ def run(params: DictConfig) -> None:
     try:
         n_kept = {split: int(n) for split, n in dict(cap["rows"]).items()}
         n_before = tuple(int(cap["before"][name]) for name in names.values())
-        weights_before = tuple(float(cap["weights_before"][name]) for name in names.values() if schema.weight)
+        weights = cap["weights"] if schema.weight else {}
+        weight_sums = {
+            split: tuple(float(weights[split][name]) if split in weights else 0.0 for name in names.values())
+            for split in ("train_before_cap", *SPLITS)
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{report} must hold counts of rows; got {error!r}; run "make repro"') from error
     features, categories = preprocessor.feature_names, preprocessor.categories
@@ -68,7 +72,6 @@ def run(params: DictConfig) -> None:
     if schema.weight:
         kinds["weights"] = np.float32
     counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
-    weight_sums = {split: np.zeros(len(names)) for split in SPLITS}
     sample = Sample(seed=params.seed)
     with ExitStack() as stack:
         writers = {}
@@ -83,28 +86,20 @@ def run(params: DictConfig) -> None:
             for split, write in writers.items():
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
                 numeric = encoded.numeric[rows]
-                parts: dict[str, Any] = {
+                own: dict[str, Any] = {
                     "numeric": numeric,
                     "categorical": encoded.categorical[rows],
                     "labels": labels[rows],
                 }
                 if schema.weight:
-                    weights = parts["weights"] = as_floats(batch[schema.weight])[rows]
-                    codes = np.zeros(len(rows), np.int64) if is_number else labels[rows]
-                    weight_sums[split] += np.bincount(codes, weights, len(names))
-                write(parts)
+                    own["weights"] = as_floats(batch[schema.weight])[rows]
+                write(own)
                 counts[split] += len(rows) if is_number else np.bincount(labels[rows], minlength=len(names))
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
         n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
         if n_rows != n_kept:
             raise ValueError(f'{report} must be of {path}, with {n_rows} rows; run "make repro"')
-    empty = [split for split in SPLITS if counts[split].any() and not weight_sums[split].any()]
-    if schema.weight and empty:
-        raise ValueError(
-            f"Column {schema.weight!r} must have a weight above 0 in each split; got 0 in all of {empty[0]}: "
-            "correct it, split otherwise, or name it in drop_columns.columns"
-        )
     log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
     files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
     Schema(
@@ -119,13 +114,6 @@ def run(params: DictConfig) -> None:
             "train_before_cap": n_before,
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
-        weight_sums=(
-            {
-                "train_before_cap": weights_before,
-                **{split: tuple(found.tolist()) for split, found in weight_sums.items()},
-            }
-            if schema.weight
-            else None
-        ),
+        weight_sums=weight_sums if schema.weight else None,
         sha256={name: sha256(processed / name) for name in files},
     ).save(processed / SCHEMA_FILE)

@@ -25,7 +25,7 @@ from canopy.tasks.scores import (
     Scores,
     overall_scores,
 )
-from canopy.tasks.task import NO_METRICS, Floats, MetricMakers, Task, Weights
+from canopy.tasks.task import NO_METRICS, Floats, Labels, MetricMakers, Task, Weights
 from canopy.tasks.weighted import WeightedCalibrationError, WeightedConfusion
 
 
@@ -115,7 +115,7 @@ class Classification(Task):
         return [*scores.summary()]
 
     def fit_calibration(
-        self, predictions: Floats, labels: NDArray[Any], weights: Weights = None
+        self, predictions: Floats, labels: Labels, weights: Weights = None
     ) -> dict[str, float]:
         return {"temperature": fit_temperature(predictions, labels, weights)}
 
@@ -123,11 +123,7 @@ class Classification(Task):
         return {"temperature": float(report["temperature"])}
 
     def calibrate(
-        self,
-        predictions: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> Calibration:
         return calibrate(predictions, labels, weights, temperature=fitted["temperature"])
 
@@ -142,11 +138,7 @@ class Classification(Task):
         return float(np.abs(expected - found).max())
 
     def calibrated_report(
-        self,
-        answers: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, answers: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> dict[str, Any]:
         found = self.calibrate(answers, labels, {"temperature": 1.0}, weights).report()
         return {**found, **fitted}

@@ -17,7 +17,7 @@ from torchmetrics import Metric, MetricCollection
 from canopy.prepare.scaling import QuantileNormal, TargetScaling
 from canopy.schema.tensors import Schema
 from canopy.tasks.plots import draw_coverage, draw_residuals
-from canopy.tasks.task import LEVEL, NO_METRICS, Floats, MetricMakers, Task, Weights
+from canopy.tasks.task import LEVEL, NO_METRICS, Floats, Labels, MetricMakers, Task, Weights
 
 # Share of rows that prediction intervals are made to cover.
 COVERAGE = 0.9
@@ -97,7 +97,7 @@ class ErrorSums(Metric):
         weighted += distance, distance.square()
         if weights is not None:
             weighted = tuple(part * weights for part in weighted)
-        parts = (*weighted, ones, ones if weights is None else weights.square())
+        parts = (*weighted, ones, ones if weights is None else weights.to(error).square())
         sums = torch.stack([part.sum().to(error) for part in parts])
         self.totals += sums.to(self.totals)
 
@@ -253,7 +253,7 @@ class Regression(Task):
         return ["rmse", "mae", "r2", *map(str, further)]
 
     def fit_calibration(
-        self, predictions: Floats, labels: NDArray[Any], weights: Weights = None
+        self, predictions: Floats, labels: Labels, weights: Weights = None
     ) -> dict[str, float]:
         """Find the half width of intervals, in scaled numbers, that cover new rows with `COVERAGE`.
 
@@ -268,11 +268,7 @@ class Regression(Task):
         return {"half_width": float(report["half_width"])}
 
     def calibrate(
-        self,
-        predictions: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> Coverage:
         # Here, since it takes time to import.
         from scipy.stats import binomtest
@@ -307,11 +303,7 @@ class Regression(Task):
         return float((np.abs(expected - found) / np.maximum(size, np.finfo(np.float32).tiny)).max())
 
     def calibrated_report(
-        self,
-        answers: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, answers: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> dict[str, Any]:
         return self.calibrate(answers[:, :1], labels, fitted).report()
 

@@ -15,7 +15,8 @@ from torchmetrics import Metric, MetricCollection
 from canopy.schema.tensors import Schema
 
 Floats = NDArray[np.float64]
-# Of each row, shape (n_rows,); None where all count alike.
+# Of rows, shape (n_rows,): indices of classes or scaled numbers; how much each counts, None if all alike.
+Labels = NDArray[Any]
 Weights = NDArray[Any] | None
 # What a config adds: each is called with `num_classes` for classes, with nothing for numbers.
 MetricMakers = Mapping[str, Callable[..., Metric]]
@@ -139,18 +140,16 @@ class Task(ABC):
     def metric_names(self, further: MetricMakers = NO_METRICS) -> list[str]:
         """Name the scores of a validation."""
 
-    def score(self, predictions: NDArray[Any], labels: NDArray[Any], weights: Weights = None) -> TaskScores:
+    def score(self, predictions: NDArray[Any], labels: Labels, weights: Weights = None) -> TaskScores:
         """Score predictions, shape (n_rows, K), as training and evaluation do."""
         metrics = self.build_metrics()
         inputs = self.metric_inputs(torch.from_numpy(predictions).double(), torch.from_numpy(labels))
-        metrics.update(
-            *inputs, **({} if weights is None else {"weights": torch.from_numpy(weights).double()})
-        )
+        metrics.update(*inputs, **({} if weights is None else {"weights": torch.from_numpy(weights)}))
         return self.read_scores(metrics.compute())
 
     @abstractmethod
     def fit_calibration(
-        self, predictions: Floats, labels: NDArray[Any], weights: Weights = None
+        self, predictions: Floats, labels: Labels, weights: Weights = None
     ) -> dict[str, float]:
         """Fit what corrects predictions, (n_rows, K), or bounds their errors, on rows not trained on."""
 
@@ -160,21 +159,13 @@ class Task(ABC):
 
     @abstractmethod
     def calibrate(
-        self,
-        predictions: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> TaskCalibration:
         """Measure what was fitted on the rows of a split."""
 
     @abstractmethod
     def calibrated_report(
-        self,
-        answers: Floats,
-        labels: NDArray[Any],
-        fitted: Mapping[str, float],
-        weights: Weights = None,
+        self, answers: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> dict[str, Any]:
         """Report a calibration from what a bundle answers, (n_rows, P), as `TaskCalibration.report` does."""
 

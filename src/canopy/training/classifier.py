@@ -88,12 +88,12 @@ class Classifier(LightningModule):
         counts_of = "train_before_cap" if logit_adjustment else "train"
         weights = self.task.class_weights(class_weights, counts_of=counts_of)
         self.register_buffer("class_weights", weights, persistent=False)
-        by = [
-            *(["model.class_weights"] if self.class_weights is not None else []),
-            *(["a column of kind weight"] if schema.weight_sums else []),
-        ]
-        if by and "reduction" not in signature(self.loss).parameters:
-            raise ValueError(f"model.loss must take `reduction` with {by[0]}; got one without it")
+        is_weighted = self.class_weights is not None or schema.weight_sums
+        if is_weighted and "reduction" not in signature(self.loss).parameters:
+            raise ValueError(
+                "model.loss must take `reduction` with model.class_weights or a column of kind weight; got "
+                "one without it"
+            )
         ratio = self.task.log_prior_ratio()
         self.register_buffer("log_prior_ratio", ratio if logit_adjustment else torch.zeros_like(ratio))
         self.metrics = nn.ModuleDict({split: self.task.build_metrics(metrics) for split in ("val", "test")})
@@ -167,9 +167,8 @@ class Classifier(LightningModule):
         if weights is None:
             loss = self.loss(outputs, labels)
         else:
-            total = weights.sum()
             # A batch may have rows of weight 0 alone.
-            total = total if batch.row_weights is None else total.clamp_min(torch.finfo(total.dtype).tiny)
+            total = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
             loss = (self.loss(outputs, labels, reduction="none") * weights).sum() / total
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
@@ -214,10 +213,9 @@ class Classifier(LightningModule):
         predictions = self.task.predict(self(batch.numeric, batch.categorical).float())
         # In double precision, which Apple's GPU lacks, sums do not depend on the order of the rows.
         exact = predictions if self.device.type == "mps" else predictions.double()
-        further = {} if batch.row_weights is None else {"weights": batch.row_weights}
-        exactly = {name: weights.to(exact) for name, weights in further.items()}
-        self.metrics[split].update(*self.task.metric_inputs(exact, batch.labels), **exactly)  # type: ignore[operator]
-        return {"predictions": predictions, "labels": batch.labels, **further}
+        own = {} if batch.row_weights is None else {"weights": batch.row_weights}
+        self.metrics[split].update(*self.task.metric_inputs(exact, batch.labels), **own)  # type: ignore[operator]
+        return {"predictions": predictions, "labels": batch.labels, **own}
 
     def _finish_scores(self, split: str) -> None:
         metrics: Any = self.metrics[split]
