@@ -13,7 +13,8 @@ from catboost import CatBoostClassifier
 from lightning import Trainer
 from torch import nn
 
-from canopy.baselines.baselines import BASELINES, Fitted, Rows
+from canopy.baselines.baselines import BASELINES, Fitted
+from canopy.baselines.rows import Rows
 from canopy.data.dataset import Batch, TensorRows
 from canopy.nets.ensemble import Ensemble
 from canopy.nets.mlp import MLP

@@ -14,9 +14,9 @@ from hydra.utils import get_class
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.baselines.rows import Rows, load_split
 from canopy.compare.comparison import PREDICTIONS
 from canopy.compare.significance import compare_numbers, compare_predictions
-from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
 from canopy.places import require_file
@@ -31,21 +31,9 @@ from canopy.training.callbacks.whole_split import PredictionFile
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # Categories of a feature beyond the most frequent ones share a column where a model takes one-hot columns.
 MAX_ONE_HOT = 100
-
-
-class Rows(NamedTuple):
-    """Features of the rows of a split, categorical ones as the type `category`, and the label of each.
-
-    Where rows have weights, these are given too.
-    """
-
-    features: pd.DataFrame
-    labels: NDArray[Any]
-    weights: NDArray[np.float32] | None = None
 
 
 class Baseline(NamedTuple):
@@ -123,16 +111,6 @@ BASELINES = {
         {"verbose": False, "allow_writing_files": False},
     ),
 }
-
-
-def as_rows(
-    numeric: NDArray[np.float32], codes: Ints, labels: NDArray[Any], *, cardinalities: tuple[int, ...]
-) -> Rows:
-    """Lay out a split's tensors as trees take them; a feature's cardinality is the code of the unseen."""
-    columns: dict[str, Any] = {f"n{index}": values for index, values in enumerate(numeric.T)}
-    for index, (values, n) in enumerate(zip(codes.T, cardinalities, strict=True)):
-        columns[f"c{index}"] = pd.Categorical.from_codes(values, categories=pd.RangeIndex(n + 1))
-    return Rows(pd.DataFrame(columns), labels)
 
 
 class Fitted:
@@ -213,15 +191,6 @@ def choose(models: Sequence[str] | str, task: Task) -> list[str]:
     if unknown := [name for name in names if name not in fitting]:
         raise ValueError(f"models must be some of {', '.join(fitting)}, or all; got {unknown[0]!r}")
     return names
-
-
-def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
-    """Load the tensors of a split as the rows of a baseline."""
-    rows = load_rows(folder, split, schema).rows
-    codes = rows.categorical.numpy().astype(np.int64)
-    found = as_rows(rows.numeric.numpy(), codes, rows.labels.numpy(), cardinalities=schema.cardinalities)
-    weights = rows.row_weights
-    return found if weights is None else found._replace(weights=weights.numpy())
 
 
 def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:

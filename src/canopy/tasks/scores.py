@@ -112,7 +112,7 @@ class Scores:
         if self.weighted is None:
             bootstrap = generator.multinomial(n_rows, self.confusion.ravel() / n_rows, size=N_DRAWS)
         else:
-            # Their number is drawn too, since effective rows of cells are no whole numbers.
+            # Their number is drawn too, since effective rows of cells are no integers.
             bootstrap = generator.poisson(counts.ravel(), size=(N_DRAWS, n_classes**2))
         prior = np.where(np.eye(n_classes, dtype=bool), 0.5, 0.5 / max(n_classes - 1, 1))
         prior *= (self.weights.sum(axis=1) > 0)[:, None]
