@@ -67,7 +67,7 @@ class TensorRows(Dataset[Batch]):
         return len(self.rows.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        return Batch(*(part.index_select(0, indices) for part in self.rows))
+        return Batch._make([part.index_select(0, indices) for part in self.rows])
 
 
 def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
