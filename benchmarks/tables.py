@@ -33,7 +33,8 @@ from common import OUT as PUBLISHED
 from common import ROOT, write
 from numpy.typing import NDArray
 
-from canopy.baselines.baselines import BASELINES, Fitted, Floats, Rows, load_split
+from canopy.baselines.baselines import BASELINES, Fitted, Floats
+from canopy.baselines.rows import Rows, load_split
 from canopy.compare.summary import insert_table
 from canopy.data.dataset import load_rows
 from canopy.files import write_text

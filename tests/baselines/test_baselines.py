@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import yaml
 
-from canopy.baselines.baselines import BASELINES, Fitted, Rows, as_rows, choose, read_predictions
+from canopy.baselines.baselines import BASELINES, Fitted, choose, read_predictions
+from canopy.baselines.rows import Rows, as_rows
 from canopy.evaluation.inference import Predictor
 from canopy.runs.run import Run
 from packages import ROOT

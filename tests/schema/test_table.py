@@ -41,7 +41,7 @@ def test_integers_of_yaml_are_read_as_texts() -> None:
         (columns(when={"kind": "datetime"}, **{"when.hour": NUMBER}), r"part of .*; got 'when\.hour'"),
         (columns(a=NUMBER, b={**CATEGORY, "one_hot": {"a": "A", "c": "C"}}), "got 'a' twice"),
         (columns(a={**NUMBER, "rnage": [0, 1]}), r"table\.columns\.a\.rnage: .* \(did you mean 'range'\?\)"),
-        (columns(a={"kind": "weight"}), r"table\.columns\.a: .*'weight' .* expected tags: 'numeric'"),
+        (columns(a={"kind": "weights"}), r"table\.columns\.a: .*'weights' .* expected tags: 'numeric'"),
         (columns(a={**NUMBER, "range": [2, 1]}), r"a\.range: must be \[least, greatest\].*; got \[2"),
         (columns(a={**NUMBER, "missing": "medain"}), r"a\.missing: must be 'reject', .*; got 'medain'"),
         (columns(a={**CATEGORY, "categories": {True: "a"}}), "must be in quotes.*; got True"),

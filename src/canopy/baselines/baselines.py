@@ -14,9 +14,9 @@ from hydra.utils import get_class
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.baselines.rows import Rows, load_split
 from canopy.compare.comparison import PREDICTIONS
 from canopy.compare.significance import compare_numbers, compare_predictions
-from canopy.data.dataset import load_rows
 from canopy.evaluation.evaluate import write_scores
 from canopy.files import SPLITS, write_json
 from canopy.places import require_file
@@ -31,17 +31,9 @@ from canopy.training.callbacks.whole_split import PredictionFile
 log = logging.getLogger(__name__)
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 # Categories of a feature beyond the most frequent ones share a column where a model takes one-hot columns.
 MAX_ONE_HOT = 100
-
-
-class Rows(NamedTuple):
-    """Features of the rows of a split, categorical ones as the type `category`, and the label of each."""
-
-    features: pd.DataFrame
-    labels: NDArray[Any]
 
 
 class Baseline(NamedTuple):
@@ -66,13 +58,22 @@ class Baseline(NamedTuple):
         if "random_state" in model.get_params() or self.package == "catboost":
             model.set_params(random_state=seed)
         categorical = [name for name in train.features.columns if name[0] == "c"]
+        rows, watched = train[:2], val[:2]
+        weights: dict[str, Any] = {} if train.weights is None else {"sample_weight": train.weights}
         match self.package:
             case "xgboost":
-                return model.fit(*train, eval_set=[val], verbose=False)
+                further = {"sample_weight_eval_set": [val.weights]} if weights else {}
+                return model.fit(*rows, eval_set=[watched], verbose=False, **weights, **further)
             case "lightgbm":
-                return model.fit(*train, eval_X=val.features, eval_y=val.labels)
+                further = {"eval_sample_weight": [val.weights]} if weights else {}
+                return model.fit(*rows, eval_X=val.features, eval_y=val.labels, **weights, **further)
             case "catboost":
-                return model.fit(*train, eval_set=val, cat_features=categorical)
+                if weights:
+                    # Here, since not everyone has it.
+                    from catboost import Pool
+
+                    watched = Pool(*watched, cat_features=categorical, weight=val.weights)
+                return model.fit(*rows, eval_set=watched, cat_features=categorical, **weights)
         # Here, since they take time to import.
         from sklearn.compose import ColumnTransformer
         from sklearn.pipeline import make_pipeline
@@ -80,7 +81,8 @@ class Baseline(NamedTuple):
 
         one_hot = OneHotEncoder(handle_unknown="ignore", max_categories=MAX_ONE_HOT, dtype=np.float32)
         encode = ColumnTransformer([("categories", one_hot, categorical)], remainder=StandardScaler())
-        return make_pipeline(encode, model).fit(*train)
+        pipeline = make_pipeline(encode, model)
+        return pipeline.fit(*rows, **{f"{pipeline.steps[-1][0]}__{key}": own for key, own in weights.items()})
 
 
 # By the name of the section of configs/baselines.yaml that has its settings.
@@ -111,16 +113,6 @@ BASELINES = {
 }
 
 
-def as_rows(
-    numeric: NDArray[np.float32], codes: Ints, labels: NDArray[Any], *, cardinalities: tuple[int, ...]
-) -> Rows:
-    """Lay out a split's tensors as trees take them; a feature's cardinality is the code of the unseen."""
-    columns: dict[str, Any] = {f"n{index}": values for index, values in enumerate(numeric.T)}
-    for index, (values, n) in enumerate(zip(codes.T, cardinalities, strict=True)):
-        columns[f"c{index}"] = pd.Categorical.from_codes(values, categories=pd.RangeIndex(n + 1))
-    return Rows(pd.DataFrame(columns), labels)
-
-
 class Fitted:
     """A fitted baseline that gives a probability to every class, also to those without a training row."""
 
@@ -134,8 +126,12 @@ class Fitted:
         # Packages want consecutive classes.
         self._classes, labels = np.unique(train.labels, return_inverse=True)
         known = np.isin(val.labels, self._classes)
-        watched = Rows(val.features[known], np.searchsorted(self._classes, val.labels[known]))
-        self._model = baseline.fit(Rows(train.features, labels), watched, seed=seed, settings=settings)
+        watched = Rows(
+            val.features[known],
+            np.searchsorted(self._classes, val.labels[known]),
+            None if val.weights is None else val.weights[known],
+        )
+        self._model = baseline.fit(train._replace(labels=labels), watched, seed=seed, settings=settings)
 
     def predict(self, features: pd.DataFrame) -> Floats:
         """Give predictions, shape (B, K): the probability of each class, or the number in its unit."""
@@ -197,13 +193,6 @@ def choose(models: Sequence[str] | str, task: Task) -> list[str]:
     return names
 
 
-def load_split(folder: str | Path, split: str, schema: Schema) -> Rows:
-    """Load the tensors of a split as the rows of a baseline."""
-    rows = load_rows(folder, split, schema).rows
-    codes = rows.categorical.numpy().astype(np.int64)
-    return as_rows(rows.numeric.numpy(), codes, rows.labels.numpy(), cardinalities=schema.cardinalities)
-
-
 def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str]) -> dict[str, Any]:
     """Fit and score a model, and leave it as a run."""
     schema = Schema.load(Path(cfg.data) / SCHEMA_FILE)
@@ -230,15 +219,17 @@ def train(name: str, cfg: DictConfig, *, folder: Path, overrides: Sequence[str])
         report, predictions = {}, PredictionFile(str(folder / PREDICTIONS))
         predictions.task = task
         for split in ("val", "test"):
-            features, labels = rows[split]
+            features, labels, weights = rows[split]
             predicted = model.predict(features)
             if split == "val":
-                fitted = task.fit_calibration(predicted, labels)
-            scores = task.score(predicted, labels).report()
-            report[split] = {**scores, "calibrated": task.calibrate(predicted, labels, fitted).report()}
+                fitted = task.fit_calibration(predicted, labels, weights)
+            scores = task.score(predicted, labels, weights).report()
+            calibrated = task.calibrate(predicted, labels, fitted, weights).report()
+            report[split] = {**scores, "calibrated": calibrated}
             kept = torch.from_numpy(predicted)
             kept = kept if task.kind == "regression" else kept.float()
-            predictions.finish(split, predictions=kept, labels=torch.from_numpy(labels))
+            own = None if weights is None else torch.from_numpy(weights)
+            predictions.finish(split, predictions=kept, labels=torch.from_numpy(labels), weights=own)
         record["best"] = {"monitor": f"val/{task.finite}", "score": report["val"][task.finite]}
         write_scores(folder / METRICS, report, record, headline=task.headline)
     return {"title": baseline.title, "run": str(folder), "train_seconds": seconds, **report}

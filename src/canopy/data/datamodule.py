@@ -49,15 +49,23 @@ class TensorDataModule(LightningDataModule):
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.shuffle, self.n_workers = seed, shuffle, n_workers
         self.train_splits = (*train_splits,)
-        further = [self.schema.class_counts[split] for split in self.train_splits if split != "train"]
-        counts = dict(self.schema.class_counts)
-        for name in ("train", "train_before_cap"):
-            counts[name] = tuple(map(sum, zip(counts[name], *further, strict=True)))
-        self.schema = replace(self.schema, class_counts=counts)
+        self.schema = replace(
+            self.schema,
+            class_counts=self._count(self.schema.class_counts),
+            weight_sums=self.schema.weight_sums and self._count(self.schema.weight_sums),
+        )
         self._rows: dict[str, TensorRows] = {}
         if n_workers < 2:
             # Lightning recommends workers on each machine with more than two cores; here they only copy rows.
             warnings.filterwarnings("ignore", ".* does not have many workers", PossibleUserWarning)
+
+    def _count(self, counts: dict[str, tuple[Any, ...]]) -> dict[str, tuple[Any, ...]]:
+        further = [counts[split] for split in self.train_splits if split != "train"]
+        trained = {
+            name: tuple(map(sum, zip(counts[name], *further, strict=True)))
+            for name in ("train", "train_before_cap")
+        }
+        return {**counts, **trained}
 
     def setup(self, stage: str) -> None:
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]

@@ -14,15 +14,33 @@ from canopy.places import require_file
 from canopy.schema.tensors import HINT, Schema
 
 
-class Batch(NamedTuple):
-    """Some rows."""
-
+class _Tensors(NamedTuple):
     # Shape (B, N), float32.
     numeric: Tensor
     # Codes, shape (B, C), of the smallest of uint8, int16 and int32 that holds all; `Classifier` makes int64.
     categorical: Tensor
     # Index of each row's class, shape (B,), int64.
     labels: Tensor
+    # How much each row counts, shape (B,), float32; where rows have no weights, (B, 0).
+    weights: Tensor
+
+
+class Batch(_Tensors):
+    """Some rows; weights may be left out."""
+
+    __slots__ = ()
+
+    def __new__(
+        cls, numeric: Tensor, categorical: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> "Batch":
+        if weights is None:
+            weights = torch.empty(len(labels), 0, device=labels.device)
+        return super().__new__(cls, numeric, categorical, labels, weights)
+
+    @property
+    def row_weights(self) -> Tensor | None:
+        """The weights, shape (B,); None if rows have none."""
+        return self.weights if self.weights.ndim == 1 else None
 
 
 class TensorRows(Dataset[Batch]):
@@ -49,7 +67,7 @@ class TensorRows(Dataset[Batch]):
         return len(self.rows.labels)
 
     def __getitem__(self, indices: Tensor) -> Batch:
-        return Batch(*(part.index_select(0, indices) for part in self.rows))
+        return Batch._make([part.index_select(0, indices) for part in self.rows])
 
 
 def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:

@@ -87,7 +87,7 @@ def _describe_classes(scores: TaskScores) -> dict[str, Any]:
     if not isinstance(scores, Scores):
         return {}
     largest = np.sort(np.argsort(-scores.support, kind="stable")[:N_CLASSES])
-    shares = scores.confusion / np.maximum(scores.support, 1)[:, None]
+    shares = scores.shares
     return {
         "shown_classes": [scores.class_names[place] for place in largest],
         "confusion": scores.confusion[np.ix_(largest, largest)].tolist(),

@@ -30,7 +30,8 @@ def describe_columns(profile: Profile) -> dict[str, dict[str, Any]]:
     """Describe the columns: features first, then the target, then those that are only listed."""
     schema = profile.schema
     columns: dict[str, dict[str, Any]] = {}
-    for name in (*profile.frame, *schema.keys, *schema.ignored):
+    weights = [schema.weight] if schema.weight else []
+    for name in (*profile.frame, *schema.keys, *weights, *schema.ignored):
         column = schema.columns.get(name, schema.target)
         kind = "target" if isinstance(column, Target) else column.kind
         unit = getattr(column, "unit", "")

@@ -25,6 +25,7 @@ from canopy.places import check_place, display_path
 from canopy.prepare import interim
 from canopy.prepare.labels import class_values, labelled_rows
 from canopy.prepare.preprocessor import Encoded, Inputs
+from canopy.prepare.scaling import as_floats
 from canopy.quoting import write_command
 from canopy.runs.run import Run, check_same_data
 from canopy.tasks.decision import stored_threshold
@@ -58,8 +59,8 @@ def export(run: Run, cfg: DictConfig) -> None:
     train, tested = raw["train"], raw["test"]
     predictor = Predictor(run, batch_size=BATCH_SIZE, accelerator="cpu")
     predicted = predictor.predict(tested.encoded).astype(float)
-    calibrated = task.calibrate(predicted, tested.labels, fitted).report()
-    own = task.reproduced(task.score(predicted, tested.labels).report(), calibrated)
+    calibrated = task.calibrate(predicted, tested.labels, fitted, tested.weights).report()
+    own = task.reproduced(task.score(predicted, tested.labels, tested.weights).report(), calibrated)
     if not all(abs(own[name] - x) <= SCORE_TOLERANCE * max(1, abs(x)) for name, x in reported.items()):
         raise ValueError(
             f"{cfg.metrics} must hold the scores of this run, {own} on the test rows with its calibration; "
@@ -80,7 +81,11 @@ def export(run: Run, cfg: DictConfig) -> None:
             classes=classes,
             preprocessor=preprocessor,
             training=measure(
-                train.inputs, task.true_values(train.labels), preprocessor=preprocessor, classes=classes
+                train.inputs,
+                task.true_values(train.labels),
+                train.weights,
+                preprocessor=preprocessor,
+                classes=classes,
             ),
             calibration=fitted,
             decision=stored_threshold(metrics["val"]),
@@ -127,11 +132,12 @@ def compare(task: Task, expected: NDArray[np.float64], found: NDArray[Any], *, n
 
 
 class RawSplit(NamedTuple):
-    """The rows of a split: what the graph and the net read, and the label of each, shape (n_rows,)."""
+    """The rows of a split: what graph and net read; label of each, (n_rows,), and weight, if it has one."""
 
     inputs: Inputs
     encoded: Encoded
     labels: NDArray[Any]
+    weights: NDArray[np.float32] | None
 
 
 def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, RawSplit]:
@@ -139,7 +145,7 @@ def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, 
     config, preprocessor = run.located_config, run.preprocessor
     pipeline, data_folder = config.pipeline, Path(config.data.folder)
     check_same_data(run, data_folder, splits=splits)
-    target = pipeline.table.target.column
+    target, weight = pipeline.table.target.column, interim.kept_schema(pipeline).weight
     labelled = labelled_rows(pipeline.paths.raw, interim.table_schema(pipeline), classes=preprocessor.classes)
     [codes] = interim.read_codes(interim.interim_path(pipeline, "split"), interim.SPLIT_COLUMN)
     parts: dict[str, list[tuple[NDArray[Any], ...]]] = {split: [] for split in SPLITS}
@@ -147,11 +153,13 @@ def read_raw(run: Run, *, splits: Sequence[str] = ("val", "test")) -> dict[str, 
         for split, found in parts.items():
             rows = batch.filter(pc.equal(batch[interim.SPLIT_COLUMN], split))
             labels = preprocessor.labels(rows[target])
-            found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels))
+            own = [as_floats(rows[weight]).astype(np.float32)] if weight else []
+            found.append((*preprocessor.inputs(rows), *preprocessor.transform(rows), labels, *own))
     raw = {}
     for split, found in parts.items():
         arrays = [np.concatenate(pieces) for pieces in zip(*found, strict=True)]
-        raw[split] = RawSplit(Inputs(*arrays[:2]), Encoded(*arrays[2:4]), arrays[4])
+        weights = arrays[5] if weight else None
+        raw[split] = RawSplit(Inputs(*arrays[:2]), Encoded(*arrays[2:4]), arrays[4], weights)
         tensors = arrays[2:] if split == "train" else load_rows(data_folder, split, run.schema).rows
         if not all(map(np.array_equal, arrays[2:], tensors)):
             raise ValueError(

@@ -10,6 +10,8 @@ from typing_extensions import TypedDict
 from canopy.prepare.preprocessor import Inputs, Preprocessor
 from canopy.schema.columns import Model
 
+# Of each row, shape (n_rows,); None where all count alike.
+Weights = NDArray[np.float32] | None
 # Of the raw values: the usual number of the population stability index.
 N_BINS = 10
 
@@ -32,7 +34,8 @@ class NumericStatistics(TypedDict):
 class TrainingStatistics(Model):
     """The training rows before any cap: numeric inputs, shares of categories and classes by name.
 
-    Of a numeric target there are no classes, but its own statistics.
+    Of a numeric target there are no classes, but its own statistics. Of rows with weights, all but `n_rows`
+    is by them.
     """
 
     n_rows: int
@@ -43,40 +46,55 @@ class TrainingStatistics(Model):
 
 
 def measure(
-    inputs: Inputs, labels: NDArray[Any], *, preprocessor: Preprocessor, classes: Mapping[str, str]
+    inputs: Inputs,
+    labels: NDArray[Any],
+    weights: Weights = None,
+    *,
+    preprocessor: Preprocessor,
+    classes: Mapping[str, str],
 ) -> TrainingStatistics:
     """Measure the training rows; labels are indices of classes or, without any, numbers in their unit."""
     numeric = zip(preprocessor.scalings, inputs.numeric.T, strict=True)
     categorical = zip(preprocessor.categorical.items(), inputs.categorical.T, strict=True)
     return TrainingStatistics(
         n_rows=len(labels),
-        numeric={name: measure_numeric(values) for name, values in numeric},
-        categories={name: shares(codes, vocabulary.names) for (name, vocabulary), codes in categorical},
-        classes=shares(labels, [*classes.values()]) if classes else {},
-        target=None if classes else measure_numeric(labels),
+        numeric={name: measure_numeric(values, weights) for name, values in numeric},
+        categories={
+            name: shares(codes, vocabulary.names, weights) for (name, vocabulary), codes in categorical
+        },
+        classes=shares(labels, [*classes.values()], weights) if classes else {},
+        target=None if classes else measure_numeric(labels, weights),
     )
 
 
-def shares(codes: NDArray[np.int64], names: Sequence[str]) -> dict[str, float]:
+def shares(codes: NDArray[np.int64], names: Sequence[str], weights: Weights = None) -> dict[str, float]:
     """Give the share of each code, by name."""
-    counts = np.bincount(codes, minlength=len(names))[: len(names)]
-    return dict(zip(names, (counts / max(len(codes), 1)).tolist(), strict=True))
+    counts = np.bincount(codes, weights, minlength=len(names))[: len(names)]
+    total = max(len(codes), 1) if weights is None else weights.sum(dtype=float)
+    return dict(zip(names, (counts / total).tolist(), strict=True))
 
 
-def measure_numeric(values: NDArray[Any]) -> NumericStatistics:
+def measure_numeric(values: NDArray[Any], weights: Weights = None) -> NumericStatistics:
     """Measure the values of a column, shape (n_rows,), that are not missing."""
-    n_rows, present = len(values), values[~np.isnan(values)]
+    is_present = ~np.isnan(values)
+    if weights is not None:
+        is_present &= weights > 0
+    n_rows, present = len(values), values[is_present]
     # A column without any value is described as zeros, all of which are missing.
     values = present if len(present) else np.zeros(1)
-    edges = np.unique(np.quantile(values, np.arange(1, N_BINS) / N_BINS, method="inverted_cdf"))
+    own = weights[is_present].astype(float) if weights is not None and len(present) else None
+    levels = np.arange(1, N_BINS) / N_BINS
+    edges = np.unique(np.quantile(values, levels, method="inverted_cdf", weights=own))
     # The last bin would be empty.
     edges = edges[edges < values.max()].astype(float)
-    counts = np.bincount(np.searchsorted(edges, values), minlength=len(edges) + 1)
+    counts = np.bincount(np.searchsorted(edges, values), own, minlength=len(edges) + 1)
+    n_present, total = (len(present), len(values)) if own is None else (own.sum(), own.sum())
+    n_rows = n_rows if weights is None else weights.sum(dtype=float)
     return NumericStatistics(
         min=float(values.min()),
         max=float(values.max()),
-        mean=float(values.mean()),
+        mean=float(values.mean() if own is None else np.average(values, weights=own)),
         edges=edges.tolist(),
-        shares=(counts / len(values)).tolist(),
-        missing=1 - len(present) / n_rows,
+        shares=(counts / total).tolist(),
+        missing=float(1 - n_present / n_rows),
     )

@@ -72,28 +72,37 @@ class Trees(nn.Module):
     @torch.no_grad()
     def fit(self, train: Batch, val: Batch | None, *, class_weights: Tensor, seed: int) -> None:
         """Grow the trees; validation rows choose their number, without them the settings do."""
-        from catboost import CatBoostClassifier, CatBoostRegressor
+        from catboost import CatBoostClassifier, CatBoostRegressor, Pool
 
-        numeric, categorical, labels = train
-        is_number, found, weights = labels.is_floating_point(), torch.unique(labels), None
+        numeric, categorical, labels, _ = train
+        # What their rows weigh has no part in the encodings of categories, which scikit-learn cannot weigh.
+        is_number, rows = labels.is_floating_point(), train.row_weights
+        if rows is not None:
+            kept = rows > 0
+            numeric, categorical, labels, rows = numeric[kept], categorical[kept], labels[kept], rows[kept]
+        found, weights = torch.unique(labels), rows
         if is_number:
-            self.bias.fill_(labels.double().mean())
+            mean = labels.double().mean() if rows is None else rows.double() @ labels.double() / rows.sum()
+            self.bias.fill_(mean)
         else:
             self.bias.fill_(NEVER)
-            shares = torch.bincount(labels, class_weights[labels], len(self.bias))[found]
+            weights = class_weights[labels] if rows is None else class_weights[labels] * rows
+            shares = torch.bincount(labels, weights, len(self.bias))[found]
             self.bias[found] = (shares / shares.sum()).log().to(self.bias)
-            weights = class_weights[labels].numpy()
         columns = self._fit_encodings(numeric, categorical.long(), labels, seed)
         if len(found) < 2 or (columns == columns[0]).all():
             return
-        watched = None
+        watched: Any = None
         if val is not None and (known := torch.isin(val.labels, found) | is_number).any():
             seen = self._columns(val.numeric, val.categorical.long())[known]
             watched = seen.numpy(), val.labels[known].numpy()
+            if val.row_weights is not None:
+                watched = Pool(*watched, weight=val.row_weights[known].numpy())
         options = {"random_seed": seed, "thread_count": torch.get_num_threads()}
         kind = CatBoostRegressor if is_number else CatBoostClassifier
         model = kind(**self.settings, **options, verbose=False, allow_writing_files=False)
-        model.fit(columns.numpy(), labels.numpy(), sample_weight=weights, eval_set=watched)
+        own = None if weights is None else weights.numpy()
+        model.fit(columns.numpy(), labels.numpy(), sample_weight=own, eval_set=watched)
         self.learning_rate.fill_(model.learning_rate_)
         with TemporaryDirectory() as folder:
             path = Path(folder, "trees.json")

@@ -14,6 +14,7 @@ from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_codes
 from canopy.prepare.preprocessor import Preprocessor
+from canopy.prepare.scaling import as_floats
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -62,10 +63,30 @@ def run(params: DictConfig) -> None:
             log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
     rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
-    types = interim.scaled_types(preprocessor, target)
-    start = 0
+    types = interim.scaled_types(preprocessor, schema)
+    start, n_cells = 0, len(splits) * len(names)
+    # Of each split and class: weights of all rows, and of those that are kept.
+    sums = np.zeros((2, n_cells))
     with open_writer(interim_path(params, "cap_classes"), pa.schema(types)) as write:
         for batch in interim.read_rows(path, types):
-            write(batch.filter(pa.array(stays[start : start + batch.num_rows])))
+            part = slice(start, start + batch.num_rows)
+            write(batch.filter(pa.array(stays[part])))
+            if schema.weight:
+                weights, cells = as_floats(batch[schema.weight]), codes[part] * np.int64(len(names))
+                found = (weights, weights * stays[part])
+                sums += [np.bincount(cells + labels[part], each, n_cells) for each in found]
             start += batch.num_rows
-    write_json(Path(params.paths.reports, "class_cap.json"), {"before": before, "after": after, "rows": rows})
+    report: dict[str, Any] = {"before": before, "after": after, "rows": rows}
+    if schema.weight:
+        before_cap, kept_sums = sums.reshape(2, len(splits), len(names))
+        by_split = dict(zip(splits, kept_sums, strict=True))
+        if empty := [split for split, found in by_split.items() if not found.any()]:
+            raise ValueError(
+                f"Column {schema.weight!r} must have a weight above 0 in each split; got 0 in all rows of "
+                f"{empty[0]}: correct it, split otherwise, or name it in drop_columns.columns"
+            )
+        by_split["train_before_cap"] = before_cap[splits.index("train")]
+        report["weights"] = {
+            split: dict(zip(names.values(), found.tolist(), strict=True)) for split, found in by_split.items()
+        }
+    write_json(Path(params.paths.reports, "class_cap.json"), report)

@@ -66,22 +66,24 @@ def interim_path(params: DictConfig, stage: str) -> Path:
 
 
 def kept_types(schema: TableSchema) -> dict[str, pa.DataType]:
-    """Type of each column in the table of `drop_columns`: features, then the target."""
+    """Type of each column in the table of `drop_columns`: features, weights if there are any, the target."""
     return {
         **dict.fromkeys(schema.numeric, pa.float64()),
         **dict.fromkeys(schema.categorical, pa.string()),
         **dict.fromkeys(schema.datetime, pa.timestamp("us")),
+        **({schema.weight: pa.float64()} if schema.weight else {}),
         schema.target.column: pa.float64() if schema.target.is_numeric else pa.string(),
     }
 
 
-def scaled_types(preprocessor: Preprocessor, target: str) -> dict[str, pa.DataType]:
-    """Type of each column in the table of `normalize`: features, the target, the split."""
+def scaled_types(preprocessor: Preprocessor, schema: TableSchema) -> dict[str, pa.DataType]:
+    """Type of each column in the table of `normalize`: features, weights, the target, the split."""
     return {
         **dict.fromkeys(preprocessor.feature_names, pa.float32()),
         **dict.fromkeys(preprocessor.categorical, pa.string()),
         **dict.fromkeys(preprocessor.indicator_names.values(), pa.int8()),
-        target: pa.string() if preprocessor.target is None else pa.float32(),
+        **({schema.weight: pa.float64()} if schema.weight else {}),
+        schema.target.column: pa.string() if preprocessor.target is None else pa.float32(),
         SPLIT_COLUMN: pa.string(),
     }
 

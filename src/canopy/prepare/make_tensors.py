@@ -61,11 +61,18 @@ def run(params: DictConfig) -> None:
     try:
         n_kept = {split: int(n) for split, n in dict(cap["rows"]).items()}
         n_before = tuple(int(cap["before"][name]) for name in names.values())
+        weights = cap["weights"] if schema.weight else {}
+        weight_sums = {
+            split: tuple(float(weights[split][name]) if split in weights else 0.0 for name in names.values())
+            for split in ("train_before_cap", *SPLITS)
+        }
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{report} must hold counts of rows; got {error!r}; run "make repro"') from error
     features, categories = preprocessor.feature_names, preprocessor.categories
     code = code_type(map(len, categories.values()))
     kinds = {"numeric": np.float32, "categorical": code, "labels": np.float32 if is_number else np.int64}
+    if schema.weight:
+        kinds["weights"] = np.float32
     counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
     sample = Sample(seed=params.seed)
     with ExitStack() as stack:
@@ -73,14 +80,22 @@ def run(params: DictConfig) -> None:
         for split in SPLITS:
             n = n_kept.get(split, 0)
             shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
+            shapes |= {"weights": (n,)} if schema.weight else {}
             writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
-        for batch in interim.read_rows(path, interim.scaled_types(preprocessor, target)):
+        for batch in interim.read_rows(path, interim.scaled_types(preprocessor, schema)):
             encoded = preprocessor.encode(batch)
             labels = as_floats(batch[target]) if is_number else preprocessor.labels(batch[target])
             for split, write in writers.items():
                 rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
                 numeric = encoded.numeric[rows]
-                write({"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]})
+                own: dict[str, Any] = {
+                    "numeric": numeric,
+                    "categorical": encoded.categorical[rows],
+                    "labels": labels[rows],
+                }
+                if schema.weight:
+                    own["weights"] = as_floats(batch[schema.weight])[rows]
+                write(own)
                 counts[split] += len(rows) if is_number else np.bincount(labels[rows], minlength=len(names))
                 if split == "train":
                     sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
@@ -101,5 +116,6 @@ def run(params: DictConfig) -> None:
             "train_before_cap": n_before,
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
+        weight_sums=weight_sums if schema.weight else None,
         sha256={name: sha256(processed / name) for name in files},
     ).save(processed / SCHEMA_FILE)

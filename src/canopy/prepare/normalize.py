@@ -43,7 +43,7 @@ def run(params: DictConfig) -> None:
     preprocessor = fit.preprocessor(classes)
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
-    scaled = pa.schema(interim.scaled_types(preprocessor, target))
+    scaled = pa.schema(interim.scaled_types(preprocessor, schema))
     with open_writer(interim_path(params, "normalize"), scaled) as write:
         for batch in rows():
             split = batch.filter(pc.not_equal(batch[SPLIT_COLUMN], NO_SPLIT))

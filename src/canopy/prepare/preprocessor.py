@@ -113,9 +113,10 @@ class Preprocessor(Model):
         return {name: f"{name} (missing)" for name in self.indicators}
 
     def restrict(self, schema: TableSchema) -> TableSchema:
-        """Describe the rows that predictions need: columns that are not features of the model are ignored."""
+        """Describe the rows that predictions need: weights and unused features are ignored."""
         used = {*self.numeric, *self.datetime, *self.categorical}
         unused = {name: Ignored() for name in schema.features if name not in used}
+        unused |= {name: Ignored() for name, column in schema.columns.items() if column.kind == "weight"}
         return schema.model_copy(update={"columns": {**schema.columns, **unused}})
 
     def _numeric_inputs(self, rows: pa.RecordBatch) -> dict[str, Floats]:

@@ -110,13 +110,30 @@ class Key(Column):
     kind: Literal["key"] = "key"
 
 
+class Weight(Column):
+    """How much a row counts, a number >= 0: in the loss, in scores and calibration; never a feature."""
+
+    kind: Literal["weight"] = "weight"
+
+    @property
+    def as_number(self) -> Numeric:
+        """The weights as a numeric column."""
+        return Numeric(
+            meaning=self.meaning,
+            null_values=self.null_values,
+            range=(0, None),
+            missing="reject",
+            out_of_range="reject",
+        )
+
+
 class Ignored(Column):
     """Not read; the file may lack it."""
 
     kind: Literal["ignored"] = "ignored"
 
 
-AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Ignored, Field(discriminator="kind")]
+AnyColumn = Annotated[Numeric | Categorical | Datetime | Key | Weight | Ignored, Field(discriminator="kind")]
 
 
 class Target(Column):

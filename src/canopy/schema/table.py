@@ -98,6 +98,8 @@ class TableSchema(Model):
         parts = {f"{name}.{part}" for name in self.datetime for part in DATETIME_PARTS}
         if taken := sorted(parts.intersection(names)):
             raise ValueError(f"must not name a column as a part of a datetime column; got {taken[0]!r}")
+        if len(weights := [name for name, column in self.columns.items() if column.kind == "weight"]) > 1:
+            raise ValueError(f"must have one column of kind weight at most; got {', '.join(weights)}")
         if not self.features:
             raise ValueError("must have at least one numeric, categorical or datetime column; got none")
         return self
@@ -130,6 +132,11 @@ class TableSchema(Model):
     @property
     def keys(self) -> list[str]:
         return [name for name, column in self.columns.items() if column.kind == "key"]
+
+    @property
+    def weight(self) -> str | None:
+        """The column of kind weight."""
+        return next((name for name, column in self.columns.items() if column.kind == "weight"), None)
 
     @property
     def ignored(self) -> list[str]:

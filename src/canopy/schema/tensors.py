@@ -1,5 +1,6 @@
 """What the data turned out to be: written once by `make_tensors`, read by everything after it."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ class Schema:
             steps of rank, and where many rows share one, others that occur.
         class_counts: Rows of each class in `train`, `val` and `test`, and in `train_before_cap`; of a number,
             the rows alone.
+        weight_sums: As `class_counts`, sums of the rows' weights; None if they have none.
         target_scaling: Of a number, `canopy.prepare.scaling.TargetScaling`.
         sha256: Hash of each tensor file and of the normalisation.
     """
@@ -45,10 +47,16 @@ class Schema:
     class_counts: dict[str, tuple[int, ...]]
     sha256: dict[str, str]
     target_scaling: dict[str, Any] | None = None
+    weight_sums: dict[str, tuple[float, ...]] | None = None
 
     @property
     def n_classes(self) -> int:
         return len(self.class_names)
+
+    @property
+    def class_sizes(self) -> Mapping[str, Sequence[float]]:
+        """Sums of the weights of each class's rows, or how many they are where they have none."""
+        return self.weight_sums or self.class_counts
 
     @property
     def cardinalities(self) -> tuple[int, ...]:

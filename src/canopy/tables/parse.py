@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.schema.columns import Categorical, Column, Datetime, Numeric
+from canopy.schema.columns import Categorical, Column, Datetime, Numeric, Weight
 from canopy.schema.table import TableSchema
 from canopy.tables.convert import Bools, to_bits, to_numbers, to_texts, to_times
 
@@ -78,7 +78,7 @@ class Parsed:
     """Checked rows, and what is wrong with some; the values there are null.
 
     They have the features in the order of the schema (numeric: double; categorical: text; datetime:
-    timestamp), then the keys and, where it was read, the target: a class as text.
+    timestamp), then the keys and, where it was read, the target: a class as text. With it come the weights.
     """
 
     rows: pa.RecordBatch
@@ -109,6 +109,8 @@ def parse(
     for name, column in schema.columns.items():
         if isinstance(column, Numeric | Categorical | Datetime):
             columns[name] = getattr(check, column.kind)(name, column)
+        elif isinstance(column, Weight) and with_target:
+            columns[name] = check.numeric(name, column.as_number)
     columns |= {name: to_texts(batch[name], schema.columns[name], schema.file) for name in schema.keys}
     if with_target:
         columns[schema.target.column] = check.target()

@@ -46,14 +46,15 @@ class TableReader:
             schema = schema.without(absent)
         schema = schema.with_keys([*keys, *([target] if self.has_target and not with_target else [])])
         self.schema, self.with_target = schema, with_target
-        read = [*schema.features, *schema.keys, *([target] if with_target else [])]
+        weights = [schema.weight] if with_target and schema.weight else []
+        read = [*schema.features, *schema.keys, *weights, *([target] if with_target else [])]
         self.columns = [column for name in read for column in schema.file_columns(name)]
         for file in self.files:
             self._check_columns(file)
         self.problems = Problems(n_shown)
 
     def _check_columns(self, file: TableFile) -> None:
-        known = {*self.columns, *self.schema.ignored, self.schema.target.column}
+        known = {*self.columns, *self.schema.ignored, self.schema.weight, self.schema.target.column}
         unknown = [name for name in file.names if name not in known]
         if missing := [name for name in self.columns if name not in file.names]:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""

@@ -9,6 +9,7 @@ from torchmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 from torchmetrics.utilities.data import dim_zero_cat
 
 from canopy.tasks.classification import Classification
+from canopy.tasks.weighted import WeightedRanking
 
 
 class _OfPositive:
@@ -38,8 +39,10 @@ class AveragePrecision(_OfPositive, BinaryAveragePrecision):  # type: ignore[mis
 class Brier(MeanMetric):
     """Mean squared distance of the probability of the positive class from 1 or 0."""
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
-        super().update((probabilities[:, 1] - labels).square())
+    def update(  # type: ignore[override]
+        self, probabilities: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
+        super().update((probabilities[:, 1] - labels).square(), weights)
 
 
 class Binary(Classification):
@@ -49,5 +52,8 @@ class Binary(Classification):
     headline: ClassVar[tuple[str, ...]] = (*Classification.headline, "auc", "average_precision")
 
     def own_metrics(self, *, evaluation: bool) -> dict[str, Metric]:
+        if self.schema.weight_sums:
+            score: Any = {"auc": "roc_auc_score", "average_precision": "average_precision_score"}
+            return {**{name: WeightedRanking(taken) for name, taken in score.items()}, "brier": Brier()}
         options: dict[str, Any] = {"validate_args": False}
         return {"auc": AUC(**options), "average_precision": AveragePrecision(**options), "brier": Brier()}

@@ -25,7 +25,8 @@ from canopy.tasks.scores import (
     Scores,
     overall_scores,
 )
-from canopy.tasks.task import NO_METRICS, Floats, MetricMakers, Task
+from canopy.tasks.task import NO_METRICS, Floats, Labels, MetricMakers, Task, Weights
+from canopy.tasks.weighted import WeightedCalibrationError, WeightedConfusion
 
 
 class Classification(Task):
@@ -48,17 +49,16 @@ class Classification(Task):
         return make_class_weights(config, self.schema, counts_of=counts_of)
 
     def log_prior_ratio(self) -> Tensor:
-        """Give log(frequency after the cap / frequency before it) of each class.
+        """Give log(frequency after the cap / frequency before it) of each class, by weights if rows have any.
 
         Source: Menon et al., Long-tail learning via logit adjustment, 2021.
         """
-        counts = self.schema.class_counts
+        counts = self.schema.class_sizes
         before, after = (torch.tensor(counts[key]).double() for key in ("train_before_cap", "train"))
         ratio = ((after / after.sum()) / (before / before.sum())).log().float()
-        # A class without training rows has no frequency, and nothing to correct.
-        ratio = ratio.where(before > 0, 0.0)
-        assert ratio.isfinite().all(), "the stage cap_classes leaves each class rows"
-        return ratio
+        # A class without training rows has no frequency, and nothing to correct; nor has one of which the cap
+        # leaves rows of weight 0 alone.
+        return ratio.where((before > 0) & (after > 0), 0.0)
 
     def as_loss_inputs(self, outputs: Tensor) -> Tensor:
         return outputs
@@ -96,6 +96,8 @@ class Classification(Task):
             "ece": CalibrationError(n, n_bins=N_CALIBRATION_BINS, validate_args=False),
             **self.own_metrics(evaluation=evaluation),
         }
+        if self.schema.weight_sums:
+            own |= {"weighted": WeightedConfusion(n), "ece": WeightedCalibrationError(N_CALIBRATION_BINS)}
         if taken := {*own, *overall_scores(np.eye(n))}.intersection(further):
             raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
         own |= {name: make(num_classes=n) for name, make in further.items()}
@@ -112,16 +114,18 @@ class Classification(Task):
         )
         return [*scores.summary()]
 
-    def fit_calibration(self, predictions: Floats, labels: NDArray[Any]) -> dict[str, float]:
-        return {"temperature": fit_temperature(predictions, labels)}
+    def fit_calibration(
+        self, predictions: Floats, labels: Labels, weights: Weights = None
+    ) -> dict[str, float]:
+        return {"temperature": fit_temperature(predictions, labels, weights)}
 
     def read_calibration(self, report: Mapping[str, Any]) -> dict[str, float]:
         return {"temperature": float(report["temperature"])}
 
     def calibrate(
-        self, predictions: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> Calibration:
-        return calibrate(predictions, labels, temperature=fitted["temperature"])
+        return calibrate(predictions, labels, weights, temperature=fitted["temperature"])
 
     def answer(self, predictions: Floats, fitted: Mapping[str, float]) -> Floats:
         """Give the probabilities with the temperature."""
@@ -133,8 +137,8 @@ class Classification(Task):
     def difference(self, expected: Floats, found: NDArray[Any]) -> float:
         return float(np.abs(expected - found).max())
 
-    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
-        found = self.calibrate(answers, values, {"temperature": 1.0}).report()
+    def score_answers(self, answers: Floats, values: NDArray[Any], weights: Weights = None) -> dict[str, Any]:
+        found = self.calibrate(answers, values, {"temperature": 1.0}, weights).report()
         return {name: found[name] for name in ("nll", "ece")}
 
     def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -34,12 +34,13 @@ def make_class_weights(
 ) -> Tensor | None:
     """Give the weight of each class, shape (K,), as configured: see `Classifier`; None if all are equal.
 
-    Balanced are the rows of `counts_of`: with logit adjustment those before the cap, which it brings back.
+    Balanced are the rows of `counts_of`, by their weights if they have any: with logit adjustment those
+    before the cap, which it brings back.
     """
     if class_weights in (None, "none"):
         return None
     if class_weights == "balanced":
-        counts = torch.tensor(schema.class_counts[counts_of]).double()
+        counts = torch.tensor(schema.class_sizes[counts_of]).double()
         weights = counts.sum() / (counts > 0).sum() / counts
         return weights.where(counts > 0, 0.0).float()
     if not isinstance(class_weights, Mapping):

@@ -1,6 +1,8 @@
 """Classification into more than two classes."""
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -9,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC
 from torchmetrics.utilities.data import dim_zero_cat
 
 from canopy.tasks.classification import Classification
+from canopy.tasks.weighted import WeightedRanking, WeightedTopK
 
 
 class MeanAUC(MulticlassAUROC):
@@ -35,9 +38,8 @@ class Multiclass(Classification):
         if not evaluation:
             return {}
         n, options = self.n_outputs, dict[str, Any](validate_args=False)
-        top: dict[str, Metric] = {
-            f"top_{k}_accuracy": MulticlassAccuracy(n, top_k=k, average="micro", **options)
-            for k in (2, 3, 5)
-            if k < n
-        }
-        return {"auc": MeanAUC(n, **options), **top}
+        auc: Metric = MeanAUC(n, **options)
+        top: Callable[..., Metric] = partial(MulticlassAccuracy, n, average="micro", **options)
+        if self.schema.weight_sums:
+            auc, top = WeightedRanking("roc_auc_score"), WeightedTopK
+        return {"auc": auc, **{f"top_{k}_accuracy": top(top_k=k) for k in (2, 3, 5) if k < n}}

@@ -19,14 +19,17 @@ N_NUMBERED, N_NAMED = 40, 120
 
 
 def draw_confusion(scores: Scores, *, title: str) -> Figure:
-    """Draw a confusion matrix: in each cell the rows, and their share of the true class; of many, colors."""
+    """Draw a confusion matrix: in each cell the rows, and their share of the true class; of many, colors.
+
+    The share is by weight where rows have weights.
+    """
     n_classes = len(scores.class_names)
     is_numbered = n_classes <= N_NUMBERED
     side = max(4.0, 0.75 * n_classes) if is_numbered else 14.0
     figure = Figure(figsize=(side + 2, side + 1.2), layout="constrained")
     axes = figure.subplots()
     # In counts, the small classes would all look empty.
-    shares = scores.confusion / np.maximum(scores.support, 1)[:, None]
+    shares = scores.shares
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     for (row, column), share in np.ndenumerate(shares) if is_numbered else ():
         text = f"{scores.confusion[row, column]:,}\n{share:.1%}" if share else "0"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -17,10 +16,8 @@ from torchmetrics import Metric, MetricCollection
 from canopy.prepare.scaling import QuantileNormal, TargetScaling
 from canopy.schema.tensors import Schema
 from canopy.tasks.plots import draw_coverage, draw_residuals
-from canopy.tasks.task import LEVEL, NO_METRICS, Floats, MetricMakers, Task
-
-# Share of rows that prediction intervals are made to cover.
-COVERAGE = 0.9
+from canopy.tasks.regression_scores import COVERAGE, Coverage, ErrorSums, RegressionScores, describe_coverage
+from canopy.tasks.task import NO_METRICS, Floats, Labels, MetricMakers, Task, Weights
 
 
 class Unscale(nn.Module):
@@ -68,80 +65,6 @@ class PredictionInterval(nn.Module):
         return found
 
 
-class ErrorSums(Metric):
-    """Sums over rows that the scores of a regression and their intervals are computed from.
-
-    `center` is a number near the labels, from which they are measured: squares of large numbers would cancel.
-    """
-
-    # Of errors: their squares, fourth powers, sizes, and sizes relative to the label; of labels: how many are
-    # 0, their distances from the center and the squares of these.
-    NAMES = ("n", "squares", "fourths", "absolute", "relative", "n_zero", "labels", "label_squares")
-    totals: Tensor
-
-    def __init__(self, center: float) -> None:
-        super().__init__()
-        self._center = center
-        kind = torch.float64
-        self.add_state("totals", torch.zeros(len(self.NAMES), dtype=kind), dist_reduce_fx="sum")
-
-    def update(self, predictions: Tensor, labels: Tensor) -> None:
-        error, is_zero = predictions - labels, labels == 0
-        relative = (error / labels.where(~is_zero, 1.0)).abs().where(~is_zero, 0.0)
-        squares, distance = error.square(), labels - self._center
-        parts = (torch.ones_like(error), squares, squares.square(), error.abs(), relative, is_zero)
-        sums = torch.stack([part.sum().to(error) for part in (*parts, distance, distance.square())])
-        self.totals += sums.to(self.totals)
-
-    def compute(self) -> dict[str, Tensor]:
-        return dict(zip(self.NAMES, self.totals, strict=True))
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegressionScores:
-    """Scores of predicted numbers, in the target's unit.
-
-    `r2` is the share of the labels' variance that is explained, NaN if they have none; `mape` the mean of
-    errors relative to the label, None where one is 0; `further` are metrics that the config adds.
-    """
-
-    n_rows: int
-    rmse: float
-    mae: float
-    r2: float
-    mape: float | None
-    intervals: dict[str, list[float]]
-    further: dict[str, float] = field(default_factory=dict)
-
-    def summary(self) -> dict[str, float]:
-        return {"rmse": self.rmse, "mae": self.mae, "r2": self.r2, **self.further}
-
-    def report(self) -> dict[str, Any]:
-        mape = {} if self.mape is None else {"mape": self.mape}
-        numbers = {name: value for name, value in {**self.summary(), **mape}.items() if math.isfinite(value)}
-        return {**numbers, "intervals": self.intervals, "n_rows": self.n_rows}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coverage:
-    """Prediction intervals of a split: how many labels are in them, and how wide they are.
-
-    Attributes:
-        half_width: Of each interval, in scaled numbers.
-        described: The share of the rows that are covered, with its interval, and the mean width in the unit.
-        places: Mean prediction of each of at most ten groups of rows, in ascending order.
-        covered: Share of the rows of each group that are covered.
-    """
-
-    half_width: float
-    described: dict[str, Any]
-    places: Floats
-    covered: Floats
-
-    def report(self) -> dict[str, Any]:
-        return {"half_width": self.half_width, **self.described}
-
-
 class Regression(Task):
     """A number: predicted with squared error, with intervals by split conformal prediction."""
 
@@ -186,10 +109,11 @@ class Regression(Task):
         error = (members.mean(dim=1).squeeze(1) - labels).cpu().double()
         return (-error.square() / 2).exp()
 
-    def temper(self, likelihoods: Tensor) -> Tensor:
+    def temper(self, likelihoods: Tensor, rows: Tensor | None = None) -> Tensor:
         tiny = torch.finfo(likelihoods.dtype).tiny
         squares = -2 * likelihoods.clamp_min(tiny).log()
-        return likelihoods ** (1 / squares.mean(dim=0).min().clamp_min(1e-12))
+        means = squares.mean(dim=0) if rows is None else rows @ squares / rows.sum()
+        return likelihoods ** (1 / means.min().clamp_min(1e-12))
 
     def true_values(self, labels: NDArray[Any]) -> Floats:
         return self.scaling.invert(labels[:, None].astype(np.float64))
@@ -208,32 +132,17 @@ class Regression(Task):
         )
 
     def read_scores(self, computed: dict[str, Tensor]) -> RegressionScores:
-        found = {name: float(value) for name, value in computed.items()}
-        sums = {name: found.pop(name) for name in ErrorSums.NAMES}
-        n, mse, mae = sums["n"], sums["squares"] / sums["n"], sums["absolute"] / sums["n"]
-        # Here, since it takes time to import.
-        from scipy.special import ndtri
-
-        z = float(ndtri((1 + LEVEL) / 2)) / math.sqrt(max(n - 1, 1))
-        half = z * math.sqrt(max(sums["fourths"] / n - mse**2, 0))
-        ends = [math.sqrt(max(mse - half, 0)), math.sqrt(mse + half)]
-        half = z * math.sqrt(max(mse - mae**2, 0))
-        variance = max(sums["label_squares"] / n - (sums["labels"] / n) ** 2, 0)
-        return RegressionScores(
-            n_rows=round(n),
-            rmse=math.sqrt(mse),
-            mae=mae,
-            r2=1 - mse / variance if variance else math.nan,
-            mape=None if sums["n_zero"] else sums["relative"] / n,
-            intervals={"rmse": ends, "mae": [max(mae - half, 0), mae + half]},
-            further=found,
-        )
+        return RegressionScores.from_metrics(computed)
 
     def metric_names(self, further: MetricMakers = NO_METRICS) -> list[str]:
         return ["rmse", "mae", "r2", *map(str, further)]
 
-    def fit_calibration(self, predictions: Floats, labels: NDArray[Any]) -> dict[str, float]:
+    def fit_calibration(
+        self, predictions: Floats, labels: Labels, weights: Weights = None
+    ) -> dict[str, float]:
         """Find the half width of intervals, in scaled numbers, that cover new rows with `COVERAGE`.
+
+        All rows count alike, whatever their weights, as in `calibrate`.
 
         Source: Papadopoulos et al., Inductive confidence machines for regression, 2002; Lei et al.,
         Distribution-free predictive inference for regression, 2018.
@@ -243,13 +152,15 @@ class Regression(Task):
     def read_calibration(self, report: Mapping[str, Any]) -> dict[str, float]:
         return {"half_width": float(report["half_width"])}
 
-    def calibrate(self, predictions: Floats, labels: NDArray[Any], fitted: Mapping[str, float]) -> Coverage:
+    def calibrate(
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
+    ) -> Coverage:
         errors, half_width = self._errors(predictions, labels), fitted["half_width"]
         covered = errors <= half_width
         groups = np.array_split(np.argsort(predictions[:, 0], kind="stable"), min(10, len(covered)))
         return Coverage(
             half_width=half_width,
-            described=_describe_coverage(covered, self.answer(predictions, fitted)),
+            described=describe_coverage(covered, self.answer(predictions, fitted)),
             places=np.array([predictions[rows, 0].mean() for rows in groups]),
             covered=np.array([covered[rows].mean() for rows in groups]),
         )
@@ -269,9 +180,9 @@ class Regression(Task):
         size = np.maximum(np.abs(expected), expected[:, 0].std())
         return float((np.abs(expected - found) / np.maximum(size, np.finfo(np.float32).tiny)).max())
 
-    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
+    def score_answers(self, answers: Floats, values: NDArray[Any], weights: Weights = None) -> dict[str, Any]:
         covered = (answers[:, 1] <= values) & (values <= answers[:, 2])
-        return _describe_coverage(covered, answers)
+        return describe_coverage(covered, answers)
 
     def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         return columns["predicted"][:, None]
@@ -293,19 +204,6 @@ class Regression(Task):
     def _errors(self, predictions: Floats, labels: NDArray[Any]) -> Floats:
         """Give the sizes of errors in scaled numbers, shape (n_rows,)."""
         return np.asarray(np.abs(self.scaling.apply(predictions[:, 0])[0] - labels))
-
-
-def _describe_coverage(covered: NDArray[np.bool_], answers: Floats) -> dict[str, Any]:
-    # Here, since it takes time to import.
-    from scipy.stats import binomtest
-
-    interval = binomtest(int(covered.sum()), len(covered)).proportion_ci(LEVEL, method="wilson")
-    return {
-        "level": COVERAGE,
-        "coverage": float(covered.mean()),
-        "coverage_interval": [float(interval.low), float(interval.high)],
-        "mean_width": float((answers[:, 2] - answers[:, 1]).mean()),
-    }
 
 
 def _conformal_quantile(errors: Floats, level: float) -> float:

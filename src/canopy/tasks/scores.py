@@ -31,7 +31,9 @@ class Scores:
 
     `confusion` counts rows by true class (first axis) and predicted class, shape (K, K). `nll` is the mean
     negative log-likelihood, in nats, `ece` the expected calibration error over `N_CALIBRATION_BINS` bins of
-    the top probability; `further` are those of the task alone and of metrics that the config adds.
+    the top probability; `further` are those of the task alone and of metrics that the config adds. Where rows
+    have weights, `weighted` has the sums of them, and of their squares, in the cells of `confusion`, shape
+    (2, K, K): all scores are computed from these.
     """
 
     class_names: tuple[str, ...]
@@ -39,12 +41,15 @@ class Scores:
     nll: float
     ece: float
     further: dict[str, float] = field(default_factory=dict)
+    weighted: Floats | None = None
 
     @classmethod
     def from_metrics(cls, computed: dict[str, Tensor], class_names: tuple[str, ...]) -> "Scores":
         """Take over what the metrics of `Classification.build_metrics` computed."""
         confusion = computed["confusion"].cpu().numpy().astype(np.int64)
-        numbers = {name: value for name, value in computed.items() if name != "confusion"}
+        weighted = computed["weighted"].cpu().numpy() if "weighted" in computed else None
+        matrices = ("confusion", "weighted")
+        numbers = {name: value for name, value in computed.items() if name not in matrices}
         for name, value in numbers.items():
             if (n := value.numel()) != 1:
                 raise ValueError(f"model.metrics.{name} must compute one number; got {n}: set average=macro")
@@ -54,7 +59,7 @@ class Scores:
             if math.isnan(further.get(name, 0.0)):
                 del further[name]
         scores = {"nll": further.pop("nll"), "ece": further.pop("ece")}
-        return cls(class_names=class_names, confusion=confusion, further=further, **scores)
+        return cls(class_names=class_names, confusion=confusion, weighted=weighted, further=further, **scores)
 
     @property
     def n_rows(self) -> int:
@@ -66,18 +71,29 @@ class Scores:
         return np.asarray(self.confusion.sum(axis=1))
 
     @property
+    def weights(self) -> NDArray[Any]:
+        """What scores are computed from: the confusion matrix, of rows or of their weights."""
+        return self.confusion if self.weighted is None else self.weighted[0]
+
+    @property
+    def shares(self) -> Floats:
+        """Share of each predicted class in each true class, shape (K, K)."""
+        true = self.weights.sum(axis=1, keepdims=True)
+        return np.asarray(self.weights / np.where(true > 0, true, 1))
+
+    @property
     def recall(self) -> Floats:
         """Share of a class's rows that are found, 0 for a class without rows, shape (K,)."""
-        return _divide(self.confusion.diagonal(), self.support)
+        return _divide(self.weights.diagonal(), self.weights.sum(axis=1))
 
     @property
     def accuracy(self) -> float:
-        return float(overall_scores(self.confusion)["accuracy"])
+        return float(overall_scores(self.weights)["accuracy"])
 
     @property
     def macro_f1(self) -> float:
         """Mean F1 of the classes that have rows or predictions."""
-        return float(overall_scores(self.confusion)["macro_f1"])
+        return float(overall_scores(self.weights)["macro_f1"])
 
     def intervals(self) -> dict[str, list[float]]:
         """Give the interval, of `LEVEL`, of each score of the confusion matrix.
@@ -85,32 +101,54 @@ class Scores:
         That of the accuracy is Wilson's. The others have the wider ends of two intervals: percentiles of a
         bootstrap over rows have no width where there are no errors; those of draws with Jeffreys' prior, half
         a correct row and half an error more for each class, are too low with many small classes.
+
+        Rows with weights are, in each cell, as many rows of equal weight as are as precise
+        (`canopy.tasks.calibration.effective_rows`); the accuracy has an interval like the others.
         """
         # Here, since it takes time to import.
         from scipy.stats import binomtest
 
         n_classes, n_rows = len(self.confusion), self.n_rows
         generator = np.random.default_rng(SEED)
-        counts, present = self.confusion.ravel(), np.flatnonzero(self.support)
+        counts, units = self._effective_rows()
+        flat, present = counts.ravel(), self.weights.sum(axis=1) > 0
         # To draw rows anew is to draw the cells of the confusion matrix anew; empty ones stay empty.
-        cells = np.union1d(np.flatnonzero(counts), [counts.size - 1])
-        bootstrap = _draw_scores(
-            lambda size: generator.multinomial(n_rows, counts[cells] / n_rows, size[0]), cells, n_classes
-        )
+        cells = np.union1d(np.flatnonzero(flat), [flat.size - 1])
+
+        def draw_rows(size: tuple[int, int]) -> NDArray[Any]:
+            if self.weighted is None:
+                return generator.multinomial(n_rows, flat[cells] / n_rows, size[0])
+            # Their number is drawn too, since effective rows of cells are no integers.
+            return generator.poisson(flat[cells], size)
+
+        bootstrap = _draw_scores(draw_rows, cells, units)
         prior = np.where(np.eye(n_classes, dtype=bool), 0.5, 0.5 / max(n_classes - 1, 1))
-        if counts.size * N_DRAWS > N_DRAWN:
+        if flat.size * N_DRAWS > N_DRAWN:
             # As much for the sums of rows and columns, in fewer cells.
             prior = 0.5 * np.eye(n_classes)
-            prior[present, np.roll(present, -1)] += 0.5
-        shapes = (self.confusion + prior * (self.support > 0)[:, None]).ravel()
+            places = np.flatnonzero(present)
+            prior[places, np.roll(places, -1)] += 0.5
+        shapes = (counts + prior * present[:, None]).ravel()
         some = np.flatnonzero(shapes)
-        posterior = _draw_scores(lambda size: generator.gamma(shapes[some], size=size), some, n_classes)
+        posterior = _draw_scores(lambda size: generator.gamma(shapes[some], size=size), some, units)
         tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
-        for name, estimate in overall_scores(self.confusion).items():
+        for name, estimate in overall_scores(self.weights).items():
             ends = np.append([np.quantile(x[name], tails) for x in (bootstrap, posterior)], estimate)
             found[name] = [float(ends.min()), float(ends.max())]
+        if self.weighted is not None:
+            return found
         wilson = binomtest(int(self.confusion.trace()), n_rows).proportion_ci(LEVEL, method="wilson")
         return found | {"accuracy": np.clip(wilson, 0, 1).tolist()}
+
+    def _effective_rows(self) -> tuple[NDArray[Any], Floats]:
+        """Give how many rows each cell is worth, and the weight of one, both of shape (K, K)."""
+        if self.weighted is None:
+            return self.confusion, np.ones(self.confusion.shape)
+        weights, squares = self.weighted
+        # Of an empty cell: those of its class.
+        of_class = _divide(squares.sum(axis=1), weights.sum(axis=1))
+        units = np.where(weights > 0, _divide(squares, weights), of_class[:, None])
+        return _divide(weights, units), units
 
     def summary(self) -> dict[str, float]:
         """Give the numbers that a logger follows: the overall scores and each class's recall."""
@@ -120,8 +158,8 @@ class Scores:
 
     def report(self) -> dict[str, Any]:
         """Give all scores as JSON-able values."""
-        right, predicted = self.confusion.diagonal(), self.confusion.sum(axis=0)
-        precision, f1 = _divide(right, predicted), _divide(2 * right, self.support + predicted)
+        right, true, predicted = self.weights.diagonal(), self.weights.sum(axis=1), self.weights.sum(axis=0)
+        precision, f1 = _divide(right, predicted), _divide(2 * right, true + predicted)
         columns = (values.tolist() for values in (precision, self.recall, f1, self.support))
         per_class = {
             name: dict(zip(("precision", "recall", "f1", "support"), row, strict=True))
@@ -131,20 +169,24 @@ class Scores:
         return {**self._numbers(), **further}
 
     def _numbers(self) -> dict[str, float]:
-        overall = {name: float(value) for name, value in overall_scores(self.confusion).items()}
+        overall = {name: float(value) for name, value in overall_scores(self.weights).items()}
         return {**overall, "nll": self.nll, "ece": self.ece, **self.further}
 
 
 def _draw_scores(
-    draw: Callable[[tuple[int, int]], NDArray[Any]], cells: NDArray[np.intp], n_classes: int
+    draw: Callable[[tuple[int, int]], NDArray[Any]], cells: NDArray[np.intp], units: Floats
 ) -> dict[str, Floats]:
-    """Give the scores of confusion matrices whose `cells` `draw` gives, shape (n, n_cells); others are 0."""
+    """Give the scores of confusion matrices whose `cells` `draw` gives, shape (n, n_cells); others are 0.
+
+    `units` are the weights of one row in each cell, shape (K, K).
+    """
+    n_classes = len(units)
     n_draws = min(N_DRAWS, max(N_LEAST_DRAWS, N_DRAWN // len(cells)))
     n_held = max(1, N_HELD // n_classes**2)
     parts = []
     for start in range(0, n_draws, n_held):
         drawn = np.zeros((min(n_held, n_draws - start), n_classes**2))
-        drawn[:, cells] = draw((len(drawn), len(cells)))
+        drawn[:, cells] = draw((len(drawn), len(cells))) * units.ravel()[cells]
         parts.append(overall_scores(drawn.reshape(-1, n_classes, n_classes)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -177,9 +219,16 @@ class NegativeLogLikelihood(MeanMetric):
     def __init__(self) -> None:
         super().__init__(nan_strategy="disable")
 
-    def update(self, probabilities: Tensor, labels: Tensor) -> None:  # type: ignore[override]
+    def update(  # type: ignore[override]
+        self, probabilities: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
         given = probabilities.gather(1, labels[:, None]).clamp_min(torch.finfo(torch.float32).tiny)
-        super().update(-given.log())
+        if weights is None:
+            super().update(-given.log())
+        else:
+            # With this strategy the parent takes no weights.
+            self.mean_value -= (given.log()[:, 0] * weights).sum()
+            self.weight += weights.sum()
 
 
 class CalibrationError(MulticlassCalibrationError):

@@ -15,6 +15,9 @@ from torchmetrics import Metric, MetricCollection
 from canopy.schema.tensors import Schema
 
 Floats = NDArray[np.float64]
+# Of rows, shape (n_rows,): indices of classes or scaled numbers; how much each counts, None if all alike.
+Labels = NDArray[Any]
+Weights = NDArray[Any] | None
 # What a config adds: each is called with `num_classes` for classes, with nothing for numbers.
 MetricMakers = Mapping[str, Callable[..., Metric]]
 NO_METRICS: MetricMakers = MappingProxyType({})
@@ -104,8 +107,11 @@ class Task(ABC):
     def likelihoods(self, members: Tensor, labels: Tensor) -> Tensor:
         """Give how likely labels are by the mean of members' outputs, (B, M, K), shape (B,)."""
 
-    def temper(self, likelihoods: Tensor) -> Tensor:
-        """Make likelihoods of several nets, (B, N), those of the spread that the best of them leaves."""
+    def temper(self, likelihoods: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Make likelihoods of several nets, (B, N), those of the spread that the best of them leaves.
+
+        `rows` are the weights of the rows, (B,), if they have any.
+        """
         return likelihoods
 
     def true_values(self, labels: NDArray[Any]) -> NDArray[Any]:
@@ -122,7 +128,8 @@ class Task(ABC):
     ) -> MetricCollection:
         """Make the metrics that `read_scores` reads, those of an `evaluation` and a config's (`further`).
 
-        They are updated with what `metric_inputs` gives.
+        They are updated with what `metric_inputs` gives and, where rows have weights, those that take it with
+        `weights`, shape (B,).
         """
 
     @abstractmethod
@@ -133,25 +140,30 @@ class Task(ABC):
     def metric_names(self, further: MetricMakers = NO_METRICS) -> list[str]:
         """Name the scores of a validation."""
 
-    def score_values(self, predictions: NDArray[Any], values: NDArray[Any]) -> TaskScores:
+    def score_values(
+        self, predictions: NDArray[Any], values: NDArray[Any], weights: Weights = None
+    ) -> TaskScores:
         """Score predictions, shape (n_rows, K), of rows with these true values, as an evaluation does."""
         metrics = self.build_metrics(evaluation=True)
-        found = torch.from_numpy(predictions).double()
-        metrics.update(found.squeeze(1), torch.from_numpy(values))
+        found = torch.from_numpy(predictions).double().squeeze(1), torch.from_numpy(values)
+        metrics.update(*found, **({} if weights is None else {"weights": torch.from_numpy(weights)}))
         return self.read_scores(metrics.compute())
 
     @abstractmethod
     def read_predictions(self, columns: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Read predictions, (n_rows, K), from `prediction_columns`."""
 
-    def score(self, predictions: NDArray[Any], labels: NDArray[Any]) -> TaskScores:
+    def score(self, predictions: NDArray[Any], labels: Labels, weights: Weights = None) -> TaskScores:
         """Score predictions, shape (n_rows, K), as training and evaluation do."""
         metrics = self.build_metrics()
-        metrics.update(*self.metric_inputs(torch.from_numpy(predictions).double(), torch.from_numpy(labels)))
+        inputs = self.metric_inputs(torch.from_numpy(predictions).double(), torch.from_numpy(labels))
+        metrics.update(*inputs, **({} if weights is None else {"weights": torch.from_numpy(weights)}))
         return self.read_scores(metrics.compute())
 
     @abstractmethod
-    def fit_calibration(self, predictions: Floats, labels: NDArray[Any]) -> dict[str, float]:
+    def fit_calibration(
+        self, predictions: Floats, labels: Labels, weights: Weights = None
+    ) -> dict[str, float]:
         """Fit what corrects predictions, (n_rows, K), or bounds their errors, on rows not trained on."""
 
     @abstractmethod
@@ -160,12 +172,12 @@ class Task(ABC):
 
     @abstractmethod
     def calibrate(
-        self, predictions: Floats, labels: NDArray[Any], fitted: Mapping[str, float]
+        self, predictions: Floats, labels: Labels, fitted: Mapping[str, float], weights: Weights = None
     ) -> TaskCalibration:
         """Measure what was fitted on the rows of a split."""
 
     @abstractmethod
-    def score_answers(self, answers: Floats, values: NDArray[Any]) -> dict[str, Any]:
+    def score_answers(self, answers: Floats, values: NDArray[Any], weights: Weights = None) -> dict[str, Any]:
         """Report what a calibration gives, as `TaskCalibration.report` does, but for what was fitted.
 
         `answers` are those of a bundle, (n_rows, P), `values` those of `true_values`.

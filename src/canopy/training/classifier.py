@@ -40,9 +40,10 @@ class Classifier(LightningModule):
         scheduler: Makes the schedule of the learning rate: called with the optimiser, and with the number
             of steps of the run if it takes one (`SCHEDULE_LENGTHS`). It steps after each batch.
         loss: Called with outputs, of classes logits of shape (B, K), of a number (B,), and labels of shape
-            (B,); with `reduction="none"` too if classes have weights. That of the task if None.
+            (B,); with `reduction="none"` too if classes or rows have weights. That of the task if None.
         class_weights: Weights of the classes in the loss: `none`, `balanced` (each class as much as the
-            others, by its training rows) or a weight by the name of each class.
+            others, by its training rows or their weights) or a weight by the name of each class. Of rows with
+            weights, the product counts.
         metrics: Makes further metrics by their names: see `Task.build_metrics`.
         logit_adjustment: Whether the net learns the class frequencies from before the cap: it trains
             on its logits plus log(frequency after / frequency before).
@@ -87,8 +88,12 @@ class Classifier(LightningModule):
         counts_of = "train_before_cap" if logit_adjustment else "train"
         weights = self.task.class_weights(class_weights, counts_of=counts_of)
         self.register_buffer("class_weights", weights, persistent=False)
-        if self.class_weights is not None and "reduction" not in signature(self.loss).parameters:
-            raise ValueError("model.loss must take `reduction` with model.class_weights; got one without it")
+        is_weighted = self.class_weights is not None or schema.weight_sums
+        if is_weighted and "reduction" not in signature(self.loss).parameters:
+            raise ValueError(
+                "model.loss must take `reduction` with model.class_weights or a column of kind weight; got "
+                "one without it"
+            )
         ratio = self.task.log_prior_ratio()
         self.register_buffer("log_prior_ratio", ratio if logit_adjustment else torch.zeros_like(ratio))
         self.metrics = nn.ModuleDict({split: self.task.build_metrics(metrics) for split in ("val", "test")})
@@ -150,16 +155,21 @@ class Classifier(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         outputs = self.net(batch.numeric, batch.categorical.long()) + self.log_prior_ratio
-        labels = batch.labels
+        labels, weights = batch.labels, batch.row_weights
         if outputs.ndim == 3:
-            labels = labels.repeat_interleave(outputs.shape[1])
-            outputs = outputs.flatten(0, 1)
+            n_members = outputs.shape[1]
+            labels, outputs = labels.repeat_interleave(n_members, dim=0), outputs.flatten(0, 1)
+            weights = None if weights is None else weights.repeat_interleave(n_members)
         outputs = self.task.as_loss_inputs(outputs)
-        if self.class_weights is None:
+        if self.class_weights is not None:
+            of_class = self.class_weights[labels]
+            weights = of_class if weights is None else of_class * weights
+        if weights is None:
             loss = self.loss(outputs, labels)
         else:
-            weights = self.class_weights[labels]
-            loss = (self.loss(outputs, labels, reduction="none") * weights).sum() / weights.sum()
+            # A batch may have rows of weight 0 alone.
+            total = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+            loss = (self.loss(outputs, labels, reduction="none") * weights).sum() / total
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
@@ -203,8 +213,9 @@ class Classifier(LightningModule):
         predictions = self.task.predict(self(batch.numeric, batch.categorical).float())
         # In double precision, which Apple's GPU lacks, sums do not depend on the order of the rows.
         exact = predictions if self.device.type == "mps" else predictions.double()
-        self.metrics[split].update(*self.task.metric_inputs(exact, batch.labels))  # type: ignore[operator]
-        return {"predictions": predictions, "labels": batch.labels}
+        own = {} if batch.row_weights is None else {"weights": batch.row_weights}
+        self.metrics[split].update(*self.task.metric_inputs(exact, batch.labels), **own)  # type: ignore[operator]
+        return {"predictions": predictions, "labels": batch.labels, **own}
 
     def _finish_scores(self, split: str) -> None:
         metrics: Any = self.metrics[split]

@@ -24,7 +24,7 @@ from canopy.export.manifest import MANIFEST_FILE, ONNX_FILE, OUTPUT, Manifest
 from canopy.export.model_card import CARD_FILE, render_card
 from canopy.export.scorer import BATCH_SIZE, batches, open_session, run_batches
 from canopy.files import SPLITS, atomic_folder, sha256, write_json, write_text
-from canopy.params import load_params
+from canopy.params import check_params, load_params
 from canopy.places import check_place, display_path
 from canopy.prepare.preprocessor import Inputs
 from canopy.preset import Size, settle
@@ -64,7 +64,7 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         for item, (split, found) in product(variants, rows.items()):
             # Ends of intervals, behind the predictions, are left out.
             answers = predict(item.path, found.inputs)[:, : task.n_outputs]
-            scores[item.name][split] = task.score(answers, found.labels)
+            scores[item.name][split] = task.score(answers, found.labels, found.weights)
         rarest = int(np.argmin([*manifest.training.classes.values()])) if manifest.classes else None
         measured = describe(variants, scores, speeds, rarest=rarest)
         chosen = choose(measured, **budget)
@@ -87,10 +87,11 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
         for split, one in scores[served.name].items():
             # As `metrics.json` has them; the calibration is inside.
             answers = predict(served.path, rows[split].inputs).astype(float)
-            calibrated = task.score_answers(answers, task.true_values(rows[split].labels))
+            own = rows[split]
+            calibrated = task.score_answers(answers, task.true_values(own.labels), own.weights)
             metrics[split] = {**one.report(), "calibrated": {**served.fitted, **calibrated}}
             if decider is not None:
-                decider.score(split, answers[:, 1], rows[split].labels)
+                decider.score(split, answers[:, 1], own.labels)
                 metrics[split]["decision"] = decider.reports[split]
         found, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
         difference = task.difference(expected.astype(float), found)
@@ -122,7 +123,7 @@ def read_budget(cfg: DictConfig, run: Run) -> dict[str, float]:
     budget = {str(key): value for key, value in cfg.compress.items()}
     for key, value in budget.items():
         if value is None:
-            value = budget[key] = load_params(run.project).compress[key]
+            value = budget[key] = check_params(load_params(run.project)).compress[key]
         if not (isinstance(value, int | float) and value >= 0):
             raise ValueError(f"compress.{key} must be a number, at least 0; got {value}")
     return budget

@@ -72,7 +72,8 @@ def make_variants(
     made = [Variant("whole", "as exported", path, manifest.calibration)]
     for name, (model, how) in models.items():
         predicted = predict_rows(model, *val[:2], batch_size=BATCH_SIZE).astype(float)
-        fitted = model.task.fit_calibration(predicted, val.labels.numpy())
+        weights = None if val.row_weights is None else val.row_weights.numpy()
+        fitted = model.task.fit_calibration(predicted, val.labels.numpy(), weights)
         whole = RawModel(model, manifest.preprocessor, answer=model.task.answer_module(fitted))
         made.append(Variant(name, how, folder / f"{name}.onnx", fitted))
         save_onnx(trace(whole, manifest.preprocessor), made[-1].path)

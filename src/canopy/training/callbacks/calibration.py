@@ -25,12 +25,15 @@ class CalibrationReport(WholeSplit):
         self.splits: dict[str, TaskCalibration] = {}
         self.decider: Decider | None = None
 
-    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
+    def finish(
+        self, split: str, *, predictions: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
         predicted, true = predictions.double().numpy(), labels.numpy()
+        own = None if weights is None else weights.numpy()
         if split == "val":
-            self.fitted = self.task.fit_calibration(predicted, true)
+            self.fitted = self.task.fit_calibration(predicted, true, own)
         if self.fitted is not None:
-            found = self.splits[split] = self.task.calibrate(predicted, true, self.fitted)
+            found = self.splits[split] = self.task.calibrate(predicted, true, self.fitted, own)
             figure = self.task.draw_calibration(found, title=f"{split}, {len(true):,} rows")
             save_figure(figure, Path(self.path.format(split=split)))
             if self.decider is not None:
@@ -38,9 +41,11 @@ class CalibrationReport(WholeSplit):
 
 
 class PredictionPlots(WholeSplit):
-    """Draw the plots of the task: `{name}` in `path` is replaced by the name of each."""
+    """Draw the plots of the task, of all rows alike: `{name}` in `path` is replaced by the name of each."""
 
-    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
+    def finish(
+        self, split: str, *, predictions: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
         title = f"{split}, {len(labels):,} rows"
         found = self.task.draw(predictions.double().numpy(), labels.numpy(), title=title)
         for name, figure in found.items():

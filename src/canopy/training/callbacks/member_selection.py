@@ -51,10 +51,12 @@ class MemberSelection(EMAWeightAveraging):
         net = pl_module.net
         assert isinstance(net, MixedEnsemble), "weighs the members of model=mixed"
         epoch = trainer.current_epoch + 1
-        measured = _measure_likelihoods(trainer, pl_module)
+        measured, rows = _measure_likelihoods(trainer, pl_module), _weights_of_rows(trainer)
         for name, likelihoods in zip(net.members, measured.unbind(dim=1), strict=True):
             own = {key: weight.detach().clone() for key, weight in _parameters(pl_module, name)}
-            if name not in self._best or _log_loss(likelihoods) < _log_loss(self._likelihoods[name]):
+            if name not in self._best or _log_loss(likelihoods, rows) < _log_loss(
+                self._likelihoods[name], rows
+            ):
                 self._epochs[name] = epoch, trainer.global_step
                 self._likelihoods[name] = likelihoods.clone()
                 self._best[name] = own
@@ -62,10 +64,10 @@ class MemberSelection(EMAWeightAveraging):
                 self._latest[name] = own
                 _set_weights(pl_module, self._best[name])
         chosen = torch.stack([self._likelihoods[name] for name in net.members], dim=1)
-        chosen = pl_module.task.temper(chosen)  # type: ignore[union-attr, operator]
-        weights = choose_weights(chosen, prior=self.prior)
+        chosen = pl_module.task.temper(chosen, rows)  # type: ignore[union-attr, operator]
+        weights = choose_weights(chosen, rows, prior=self.prior)
         net.weigh(weights)
-        self.found[epoch] = _describe_kinds(chosen, weights, [*net.members])
+        self.found[epoch] = _describe_kinds(chosen, rows, weights, [*net.members])
         for name, weights_then in self._best.items():
             if weights_then:
                 self.found[epoch][name] |= dict(zip(("epoch", "step"), self._epochs[name], strict=True))
@@ -118,10 +120,19 @@ def _measure_likelihoods(trainer: Trainer, pl_module: LightningModule) -> Tensor
     rows: Any = loader_of(trainer, "val").dataset
     likelihoods = []
     for indices in torch.arange(len(rows), device=rows.device).split(N_ROWS):  # type: ignore[no-untyped-call]
-        numeric, codes, labels = (part.to(pl_module.device) for part in rows[indices])
+        numeric, codes, labels, _ = (part.to(pl_module.device) for part in rows[indices])
         members = net.outputs(numeric, codes.long())
         likelihoods.append(torch.stack([task.likelihoods(found, labels) for found in members], dim=1))
     return torch.cat(likelihoods).cpu().double()
+
+
+def _weights_of_rows(trainer: Trainer) -> Tensor | None:
+    """Give weights whose sum is the number of rows that they are worth (`effective_rows`); None without."""
+    rows: Any = loader_of(trainer, "val").dataset
+    if rows.rows.row_weights is None:
+        return None
+    weights: Tensor = rows.rows.row_weights.cpu().double()
+    return weights * (weights.sum() / weights.square().sum())
 
 
 def _parameters(pl_module: LightningModule, kind: str) -> list[tuple[str, Tensor]]:
@@ -133,7 +144,7 @@ def _set_weights(pl_module: LightningModule, weights: dict[str, Tensor]) -> None
         pl_module.get_parameter(name).data.copy_(weight)
 
 
-def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
+def choose_weights(likelihoods: Tensor, rows: Tensor | None = None, *, prior: float) -> Tensor:
     """Weigh N nets so that their weighted mean has a low log loss.
 
     Source: Dempster et al., Maximum likelihood from incomplete data via the EM algorithm, 1977: the most
@@ -141,6 +152,7 @@ def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
 
     Args:
         likelihoods: Probability that each net gives to the true class of each row, shape (B, N).
+        rows: Weight of each row, shape (B,): how many rows it stands for.
         prior: Rows that each net is taken to have been right in beforehand: more make weights more equal.
 
     Examples:
@@ -149,33 +161,37 @@ def choose_weights(likelihoods: Tensor, *, prior: float) -> Tensor:
         tensor([0.4990, 0.4990, 0.0020, 0.0000])
     """
     likelihoods = likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny)
-    log_losses = _log_loss(likelihoods)
+    log_losses = _log_loss(likelihoods, rows)
     is_good = log_losses <= MOST_TIMES_BEST * log_losses.min().clamp_min(TINY_LOG_LOSS)
     priors = prior * is_good.to(likelihoods.dtype)
     weights = priors / priors.sum()
+    n_rows = len(likelihoods) if rows is None else rows.sum()
     for _ in range(N_STEPS):
-        rows_of_each = (weights * likelihoods / (likelihoods @ weights)[:, None]).sum(dim=0)
-        before, weights = weights, (rows_of_each + priors) / (len(likelihoods) + priors.sum())
+        shares = weights * likelihoods / (likelihoods @ weights)[:, None]
+        rows_of_each = shares.sum(dim=0) if rows is None else rows @ shares
+        before, weights = weights, (rows_of_each + priors) / (n_rows + priors.sum())
         if (weights - before).abs().max() < TOLERANCE:
             break
     return weights
 
 
-def _describe_kinds(likelihoods: Tensor, weights: Tensor, names: list[str]) -> dict[str, dict[str, float]]:
-    whole = _log_loss(likelihoods @ weights[:, None])
+def _describe_kinds(
+    likelihoods: Tensor, rows: Tensor | None, weights: Tensor, names: list[str]
+) -> dict[str, dict[str, float]]:
+    whole = _log_loss(likelihoods @ weights[:, None], rows)
     found = {}
     for index, name in enumerate(names):
         rest = weights.clone()
         rest[index] = 0
-        without = _log_loss(likelihoods @ rest[:, None] / rest.sum()) if rest.any() else whole
+        without = _log_loss(likelihoods @ rest[:, None] / rest.sum(), rows) if rest.any() else whole
         found[name] = {
             "weight": float(weights[index]),
-            "nll": float(_log_loss(likelihoods[:, [index]])),
+            "nll": float(_log_loss(likelihoods[:, [index]], rows)),
             "gain": float(without - whole),
         }
     return found
 
 
-def _log_loss(likelihoods: Tensor) -> Tensor:
-    tiny = torch.finfo(likelihoods.dtype).tiny
-    return -likelihoods.clamp_min(tiny).log().mean(dim=0)
+def _log_loss(likelihoods: Tensor, rows: Tensor | None) -> Tensor:
+    logs = likelihoods.clamp_min(torch.finfo(likelihoods.dtype).tiny).log()
+    return -(logs.mean(dim=0) if rows is None else rows @ logs / rows.sum())

@@ -29,8 +29,13 @@ class WholeSplit(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.task = pl_module.task  # type: ignore[assignment]
 
-    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
-        """Use the predictions of a split, (n_rows, K), and its labels, (n_rows,); called in one process."""
+    def finish(
+        self, split: str, *, predictions: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
+        """Use the predictions of a split, (n_rows, K), and its labels, (n_rows,); called in one process.
+
+        `weights`, (n_rows,), are given where rows have some.
+        """
         raise NotImplementedError
 
     def on_validation_batch_end(
@@ -57,15 +62,18 @@ class WholeSplit(Callback):
 class PredictionFile(WholeSplit):
     """Write a Parquet file of one row for each row, in order.
 
-    The columns are those of `Task.prediction_columns`.
+    The columns are those of `Task.prediction_columns` and, of rows with weights, `weight`.
     """
 
-    def finish(self, split: str, *, predictions: Tensor, labels: Tensor) -> None:
+    def finish(
+        self, split: str, *, predictions: Tensor, labels: Tensor, weights: Tensor | None = None
+    ) -> None:
         # Here, since training does without it.
         import pyarrow as pa
         import pyarrow.parquet
 
-        table = pa.table(self.task.prediction_columns(predictions.numpy(), labels.numpy()))
+        columns = self.task.prediction_columns(predictions.numpy(), labels.numpy())
+        table = pa.table(columns if weights is None else {**columns, "weight": weights.numpy()})
         with atomic_write(Path(self.path.format(split=split))) as temporary:
             pa.parquet.write_table(table, temporary)
 
