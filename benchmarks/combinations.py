@@ -1,6 +1,6 @@
 """Try every command with every task and every split, as users type them, and write what works into docs/.
 
-python benchmarks/combinations.py                    about 40 minutes on two cores; writes docs/tasks.md
+python benchmarks/combinations.py                    about 25 minutes on two cores; writes docs/tasks.md
 python benchmarks/combinations.py binary/group       some of them; writes nothing
 """
 
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 import pandas as pd
 import requests
 import yaml
+from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import sync_playwright
 
 from canopy.compare.summary import insert_table
@@ -117,9 +119,7 @@ def serve(folder: Folder, *, with_page: bool) -> None:
                 path = shutil.which("chromium") or shutil.which("chromium-browser")
                 page = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"]).new_page()
                 page.goto(url)
-                page.wait_for_function(
-                    "document.getElementById('verdict').textContent !== ''", timeout=20_000
-                )
+                page.wait_for_selector("#verdict:not(:empty)", timeout=60_000)
         else:
             body = (folder.path / "raw.csv").read_bytes()
             requests.post(f"{url.rstrip('/')}/predict/csv", data=body, timeout=60).raise_for_status()
@@ -202,7 +202,7 @@ def try_commands(project: Path, task: str, split: str) -> dict[str, str]:
         try:
             command()
             found[name] = "yes"
-        except (RuntimeError, subprocess.TimeoutExpired, requests.RequestException) as error:
+        except (RuntimeError, subprocess.TimeoutExpired, requests.RequestException, BrowserError) as error:
             found[name] = " ".join(str(error).split())
         sys.stderr.write(f"{task} {split} {name}: {found[name]} ({time.monotonic() - started:.0f} s)\n")
     shutil.rmtree(folder.path)
@@ -233,12 +233,16 @@ def main() -> None:
     )
     every = [f"{task}/{split}" for task in TASKS for split in SPLITS]
     parser.add_argument("chosen", nargs="*", metavar="TASK/SPLIT", help="those to try (default: all)")
+    parser.add_argument("--jobs", type=int, default=2, help="data sets that are tried side by side")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/combinations", help="where to try them")
     arguments = parser.parse_args()
     shutil.rmtree(arguments.folder, ignore_errors=True)
     arguments.folder.parent.mkdir(parents=True, exist_ok=True)
     project = copy_project(arguments.folder.resolve())
-    found = {key: try_commands(project, *key.split("/")) for key in arguments.chosen or every}
+    keys = arguments.chosen or every
+    with ThreadPoolExecutor(arguments.jobs) as executor:
+        rows = executor.map(lambda key: try_commands(project, *key.split("/")), keys)
+        found = dict(zip(keys, rows, strict=True))
     sys.stdout.write(f"{write_table(found)}\n")
     if not arguments.chosen:
         text = insert_table(DOCUMENT.read_text(encoding="utf-8"), TABLE, write_table(found), by=COMMAND)

@@ -41,6 +41,7 @@ from canopy.files import write_text
 from canopy.quoting import write_override
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.calibration import apply_temperature, fit_temperature, measure_reliability
+from canopy.tasks.task import task_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -292,7 +293,7 @@ def measure(table: Table, seed: int, model: str, candidates: dict[str, Any], out
     if candidate is None:
         train, val, test = (load(split) for split in ("train", "val", "test"))
         started = time.perf_counter()
-        probabilities = PEERS[model](train, val, test, load_schema().n_classes, seed)
+        probabilities = PEERS[model](train, val, test, len(load_schema().class_names), seed)
         seconds = time.perf_counter() - started
     else:
         test = load("test")
@@ -404,7 +405,7 @@ def baseline(name: str) -> Peer:
 
     def fit(train: Rows, val: Rows, test: Rows, n_classes: int, seed: int) -> Floats:
         settings = yaml.safe_load((ROOT / "configs/baselines.yaml").read_text())["settings"][name]
-        model = Fitted(BASELINES[name], train, val, n_classes=n_classes, seed=seed, settings=settings)
+        model = Fitted(BASELINES[name], train, val, task=task_of(load_schema()), seed=seed, settings=settings)
         return model.predict(test.features)
 
     return fit

@@ -100,7 +100,7 @@ def make(n_rows: int, seed: int, *, classes: tuple[int, ...]) -> Rows:
 def test_baseline_learns_and_gives_every_class_a_probability(name: str) -> None:
     # Class 1 has no training row, and class 3 none but in validation.
     train, val = make(300, 0, classes=(0, 2)), make(80, 1, classes=(0, 2, 3))
-    features, labels = make(80, 2, classes=(0, 2))
+    features, labels, _ = make(80, 2, classes=(0, 2))
     options = {"task": class_task(*"abcd"), "seed": 3, "settings": SETTINGS.get(name, {})}
     first, second = (Fitted(BASELINES[name], train, val, **options).predict(features) for _ in range(2))
     assert first.shape == (80, 4)

@@ -125,7 +125,7 @@ class Coverage:
 
 
 def describe_coverage(covered: NDArray[np.bool_], answers: Floats) -> dict[str, Any]:
-    """Report the share of rows that are covered, (n_rows,), with its interval, and the mean width of answers."""
+    """Report the share of rows that are covered, (n_rows,), with its interval, and the width of answers."""
     # Here, since it takes time to import.
     from scipy.stats import binomtest
 
