@@ -403,7 +403,7 @@ def fit_candidate(model: str, overrides: list[str], seed: int) -> tuple[Floats, 
 def baseline(name: str) -> Peer:
     """Give one of the models of `src/baselines.py`, with its settings of `configs/baselines.yaml`."""
 
-    def fit(train: Rows, val: Rows, test: Rows, n_classes: int, seed: int) -> Floats:
+    def fit(train: Rows, val: Rows, test: Rows, _n_classes: int, seed: int) -> Floats:
         settings = yaml.safe_load((ROOT / "configs/baselines.yaml").read_text())["settings"][name]
         model = Fitted(BASELINES[name], train, val, task=task_of(load_schema()), seed=seed, settings=settings)
         return model.predict(test.features)
