@@ -236,7 +236,10 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="data sets that are tried side by side")
     parser.add_argument("--folder", type=Path, default=ROOT / "build/combinations", help="where to try them")
     arguments = parser.parse_args()
-    shutil.rmtree(arguments.folder, ignore_errors=True)
+    if unknown := [key for key in arguments.chosen if key not in every]:
+        parser.error(f"must be some of {', '.join(every)}; got {unknown[0]}")
+    if arguments.folder.exists():
+        parser.error(f"--folder must be new; {arguments.folder} exists: remove it")
     arguments.folder.parent.mkdir(parents=True, exist_ok=True)
     project = copy_project(arguments.folder.resolve())
     keys = arguments.chosen or every

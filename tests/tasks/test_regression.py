@@ -10,8 +10,10 @@ from scipy.special import ndtri
 from scipy.stats import binom
 from sklearn import metrics as sklearn_metrics
 
+from canopy.prepare.labels import number_ranges
+from canopy.prepare.scaling import scale_target
 from canopy.tasks.regression import Regression, Unscale
-from schemas import number_task
+from schemas import class_task, number_task
 
 VALUES = np.sort(np.random.default_rng(3).lognormal(8, 1, 400))
 SHARES = np.linspace(0.001, 0.999, 400)
@@ -51,7 +53,7 @@ def test_scores_are_those_of_scikit_learn(name: str, n_rows: int) -> None:
             batch = torch.tensor(predictions[rows]), torch.tensor(labels[rows])
             metrics.update(*task.metric_inputs(*batch))
     found = task.read_scores(metrics.compute()).report()
-    true = task.predict(torch.tensor(labels).double()).numpy()
+    true = Unscale(task.scaling)(torch.tensor(labels).double()).numpy()
     expected = {
         "rmse": sklearn_metrics.root_mean_squared_error(true, predictions[:, 0]),
         "mae": sklearn_metrics.mean_absolute_error(true, predictions[:, 0]),
@@ -67,7 +69,7 @@ def test_scores_are_those_of_scikit_learn(name: str, n_rows: int) -> None:
 
 
 def test_mape_is_left_out_where_a_label_is_0_and_r2_where_all_are_equal() -> None:
-    task = number_task(kind="affine", method="none", center=0.0, scale=1.0)
+    task = number_task(kind="affine", method="z_score", center=0.0, scale=1.0)
     found = task.score(np.array([[1.0], [2.0]]), np.zeros(2, np.float32)).report()
     assert {"mape", "r2"}.isdisjoint(found)
     assert found["mae"] == 1.5
@@ -90,7 +92,7 @@ def test_unscale_inverts_the_scaling(name: str) -> None:
     values = VALUES[5:-5] if name != "z_score" else VALUES + 1e6
     scaled = torch.tensor(task.scaling.apply(values)[0])
     np.testing.assert_allclose(Unscale(task.scaling)(scaled).numpy(), values, rtol=1e-9)
-    found = Unscale(task.scaling)(torch.tensor([-50.0, 50.0], dtype=torch.float64))
+    found = task.predict(torch.tensor([-50.0, 50.0], dtype=torch.float64))
     if name == "quantile_normal":
         assert found.tolist() == [VALUES[0], VALUES[-1]], "nothing beyond the training rows"
 
@@ -105,7 +107,10 @@ def test_prediction_intervals_cover_new_rows(name: str) -> None:
     # The share of 1,000 rows varies too: both together, as a beta-binomial distribution.
     spread = np.sqrt(0.9 * 0.1 * (1 / n_rows + 1 / 1000))
     assert abs(found.described["coverage"] - 0.9) < 4 * spread
-    ends, true = task.answer(predictions, fitted), task.predict(torch.tensor(labels).double()).numpy()
+    ends, true = (
+        task.answer(predictions, fitted),
+        Unscale(task.scaling)(torch.tensor(labels).double()).numpy(),
+    )
     inside = (ends[:, 1] <= true * (1 + 1e-6)) & (true * (1 - 1e-6) <= ends[:, 2])
     assert inside.mean() == pytest.approx(found.described["coverage"], abs=2e-3)
     assert (ends[:, 1] <= ends[:, 0]).all()
@@ -120,7 +125,7 @@ def test_prediction_intervals_cover_new_rows(name: str) -> None:
 
 @pytest.mark.parametrize("n_rows", [1, 5, 9, 10, 200])
 def test_half_width_is_an_order_statistic(n_rows: int) -> None:
-    task = number_task(kind="affine", method="none", center=0.0, scale=1.0)
+    task = number_task(kind="affine", method="z_score", center=0.0, scale=1.0)
     errors = np.random.default_rng(n_rows).permutation(n_rows) + 1.0
     found = task.fit_calibration(errors[:, None], np.zeros(n_rows, np.float32))["half_width"]
     # Of n + 1 rows at least 0.9 have no larger error: by an exhaustive search.
@@ -155,3 +160,52 @@ def test_plots_are_drawn() -> None:
     line = task.draw_calibration(found, title="test").axes[0].get_lines()[1].get_ydata()
     assert np.mean(line) == pytest.approx(found.described["coverage"], abs=0.02)
     assert binom.cdf(round(found.described["coverage"] * 300), 300, 0.9) > 1e-6
+
+
+def test_labels_beyond_the_training_rows_stay_what_they_are() -> None:
+    task = task_of("quantile_normal")
+    values = np.array([VALUES[0] - 50.0, VALUES[7], VALUES[-1] * 3])
+    scaled = scale_target(task.scaling, values).astype(np.float32)
+    np.testing.assert_allclose(task.true_values(scaled), values, rtol=1e-4)
+    found = task.score(values[:, None], scaled)
+    assert found.report()["rmse"] < 1e-3 * VALUES[-1]
+    predicted = np.full((3, 1), VALUES[7])
+    assert task.score(predicted, scaled).report()["mae"] == pytest.approx(
+        np.abs(values - VALUES[7]).mean(), rel=1e-4
+    )
+    # Beyond them, an interval of that width does not reach.
+    found = task.calibrate(predicted, scaled, {"half_width": 0.1}).report()
+    ends = task.answer(predicted, {"half_width": 0.1})
+    assert found["coverage"] == task.score_answers(ends, values)["coverage"] == pytest.approx(1 / 3)
+
+
+def test_zero_is_one_after_the_scaling() -> None:
+    task = number_task(kind="affine", method="z_score", center=12.3, scale=7.7)
+    assert isinstance(task, Regression)
+    labels = scale_target(task.scaling, np.array([0.0, 3.0, 7.0])).astype(np.float32)
+    assert "mape" not in task.score(np.array([[1.0], [2.0], [3.0]]), labels).report()
+
+
+@pytest.mark.parametrize("n_rows", [1, 40])
+def test_one_row_and_equal_rows_are_scored_and_drawn(n_rows: int) -> None:
+    task = task_of("z_score")
+    predictions, labels = np.full((n_rows, 1), 1e30), np.zeros(n_rows, np.float32)
+    scores = task.score(predictions, labels)
+    assert all(map(np.isfinite, scores.summary().values()))
+    task.draw(predictions, labels, title="test")
+    with pytest.raises(ValueError, match="row to score must have a weight above 0"):
+        task.score(predictions, labels, np.zeros(n_rows, np.float32))
+
+
+def test_losses_of_the_other_kind_of_target_are_refused() -> None:
+    with pytest.raises(ValueError, match="model.loss must be one of numbers"):
+        task_of("z_score").check_loss(torch.nn.functional.cross_entropy)
+    with pytest.raises(ValueError, match="model.loss must take logits and classes"):
+        class_task("a", "b").check_loss(torch.nn.functional.huber_loss)
+    for loss in (torch.nn.functional.huber_loss, torch.nn.functional.l1_loss):
+        task_of("z_score").check_loss(loss)
+
+
+def test_ranges_of_near_numbers_have_names_of_their_own() -> None:
+    codes, names = number_ranges(1.6e9 + 0.37 * np.arange(300))
+    assert len(names) == len(np.unique(codes)) == 6

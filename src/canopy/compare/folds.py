@@ -50,8 +50,8 @@ def compare_folds(a: Path, b: Path) -> dict[str, Any]:
     metrics = {}
     for name, first in results_a["metrics"].items():
         values = [first["folds"], results_b["metrics"].get(name, {}).get("folds", [None])]
-        # Of a coverage, neither more nor less is better.
-        left_out = name.startswith("per_class.") or name == "calibrated.coverage"
+        # Of some, neither more nor less is better.
+        left_out = name.startswith("per_class.") or name in ("calibrated.coverage", "decision.threshold")
         if left_out or not all(is_number(value) for found in values for value in found):
             continue
         found, p = corrected_t_test(np.subtract(*reversed(values)), ratio=ratio)

@@ -29,7 +29,7 @@ from canopy.runs.environment import hash_project_files
 from canopy.runs.find import CROSS_VALIDATION
 from canopy.runs.keys import flatten
 from canopy.runs.record import NUMBERS, check_returns, objective_of
-from canopy.runs.run import RECORD, Run, this_process
+from canopy.runs.run import RECORD, Run, is_alive, this_process
 
 log = logging.getLogger(__name__)
 
@@ -101,10 +101,13 @@ def mean_numbers(runs: Sequence[Run]) -> dict[str, float]:
 def recorded(folder: Path, *, home: Path) -> Iterator[dict[str, Any]]:
     """Keep the record of a cross-validation, as `record_run` that of a run."""
     path, now = folder / RECORD, datetime.now(UTC).isoformat(timespec="seconds")
-    new = {"argv": typed_words(), "started": now, "home": str(home)}
-    earlier = read_json(path) if path.is_file() else new
+    new: dict[str, Any] = {"argv": typed_words(), "started": now, "home": str(home)}
+    earlier: dict[str, Any] = read_json(path) if path.is_file() else new
     if earlier["home"] != str(home):
         raise ValueError(f"The raw table must be the one that {folder} has started with: start a new one")
+    if earlier is not new and earlier.get("status") == "running" and is_alive(earlier["process"]):
+        found = f"process {earlier['process']['pid']}: wait for it, or stop it"
+        raise ValueError(f"A cross-validation must be run by one command at a time; got {found}")
     record = {**earlier, "status": "running", "process": this_process(), "files": hash_project_files()}
     write_json(path, record)
     try:

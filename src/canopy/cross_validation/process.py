@@ -20,6 +20,7 @@ from canopy.processes import end_with_parent
 from canopy.quoting import write_override
 from canopy.runs.entry import TRUSTED_TARGETS, log_warnings
 from canopy.runs.run import METRICS, RECORD, Run
+from canopy.runs.run_folder import check_written_paths
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +73,8 @@ def run_fold(cfg: DictConfig, overrides: list[str]) -> None:
     logging.getLogger("canopy.prepare").setLevel(logging.WARNING)
     prepare_fold(cfg.pipeline)
     folder = Path(cfg.run_folder)
+    # The folder may be from elsewhere.
+    check_written_paths(cfg, folder, typed=[])
     if not is_trained(folder):
         # A process whose command was killed saves the state of its run and ends.
         deadline = time.monotonic() + SECONDS_TO_END
@@ -82,6 +85,8 @@ def run_fold(cfg: DictConfig, overrides: list[str]) -> None:
         scoring = compose("evaluate", [write_override(key, str(folder)) for key in ("run", "run_folder")])
         scoring.trainer.update(accelerator=cfg.trainer.accelerator, enable_progress_bar=False)
         scoring.callbacks.update(dict.fromkeys(LEFT_OUT))
+        decision = cfg.pipeline.decision
+        scoring.decision.merge_with({**decision, "goal": decision.goal or "argmax"})
         evaluate(Run(folder), scoring)
 
 

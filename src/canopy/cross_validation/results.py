@@ -34,7 +34,10 @@ def write_results(folder: Path, runs: Sequence[Run]) -> dict[str, Any]:
     scores = [numbers(run.metrics[SPLIT]) for run in runs]
     table = pd.DataFrame(scores, index=range(len(runs)), dtype=object)
     spreads = measure_spread(table).to_dict("index")
-    metrics = {str(name): {"folds": table[name].tolist(), **spread} for name, spread in spreads.items()}
+    metrics = {
+        str(name): {"folds": [found.get(str(name)) for found in scores], **spread}
+        for name, spread in spreads.items()
+    }
     results = {
         "n_rows": rows.num_rows,
         "n_untested_rows": n_untested,
@@ -108,8 +111,9 @@ def score_rows(rows: pa.Table, runs: Sequence[Run]) -> dict[str, Any]:
     answers = np.empty((len(values), parts[0].shape[1]))
     for fold, part in enumerate(parts):
         answers[columns[FOLD] == fold] = part
-    scores = tasks[0].score_values(predictions, values).report()
-    return {**scores, "calibrated": tasks[0].score_answers(answers, values)}
+    weights = columns.get("weight") if runs[0].schema.weight_sums else None
+    scores = tasks[0].score_values(predictions, values, weights).report()
+    return {**scores, "calibrated": tasks[0].score_answers(answers, values, weights)}
 
 
 def write_table(results: Mapping[str, Any]) -> str:

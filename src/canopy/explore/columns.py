@@ -66,6 +66,7 @@ def describe_target(profile: Profile) -> dict[str, Any]:
     return {
         "column": target.column,
         "meaning": target.meaning,
+        "is_numeric": target.is_numeric,
         "classes": classes,
         "rare": [name for name, found in classes.items() if found["n_rows"] < target.min_count],
         "min_count": target.min_count,

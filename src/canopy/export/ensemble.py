@@ -134,7 +134,7 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
     pipeline = runs[0].located_config.pipeline
     schema = interim.table_schema(pipeline)
     union = unite([member.preprocessor for member in members], interim.kept_schema(pipeline))
-    inputs, labels, expected = read_rows(members, union, pipeline)
+    inputs, labels, weights, expected = read_rows(members, union, pipeline)
     program = trace(FoldEnsemble(members, union), union)
     classes = {} if schema.target.is_numeric else class_values(union.classes, schema)
     first, trained = runs[0].record, [run.record["training"] for run in runs]
@@ -150,7 +150,7 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
             table=interim.closed_schema(schema, union),
             classes=classes,
             preprocessor=union,
-            training=measure(inputs, labels, preprocessor=union, classes=classes),
+            training=measure(inputs, labels, weights, preprocessor=union, classes=classes),
             calibration={
                 key: float(np.mean([member.fitted[key] for member in members])) for key in members[0].fitted
             },
@@ -174,14 +174,15 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
 
 def read_rows(
     members: Sequence[Member], union: Preprocessor, pipeline: DictConfig
-) -> tuple[Inputs, NDArray[Any], NDArray[np.float64]]:
-    """Read all labelled rows: inputs, class or number, and the mean of the answers that the runs give."""
-    schema = interim.table_schema(pipeline)
+) -> tuple[Inputs, NDArray[Any], NDArray[np.float32] | None, NDArray[np.float64]]:
+    """Read all labelled rows: inputs, class or number, weight, and the mean of the answers of the runs."""
+    schema, weight = interim.table_schema(pipeline), interim.kept_schema(pipeline).weight
     parts: list[tuple[NDArray[Any], ...]] = []
     for rows in labelled_rows(pipeline.paths.raw, schema, classes=union.classes):
         values = rows[schema.target.column]
         labels = as_floats(values) if schema.target.is_numeric else union.labels(values)
         answers = sum(member.answer(rows) for member in members) / len(members)
-        parts.append((*union.inputs(rows), labels, np.asarray(answers)))
-    numeric, categorical, labels, expected = (np.concatenate(found) for found in zip(*parts, strict=True))
-    return Inputs(numeric, categorical), labels, expected
+        own = as_floats(rows[weight] if weight else pa.nulls(len(labels), pa.float64())).astype(np.float32)
+        parts.append((*union.inputs(rows), labels, own, np.asarray(answers)))
+    numeric, categorical, labels, weights, expected = map(np.concatenate, zip(*parts, strict=True))
+    return Inputs(numeric, categorical), labels, weights if weight else None, expected

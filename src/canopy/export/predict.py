@@ -124,7 +124,7 @@ def open_model(cfg: DictConfig) -> tuple[TableSchema, Answers, Preprocessor, Cal
 def run_threshold(run: Run, metrics: str | None) -> float | None:
     """Give the threshold of a run by its scores, of the probabilities without the temperature."""
     path = Path(metrics or run.path / METRICS)
-    scores = read_json(path)["val"] if metrics or path.is_file() else {}
+    scores = (read_json(path) if metrics or path.is_file() else {}).get("val", {})
     if (found := stored_threshold(scores)) is None:
         return None
     return uncalibrated(found["threshold"], temperature=scores["calibrated"]["temperature"])

@@ -147,7 +147,7 @@ class Trees(nn.Module):
             return self._columns(numeric, codes)
         split = KFold if is_number else StratifiedKFold
         folds = split(min(5, most), shuffle=True, random_state=seed)
-        encoder = TargetEncoder(cv=folds)
+        encoder = TargetEncoder(target_type="continuous" if is_number else "auto", cv=folds)
         own = encoder.fit_transform(codes[:, self._many].numpy(), labels.numpy())
         every = np.minimum(np.arange(max(self._sizes))[:, None], np.array(self._sizes) - 1)
         tables = encoder.transform(every).reshape(len(every), len(self._many), -1)

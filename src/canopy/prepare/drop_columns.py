@@ -37,6 +37,8 @@ def run(params: DictConfig) -> None:
                 labels = pc.value_counts(rows[target]).to_pylist()
                 counts.update({item["values"]: item["counts"] for item in labels})
             write(rows)
+        if absent := [value for value in schema.target.keep or () if value not in counts]:
+            raise ValueError(f"table.target.keep must name classes that rows have; got {absent[0]!r}")
         rare = [] if schema.target.is_numeric else rare_classes(counts, schema)
     unlabelled = "without a label" if schema.target.keep is None else "without a label of table.target.keep"
     for what, reason in (("unlabelled", unlabelled), ("repeated", "that repeat an earlier one")):

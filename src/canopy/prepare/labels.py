@@ -77,7 +77,9 @@ def number_ranges(values: Floats, *, n: int = N_STRATA) -> tuple[Codes, dict[str
     ends = np.unique(np.quantile(values, shares, method="inverted_cdf"))
     # A range has its upper end.
     codes = np.searchsorted(ends[1:-1], values).astype(np.int8)
-    names = [f"{low:.6g} to {high:.6g}" for low, high in pairwise(ends)] or [f"{ends[0]:.6g}"]
+    # As many digits as tell them apart.
+    digits = next((n for n in range(6, 17) if len({f"{end:.{n}g}" for end in ends}) == len(ends)), 17)
+    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)] or [f"{ends[0]:.6g}"]
     return codes, {name: name for name in names}
 
 

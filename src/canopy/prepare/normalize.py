@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from omegaconf import DictConfig, ListConfig
@@ -14,7 +15,7 @@ from canopy.prepare import interim
 from canopy.prepare.fitting import Fit
 from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
-from canopy.prepare.scaling import METHODS, TARGET_METHODS, Method
+from canopy.prepare.scaling import METHODS, TARGET_METHODS, Method, as_floats
 from canopy.tables.writer import open_writer
 
 log = logging.getLogger(__name__)
@@ -34,12 +35,12 @@ def run(params: DictConfig) -> None:
     if (target_method := params.normalize.target) not in TARGET_METHODS:
         raise ValueError(f"normalize.target must be one of {[*TARGET_METHODS]}; got {target_method!r}")
     fit = Fit(schema, methods=methods, seed=params.seed, target_method=target_method)
-    labels = set[str]()
+    values = set[str]()
     for batch in rows():
         if not schema.target.is_numeric:
-            labels.update(batch[target].unique().to_pylist())
+            values.update(batch[target].unique().to_pylist())
         fit.update(batch.filter(pc.equal(batch[SPLIT_COLUMN], "train")))
-    classes = [] if schema.target.is_numeric else [*class_values(sorted(labels), schema)]
+    classes = [] if schema.target.is_numeric else [*class_values(sorted(values), schema)]
     preprocessor = fit.preprocessor(classes)
     for name, scaling in preprocessor.scalings.items():
         log.info("%s: %s", name, scaling.kind)
@@ -49,7 +50,15 @@ def run(params: DictConfig) -> None:
             split = batch.filter(pc.not_equal(batch[SPLIT_COLUMN], NO_SPLIT))
             rows_of_splits = preprocessor.scale(split).select(scaled.names)
             if preprocessor.target is not None:
-                numbers = pa.array(preprocessor.labels(split[target]))
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    labels = preprocessor.labels(split[target])
+                if not np.isfinite(labels).all():
+                    wrong = as_floats(split[target])[~np.isfinite(labels)][0]
+                    raise ValueError(
+                        f"normalize.target={target_method} must suit the target of each row; got {wrong:g}: "
+                        "choose z_score or quantile_normal"
+                    )
+                numbers = pa.array(labels)
                 rows_of_splits = interim.replace_column(rows_of_splits, target, numbers)
             write(rows_of_splits)
     preprocessor.save(Path(params.paths.processed) / PREPROCESSOR_FILE)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from canopy.files import read_json, write_json
 from canopy.names import shorten
 from canopy.prepare.reductions import Floats
-from canopy.prepare.scaling import Scaling, TargetScaling, as_floats, datetime_parts
+from canopy.prepare.scaling import Scaling, TargetScaling, as_floats, datetime_parts, scale_target
 from canopy.schema import TableSchema
 from canopy.schema.columns import Ignored, Model
 
@@ -160,7 +160,7 @@ class Preprocessor(Model):
     def labels(self, values: pa.Array) -> NDArray[Any]:
         """Turn values of the target into what tensors hold, (n_rows,): class indices or scaled numbers."""
         if self.target is not None:
-            return self.target.apply(as_floats(values))[0].astype(np.float32)
+            return scale_target(self.target, as_floats(values)).astype(np.float32)
         codes = pc.index_in(values, pa.array(self.classes, pa.string()))
         return np.asarray(codes.to_numpy(zero_copy_only=False), np.int64)
 

@@ -13,7 +13,7 @@ from canopy.schema.columns import Model
 Method = Literal["z_score", "min_max", "robust", "quantile_normal", "none"]
 METHODS: tuple[Method, ...] = get_args(Method)
 # Of a numeric target.
-TargetMethod = Literal["z_score", "log1p", "quantile_normal", "none"]
+TargetMethod = Literal["z_score", "log1p", "quantile_normal"]
 TARGET_METHODS: tuple[TargetMethod, ...] = get_args(TargetMethod)
 
 MICROSECONDS_PER_DAY = 86_400_000_000
@@ -48,6 +48,11 @@ class QuantileNormal(Model):
     values: tuple[float, ...]
     normals: tuple[float, ...]
     fill: float | None = None
+
+    @property
+    def slope(self) -> float:
+        """Values for each unit of a normal, by which labels of a target go on beyond the training rows'."""
+        return (self.values[-1] - self.values[0]) / (self.normals[-1] - self.normals[0])
 
     def feature_names(self, name: str) -> list[str]:
         return [name]
@@ -102,6 +107,23 @@ class Cycle(Model):
 
 Scaling = Annotated[Affine | QuantileNormal | Cycle, Field(discriminator="kind")]
 TargetScaling = Annotated[Affine | QuantileNormal | Log1p, Field(discriminator="kind")]
+
+
+def scale_target(scaling: TargetScaling, values: Floats) -> Floats:
+    """Scale labels, shape (n_rows,); beyond those of the training rows, quantiles go on as a line."""
+    [scaled] = scaling.apply(values)
+    if isinstance(scaling, QuantileNormal):
+        scaled = scaled + (values - np.clip(values, scaling.values[0], scaling.values[-1])) / scaling.slope
+    return scaled
+
+
+def unscale_target(scaling: TargetScaling, scaled: Floats) -> Floats:
+    """Give labels in their unit from what `scale_target` gave in single precision."""
+    found = scaling.invert(scaled[:, None])
+    if isinstance(scaling, QuantileNormal):
+        beyond = scaled - np.clip(scaled, scaling.normals[0], scaling.normals[-1])
+        found = np.where(beyond == 0, found, found + beyond * scaling.slope)
+    return found
 
 
 def _single_precision(values: Floats) -> Floats:

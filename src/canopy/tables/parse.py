@@ -161,7 +161,10 @@ class _Check:
         labels = self._texts(target.column, target, None if target.classes == "auto" else target.classes)
         if target.keep is None:
             return labels
-        return pc.if_else(pc.is_in(labels, pa.array(target.keep)), labels, None)
+        kept = pa.array(target.keep)
+        if not pc.all(pc.is_in(labels, kept)).as_py():
+            labels = pc.replace_substring_regex(labels, r"^([+-]?\d+)\.0*$", r"\1")
+        return pc.if_else(pc.is_in(labels, kept), labels, None)
 
     def _texts(self, name: str, column: Column, listed: Iterable[str] | None) -> pa.Array:
         """Keep the listed texts, all if None; 2.0 is the value 2."""

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from canopy.prepare.labels import known_labels
@@ -150,6 +151,9 @@ class ClassScores(LabelScores):
 
     def update(self, labels: pa.Array, predictions: NDArray[Any]) -> None:
         self.n_labels += len(labels) - labels.null_count
+        if (keep := self.schema.target.keep) is not None:
+            kept = pc.is_in(labels, pa.array([*keep, self.schema.target.merged_name]))
+            labels = pc.if_else(kept, labels, pa.scalar(None, pa.string()))
         if self.schema.target.rare == "merge":
             labels = known_labels(labels, self.schema, self._classes.values)
         codes, _ = self._classes.encode(labels)
@@ -178,7 +182,8 @@ class NumberAnswers(Answers):
         self, edges: Sequence[float] = (), shares: Sequence[float] = (), *, has_interval: bool = True
     ) -> None:
         self._edges, self.shares, self._has_interval = np.array(edges), [*shares], has_interval
-        ends = ["lowest", *(f"{edge:.6g}" for edge in edges), "highest"]
+        digits = next((n for n in range(6, 17) if len({f"{edge:.{n}g}" for edge in edges}) == len(edges)), 17)
+        ends = ["lowest", *(f"{edge:.{digits}g}" for edge in edges), "highest"]
         self.groups = [f"{low} to {high}" for low, high in pairwise(ends)]
 
     def empty(self) -> NDArray[np.float64]:

@@ -45,6 +45,16 @@ class Classification(Task):
         super().__init__(schema)
         self.n_outputs = len(schema.class_names)
 
+    def check_loss(self, loss: Callable[..., Tensor]) -> None:
+        labels = torch.arange(self.n_outputs + 1) % self.n_outputs
+        try:
+            loss(torch.zeros(len(labels), self.n_outputs), labels)
+        except (RuntimeError, TypeError, IndexError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"model.loss must take logits and classes; got one that says: {reason}"
+            ) from error
+
     def class_weights(self, config: str | Mapping[Any, float] | None, *, counts_of: str) -> Tensor | None:
         return make_class_weights(config, self.schema, counts_of=counts_of)
 

@@ -37,7 +37,7 @@ def scores_at(counts: NDArray[Any], goal: Goal) -> dict[str, Floats]:
 
 
 def count_at_thresholds(
-    probabilities: Floats, labels: NDArray[Any], *, weights: Floats | None = None
+    probabilities: Floats, labels: NDArray[Any], *, weights: NDArray[Any] | None = None
 ) -> tuple[Floats, Floats]:
     """Give all thresholds that predict different rows as positive, (T,), the highest first; counts, (4, T).
 
@@ -60,7 +60,7 @@ def count_at_thresholds(
 
 
 def choose_threshold(
-    goal: Goal, probabilities: Floats, labels: NDArray[Any], *, weights: Floats | None = None
+    goal: Goal, probabilities: Floats, labels: NDArray[Any], *, weights: NDArray[Any] | None = None
 ) -> float:
     """Choose the best threshold for a goal among all; of equal ones the highest.
 
@@ -114,7 +114,7 @@ class Decider:
         self.figure: Any = None
 
     def score(
-        self, split: str, probabilities: Floats, labels: NDArray[Any], *, weights: Floats | None = None
+        self, split: str, probabilities: Floats, labels: NDArray[Any], *, weights: NDArray[Any] | None = None
     ) -> None:
         """Take the positive class's calibrated probabilities of a split, (n_rows,), and its labels."""
         if split == "val":

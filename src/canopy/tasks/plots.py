@@ -175,7 +175,9 @@ def draw_residuals(predictions: NDArray[Any], values: NDArray[Any], *, title: st
     spread.set(title="Residuals", xlabel="predicted", ylabel="true - predicted")
     # Of long tails, the ends are counted in the outermost bars.
     limits = np.quantile(residuals, [0.005, 0.995])
-    alone.hist(np.clip(residuals, *limits), bins=60, color="#0072B2")
+    width = max(np.ptp(limits), 1e-6 * np.abs(limits).max(), np.finfo(np.float32).tiny)
+    edges = np.linspace(limits[0] - 1e-3 * width, limits[0] + 1.001 * width, 61)
+    alone.hist(np.clip(residuals, *limits), bins=edges, color="#0072B2")
     alone.axvline(0, **line)
     alone.set(title="Distribution of residuals", xlabel="true - predicted", ylabel="rows")
     for axes in (together, spread, alone):

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 from torchmetrics import Metric, MetricCollection
 
-from canopy.prepare.scaling import QuantileNormal, TargetScaling
+from canopy.prepare.scaling import QuantileNormal, TargetScaling, unscale_target
 from canopy.schema.tensors import Schema
 from canopy.tasks.plots import draw_coverage, draw_residuals
 from canopy.tasks.regression_scores import COVERAGE, Coverage, ErrorSums, RegressionScores, describe_coverage
@@ -28,11 +28,12 @@ class Unscale(nn.Module):
         self.kind = scaling.kind
         if isinstance(scaling, QuantileNormal):
             self.values, self.normals = _constant(scaling.values), _constant(scaling.normals)
+            self.slope = _constant(scaling.slope)
         else:
             self.center, self.scale = _constant(scaling.center), _constant(scaling.scale)
 
     def clamp(self, scaled: Tensor) -> Tensor:
-        """Keep numbers in the range that has an inverse: for quantiles, that of the training rows."""
+        """Keep predictions in the range of the training rows, where the scaling has quantiles of them."""
         if self.kind != "quantile_normal":
             return scaled
         return scaled.clamp(self.normals[0], self.normals[-1])
@@ -42,10 +43,15 @@ class Unscale(nn.Module):
             found = scaled * self.scale + self.center
             return found.expm1() if self.kind == "log1p" else found
         found = self.clamp(scaled)
-        # Of the quantiles below; a search that exporters know.
-        left = (found[..., None] >= self.normals[1:-1]).sum(dim=-1)
+        # Of the quantiles below.
+        if torch.compiler.is_compiling():
+            # A search that exporters know.
+            left = (found[..., None] >= self.normals[1:-1]).sum(dim=-1)
+        else:
+            left = torch.searchsorted(self.normals[1:-1], found.contiguous(), right=True)
         share = (found - self.normals[left]) / (self.normals[left + 1] - self.normals[left])
-        return self.values[left].lerp(self.values[left + 1], share)
+        inside = self.values[left].lerp(self.values[left + 1], share)
+        return inside + (scaled - found) * self.slope
 
 
 def _constant(values: Any) -> Tensor:
@@ -83,7 +89,14 @@ class Regression(Task):
         super().__init__(schema)
         self.scaling: TargetScaling = TypeAdapter(TargetScaling).validate_python(schema.target_scaling)
         self._unscale = Unscale(self.scaling)
-        self._center = float(self._unscale(torch.zeros(1, dtype=torch.float64)))
+        self._center, end = self._unscale(torch.tensor([0.0, 1.0], dtype=torch.float64)).tolist()
+        self._unit = abs(end - self._center)
+
+    def check_loss(self, loss: Callable[..., Tensor]) -> None:
+        name = getattr(getattr(loss, "func", loss), "__name__", "")
+        # Torch's takes numbers for the probabilities of classes.
+        if name in ("cross_entropy", "focal_loss", "nll_loss", "multi_margin_loss"):
+            raise ValueError(f"model.loss must be one of numbers, such as model/loss=huber; got {name}")
 
     def class_weights(self, config: str | Mapping[Any, float] | None, *, counts_of: str) -> None:
         if config not in (None, "none"):
@@ -98,7 +111,8 @@ class Regression(Task):
     def predict(self, outputs: Tensor) -> Tensor:
         # Apple's GPU lacks double precision.
         exact = outputs if outputs.device.type == "mps" else outputs.double()
-        found: Tensor = self._unscale.to(device=exact.device, dtype=exact.dtype)(exact)
+        unscale = self._unscale.to(device=exact.device, dtype=exact.dtype)
+        found: Tensor = unscale(unscale.clamp(exact))
         return found
 
     def prediction_columns(self, predictions: NDArray[Any], labels: NDArray[Any]) -> dict[str, NDArray[Any]]:
@@ -116,15 +130,16 @@ class Regression(Task):
         return likelihoods ** (1 / means.min().clamp_min(1e-12))
 
     def true_values(self, labels: NDArray[Any]) -> Floats:
-        return self.scaling.invert(labels[:, None].astype(np.float64))
+        return unscale_target(self.scaling, labels.astype(np.float64))
 
     def metric_inputs(self, predictions: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return predictions.squeeze(1), self.predict(labels)
+        exact = labels.to(predictions.dtype)
+        return predictions.squeeze(1), self._unscale.to(device=exact.device, dtype=exact.dtype)(exact)
 
     def build_metrics(
         self, further: MetricMakers = NO_METRICS, *, evaluation: bool = False
     ) -> MetricCollection:
-        own: dict[str, Metric | MetricCollection] = {"errors": ErrorSums(self._center)}
+        own: dict[str, Metric | MetricCollection] = {"errors": ErrorSums(self._center, self._unit)}
         if taken := {*own, "rmse", "mae", "r2", "mape", *ErrorSums.NAMES}.intersection(further):
             raise ValueError(f"model.metrics must have new names; got {', '.join(sorted(taken))}")
         return MetricCollection(

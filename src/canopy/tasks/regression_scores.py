@@ -19,7 +19,8 @@ COVERAGE = 0.9
 class ErrorSums(Metric):
     """Sums over rows, by weight, that the scores of a regression and their intervals are computed from.
 
-    `center` is a number near the labels, from which they are measured: squares of large numbers would cancel.
+    `center` is a number near the labels, from which they are measured: squares of large numbers would cancel;
+    `unit` is about how far they are from it.
     """
 
     # Of errors: their squares, fourth powers, sizes, and sizes relative to the label; of labels: how many are
@@ -30,14 +31,15 @@ class ErrorSums(Metric):
     )
     totals: Tensor
 
-    def __init__(self, center: float) -> None:
+    def __init__(self, center: float, unit: float) -> None:
         super().__init__()
-        self._center = center
+        self._center, self._unit = center, unit
         kind = torch.float64
         self.add_state("totals", torch.zeros(len(self.NAMES), dtype=kind), dist_reduce_fx="sum")
 
     def update(self, predictions: Tensor, labels: Tensor, weights: Tensor | None = None) -> None:
-        error, is_zero = predictions - labels, labels == 0
+        # Labels were scaled to single precision.
+        error, is_zero = predictions - labels, labels.abs() <= 1e-6 * self._unit
         relative = (error / labels.where(~is_zero, 1.0)).abs().where(~is_zero, 0.0)
         squares, distance = error.square(), labels - self._center
         ones = torch.ones_like(error)
@@ -74,6 +76,8 @@ class RegressionScores:
         """Take over what `ErrorSums` and the metrics of a config computed."""
         found = {name: float(value) for name, value in computed.items()}
         sums = {name: found.pop(name) for name in ErrorSums.NAMES}
+        if not sums["n"]:
+            raise ValueError("At least one row to score must have a weight above 0; got none")
         n, mse, mae = sums["n"], sums["squares"] / sums["n"], sums["absolute"] / sums["n"]
         # Here, since it takes time to import.
         from scipy.special import ndtri
@@ -96,7 +100,8 @@ class RegressionScores:
         )
 
     def summary(self) -> dict[str, float]:
-        return {"rmse": self.rmse, "mae": self.mae, "r2": self.r2, **self.further}
+        r2 = {"r2": self.r2} if math.isfinite(self.r2) else {}
+        return {"rmse": self.rmse, "mae": self.mae, **r2, **self.further}
 
     def report(self) -> dict[str, Any]:
         mape = {} if self.mape is None else {"mape": self.mape}

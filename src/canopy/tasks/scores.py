@@ -133,7 +133,7 @@ class Scores:
         posterior = _draw_scores(lambda size: generator.gamma(shapes[some], size=size), some, units)
         tails, found = [(1 - LEVEL) / 2, (1 + LEVEL) / 2], {}
         for name, estimate in overall_scores(self.weights).items():
-            ends = np.append([np.quantile(x[name], tails) for x in (bootstrap, posterior)], estimate)
+            ends = np.append([np.nanquantile(x[name], tails) for x in (bootstrap, posterior)], estimate)
             found[name] = [float(ends.min()), float(ends.max())]
         if self.weighted is not None:
             return found
@@ -187,6 +187,8 @@ def _draw_scores(
     for start in range(0, n_draws, n_held):
         drawn = np.zeros((min(n_held, n_draws - start), n_classes**2))
         drawn[:, cells] = draw((len(drawn), len(cells))) * units.ravel()[cells]
+        # Of weighted rows, a draw may have none.
+        drawn = drawn[drawn.any(axis=1)]
         parts.append(overall_scores(drawn.reshape(-1, n_classes, n_classes)))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 

@@ -22,7 +22,7 @@ Weights = NDArray[Any] | None
 MetricMakers = Mapping[str, Callable[..., Metric]]
 NO_METRICS: MetricMakers = MappingProxyType({})
 # Of all other metrics, higher is better.
-LOWER_IS_BETTER = ("nll", "ece", "brier", "rmse", "mae", "mape", "mean_width")
+LOWER_IS_BETTER = ("nll", "ece", "brier", "rmse", "mae", "mape", "mean_width", "cost", "false_positive_rate")
 # Of intervals.
 LEVEL = 0.95
 
@@ -73,6 +73,10 @@ class Task(ABC):
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
+
+    @abstractmethod
+    def check_loss(self, loss: Callable[..., Tensor]) -> None:
+        """Refuse a loss of the other kind of target."""
 
     @property
     def output_names(self) -> tuple[str, ...]:

@@ -85,6 +85,7 @@ class Classifier(LightningModule):
         # Without what Hydra does at each call of a `_partial_`, which takes 3 ms.
         loss = partial(loss.func, *loss.args, **loss.keywords) if isinstance(loss, partial) else loss
         self.loss: Callable[..., Tensor] = loss or self.task.loss
+        self.task.check_loss(self.loss)
         counts_of = "train_before_cap" if logit_adjustment else "train"
         weights = self.task.class_weights(class_weights, counts_of=counts_of)
         self.register_buffer("class_weights", weights, persistent=False)

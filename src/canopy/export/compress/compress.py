@@ -91,7 +91,7 @@ def compress(run: Run, cfg: DictConfig) -> dict[str, Any]:
             calibrated = task.score_answers(answers, task.true_values(own.labels), own.weights)
             metrics[split] = {**one.report(), "calibrated": {**served.fitted, **calibrated}}
             if decider is not None:
-                decider.score(split, answers[:, 1], own.labels)
+                decider.score(split, answers[:, 1], own.labels, weights=own.weights)
                 metrics[split]["decision"] = decider.reports[split]
         found, expected = (predict(item.path, rows["test"].inputs) for item in (served, variants[0]))
         difference = task.difference(expected.astype(float), found)

@@ -255,7 +255,7 @@ async function predictFile(file) {
   $("batch-counts").replaceChildren();
   $("batch-problems").replaceChildren();
   $("download").hidden = true;
-  const classes = Object.entries(model.classes);
+  const classes = model.preprocessor.classes.map((value) => [value, model.classes[value]]);
   const counts = new Map(classes.map(([value]) => [value, 0]));
   const answers = [];
   const probabilities = [];

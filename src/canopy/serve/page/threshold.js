@@ -4,10 +4,13 @@
 const threshold = {
   // Null while classes are those of the server.
   chosen: null,
+  // Of the classes, the positive one last.
+  names: [],
 
   /** Show the slider for a model of two classes; `redraw` is called whenever it moves. */
   start(model, redraw) {
-    const names = Object.values(model.classes ?? {});
+    // Objects have integers among their keys first.
+    const names = this.names = model.preprocessor.classes.map((value) => model.classes[value]);
     if (names.length !== 2) return;
     const own = model.decision?.threshold ?? 0.5;
     const [slider, note] = ["threshold", "threshold-note"].map((id) => document.getElementById(id));
@@ -38,8 +41,8 @@ const threshold = {
   /** Name the class of a row. */
   classOf(reported) {
     if (this.chosen === null) return reported.class;
-    const [[negative], [positive, share]] = Object.entries(reported.probabilities);
-    return share >= this.chosen ? positive : negative;
+    const [negative, positive] = this.names;
+    return reported.probabilities[positive] >= this.chosen ? positive : negative;
   },
 
   /** Count the rows of each class: as the server has done, or by probabilities of the second one. */

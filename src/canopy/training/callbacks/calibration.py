@@ -37,7 +37,8 @@ class CalibrationReport(WholeSplit):
             figure = self.task.draw_calibration(found, title=f"{split}, {len(true):,} rows")
             save_figure(figure, Path(self.path.format(split=split)))
             if self.decider is not None:
-                self.decider.score(split, self.task.answer(predicted, self.fitted)[:, 1], true)
+                answers = self.task.answer(predicted, self.fitted)[:, 1]
+                self.decider.score(split, answers, true, weights=own)
 
 
 class PredictionPlots(WholeSplit):
