@@ -1,6 +1,7 @@
 """What binary and multiclass classification share: probabilities of classes, and a temperature for them."""
 
 import math
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -48,8 +49,11 @@ class Classification(Task):
     def check_loss(self, loss: Callable[..., Tensor]) -> None:
         labels = torch.arange(self.n_outputs + 1) % self.n_outputs
         try:
-            loss(torch.zeros(len(labels), self.n_outputs), labels)
-        except (RuntimeError, TypeError, IndexError) as error:
+            # Some only warn of other shapes.
+            with warnings.catch_warnings():
+                warnings.simplefilter("error")
+                loss(torch.zeros(len(labels), self.n_outputs), labels)
+        except (RuntimeError, TypeError, IndexError, UserWarning) as error:
             reason = str(error).strip().partition("\n")[0]
             raise ValueError(
                 f"model.loss must take logits and classes; got one that says: {reason}"
