@@ -3,13 +3,16 @@
 import functools
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import InterpolationResolutionError
 
 from canopy.cross_validation.folds import fold_params
 from canopy.files import read_json
 from canopy.runs.run import CONFIG, RECORD, is_alive
+from canopy.runs.run_folder import check_written_paths
 
 # Of a training run, for which that of a fold stands; `config.yaml` marks a run.
 CONFIG_FILE = "cross_validation.yaml"
@@ -61,6 +64,10 @@ def choose_config(cfg: DictConfig, overrides: Sequence[str]) -> DictConfig:
         if place != present and not place.resolve().is_relative_to(Path.cwd()):
             raise ValueError(f"{path} must have its tables in this project; got {place}")
         loaded.run_folder = str(Path(cfg.run_folder).absolute())
+        typed = [text.partition("=")[0].lstrip("+~") for text in overrides]
+        # Rules of presets need tensors of the folds, whose processes check it again.
+        with suppress(InterpolationResolutionError):
+            check_written_paths(loaded, Path(cfg.run_folder), typed=typed)
         return loaded
     n_folds = cfg.split.n_folds
     if n_folds is None or n_folds < 2:
