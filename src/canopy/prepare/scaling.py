@@ -51,7 +51,7 @@ class QuantileNormal(Model):
 
     @property
     def slope(self) -> float:
-        """Values for each unit of a normal, that labels beyond those of the training rows are extrapolated by."""
+        """Values for each unit of a normal, by which labels are extrapolated."""
         return (self.values[-1] - self.values[0]) / (self.normals[-1] - self.normals[0])
 
     def feature_names(self, name: str) -> list[str]:
@@ -110,7 +110,7 @@ TargetScaling = Annotated[Affine | QuantileNormal | Log1p, Field(discriminator="
 
 
 def scale_target(scaling: TargetScaling, values: Floats) -> Floats:
-    """Scale labels, shape (n_rows,); beyond those of the training rows, quantiles are extrapolated linearly."""
+    """Scale labels, shape (n_rows,); quantiles are extrapolated beyond the training rows."""
     [scaled] = scaling.apply(values)
     if isinstance(scaling, QuantileNormal):
         scaled = scaled + (values - np.clip(values, scaling.values[0], scaling.values[-1])) / scaling.slope
