@@ -112,6 +112,6 @@ def as_markdown(value: object) -> object:
     """Escape a text for any place inside a line of Markdown, cells of tables included."""
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
-    # Inside a word an underscore has no meaning. An entity does not end a cell.
-    text = re.sub(r"[\\`*\[\]<>#~$&]|(?<!\w)_|_(?!\w)", r"\\\g<0>", format_value(value))
+    # An entity does not end a cell.
+    text = re.sub(r"[\\`*_\[\]<>#~$&]", r"\\\g<0>", format_value(value))
     return Markup(text.replace("|", "&#124;"))  # noqa: S704 - Markdown
