@@ -1,6 +1,6 @@
 """Try every command with every task and every split, as users type them, and write what works into docs/.
 
-python benchmarks/combinations.py                    about 25 minutes on two cores; writes docs/tasks.md
+python benchmarks/combinations.py                    44 minutes of commands, two side by side; writes docs/tasks.md
 python benchmarks/combinations.py binary/group       some of them; writes nothing
 """
 

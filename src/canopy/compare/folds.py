@@ -96,7 +96,8 @@ def write_folds_report(comparison: dict[str, Any]) -> str:
     """Write what `compare_folds` found for a terminal."""
     rows = []
     for name, found in comparison["metrics"].items():
-        n = decimals_for_error(1.0, (found["high"] - found["low"]) / 2)
+        half = (found["high"] - found["low"]) / 2
+        n = decimals_for_error(max(1.0, half), half)
         difference, low, high = (f"{found[key]:+.{n}f}" for key in ("difference", "low", "high"))
         means = [f"{found[key]:.{n}f}" for key in ("a", "b")]
         rows.append([name, *means, difference, f"{low} to {high}", f"{found['p']:.2g}", found["better"]])

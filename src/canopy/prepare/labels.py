@@ -77,10 +77,20 @@ def number_ranges(values: Floats, *, n: int = N_STRATA) -> tuple[Codes, dict[str
     ends = np.unique(np.quantile(values, shares, method="inverted_cdf"))
     # A range has its upper end.
     codes = np.searchsorted(ends[1:-1], values).astype(np.int8)
-    # As many digits as tell them apart.
-    digits = next((n for n in range(6, 17) if len({f"{end:.{n}g}" for end in ends}) == len(ends)), 17)
-    names = [f"{low:.{digits}g} to {high:.{digits}g}" for low, high in pairwise(ends)] or [f"{ends[0]:.6g}"]
+    texts = write_apart(ends)
+    names = [f"{low} to {high}" for low, high in pairwise(texts)] or texts
     return codes, {name: name for name in names}
+
+
+def write_apart(numbers: Sequence[float] | Floats) -> list[str]:
+    """Write different numbers with as many digits as tell them apart, at least six.
+
+    Examples:
+        >>> write_apart([0.5, 1600000001.0, 1600000002.0])
+        ['0.5', '1600000001', '1600000002']
+    """
+    written = ([f"{number:.{n}g}" for number in numbers] for n in range(6, 18))
+    return next((texts for texts in written if len({*texts}) == len(texts)), [*map(repr, numbers)])
 
 
 def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:

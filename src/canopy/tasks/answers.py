@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.prepare.labels import known_labels
+from canopy.prepare.labels import known_labels, write_apart
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.prepare.scaling import as_floats
 from canopy.schema import TableSchema
@@ -182,8 +182,7 @@ class NumberAnswers(Answers):
         self, edges: Sequence[float] = (), shares: Sequence[float] = (), *, has_interval: bool = True
     ) -> None:
         self._edges, self.shares, self._has_interval = np.array(edges), [*shares], has_interval
-        digits = next((n for n in range(6, 17) if len({f"{edge:.{n}g}" for edge in edges}) == len(edges)), 17)
-        ends = ["lowest", *(f"{edge:.{digits}g}" for edge in edges), "highest"]
+        ends = ["lowest", *write_apart(edges), "highest"]
         self.groups = [f"{low} to {high}" for low, high in pairwise(ends)]
 
     def empty(self) -> NDArray[np.float64]:
