@@ -1,6 +1,6 @@
 """Try every command with every task and every split, as users type them, and write what works into docs/.
 
-python benchmarks/combinations.py                    44 minutes of commands, two side by side; writes docs/tasks.md
+python benchmarks/combinations.py                    writes docs/tasks.md; 44 minutes of commands, two at once
 python benchmarks/combinations.py binary/group       some of them; writes nothing
 """
 
