@@ -1,8 +1,8 @@
-"""Names in patterns and messages: those that a pattern means, the nearest one, a short form."""
+"""Names and numbers in patterns and messages: those that a pattern means, the nearest one, a short form."""
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 
 
@@ -39,3 +39,14 @@ def by_number(text: str) -> tuple[float, str]:
         return float(text), text
     except ValueError:
         return math.inf, text
+
+
+def write_apart(numbers: Collection[float]) -> list[str]:
+    """Write different numbers with as many digits as tell them apart, at least six.
+
+    Examples:
+        >>> write_apart([0.5, 1600000001.0, 1600000002.0])
+        ['0.5', '1600000001', '1600000002']
+    """
+    written = ([f"{number:.{n}g}" for number in numbers] for n in range(6, 18))
+    return next((texts for texts in written if len({*texts}) == len(texts)), [*map(str, numbers)])

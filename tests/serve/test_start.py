@@ -29,6 +29,13 @@ def test_the_versions_are_those_of_the_lock() -> None:
     assert not any(name in line for line in REQUIREMENTS for name in ("torch", "lightning", "hydra"))
 
 
+def test_it_imports_no_package_that_the_image_lacks() -> None:
+    others = {"hydra", "lightning", "matplotlib", "omegaconf", "onnx", "optuna", "scipy", "sklearn", "torch"}
+    code = f"import sys, canopy.serve.__main__; sys.exit(repr({others} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr == "set()\n"
+
+
 @pytest.mark.slow
 def test_files_of_the_image_serve(bundle: Path, start_command: Any, tmp_path: Path) -> None:
     folder = tmp_path / "image"

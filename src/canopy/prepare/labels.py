@@ -9,11 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from canopy.names import by_number
+from canopy.names import by_number, write_apart
 from canopy.prepare.interim import Codes, kept_types, read_codes, read_rows, replace_column
 from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import as_floats
 from canopy.schema import TableSchema
+from canopy.tables.convert import known_labels
 from canopy.tables.rows import FirstRows, read_table
 
 # Ranges of a numeric target by which splits are stratified, at most; each has so many rows or more.
@@ -55,13 +56,6 @@ def known_rows(rows: pa.RecordBatch, schema: TableSchema, classes: Sequence[str]
     return rows.filter(rows[target].is_valid())
 
 
-def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
-    """Replace labels that are not among `classes` by the merged class, or null where there is none."""
-    merged = schema.target.merged_name if schema.target.rare == "merge" else None
-    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
-    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))
-
-
 def read_strata(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
     """Give the class of each row in a stage's table as `class_codes` does, of a number the range it is in."""
     target = schema.target.column
@@ -80,17 +74,6 @@ def number_ranges(values: Floats, *, n: int = N_STRATA) -> tuple[Codes, dict[str
     texts = write_apart(ends)
     names = [f"{low} to {high}" for low, high in pairwise(texts)] or texts
     return codes, {name: name for name in names}
-
-
-def write_apart(numbers: Sequence[float] | Floats) -> list[str]:
-    """Write different numbers with as many digits as tell them apart, at least six.
-
-    Examples:
-        >>> write_apart([0.5, 1600000001.0, 1600000002.0])
-        ['0.5', '1600000001', '1600000002']
-    """
-    written = ([f"{number:.{n}g}" for number in numbers] for n in range(6, 18))
-    return next((texts for texts in written if len({*texts}) == len(texts)), [*map(repr, numbers)])
 
 
 def class_codes(codes: Codes, values: Sequence[str], schema: TableSchema) -> tuple[Codes, dict[str, str]]:

@@ -1,6 +1,7 @@
 """Turn the values of a column into numbers, texts or times, and find those that are none."""
 
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from canopy.schema import TableSchema
 from canopy.schema.columns import Column, Datetime, Numeric
 from canopy.schema.table import FileFormat
 
@@ -130,3 +132,10 @@ def is_number(text: str) -> bool:
     with suppress(ValueError):
         return float(text) == float(text)
     return False
+
+
+def known_labels(labels: pa.Array, schema: TableSchema, classes: Sequence[str]) -> pa.Array:
+    """Replace labels that are not among `classes` by the merged class, or null where there is none."""
+    merged = schema.target.merged_name if schema.target.rare == "merge" else None
+    kept = pc.or_(pc.is_in(labels, pa.array(classes)), pc.is_null(labels))
+    return pc.if_else(kept, labels, pa.scalar(merged, pa.string()))

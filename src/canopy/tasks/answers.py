@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from canopy.prepare.labels import known_labels, write_apart
+from canopy.names import write_apart
 from canopy.prepare.preprocessor import Vocabulary
 from canopy.prepare.scaling import as_floats
 from canopy.schema import TableSchema
-from canopy.tables.convert import to_numbers
+from canopy.tables.convert import known_labels, to_numbers
 
 TINY = 1e-12
 
