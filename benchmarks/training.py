@@ -32,7 +32,7 @@ from canopy.params import mount_params
 from canopy.runs.entry import TRUSTED_TARGETS
 from canopy.runs.fit import fit
 from canopy.schema.tensors import SCHEMA_FILE, Schema
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 
 # From one that costs nothing to one that is larger than the default.
 NETS = {
@@ -133,10 +133,10 @@ def canopy(cfg: DictConfig) -> float:
     return float(cfg.trainer.max_epochs * n_rows_of_epoch / record["seconds"]["training"])
 
 
-def built(cfg: DictConfig) -> tuple[Classifier, TensorDataModule]:
+def built(cfg: DictConfig) -> tuple[TabularModel, TensorDataModule]:
     data: TensorDataModule = instantiate(cfg.data)
     torch.manual_seed(cfg.seed)
-    model: Classifier = instantiate(cfg.model)(schema=data.schema)
+    model: TabularModel = instantiate(cfg.model)(schema=data.schema)
     return model, data
 
 

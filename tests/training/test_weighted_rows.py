@@ -23,7 +23,7 @@ from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.tasks.losses import focal_loss
 from canopy.tasks.task import task_of
 from canopy.training.callbacks.member_selection import choose_weights
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 
 NUMBER: dict[str, Any] = {
     "class_values": (),
@@ -50,10 +50,10 @@ def repeat(rows: Batch) -> Batch:
     return Batch(*(part.repeat_interleave(rows.weights.long(), dim=0) for part in rows[:3]))
 
 
-def make(schema: Schema, **options: Any) -> Classifier:
+def make(schema: Schema, **options: Any) -> TabularModel:
     torch.manual_seed(0)
     net = options.pop("net", partial(MLP, hidden=[4]))
-    model = Classifier(schema=schema, net=net, optimizer=partial(torch.optim.SGD, lr=0.1), **options)
+    model = TabularModel(schema=schema, net=net, optimizer=partial(torch.optim.SGD, lr=0.1), **options)
     model.trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
     model.log = lambda *_, **__: None  # type: ignore[method-assign,assignment]
     return model

@@ -22,7 +22,7 @@ from canopy.tasks.scores import Scores
 from canopy.tasks.task import Task, TaskScores
 from canopy.training.callbacks.calibration import CalibrationReport
 from canopy.training.checkpoint import load_weights
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 from canopy.training.parts import build_all
 from canopy.training.threads import limit_threads
 
@@ -38,7 +38,7 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     log_once()
     data: TensorDataModule = instantiate(run.located_config.data)
     check_same_data(run, data.folder, splits=splits)
-    model: Classifier = instantiate(run.config.model)(schema=data.schema)
+    model: TabularModel = instantiate(run.config.model)(schema=data.schema)
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values()]
     loggers = [*build_all("logger", cfg.logger, Logger).values()]
     trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)

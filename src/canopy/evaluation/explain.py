@@ -26,7 +26,7 @@ from canopy.prepare.reductions import Floats
 from canopy.runs.run import Run
 from canopy.tasks.task import Task, TaskCalibration
 from canopy.training.callbacks.confusion_matrix import save_figure
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ CHUNK_ROWS = 65_536
 
 def explain(
     run: Run,
-    model: Classifier,
+    model: TabularModel,
     rows: Batch,
     cfg: DictConfig,
     *,

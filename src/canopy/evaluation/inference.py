@@ -11,7 +11,7 @@ from torch import Tensor
 from canopy.prepare.preprocessor import Encoded
 from canopy.runs.run import Run
 from canopy.training.checkpoint import load_weights
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 from canopy.training.threads import limit_threads
 
 
@@ -33,7 +33,7 @@ class Predictor:
         self.batch_size = batch_size
         # Before the model: a baseline has neither.
         weights = load_weights(run.best_checkpoint, split=split)
-        model: Classifier = instantiate(run.config.model)(schema=run.schema)
+        model: TabularModel = instantiate(run.config.model)(schema=run.schema)
         model.load_state_dict(weights)
         self.model = model.eval().to(device)
 
@@ -43,7 +43,7 @@ class Predictor:
 
 
 @torch.inference_mode()
-def predict_rows(model: Classifier, *features: Tensor, batch_size: int) -> NDArray[Any]:
+def predict_rows(model: TabularModel, *features: Tensor, batch_size: int) -> NDArray[Any]:
     """Give predictions, shape (B, K), from numbers, (B, N), and codes, (B, C)."""
     batches = zip(*(torch.split(part.to(model.device), batch_size) for part in features), strict=True)
     outputs = torch.cat([model(*batch) for batch in batches])

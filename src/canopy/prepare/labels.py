@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from canopy.names import by_number, write_apart
 from canopy.prepare.interim import Codes, kept_types, read_codes, read_rows, replace_column

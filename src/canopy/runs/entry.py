@@ -36,7 +36,7 @@ Task = Callable[[DictConfig], Any]
 # The only code that a config, one's own or that of a run folder from elsewhere, can call.
 TRUSTED_TARGETS = (
     *("canopy.compare.spread.MultirunSummary", "canopy.data.datamodule.*", "canopy.nets.*", "canopy.tasks.*"),
-    *("canopy.training.callbacks.*", "canopy.training.loggers.*", "canopy.training.classifier.*"),
+    *("canopy.training.callbacks.*", "canopy.training.loggers.*", "canopy.training.model.*"),
     *("canopy.training.checkpoint.SafeCheckpointIO", "canopy.training.muon.*", "canopy.training.profiler.*"),
     *("lightning.Trainer", "lightning.pytorch.callbacks.*", "lightning.pytorch.loggers.*"),
     *("lightning.pytorch.profilers.*", "rtdl_num_embeddings.*"),

@@ -32,7 +32,7 @@ def focal_loss(
 def make_class_weights(
     class_weights: str | Mapping[Any, float] | None, schema: Schema, *, counts_of: str = "train"
 ) -> Tensor | None:
-    """Give the weight of each class, shape (K,), as configured: see `Classifier`; None if all are equal.
+    """Give the weight of each class, shape (K,), as configured: see `TabularModel`; None if all are equal.
 
     Balanced are the rows of `counts_of`, by their weights if they have any: with logit adjustment those
     before the cap, which it brings back.

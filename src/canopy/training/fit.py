@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.training.callbacks.hyperparameters import HyperparameterLog
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 from canopy.training.parts import build, build_all, check_monitors
 from canopy.training.threads import limit_threads
 
@@ -23,7 +23,7 @@ def prepare(cfg: DictConfig, *further: Callback) -> "Training":
     seed_everything(cfg.seed, workers=True, verbose=False)
     data: TensorDataModule = build("data", cfg.data)
     check_monitors(cfg, data.schema)
-    model: Classifier = build("model", cfg.model, schema=data.schema)
+    model: TabularModel = build("model", cfg.model, schema=data.schema)
     loggers = build_all("logger", cfg.logger, Logger)
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values(), *further, HyperparameterLog(cfg)]
     if not loggers:
@@ -39,7 +39,7 @@ class Training:
     """The parts of a training; its loggers by their keys in the config."""
 
     data: TensorDataModule
-    model: Classifier
+    model: TabularModel
     trainer: Trainer
     loggers: dict[str, Logger]
 

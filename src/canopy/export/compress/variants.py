@@ -30,7 +30,7 @@ from canopy.prepare.preprocessor import Inputs
 from canopy.runs.run import Run
 from canopy.tasks.regression import Regression
 from canopy.training.callbacks.progress import EpochLog
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class TaughtData(TensorDataModule):
         self._rows["train"] = TensorRows(self.rows("train")._replace(labels=targets))
 
 
-def mix_targets(teacher: Classifier, rows: Batch, *, weight: float) -> Tensor:
+def mix_targets(teacher: TabularModel, rows: Batch, *, weight: float) -> Tensor:
     """Mix labels with a share `weight` of what a model predicts for training rows.
 
     Labels of classes become probabilities, shape (n_rows, K), numbers stay scaled ones, (n_rows,).
@@ -139,13 +139,13 @@ def teach(
     trainer: DictConfig,
     epochs: int,
     lr_factor: float = 1,
-) -> Classifier:
+) -> TabularModel:
     """Train what `net` makes with a run's batches, optimiser and schedule; `targets` are the labels."""
     config = run.located_config
     config.model.optimizer.lr *= lr_factor
     seed_everything(config.seed, workers=True, verbose=False)
     options = {str(name): value for name, value in config.data.items() if name != "_target_"}
-    model: Classifier = instantiate(config.model)(schema=run.schema, net=net).train()
+    model: TabularModel = instantiate(config.model)(schema=run.schema, net=net).train()
     quietly = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar"), False)
     callbacks = [EpochLog([f"val/{name}" for name in (model.task.finite, model.task.headline[0])])]
     fitting: Trainer = instantiate(trainer)(max_epochs=epochs, callbacks=callbacks, **quietly)

@@ -27,7 +27,7 @@ SCHEDULE_LENGTHS = ("total_steps", "T_max", "total_iters")
 KEPT = ("train_seconds", "validation_seconds", "n_rows_trained")
 
 
-class Classifier(LightningModule):
+class TabularModel(LightningModule):
     """Train a net and score it on validation and test rows.
 
     Args:

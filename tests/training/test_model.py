@@ -19,14 +19,14 @@ from canopy.nets.resnet import ResNet
 from canopy.nets.tabm import TabM
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
 from canopy.tasks.losses import focal_loss
-from canopy.training.classifier import Classifier
+from canopy.training.model import TabularModel
 from canopy.training.muon import MuonAdamW
 
 
 @pytest.fixture
-def make(tensors: Path) -> partial[Classifier]:
+def make(tensors: Path) -> partial[TabularModel]:
     return partial(
-        Classifier,
+        TabularModel,
         schema=Schema.load(tensors / SCHEMA_FILE),
         net=partial(MLP, hidden=[4]),
         optimizer=partial(torch.optim.SGD, lr=0.1),
@@ -41,7 +41,7 @@ def make(tensors: Path) -> partial[Classifier]:
     ],
 )
 def test_logit_adjustment_is_the_log_ratio_of_the_frequencies(
-    make: partial[Classifier], tensors: Path, before: tuple[int], after: tuple[int], expected: tuple[float]
+    make: partial[TabularModel], tensors: Path, before: tuple[int], after: tuple[int], expected: tuple[float]
 ) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     counts = {**schema.class_counts, "train_before_cap": before, "train": after}
@@ -50,7 +50,7 @@ def test_logit_adjustment_is_the_log_ratio_of_the_frequencies(
     assert make(logit_adjustment=False).log_prior_ratio.tolist() == [0, 0, 0]
 
 
-def test_loss_is_called_without_the_wrapper_of_a_config(make: partial[Classifier]) -> None:
+def test_loss_is_called_without_the_wrapper_of_a_config(make: partial[TabularModel]) -> None:
     class Wrapped(partial[torch.Tensor]):
         def __call__(self, *args: object, **kwargs: object) -> torch.Tensor:
             raise AssertionError("Hydra's wrapper takes longer than a step of a small net")
@@ -61,7 +61,7 @@ def test_loss_is_called_without_the_wrapper_of_a_config(make: partial[Classifier
 
 @pytest.mark.parametrize("class_weights", ["balanced", {"a": 1, "b": 2.5, "c": 0.5}])
 def test_class_weights_are_those_of_the_loss(
-    make: partial[Classifier], tensors: Path, class_weights: str | dict[str, float]
+    make: partial[TabularModel], tensors: Path, class_weights: str | dict[str, float]
 ) -> None:
     schema = Schema.load(tensors / SCHEMA_FILE)
     # Logit adjustment brings back the frequencies before the cap.
@@ -96,7 +96,7 @@ def test_class_weights_are_those_of_the_loss(
     ],
 )
 def test_wrong_class_weights_are_refused(
-    make: partial[Classifier], options: dict[str, object], message: str
+    make: partial[TabularModel], options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         make(**options)
@@ -111,7 +111,7 @@ def test_focal_loss_counts_sure_rows_little() -> None:
     torch.testing.assert_close(focal_loss(logits, labels, gamma=3.0, reduction="none"), expected)
 
 
-def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classifier]) -> None:
+def test_members_learn_by_themselves_and_predict_their_mean(make: partial[TabularModel]) -> None:
     class Members(nn.Module):
         def __init__(self, **_: object) -> None:
             super().__init__()
@@ -132,7 +132,7 @@ def test_members_learn_by_themselves_and_predict_their_mean(make: partial[Classi
 
 @pytest.mark.parametrize("max_one_hot", [100, 2], ids=["one-hot", "embedded"])
 def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(
-    make: partial[Classifier], max_one_hot: int
+    make: partial[TabularModel], max_one_hot: int
 ) -> None:
     model = make(net=partial(MLP, hidden=[4], max_one_hot=max_one_hot), optimizer=partial(MuonAdamW, lr=0.1))
     muon, adamw = model.configure_optimizers().param_groups
@@ -144,7 +144,7 @@ def test_an_optimizer_that_takes_them_gets_the_hidden_matrices(
     ("n_names", "kind"), [(101, torch.uint8), (999, torch.uint16), (70_000, torch.int32)]
 )
 def test_a_net_learns_from_a_column_of_many_names(
-    make: partial[Classifier], n_names: int, kind: torch.dtype
+    make: partial[TabularModel], n_names: int, kind: torch.dtype
 ) -> None:
     schema = make.keywords["schema"]
     names = CategoricalFeature(name="name", categories=tuple(map(str, range(n_names))))
@@ -170,7 +170,7 @@ def test_a_net_learns_from_a_column_of_many_names(
     ],
 )
 def test_a_training_step_never_waits_for_the_device(
-    make: partial[Classifier], tensors: Path, net: partial[nn.Module], embedding: Callable[..., nn.Module]
+    make: partial[TabularModel], tensors: Path, net: partial[nn.Module], embedding: Callable[..., nn.Module]
 ) -> None:
     """A value that is read back stalls a GPU; from the meta device it cannot be read."""
 
