@@ -17,7 +17,7 @@ from canopy.schema.tensors import HINT, Schema
 class _Tensors(NamedTuple):
     # Shape (B, N), float32.
     numeric: Tensor
-    # Codes, shape (B, C), of the smallest of uint8, int16 and int32 that holds all; `TabularModel` makes int64.
+    # Codes, shape (B, C), of the smallest of uint8, int16 and int32 that holds all; the model makes int64.
     categorical: Tensor
     # Index of each row's class, shape (B,), int64.
     labels: Tensor
