@@ -6,6 +6,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+# Processes that share the cores of this one's cgroup.
+_n_sharing = 1
+
+
+def share_cores(n: int) -> None:
+    """Let this process be one of `n` that share the cores."""
+    global _n_sharing
+    _n_sharing = n
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may keep busy, by its affinity mask and the CPU quota of its cgroup.
@@ -13,7 +22,7 @@ def usable_cores(root: Path = Path("/")) -> int:
     `os.cpu_count` gives those of the machine, `os.process_cpu_count` of Python 3.13 knows no quotas.
     """
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]))
+    return max(1, min([n_cores, *(math.ceil(quota) for quota in _quotas(root))]) // _n_sharing)
 
 
 def free_cores() -> int:

@@ -48,8 +48,8 @@ def load_params(folder: str | Path = ".") -> DictConfig:
         content = OmegaConf.load(io.StringIO(escape_yaml(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(f"params.yaml must be YAML in UTF-8; found {shorten(error, length=400)}") from error
-    # The last one has defaults.
-    sections = [section.name for section in fields(Params) if section.name != "decision"]
+    # The last two have defaults.
+    sections = [section.name for section in fields(Params) if section.name not in ("decision", "engine")]
     if not isinstance(content, DictConfig) or (missing := [name for name in sections if name not in content]):
         found = f"no {missing[0]}" if isinstance(content, DictConfig) else "none of them"
         raise ValueError(f"params.yaml must have the sections {', '.join(sections)}; found {found}")

@@ -174,3 +174,5 @@ class Params:
     baselines: Baselines = field(default_factory=Baselines)
     decision: Decision = field(default_factory=Decision)
     compress: Compress = field(default_factory=Compress)
+    # Of a stage's config, configs/engine/: where its functions run, which changes nothing in what they write.
+    engine: dict[str, Any] | None = None

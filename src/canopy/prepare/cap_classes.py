@@ -1,6 +1,8 @@
 """Stage `cap_classes`: cut the over-represented classes of the training rows."""
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from canopy.engines import open_engine
 from canopy.files import PREPROCESSOR_FILE, write_json
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
@@ -37,17 +40,20 @@ def run(params: DictConfig) -> None:
     schema = interim.kept_schema(params)
     preprocessor = Preprocessor.load(Path(params.paths.processed) / PREPROCESSOR_FILE)
     path, target = interim_path(params, "normalize"), schema.target.column
+    engine = open_engine(params.get("engine"))
     if schema.target.is_numeric:
         if params.cap_classes.max_per_class is not None:
             raise ValueError(
                 "cap_classes.max_per_class must be null with a numeric target; got "
                 f"{params.cap_classes.max_per_class}"
             )
-        [(codes, splits)] = interim.read_codes(path, SPLIT_COLUMN)
+        parts = interim.read_parts(path, SPLIT_COLUMN, engine=engine)
+        [(codes, splits)] = parts.columns
         # As if all rows were of one class.
         labels, names = np.zeros(len(codes), np.int8), {target: target}
     else:
-        (labels, values), (codes, splits) = interim.read_codes(path, target, SPLIT_COLUMN)
+        parts = interim.read_parts(path, target, SPLIT_COLUMN, engine=engine)
+        (labels, values), (codes, splits) = parts.columns
         # Classes of rows of no split too.
         values = [*values, *(value for value in preprocessor.classes if value not in values)]
         labels, names = class_codes(labels, values, schema)
@@ -63,19 +69,17 @@ def run(params: DictConfig) -> None:
             log.info("Training rows of %s: %s, kept: %s", name, f"{n:,}", f"{after[name]:,}")
     stays[~stays] = kept
     rows = dict(zip(splits, interim.count_codes(codes[stays], len(splits)), strict=True))
-    types = interim.scaled_types(preprocessor, schema)
-    start, n_cells = 0, len(splits) * len(names)
-    # Of each split and class: weights of all rows, and of those that are kept.
+    n_cells = len(splits) * len(names)
+    # Of each row: its split and class.
+    cells = codes.astype(np.min_scalar_type(-n_cells)) * len(names) + labels
+    # Of each cell: weights of all rows, and of those that are kept.
     sums = np.zeros((2, n_cells))
-    with open_writer(interim_path(params, "cap_classes"), pa.schema(types)) as write:
-        for batch in interim.read_rows(path, types):
-            part = slice(start, start + batch.num_rows)
-            write(batch.filter(pa.array(stays[part])))
-            if schema.weight:
-                weights, cells = as_floats(batch[schema.weight]), codes[part] * np.int64(len(names))
-                found = (weights, weights * stays[part])
-                sums += [np.bincount(cells + labels[part], each, n_cells) for each in found]
-            start += batch.num_rows
+    with interim.new_table(interim_path(params, "cap_classes"), len(parts.sizes)) as outputs:
+        items = zip(interim.part_paths(path), outputs, parts.slices, strict=True)
+        cap = partial(_cap, interim.scaled_types(preprocessor, schema), schema.weight, n_cells)
+        tables = [(source, output, stays[rows], cells[rows]) for source, output, rows in items]
+        for found in engine.map(cap, tables):
+            sums += found
     report: dict[str, Any] = {"before": before, "after": after, "rows": rows}
     if schema.weight:
         before_cap, kept_sums = sums.reshape(2, len(splits), len(names))
@@ -90,3 +94,23 @@ def run(params: DictConfig) -> None:
             split: dict(zip(names.values(), found.tolist(), strict=True)) for split, found in by_split.items()
         }
     write_json(Path(params.paths.reports, "class_cap.json"), report)
+
+
+def _cap(
+    types: Mapping[str, pa.DataType],
+    weight: str | None,
+    n_cells: int,
+    item: tuple[Path, Path, NDArray[np.bool_], interim.Codes],
+) -> NDArray[np.float64]:
+    """Write the rows of a part that stay; gives the weights of all in each cell, and of those that stay."""
+    source, output, stays, cells = item
+    start, sums = 0, np.zeros((2, n_cells))
+    with open_writer(output, pa.schema(types)) as write:
+        for batch in interim.read_rows(source, types):
+            rows = slice(start, start + batch.num_rows)
+            write(batch.filter(pa.array(stays[rows])))
+            if weight:
+                weights = as_floats(batch[weight])
+                sums += [np.bincount(cells[rows], w, n_cells) for w in (weights, weights * stays[rows])]
+            start += batch.num_rows
+    return sums

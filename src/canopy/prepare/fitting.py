@@ -34,12 +34,16 @@ CYCLES = {"month": 12.0, "day_of_week": 7.0, "hour": 24.0}
 
 
 class Fit:
-    """Collects figures of the training rows, and a sample of them, drawn by `seed`, for quantiles."""
+    """Collects figures of the training rows, and a sample of them, drawn by `seed`, for quantiles.
+
+    What was collected of each `part` of a table is merged.
+    """
 
     def __init__(
         self,
         schema: TableSchema,
         *,
+        part: int = 0,
         methods: Mapping[str, Method],
         seed: int,
         target_method: TargetMethod = "z_score",
@@ -51,9 +55,9 @@ class Fit:
             self._columns[target.column] = target.as_number.model_copy(update={"missing": "reject"})
             # What is left to do for a logarithm.
             self._methods[target.column] = "z_score" if target_method == "log1p" else target_method
-        self._moments: defaultdict[str, Moments] = defaultdict(Moments)
-        self._counts = {name: Counter[str | None]() for name in schema.categorical}
-        self._sample = Sample(seed)
+        self.moments: defaultdict[str, Moments] = defaultdict(Moments)
+        self.counts = {name: Counter[str | None]() for name in schema.categorical}
+        self.sample = Sample(seed, part=part)
         by_rank = {name for name, method in self._methods.items() if method in ("robust", "quantile_normal")}
         by_rank |= {name for name, column in schema.numeric.items() if column.missing == "median"}
         by_rank |= {f"{name}.time" for name, column in schema.datetime.items() if column.missing == "median"}
@@ -67,16 +71,24 @@ class Fit:
         for name in self._schema.datetime:
             found |= {f"{name}.{part}": values for part, values in datetime_parts(rows[name]).items()}
         for name, values in found.items():
-            self._moments[name].update(values)
-        self._sample.update({name: found[name] for name in self._sampled}, rows.num_rows)
-        for name, counts in self._counts.items():
+            self.moments[name].update(values)
+        self.sample.update({name: found[name] for name in self._sampled}, rows.num_rows)
+        for name, counts in self.counts.items():
             for item in pc.value_counts(rows[name]).to_pylist():
                 counts[item["values"]] += item["counts"]
+
+    def merge(self, other: "Fit") -> None:
+        """Add what was collected of the rows of the next part."""
+        for name, moments in other.moments.items():
+            self.moments[name].merge(moments)
+        for name, counts in other.counts.items():
+            self.counts[name].update(counts)
+        self.sample.merge(other.sample)
 
     def preprocessor(self, classes: Sequence[str]) -> Preprocessor:
         """Conclude, with the value of each class, in the order of the model's outputs."""
         schema = self._schema
-        numeric = {name: self._fit_numeric(name) for name in schema.numeric if self._moments[name].n}
+        numeric = {name: self._fit_numeric(name) for name in schema.numeric if self.moments[name].n}
         datetime = {name: parts for name in schema.datetime if (parts := self._fit_datetime(name))}
         for name in sorted({*schema.numeric, *schema.datetime}.difference(numeric, datetime)):
             log.warning("Column %r has no value, or one alone, in the training rows: it is no feature", name)
@@ -86,7 +98,7 @@ class Fit:
         return Preprocessor(
             numeric=numeric,
             datetime=datetime,
-            categorical={name: vocabulary(self._counts[name], c) for name, c in schema.categorical.items()},
+            categorical={name: vocabulary(self.counts[name], c) for name, c in schema.categorical.items()},
             indicators=tuple(name for name in (*numeric, *datetime) if filled[name].missing != "reject"),
             classes=tuple(classes),
             target=self._fit_target() if schema.target.is_numeric else None,
@@ -94,7 +106,7 @@ class Fit:
 
     def _fit_target(self) -> TargetScaling:
         name = self._schema.target.column
-        if (moments := self._moments[name]).low == moments.high:
+        if (moments := self.moments[name]).low == moments.high:
             raise ValueError(f"The target {name!r} must have different values in the training rows; got one")
         scaling = self._fit_numeric(name)
         if self._target_method == "log1p":
@@ -112,10 +124,10 @@ class Fit:
         return np.asarray(np.log1p(values))
 
     def _fit_numeric(self, name: str) -> Scaling:
-        method, moments, column = self._methods[name], self._moments[name], self._columns[name]
+        method, moments, column = self._methods[name], self.moments[name], self._columns[name]
         fill = {"mean": moments.mean, "constant": column.fill_value}.get(str(column.missing))
         if column.missing == "median":
-            fill = float(np.median(self._sample.values(name)))
+            fill = float(np.median(self.sample.values(name)))
         if method != "none" and moments.low == moments.high:
             log.warning("Column %r is %g in each training row: the model sees 0 for all", name, moments.low)
             # Any value becomes 0, since nothing can be learnt from others than one.
@@ -124,13 +136,13 @@ class Fit:
         # The square of a tiny deviation is 0.
         center, scale = moments.mean, moments.deviation or 1.0
         if method == "quantile_normal":
-            return _quantile_normal(self._sample.values(name), fill)
+            return _quantile_normal(self.sample.values(name), fill)
         if method == "min_max":
             center, scale = moments.low, moments.high - moments.low
         elif method == "none":
             center, scale = 0.0, 1.0
         elif method == "robust":
-            low, center, high = np.quantile(self._sample.values(name), [0.25, 0.5, 0.75]).tolist()
+            low, center, high = np.quantile(self.sample.values(name), [0.25, 0.5, 0.75]).tolist()
             if not (scale := high - low):
                 raise ValueError(
                     f"The method robust must find different quartiles; got {low:g} twice for {name!r}: "
@@ -140,16 +152,16 @@ class Fit:
 
     def _fit_datetime(self, name: str) -> dict[str, Scaling]:
         column = self._schema.datetime[name]
-        if not self._moments[f"{name}.time"].n:
+        if not self.moments[f"{name}.time"].n:
             return {}
         fills: dict[str, float] = {}
         if column.missing == "median":
-            days = float(np.median(self._sample.values(f"{name}.time")))
+            days = float(np.median(self.sample.values(f"{name}.time")))
             time = pa.array([int(days * scaling.MICROSECONDS_PER_DAY)], pa.timestamp("us"))
             fills = {part: float(values[0]) for part, values in datetime_parts(time).items()}
         found: dict[str, Scaling] = {}
         for part in DATETIME_PARTS:
-            moments, fill = self._moments[f"{name}.{part}"], fills.get(part)
+            moments, fill = self.moments[f"{name}.{part}"], fills.get(part)
             is_used = moments.low < moments.high if column.parts == "auto" else part in column.parts
             if is_used and part in CYCLES:
                 found[part] = Cycle(period=CYCLES[part], fill=fill)

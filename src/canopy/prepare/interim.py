@@ -1,15 +1,21 @@
 """The tables that one stage hands to the next, and what their columns are."""
 
 import csv
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.engines import Engine
+from canopy.files import atomic_folder, atomic_write
 from canopy.names import match_columns, shorten
 from canopy.places import require_file
 from canopy.prepare.preprocessor import OTHER, Preprocessor
@@ -88,9 +94,37 @@ def scaled_types(preprocessor: Preprocessor, schema: TableSchema) -> dict[str, p
     }
 
 
-def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
-    """Read columns of these types from a table that a stage wrote."""
+@contextmanager
+def new_table(path: Path, n_parts: int) -> Iterator[list[Path]]:
+    """Give the path to write each part of a table to; the table appears when the block ends.
+
+    It is a file, or a folder of several.
+    """
+    if n_parts > 1:
+        with atomic_folder(path) as folder:
+            yield [folder / f"{part:05d}{path.suffix}" for part in range(n_parts)]
+        return
+    with atomic_write(path) as file:
+        yield [file]
+        if path.is_dir():
+            shutil.rmtree(path)
+
+
+def part_paths(path: Path) -> list[Path]:
+    """Find the files of a table that a stage wrote, one for each file of the raw table, in their order."""
+    if path.is_dir():
+        return sorted(path.iterdir())
     require_file(path, name="The table ", hint='run "make repro" first')
+    return [path]
+
+
+def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
+    """Read columns of these types from a table that a stage wrote, or from a part of it."""
+    for part in part_paths(path):
+        yield from _read_part(part, columns)
+
+
+def _read_part(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.RecordBatch]:
     try:
         batches: Iterator[pa.RecordBatch]
         if path.suffix == ".parquet":
@@ -110,7 +144,43 @@ def read_rows(path: Path, columns: Mapping[str, pa.DataType]) -> Iterator[pa.Rec
 
 def read_codes(path: Path, *names: str) -> list[tuple[Codes, list[str]]]:
     """Read columns of few values as one small integer per row, and the value of each integer."""
-    return encode(read_rows(path, dict.fromkeys(names, pa.string())), *names)
+    return merge_codes([_part_codes(names, part) for part in part_paths(path)])
+
+
+def read_parts(path: Path, *names: str, engine: Engine) -> "Parts":
+    """Read columns as `read_codes` does, by an engine, and how many rows each part of the table has."""
+    found = [*engine.map(partial(_part_codes, names), part_paths(path))]
+    return Parts(merge_codes(found), [len(columns[0][0]) for columns in found])
+
+
+class Parts(NamedTuple):
+    """Columns of a table as `read_codes` gives them, and the number of rows of each part."""
+
+    columns: list[tuple[Codes, list[str]]]
+    sizes: list[int]
+
+    @property
+    def slices(self) -> list[slice]:
+        """Where the rows of each part are."""
+        return [slice(end - size, end) for end, size in zip(accumulate(self.sizes), self.sizes, strict=True)]
+
+
+def _part_codes(names: Sequence[str], path: Path) -> list[tuple[Codes, list[str]]]:
+    return encode(_read_part(path, dict.fromkeys(names, pa.string())), *names)
+
+
+def merge_codes(parts: Sequence[list[tuple[Codes, list[str]]]]) -> list[tuple[Codes, list[str]]]:
+    """Join the codes of parts, a list of columns each, to those of the whole table."""
+    merged = []
+    for columns in zip(*parts, strict=True):
+        known: dict[str, int] = {}
+        codes = []
+        for found, values in columns:
+            places = [known.setdefault(value, len(known)) for value in values]
+            is_same = places == [*range(len(values))]
+            codes.append(found if is_same else np.array(places, np.min_scalar_type(-len(known)))[found])
+        merged.append((np.concatenate(codes) if len(codes) > 1 else codes[0], [*known]))
+    return merged
 
 
 def encode(batches: Iterable[pa.RecordBatch], *names: str) -> list[tuple[Codes, list[str]]]:

@@ -2,18 +2,21 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 
+from canopy.engines import Engine
 from canopy.names import by_number, write_apart
-from canopy.prepare.interim import Codes, kept_types, read_codes, read_rows, replace_column
+from canopy.prepare.interim import Codes, part_paths, read_parts, read_rows, replace_column
 from canopy.prepare.reductions import Floats
 from canopy.prepare.scaling import as_floats
 from canopy.schema import TableSchema
 from canopy.tables.convert import known_labels
+from canopy.tables.parse import Problems
 from canopy.tables.rows import FirstRows, read_table
 
 # Ranges of a numeric target by which splits are stratified, at most; each has so many rows or more.
@@ -26,17 +29,21 @@ def labelled_rows(
     *,
     classes: Sequence[str] | None = None,
     found: Counter[str] | None = None,
+    problems: Problems | None = None,
+    is_first: FirstRows | None = None,
 ) -> Iterator[pa.RecordBatch]:
     """Read the rows of the raw table that the policies for labels, rare classes and duplicates keep.
 
     Rare classes are all but `classes`, if these are known. `found` counts the `rows`, and those that are
-    `unlabelled` or `repeated`.
+    `unlabelled` or `repeated`. Of one file of several, `problems` collects what is wrong (`read_table`) and
+    `is_first` knows the rows of the files before it.
     """
     target = schema.target.column
     if schema.target.is_numeric:
         classes = None
-    is_first = FirstRows() if schema.duplicates == "drop" else None
-    for batch in read_table(path, schema):
+    if schema.duplicates == "drop" and is_first is None:
+        is_first = FirstRows()
+    for batch in read_table(path, schema, problems=problems):
         rows = batch.filter(batch[target].is_valid()) if batch[target].null_count else batch
         repeated = 0
         if is_first is not None:
@@ -55,13 +62,23 @@ def known_rows(rows: pa.RecordBatch, schema: TableSchema, classes: Sequence[str]
     return rows.filter(rows[target].is_valid())
 
 
-def read_strata(path: Path, schema: TableSchema) -> tuple[Codes, dict[str, str]]:
-    """Give the class of each row in a stage's table as `class_codes` does, of a number the range it is in."""
+def read_strata(path: Path, schema: TableSchema, engine: Engine) -> tuple[Codes, dict[str, str], list[int]]:
+    """Give the class of each row in a stage's table as `class_codes` does, of a number the range it is in.
+
+    The last are the numbers of rows of the table's parts.
+    """
     target = schema.target.column
     if not schema.target.is_numeric:
-        return class_codes(*read_codes(path, target)[0], schema)
-    batches = read_rows(path, {target: kept_types(schema)[target]})
-    return number_ranges(np.concatenate([as_floats(batch[target]) for batch in batches]))
+        [column], sizes = read_parts(path, target, engine=engine)
+        return *class_codes(*column, schema), sizes
+    values = [*engine.map(partial(_numbers, target), part_paths(path))]
+    return *number_ranges(np.concatenate(values)), [*map(len, values)]
+
+
+def _numbers(name: str, path: Path) -> Floats:
+    return np.concatenate(
+        [np.empty(0), *(as_floats(rows[name]) for rows in read_rows(path, {name: pa.float64()}))]
+    )
 
 
 def number_ranges(values: Floats, *, n: int = N_STRATA) -> tuple[Codes, dict[str, str]]:

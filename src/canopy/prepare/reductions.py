@@ -29,11 +29,23 @@ class Moments:
         if not len(values):
             return
         mean = float(values.mean())
-        n, delta = self.n + len(values), mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum()) + delta**2 * self.n * len(values) / n
-        self.mean += delta * len(values) / n
+        squares = float(((values - mean) ** 2).sum())
+        self._add(Moments(len(values), mean, squares, float(values.min()), float(values.max())))
+
+    def merge(self, other: "Moments") -> None:
+        """Add what other moments were taken of."""
+        if not self.n:
+            # Nothing is rounded.
+            vars(self).update(vars(other))
+        elif other.n:
+            self._add(other)
+
+    def _add(self, other: "Moments") -> None:
+        n, delta = self.n + other.n, other.mean - self.mean
+        self.squares += other.squares + delta**2 * self.n * other.n / n
+        self.mean += delta * other.n / n
         self.n = n
-        self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
+        self.low, self.high = min(self.low, other.low), max(self.high, other.high)
 
     @property
     def deviation(self) -> float:
@@ -42,10 +54,14 @@ class Moments:
 
 @dataclass
 class Sample:
-    """`size` rows drawn evenly from all rows, whatever their batches: by a hash of their number."""
+    """`size` rows drawn evenly from all rows, whatever their batches: by a hash of their number.
+
+    Rows are numbered from the first of their `part` of the table, which is the higher part of the number.
+    """
 
     seed: int
     size: int = SAMPLE_ROWS
+    part: int = 0
     n_rows: int = 0
     n_held: int = 0
     # Rows with greater hashes cannot be among those kept.
@@ -62,7 +78,7 @@ class Sample:
 
     def draw(self, n_rows: int) -> NDArray[np.int64]:
         """Choose those of the next rows that may be kept; `add` wants their values."""
-        hashes = hash_numbers(np.arange(self.n_rows, self.n_rows + n_rows, dtype=np.uint64), self.seed)
+        hashes = hash_numbers(row_numbers(self.part, self.n_rows, n_rows), self.seed)
         self.n_rows += n_rows
         drawn = np.flatnonzero(hashes <= self.greatest)
         self.hashes = hashes[drawn]
@@ -79,6 +95,17 @@ class Sample:
             if self.n_held == capacity:
                 self._reduce()
 
+    def merge(self, other: "Sample") -> None:
+        """Add the rows that a sample of another part has drawn."""
+        if other.n_held:
+            drawn = np.flatnonzero(other.column(None) <= self.greatest)
+            self.hashes = other.column(None)[drawn]
+            self.add({name: other.column(name)[drawn] for name in other.buffers if name is not None})
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Without the room for further rows.
+        return vars(self) | {"buffers": {name: self.column(name) for name in self.buffers}, "hashes": None}
+
     def _reduce(self) -> None:
         if self.n_held > self.size:
             hashes = self.buffers[None][: self.n_held]
@@ -87,8 +114,8 @@ class Sample:
             for buffer in self.buffers.values():
                 buffer[: self.size] = buffer[kept]
 
-    def column(self, name: str) -> NDArray[Any]:
-        """Give a column of the drawn rows, in their order."""
+    def column(self, name: str | None) -> NDArray[Any]:
+        """Give a column of the drawn rows, in their order; None names their hashes."""
         self._reduce()
         return self.buffers[name][: self.n_held]
 
@@ -96,6 +123,12 @@ class Sample:
         """Give the values of a column that are not missing."""
         values: Floats = self.column(name)
         return values[~np.isnan(values)]
+
+
+def row_numbers(part: int, start: int, n_rows: int) -> NDArray[np.uint64]:
+    """Number rows of one part of a table, from its row `start`; no two rows have the same number."""
+    first = (part << 40) + start
+    return np.arange(first, first + n_rows, dtype=np.uint64)
 
 
 def hash_numbers(numbers: NDArray[np.uint64], seed: int) -> NDArray[np.uint64]:

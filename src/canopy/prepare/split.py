@@ -9,10 +9,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from canopy.engines import open_engine
 from canopy.files import SPLITS
 from canopy.params_sections import SplitMethod
 from canopy.prepare import interim
-from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path
+from canopy.prepare.interim import NO_SPLIT, SPLIT_COLUMN, interim_path, new_table
 from canopy.prepare.labels import read_strata
 from canopy.prepare.split_by_column import TEST, TRAIN, VAL, SplitCodes, split_by_column, split_by_time
 from canopy.tables.reader import BATCH_ROWS
@@ -31,7 +32,7 @@ def run(params: DictConfig) -> None:
     """Write one column that names the split of each row."""
     schema = interim.kept_schema(params)
     path = interim_path(params, "drop_columns")
-    labels, names = read_strata(path, schema)
+    labels, names, part_sizes = read_strata(path, schema, open_engine(params.get("engine")))
     codes = _draw(params, labels, [*names])
     splits = [*SPLITS, NO_SPLIT]
     sizes = dict(zip(splits, interim.count_codes(codes, len(splits)), strict=True))
@@ -52,10 +53,14 @@ def run(params: DictConfig) -> None:
             )
         if absent:
             log.warning("%s has no row in %s", name, " and ".join(absent))
-    texts = pa.array(splits)
-    with open_writer(interim_path(params, "split"), pa.schema({SPLIT_COLUMN: pa.string()})) as write:
-        for start in range(0, len(codes), BATCH_ROWS):
-            write(pa.record_batch([texts.take(pa.array(codes[start : start + BATCH_ROWS]))], [SPLIT_COLUMN]))
+    texts, start = pa.array(splits), 0
+    with new_table(interim_path(params, "split"), len(part_sizes)) as parts:
+        for part, n_rows in zip(parts, part_sizes, strict=True):
+            with open_writer(part, pa.schema({SPLIT_COLUMN: pa.string()})) as write:
+                for first in range(start, start + n_rows, BATCH_ROWS):
+                    found = codes[first : min(first + BATCH_ROWS, start + n_rows)]
+                    write(pa.record_batch([texts.take(pa.array(found))], [SPLIT_COLUMN]))
+            start += n_rows
 
 
 def _draw(params: DictConfig, labels: NDArray[Any], classes: list[str]) -> SplitCodes:

@@ -57,6 +57,13 @@ class Problems:
         """Add lines of a file that do not have the form of the table."""
         self.shown += [problem for problem in problems if self.count("", problem.requirement, 1) != 0]
 
+    def merge(self, other: "Problems") -> None:
+        """Add what is wrong with the rows of a further file."""
+        for (column, requirement), n in other.counts.items():
+            n_free = self.count(column, requirement, n)
+            kind = [problem for problem in other.shown if problem[2:4] == (column, requirement)]
+            self.shown += kind[:n_free]
+
     def raise_error(self, hint: str = "") -> None:
         """Raise a ValueError with the first kind of problem and how many others there are, if any."""
         if not self.counts:

@@ -89,13 +89,21 @@ class TableReader:
                 log.warning("%s: %d lines of another form are dropped", file.path, len(file.line_errors))
 
 
-def read_table(pattern: str | Path, schema: TableSchema) -> Iterator[pa.RecordBatch]:
-    """Read the rows (`Parsed`) of a table; a ValueError at the end if anything was wrong, or none there."""
+def read_table(
+    pattern: str | Path, schema: TableSchema, *, problems: Problems | None = None
+) -> Iterator[pa.RecordBatch]:
+    """Read the rows (`Parsed`) of a table; a ValueError at the end if anything was wrong, or none there.
+
+    With `problems`, what is wrong is added to them instead, and there need not be rows.
+    """
     reader = TableReader(pattern, schema, with_target=True)
     n_rows = 0
     for batch in reader.valid_batches():
         n_rows += batch.num_rows
         yield batch
+    if problems is not None:
+        problems.merge(reader.problems)
+        return
     reader.problems.raise_error()
     if not n_rows:
         raise ValueError(f"{pattern} must hold rows below its header; got none")

@@ -1,0 +1,148 @@
+"""Engines: where a function is called for each part of a table; what comes out is the same on all of them."""
+
+import logging
+import multiprocessing
+import pickle
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+
+from canopy.cores import share_cores, usable_cores
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Engine(ABC):
+    """Calls functions; those that write a file do so atomically, so that they can be called again."""
+
+    @abstractmethod
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        """Call a function for each item; gives the results in the order of the items.
+
+        An error is that of the first item, in their order, that has one.
+        """
+
+
+class Local(Engine):
+    """This process where there is one item alone, otherwise `n_processes`, by default one for each core."""
+
+    def __init__(self, n_processes: int | None = None) -> None:
+        self._n_processes = _positive("n_processes", n_processes)
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        n = min(self._n_processes or usable_cores(), len(items))
+        if n < 2:
+            yield from map(function, items)
+            return
+        pending, context = deque[Future[_Outcome]](), multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(n, mp_context=context, initializer=share_cores, initargs=(n,)) as pool:
+            try:
+                for item in items:
+                    pending.append(pool.submit(_call, function, item))
+                    if len(pending) > 2 * n:
+                        yield _result(pending.popleft().result())
+                while pending:
+                    yield _result(pending.popleft().result())
+            except BrokenProcessPool as error:
+                raise ChildProcessError(
+                    f"Each of {n} processes must live until its part is done; one was killed, by a person or "
+                    "for want of memory\nRun the same command again, with engine.n_processes=1 for less memory"
+                ) from error
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+class Ray(Engine):
+    """Ray Data: a cluster's workers, by its `address`, or a Ray that starts with the command, on this machine.
+
+    All machines must have the project in the same folder, on a file system that they share. A worker or
+    machine that dies is replaced by others, which call the function again.
+
+    Args:
+        n_workers: Most calls at a time; all cores of the cluster if None.
+    """
+
+    def __init__(self, address: str | None = None, n_workers: int | None = None) -> None:
+        self._address, self._n_workers = address, _positive("n_workers", n_workers)
+
+    def map(self, function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+        try:
+            import ray
+        except ImportError as error:
+            raise ValueError(
+                'engine=ray must have the package ray; found none: pip install -e ".[ray]", or engine=local'
+            ) from error
+        if not ray.is_initialized():
+            options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
+            if self._address is None:
+                options["num_cpus"] = self._n_workers or usable_cores()
+            ray.init(address=self._address or "local", logging_level=logging.WARNING, **options)
+        context = ray.data.DataContext.get_current()
+        context.execution_options.preserve_order = True
+        context.enable_progress_bars = False
+        rows = [{"item": pickle.dumps(item)} for item in items]
+        outcomes = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
+            lambda row: {"outcome": pickle.dumps(_call(function, pickle.loads(row["item"])))},  # noqa: S301
+            concurrency=self._n_workers,
+        )
+        for row in outcomes.iter_rows():
+            yield _result(pickle.loads(row["outcome"]))  # noqa: S301 - written above
+
+
+def open_engine(options: DictConfig | None) -> Engine:
+    """Make the engine of a command's config; `Local()` if there is none."""
+    if not options:
+        return Local()
+    # Here, since a stage that is called as a function does without it.
+    from hydra.utils import instantiate
+
+    engine: Engine = instantiate(OmegaConf.create(options))
+    return engine
+
+
+def _positive(name: str, number: int | None) -> int | None:
+    if number is not None and not (isinstance(number, int) and number > 0):
+        raise ValueError(f"engine.{name} must be a number of 1 or more, or null; got {number!r}")
+    return number
+
+
+class _Records(logging.Handler):
+    """Keeps what is logged in another process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.found.append((record.name, record.levelno, record.getMessage()))
+
+
+# A result or an error, and what was logged.
+_Outcome = tuple[Any, BaseException | None, list[tuple[str, int, str]]]
+
+
+def _call(function: Callable[[T], R], item: T) -> _Outcome:
+    log, records = logging.getLogger("canopy"), _Records()
+    log.addHandler(records)
+    log.setLevel(logging.INFO)
+    try:
+        return function(item), None, records.found
+    except Exception as error:  # noqa: BLE001 - raised again in the process that asked
+        return None, error, records.found
+    finally:
+        log.removeHandler(records)
+
+
+def _result(outcome: _Outcome) -> Any:
+    result, error, records = outcome
+    for name, level, message in records:
+        logging.getLogger(name).log(level, "%s", message)
+    if error is not None:
+        raise error
+    return result
