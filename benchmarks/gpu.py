@@ -217,7 +217,7 @@ def read(path: str | Path) -> Any:
 def prepare(raw: Path | None) -> None:
     """Make the tensors by the stages' scripts, if a raw table is given or there are none."""
     paths = yaml.safe_load(Path("params.yaml").read_text())["paths"]
-    if raw is None and Path(paths["processed"], "train.pt").is_file():
+    if raw is None and Path(paths["processed"], "schema.json").is_file():
         return
     if raw is not None:
         Path(paths["raw"]).parent.mkdir(parents=True, exist_ok=True)
@@ -229,9 +229,9 @@ def prepare(raw: Path | None) -> None:
 
 
 def check_tensors() -> dict[str, Any]:
-    """Compare the tensors with those that the CPU's scores are of, by their hashes in dvc.lock."""
+    """Compare the tensors with those that the CPU's scores are of, by their schema's hash in dvc.lock."""
     stages = yaml.safe_load(Path("dvc.lock").read_text())["stages"]
-    outs = [out for out in stages["make_tensors"]["outs"] if out["path"].endswith(".pt")]
+    outs = [out for out in stages["make_tensors"]["outs"] if out["path"].endswith("schema.json")]
     found = [hashlib.md5(Path(out["path"]).read_bytes(), usedforsecurity=False).hexdigest() for out in outs]
     n_other = sum(md5 != out["md5"] for md5, out in zip(found, outs, strict=True))
     return check("tensors other than those in dvc.lock", n_other, 0)

@@ -24,7 +24,7 @@ from canopy.preset import Size, register_rules
 from canopy.runs.entry import TRUSTED_TARGETS
 from canopy.runs.run import METRICS, Run
 from canopy.schema import TableSchema
-from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema, shard_name
 from canopy.tables.writer import header_line
 from canopy.tensors import save_tensors
 from packages import ROOT, composed
@@ -133,8 +133,9 @@ def tensors(tmp_path: Path) -> Path:
         labels = torch.arange(n_rows) % 3
         numeric = torch.randn(n_rows, 2, generator=generator) + labels[:, None]
         colours = torch.randint(3, (n_rows, 1), generator=generator).to(torch.uint8)
-        save_tensors(Batch(numeric, colours, labels)._asdict(), folder / f"{name}.pt")
-        hashes[f"{name}.pt"] = sha256(folder / f"{name}.pt")
+        shard = shard_name(name, 0)
+        save_tensors(Batch(numeric, colours, labels)._asdict(), folder / shard)
+        hashes[shard] = sha256(folder / shard)
         counts[name] = (n_rows // 3,) * 3
     schema = Schema(
         target="kind",
@@ -144,6 +145,7 @@ def tensors(tmp_path: Path) -> Path:
         quantiles=(tuple(torch.linspace(-3, 5, 129).tolist()),) * 2,
         categorical=(CategoricalFeature(name="colour", categories=("red", "green", "blue")),),
         class_counts={**counts, "train_before_cap": (200, 100, 100)},
+        shards={name: (sum(counts[name]),) for name in SPLITS},
         sha256=hashes,
     )
     schema.save(folder / SCHEMA_FILE)
@@ -158,10 +160,12 @@ def replace_rows() -> Callable[[Path, str, int], None]:
         labels = torch.arange(n_rows) % 3
         numeric = torch.stack([torch.arange(n_rows).float(), torch.zeros(n_rows)], dim=1)
         rows = Batch(numeric, torch.zeros(n_rows, 1, dtype=torch.uint8), labels)
-        save_tensors(rows._asdict(), folder / f"{split}.pt")
+        shard = shard_name(split, 0)
+        save_tensors(rows._asdict(), folder / shard)
         schema = Schema.load(folder / SCHEMA_FILE)
-        hashes = {**schema.sha256, f"{split}.pt": sha256(folder / f"{split}.pt")}
-        dataclasses.replace(schema, sha256=hashes).save(folder / SCHEMA_FILE)
+        hashes = {**schema.sha256, shard: sha256(folder / shard)}
+        shards = {**schema.shards, split: (n_rows,)}
+        dataclasses.replace(schema, sha256=hashes, shards=shards).save(folder / SCHEMA_FILE)
 
     return replace
 

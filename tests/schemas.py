@@ -19,4 +19,6 @@ def number_task(**scaling: Any) -> Task:
 
 
 def _task(**target: Any) -> Task:
-    return task_of(Schema(target="y", numeric=(), quantiles=(), categorical=(), sha256={}, **target))
+    return task_of(
+        Schema(target="y", numeric=(), quantiles=(), categorical=(), shards={}, sha256={}, **target)
+    )

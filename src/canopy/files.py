@@ -18,7 +18,7 @@ from canopy.names import shorten
 from canopy.places import check_writable, require_file
 
 PARAMS = "params.yaml"  # marks the folder of a project, or of a data set
-# Each has a file of tensors; next to them lies what was learnt from the training rows.
+# Each has a folder of tensors; next to them lies what was learnt from the training rows.
 SPLITS = ("train", "val", "test")
 PREPROCESSOR_FILE = "preprocessor.json"
 # What a person can do something about.

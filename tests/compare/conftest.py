@@ -22,7 +22,7 @@ RECORD = {
     "status": "finished",
     "process": {"host": socket.gethostname(), "pid": os.getpid()},
     "git": {"commit": "c" * 40, "dirty": False},
-    "data": {"test.pt": "d" * 64},
+    "data": {"test/00000.pt": "d" * 64},
     "files": {"params.yaml": "e" * 64},
     "machine": {"python": "3.11.7", "n_threads": 2, "gpus": []},
     "packages": {"torch": "2.13.0", "numpy": "2.4.6"},

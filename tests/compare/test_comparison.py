@@ -22,7 +22,7 @@ def test_differences_name_what_differs(make_run: Make) -> None:
     a = make_run("a", git={"commit": "c" * 40, "dirty": True})
     changes = {
         "git": {"commit": "f" * 40, "dirty": True},
-        "data": {"test.pt": "0" * 64},
+        "data": {"test/00000.pt": "0" * 64},
         "packages": {"torch": "2.14.0", "scipy": "1.17.1"},
         "machine": {"python": "3.11.7", "n_threads": 4, "gpus": []},
     }
@@ -35,7 +35,7 @@ def test_differences_name_what_differs(make_run: Make) -> None:
         # The scheduler's rate follows by interpolation.
         "config": [Difference("model.optimizer.lr", 0.01, 0.02)],
         "code": [Difference("commit", "c" * 40, "f" * 40)],
-        "data": [Difference("test.pt", "d" * 64, "0" * 64)],
+        "data": [Difference("test/00000.pt", "d" * 64, "0" * 64)],
         "packages": [Difference(*texts) for texts in packages],
         "machine": [Difference("n_threads", 2, 4)],
     }

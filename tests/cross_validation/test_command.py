@@ -90,7 +90,7 @@ def test_folds_are_resumed_compared_exported_and_served(penguins: Path) -> None:
     again = execute("python", "../../src/train.py", f"reproduce={run / 'fold_0'}", folder=penguins)
     assert "to the last bit" in again.stdout, "a run that was killed ends as one that was not"
 
-    tensors = home / "fold_0/processed/train.pt"
+    tensors = home / "fold_0/processed/train/00000.pt"
     before = tensors.stat().st_mtime_ns
     short = ("split.n_folds=3", "trainer.max_epochs=5", "seed=1", "n_jobs=2", "hydra.run.dir=other")
     cross_validate(penguins, *short)

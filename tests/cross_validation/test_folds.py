@@ -19,7 +19,7 @@ def test_tensors_are_those_of_the_stages(prepared: Prepare, small_params: DictCo
     small_params.split.fold = 1
     for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
         stage.run(small_params)
-    for name in ("train.pt", "val.pt", "test.pt", "preprocessor.json", "schema.json"):
+    for name in ("train/00000.pt", "val/00000.pt", "test/00000.pt", "preprocessor.json", "schema.json"):
         paths = (Path(params.paths.processed) / name for params in (folds[1], small_params))
         assert len({*map(sha256, paths)}) == 1
     names = {str(path.relative_to(home / "fold_1")) for path in (home / "fold_1").rglob("*.csv")}
@@ -69,7 +69,7 @@ def test_the_half_written_fold_of_a_killed_process_is_replaced(
     prepare_table(small_params, home)
     left = home / ".fold_0.abcdefgh.tmp" / "fold_0"
     left.mkdir(parents=True)
-    (left / "train.pt").write_text("half")
+    (left / "preprocessor.json").write_text("half")
     _, (first, _) = prepared(2)
     prepare_fold(first)
     assert not left.exists()

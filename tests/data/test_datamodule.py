@@ -13,13 +13,13 @@ def make(folder: Path) -> TensorDataModule:
 
 
 def test_loaders_have_their_batch_sizes_and_fitting_reads_no_test_rows(tensors: Path) -> None:
-    (tensors / "test.pt").unlink()
+    (tensors / "test/00000.pt").unlink()
     data = make(tensors)
     data.trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
     data.setup("fit")
     assert len(next(iter(data.train_dataloader())).labels) == 16
     assert len(next(iter(data.val_dataloader())).labels) == 40
-    with pytest.raises(FileNotFoundError, match="test.pt must exist"):
+    with pytest.raises(FileNotFoundError, match="test/00000.pt must exist"):
         data.setup("test")
 
 

@@ -26,20 +26,22 @@ def test_malicious_tensor_file_executes_nothing(
     tensors: Path, schema: Schema, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tensors)
-    torch.save({"numeric": Malicious()}, "train.pt")
-    hashed = replace(schema, sha256={"train.pt": sha256("train.pt")})
+    torch.save({"numeric": Malicious()}, "train/00000.pt")
+    hashed = replace(schema, sha256={"train/00000.pt": sha256("train/00000.pt")})
     with pytest.raises(ValueError, match="must hold the tensors of a split .*; got Weights only"):
         load_rows(tensors, "train", hashed)
     assert not Path("executed").exists()
 
 
 def test_changed_or_missing_file_is_refused(tensors: Path, schema: Schema) -> None:
-    content = bytearray((tensors / "train.pt").read_bytes())
+    content = bytearray((tensors / "train/00000.pt").read_bytes())
     content[len(content) // 2] ^= 1
-    (tensors / "train.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"train.pt must have the SHA-256 .*; found .*make repro"):
+    with pytest.raises(ValueError, match=r"train/00000.pt must have the 9 rows of its schema; found 300"):
+        load_rows(tensors, "train", replace(schema, shards={"train": (9,)}))
+    (tensors / "train/00000.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"train/00000.pt must have the SHA-256 .*; found .*make repro"):
         load_rows(tensors, "train", schema)
-    (tensors / "val.pt").unlink()
+    (tensors / "val/00000.pt").unlink()
     with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another'):
         load_rows(tensors, "val", schema)
 
@@ -60,7 +62,7 @@ def test_schema_of_another_form_is_refused(schema: Schema, tmp_path: Path) -> No
     path = tmp_path / "copy.json"
     schema.save(path)
     assert Schema.load(path) == schema
-    for text, message in (('{"format": 0}', "have the format 2; found 0"), ("{", "be a JSON file; found")):
+    for text, message in (('{"format": 0}', "have the format 3; found 0"), ("{", "be a JSON file; found")):
         path.write_text(text)
         with pytest.raises(ValueError, match=f"must {message}"):
             Schema.load(path)

@@ -40,7 +40,7 @@ def test_evaluate_scores_both_splits_and_keeps_predictions(
     evaluate_config: DictConfig, run: Path, tensors: Path, tmp_path: Path
 ) -> None:
     # Training rows do not matter.
-    change_hash(tensors, "train.pt")
+    change_hash(tensors, "train/00000.pt")
     report = evaluate(Run(run), evaluate_config)
     reports = tmp_path / "reports"
     assert json.loads((reports / "metrics.json").read_text()) == report
@@ -59,8 +59,10 @@ def test_evaluate_scores_both_splits_and_keeps_predictions(
         if split == "val":
             temperature = fit_temperature(probabilities, kept["label"].to_numpy())
         assert report[split]["calibrated"]["temperature"] == pytest.approx(temperature)
-    change_hash(tensors, "test.pt")
-    with pytest.raises(ValueError, match=r"trained on data whose test.pt has the SHA-256 .*; found 000000"):
+    change_hash(tensors, "test/00000.pt")
+    with pytest.raises(
+        ValueError, match=r"trained on data whose test/00000.pt has the SHA-256 .*; found 000000"
+    ):
         evaluate(Run(run), evaluate_config)
     evaluate_config.split = "train"
     with pytest.raises(ValueError, match="one of \\['test', 'val'\\], or null for both; found 'train'"):
@@ -72,13 +74,13 @@ def test_split_scored_later_joins_the_scores_of_the_run(
 ) -> None:
     scores = evaluate(Run(run), evaluate_config)
     evaluate_config.split = "test"
-    hidden = (tensors / "val.pt").rename(tensors / "hidden")
+    hidden = (tensors / "val/00000.pt").rename(tensors / "hidden")
     report = evaluate(Run(run), evaluate_config)
     # Elsewhere than in the run's folder, scores may be of another run.
     assert json.loads(Path(evaluate_config.output, "metrics.json").read_text()) == report
     assert [*report] == ["test"]
     assert "calibrated" not in report["test"], "the temperature is fitted on validation rows"
-    hidden.rename(tensors / "val.pt")
+    hidden.rename(tensors / "val/00000.pt")
     evaluate_config.output = "${run}/evaluation"
     kept = run / "evaluation/metrics.json"
     for split, expected in (("val", ["val"]), ("test", ["val", "test"])):

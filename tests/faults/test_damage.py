@@ -55,7 +55,7 @@ def largest_record(path: Path) -> tuple[int, int]:
 
 # Folder, files and the commands that read them; the message names the file.
 HASHED = [
-    ("data/processed", ["train.pt", "val.pt"], [SMALL]),
+    ("data/processed", ["train/00000.pt", "val/00000.pt"], [SMALL]),
     ("models/trained/checkpoints", ["best.ckpt"], [*(USES[name] for name in USES if name != "predict")]),
     ("models/trained/checkpoints", ["best.ckpt"], [PREDICT_RUN]),
     ("logs/train/runs/*/checkpoints", ["last.ckpt"], [RESUME]),

@@ -20,14 +20,14 @@ INPUTS = {
     "normalize": "data/interim/split.csv",
     "cap_classes": "data/interim/normalize.csv",
     "make_tensors": "data/interim/cap_classes.csv reports/class_cap.json data/processed/preprocessor.json",
-    "training": "data/processed/schema.json data/processed/train.pt data/processed/val.pt "
+    "training": "data/processed/schema.json data/processed/train/00000.pt data/processed/val/00000.pt "
     "data/processed/preprocessor.json",
     "evaluate": "models/trained/checkpoints/best.ckpt models/trained/schema.json models/trained/config.yaml "
-    "data/processed/test.pt",
+    "data/processed/test/00000.pt",
     "export": "models/trained/checkpoints/best.ckpt models/trained/preprocessor.json data/raw/covtype.csv "
-    "data/interim/split.csv data/processed/test.pt reports/metrics.json",
+    "data/interim/split.csv data/processed/test/00000.pt reports/metrics.json",
     "compress": "models/trained/checkpoints/best.ckpt models/canopy/model.onnx data/raw/covtype.csv "
-    "data/interim/split.csv data/processed/train.pt data/processed/val.pt",
+    "data/interim/split.csv data/processed/train/00000.pt data/processed/val/00000.pt",
     "predict": "models/canopy/model.onnx models/canopy/model.json data/raw/covtype.csv",
 }
 # Where each writes.

@@ -60,7 +60,7 @@ def test_make_tensors_writes_rows_and_schema(small_params: DictConfig) -> None:
 def test_report_of_another_table_is_refused(small_params: DictConfig, n_train: int) -> None:
     with pytest.raises(ValueError, match="class_cap.json must be of .*'train': 2"):
         make(small_params, n_train=n_train)
-    assert not [*Path(small_params.paths.processed).glob("*.pt")]
+    assert not [*Path(small_params.paths.processed).rglob("*.pt")]
 
 
 def test_labels_follow_the_order_of_the_classes(small_params: DictConfig) -> None:

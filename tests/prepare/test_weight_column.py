@@ -81,7 +81,7 @@ def test_a_table_without_weights_has_nothing_of_them(weighted: DictConfig) -> No
         weighted.table.columns.weight = {"kind": "weight" if dropped else "ignored"}
         schema = prepare(weighted)
         folder = Path(weighted.paths.processed)
-        assert [*torch.load(folder / "train.pt")] == ["numeric", "categorical", "labels"]
+        assert [*torch.load(folder / "train/00000.pt")] == ["numeric", "categorical", "labels"]
         rows = load_rows(folder, "train", schema).rows
         assert (rows.weights.shape, rows.row_weights) == ((30, 0), None)
         assert "weight_sums" not in read_json(folder / SCHEMA_FILE)

@@ -85,12 +85,12 @@ def test_resume_refuses_pickled_checkpoint(trained_run: Run, payload: object, re
 def test_train_refuses_pickled_tensors(
     tensors: Path, payload: object, refuses: Refuses, tmp_path: Path
 ) -> None:
-    torch.save({"numeric": payload}, tensors / "train.pt")
+    torch.save({"numeric": payload}, tensors / "train/00000.pt")
     schema = Schema.load(tensors / SCHEMA_FILE)
     # Who plants a file writes its hash as well.
-    schema = replace(schema, sha256={**schema.sha256, "train.pt": sha256(tensors / "train.pt")})
+    schema = replace(schema, sha256={**schema.sha256, "train/00000.pt": sha256(tensors / "train/00000.pt")})
     schema.save(tensors / SCHEMA_FILE)
-    message = "train.pt must hold the tensors of a split and nothing else; got Weights only"
+    message = "train/00000.pt must hold the tensors of a split and nothing else; got Weights only"
     with pytest.raises(ValueError, match=message):
         load_rows(tensors, "train", schema)
     options = (f"pipeline.paths.processed={tensors}", f"hydra.run.dir={tmp_path}/logged")

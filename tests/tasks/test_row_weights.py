@@ -28,6 +28,7 @@ def make_task(n_classes: int, *, weighted: bool = True) -> Task:
         quantiles=(),
         categorical=(),
         class_counts=counts,
+        shards={},
         sha256={},
         target_scaling=None if n_classes else OF_NUMBERS,
         weight_sums=counts if weighted else None,

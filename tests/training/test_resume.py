@@ -243,10 +243,12 @@ def test_a_resume_keeps_config_and_data(train_config: DictConfig, tensors: Path)
         with pytest.raises(ValueError, match=f"must keep its config; found {re.escape(override)}, which"):
             resumed_config(run, run.config, [override])
     schema = json.loads((tensors / "schema.json").read_text())
-    schema["sha256"]["train.pt"] = "0" * 64
+    schema["sha256"]["train/00000.pt"] = "0" * 64
     (tensors / "schema.json").write_text(json.dumps(schema))
     train_config.resume = str(run.path)
-    with pytest.raises(ValueError, match=r"trained on data whose train.pt has the SHA-256 .*; found 000000"):
+    with pytest.raises(
+        ValueError, match=r"trained on data whose train/00000.pt has the SHA-256 .*; found 000000"
+    ):
         fit(train_config, overrides=["trainer.max_epochs=5"])
 
 

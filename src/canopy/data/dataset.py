@@ -1,4 +1,4 @@
-"""The rows of one split as tensors in memory, saved to and loaded from one file."""
+"""The rows of a split as tensors in memory, and the shards, files of tensors, that they are loaded from."""
 
 import functools
 from pathlib import Path
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 
 from canopy.files import SPLITS, sha256
 from canopy.places import require_file
-from canopy.schema.tensors import HINT, Schema
+from canopy.schema.tensors import HINT, Schema, shard_name
 
 
 class _Tensors(NamedTuple):
@@ -70,29 +70,68 @@ class TensorRows(Dataset[Batch]):
         return Batch._make([part.index_select(0, indices) for part in self.rows])
 
 
-def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
-    """Load the tensors of a split from a folder, as its schema describes them.
+class Shard(NamedTuple):
+    """A file with some rows of a split: where it is, how many rows it has, and its hash, by the schema."""
 
-    Nothing in the file can execute code. It is mapped into memory: processes that load it share it.
+    path: Path
+    n_rows: int
+    sha256: str
+
+    def require(self) -> None:
+        """Refuse a shard that is not there."""
+        require_file(self.path, name="The tensors ", hint=f"{HINT} first")
+
+    def check(self) -> None:
+        """Refuse a shard whose content is not that of the schema."""
+        self.require()
+        if (found := sha256(self.path)) != self.sha256:
+            raise ValueError(
+                f"{self.path} must have the SHA-256 {self.sha256[:12]}... of its schema; found "
+                f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
+            )
+
+    def open(self) -> Batch:
+        """Map the rows into memory: processes that open it share them. Nothing in it can execute code."""
+        self.require()
+        try:
+            rows = TensorRows(Batch(**torch.load(self.path, weights_only=True, mmap=True)))
+        except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{self.path} must hold the tensors of a split and nothing else; got {reason}; "
+                'run "make repro"'
+            ) from error
+        if len(rows) != self.n_rows:
+            raise ValueError(
+                f"{self.path} must have the {self.n_rows} rows of its schema; found {len(rows)}; "
+                'run "make repro"'
+            )
+        return rows.rows
+
+
+def list_shards(folder: str | Path, split: str, schema: Schema) -> tuple[Shard, ...]:
+    """List the shards of a split in the order of its rows, as the schema of their folder describes them."""
+    names = [shard_name(split, index) for index in range(len(schema.shards[split]))]
+    sizes = zip(names, schema.shards[split], strict=True)
+    return tuple(Shard(Path(folder).absolute() / name, n_rows, schema.sha256[name]) for name, n_rows in sizes)
+
+
+def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
+    """Load all rows of a split from a folder, as its schema describes them.
+
+    One shard is mapped into memory, several are copied there.
     """
-    path = Path(folder) / f"{split}.pt"
-    require_file(path, name="The tensors ", hint=f"{HINT} first")
-    state = path.stat()
-    return _load_tensors(path.absolute(), schema.sha256[path.name], (state.st_mtime_ns, state.st_size))
+    shards = list_shards(folder, split, schema)
+    for shard in shards:
+        shard.require()
+    states = [shard.path.stat() for shard in shards]
+    return _load_shards(shards, tuple((state.st_mtime_ns, state.st_size) for state in states))
 
 
 @functools.lru_cache(maxsize=len(SPLITS))
-def _load_tensors(path: Path, expected: str, _state: tuple[int, int]) -> TensorRows:
-    """Check and load a file, once for all the runs that this process trains on it."""
-    if (found := sha256(path)) != expected:
-        raise ValueError(
-            f"{path} must have the SHA-256 {expected[:12]}... of its schema; found "
-            f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
-        )
-    try:
-        return TensorRows(Batch(**torch.load(path, weights_only=True, mmap=True)))
-    except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ValueError(
-            f'{path} must hold the tensors of a split and nothing else; got {reason}; run "make repro"'
-        ) from error
+def _load_shards(shards: tuple[Shard, ...], _states: tuple[tuple[int, int], ...]) -> TensorRows:
+    """Check and load a split, once for all the runs that this process trains on it."""
+    for shard in shards:
+        shard.check()
+    first, *others = (shard.open() for shard in shards)
+    return TensorRows(Batch(*map(torch.cat, zip(first, *others, strict=True))) if others else first)

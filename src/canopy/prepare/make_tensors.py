@@ -11,14 +11,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.files import PREPROCESSOR_FILE, SPLITS, read_json, sha256
+from canopy.files import PREPROCESSOR_FILE, SPLITS, atomic_folder, read_json, sha256
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.prepare.reductions import Sample
 from canopy.prepare.scaling import as_floats
-from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema
+from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema, shard_name
 from canopy.tensors import open_tensors
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,9 @@ def run(params: DictConfig) -> None:
             n = n_kept.get(split, 0)
             shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
             shapes |= {"weights": (n,)} if schema.weight else {}
-            writers[split] = stack.enter_context(open_tensors(processed / f"{split}.pt", shapes, kinds))
+            folder = stack.enter_context(atomic_folder(processed / split))
+            path_of_shard = folder / Path(shard_name(split, 0)).name
+            writers[split] = stack.enter_context(open_tensors(path_of_shard, shapes, kinds))
         for batch in interim.read_rows(path, interim.scaled_types(preprocessor, schema)):
             encoded = preprocessor.encode(batch)
             labels = as_floats(batch[target]) if is_number else preprocessor.labels(batch[target])
@@ -103,7 +105,7 @@ def run(params: DictConfig) -> None:
         if n_rows != n_kept:
             raise ValueError(f'{report} must be of {path}, with {n_rows} rows; run "make repro"')
     log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
-    files = [PREPROCESSOR_FILE, *(f"{split}.pt" for split in SPLITS)]
+    files = [PREPROCESSOR_FILE, *(shard_name(split, 0) for split in SPLITS)]
     Schema(
         target=target,
         class_values=() if is_number else tuple(names),
@@ -117,5 +119,6 @@ def run(params: DictConfig) -> None:
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
         weight_sums=weight_sums if schema.weight else None,
+        shards={split: (n_rows.get(split, 0),) for split in SPLITS},
         sha256={name: sha256(processed / name) for name in files},
     ).save(processed / SCHEMA_FILE)

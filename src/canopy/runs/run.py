@@ -211,11 +211,13 @@ def _load_record(path: Path) -> dict[str, Any]:
 def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> None:
     """Refuse to resume or to score a run on other splits, or with another preprocessor, than the run's."""
     trained, present = run.schema.sha256, Schema.load(data_folder / SCHEMA_FILE).sha256
-    for name in (PREPROCESSOR_FILE, *(f"{split}.pt" for split in splits)):
-        if present.get(name) != trained[name]:
+    for name in {**trained, **present}:
+        is_needed = name == PREPROCESSOR_FILE or name.partition("/")[0] in splits
+        before, now = trained.get(name), present.get(name)
+        if is_needed and before != now:
             raise ValueError(
-                f"{run.path} was trained on data whose {name} has the SHA-256 {trained[name][:12]}...; found "
-                f"{str(present.get(name))[:12]}... in {data_folder}: restore that data or train again"
+                f"{run.path} was trained on data whose {name} has the SHA-256 {str(before)[:12]}...; found "
+                f"{str(now)[:12]}... in {data_folder}: restore that data or train again"
             )
 
 

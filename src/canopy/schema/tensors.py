@@ -9,9 +9,19 @@ from pydantic.dataclasses import dataclass
 
 from canopy.files import read_json, write_json
 
-FORMAT = 2
+FORMAT = 3
 SCHEMA_FILE = "schema.json"
 HINT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
+
+
+def shard_name(split: str, index: int) -> str:
+    """Name a file of tensors in the folder of all of them; a split has a folder of its own.
+
+    Examples:
+        >>> shard_name("train", 12)
+        'train/00012.pt'
+    """
+    return f"{split}/{index:05}.pt"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +45,9 @@ class Schema:
             the rows alone.
         weight_sums: As `class_counts`, sums of the rows' weights; None if they have none.
         target_scaling: Of a number, `canopy.prepare.scaling.TargetScaling`.
-        sha256: Hash of each tensor file and of the normalisation.
+        shards: Rows of each of the files that hold a split, in order; at least one, of 0 rows where the split
+            has none.
+        sha256: Hash of each shard, by `shard_name`, and of the normalisation.
     """
 
     target: str
@@ -45,6 +57,7 @@ class Schema:
     quantiles: tuple[tuple[float, ...], ...]
     categorical: tuple[CategoricalFeature, ...]
     class_counts: dict[str, tuple[int, ...]]
+    shards: dict[str, tuple[int, ...]]
     sha256: dict[str, str]
     target_scaling: dict[str, Any] | None = None
     weight_sums: dict[str, tuple[float, ...]] | None = None
