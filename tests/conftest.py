@@ -111,6 +111,7 @@ def small_params(tmp_path: Path) -> DictConfig:
            n_folds: null, fold: 0}
         normalize: {methods: [{columns: ["*"], method: z_score}], target: z_score}
         cap_classes: {max_per_class: 10}
+        make_tensors: {shard_mib: 256, shuffle: false}
         """
     )
     params.paths = {**{name: str(tmp_path / path) for name, path in params.paths.items()}, "format": "csv"}

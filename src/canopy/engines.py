@@ -2,7 +2,6 @@
 
 import logging
 import multiprocessing
-import pickle
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -40,7 +39,9 @@ class Local(Engine):
         if n < 2:
             yield from map(function, items)
             return
-        pending, context = deque[Future[_Outcome]](), multiprocessing.get_context("spawn")
+        pending, context = deque[Future[_Outcome]](), multiprocessing.get_context("forkserver")
+        # Processes start from one that has imported what they need.
+        context.set_forkserver_preload([getattr(function, "func", function).__module__])
         with ProcessPoolExecutor(n, mp_context=context, initializer=share_cores, initargs=(n,)) as pool:
             try:
                 for item in items:
@@ -51,18 +52,18 @@ class Local(Engine):
                     yield _result(pending.popleft().result())
             except BrokenProcessPool as error:
                 raise ChildProcessError(
-                    f"Each of {n} processes must live until its part is done; one was killed, by a person or "
-                    "for want of memory\nRun the same command again, with engine.n_processes=1 for less memory"
+                    f"Each of {n} processes must live until its files are done; one was killed, by a person "
+                    "or for want of memory: run the same command again, with fewer engine.n_processes"
                 ) from error
             finally:
                 pool.shutdown(cancel_futures=True)
 
 
 class Ray(Engine):
-    """Ray Data: a cluster's workers, by its `address`, or a Ray that starts with the command, on this machine.
+    """Tasks of a Ray cluster, by its `address`, or of a Ray that starts here with the command.
 
-    All machines must have the project in the same folder, on a file system that they share. A worker or
-    machine that dies is replaced by others, which call the function again.
+    All machines must have the project in the same folder, on a file system that they share. Where a worker
+    or a machine dies, Ray calls the function again on another one.
 
     Args:
         n_workers: Most calls at a time; all cores of the cluster if None.
@@ -79,20 +80,30 @@ class Ray(Engine):
                 'engine=ray must have the package ray; found none: pip install -e ".[ray]", or engine=local'
             ) from error
         if not ray.is_initialized():
-            options: dict[str, Any] = {"log_to_driver": False, "include_dashboard": False}
-            if self._address is None:
-                options["num_cpus"] = self._n_workers or usable_cores()
-            ray.init(address=self._address or "local", logging_level=logging.WARNING, **options)
-        context = ray.data.DataContext.get_current()
-        context.execution_options.preserve_order = True
-        context.enable_progress_bars = False
-        rows = [{"item": pickle.dumps(item)} for item in items]
-        outcomes = ray.data.from_items(rows, override_num_blocks=len(rows)).map(
-            lambda row: {"outcome": pickle.dumps(_call(function, pickle.loads(row["item"])))},  # noqa: S301
-            concurrency=self._n_workers,
-        )
-        for row in outcomes.iter_rows():
-            yield _result(pickle.loads(row["outcome"]))  # noqa: S301 - written above
+            here = {"num_cpus": self._n_workers or usable_cores(), "include_dashboard": False}
+            options = here if self._address is None else {}
+            ray.init(self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        task, shared = ray.remote(scheduling_strategy="SPREAD")(_call), ray.put(function)
+        n, pending = self._n_workers or int(ray.cluster_resources().get("CPU", 1)), deque[Any]()
+        running: list[Any] = []
+        try:
+            for item in items:
+                if len(running) == n:
+                    _, running = ray.wait(running, num_returns=1)
+                while pending and pending[0] not in running:
+                    yield _result(ray.get(pending.popleft()))
+                pending.append(task.remote(shared, item))
+                running.append(pending[-1])
+            while pending:
+                yield _result(ray.get(pending.popleft()))
+        except ray.exceptions.RayError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ChildProcessError(
+                f"Ray must call each function on a worker that lives; got {reason}: run the same command again"
+            ) from error
+        finally:
+            for call in running:
+                ray.cancel(call)
 
 
 def open_engine(options: DictConfig | None) -> Engine:
@@ -102,7 +113,7 @@ def open_engine(options: DictConfig | None) -> Engine:
     # Here, since a stage that is called as a function does without it.
     from hydra.utils import instantiate
 
-    engine: Engine = instantiate(OmegaConf.create(options))
+    engine: Engine = instantiate(OmegaConf.create(options), _execution_whitelist_=["canopy.engines.*"])
     return engine
 
 

@@ -48,8 +48,9 @@ def load_params(folder: str | Path = ".") -> DictConfig:
         content = OmegaConf.load(io.StringIO(escape_yaml(path.read_text(encoding="utf-8"))))
     except (yaml.YAMLError, UnicodeError) as error:
         raise ValueError(f"params.yaml must be YAML in UTF-8; found {shorten(error, length=400)}") from error
-    # The last two have defaults.
-    sections = [section.name for section in fields(Params) if section.name not in ("decision", "engine")]
+    # The others have defaults.
+    optional = {"make_tensors", "decision", "engine"}
+    sections = [section.name for section in fields(Params) if section.name not in optional]
     if not isinstance(content, DictConfig) or (missing := [name for name in sections if name not in content]):
         found = f"no {missing[0]}" if isinstance(content, DictConfig) else "none of them"
         raise ValueError(f"params.yaml must have the sections {', '.join(sections)}; found {found}")
@@ -104,6 +105,8 @@ def check_params(params: DictConfig | dict[str, Any]) -> DictConfig:
     checked = _typed(params)
     if not 0 <= checked.seed < 2**32:
         raise ValueError(f"params.yaml: seed must be from 0 to 2**32 - 1; found {checked.seed}")
+    if not (size := checked.make_tensors.shard_mib) > 0:
+        raise ValueError(f"params.yaml: make_tensors.shard_mib must be above 0; found {size}")
     TableSchema.parse(OmegaConf.to_container(checked.table))  # type: ignore[arg-type]
     read_decision(checked.decision)
     return checked

@@ -93,6 +93,12 @@ class CapClasses:
 
 
 @dataclass
+class MakeTensors:
+    shard_mib: float = 256
+    shuffle: bool = False
+
+
+@dataclass
 class Train:
     experiment: str = MISSING
     overrides: str = MISSING
@@ -170,6 +176,7 @@ class Params:
     split: Split = field(default_factory=Split)
     normalize: Normalize = field(default_factory=Normalize)
     cap_classes: CapClasses = field(default_factory=CapClasses)
+    make_tensors: MakeTensors = field(default_factory=MakeTensors)
     train: Train = field(default_factory=Train)
     baselines: Baselines = field(default_factory=Baselines)
     decision: Decision = field(default_factory=Decision)

@@ -19,13 +19,13 @@ from canopy.tables.text import find_files
 log = logging.getLogger(__name__)
 
 # What decides over the tensors of the folds.
-SECTIONS = ("seed", "table", "drop_columns", "split", "normalize", "cap_classes")
+SECTIONS = ("seed", "table", "drop_columns", "split", "normalize", "cap_classes", "make_tensors")
 
 
 def choose_home(params: DictConfig) -> Path:
     """Name the folder of the folds by a hash of all that decides over them, the raw table included."""
     content: Any = OmegaConf.to_container(params, resolve=True)
-    facts = {name: content[name] for name in SECTIONS}
+    facts = {name: content.get(name) for name in SECTIONS}
     facts["split"] = {key: value for key, value in facts["split"].items() if key != "fold"}
     files = find_files(params.paths.raw, hint='run "make repro" first')
     hashes = [sha256(path) for path in files]

@@ -1,25 +1,28 @@
 """Stage `make_tensors`: turn the prepared table into tensors and describe what they hold."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.files import PREPROCESSOR_FILE, SPLITS, atomic_folder, read_json, sha256
+from canopy.engines import open_engine
+from canopy.files import PREPROCESSOR_FILE, SPLITS, atomic_folder, folder_beside, read_json, sha256
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
 from canopy.prepare.labels import class_values
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.prepare.reductions import Sample
+from canopy.prepare.reductions import Sample, row_numbers
 from canopy.prepare.scaling import as_floats
+from canopy.prepare.shards import Layout, PieceWriter, write_shard
+from canopy.schema import TableSchema
 from canopy.schema.tensors import SCHEMA_FILE, CategoricalFeature, Schema, shard_name
-from canopy.tensors import open_tensors
 
 log = logging.getLogger(__name__)
 
@@ -69,43 +72,31 @@ def run(params: DictConfig) -> None:
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{report} must hold counts of rows; got {error!r}; run "make repro"') from error
     features, categories = preprocessor.feature_names, preprocessor.categories
-    code = code_type(map(len, categories.values()))
-    kinds = {"numeric": np.float32, "categorical": code, "labels": np.float32 if is_number else np.int64}
-    if schema.weight:
-        kinds["weights"] = np.float32
+    layout = Layout(
+        record=record_type(preprocessor, schema),
+        seed=params.seed if params.make_tensors.shuffle else None,
+        n_rows={split: n_kept.get(split, 0) for split in SPLITS},
+        shard_bytes=params.make_tensors.shard_mib * 2**20,
+    )
     counts = {split: np.zeros(len(names), np.int64) for split in SPLITS}
-    sample = Sample(seed=params.seed)
+    sample, engine = Sample(params.seed), open_engine(params.get("engine"))
     with ExitStack() as stack:
-        writers = {}
-        for split in SPLITS:
-            n = n_kept.get(split, 0)
-            shapes = {"numeric": (n, len(features)), "categorical": (n, len(categories)), "labels": (n,)}
-            shapes |= {"weights": (n,)} if schema.weight else {}
-            folder = stack.enter_context(atomic_folder(processed / split))
-            path_of_shard = folder / Path(shard_name(split, 0)).name
-            writers[split] = stack.enter_context(open_tensors(path_of_shard, shapes, kinds))
-        for batch in interim.read_rows(path, interim.scaled_types(preprocessor, schema)):
-            encoded = preprocessor.encode(batch)
-            labels = as_floats(batch[target]) if is_number else preprocessor.labels(batch[target])
-            for split, write in writers.items():
-                rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
-                numeric = encoded.numeric[rows]
-                own: dict[str, Any] = {
-                    "numeric": numeric,
-                    "categorical": encoded.categorical[rows],
-                    "labels": labels[rows],
-                }
-                if schema.weight:
-                    own["weights"] = as_floats(batch[schema.weight])[rows]
-                write(own)
-                counts[split] += len(rows) if is_number else np.bincount(labels[rows], minlength=len(names))
-                if split == "train":
-                    sample.update(dict(zip(features, numeric.T, strict=True)), len(rows))
+        pieces = stack.enter_context(folder_beside(processed / "pieces"))
+        parts = [(n, part, pieces / f"{n:05d}") for n, part in enumerate(interim.part_paths(path))]
+        encode = partial(_encode, preprocessor, schema, layout, params.seed)
+        for found in engine.map(encode, parts):
+            sample.merge(found.sample)
+            for split, n in found.counts.items():
+                counts[split] += n
         n_rows = {split: int(found.sum()) for split, found in counts.items() if found.any()}
         if n_rows != n_kept:
             raise ValueError(f'{report} must be of {path}, with {n_rows} rows; run "make repro"')
-    log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
-    files = [PREPROCESSOR_FILE, *(shard_name(split, 0) for split in SPLITS)]
+        log.info("Rows: %s", ", ".join(f"{split} {n:,}" for split, n in n_rows.items()))
+        folders = {split: stack.enter_context(atomic_folder(processed / split)) for split in SPLITS}
+        shards = [(split, shard) for split in SPLITS for shard in range(layout.n_shards(split))]
+        outputs = [(*item, folders[item[0]] / Path(shard_name(*item)).name) for item in shards]
+        write = partial(write_shard, layout, [folder for *_, folder in parts])
+        written = dict(zip(shards, engine.map(write, outputs), strict=True))
     Schema(
         target=target,
         class_values=() if is_number else tuple(names),
@@ -119,6 +110,57 @@ def run(params: DictConfig) -> None:
             **{split: tuple(found.tolist()) for split, found in counts.items()},
         },
         weight_sums=weight_sums if schema.weight else None,
-        shards={split: (n_rows.get(split, 0),) for split in SPLITS},
-        sha256={name: sha256(processed / name) for name in files},
+        shards={split: tuple(w.n_rows for (of, _), w in written.items() if of == split) for split in SPLITS},
+        sha256={
+            PREPROCESSOR_FILE: sha256(processed / PREPROCESSOR_FILE),
+            **{shard_name(*item): shard.sha256 for item, shard in written.items()},
+        },
     ).save(processed / SCHEMA_FILE)
+
+
+def record_type(preprocessor: Preprocessor, schema: TableSchema) -> np.dtype[np.void]:
+    """Describe the values of a row, one field for each tensor (`canopy.data.dataset.Batch`)."""
+    categories = preprocessor.categories
+    code = code_type(map(len, categories.values()))
+    fields: list[Any] = [
+        ("numeric", np.float32, (len(preprocessor.feature_names),)),
+        ("categorical", code, (len(categories),)),
+        ("labels", np.int64 if preprocessor.target is None else np.float32),
+    ]
+    return np.dtype([*fields, *([("weights", np.float32)] if schema.weight else [])])
+
+
+class _Encoded(NamedTuple):
+    """What the rows of a part are: those of each class in each split, and a sample of the training rows."""
+
+    counts: Mapping[str, NDArray[np.int64]]
+    sample: Sample
+
+
+def _encode(
+    preprocessor: Preprocessor, schema: TableSchema, layout: Layout, seed: int, item: tuple[int, Path, Path]
+) -> _Encoded:
+    """Write the encoded rows of a part to pieces of shards, in a folder."""
+    (part, path, output), target = item, schema.target.column
+    n_classes, first = max(1, len(preprocessor.classes)), 0
+    counts = {split: np.zeros(n_classes, np.int64) for split in SPLITS}
+    sample = Sample(seed, part=part)
+    with atomic_folder(output) as folder:
+        writer = PieceWriter(layout, folder)
+        for batch in interim.read_rows(path, interim.scaled_types(preprocessor, schema)):
+            numbers = row_numbers(part, first, batch.num_rows)
+            encoded, is_number = preprocessor.encode(batch), preprocessor.target is not None
+            labels = as_floats(batch[target]) if is_number else preprocessor.labels(batch[target])
+            for split in SPLITS:
+                rows = np.flatnonzero(pc.equal(batch[SPLIT_COLUMN], split).to_numpy(zero_copy_only=False))
+                numeric = encoded.numeric[rows]
+                own = {"numeric": numeric, "categorical": encoded.categorical[rows], "labels": labels[rows]}
+                if schema.weight:
+                    own["weights"] = as_floats(batch[schema.weight])[rows]
+                writer.write(split, numbers[rows], own)
+                counts[split] += len(rows) if is_number else np.bincount(labels[rows], minlength=n_classes)
+                if split == "train":
+                    features = dict(zip(preprocessor.feature_names, numeric.T, strict=True))
+                    sample.update(features, len(rows))
+            first += batch.num_rows
+    return _Encoded(counts, sample)

@@ -1,0 +1,113 @@
+"""Engines: the same bytes by any number of processes or workers; errors, warnings, kills."""
+
+import importlib.util
+import logging
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pytest
+from omegaconf import DictConfig
+
+from canopy.engines import Engine, Local, Ray
+from canopy.files import sha256
+from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+from canopy.schema.tensors import SCHEMA_FILE, Schema
+
+STAGES = (drop_columns, split, normalize, cap_classes, make_tensors)
+needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="the extra `ray` is not installed")
+N_FILES = 5
+
+
+@pytest.fixture
+def files(small_params: DictConfig, raw_table: Path, tmp_path: Path) -> DictConfig:
+    """The small table in files of different lengths; its tensors take two shards or more."""
+    table, start = pa.csv.read_csv(raw_table), 0
+    folder = tmp_path / "files"
+    folder.mkdir()
+    for index in range(N_FILES):
+        n_rows = len(table) - start if index == N_FILES - 1 else 5 + 7 * index
+        pa.csv.write_csv(table.slice(start, n_rows), folder / f"{index}.csv")
+        start += n_rows
+    small_params.paths.raw = str(folder)
+    methods = [("weight", "quantile_normal"), ("*", "z_score")]
+    small_params.normalize.methods = [{"columns": [name], "method": method} for name, method in methods]
+    small_params.make_tensors.shard_mib = 0.0004
+    return small_params
+
+
+def hashes(params: DictConfig, folder: Path, engine: Callable[..., Engine], n: int) -> dict[str, str]:
+    """Prepare the table by an engine; gives the hash of each file that the stages wrote."""
+    params = params.copy()
+    for key in ("interim", "processed", "reports"):
+        params.paths[key] = str(folder / key)
+    key = "n_processes" if engine is Local else "n_workers"
+    params.engine = {"_target_": f"canopy.engines.{engine.__name__}", key: n}
+    for stage in STAGES:
+        stage.run(params)
+    return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_processes_write_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle: bool) -> None:
+    files.make_tensors.shuffle = shuffle
+    expected, *others = (hashes(files, tmp_path / str(n), Local, n) for n in (1, 2, 4))
+    assert [found == expected for found in others] == [True, True]
+    schema = Schema.load(tmp_path / "1/processed" / SCHEMA_FILE)
+    assert min(map(len, schema.shards.values())) > 1
+    assert all(sum(sizes) == sum(schema.class_counts[split]) for split, sizes in schema.shards.items())
+
+
+@pytest.mark.slow
+@needs_ray
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_ray_writes_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle: bool) -> None:
+    import ray
+
+    files.make_tensors.shuffle = shuffle
+    expected = hashes(files, tmp_path / "local", Local, 1)
+    for n in (1, 2, 4):
+        try:
+            assert hashes(files, tmp_path / f"ray{n}", Ray, n) == expected
+        finally:
+            ray.shutdown()
+
+
+def fail_from_two(number: int) -> int:
+    logging.getLogger("canopy.test").warning("part %d", number)
+    if number > 1:
+        raise ValueError(f"no {number}")
+    return number
+
+
+def kill_itself(number: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL if number == 1 else 0)
+
+
+@pytest.mark.parametrize(
+    "engine",
+    [lambda: Local(2), pytest.param(lambda: Ray(n_workers=2), marks=(pytest.mark.slow, needs_ray))],
+)
+def test_first_error_and_warnings_arrive(
+    engine: Callable[[], Engine], caplog: pytest.LogCaptureFixture
+) -> None:
+    results = engine().map(fail_from_two, range(5))
+    assert [next(results), next(results)] == [0, 1]
+    with pytest.raises(ValueError, match="^no 2$"):
+        next(results)
+    assert caplog.messages[:3] == ["part 0", "part 1", "part 2"]
+
+
+def test_a_killed_process_is_told() -> None:
+    with pytest.raises(ChildProcessError, match="^Each of 2 processes must live until its files are done"):
+        list(Local(2).map(kill_itself, range(3)))
+
+
+@pytest.mark.parametrize("number", [0, -1, 1.5, "two"])
+def test_invalid_numbers_are_refused(number: Any) -> None:
+    with pytest.raises(ValueError, match=f"engine.n_processes must be .* got {number!r}"):
+        Local(number)
