@@ -80,11 +80,18 @@ class Ray(Engine):
                 'engine=ray must have the package ray; found none: pip install -e ".[ray]", or engine=local'
             ) from error
         if not ray.is_initialized():
-            here = {"num_cpus": self._n_workers or usable_cores(), "include_dashboard": False}
-            options = here if self._address is None else {}
-            ray.init(self._address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
-        task, shared = ray.remote(scheduling_strategy="SPREAD")(_call), ray.put(function)
-        n, pending = self._n_workers or int(ray.cluster_resources().get("CPU", 1)), deque[Any]()
+            is_local = self._address is None
+            ray.init(
+                self._address or "local",
+                num_cpus=self._n_workers or usable_cores() if is_local else None,
+                include_dashboard=False if is_local else None,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        task: Any = ray.remote(scheduling_strategy="SPREAD")(_call)
+        shared = ray.put(function)
+        cluster: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        n, pending = self._n_workers or int(cluster["CPU"]), deque[Any]()
         running: list[Any] = []
         try:
             for item in items:
@@ -99,7 +106,8 @@ class Ray(Engine):
         except ray.exceptions.RayError as error:
             reason = str(error).strip().splitlines()[0]
             raise ChildProcessError(
-                f"Ray must call each function on a worker that lives; got {reason}: run the same command again"
+                f"Ray must have workers that live until their files are done; got {reason}: run the same "
+                "command again"
             ) from error
         finally:
             for call in running:

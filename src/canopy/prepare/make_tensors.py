@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
-from canopy.engines import open_engine
+from canopy.engines import Local, open_engine
 from canopy.files import PREPROCESSOR_FILE, SPLITS, atomic_folder, folder_beside, read_json, sha256
 from canopy.prepare import interim
 from canopy.prepare.interim import SPLIT_COLUMN, interim_path
@@ -96,6 +96,9 @@ def run(params: DictConfig) -> None:
         shards = [(split, shard) for split in SPLITS for shard in range(layout.n_shards(split))]
         outputs = [(*item, folders[item[0]] / Path(shard_name(*item)).name) for item in shards]
         write = partial(write_shard, layout, [folder for *_, folder in parts])
+        if len(parts) == 1:
+            # Processes would take longer to start than to write what one has read.
+            engine = Local(n_processes=1)
         written = dict(zip(shards, engine.map(write, outputs), strict=True))
     Schema(
         target=target,
