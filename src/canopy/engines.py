@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -88,7 +89,7 @@ class Ray(Engine):
                 log_to_driver=False,
                 logging_level=logging.ERROR,
             )
-        task: Any = ray.remote(scheduling_strategy="SPREAD")(_call)
+        task: Any = ray.remote(scheduling_strategy="SPREAD")(_call_on_a_core)
         shared = ray.put(function)
         cluster: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
         n, pending = self._n_workers or int(cluster["CPU"]), deque[Any]()
@@ -156,6 +157,11 @@ def _call(function: Callable[[T], R], item: T) -> _Outcome:
         return None, error, records.found
     finally:
         log.removeHandler(records)
+
+
+def _call_on_a_core(function: Callable[[T], R], item: T) -> _Outcome:
+    share_cores(os.cpu_count() or 1)
+    return _call(function, item)
 
 
 def _result(outcome: _Outcome) -> Any:

@@ -178,3 +178,39 @@ def test_changed_preprocessor_is_refused(trained_run: Run, predict_csv: Predict)
     path.write_text(path.read_text().replace('"center": ', '"center": 1'))
     with pytest.raises(ValueError, match="must be the one that the run was trained with, of the SHA-256 "):
         predict_csv(f"{HEADER}\n{ROW}\n")
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_a_folder_is_predicted_file_by_file_and_resumed(
+    trained_run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture, n_processes: int
+) -> None:
+    caplog.set_level(logging.INFO)
+    source, output = tmp_path / "new", tmp_path / "predicted"
+    source.mkdir()
+    for index in range(3):
+        (source / f"{index}.csv").write_text(f"{HEADER}\n" + f"{index},1,0,0,1.5,1\n" * (index + 1))
+    options = {"run": trained_run.path, "input": source, "format": "csv", "engine.n_processes": n_processes}
+
+    def call(**given: object) -> str:
+        caplog.clear()
+        words = [f"{key}={value}" for key, value in {**options, "output": f"{output}/", **given}.items()]
+        predict(composed("predict", "accelerator=cpu", *words))
+        return caplog.text
+
+    assert "Predicted 6 rows" in call()
+    assert "On 6 rows with a label: accuracy" in caplog.text
+    whole = call(output=f"{tmp_path}/all.csv")
+    assert re.findall("On 6 rows .*", whole)
+    _, *expected = (tmp_path / "all.csv").read_text().splitlines()
+    files = [output / f"{index}.csv.csv" for index in range(3)]
+    assert [line for file in files for line in file.read_text().splitlines()[1:]] == expected
+    (source / "2.csv").write_text(f"{HEADER}\n3,1,0,0,1.5,1\n")
+    files[1].unlink()
+    text = call()
+    assert "Predicted before: 1 of 3 files" in text
+    assert "Predicted 3 rows" in text
+    assert "Predicted before: 3 of 3 files" in call()
+    with pytest.raises(ValueError, match="of the same model and options; got those of another on_error"):
+        call(on_error="reject_file")
+    with pytest.raises(ValueError, match="must be a new folder, or hold predictions; got other files"):
+        call(output=f"{source}/")

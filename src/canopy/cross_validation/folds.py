@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -72,4 +73,4 @@ def prepare_fold(params: DictConfig) -> None:
                 stage.run(check_params(own))
             # Exports and the predictions of all rows need the split.
             for path in (table, interim_path(own, "normalize"), interim_path(own, "cap_classes")):
-                path.unlink()
+                shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

@@ -1,71 +1,162 @@
 """Predict the rows of a table of any size, with a run or a bundle."""
 
+import functools
 import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 from numpy.typing import NDArray
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from canopy.files import read_json
+from canopy.engines import open_engine
+from canopy.export.manifest import MANIFEST_FILE
+from canopy.files import read_json, sha256, write_json
+from canopy.places import require_file
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
-from canopy.runs.run import METRICS, Run
+from canopy.runs.run import BEST_CHECKPOINT, METRICS, Run
 from canopy.schema import TableSchema
 from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
+from canopy.tables.text import find_files
 from canopy.tables.writer import STANDARD_OUTPUT, open_writer
-from canopy.tasks.answers import Answers, ClassAnswers, NumberAnswers
+from canopy.tasks.answers import Answers, ClassAnswers, LabelScores, NumberAnswers
 from canopy.tasks.decision import stored_threshold, uncalibrated
 
 log = logging.getLogger(__name__)
+
+# Which model wrote a folder of predictions, and with which options.
+RECORD = "_model.json"
 
 # From checked rows to predictions, shape (B, K).
 Predict = Callable[[pa.RecordBatch], NDArray[Any]]
 
 
+@dataclass
+class Summary:
+    """What was found in files that were predicted."""
+
+    n_rows: int
+    unseen: Counter[str]
+    scores: LabelScores
+
+    def merge(self, other: "Summary") -> None:
+        self.n_rows += other.n_rows
+        self.unseen.update(other.unseen)
+        self.scores.merge(other.scores)
+
+    def log(self, seconds: float, target: Path | str) -> None:
+        for name, count in self.unseen.items():
+            of = f"{count:,} of {self.n_rows:,} rows"
+            log.warning("%r: %s have a category that was unseen, rare or dropped in training", name, of)
+        if self.scores.n_labels:
+            log.log(logging.INFO if self.scores.n_rows else logging.WARNING, "%s", self.scores)
+        level = logging.INFO if self.n_rows else logging.WARNING
+        log.log(level, "Predicted %s rows in %.1f s: %s", f"{self.n_rows:,}", seconds, target)
+
+
 def predict(cfg: DictConfig) -> int:
-    """Predict each row of a table with a run or a bundle; `cfg` is of `configs/predict.yaml`."""
+    """Predict each row of a table with a run or a bundle; `cfg` is of `configs/predict.yaml`.
+
+    Gives the number of rows. An output that ends with a slash is a folder, with one file for each of the
+    input: the engine's workers write them, and those that an earlier call has written stay.
+    """
     if (cfg.run is None) == (cfg.bundle is None):
         raise ValueError(f"One of run and bundle must be given; got run={cfg.run} and bundle={cfg.bundle}")
     if cfg.on_error not in ("reject_row", "reject_file"):
         raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
-    target = Path(str(cfg.output))
+    started, target = time.perf_counter(), Path(str(cfg.output))
+    if str(cfg.output).endswith("/"):
+        summary = predict_files(cfg, target)
+    else:
+        summary = predict_table(cfg, open_model(cfg), (str(cfg.input), target))
+    if summary is None:
+        return 0
+    summary.log(time.perf_counter() - started, target)
+    return summary.n_rows
+
+
+def predict_files(cfg: DictConfig, folder: Path) -> Summary | None:
+    """Predict each file of the input to one of its name in a folder, but for those that are there."""
+    if cfg.format not in ("csv", "parquet"):
+        raise ValueError(f"format must be csv or parquet; got {cfg.format!r}")
+    files = find_files(str(cfg.input))
+    model = cfg.run and Path(cfg.run) / BEST_CHECKPOINT
+    model = model or Path(cfg.bundle) / MANIFEST_FILE
+    require_file(model, name="The model ")
+    facts = {"model": sha256(model), **{name: cfg[name] for name in ("format", "threshold", "on_error")}}
+    facts["keys"] = OmegaConf.to_container(cfg).get("keys")  # type: ignore[union-attr]
+    record = folder / RECORD
+    if record.is_file():
+        found = read_json(record)
+        if other := [name for name, value in facts.items() if found.get(name) != value]:
+            raise ValueError(
+                f"{folder} must be a new folder, or hold predictions of the same model and options; got "
+                f"those of another {other[0]}"
+            )
+    elif folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f"{folder} must be a new folder, or hold predictions; got other files")
+    write_json(record, facts)
+    outputs = [(str(file), folder / f"{file.name}.{cfg.format}") for file in files]
+    new = [item for item in outputs if not is_newer(item[1], Path(item[0]))]
+    if len(new) < len(files):
+        log.info("Predicted before: %d of %d files", len(files) - len(new), len(files))
+    total = None
+    for summary in open_engine(cfg.engine).map(partial(_predict_file, cfg, facts["model"]), new):
+        if total is None:
+            total = summary
+        else:
+            total.merge(summary)
+    return total
+
+
+def is_newer(path: Path, source: Path) -> bool:
+    """Say whether a file is there, and was written after another one."""
+    return path.is_file() and path.stat().st_mtime_ns >= source.stat().st_mtime_ns
+
+
+def _predict_file(cfg: DictConfig, model: str, item: tuple[str, Path]) -> Summary:
+    return predict_table(cfg, _open_once(OmegaConf.to_yaml(cfg), model), item)
+
+
+@functools.lru_cache(maxsize=1)
+def _open_once(config: str, _model: str) -> "Model":
+    """Open the model of a config, by its hash, once for all the files that a process predicts."""
+    cfg = OmegaConf.create(config)
+    assert isinstance(cfg, DictConfig)
+    return open_model(cfg)
+
+
+def predict_table(cfg: DictConfig, model: "Model", item: tuple[str, Path]) -> Summary:
+    """Predict the rows of a table, given by a pattern, to a file."""
+    pattern, target = item
     further = [cfg["keys"]] if isinstance(cfg["keys"], str) else [*(cfg["keys"] or ())]
-    table, answers, preprocessor, load = open_model(cfg)
-    set_threshold(answers, cfg.threshold)
+    table, answers, preprocessor, load = model
     schema = preprocessor.restrict(table)
-    reader = TableReader(str(cfg.input), schema, with_target=False, keys=further, n_shown=None)
+    reader = TableReader(pattern, schema, with_target=False, keys=further, n_shown=None)
     if target.exists() and any(target.samefile(file.path) for file in reader.files):
         raise ValueError(f"The output must be another file than the input; found {target} as both")
     predictions_of = load()
-    started, n_rows, unseen = time.perf_counter(), 0, Counter[str]()
-    label = table.target.column
+    summary, label = Summary(0, Counter(), answers.scores(table)), table.target.column
     keys = [name for name in dict.fromkeys([*reader.schema.keys, *further]) if name != label]
-    scores = answers.scores(table)
     with open_writer(target, answers.schema(keys)) as write:
         for batch in reader.valid_batches():
             predictions = predictions_of(batch)
             write(answers.table(batch, predictions, keys=keys))
-            unseen.update(preprocessor.count_unseen(batch))
+            summary.unseen.update(preprocessor.count_unseen(batch))
             if reader.has_target:
-                scores.update(batch[label], predictions)
-            n_rows += batch.num_rows
+                summary.scores.update(batch[label], predictions)
+            summary.n_rows += batch.num_rows
         if cfg.on_error == "reject_file":
             reader.problems.raise_error()
-    for name, count in unseen.items():
-        of = f"{count:,} of {n_rows:,} rows"
-        log.warning("%r: %s have a category that was unseen, rare or dropped in training", name, of)
     write_rejected(reader.problems, target)
-    if scores.n_labels:
-        log.log(logging.INFO if scores.n_rows else logging.WARNING, "%s", scores)
-    level, seconds = logging.INFO if n_rows else logging.WARNING, time.perf_counter() - started
-    log.log(level, "Predicted %s rows in %.1f s: %s", f"{n_rows:,}", seconds, target)
-    return n_rows
+    return summary
 
 
 def set_threshold(answers: Answers, threshold: float | None) -> None:
@@ -95,15 +186,34 @@ def write_rejected(problems: Problems, output: Path) -> None:
         log.warning("%d values are not allowed; their rows are not predicted: %s", len(found), path)
 
 
-def open_model(cfg: DictConfig) -> tuple[TableSchema, Answers, Preprocessor, Callable[[], Predict]]:
-    """Give the raw table of a run or bundle, its answers and preprocessor, and what loads the model."""
-    if cfg.run is None:
-        from canopy.export.scorer import Scorer
+class Model(NamedTuple):
+    """A run or bundle: its raw table, its answers and preprocessor, and what loads it."""
 
-        scorer = Scorer(cfg.bundle)
-        manifest = scorer.manifest
-        own = manifest.preprocessor
-        return manifest.table, scorer.answers, own, lambda: lambda rows: scorer.predict(own.inputs(rows))
+    table: TableSchema
+    answers: Answers
+    preprocessor: Preprocessor
+    load: Callable[[], Predict]
+
+
+def open_model(cfg: DictConfig) -> Model:
+    """Open a run or bundle without loading it, and set the threshold that the command gives."""
+    model = _open_bundle(cfg.bundle) if cfg.run is None else _open_run(cfg)
+    set_threshold(model.answers, cfg.threshold)
+    return model._replace(load=functools.cache(model.load))
+
+
+def _open_bundle(path: str) -> Model:
+    # Here, since runs do without onnxruntime.
+    from canopy.export.scorer import Scorer
+
+    scorer = Scorer(path)
+    own = scorer.manifest.preprocessor
+    return Model(
+        scorer.manifest.table, scorer.answers, own, lambda: lambda rows: scorer.predict(own.inputs(rows))
+    )
+
+
+def _open_run(cfg: DictConfig) -> Model:
     run = Run(cfg.run)
     preprocessor, schema = run.preprocessor, run.schema
 
@@ -118,7 +228,8 @@ def open_model(cfg: DictConfig) -> tuple[TableSchema, Answers, Preprocessor, Cal
     if schema.class_names:
         classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
         answers = ClassAnswers(classes, threshold=run_threshold(run, cfg.metrics))
-    return closed_schema(table_schema(run.config.pipeline), preprocessor), answers, preprocessor, load
+    table = closed_schema(table_schema(run.config.pipeline), preprocessor)
+    return Model(table, answers, preprocessor, load)
 
 
 def run_threshold(run: Run, metrics: str | None) -> float | None:

@@ -88,6 +88,12 @@ class LabelScores(ABC):
     def update(self, labels: pa.Array, predictions: NDArray[Any]) -> None:
         """Add rows: texts of the target, null where there is none, and their predictions."""
 
+    def merge(self, other: "LabelScores") -> None:
+        """Add what other rows were scored by: all counts and sums."""
+        for name, value in vars(other).items():
+            if isinstance(value, int | float) and not isinstance(value, bool):
+                vars(self)[name] += value
+
     @abstractmethod
     def headers(self) -> dict[str, str]:
         """Give the headers of a server's answer."""
