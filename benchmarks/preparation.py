@@ -90,13 +90,17 @@ def repeat(source: Path, target: Path, factor: int, schema: TableSchema) -> int:
     generator = np.random.default_rng(0)
     with pacsv.CSVWriter(target, table.schema) as writer:
         for copy in range(factor):
-            noisy = table
-            for name, column in schema.numeric.items() if copy else ():
-                values = table[name].to_numpy() + generator.integers(-2, 3, len(table))
-                values = np.clip(values, column.low, column.high).astype(np.int64)
-                noisy = noisy.set_column(noisy.schema.get_field_index(name), name, pa.array(values))
-            writer.write_table(noisy)
+            writer.write_table(noisy(table, schema, generator) if copy else table)
     return factor * len(table)
+
+
+def noisy(table: pa.Table, schema: TableSchema, generator: np.random.Generator) -> pa.Table:
+    """Add up to 2 to the numbers of a table, or take it away, inside their ranges."""
+    for name, column in schema.numeric.items():
+        values = table[name].to_numpy() + generator.integers(-2, 3, len(table))
+        values = np.clip(values, column.low, column.high).astype(np.int64)
+        table = table.set_column(table.schema.get_field_index(name), name, pa.array(values))
+    return table
 
 
 def run(command: list[str]) -> Cost:
