@@ -1,4 +1,4 @@
-"""Canopy: a PyTorch Lightning experiment framework for tabular classification."""
+"""Canopy: a PyTorch Lightning experiment framework for tabular learning."""
 
 import os
 
