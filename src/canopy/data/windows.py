@@ -1,6 +1,8 @@
 """Rows that stay in their shards: windows of a few shards each are read into memory, one after the other."""
 
+import math
 from collections.abc import Iterable, Iterator
+from mmap import MAP_PRIVATE, mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -53,7 +55,7 @@ class Window(NamedTuple):
             opened = shard.open()
             if rows is None:
                 n = n_own(self.stop, rank, n_ranks) - first
-                rows = Batch._make(tensor.new_empty(n, *tensor.shape[1:]) for tensor in opened)
+                rows = Batch._make(allocate(n, tensor) for tensor in opened)
             for start in range(0, shard.n_rows, N_ROWS):
                 part = slice(start, min(start + N_ROWS, shard.n_rows))
                 own = np.flatnonzero(numbers[part] % n_ranks == rank) if n_ranks > 1 else slice(None)
@@ -65,6 +67,15 @@ class Window(NamedTuple):
             numbers = numbers[shard.n_rows :]
         assert rows is not None
         return rows
+
+
+def allocate(n_rows: int, like: Tensor) -> Tensor:
+    """Make a tensor of so many rows; its memory goes back to the system at once, which `malloc` may keep."""
+    shape = (n_rows, *like.shape[1:])
+    if not math.prod(shape):
+        return like.new_empty(shape)
+    memory = mmap(-1, math.prod(shape) * like.itemsize, flags=MAP_PRIVATE)
+    return torch.frombuffer(memory, dtype=like.dtype).view(shape)
 
 
 def as_items(tensor: Tensor) -> NDArray[np.void]:
