@@ -89,7 +89,6 @@ class Shard(NamedTuple):
 
     def open(self) -> Batch:
         """Map the rows into memory: processes that open it share them. Nothing in it can execute code."""
-        self.require()
         try:
             rows = TensorRows(Batch(**torch.load(self.path, weights_only=True, mmap=True)))
         except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:

@@ -49,7 +49,7 @@ class Window(NamedTuple):
         """Read the rows of a rank, in the order of the epoch; a shard is checked when it is read first."""
         n_rows, first = self.stop - self.start, n_own(self.start, rank, n_ranks)
         places = seeded_order(n_rows, *self.seeds) if self.seeds else torch.arange(n_rows)
-        numbers, rows = (places + self.start).numpy(), None
+        numbers, rows = places.add_(self.start).numpy(), None
         for shard in self.shards:
             shard.check()
             opened = shard.open()

@@ -38,7 +38,7 @@ def prepare(cfg: DictConfig, *further: Callback) -> "Training":
 
 
 def check_memory(data: TensorDataModule, model: TabularModel, callbacks: Iterable[Callback]) -> None:
-    """Refuse what needs all rows of a split at once where a part of the rows is to be in memory."""
+    """Refuse what needs all rows of a split where only a part of them is to be in memory."""
     selects = any(isinstance(callback, MemberSelection) for callback in callbacks)
     found = "trees in the net" if model.trees else "the callback MemberSelection" if selects else None
     if data.memory_mib is not None and found:
