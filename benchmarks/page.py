@@ -74,8 +74,9 @@ def loading(content: dict[str, Any]) -> dict[str, Any]:
 
     return {
         "title": "Loading",
-        "about": "Shuffled batches of the training rows: our DataLoader, indexing the tensors by hand "
-        "(tensor[index], and torch.index_select), and PyTorch's stock DataLoader over a TensorDataset.",
+        "about": "Shuffled batches of the training rows: our DataLoader over rows in memory and over windows "
+        "of shards, indexing the tensors by hand (tensor[index], and torch.index_select), and PyTorch's "
+        "stock DataLoader over a TensorDataset.",
         "finding": f"At batch size 1,024 our loader hands out {at['canopy rows/s'] / 1e6:.1f} million rows "
         f"per second: {at['canopy/indexing']:.2f} times indexing, {at['canopy/index_select']:.2f} times "
         f"index_select, {at['canopy rows/s'] / at['stock, 0 workers rows/s']:.0f} times the stock loader.",

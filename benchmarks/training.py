@@ -175,7 +175,7 @@ def bare(cfg: DictConfig) -> float:
         order = torch.randperm(len(rows.labels))
         for step in range(n_steps):
             index = order[step * size : (step + 1) * size]
-            numeric, categorical, labels = (tensor.index_select(0, index) for tensor in rows)
+            numeric, categorical, labels = (tensor.index_select(0, index) for tensor in rows[:3])
             loss = F.cross_entropy(net(numeric, categorical.long()) + prior, labels)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -154,19 +154,21 @@ def tensors(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def replace_rows() -> Callable[[Path, str, int], None]:
-    """Give a split of the small tensors another number of rows; the first feature is the row's number."""
+def replace_rows() -> Callable[..., None]:
+    """Give a split of the small tensors shards with so many rows; the first feature is the row's number."""
 
-    def replace(folder: Path, split: str, n_rows: int) -> None:
-        labels = torch.arange(n_rows) % 3
-        numeric = torch.stack([torch.arange(n_rows).float(), torch.zeros(n_rows)], dim=1)
-        rows = Batch(numeric, torch.zeros(n_rows, 1, dtype=torch.uint8), labels)
-        shard = shard_name(split, 0)
-        save_tensors(rows._asdict(), folder / shard)
-        schema = Schema.load(folder / SCHEMA_FILE)
-        hashes = {**schema.sha256, shard: sha256(folder / shard)}
-        shards = {**schema.shards, split: (n_rows,)}
-        dataclasses.replace(schema, sha256=hashes, shards=shards).save(folder / SCHEMA_FILE)
+    def replace(folder: Path, split: str, *sizes: int) -> None:
+        schema, hashes = Schema.load(folder / SCHEMA_FILE), {}
+        for index, numbers in enumerate(torch.arange(sum(sizes)).split([*sizes])):
+            numeric = torch.stack([numbers.float(), torch.zeros(len(numbers))], dim=1)
+            rows = Batch(numeric, (numbers[:, None] % 2).to(torch.uint8), numbers % 3)
+            shard = shard_name(split, index)
+            save_tensors(rows._asdict(), folder / shard)
+            hashes[shard] = sha256(folder / shard)
+        shards = {**schema.shards, split: sizes}
+        dataclasses.replace(schema, sha256={**schema.sha256, **hashes}, shards=shards).save(
+            folder / SCHEMA_FILE
+        )
 
     return replace
 

@@ -59,6 +59,11 @@ def test_evaluate_scores_both_splits_and_keeps_predictions(
         if split == "val":
             temperature = fit_temperature(probabilities, kept["label"].to_numpy())
         assert report[split]["calibrated"]["temperature"] == pytest.approx(temperature)
+    change_hash(tensors, "val/00001.pt")
+    with pytest.raises(
+        ValueError, match=r"trained on data whose val/00001.pt has the SHA-256 None.*; found 000"
+    ):
+        evaluate(Run(run), evaluate_config)
     change_hash(tensors, "test/00000.pt")
     with pytest.raises(
         ValueError, match=r"trained on data whose test/00000.pt has the SHA-256 .*; found 000000"

@@ -87,6 +87,7 @@ BAD: dict[str, list[tuple[str, str]]] = {
         ("trainer.gradient_clip_val=-1", "gradient_clip_val|clip"),
         ("data.batch_size=0", "batch_size"),
         ("data.n_workers=-1", "workers"),
+        ("data.memory_mib=0", "memory_mib must be an integer >= 1"),
         ("model.optimizer.lr=-1", "learning rate|lr"),
         ("model.net.hidden=[0]", "hidden"),
         ("model.net.dropout=2", "dropout"),

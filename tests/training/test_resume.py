@@ -7,13 +7,16 @@ import re
 import shlex
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
 import torch
+from lightning import Trainer
 from lightning.pytorch.callbacks import LambdaCallback
 from mlflow import MlflowClient
 from omegaconf import DictConfig, OmegaConf
@@ -21,7 +24,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from canopy.runs.fit import fit
 from canopy.runs.resume import choose_run_folder, resumed_config
-from canopy.runs.run import Run
+from canopy.runs.run import LAST_CHECKPOINT, Run
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
 
@@ -287,3 +290,31 @@ def test_a_failed_run_says_why(train_config: DictConfig) -> None:
     record = Run(train_config.run_folder).record
     assert record["status"] == "failed"
     assert "decay" in record["reason"]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+def test_training_from_windows_resumes_to_the_same_weights(
+    train_config: DictConfig, tensors: Path, replace_rows: Callable[..., None]
+) -> None:
+    """In the middle of the second of three windows; workers make no difference."""
+    replace_rows(tensors, "train", *[6000] * 9)
+    train_config.data.update(batch_size=2000, memory_mib=1)
+    train_config.logger = {}
+    train_config.model.net.dropout = 0.2
+    train_config.callbacks.resume_checkpoint.every_n_seconds = 0
+    whole = prepare(train_config)
+    whole.fit()
+
+    def kill(trainer: Trainer, *_: Any) -> None:
+        if trainer.global_step == 38:
+            raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        prepare(train_config, LambdaCallback(on_train_batch_end=kill)).fit()
+    train_config.data.n_workers = 2
+    resumed = prepare(train_config)
+    resumed.fit(Path(train_config.run_folder) / LAST_CHECKPOINT)
+    assert resumed.trainer.global_step == whole.trainer.global_step == 54
+    assert resumed.model.n_rows_trained == 2 * 54_000
+    weights = (run.model.state_dict() for run in (resumed, whole))
+    torch.testing.assert_close(*weights, rtol=0, atol=0)

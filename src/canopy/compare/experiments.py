@@ -36,8 +36,9 @@ def recipe_of(config: DictConfig) -> tuple[str, str | None]:
         left_out = f"fold {fold}"
     elif values.get("pipeline.split.method") == "leave_group_out":
         left_out = values.pop("pipeline.split.column", None)
-    # Options of the split that are left out do not change a recipe.
-    values = {k: v for k, v in values.items() if v is not None or not k.startswith("pipeline.split.")}
+    # Options of the split or of windows of rows that are left out do not change a recipe.
+    optional = ("pipeline.split.", "data.memory_mib")
+    values = {k: v for k, v in values.items() if v is not None or not k.startswith(optional)}
     text = json.dumps(values, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16], left_out
 

@@ -4,6 +4,7 @@ import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import torch
 from lightning import LightningDataModule
 from lightning.fabric.utilities.warnings import PossibleUserWarning
 
-from canopy.data.dataset import Batch, TensorRows, load_rows
+from canopy.data.dataset import Batch, TensorRows, list_shards, load_rows
 from canopy.data.loader import Loader
+from canopy.data.windows import ShardRows
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ class TensorDataModule(LightningDataModule):
         folder: Folder with the tensors and their `schema`.
         batch_size: Training rows of a step, on each device; `eval_batch_size` where no gradients are kept.
         shuffle: Whether each epoch has its own order of the training rows, drawn with `seed`.
-        n_workers: Processes that load.
+        n_workers: Processes that load rows which are in memory.
+        memory_mib: Most MiB of training rows that a process holds at once, as `ShardRows` counts them; None
+            to hold all of them. Validation and test rows are then held by the shard.
         train_splits: Splits whose rows are trained on, and counted as such in `schema`.
     """
 
@@ -41,6 +45,7 @@ class TensorDataModule(LightningDataModule):
         seed: int,
         shuffle: bool = True,
         n_workers: int = 0,
+        memory_mib: int | None = None,
         train_splits: Sequence[str] = ("train",),
     ) -> None:
         super().__init__()
@@ -48,13 +53,16 @@ class TensorDataModule(LightningDataModule):
         self.schema = Schema.load(self.folder / SCHEMA_FILE)
         self.batch_size, self.eval_batch_size = batch_size, eval_batch_size
         self.seed, self.shuffle, self.n_workers = seed, shuffle, n_workers
-        self.train_splits = (*train_splits,)
+        self.memory_mib, self.train_splits = memory_mib, (*train_splits,)
         self.schema = replace(
             self.schema,
             class_counts=self._count(self.schema.class_counts),
             weight_sums=self.schema.weight_sums and self._count(self.schema.weight_sums),
         )
         self._rows: dict[str, TensorRows] = {}
+        self._shards: dict[str, ShardRows] = {}
+        if memory_mib is not None and n_workers:
+            log.warning("data.n_workers=%d does nothing with data.memory_mib: a thread reads", n_workers)
         if n_workers < 2:
             # Lightning recommends workers on each machine with more than two cores; here they only copy rows.
             warnings.filterwarnings("ignore", ".* does not have many workers", PossibleUserWarning)
@@ -70,12 +78,22 @@ class TensorDataModule(LightningDataModule):
     def setup(self, stage: str) -> None:
         splits = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}[stage]
         for split in splits:
-            self.rows(split)
+            if self.memory_mib is None:
+                self.rows(split)
+            else:
+                parts = (list_shards(self.folder, name, self.schema) for name in self._names(split))
+                seed = self.seed if self.shuffle and split == "train" else None
+                self._shards[split] = ShardRows(
+                    chain.from_iterable(parts), memory_mib=self.memory_mib, seed=seed
+                )
+
+    def _names(self, split: str) -> tuple[str, ...]:
+        return self.train_splits if split == "train" else (split,)
 
     def rows(self, split: str) -> Batch:
+        """Give all rows of a split, in memory."""
         if split not in self._rows:
-            names = self.train_splits if split == "train" else (split,)
-            parts = [load_rows(self.folder, name, self.schema).rows for name in names]
+            parts = [load_rows(self.folder, name, self.schema).rows for name in self._names(split)]
             columns = zip(*parts, strict=True)
             self._rows[split] = TensorRows(Batch(*map(torch.cat, columns)) if len(parts) > 1 else parts[0])
         return self._rows[split].rows
@@ -108,19 +126,20 @@ class TensorDataModule(LightningDataModule):
             log.warning("data.batch_size=%d on each of %d devices keeps %d rows a step", *sizes)
 
     def _loader(self, split: str) -> Loader:
-        trainer, rows, is_train = self.trainer, self._rows[split], split == "train"
+        trainer, is_train = self.trainer, split == "train"
         assert trainer is not None
         device = trainer.strategy.root_device
-        if not self.n_workers:
+        rows = self._rows[split] if self.memory_mib is None else self._shards[split]
+        if isinstance(rows, TensorRows) and not self.n_workers:
             rows = place_rows(rows, device)
         return Loader(
             rows,
             batch_size=self.batch_size if is_train else self.eval_batch_size,
-            shuffle=self.shuffle and is_train,
+            shuffle=self.shuffle and is_train and self.memory_mib is None,
             seed=self.seed,
             rank=trainer.global_rank,
             n_ranks=trainer.world_size,
-            n_workers=self.n_workers,
+            n_workers=self.n_workers if self.memory_mib is None else 0,
             pin_memory=device.type == "cuda" and rows.device.type == "cpu",
         )
 

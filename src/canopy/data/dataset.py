@@ -82,17 +82,13 @@ class Shard(NamedTuple):
         require_file(self.path, name="The tensors ", hint=f"{HINT} first")
 
     def check(self) -> None:
-        """Refuse a shard whose content is not that of the schema."""
+        """Refuse a shard whose content is not that of the schema; it is read again only if it changed."""
         self.require()
-        if (found := sha256(self.path)) != self.sha256:
-            raise ValueError(
-                f"{self.path} must have the SHA-256 {self.sha256[:12]}... of its schema; found "
-                f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
-            )
+        state = self.path.stat()
+        _check(self, (state.st_mtime_ns, state.st_size))
 
     def open(self) -> Batch:
         """Map the rows into memory: processes that open it share them. Nothing in it can execute code."""
-        self.require()
         try:
             rows = TensorRows(Batch(**torch.load(self.path, weights_only=True, mmap=True)))
         except (UnpicklingError, RuntimeError, TypeError, EOFError) as error:
@@ -123,15 +119,21 @@ def load_rows(folder: str | Path, split: str, schema: Schema) -> TensorRows:
     """
     shards = list_shards(folder, split, schema)
     for shard in shards:
-        shard.require()
-    states = [shard.path.stat() for shard in shards]
-    return _load_shards(shards, tuple((state.st_mtime_ns, state.st_size) for state in states))
+        shard.check()
+    return _load_shards(shards)
+
+
+@functools.cache
+def _check(shard: Shard, _state: tuple[int, int]) -> None:
+    if (found := sha256(shard.path)) != shard.sha256:
+        raise ValueError(
+            f"{shard.path} must have the SHA-256 {shard.sha256[:12]}... of its schema; found "
+            f'{found[:12]}...: it is damaged or from another run of the pipeline; run "make repro"'
+        )
 
 
 @functools.lru_cache(maxsize=len(SPLITS))
-def _load_shards(shards: tuple[Shard, ...], _states: tuple[tuple[int, int], ...]) -> TensorRows:
-    """Check and load a split, once for all the runs that this process trains on it."""
-    for shard in shards:
-        shard.check()
+def _load_shards(shards: tuple[Shard, ...]) -> TensorRows:
+    """Load a split, once for all the runs that this process trains on it."""
     first, *others = (shard.open() for shard in shards)
     return TensorRows(Batch(*map(torch.cat, zip(first, *others, strict=True))) if others else first)

@@ -1,5 +1,6 @@
 """Train a net: data, model, loggers, callbacks, Trainer, fit; what surrounds it is in `canopy.runs`."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,7 @@ from omegaconf import DictConfig
 
 from canopy.data.datamodule import TensorDataModule
 from canopy.training.callbacks.hyperparameters import HyperparameterLog
+from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.model import TabularModel
 from canopy.training.parts import build, build_all, check_monitors
 from canopy.training.threads import limit_threads
@@ -26,12 +28,24 @@ def prepare(cfg: DictConfig, *further: Callback) -> "Training":
     model: TabularModel = build("model", cfg.model, schema=data.schema)
     loggers = build_all("logger", cfg.logger, Logger)
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values(), *further, HyperparameterLog(cfg)]
+    check_memory(data, model, callbacks)
     if not loggers:
         # It has nowhere to write, which Lightning reports as an error.
         callbacks = [made for made in callbacks if not isinstance(made, LearningRateMonitor)]
     trainer: Trainer = build("trainer", cfg.trainer, callbacks=callbacks, logger=[*loggers.values()])
     limit_threads(trainer.num_devices, cfg.get("n_threads"))
     return Training(data=data, model=model, trainer=trainer, loggers=loggers)
+
+
+def check_memory(data: TensorDataModule, model: TabularModel, callbacks: Iterable[Callback]) -> None:
+    """Refuse what needs all rows of a split where only a part of them is to be in memory."""
+    selects = any(isinstance(callback, MemberSelection) for callback in callbacks)
+    found = "trees in the net" if model.trees else "the callback MemberSelection" if selects else None
+    if data.memory_mib is not None and found:
+        raise ValueError(
+            f"data.memory_mib must be null with {found}, which needs all rows at once; got "
+            f"{data.memory_mib}: leave it out, or train another net"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,6 +21,7 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "data.batch_size": (int, 1),
     "data.eval_batch_size": (int, 1),
     "data.n_workers": (int, 0),
+    "data.memory_mib": (int, 1),
     "model.optimizer.lr": (float, 0),
     "model.net.hidden": (int, 1),
     "model.loss.label_smoothing": (float, 0),

@@ -86,3 +86,14 @@ def test_each_kind_is_kept_at_its_best_epoch(best_config: DictConfig) -> None:
     for probabilities, found in zip(predicted, last.values(), strict=True):
         log_loss = -probabilities[torch.arange(len(rows.labels)), rows.labels].log().mean()
         assert float(log_loss) == pytest.approx(found["nll"], rel=1e-5)
+
+
+def test_windows_of_rows_are_refused_with_trees_or_a_selection(best_config: DictConfig) -> None:
+    """Both need all rows at once; found out before training."""
+    best_config.data.memory_mib = 8
+    with pytest.raises(ValueError, match="memory_mib must be null with trees in the net, which .*; got 8"):
+        prepare(best_config)
+    members = best_config.model.net.members
+    members.update(dict.fromkeys(name for name in members if "trees" in name))
+    with pytest.raises(ValueError, match="memory_mib must be null with the callback MemberSelection"):
+        prepare(best_config)

@@ -108,7 +108,7 @@ class TaughtData(TensorDataModule):
     """The rows of a run, its training rows with other labels: of classes probabilities, shape (n_rows, K)."""
 
     def __init__(self, targets: Tensor, **options: Any) -> None:
-        super().__init__(**options)
+        super().__init__(**{**options, "memory_mib": None})
         self._rows["train"] = TensorRows(self.rows("train")._replace(labels=targets))
 
 
