@@ -22,7 +22,7 @@ from canopy.training.checkpoint import load_checkpoint
 log = logging.getLogger(__name__)
 
 # The devices of a run: on others it has the same weights but for rounding, no longer to the last bit.
-DEVICES = ("accelerator", "devices", "strategy", "precision")
+DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 # What may change without making another run of it: how long and where it trains, what it shows and copies.
 CHANGEABLE = (
