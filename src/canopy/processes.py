@@ -21,8 +21,8 @@ def launched_rank() -> int | None:
     """Give the number of this process among those that torchrun or srun started; None if neither did."""
     if "TORCHELASTIC_RUN_ID" in os.environ:
         return int(os.environ["RANK"])
-    # As Lightning decides it: a shell of an interactive job has these variables too.
+    # A batch script and a shell of an interactive job have the other variables too.
     is_interactive = os.environ.get("SLURM_JOB_NAME") in ("bash", "interactive")
-    if int(os.environ.get("SLURM_NTASKS", "1")) > 1 and not is_interactive:
+    if "SLURM_STEP_ID" in os.environ and int(os.environ.get("SLURM_NTASKS", "1")) > 1 and not is_interactive:
         return int(os.environ["SLURM_PROCID"])
     return None

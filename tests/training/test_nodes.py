@@ -34,7 +34,7 @@ SLURM = {
     "SLURM_NTASKS": "2",
     "SLURM_NTASKS_PER_NODE": "1",
 }
-SLURM |= {"SLURM_NNODES": "2", "SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.[1-2]"}
+SLURM |= {"SLURM_STEP_ID": "0", "SLURM_NNODES": "2", "SLURM_LOCALID": "0", "SLURM_NODELIST": "127.0.0.[1-2]"}
 
 
 @pytest.fixture
@@ -82,6 +82,13 @@ def wait_for_checkpoint(folder: Path, nodes: list[subprocess.Popen[str]]) -> Non
         assert [process.poll() for process in nodes] == [None, None], end(nodes)
         time.sleep(0.01)
     time.sleep(0.3)
+
+
+def make_scontrol(folder: Path) -> Path:
+    """Make a program that notes what it is asked; give the file that it notes it in."""
+    (folder / "scontrol").write_text(f'#!/bin/sh\necho "$@" >> {folder}/asked\n')
+    (folder / "scontrol").chmod(0o755)
+    return folder / "asked"
 
 
 def run_of(folder: Path) -> Path:
@@ -140,11 +147,8 @@ def test_killed_node_ends_the_other_and_resumes(
 @pytest.mark.slow
 def test_slurm_job_is_requeued_and_resumes(node: Callable[[str], Path], tmp_path: Path) -> None:
     """There is no Slurm: its variables are set, and `scontrol` notes what it is asked."""
-    folder, reference, asked = node("a"), node("reference"), tmp_path / "asked"
-    (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/scontrol").write_text(f'#!/bin/sh\necho "$@" >> {asked}\n')
-    (tmp_path / "bin/scontrol").chmod(0o755)
-    path = f"{tmp_path}/bin:{environment(ROOT)['PATH']}"
+    folder, reference, asked = node("a"), node("reference"), make_scontrol(tmp_path)
+    path = f"{tmp_path}:{environment(ROOT)['PATH']}"
     expected = torchrun([reference] * 2, *LONG)
     tasks = srun(folder, *LONG, PATH=path)
     wait_for_checkpoint(folder, tasks)
@@ -182,9 +186,9 @@ def test_node_with_other_data_is_refused(node: Callable[[str], Path]) -> None:
     [
         ({}, None),
         ({"TORCHELASTIC_RUN_ID": "none", "RANK": "3"}, 3),
-        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "1"}, 1),
-        ({"SLURM_NTASKS": "1", "SLURM_PROCID": "0"}, None),
-        ({"SLURM_NTASKS": "2", "SLURM_PROCID": "0", "SLURM_JOB_NAME": "interactive"}, None),
+        ({**SLURM, "SLURM_PROCID": "1"}, 1),
+        ({**SLURM, "SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
+        ({**SLURM, "SLURM_PROCID": "0", "SLURM_JOB_NAME": "interactive"}, None),
     ],
 )
 def test_launched_rank(variables: dict[str, str], rank: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +197,12 @@ def test_launched_rank(variables: dict[str, str], rank: int | None, monkeypatch:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     assert launched_rank() == rank
+
+
+@pytest.mark.parametrize("command", [("src/cross_validate.py",), ("src/train.py", "-m", "seed=1,2")])
+def test_command_of_one_process_refuses_torchrun(command: tuple[str, ...]) -> None:
+    (output,) = end([start(("python", *command), ROOT, TORCHELASTIC_RUN_ID="none", RANK="0")], 1)
+    assert output == f"Error: {command[0]} must be started once; got torchrun or srun: leave it out\n"
 
 
 @pytest.mark.parametrize(
@@ -230,18 +240,17 @@ def test_lost_connection_is_reported(message: str) -> None:
 
 
 def test_requeue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "scontrol").write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\n')
-    (tmp_path / "scontrol").chmod(0o755)
+    asked = make_scontrol(tmp_path)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_ARRAY_JOB_ID", "5")
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "2")
     monkeypatch.setattr("sys.argv", ["train.py"])
     requeue("7")
     assert "add resume=auto" in caplog.text
-    assert not (tmp_path / "asked").exists()
+    assert not asked.exists()
     monkeypatch.setattr("sys.argv", ["train.py", "resume=auto"])
     requeue("7")
-    assert (tmp_path / "asked").read_text() == "requeue 5_2\n"
+    assert asked.read_text() == "requeue 5_2\n"
     (tmp_path / "scontrol").unlink()
     requeue("7")
     assert "could not requeue Slurm's job 5_2: submit it again" in caplog.text

@@ -90,7 +90,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
-            sys.argv += _own_log(config_name)
+            sys.argv += _launched_words(config_name)
             for word in sys.argv[1:]:
                 if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:
                     raise ValueError(f"The option must be called {new}; got {word!r}")
@@ -116,9 +116,12 @@ def _check_checkout(script: Path) -> None:
         )
 
 
-def _own_log(config_name: str) -> list[str]:
-    """Name the log of one of several processes as the Trainer names that of a process that it starts."""
-    if rank := launched_rank():
+def _launched_words(config_name: str) -> list[str]:
+    """Name the log of a process of torchrun or srun as the Trainer names that of one that it starts."""
+    rank = launched_rank()
+    if rank is not None and (config_name not in ("train", "evaluate") or {"-m", "--multirun"} & {*sys.argv}):
+        raise ValueError(f"{sys.argv[0]} must be started once; got torchrun or srun: leave it out")
+    if rank:
         return [f"hydra.job.name={config_name}_ddp_process_{rank}", "hydra.output_subdir=null"]
     return []
 
