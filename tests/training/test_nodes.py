@@ -71,7 +71,7 @@ def srun(folder: Path, *arguments: str, **variables: str) -> list[subprocess.Pop
 
 
 def end(nodes: list[subprocess.Popen[str]], *codes: int) -> list[str]:
-    outputs = [process.communicate(timeout=120)[0] for process in nodes]
+    outputs = [process.communicate(timeout=300)[0] for process in nodes]
     assert [process.returncode for process in nodes] == [*(codes or [0] * len(nodes))], "\n".join(outputs)
     return outputs
 
