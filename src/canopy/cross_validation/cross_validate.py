@@ -28,8 +28,9 @@ from canopy.quoting import write_command
 from canopy.runs.environment import hash_project_files
 from canopy.runs.find import CROSS_VALIDATION
 from canopy.runs.keys import flatten
+from canopy.runs.processes import is_alive, this_process
 from canopy.runs.record import NUMBERS, check_returns, objective_of
-from canopy.runs.run import RECORD, Run, is_alive, this_process
+from canopy.runs.run import RECORD, Run
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,8 @@ from omegaconf.errors import InterpolationResolutionError
 
 from canopy.cross_validation.folds import fold_params
 from canopy.files import read_json
-from canopy.runs.run import CONFIG, RECORD, is_alive
+from canopy.runs.processes import may_still_run
+from canopy.runs.run import CONFIG, RECORD
 from canopy.runs.run_folder import check_written_paths
 
 # Of a training run, for which that of a fold stands; `config.yaml` marks a run.
@@ -39,7 +40,7 @@ def choose_folder(resume: str | None, default: str) -> str:
 
         record = read_json(path)
         is_same = record["argv"] == typed_words() and record["files"] == hash_project_files()
-        if is_same and record["status"] != "finished" and not is_alive(record["process"]):
+        if is_same and record["status"] != "finished" and not may_still_run(record):
             return str(path.parent)
     return default
 

@@ -20,6 +20,7 @@ from canopy.errors import nearest_or_all, report_error
 from canopy.files import PARAMS
 from canopy.params import check_params, mount_params
 from canopy.passwords import refuse_passwords
+from canopy.processes import launched_rank
 from canopy.quoting import quote_texts
 from canopy.run_name import run_name
 
@@ -94,6 +95,7 @@ def entry_point(config_name: str, *, in_project: bool = True) -> Callable[[Task]
             refuse_passwords(sys.argv[1:], hint="give it in the environment (docs/security.md)")
             # Those of Hydra are read as options of it; a worker of a data-parallel run starts with the same.
             sys.argv[1:] = quote_texts(sys.argv[1:], multirun={"-m", "--multirun"} & {*sys.argv} != set())
+            sys.argv += _launched_words(config_name)
             for word in sys.argv[1:]:
                 if (new := OLD_KEYS.get(word.partition("=")[0])) is not None:
                     raise ValueError(f"The option must be called {new}; got {word!r}")
@@ -117,6 +119,16 @@ def _check_checkout(script: Path) -> None:
             f"Error: The package canopy must be that of the same checkout, {own}; got {found}; "
             'run "make install" there, or set PYTHONPATH=src'
         )
+
+
+def _launched_words(config_name: str) -> list[str]:
+    """Name the log of a process of torchrun or srun as the Trainer names that of one that it starts."""
+    rank = launched_rank()
+    if rank is not None and (config_name not in ("train", "evaluate") or {"-m", "--multirun"} & {*sys.argv}):
+        raise ValueError(f"{sys.argv[0]} must be started once; got torchrun or srun: leave it out")
+    if rank:
+        return [f"hydra.job.name={config_name}_ddp_process_{rank}", "hydra.output_subdir=null"]
+    return []
 
 
 def _import_arrow_without_pandas() -> None:
@@ -169,14 +181,15 @@ def check_keys(cfg: DictConfig, primary: Any) -> None:
 # Once for a process: asked again when the run trains, `auto` would find no run that was killed.
 @functools.cache
 def run_folder(resume: str | None, default: str) -> str:
-    """Give the folder of the run to resume, or the default one."""
-    if resume is None:
+    """Give the folder of the run to resume, or the default one; the first of several processes chooses."""
+    if resume is None and launched_rank() is None:
         return default
-    # Here, since it imports torch.
+    # Here, since they import torch.
+    from canopy.runs.distributed import agree_on
     from canopy.runs.resume import choose_run_folder
 
     try:
-        return choose_run_folder(resume, default)
+        return str(agree_on(lambda: default if resume is None else choose_run_folder(resume, default)))
     except (OSError, ValueError) as error:
         # OmegaConf would put words around it.
         raise SystemExit(f"Error: {error}") from error

@@ -1,7 +1,6 @@
 """Train a run that a config describes, from its start or from where it was."""
 
 import logging
-import os
 import shutil
 import time
 import warnings
@@ -14,7 +13,14 @@ from omegaconf import DictConfig
 
 from canopy.places import display_path
 from canopy.preset import leave_out_trees, settle
-from canopy.runs.distributed import RUN_VARIABLE, check_processes, fit_in_further_process, log_once
+from canopy.runs.distributed import (
+    check_processes,
+    connect,
+    fit_in_further_process,
+    lead,
+    log_once,
+    lost_process_as_error,
+)
 from canopy.runs.environment import git_sha
 from canopy.runs.record import check_returns, describe_result, objective_of, record_run, tracked_runs
 from canopy.runs.refit import refit
@@ -42,12 +48,15 @@ def fit(cfg: DictConfig, *, overrides: Sequence[str] = (), trial: Any = None) ->
     Returns:
         The best epoch's score on the validation rows, or what `objective.returns` names.
     """
+    with lost_process_as_error():
+        connect()
     if rank_zero_only.rank > 0:  # type: ignore[attr-defined]
         return fit_in_further_process()
     log_once()
     started, folder = time.perf_counter(), Path(cfg.run_folder)
     if cfg.resume is not None and cfg.reproduce is None and (record := unpublished_record(folder)):
         log.info("Trained already, and killed before its copies were made")
+        lead(None)
         finish(cfg, record)
         return objective_of(record, cfg.objective.returns)
     cfg, checkpoint = choose_start(cfg, overrides)
@@ -87,11 +96,11 @@ def _train(
     # Scores and predictions of a checkpoint that may be replaced by a resume.
     shutil.rmtree(folder / EVALUATION, ignore_errors=True)
     warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
-    # For the processes that the Trainer starts.
-    os.environ[RUN_VARIABLE] = str(folder.resolve())
     with hint_at_resume(cfg), record_run(folder, **options) as record:
         log.info("Training in %s%s", display_path(folder), "" if checkpoint is None else ", resumed")
-        training.fit(checkpoint)
+        with lost_process_as_error():
+            lead(cfg, checkpoint)
+            training.fit(checkpoint)
         if is_dry_run:
             return record
         record |= describe_result(training, folder=folder, seed=cfg.seed, started=started)

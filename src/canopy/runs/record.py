@@ -14,7 +14,8 @@ from canopy.errors import option_names
 from canopy.files import write_json, write_text
 from canopy.runs import environment
 from canopy.runs.keys import flatten
-from canopy.runs.run import DIFF, RECORD, Run, this_process
+from canopy.runs.processes import this_process
+from canopy.runs.run import DIFF, RECORD, Run
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped

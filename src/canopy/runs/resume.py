@@ -2,18 +2,23 @@
 
 import logging
 import os
+import shutil
+import signal
+import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.places import display_path
 from canopy.quoting import write_command, write_override
 from canopy.runs.environment import hash_project_files
-from canopy.runs.run import RECORD, Run, check_same_data, is_alive, this_host
+from canopy.runs.processes import is_alive, may_still_run, this_host
+from canopy.runs.run import RECORD, Run, check_same_data
 from canopy.runs.run_folder import check_written_paths, places_outside, unpublished_record
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
@@ -22,7 +27,7 @@ from canopy.training.checkpoint import load_checkpoint
 log = logging.getLogger(__name__)
 
 # The devices of a run: on others it has the same weights but for rounding, no longer to the last bit.
-DEVICES = ("accelerator", "devices", "strategy", "precision")
+DEVICES = ("accelerator", "devices", "num_nodes", "strategy", "precision")
 
 # What may change without making another run of it: how long and where it trains, what it shows and copies.
 CHANGEABLE = (
@@ -102,7 +107,7 @@ def choose_run_folder(resume: str, default: str) -> str:
             and record["commands"][0]["argv"][1:] == sys.argv[1:]
             and record["files"] == hash_project_files()
             and record["data"] == Schema.load(Path(run.config.data.folder) / SCHEMA_FILE).sha256
-            and not is_alive(record["process"])
+            and not may_still_run(record)
         ):
             return str(run.path)
     return default
@@ -119,4 +124,23 @@ def hint_at_resume(cfg: DictConfig) -> Iterator[None]:
         typed = (write_override(f"++{key}", value) for key, value in places_outside(cfg, folder))
         command = write_command("train", *typed, resume=display_path(folder))
         log.warning("Training was %s and its state saved; resume it with:\n  %s", stop, command)
+        if stop.signal_number == signal.SIGUSR1 and (job := SLURMEnvironment.job_id()) is not None:
+            requeue(str(job))
         raise SystemExit(128 + stop.signal_number) from stop
+
+
+def requeue(job: str) -> None:
+    """Let Slurm start this job again, which it has warned of its end by SIGUSR1 (`sbatch --signal`)."""
+    if not any(word.startswith("resume=") for word in sys.argv):
+        log.warning(
+            "Slurm's job is not requeued, since it would train a new run: add resume=auto to its command"
+        )
+        return
+    if (array := os.environ.get("SLURM_ARRAY_JOB_ID")) is not None:
+        job = f"{array}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    if (scontrol := shutil.which("scontrol")) is None or subprocess.run(
+        [scontrol, "requeue", job]
+    ).returncode:
+        log.warning("scontrol could not requeue Slurm's job %s: submit it again", job)
+    else:
+        log.info("Requeued Slurm's job %s", job)

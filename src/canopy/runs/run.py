@@ -1,6 +1,5 @@
 """A training run, as its folder holds it: config, record, scores, checkpoints, description of its data."""
 
-import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -8,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
 import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -18,6 +16,7 @@ from canopy.files import PARAMS, PREPROCESSOR_FILE, read_json, sha256, write_tex
 from canopy.places import as_typed, describe_place
 from canopy.quoting import escape
 from canopy.runs.keys import flatten
+from canopy.runs.processes import is_alive
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 if TYPE_CHECKING:
@@ -219,27 +218,3 @@ def check_same_data(run: Run, data_folder: Path, *, splits: Sequence[str]) -> No
                 f"{run.path} was trained on data whose {name} has the SHA-256 {str(before)[:12]}...; found "
                 f"{str(now)[:12]}... in {data_folder}: restore that data or train again"
             )
-
-
-def this_host() -> str:
-    """Name this machine."""
-    return socket.gethostname()
-
-
-def this_process() -> dict[str, Any]:
-    """Name this process so that another one can find out whether it still runs."""
-    process = psutil.Process()
-    return {"host": this_host(), "pid": process.pid, "started": process.create_time()}
-
-
-def is_alive(process: dict[str, Any]) -> bool:
-    """Check whether a process named by `this_process` still runs; one of another host is taken to."""
-    if process["host"] != this_host():
-        return True
-    try:
-        found = psutil.Process(process["pid"])
-        # A later process may have the same number.
-        is_same = abs(found.create_time() - process.get("started", found.create_time())) < 1
-        return bool(is_same and found.status() != psutil.STATUS_ZOMBIE)
-    except (psutil.NoSuchProcess, ValueError):
-        return False

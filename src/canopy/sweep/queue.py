@@ -19,7 +19,7 @@ from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from canopy.runs.run import is_alive, this_host, this_process
+from canopy.runs.processes import is_alive, this_host, this_process
 from canopy.sweep import FROM_STUDY, HEARTBEAT, KILLED, N_RETRIES, REASON, RETRY_OF, RUN, SURPLUS, WORKER
 from canopy.sweep.trials import result_of, violations_of
 

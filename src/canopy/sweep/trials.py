@@ -14,7 +14,8 @@ from canopy.files import read_json
 from canopy.quoting import write_choice, write_command, write_override
 from canopy.runs.find import FIRST_FOLD
 from canopy.runs.keys import flatten
-from canopy.runs.run import CONFIG, RECORD, Run, is_alive
+from canopy.runs.processes import is_alive
+from canopy.runs.run import CONFIG, RECORD, Run
 from canopy.sweep import (
     FROM_STUDY,
     KILLED,

@@ -6,11 +6,13 @@ from typing import Any
 from zipfile import BadZipFile, ZipFile
 
 import torch
+import torch.distributed
 from lightning.fabric.plugins import TorchCheckpointIO
 from torch import Tensor
 
 from canopy.places import require_file
 from canopy.tensors import save_tensors
+from canopy.training.processes import from_first, is_connected
 
 # What a damaged file can raise: the archive's reader, the unpickler, torch.
 DAMAGES = (BadZipFile, NotImplementedError, UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
@@ -33,7 +35,12 @@ class SafeCheckpointIO(TorchCheckpointIO):
         map_location: Any = "cpu",
         weights_only: bool | None = None,  # noqa: FBT001 - Lightning's signature
     ) -> dict[str, Any]:
-        return load_checkpoint(path, map_location=map_location)
+        # Machines that share no file system have it on the first alone.
+        is_first = not is_connected() or torch.distributed.get_rank() == 0
+        found: dict[str, Any] = from_first(
+            load_checkpoint(path, map_location=map_location) if is_first else None
+        )
+        return found
 
 
 def load_checkpoint(path: str | Path, *, map_location: Any = "cpu") -> dict[str, Any]:

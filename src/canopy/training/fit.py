@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from lightning import Callback, Trainer, seed_everything
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig
@@ -33,6 +34,10 @@ def prepare(cfg: DictConfig, *further: Callback) -> "Training":
         # It has nowhere to write, which Lightning reports as an error.
         callbacks = [made for made in callbacks if not isinstance(made, LearningRateMonitor)]
     trainer: Trainer = build("trainer", cfg.trainer, callbacks=callbacks, logger=[*loggers.values()])
+    environment = trainer._accelerator_connector.cluster_environment  # noqa: SLF001
+    if isinstance(environment, SLURMEnvironment):
+        # It would save and requeue in the middle of a step; the resume checkpoint stops after one.
+        environment.auto_requeue = False
     limit_threads(trainer.num_devices, cfg.get("n_threads"))
     return Training(data=data, model=model, trainer=trainer, loggers=loggers)
 

@@ -16,6 +16,7 @@ NUMBERS: dict[str, tuple[type, float]] = {
     "seed": (int, 0),
     "n_threads": (int, 1),
     "trainer.max_epochs": (int, -1),
+    "trainer.num_nodes": (int, 1),
     "trainer.log_every_n_steps": (int, 0),
     "trainer.gradient_clip_val": (float, 0),
     "data.batch_size": (int, 1),
@@ -34,7 +35,6 @@ NUMBERS: dict[str, tuple[type, float]] = {
 # What Lightning's Trainer offers and a run does not.
 UNSUPPORTED = (
     ("trainer.overfit_batches", 0, "use debug=overfit"),
-    ("trainer.num_nodes", 1, "a run trains on the devices of one machine"),
     ("trainer.use_distributed_sampler", False, "the loaders share the rows among the devices themselves"),
 )
 REFUSED_CALLBACKS = {

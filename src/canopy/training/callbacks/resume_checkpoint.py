@@ -15,7 +15,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from canopy.training.callbacks.whole_split import gather
+from canopy.training.processes import gather
 
 log = logging.getLogger(__name__)
 
@@ -66,8 +66,8 @@ class ResumeCheckpoint(Checkpoint):
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 current = signal.getsignal(number)
-                # `nohup` ignores SIGHUP; Lightning requeues Slurm's jobs at SIGUSR1.
-                if current != signal.SIG_IGN and (number != signal.SIGUSR1 or current == signal.SIG_DFL):
+                # `nohup` ignores SIGHUP.
+                if current != signal.SIG_IGN:
                     self._previous_handlers[number] = signal.signal(number, self._request_stop)
 
     def on_train_batch_start(

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from canopy.data.loader import Loader
 from canopy.files import atomic_write
 from canopy.tasks.task import Task
+from canopy.training.processes import gather
 
 
 class WholeSplit(Callback):
@@ -93,12 +93,3 @@ def gather_rows(values: dict[str, Tensor], batches: Iterable[Tensor]) -> dict[st
     together = {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
     order = together.pop("row").argsort()
     return {name: tensor[order] for name, tensor in together.items()}
-
-
-def gather(own: dict[str, Any]) -> list[dict[str, Any]]:
-    """Collect the objects of all processes by rank; all must call it."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return [own]
-    parts: list[dict[str, Any]] = [{}] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(parts, own)
-    return parts
