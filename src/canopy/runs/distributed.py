@@ -53,6 +53,9 @@ def connect() -> None:
     """Connect the processes that torchrun or srun started, if one of them did."""
     if launched_rank() is None:
         return
+    if (restarts := os.environ.get("TORCHELASTIC_MAX_RESTARTS", "0")) != "0":
+        # Each machine counts its own, and processes of other counts wait for each other for an hour.
+        raise ValueError(f"torchrun must not restart a run; got --max-restarts={restarts}: leave it out")
     environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else SLURMEnvironment()
     os.environ["MASTER_ADDR"], os.environ["MASTER_PORT"] = (
         environment.main_address,
