@@ -14,8 +14,9 @@ COPY configs configs
 COPY datasets datasets
 COPY scripts scripts
 COPY src src
-ENV PYTHONPATH=/canopy/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
-# The user of deploy/kubernetes; a volume in the place of a folder has its own owner.
-RUN useradd --create-home --uid 10001 canopy && mkdir data logs && chown canopy data logs
+ENV PYTHONPATH=/canopy/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DVC_NO_ANALYTICS=1
+RUN dvc init --no-scm --quiet
+# The user of deploy/kubernetes, who writes there; a volume has its own owner.
+RUN useradd --create-home --uid 10001 canopy && mkdir data logs models && chown --recursive canopy .
 USER canopy
 CMD ["python", "src/train.py"]
