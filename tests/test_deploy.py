@@ -143,10 +143,11 @@ WORKERS = {
 }
 CLUSTER = {
     "type": "object",
-    "required": ["rayVersion", "headGroupSpec", "workerGroupSpecs"],
+    "required": ["rayVersion", "authOptions", "headGroupSpec", "workerGroupSpecs"],
     "additionalProperties": False,
     "properties": {
         "rayVersion": {"type": "string"},
+        "authOptions": {"type": "object", "required": ["mode"], "properties": {"mode": {"const": "token"}}},
         "headGroupSpec": GROUP,
         "workerGroupSpecs": {"type": "array", "items": WORKERS},
     },
