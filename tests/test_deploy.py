@@ -108,6 +108,12 @@ def test_slurm_job_that_is_requeued_resumes_its_run(
     assert (record["status"], record["training"]["epochs"], len(record["commands"])) == ("finished", 40, 2)
 
 
+def check_resume(manifest: dict[str, Any], command: list[str], pod: dict[str, Any]) -> None:
+    """Check that a run is resumed in the next pod of its job, and in no other job."""
+    assert pod["hostname"] == manifest["metadata"]["name"]
+    assert {f"name={pod['hostname']}", "resume=auto"} <= {*command}
+
+
 def containers(pod: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Give the containers of a pod, which run without root's rights and in bounded memory."""
     assert pod["securityContext"]["runAsNonRoot"]
@@ -175,25 +181,29 @@ def test_manifest_and_its_commands_are_valid(path: Path) -> None:
             continue
         kubernetes_validate.validate(manifest, "1.37", strict=True)
         if manifest["kind"] != "Service":
-            for container in containers(manifest["spec"]["template"]["spec"]):
-                words = container["args"]
-                if words[:3] != ["python", "-m", "canopy.serve"]:
-                    check_command(words)
+            pod = manifest["spec"]["template"]["spec"]
+            (container,) = containers(pod)
+            if manifest["kind"] == "Job":
+                check_command(container["args"])
+                check_resume(manifest, container["args"], pod)
 
 
 def check_ray_job(manifest: dict[str, Any]) -> None:
     assert manifest["apiVersion"] == "ray.io/v1"
     jsonschema.validate(spec := manifest["spec"], RAY_JOB)
-    check_command(shlex.split(spec["entrypoint"]))
+    check_command(command := shlex.split(spec["entrypoint"]))
     cluster = spec["rayClusterSpec"]
     assert f"\nray=={cluster['rayVersion']}\n" in (ROOT / "requirements.ray.lock").read_text()
-    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+    groups = [cluster["headGroupSpec"], *cluster["workerGroupSpecs"]]
+    for group in groups:
         pod = group["template"]["spec"]
         named = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "pod"}, "spec": pod}
         kubernetes_validate.validate(named, "1.37", strict=True)
         (container,) = containers(pod)
-        # Trials of Ray's scheduler have the cores that Kubernetes gives the pod.
         assert container["env"][0] == {"name": "RAY_USAGE_STATS_ENABLED", "value": "0"}
+        if "hostname" in pod and "-m" not in command:
+            check_resume(manifest, command, pod)
+    assert sum("hostname" in group["template"]["spec"] for group in groups) == 1
 
 
 def test_a_kubernetes_schema_finds_mistakes() -> None:
