@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 ARGS ?=
-# requirements.hashed.lock: each package by its hash (docs/security.md).
+# requirements.hashed.lock: each package by its hash (docs/security.md). requirements.ray.lock: with Ray.
 LOCK ?= requirements.lock
 
 # `make repro DATA=penguins`: a data set of datasets/ instead of the one in the project's folder.
@@ -48,6 +48,11 @@ lock: $(INSTALLED) ## Pin again what pyproject.toml asks for (ARGS=--upgrade: ne
 	@# The same versions and, for all systems at once, the libraries that torch of the package index needs.
 	$(BIN)/uv pip compile --quiet $(ARGS) --universal --python-version 3.11 --generate-hashes --extra dev \
 	    --constraint requirements.lock --annotation-style line --output-file requirements.hashed.lock pyproject.toml
+	@# What Ray, some 80 MB that most can do without, needs next to these.
+	@mkdir -p build
+	$(BIN)/pip-compile $(ARGS) --extra ray --constraint requirements.lock --no-annotate --no-header --output-file build/ray pyproject.toml
+	@{ echo "--requirement requirements.lock"; sed 's/ .*//' requirements.lock | grep -vxF -f - build/ray | grep '^[a-z][^+]*$$'; } \
+	    > requirements.ray.lock
 
 audit: $(INSTALLED) ## Look for known vulnerabilities of the locked packages
 	@# Strict: a package that could not be looked up is a failure.

