@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from omegaconf import DictConfig
 
+from canopy.export.registry import local_bundle
 from canopy.files import read_json
 from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
@@ -100,7 +101,7 @@ def open_model(cfg: DictConfig) -> tuple[TableSchema, Answers, Preprocessor, Cal
     if cfg.run is None:
         from canopy.export.scorer import Scorer
 
-        scorer = Scorer(cfg.bundle)
+        scorer = Scorer(local_bundle(str(cfg.bundle)))
         manifest = scorer.manifest
         own = manifest.preprocessor
         return manifest.table, scorer.answers, own, lambda: lambda rows: scorer.predict(own.inputs(rows))

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from canopy.export.manifest import MANIFEST_FILE
+from canopy.export.registry import local_bundle
 from canopy.export.scorer import Scorer
 from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
@@ -42,6 +43,7 @@ def serve(settings: Settings) -> None:
     # As an exception, so that what is held is cleaned up; uvicorn sends again what it handled.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    settings = settings.model_copy(update={"bundle": local_bundle(settings.bundle)})
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
     sockets = listen(settings.host, settings.port)
