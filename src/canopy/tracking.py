@@ -4,6 +4,8 @@ import os
 from importlib.util import find_spec
 from pathlib import Path
 
+from canopy.passwords import hide_passwords
+
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 # Without a server: a database next to the other logs; `mlflow server` shows it.
 FOLDER = Path("logs")
@@ -22,6 +24,13 @@ def require_extra(package: str, *, option: str) -> None:
     if find_spec(package) is None:
         hint = f"pip install --editable '.[{package}]'"
         raise ValueError(f"{option} needs the package {package}; it is not installed: {hint}")
+
+
+def reason_of(error: BaseException) -> str:
+    """Give what a client reports about a request that failed, on one line, without passwords."""
+    text = " ".join(str(error).split())
+    # Of a connection, what urllib3 puts at the end.
+    return hide_passwords(text.rpartition("Caused by ")[2])[:200]
 
 
 def set_defaults() -> None:

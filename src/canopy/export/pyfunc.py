@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from omegaconf import OmegaConf
@@ -20,9 +21,9 @@ class BundleModel:
         with tempfile.TemporaryDirectory() as folder:
             source, target = Path(folder, "rows.parquet"), Path(folder, "predictions.parquet")
             rows.to_parquet(source, index=False)
-            options = {"run": None, "bundle": self._bundle, "input": str(source), "output": str(target)}
-            options |= {"keys": [], "threshold": None, "on_error": "reject_file"}
-            predict(OmegaConf.create(options))
+            own = {"bundle": self._bundle, "input": str(source), "output": str(target)}
+            further: dict[str, Any] = {"run": None, "keys": [], "threshold": None, "on_error": "reject_file"}
+            predict(OmegaConf.create({**own, **further}))
             return pd.read_parquet(target)
 
 

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from canopy.export.manifest import MANIFEST_FILE, Manifest
 from canopy.passwords import hide_passwords
-from canopy.tracking import artifact_location, require_extra, set_defaults, store_uri
+from canopy.tracking import artifact_location, reason_of, require_extra, set_defaults, store_uri
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Registry:
             self._client.search_registered_models(max_results=1)
 
     def register(self, folder: Path, record: Mapping[str, Any]) -> int:
-        """Register a bundle, of a run with that record, as the next version of the model; give the version."""
+        """Register a bundle of a run with that record as the next version of the model; give its number."""
         from mlflow import pyfunc
 
         with answering(), tempfile.TemporaryDirectory() as temporary:
@@ -141,7 +141,6 @@ def answering(requirement: str = "MLflow must answer") -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        reason = hide_passwords(" ".join(str(error).split()))[:300]
-        hint = "set MLFLOW_TRACKING_URI"
-        uri = hide_passwords(store_uri())
-        raise ConnectionError(f"{requirement} at {uri}; got {reason}: {hint}") from error
+        uri, hint = hide_passwords(store_uri()), "MLFLOW_TRACKING_URI names another server"
+        # Without the cause, whose text may have a password in it.
+        raise ConnectionError(f"{requirement} at {uri}; got {reason_of(error)}: {hint}") from None

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 
 from canopy.files import read_json, write_json
 from canopy.passwords import hide_passwords
-from canopy.tracking import artifact_location, require_extra, set_defaults, store_uri
+from canopy.tracking import artifact_location, reason_of, require_extra, set_defaults, store_uri
 from canopy.training.loggers.tracker import Tracker, group_of
 
 log = logging.getLogger(__name__)
@@ -76,10 +76,11 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
             for key, value in {**tags, **parent}.items():
                 client.set_tag(self.run_id, key, value)
         except (MlflowException, OSError) as error:
+            # Without the cause, whose text may have a password in it.
             raise ConnectionError(
                 f"logger=mlflow needs a server that answers at {hide_passwords(self._tracking_uri)}; got "
-                f"{_reason(error)}: start it, or leave the logger out"
-            ) from error
+                f"{reason_of(error)}: start it, or leave the logger out"
+            ) from None
 
     def _parent_run(self, group: Path) -> str:
         """Give the id of the run that stands for a sweep, which the first of its runs creates."""
@@ -116,7 +117,7 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
         if (parent := self._parent) is not None:
             self._send(lambda: self.experiment.set_terminated(parent))
         if self._unsent:
-            log.warning("MLflow has not got the last %d messages of the run", len(self._unsent))
+            log.warning("MLflow lacks the last %d messages of the run: it did not answer", len(self._unsent))
 
     def _send(self, call: Callable[[], Any]) -> None:
         """Do a call, and those before it that failed since the server was away; or keep it for later."""
@@ -132,18 +133,14 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
                 except MlflowException as error:
                     if error.error_code in TRANSIENT:
                         raise
-                    log.warning("MLflow refused a message of the run: %s", _reason(error))
+                    log.warning("MLflow refused a message of the run: %s", reason_of(error))
                 self._unsent.popleft()
         except (MlflowException, OSError) as error:
             if not self._retry_at:
                 text = "MLflow does not answer: training continues, and MLflow gets later what it misses (%s)"
-                log.warning(text, _reason(error))
+                log.warning(text, reason_of(error))
             self._retry_at = time.monotonic() + RETRY_SECONDS
         else:
             if self._retry_at:
                 log.info("MLflow answers again, and has got what it missed")
             self._retry_at = 0.0
-
-
-def _reason(error: BaseException) -> str:
-    return hide_passwords(" ".join(str(error).split()))[:300]

@@ -80,5 +80,7 @@ class TrackioLogger(Logger, Tracker):
     @rank_zero_only
     def finalize(self, status: str) -> None:
         if self._run is not None:
-            self._run.finish()
+            import trackio
+
+            trackio.finish()
             self._run = None

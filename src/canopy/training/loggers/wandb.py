@@ -31,6 +31,8 @@ class TrackedWandbLogger(WandbLogger, Tracker):
         self._is_new, group = id is None, group_of(folder)
         options |= {} if group is None else {"group": group.name}
         super().__init__(Path(folder).name, folder, id=id or generate_id(), project=project, **options)
+        # Weights & Biases warns of an option that it does not have any more.
+        self._wandb_init.pop("anonymous", None)
 
     @rank_zero_only
     def start(self, tags: Mapping[str, str]) -> None:
