@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -51,19 +52,9 @@ class Registry:
 
     def register(self, folder: Path, record: Mapping[str, Any]) -> int:
         """Register a bundle of a run with that record as the next version of the model; give its number."""
-        from mlflow import pyfunc
-
         with answering(), tempfile.TemporaryDirectory() as temporary:
-            place = Path(temporary, ARTIFACT)
-            manifest = Manifest.load(folder)
-            pyfunc.save_model(
-                place,
-                loader_module="canopy.export.pyfunc",
-                data_path=str(folder),
-                signature=signature_of(manifest),
-                pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
-                metadata={"canopy": manifest.versions["canopy"], "run": manifest.run["id"]},
-            )
+            place, manifest = Path(temporary, ARTIFACT), Manifest.load(folder)
+            save_model(folder, place, manifest)
             run_id = self._tracked_run(record) or self._new_run(manifest)
             self._client.log_artifacts(run_id, str(place), ARTIFACT)
             if not self._client.search_registered_models(f"name = '{self.name}'"):
@@ -96,6 +87,22 @@ class Registry:
         run = self._client.create_run(number, run_name=str(manifest.run["id"]))
         self._client.set_terminated(run.info.run_id)
         return str(run.info.run_id)
+
+
+def save_model(folder: Path, place: Path, manifest: Manifest) -> None:
+    """Write a bundle as a model of MLflow, which `canopy.export.pyfunc` opens."""
+    # MLflow warns of its own type hints, and of a model without an example of its input.
+    with warnings.catch_warnings(action="ignore"):
+        from mlflow import pyfunc
+
+        pyfunc.save_model(
+            place,
+            loader_module="canopy.export.pyfunc",
+            data_path=str(folder),
+            signature=signature_of(manifest),
+            pip_requirements=[f"{name}=={version(name)}" for name in PACKAGES],
+            metadata={"canopy": manifest.versions["canopy"], "run": manifest.run["id"]},
+        )
 
 
 def signature_of(manifest: Manifest) -> Any:
