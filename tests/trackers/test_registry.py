@@ -52,12 +52,14 @@ def test_a_registered_bundle_is_served_by_its_alias(
     inputs = model.metadata.get_input_schema()
     assert {*inputs.input_names()} <= {*table.columns}
     rows = table.astype(dict(zip(inputs.input_names(), inputs.pandas_types(), strict=True)))
-    expected = pd.read_csv(tmp_path / "a.csv")
-    predicted = model.predict(rows)
-    assert [*predicted.columns] == model.metadata.get_output_schema().input_names()
-    pd.testing.assert_frame_equal(
-        predicted.select_dtypes("number").astype(float), expected.select_dtypes("number").astype(float)
-    )
+    predicted, expected = model.predict(rows), pd.read_csv(tmp_path / "a.csv", dtype={"label": str})
+    outputs = model.metadata.get_output_schema()
+    assert [*predicted.columns] == outputs.input_names()
+    kinds = ["double" if pd.api.types.is_float_dtype(kind) else "string" for kind in predicted.dtypes]
+    assert [kind.name for kind in outputs.input_types()] == kinds
+    pd.testing.assert_frame_equal(predicted, expected, check_dtype=False, atol=1e-6)
+    with pytest.raises(ValueError, match="'weight' must .*; got .* in row 1"):
+        model.predict(rows.assign(weight=[1.0, float("nan")] * (len(rows) // 2)))
 
 
 @pytest.mark.parametrize("target", ["", "a/b", "fruit@", "@champion"])

@@ -1,30 +1,32 @@
 """A bundle as a model of MLflow: what `mlflow.pyfunc.load_model` gives."""
 
-import tempfile
-from pathlib import Path
-from typing import Any
-
 import pandas as pd
-from omegaconf import OmegaConf
+import pyarrow as pa
 
-from canopy.export.predict import predict
+from canopy.export.scorer import Scorer
+from canopy.tables.parse import parse
 
 
 class BundleModel:
-    """Predicts raw rows as `src/predict.py` does."""
+    """Predicts raw rows, with the columns of the table in any order, as `src/predict.py` does."""
 
     def __init__(self, bundle: str) -> None:
-        self._bundle = bundle
+        self._scorer = Scorer(bundle)
+        manifest = self._scorer.manifest
+        schema = manifest.preprocessor.restrict(manifest.table)
+        self._schema = schema.without({*schema.keys})
 
     def predict(self, rows: pd.DataFrame) -> pd.DataFrame:
         """Predict each row; a ValueError if one has an invalid value."""
-        with tempfile.TemporaryDirectory() as folder:
-            source, target = Path(folder, "rows.parquet"), Path(folder, "predictions.parquet")
-            rows.to_parquet(source, index=False)
-            own = {"bundle": self._bundle, "input": str(source), "output": str(target)}
-            further: dict[str, Any] = {"run": None, "keys": [], "threshold": None, "on_error": "reject_file"}
-            predict(OmegaConf.create({**own, **further}))
-            return pd.read_parquet(target)
+        batch = pa.RecordBatch.from_pandas(rows, preserve_index=False)
+        parsed = parse(batch, self._schema, with_target=False)
+        for name, requirement, places, values in parsed.violations:
+            raise ValueError(f"{name!r} must {requirement}; got {values[0]} in row {places[0]}")
+        valid, scorer = parsed.valid_rows(), self._scorer
+        predictions = scorer.predict(scorer.manifest.preprocessor.inputs(valid))
+        found: pd.DataFrame = scorer.answers.table(valid, predictions, keys=[]).to_pandas()
+        # Classes, which Arrow has as a dictionary.
+        return found.astype(dict.fromkeys(found.select_dtypes("category"), "str"))
 
 
 def _load_pyfunc(data_path: str) -> BundleModel:

@@ -115,7 +115,7 @@ def signature_of(manifest: Manifest) -> Any:
     for name, column in rows.categorical.items():
         kinds |= dict.fromkeys(rows.file_columns(name), "long" if column.one_hot else "string")
     answers = manifest.answers().schema([])
-    types = {field.name: "string" if pa.types.is_string(field.type) else "double" for field in answers}
+    types = {field.name: "double" if pa.types.is_floating(field.type) else "string" for field in answers}
     inputs, outputs = (
         Schema([ColSpec(kind, name) for name, kind in found.items()]) for found in (kinds, types)
     )
