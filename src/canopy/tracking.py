@@ -1,10 +1,14 @@
 """Servers that track runs: their packages, and where MLflow keeps runs and models."""
 
 import os
+from contextlib import AbstractContextManager, nullcontext
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from canopy.passwords import hide_passwords
+from filelock import FileLock
+
+from canopy.passwords import hide_passwords, refuse_passwords
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
 # Without a server: a database next to the other logs; `mlflow server` shows it.
@@ -41,7 +45,19 @@ def set_defaults() -> None:
 
 def store_uri(given: str | None = None) -> str:
     """Give the address of the server: as given, else of the environment, else of the local database."""
-    return given or os.environ.get(URI_VARIABLE) or f"sqlite:///{FOLDER}/mlflow.db"
+    uri = given or os.environ.get(URI_VARIABLE) or f"sqlite:///{FOLDER}/mlflow.db"
+    # MLflow shows the address of each run.
+    refuse_passwords([uri], hint="MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD are for them")
+    return uri
+
+
+def opening(uri: str) -> AbstractContextManager[Any]:
+    """Let one process at a time open a database, in which MLflow then creates its tables."""
+    path = Path(uri.removeprefix("sqlite:///"))
+    if not uri.startswith("sqlite:///"):
+        return nullcontext()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return FileLock(f"{path}.lock")
 
 
 def artifact_location(uri: str) -> str | None:

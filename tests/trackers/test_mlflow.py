@@ -18,7 +18,11 @@ from canopy.training.fit import prepare
 from packages import ROOT, composed, execute, free_port
 from sweep_app import App
 
-pytestmark = pytest.mark.usefixtures("trusted_targets")
+pytestmark = [
+    pytest.mark.usefixtures("trusted_targets"),
+    # MLflow itself, with SQLAlchemy 2.1.
+    pytest.mark.filterwarnings("ignore:.*noload.*"),
+]
 
 
 def runs(uri: str, **tags: str) -> list[TrackedRun]:
@@ -75,22 +79,18 @@ def test_evaluation_logs_to_the_tracked_run(
 
 
 @pytest.mark.slow
-def test_runs_of_a_sweep_are_nested_in_one(tensors: Path, tracked: str, tmp_path: Path) -> None:
-    app = App(tmp_path, ROOT / "src/train.py")
+def test_runs_of_a_sweep_are_nested_in_one(tensors: Path, tmp_path: Path) -> None:
+    """Whose workers also create a local database at the same time."""
+    app, store = App(tmp_path, ROOT / "src/train.py"), f"sqlite:///{tmp_path}/logs/mlflow.db"
     app.run(
-        *(
-            "sweep=mlp",
-            "trainer=cpu",
-            "trainer.max_epochs=1",
-            "data.batch_size=64",
-            "logger=[default,mlflow]",
-        ),
+        *("sweep=mlp", "trainer=cpu", "trainer.max_epochs=1", "logger=[default,mlflow]"),
         *(f"pipeline.paths.processed={tensors}", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2"),
+        MLFLOW_TRACKING_URI=store,
     )
-    nested = runs(tracked, sweep=str(tmp_path / "sweep"))
+    nested = runs(store, sweep=str(tmp_path / "sweep"))
     assert len(nested) == 3
     (parent,) = {run.data.tags["mlflow.parentRunId"] for run in nested}
-    found = MlflowClient(tracked).get_run(parent)
+    found = MlflowClient(store).get_run(parent)
     assert (found.info.run_name, found.info.status) == ("sweep", "FINISHED")
 
 
@@ -117,14 +117,17 @@ def test_a_server_that_is_away_for_a_while_misses_nothing(
     assert [item.step for item in history] == [9, 19, 29, 39]
 
 
-def test_a_server_that_is_away_at_the_start_is_an_error_without_its_password(
-    train_config: DictConfig, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("user", "message"),
+    [
+        ("", "logger=mlflow needs a server that answers at http://127.* got .*Connection refused"),
+        ("ann:planted@", r"found http://ann:\*\*\*@127.*: MLFLOW_TRACKING_USERNAME and .* are for them"),
+    ],
+)
+def test_a_server_that_is_away_at_the_start_and_a_password_in_its_address_are_errors(
+    train_config: DictConfig, monkeypatch: pytest.MonkeyPatch, user: str, message: str
 ) -> None:
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://ann:planted@127.0.0.1:{free_port()}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://{user}127.0.0.1:{free_port()}")
     add_logger(train_config)
-    with pytest.raises(ConnectionError, match=r"at http://ann:\*\*\*@127.*Connection refused") as raised:
+    with pytest.raises((ConnectionError, ValueError), match=message):
         fit(train_config)
-    assert "planted" not in str(raised.value)
-    # A traceback in a log shows what is not suppressed.
-    assert raised.value.__cause__ is None
-    assert raised.value.__suppress_context__

@@ -15,7 +15,6 @@ from typing import Any
 import pyarrow as pa
 
 from canopy.export.manifest import MANIFEST_FILE, Manifest
-from canopy.passwords import hide_passwords
 from canopy.tracking import artifact_location, reason_of, require_extra, set_defaults, store_uri
 
 log = logging.getLogger(__name__)
@@ -148,6 +147,5 @@ def answering(requirement: str = "MLflow must answer") -> Iterator[None]:
     try:
         yield
     except MlflowException as error:
-        uri, hint = hide_passwords(store_uri()), "MLFLOW_TRACKING_URI names another server"
-        # Without the cause, whose text may have a password in it.
-        raise ConnectionError(f"{requirement} at {uri}; got {reason_of(error)}: {hint}") from None
+        hint = "MLFLOW_TRACKING_URI names another server"
+        raise ConnectionError(f"{requirement} at {store_uri()}; got {reason_of(error)}: {hint}") from error

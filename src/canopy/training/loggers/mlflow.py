@@ -14,8 +14,7 @@ from lightning.pytorch.loggers import MLFlowLogger
 from lightning.pytorch.utilities import rank_zero_only
 
 from canopy.files import read_json, write_json
-from canopy.passwords import hide_passwords
-from canopy.tracking import artifact_location, reason_of, require_extra, set_defaults, store_uri
+from canopy.tracking import artifact_location, opening, reason_of, require_extra, set_defaults, store_uri
 from canopy.training.loggers.tracker import Tracker, group_of
 
 log = logging.getLogger(__name__)
@@ -50,7 +49,8 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
         uri = store_uri(tracking_uri)
         location = artifact_location(uri)
         name = self._folder.name
-        super().__init__(experiment_name, name, uri, run_id=run_id, artifact_location=location)
+        with opening(uri):
+            super().__init__(experiment_name, name, uri, run_id=run_id, artifact_location=location)
         self._parent: str | None = None
         # Last step of each metric before a resume.
         self._last: dict[str, int] = {}
@@ -62,7 +62,7 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
         from mlflow.exceptions import MlflowException
 
         try:
-            client = self.experiment
+            client = self._open()
             if (group := group_of(self._folder)) is not None:
                 self._parent = self._parent_run(group)
                 client.update_run(self._parent, status="RUNNING")
@@ -76,11 +76,21 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
             for key, value in {**tags, **parent}.items():
                 client.set_tag(self.run_id, key, value)
         except (MlflowException, OSError) as error:
-            # Without the cause, whose text may have a password in it.
             raise ConnectionError(
-                f"logger=mlflow needs a server that answers at {hide_passwords(self._tracking_uri)}; got "
+                f"logger=mlflow needs a server that answers at {self._tracking_uri}; got "
                 f"{reason_of(error)}: start it, or leave the logger out"
-            ) from None
+            ) from error
+
+    def _open(self) -> Any:
+        from mlflow.exceptions import MlflowException
+
+        try:
+            return self.experiment
+        except MlflowException as error:
+            # Another process of the same sweep was faster to create the experiment.
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            return self.experiment
 
     def _parent_run(self, group: Path) -> str:
         """Give the id of the run that stands for a sweep, which the first of its runs creates."""
