@@ -81,7 +81,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train in the run's folder, again with the validation rows if the config says so; give the record."""
     folder, is_dry_run = Path(cfg.run_folder), cfg.trainer.get("fast_dev_run")
-    trackers = {} if is_dry_run else start_trackers(training.loggers, cfg)
+    trackers = {} if is_dry_run else start_trackers(training.loggers, cfg, overrides)
     options = {"overrides": overrides, "seed": cfg.seed, "step": cfg.resume_step, "trackers": trackers}
     if checkpoint is None:
         start_run_folder(folder, cfg, training.data.folder)

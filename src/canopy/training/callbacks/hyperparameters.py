@@ -30,16 +30,16 @@ class HyperparameterLog(Callback):
         self.config = config
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step:
-            return  # a resumed run has it
-        for logger in tensorboards(trainer):
+        resumed = trainer.global_step > 0
+        # A resumed run has it in TensorBoard.
+        for logger in [] if resumed else tensorboards(trainer):
             text = yaml.safe_dump(resolve(self.config), sort_keys=False, allow_unicode=True)
             # In Markdown, a block of code.
             logger.experiment.add_text("config", textwrap.indent(text, "    "))
         for tracker in trackers(trainer):
             if isinstance(tracker, Tracker):
                 tracker.log_config(resolve(self.config), flatten(self.config))
-            else:
+            elif not resumed:
                 tracker.log_hyperparams(flatten(self.config))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -106,7 +106,9 @@ class TrackedMLFlowLogger(MLFlowLogger, Tracker):
 
     @rank_zero_only
     def log_config(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:
-        self._send(partial(super().log_hyperparams, dict(hyperparameters)))
+        # MLflow refuses to change them, as a resume may.
+        if not self._last:
+            self._send(partial(super().log_hyperparams, dict(hyperparameters)))
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         self._send(lambda: self.experiment.log_text(self.run_id, text, "config.yaml"))
 

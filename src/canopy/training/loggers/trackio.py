@@ -54,10 +54,8 @@ class TrackioLogger(Logger, Tracker):
 
     @rank_zero_only
     def start(self, tags: Mapping[str, str]) -> None:
-        is_new = self._is_new
-        run = self.experiment
-        if is_new:
-            run.config["tags"] = dict(tags)
+        # Also of a resumed run, whose config is written anew.
+        self.experiment.config["tags"] = dict(tags)
 
     @rank_zero_only
     def log_config(self, config: Mapping[str, Any], hyperparameters: Mapping[str, Any]) -> None:

@@ -58,6 +58,12 @@ class TrackedWandbLogger(WandbLogger, Tracker):
         self.log_image(name, [str(path)], step=step)
 
     @rank_zero_only
+    def save(self) -> None:
+        if self._experiment is not None:
+            # It waits until all that was logged has left this process, which may be killed.
+            self._experiment.summary.keys()
+
+    @rank_zero_only
     def finalize(self, status: str) -> None:
         super().finalize(status)
         # Otherwise the next run of this process would continue this one.
