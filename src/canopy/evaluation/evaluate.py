@@ -18,6 +18,7 @@ from canopy.places import require_file
 from canopy.runs.distributed import log_once
 from canopy.runs.find import run_folders
 from canopy.runs.run import METRICS, Run, check_same_data
+from canopy.runs.trackers import continue_trackers
 from canopy.tasks.scores import Scores
 from canopy.tasks.task import Task, TaskScores
 from canopy.training.callbacks.calibration import CalibrationReport
@@ -40,6 +41,7 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     check_same_data(run, data.folder, splits=splits)
     model: TabularModel = instantiate(run.config.model)(schema=data.schema)
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values()]
+    continue_trackers(cfg, run.record)
     loggers = [*build_all("logger", cfg.logger, Logger).values()]
     trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
     limit_threads(trainer.num_devices)

@@ -25,7 +25,7 @@ from canopy.prepare.labels import labelled_rows
 from canopy.prepare.reductions import Floats
 from canopy.runs.run import Run
 from canopy.tasks.task import Task, TaskCalibration
-from canopy.training.callbacks.confusion_matrix import save_figure
+from canopy.training.callbacks.figures import save_figure
 from canopy.training.model import TabularModel
 
 log = logging.getLogger(__name__)

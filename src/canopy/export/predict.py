@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from canopy.engines import open_engine
 from canopy.export.manifest import MANIFEST_FILE
+from canopy.export.registry import local_bundle
 from canopy.files import read_json, sha256, write_json
 from canopy.places import require_file
 from canopy.prepare.interim import closed_schema, table_schema
@@ -88,7 +89,7 @@ def predict_files(cfg: DictConfig, folder: Path) -> Summary | None:
         raise ValueError(f"format must be csv or parquet; got {cfg.format!r}")
     files = find_files(str(cfg.input))
     model = cfg.run and Path(cfg.run) / BEST_CHECKPOINT
-    model = model or Path(cfg.bundle) / MANIFEST_FILE
+    model = model or Path(local_bundle(cfg.bundle)) / MANIFEST_FILE
     require_file(model, name="The model ")
     facts = {"model": sha256(model), **{name: cfg[name] for name in ("format", "threshold", "on_error")}}
     facts["keys"] = OmegaConf.to_container(cfg).get("keys")  # type: ignore[union-attr]
@@ -206,7 +207,7 @@ def _open_bundle(path: str) -> Model:
     # Here, since runs do without onnxruntime.
     from canopy.export.scorer import Scorer
 
-    scorer = Scorer(path)
+    scorer = Scorer(local_bundle(path))
     own = scorer.manifest.preprocessor
     return Model(
         scorer.manifest.table, scorer.answers, own, lambda: lambda rows: scorer.predict(own.inputs(rows))

@@ -22,12 +22,13 @@ from canopy.runs.distributed import (
     lost_process_as_error,
 )
 from canopy.runs.environment import git_sha
-from canopy.runs.record import check_returns, describe_result, objective_of, record_run, tracked_runs
+from canopy.runs.record import check_returns, describe_result, objective_of, record_run
 from canopy.runs.refit import refit
 from canopy.runs.reproduce import compare_with_source, reproduced_config
 from canopy.runs.resume import hint_at_resume, prepare_resume
 from canopy.runs.run import CONFIG, EVALUATION, Run
 from canopy.runs.run_folder import check_copies, finish, start_run_folder, unpublished_record
+from canopy.runs.trackers import start_trackers
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.progress import TrialReport
 from canopy.training.fit import Training, prepare
@@ -89,7 +90,7 @@ def _train(
 ) -> dict[str, Any]:
     """Train in the run's folder, again with the validation rows if the config says so; give the record."""
     folder, is_dry_run = Path(cfg.run_folder), cfg.trainer.get("fast_dev_run")
-    trackers = {} if is_dry_run else tracked_runs(training.loggers)
+    trackers = {} if is_dry_run else start_trackers(training.loggers, cfg, overrides)
     options = {"overrides": overrides, "seed": cfg.seed, "step": cfg.resume_step, "trackers": trackers}
     if checkpoint is None:
         start_run_folder(folder, cfg, training.data.folder)

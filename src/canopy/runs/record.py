@@ -1,16 +1,14 @@
 """The record of a run, `run.json`: how it was started, on what, how it ended and with what result."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch.loggers import Logger
 
-from canopy.errors import option_names
 from canopy.files import write_json, write_text
 from canopy.runs import environment
 from canopy.runs.keys import flatten
@@ -20,9 +18,6 @@ from canopy.training.callbacks.best_checkpoint import BestCheckpoint
 from canopy.training.callbacks.member_selection import MemberSelection
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.fit import Training
-
-# Options of loggers that name a run to write to: MLflow's, Weights & Biases', Comet's.
-TRACKER_OPTIONS = ("run_id", "id", "experiment_key")
 
 # What a sweep can optimise of a run's record, next to the metrics of its best epoch.
 NUMBERS = {
@@ -76,16 +71,6 @@ def record_run(
         ended = datetime.now(UTC).isoformat(timespec="seconds")
         record |= {"ended": ended, **environment.peak_memory()}
         write_json(folder / RECORD, record)
-
-
-def tracked_runs(loggers: Mapping[str, Logger]) -> dict[str, dict[str, str]]:
-    """Find the runs of tracking servers that loggers write to: by config key, the option and the id."""
-    found = {}
-    for key, logger in loggers.items():
-        for option in TRACKER_OPTIONS:
-            if option in option_names(type(logger)) and logger.version is not None:
-                found[key] = {option: str(logger.version)}
-    return found
 
 
 def describe_result(training: Training, *, folder: Path, seed: int, started: float) -> dict[str, Any]:

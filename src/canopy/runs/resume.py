@@ -20,6 +20,7 @@ from canopy.runs.environment import hash_project_files
 from canopy.runs.processes import is_alive, may_still_run, this_host
 from canopy.runs.run import RECORD, Run, check_same_data
 from canopy.runs.run_folder import check_written_paths, places_outside, unpublished_record
+from canopy.runs.trackers import continue_trackers
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from canopy.training.callbacks.resume_checkpoint import TrainingStopped
 from canopy.training.checkpoint import load_checkpoint
@@ -74,9 +75,7 @@ def prepare_resume(run: Run, cfg: DictConfig, overrides: Sequence[str]) -> tuple
     config.run_folder = str(run.path)
     typed = OverridesParser.create().parse_overrides(list(overrides))
     check_written_paths(config, run.path, typed=[override.key_or_group for override in typed])
-    for key, options in record.get("trackers", {}).items():
-        if OmegaConf.select(config, key) is not None:
-            OmegaConf.update(config, key, options, force_add=True)
+    continue_trackers(config, record)
     state = load_checkpoint(run.last_checkpoint) if run.last_checkpoint.is_file() else None
     if state is not None and record.get("status") == "finished":
         for option, trained in (("max_epochs", state["epoch"] + 1), ("max_steps", state["global_step"])):

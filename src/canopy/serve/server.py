@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
 from canopy.export.manifest import MANIFEST_FILE
+from canopy.export.registry import local_bundle
 from canopy.export.scorer import Scorer
 from canopy.files import folder_beside
 from canopy.serve.app import API_KEY, create_app
@@ -42,6 +43,8 @@ def serve(settings: Settings) -> None:
     # As an exception, so that what is held is cleaned up; uvicorn sends again what it handled.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
+    name, local = settings.bundle, local_bundle(settings.bundle)
+    settings = settings.model_copy(update={"bundle": local})
     # Here, so that a mistake is reported once, and not by each process.
     manifest = Scorer(settings.bundle).manifest
     sockets = listen(settings.host, settings.port)
@@ -57,7 +60,7 @@ def serve(settings: Settings) -> None:
     }
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     url = f"http://{host}:{sockets[0].getsockname()[1]}"
-    log.info("Serving %s (%s) on %s", settings.bundle, manifest.table.title, url)
+    log.info("Serving %s (%s) on %s", name, manifest.table.title, url)
     if settings.workers == 1:
         uvicorn.Server(uvicorn.Config(create_app(settings), **options)).run(sockets)
         return

@@ -34,7 +34,7 @@ from canopy.runs.environment import describe_machine
 from canopy.runs.run import Run
 from canopy.tasks.decision import Decider
 from canopy.tasks.task import task_of
-from canopy.training.callbacks.confusion_matrix import save_figure
+from canopy.training.callbacks.figures import save_figure
 
 log = logging.getLogger(__name__)
 

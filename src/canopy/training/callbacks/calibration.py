@@ -6,7 +6,7 @@ from torch import Tensor
 
 from canopy.tasks.decision import Decider
 from canopy.tasks.task import TaskCalibration
-from canopy.training.callbacks.confusion_matrix import save_figure
+from canopy.training.callbacks.figures import log_figure
 from canopy.training.callbacks.whole_split import WholeSplit
 
 
@@ -35,7 +35,7 @@ class CalibrationReport(WholeSplit):
         if self.fitted is not None:
             found = self.splits[split] = self.task.calibrate(predicted, true, self.fitted, own)
             figure = self.task.draw_calibration(found, title=f"{split}, {len(true):,} rows")
-            save_figure(figure, Path(self.path.format(split=split)))
+            log_figure(self.trainer, f"calibration/{split}", figure, Path(self.path.format(split=split)))
             if self.decider is not None:
                 answers = self.task.answer(predicted, self.fitted)[:, 1]
                 self.decider.score(split, answers, true, weights=own)
@@ -50,4 +50,5 @@ class PredictionPlots(WholeSplit):
         title = f"{split}, {len(labels):,} rows"
         found = self.task.draw(predictions.double().numpy(), labels.numpy(), title=title)
         for name, figure in found.items():
-            save_figure(figure, Path(self.path.format(split=split, name=name)))
+            path = Path(self.path.format(split=split, name=name))
+            log_figure(self.trainer, f"{name}/{split}", figure, path)

@@ -4,16 +4,14 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from matplotlib.figure import Figure
 
-from canopy.files import atomic_write
 from canopy.tasks.plots import draw_confusion
 from canopy.tasks.scores import Scores
-from canopy.training.callbacks.hyperparameters import tensorboards
+from canopy.training.callbacks.figures import log_figure
 
 
 class ConfusionMatrixPlot(Callback):
-    """Draw the confusion matrix, as a PNG file and in TensorBoard: of the test rows always.
+    """Draw the confusion matrix, as a PNG file and where plots are logged: of the test rows always.
 
     `{split}` in `path` is replaced by the name of the split; `every_n_validations` may be None for no other.
     Without classes there is none.
@@ -47,14 +45,4 @@ class ConfusionMatrixPlot(Callback):
         if not isinstance(scores, Scores):
             return
         figure = draw_confusion(scores, title=f"{split}, {scores.n_rows:,} rows")
-        save_figure(figure, Path(self.path.format(split=split)))
-        # The last step, of the scores: a resumed run leaves out later ones.
-        step = max(trainer.global_step - 1, 0)
-        for logger in tensorboards(trainer):
-            logger.experiment.add_figure(f"confusion_matrix/{split}", figure, step)
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as a PNG file, atomically."""
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, format="png")
+        log_figure(trainer, f"confusion_matrix/{split}", figure, Path(self.path.format(split=split)))

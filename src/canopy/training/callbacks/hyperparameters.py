@@ -1,4 +1,4 @@
-"""Show a run's config and its results in TensorBoard: as text and in the HParams tab."""
+"""Show a run's config and its results in TensorBoard and in tracking servers."""
 
 import json
 import textwrap
@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 
 from canopy.training.callbacks.best_checkpoint import BestCheckpoint
+from canopy.training.loggers.tracker import Tracker
 
 # What runs are compared by, each with all that is below it.
 SHOWN = (
@@ -29,14 +30,17 @@ class HyperparameterLog(Callback):
         self.config = config
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.global_step:
-            return  # a resumed run has it
-        for logger in tensorboards(trainer):
+        resumed = trainer.global_step > 0
+        # A resumed run has it in TensorBoard.
+        for logger in [] if resumed else tensorboards(trainer):
             text = yaml.safe_dump(resolve(self.config), sort_keys=False, allow_unicode=True)
             # In Markdown, a block of code.
             logger.experiment.add_text("config", textwrap.indent(text, "    "))
-        for tracker in _trackers(trainer):
-            tracker.log_hyperparams(flatten(self.config))
+        for tracker in trackers(trainer):
+            if isinstance(tracker, Tracker):
+                tracker.log_config(resolve(self.config), flatten(self.config))
+            elif not resumed:
+                tracker.log_hyperparams(flatten(self.config))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics, best = {}, trainer.checkpoint_callback
@@ -45,7 +49,7 @@ class HyperparameterLog(Callback):
             metrics["hp_metric"] = float(best.best_model_score)
         for logger in tensorboards(trainer):
             _write_session(Path(logger.log_dir), self.config, metrics, step=trainer.global_step)
-        for tracker in _trackers(trainer):
+        for tracker in trackers(trainer):
             tracker.log_metrics(metrics, step=trainer.global_step)
 
 
@@ -56,7 +60,7 @@ def tensorboards(trainer: Trainer) -> list[TensorBoardLogger]:
     return [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
 
-def _trackers(trainer: Trainer) -> list[Logger]:
+def trackers(trainer: Trainer) -> list[Logger]:
     """Find the loggers that are no files of the run's folder, where its config is anyway."""
     return [logger for logger in trainer.loggers if not isinstance(logger, TensorBoardLogger | CSVLogger)]
 

@@ -21,6 +21,7 @@ class WholeSplit(Callback):
     """
 
     task: Task
+    trainer: Trainer
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -28,6 +29,7 @@ class WholeSplit(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.task = pl_module.task  # type: ignore[assignment]
+        self.trainer = trainer
 
     def finish(
         self, split: str, *, predictions: Tensor, labels: Tensor, weights: Tensor | None = None
