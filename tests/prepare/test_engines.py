@@ -1,6 +1,5 @@
 """Engines: the same bytes by any number of processes or workers; errors, warnings, kills."""
 
-import importlib.util
 import logging
 import os
 import signal
@@ -17,9 +16,9 @@ from canopy.engines import Engine, Local, Ray
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.schema.tensors import SCHEMA_FILE, Schema
+from ray_nodes import needs_ray
 
 STAGES = (drop_columns, split, normalize, cap_classes, make_tensors)
-needs_ray = pytest.mark.skipif(not importlib.util.find_spec("ray"), reason="the extra `ray` is not installed")
 N_FILES = 5
 
 

@@ -1,74 +1,27 @@
 """A sweep on a Ray cluster of several nodes with PostgreSQL, all on the loopback interface."""
 
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
-from importlib.util import find_spec
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 from optuna.trial import TrialState
 
 from canopy.runs.run import Run
-from packages import free_port
+from ray_nodes import TOKEN, Node, needs_ray, ray_cluster
 from sweep_app import ROOT, App
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(find_spec("ray") is None, reason='pip install --editable ".[ray]"'),
-]
-# Ray takes 127.0.0.1 for a name of the machine's own address; on macOS there is no other one.
-HOST = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
+pytestmark = [pytest.mark.slow, needs_ray]
 N_TRIALS = 3
-
-
-class Node:
-    """A node of a Ray cluster, started as a user does."""
-
-    def __init__(self, *options: str) -> None:
-        command = [Path(sys.executable).parent / "ray", "start", "--block", f"--node-ip-address={HOST}"]
-        given = ("--object-store-memory=80000000", "--dashboard-agent-listen-port=0", "--disable-usage-stats")
-        self.process = psutil.Popen([*command, *given, *options], stdout=subprocess.PIPE, text=True)
-        # Two that start on one machine at the same time take the same ports.
-        assert any("Ray runtime started" in line for line in self.process.stdout)
-
-    def trials(self) -> list[psutil.Process]:
-        """List its processes that run a trial."""
-        found = []
-        for process in self.process.children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                found += [process] * ("_run_job" in "".join(process.cmdline()))
-        return found
-
-    def kill(self) -> None:
-        if self.process.poll() is None:
-            for process in (*self.process.children(recursive=True), self.process):
-                with suppress(psutil.NoSuchProcess):
-                    process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 @pytest.fixture
 def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Node]]]:
-    """The address of a head, which runs no trial, and two nodes of one core each."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
-    port = free_port()
-    with ExitStack() as stack:
-        # In it are sockets, whose paths are short.
-        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True))
-        of_head = (f"--port={port}", f"--temp-dir={folder}", "--include-dashboard=false", "--num-cpus=0")
-        nodes = []
-        for options in (("--head", *of_head), *[(f"--address={HOST}:{port}", "--num-cpus=1")] * 2):
-            nodes.append(Node(*options))
-            stack.callback(nodes[-1].kill)
-        yield f"{HOST}:{port}", nodes[1:]
+    for name, value in TOKEN.items():
+        monkeypatch.setenv(name, value)
+    with ray_cluster() as found:
+        yield found
 
 
 def test_sweep_whose_node_is_killed_ends_clearly_and_is_completed_by_the_same_command(
@@ -82,7 +35,7 @@ def test_sweep_whose_node_is_killed_ends_clearly_and_is_completed_by_the_same_co
         *("data.batch_size=32", f"pipeline.paths.processed={tensors}"),
     )
     process = app.start(*options, RAY_ADDRESS=address)
-    while not all(node.trials() for node in nodes):
+    while not all(node.running("_run_job") for node in nodes):
         assert all(running.poll() is None for running in (process, *(node.process for node in nodes)))
         time.sleep(0.02)
     nodes[1].kill()
