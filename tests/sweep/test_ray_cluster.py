@@ -1,5 +1,6 @@
 """A sweep on a Ray cluster of several nodes with PostgreSQL, all on the loopback interface."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from optuna.trial import TrialState
 
 from canopy.runs.run import Run
 from packages import free_port
-from sweep_app import ROOT, App
+from sweep_app import RAY, ROOT, App
 
 pytestmark = [
     pytest.mark.slow,
@@ -28,12 +29,12 @@ N_TRIALS = 3
 
 
 class Node:
-    """A node of a Ray cluster, started as a user does."""
+    """A node of a Ray cluster, started by `ray start`."""
 
     def __init__(self, *options: str) -> None:
         command = [Path(sys.executable).parent / "ray", "start", "--block", f"--node-ip-address={HOST}"]
-        given = ("--object-store-memory=80000000", "--dashboard-agent-listen-port=0", "--disable-usage-stats")
-        self.process = psutil.Popen([*command, *given, *options], stdout=subprocess.PIPE, text=True)
+        command += ["--object-store-memory=80000000", "--dashboard-agent-listen-port=0", *options]
+        self.process = psutil.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **RAY})
         # Two that start on one machine at the same time take the same ports.
         assert any("Ray runtime started" in line for line in self.process.stdout)
 
@@ -55,10 +56,8 @@ class Node:
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Node]]]:
+def cluster() -> Iterator[tuple[str, list[Node]]]:
     """The address of a head, which runs no trial, and two nodes of one core each."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "token")
-    monkeypatch.setenv("RAY_AUTH_TOKEN", "0" * 64)
     port = free_port()
     with ExitStack() as stack:
         # In it are sockets, whose paths are short.
