@@ -1,5 +1,6 @@
 """A Ray cluster of several nodes on the loopback interface, started as a user does."""
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,9 +13,9 @@ import psutil
 import pytest
 
 from packages import free_port
+from sweep_app import RAY
 
 needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason='pip install --editable ".[ray]"')
-TOKEN = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 # Ray takes 127.0.0.1 for a name of the machine's own address; on macOS there is no other one.
 HOST = "127.0.0.1" if sys.platform == "darwin" else "127.0.0.2"
 
@@ -24,8 +25,8 @@ class Node:
 
     def __init__(self, *options: str) -> None:
         command = [Path(sys.executable).parent / "ray", "start", "--block", f"--node-ip-address={HOST}"]
-        given = ("--object-store-memory=80000000", "--dashboard-agent-listen-port=0", "--disable-usage-stats")
-        self.process = psutil.Popen([*command, *given, *options], stdout=subprocess.PIPE, text=True)
+        command += ["--object-store-memory=80000000", "--dashboard-agent-listen-port=0", *options]
+        self.process = psutil.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **RAY})
         # Two that start on one machine at the same time take the same ports.
         assert any("Ray runtime started" in line for line in self.process.stdout)
 

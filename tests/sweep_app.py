@@ -23,6 +23,8 @@ from optuna.trial import FrozenTrial, TrialState
 
 ROOT = Path(__file__).parents[1]
 SPACE = ("x=interval(-5.5,5.5)", "y=interval(-5.5,5.5)")
+# Else Ray reports its use, and keeps a token of its own in the user's home.
+RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}
 # Queries of trials whose point is drawn, and that have ended.
 DRAWN = "select 1 from trial_params where param_name = 'y'"
 ENDED = "select 1 from trials where state in ('COMPLETE', 'PRUNED')"
@@ -41,7 +43,7 @@ class App:
         options += ["hydra.sweeper.study_name=s", "hydra.sweeper.n_jobs=1"]
         given = {text.partition("=")[0]: text for text in (*options, *overrides)}
         command = [sys.executable, str(self.script), "-m", *given.values()]
-        env = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0", **environment}
+        env = {**os.environ, **RAY, **environment}
         pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
         return subprocess.Popen(command, cwd=self.cwd, env=env, start_new_session=True, **pipes)
 

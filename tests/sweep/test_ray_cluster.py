@@ -9,7 +9,7 @@ import pytest
 from optuna.trial import TrialState
 
 from canopy.runs.run import Run
-from ray_nodes import TOKEN, Node, needs_ray, ray_cluster
+from ray_nodes import Node, needs_ray, ray_cluster
 from sweep_app import ROOT, App
 
 pytestmark = [pytest.mark.slow, needs_ray]
@@ -17,9 +17,7 @@ N_TRIALS = 3
 
 
 @pytest.fixture
-def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[str, list[Node]]]:
-    for name, value in TOKEN.items():
-        monkeypatch.setenv(name, value)
+def cluster() -> Iterator[tuple[str, list[Node]]]:
     with ray_cluster() as found:
         yield found
 
