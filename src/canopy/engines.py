@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +44,7 @@ class Local(Engine):
         pending, context = deque[Future[_Outcome]](), multiprocessing.get_context("forkserver")
         # Processes start from one that has imported what they need.
         context.set_forkserver_preload([getattr(function, "func", function).__module__])
-        with ProcessPoolExecutor(n, mp_context=context, initializer=share_cores, initargs=(n,)) as pool:
+        with ProcessPoolExecutor(n, mp_context=context, initializer=_start_worker, initargs=(n,)) as pool:
             try:
                 for item in items:
                     pending.append(pool.submit(_call, function, item))
@@ -130,6 +131,19 @@ def _positive(name: str, number: int | None) -> int | None:
     if number is not None and not (isinstance(number, int) and number > 0):
         raise ValueError(f"engine.{name} must be a number of 1 or more, or null; got {number!r}")
     return number
+
+
+def _start_worker(n: int) -> None:
+    share_cores(n)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that it works for ends, even by a kill."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 class _Records(logging.Handler):

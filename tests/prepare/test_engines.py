@@ -3,10 +3,14 @@
 import logging
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pyarrow as pa
 import pyarrow.csv
 import pytest
@@ -16,6 +20,7 @@ from canopy.engines import Engine, Local, Ray
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.schema.tensors import SCHEMA_FILE, Schema
+from packages import ROOT
 from ray_nodes import needs_ray
 
 STAGES = (drop_columns, split, normalize, cap_classes, make_tensors)
@@ -104,6 +109,36 @@ def test_first_error_and_warnings_arrive(
 def test_a_killed_process_is_told() -> None:
     with pytest.raises(ChildProcessError, match="^Each of 2 processes must live until its files are done"):
         list(Local(2).map(kill_itself, range(3)))
+
+
+WAIT = """
+import time, sys
+sys.path[:0] = [{folder!r}]
+from canopy.engines import Local
+from test_engines import say_pid
+if __name__ == "__main__":
+    list(Local(2).map(say_pid, range(2)))
+"""
+
+
+def say_pid(_: int) -> None:
+    print(os.getpid(), flush=True)  # noqa: T201 - read by the test
+    time.sleep(60)
+
+
+def test_processes_end_with_their_command(tmp_path: Path) -> None:
+    script = tmp_path / "wait.py"
+    script.write_text(WAIT.format(folder=str(Path(__file__).parent)))
+    paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
+    environment = {**os.environ, "PYTHONPATH": paths}
+    with subprocess.Popen(
+        [sys.executable, script], stdout=subprocess.PIPE, text=True, env=environment
+    ) as command:
+        assert command.stdout is not None
+        workers = [psutil.Process(int(command.stdout.readline())) for _ in range(2)]
+        command.kill()
+    _, alive = psutil.wait_procs(workers, timeout=10)
+    assert not alive
 
 
 @pytest.mark.parametrize("number", [0, -1, 1.5, "two"])
