@@ -21,7 +21,8 @@ from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from packages import ROOT
-from ray_nodes import needs_ray
+from ray_nodes import needs_ray, ray_cluster
+from sweep_app import RAY
 
 STAGES = (drop_columns, split, normalize, cap_classes, make_tensors)
 N_FILES = 5
@@ -79,6 +80,35 @@ def test_ray_writes_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle
             assert hashes(files, tmp_path / f"ray{n}", Ray, n) == expected
         finally:
             ray.shutdown()
+
+
+SQUARES = """
+import sys, time
+from canopy.engines import Ray
+
+def square(number):
+    time.sleep(1)
+    return number**2
+
+for number in Ray(sys.argv[1]).map(square, range(8)):
+    print("=", number, flush=True)
+"""
+
+
+@pytest.mark.slow
+@needs_ray
+def test_calls_of_a_killed_node_are_done_by_another() -> None:
+    environment = {**os.environ, **RAY, "PYTHONPATH": str(ROOT / "src")}
+    with ray_cluster() as (address, nodes):
+        words = [sys.executable, "-c", SQUARES, address]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as command:
+            assert command.stdout is not None
+            first = command.stdout.readline()
+            nodes[1].kill()
+            # Ray tells of the node there.
+            found = [line for line in (first, *command.stdout) if line.startswith("=")]
+    assert found == [f"= {number**2}\n" for number in range(8)]
+    assert command.returncode == 0
 
 
 def fail_from_two(number: int) -> int:

@@ -39,12 +39,7 @@ TRUSTED_TARGETS = (
     *("canopy.compare.spread.MultirunSummary", "canopy.data.datamodule.*", "canopy.nets.*", "canopy.tasks.*"),
     *("canopy.training.callbacks.*", "canopy.training.loggers.*", "canopy.training.model.*"),
     *("canopy.training.checkpoint.SafeCheckpointIO", "canopy.training.muon.*", "canopy.training.profiler.*"),
-    *(
-        "canopy.engines.*",
-        "lightning.Trainer",
-        "lightning.pytorch.callbacks.*",
-        "lightning.pytorch.loggers.*",
-    ),
+    *("lightning.Trainer", "lightning.pytorch.callbacks.*", "lightning.pytorch.loggers.*"),
     *("lightning.pytorch.profilers.*", "rtdl_num_embeddings.*"),
     *("torch.nn.*", "torch.optim.*", "torchmetrics.*"),
 )
