@@ -12,6 +12,7 @@ COPY params.yaml params.yaml
 COPY dvc.yaml dvc.yaml
 COPY configs configs
 COPY datasets datasets
+COPY deploy deploy
 COPY scripts scripts
 COPY src src
 ENV PYTHONPATH=/canopy/src PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 DVC_NO_ANALYTICS=1

@@ -26,6 +26,8 @@ from canopy.runs.run import Run
 from canopy.serve.__main__ import read_settings
 from canopy.serve.app import OPEN
 from packages import INSTALL, ROOT, composed
+from ray_nodes import needs_ray, ray_cluster
+from sweep_app import RAY
 
 SBATCH = sorted((ROOT / "deploy/slurm").glob("*.sbatch"))
 MANIFESTS = sorted((ROOT / "deploy/kubernetes").glob("*.yaml"))
@@ -54,6 +56,8 @@ def check_command(words: list[str]) -> None:
     assert words[0] == "python"
     script, *overrides = (word for word in words[1:] if word != "-m")
     assert (ROOT / script).is_file()
+    if script == "deploy/ray_torchrun.py":
+        script, overrides = "src/train.py", [word for word in overrides if not word.startswith("--")]
     if any("launcher=ray" in word for word in overrides):
         pytest.importorskip("hydra_plugins.hydra_ray_launcher", reason="the extra ray is not installed")
     parsed = OverridesParser.create().parse_overrides(overrides)
@@ -106,6 +110,22 @@ def test_slurm_job_that_is_requeued_resumes_its_run(
     assert [*tmp_path.glob("logs/train/runs/*")] == [folder]
     record = Run(folder).record
     assert (record["status"], record["training"]["epochs"], len(record["commands"])) == ("finished", 40, 2)
+
+
+@pytest.mark.slow
+@needs_ray
+def test_a_run_trains_on_the_nodes_of_a_ray_cluster(tmp_path: Path, tensors: Path) -> None:
+    words = ["trainer=ddp_sim", "trainer.num_nodes=2", "trainer.devices=1", "trainer.max_epochs=2"]
+    words += [f"pipeline.paths.processed={tensors}", f"hydra.run.dir={tmp_path}/run"]
+    environment = {**os.environ, **RAY, "PYTHONPATH": "src"}
+    with ray_cluster() as (address, _):
+        environment["RAY_ADDRESS"] = address
+        command = [sys.executable, "deploy/ray_torchrun.py", "--nodes=2", *words]
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = Run(tmp_path / "run")
+    assert (run.record["status"], run.record["training"]["epochs"]) == ("finished", 2)
+    assert [path.name for path in run.path.glob("*process*.log")] == ["train_ddp_process_1.log"]
 
 
 def check_resume(manifest: dict[str, Any], command: list[str], pod: dict[str, Any]) -> None:

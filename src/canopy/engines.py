@@ -92,7 +92,7 @@ class Ray(Engine):
             )
         task: Any = ray.remote(scheduling_strategy="SPREAD")(_call_on_a_core)
         shared = ray.put(function)
-        cluster: Any = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        cluster: Any = ray.cluster_resources()
         n, pending = self._n_workers or int(cluster["CPU"]), deque[Any]()
         running: list[Any] = []
         try:
