@@ -214,3 +214,22 @@ def test_a_folder_is_predicted_file_by_file_and_resumed(
         call(on_error="reject_file")
     with pytest.raises(ValueError, match="must be a new folder, or hold predictions; got other files"):
         call(output=f"{source}/")
+
+
+def test_files_of_one_name_and_a_folder_without_predictions(trained_run: Run, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "part.csv").write_text(f"{HEADER}\n{ROW}\n")
+    output = tmp_path / "predicted"
+
+    def call(source: str, **options: object) -> None:
+        given = {"run": trained_run.path, "input": tmp_path / source, "output": f"{output}/", **options}
+        predict(composed("predict", "accelerator=cpu", *(f"{key}={value}" for key, value in given.items())))
+
+    with pytest.raises(ValueError, match="must have different names, .* got 'part.csv' twice"):
+        call("*/part.csv")
+    with pytest.raises(ValueError, match="threshold must be null where there are not two classes; got 0.5"):
+        call("a", threshold=0.5)
+    # What failed binds nothing.
+    call("a")
+    assert (output / "part.csv.parquet").is_file()

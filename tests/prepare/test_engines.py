@@ -16,6 +16,7 @@ import pyarrow.csv
 import pytest
 from omegaconf import DictConfig
 
+from canopy.data.dataset import load_rows
 from canopy.engines import Engine, Local, Ray
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
@@ -65,6 +66,23 @@ def test_processes_write_the_same_bytes(files: DictConfig, tmp_path: Path, *, sh
     schema = Schema.load(tmp_path / "1/processed" / SCHEMA_FILE)
     assert min(map(len, schema.shards.values())) > 1
     assert all(sum(sizes) == sum(schema.class_counts[split]) for split, sizes in schema.shards.items())
+
+
+def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> None:
+    """Exports, explanations and keys read validation and test rows beside the raw table, in its order."""
+    ordered = hashes(files, tmp_path / "ordered", Local, 1)
+    files.make_tensors.shuffle = True
+    mixed = hashes(files, tmp_path / "mixed", Local, 1)
+    assert {name: mixed[name] for name in ordered if Path(name).parent.name in ("val", "test")} == {
+        name: found for name, found in ordered.items() if Path(name).parent.name in ("val", "test")
+    }
+    rows = []
+    for name in ("ordered", "mixed"):
+        schema = Schema.load((folder := tmp_path / name / "processed") / SCHEMA_FILE)
+        batch = load_rows(folder, "train", schema).rows
+        rows.append([*zip(*(item.tolist() for item in batch[:3]), strict=True)])
+    assert sorted(rows[0]) == sorted(rows[1])
+    assert rows[0] != rows[1]
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ from canopy.prepare.interim import closed_schema, table_schema
 from canopy.prepare.preprocessor import Preprocessor
 from canopy.runs.run import BEST_CHECKPOINT, METRICS, Run
 from canopy.schema import TableSchema
+from canopy.schema.columns import first_repeated
 from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
 from canopy.tables.text import find_files
@@ -33,7 +34,7 @@ from canopy.tasks.decision import stored_threshold, uncalibrated
 log = logging.getLogger(__name__)
 
 # Which model wrote a folder of predictions, and with which options.
-RECORD = "_model.json"
+RECORD, OPTIONS = "_model.json", ("format", "threshold", "metrics", "on_error")
 
 # From checked rows to predictions, shape (B, K).
 Predict = Callable[[pa.RecordBatch], NDArray[Any]]
@@ -88,20 +89,27 @@ def predict_files(cfg: DictConfig, folder: Path) -> Summary | None:
     if cfg.format not in ("csv", "parquet"):
         raise ValueError(f"format must be csv or parquet; got {cfg.format!r}")
     files = find_files(str(cfg.input))
+    if (name := first_repeated(file.name for file in files)) is not None:
+        raise ValueError(
+            f"The files of the input must have different names, those of their predictions; got {name!r} "
+            "twice: predict each folder of files to an own one"
+        )
     model = cfg.run and Path(cfg.run) / BEST_CHECKPOINT
     model = model or Path(local_bundle(cfg.bundle)) / MANIFEST_FILE
     require_file(model, name="The model ")
-    facts = {"model": sha256(model), **{name: cfg[name] for name in ("format", "threshold", "on_error")}}
+    facts = {"model": sha256(model), **{name: cfg[name] for name in OPTIONS}}
     facts["keys"] = OmegaConf.to_container(cfg).get("keys")  # type: ignore[union-attr]
     record = folder / RECORD
-    if record.is_file():
+    # Where it is alone, nothing was predicted, such as with an invalid option.
+    is_used = folder.is_dir() and any(file.name != RECORD for file in folder.iterdir())
+    if is_used and record.is_file():
         found = read_json(record)
         if other := [name for name, value in facts.items() if found.get(name) != value]:
             raise ValueError(
                 f"{folder} must be a new folder, or hold predictions of the same model and options; got "
                 f"those of another {other[0]}"
             )
-    elif folder.is_dir() and any(folder.iterdir()):
+    elif is_used:
         raise ValueError(f"{folder} must be a new folder, or hold predictions; got other files")
     write_json(record, facts)
     outputs = [(str(file), folder / f"{file.name}.{cfg.format}") for file in files]

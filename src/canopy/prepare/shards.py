@@ -32,7 +32,8 @@ class Layout:
 
     Attributes:
         record: Type of a row: a field for each tensor.
-        seed: Of the order of the rows; None: that of the table.
+        seed: Of the order of the training rows; None: that of the table. Validation and test rows always
+            keep that one: what is known of them beside their tensors, such as keys, is found by it.
         n_rows: Of each split.
         shard_bytes: Of a shard, at most, if its rows are in the order of the table; about as many in another.
     """
@@ -42,9 +43,12 @@ class Layout:
     n_rows: Mapping[str, int]
     shard_bytes: float
 
-    @property
-    def record_with_key(self) -> np.dtype[np.void]:
-        return self.record if self.seed is None else np.dtype([*self.record.descr, ("key", np.uint64)])
+    def is_mixed(self, split: str) -> bool:
+        return self.seed is not None and split == "train"
+
+    def record_of(self, split: str) -> np.dtype[np.void]:
+        """Describe a row in a piece: with the key that orders it, if the rows are mixed."""
+        return np.dtype([*self.record.descr, ("key", np.uint64)]) if self.is_mixed(split) else self.record
 
     def n_shards(self, split: str) -> int:
         rows = max(1, int(self.shard_bytes // self.record.itemsize))
@@ -68,10 +72,10 @@ class PieceWriter:
     def write(self, split: str, rows: NDArray[np.uint64], values: Mapping[str, Any]) -> None:
         """Append rows, given by their numbers (`row_numbers`)."""
         layout = self._layout
-        records = np.empty(len(rows), layout.record_with_key)
+        records = np.empty(len(rows), layout.record_of(split))
         for name, found in values.items():
             records[name] = found
-        if layout.seed is None:
+        if layout.seed is None or not layout.is_mixed(split):
             self._append(split, 0, records)
             return
         records["key"] = keys = hash_numbers(rows, layout.seed)
@@ -94,10 +98,10 @@ def piece_name(split: str, shard: int) -> str:
 
 def read_shard(layout: Layout, split: str, shard: int, folders: Sequence[Path]) -> Iterator[Records]:
     """Read the rows of a shard, batch by batch, from the pieces in the folders of all parts."""
-    piece = piece_name(split, shard if layout.seed is not None else 0)
+    piece = piece_name(split, shard if layout.is_mixed(split) else 0)
     files = [folder / piece for folder in folders if (folder / piece).is_file()]
-    record = layout.record_with_key
-    if layout.seed is not None:
+    record = layout.record_of(split)
+    if layout.is_mixed(split):
         found = [np.fromfile(file, record) for file in files]
         records = np.concatenate([np.empty(0, record), *found])
         order = np.argsort(records["key"], kind="stable")
@@ -121,13 +125,13 @@ def write_shard(layout: Layout, folders: Sequence[Path], item: tuple[str, int, P
 
     split, shard, output = item
     names = layout.record.names or ()
-    if layout.seed is None:
-        low, high = layout.bounds(split)[shard : shard + 2]
-        n_rows = high - low
-    else:
-        size = layout.record_with_key.itemsize
+    if layout.is_mixed(split):
+        size = layout.record_of(split).itemsize
         files = (folder / piece_name(split, shard) for folder in folders)
         n_rows = sum(file.stat().st_size // size for file in files if file.is_file())
+    else:
+        low, high = layout.bounds(split)[shard : shard + 2]
+        n_rows = high - low
     shapes = {name: (n_rows, *layout.record[name].shape) for name in names}
     with open_tensors(output, shapes, {name: layout.record[name].base for name in names}) as write:
         for records in read_shard(layout, split, shard, folders):
