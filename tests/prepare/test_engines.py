@@ -20,6 +20,7 @@ from canopy.data.dataset import load_rows
 from canopy.engines import Engine, Local, Ray
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+from canopy.prepare.interim import new_table, part_paths
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from packages import ROOT
 from ray_nodes import needs_ray, ray_cluster
@@ -83,6 +84,16 @@ def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> N
         rows.append([*zip(*(item.tolist() for item in batch[:3]), strict=True)])
     assert sorted(rows[0]) == sorted(rows[1])
     assert rows[0] != rows[1]
+
+
+@pytest.mark.parametrize("left", [(), (0, 2)])
+def test_a_missing_part_is_told(tmp_path: Path, left: tuple[int, ...]) -> None:
+    path = tmp_path / "split.csv"
+    with new_table(path, 3) as parts:
+        for index in left:
+            parts[index].touch()
+    with pytest.raises(ValueError, match=r"split.csv must hold a file for each .*; found no 0000[01].csv"):
+        part_paths(path)
 
 
 @pytest.mark.slow

@@ -102,7 +102,7 @@ def new_table(path: Path, n_parts: int) -> Iterator[list[Path]]:
     """
     if n_parts > 1:
         with atomic_folder(path) as folder:
-            yield [folder / f"{part:05d}{path.suffix}" for part in range(n_parts)]
+            yield [folder / _part_name(path, part) for part in range(n_parts)]
         return
     with atomic_write(path) as file:
         yield [file]
@@ -110,10 +110,20 @@ def new_table(path: Path, n_parts: int) -> Iterator[list[Path]]:
             shutil.rmtree(path)
 
 
+def _part_name(path: Path, part: int) -> str:
+    return f"{part:05d}{path.suffix}"
+
+
 def part_paths(path: Path) -> list[Path]:
     """Find the files of a table that a stage wrote, one for each file of the raw table, in their order."""
     if path.is_dir():
-        return sorted(path.iterdir())
+        files = sorted(path.glob(f"[0-9]*{path.suffix}"), key=lambda file: (len(file.name), file.name))
+        names = [_part_name(path, part) for part in range(len(files))] or [_part_name(path, 0)]
+        if absent := [name for name in names if not (path / name).is_file()]:
+            raise ValueError(
+                f'{path} must hold a file for each of the raw table; found no {absent[0]}: run "make repro"'
+            )
+        return files
     require_file(path, name="The table ", hint='run "make repro" first')
     return [path]
 
