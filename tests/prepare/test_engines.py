@@ -1,5 +1,6 @@
 """Engines: the same bytes by any number of processes or workers; errors, warnings, kills."""
 
+import errno
 import logging
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.csv
@@ -21,6 +23,8 @@ from canopy.engines import Engine, Local, Ray
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import new_table, part_paths
+from canopy.prepare.reductions import row_numbers
+from canopy.prepare.shards import Layout, PieceWriter, piece_name
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from packages import ROOT
 from ray_nodes import needs_ray, ray_cluster
@@ -84,6 +88,15 @@ def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> N
         rows.append([*zip(*(item.tolist() for item in batch[:3]), strict=True)])
     assert sorted(rows[0]) == sorted(rows[1])
     assert rows[0] != rows[1]
+
+
+def test_a_full_disk_is_told_when_pieces_are_written(tmp_path: Path) -> None:
+    layout = Layout(np.dtype([("labels", np.int64)]), None, {"train": 2}, shard_bytes=100)
+    (tmp_path / piece_name("train", 0)).symlink_to("/dev/full")
+    writer = PieceWriter(layout, tmp_path)
+    with pytest.raises(OSError, match="No space left") as caught:
+        writer.write("train", row_numbers(0, 0, 2), {"labels": [0, 1]})
+    assert caught.value.errno == errno.ENOSPC
 
 
 @pytest.mark.parametrize("left", [(), (0, 2)])

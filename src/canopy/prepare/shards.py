@@ -89,7 +89,8 @@ class PieceWriter:
     def _append(self, split: str, shard: int, records: Records) -> None:
         if len(records):
             with (self._folder / piece_name(split, shard)).open("ab") as file:
-                records.tofile(file)
+                # Unlike `tofile`, it says what the system does where the disk is full.
+                file.write(records.tobytes())
 
 
 def piece_name(split: str, shard: int) -> str:
