@@ -74,7 +74,7 @@ def test_processes_write_the_same_bytes(files: DictConfig, tmp_path: Path, *, sh
 
 
 def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> None:
-    """Exports, explanations and keys read validation and test rows beside the raw table, in its order."""
+    """Exports, explanations and keys find validation and test rows in the raw table by their order."""
     ordered = hashes(files, tmp_path / "ordered", Local, 1)
     files.make_tensors.shuffle = True
     mixed = hashes(files, tmp_path / "mixed", Local, 1)

@@ -33,7 +33,7 @@ class Layout:
     Attributes:
         record: Type of a row: a field for each tensor.
         seed: Of the order of the training rows; None: that of the table. Validation and test rows always
-            keep that one: what is known of them beside their tensors, such as keys, is found by it.
+            keep that one: exports, explanations and keys find them in the raw table by it.
         n_rows: Of each split.
         shard_bytes: Of a shard, at most, if its rows are in the order of the table; about as many in another.
     """
