@@ -3,11 +3,11 @@
 import errno
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,10 @@ import psutil
 import pyarrow as pa
 import pyarrow.csv
 import pytest
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
-from canopy.engines import Engine, Local, Ray
+from canopy.engines import Local
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import new_table, part_paths
@@ -32,6 +32,7 @@ from sweep_app import RAY
 
 STAGES = (drop_columns, split, normalize, cap_classes, make_tensors)
 N_FILES = 5
+ENVIRONMENT = {**os.environ, **RAY, "PYTHONPATH": str(ROOT / "src")}
 
 
 @pytest.fixture
@@ -51,22 +52,36 @@ def files(small_params: DictConfig, raw_table: Path, tmp_path: Path) -> DictConf
     return small_params
 
 
-def hashes(params: DictConfig, folder: Path, engine: Callable[..., Engine], n: int) -> dict[str, str]:
+PREPARE = """
+import sys
+from omegaconf import OmegaConf
+from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
+
+for stage in (drop_columns, split, normalize, cap_classes, make_tensors):
+    stage.run(OmegaConf.load(sys.argv[1]))
+"""
+
+
+def hashes(params: DictConfig, folder: Path, **engine: Any) -> dict[str, str]:
     """Prepare the table by an engine; gives the hash of each file that the stages wrote."""
     params = params.copy()
     for key in ("interim", "processed", "reports"):
         params.paths[key] = str(folder / key)
-    key = "n_processes" if engine is Local else "n_workers"
-    params.engine = {"_target_": f"canopy.engines.{engine.__name__}", key: n}
-    for stage in STAGES:
-        stage.run(params)
+    params.engine = {"_target_": "canopy.engines.Local", **engine}
+    if "n_processes" in engine:
+        for stage in STAGES:
+            stage.run(params)
+    else:
+        # Ray ends a process whose connections are too slow.
+        OmegaConf.save(params, path := folder.with_suffix(".yaml"))
+        subprocess.run([sys.executable, "-c", PREPARE, path], env=ENVIRONMENT, check=True)
     return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_processes_write_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle: bool) -> None:
     files.make_tensors.shuffle = shuffle
-    expected, *others = (hashes(files, tmp_path / str(n), Local, n) for n in (1, 2, 4))
+    expected, *others = (hashes(files, tmp_path / str(n), n_processes=n) for n in (1, 2, 4))
     assert [found == expected for found in others] == [True, True]
     schema = Schema.load(tmp_path / "1/processed" / SCHEMA_FILE)
     assert min(map(len, schema.shards.values())) > 1
@@ -113,15 +128,10 @@ def test_a_missing_part_is_told(tmp_path: Path, left: tuple[int, ...]) -> None:
 @needs_ray
 @pytest.mark.parametrize("shuffle", [False, True])
 def test_ray_writes_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle: bool) -> None:
-    import ray
-
     files.make_tensors.shuffle = shuffle
-    expected = hashes(files, tmp_path / "local", Local, 1)
+    expected = hashes(files, tmp_path / "local", n_processes=1)
     for n in (1, 2, 4):
-        try:
-            assert hashes(files, tmp_path / f"ray{n}", Ray, n) == expected
-        finally:
-            ray.shutdown()
+        assert hashes(files, tmp_path / f"ray{n}", _target_="canopy.engines.Ray", n_workers=n) == expected
 
 
 SQUARES = """
@@ -140,10 +150,9 @@ for number in Ray(sys.argv[1]).map(square, range(8)):
 @pytest.mark.slow
 @needs_ray
 def test_calls_of_a_killed_node_are_done_by_another() -> None:
-    environment = {**os.environ, **RAY, "PYTHONPATH": str(ROOT / "src")}
     with ray_cluster() as (address, nodes):
         words = [sys.executable, "-c", SQUARES, address]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=environment) as command:
+        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as command:
             assert command.stdout is not None
             first = command.stdout.readline()
             nodes[1].kill()
@@ -164,18 +173,36 @@ def kill_itself(number: int) -> None:
     os.kill(os.getpid(), signal.SIGKILL if number == 1 else 0)
 
 
-@pytest.mark.parametrize(
-    "engine",
-    [lambda: Local(2), pytest.param(lambda: Ray(n_workers=2), marks=(pytest.mark.slow, needs_ray))],
-)
-def test_first_error_and_warnings_arrive(
-    engine: Callable[[], Engine], caplog: pytest.LogCaptureFixture
-) -> None:
-    results = engine().map(fail_from_two, range(5))
+def test_first_error_and_warnings_arrive(caplog: pytest.LogCaptureFixture) -> None:
+    results = Local(2).map(fail_from_two, range(5))
     assert [next(results), next(results)] == [0, 1]
     with pytest.raises(ValueError, match="^no 2$"):
         next(results)
     assert caplog.messages[:3] == ["part 0", "part 1", "part 2"]
+
+
+FAIL = """
+import logging
+from canopy.engines import Ray
+
+def fail(number):
+    logging.getLogger("canopy.test").warning("part %d", number)
+    if number > 1:
+        raise ValueError(f"no {number}")
+    return number
+
+list(Ray(n_workers=2).map(fail, range(5)))
+"""
+
+
+@pytest.mark.slow
+@needs_ray
+def test_first_error_and_warnings_arrive_from_ray() -> None:
+    words = [sys.executable, "-c", FAIL]
+    done = subprocess.run(words, capture_output=True, text=True, env=ENVIRONMENT, check=False)
+    assert re.findall("^part .|^ValueError: .*", done.stderr, re.MULTILINE) == [
+        *("part 0", "part 1", "part 2", "ValueError: no 2")
+    ]
 
 
 def test_a_killed_process_is_told() -> None:
