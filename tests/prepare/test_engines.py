@@ -111,6 +111,31 @@ def test_calls_of_a_killed_node_are_done_by_another() -> None:
     assert command.returncode == 0
 
 
+MANY_MAPS = """
+from canopy.engines import Ray
+
+def reciprocal(number):
+    return 1 / number
+
+engine = Ray(n_workers=2)
+for n in range(100):
+    assert [*engine.map(reciprocal, (1, 2, 4))] == [1, 0.5, 0.25]
+    try:
+        assert [*engine.map(reciprocal, (1, 0, 2, 4))] == n
+    except ZeroDivisionError:
+        print("=", n, flush=True)
+"""
+
+
+@pytest.mark.slow
+@needs_ray
+def test_ray_ends_no_process_that_has_its_results() -> None:
+    environment = {**os.environ, **RAY, "PYTHONPATH": str(ROOT / "src")}
+    words = [sys.executable, "-c", MANY_MAPS]
+    found = subprocess.run(words, capture_output=True, text=True, env=environment)
+    assert (found.returncode, found.stdout.count("=")) == (0, 100)
+
+
 def fail_from_two(number: int) -> int:
     logging.getLogger("canopy.test").warning("part %d", number)
     if number > 1:
