@@ -44,6 +44,10 @@ def main() -> None:
     ray.init()
     resources = {"CPU": float(arguments.cpus), "GPU": float(arguments.gpus)}
     group = placement_group([resources] * arguments.nodes, strategy="STRICT_SPREAD")
+    if not ray.wait([group.ready()], timeout=10)[0]:
+        sys.stderr.write(
+            f"Waiting for {arguments.nodes} nodes with {resources} each, as `ray status` shows\n"
+        )
     ray.get(group.ready())
 
     def task(function: Any, node: int) -> Any:

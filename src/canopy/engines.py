@@ -106,14 +106,13 @@ class Ray(Engine):
             while pending:
                 yield _result(ray.get(pending.popleft()))
         except ray.exceptions.RayError as error:
-            reason = str(error).strip().splitlines()[0]
+            lines = str(error).strip().splitlines()
+            # An error of a worker comes with its traceback.
+            reason = lines[-1 if isinstance(error, ray.exceptions.RayTaskError) else 0]
             raise ChildProcessError(
                 f"Ray must have workers that live until their files are done; got {reason}: run the same "
                 "command again"
             ) from error
-        finally:
-            for call in running:
-                ray.cancel(call)
 
 
 def open_engine(options: DictConfig | None) -> Engine:

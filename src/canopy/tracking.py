@@ -15,11 +15,13 @@ URI_VARIABLE = "MLFLOW_TRACKING_URI"
 FOLDER = Path("logs")
 
 # What holds unless the environment says otherwise. A request that gets no answer would be repeated for four
-# minutes, and training waits for it. MLflow would also report to its makers how it is used.
+# minutes, and training waits for it. MLflow would also report to its makers how it is used, and draw a bar
+# for the few files of a bundle.
 DEFAULTS = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
 
 

@@ -90,9 +90,9 @@ def test_processes_write_the_same_bytes(files: DictConfig, tmp_path: Path, *, sh
 
 def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> None:
     """Exports, explanations and keys find validation and test rows in the raw table by their order."""
-    ordered = hashes(files, tmp_path / "ordered", Local, 1)
+    ordered = hashes(files, tmp_path / "ordered", n_processes=1)
     files.make_tensors.shuffle = True
-    mixed = hashes(files, tmp_path / "mixed", Local, 1)
+    mixed = hashes(files, tmp_path / "mixed", n_processes=1)
     assert {name: mixed[name] for name in ordered if Path(name).parent.name in ("val", "test")} == {
         name: found for name, found in ordered.items() if Path(name).parent.name in ("val", "test")
     }

@@ -111,7 +111,7 @@ class ShardRows(Dataset[Batch]):
             needed = -(-2 * largest.n_rows * bytes_of_row // 2**20)
             raise ValueError(
                 f"data.memory_mib must be at least {needed}, twice the largest shard, {largest.path}; got "
-                f"{memory_mib}: raise it, or prepare smaller shards"
+                f"{memory_mib}: raise it, or prepare with a smaller make_tensors.shard_mib"
             )
 
     def __len__(self) -> int:
