@@ -43,7 +43,8 @@ def test_a_config_composes(path: Path) -> None:
         cfg = composed(path.stem, *REQUIRED.get(path.stem, []))
     else:
         place = f"@{PLACES[group]}" if group in PLACES else ""
-        cfg = composed("train", f"{group}{place}={path.stem}", "++output=a")
+        command = "predict" if group == "engine" else "train"
+        cfg = composed(command, f"{group}{place}={path.stem}", "++input=a", "++output=a")
     assert "???" not in OmegaConf.to_yaml(cfg)
     for node in nodes(cfg):
         parameters = signature(get_object(node["_target_"])).parameters

@@ -3,6 +3,7 @@
 import logging
 import multiprocessing
 import os
+import sys
 import threading
 from abc import ABC, abstractmethod
 from collections import deque
@@ -173,7 +174,7 @@ def _call(function: Callable[[T], R], item: T) -> _Outcome:
 
 
 def _call_on_a_core(function: Callable[[T], R], item: T) -> _Outcome:
-    share_cores(os.cpu_count() or 1)
+    share_cores(sys.maxsize)  # one is left
     return _call(function, item)
 
 

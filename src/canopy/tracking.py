@@ -6,8 +6,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
-
 from canopy.passwords import hide_passwords, refuse_passwords
 
 URI_VARIABLE = "MLFLOW_TRACKING_URI"
@@ -58,6 +56,9 @@ def opening(uri: str) -> AbstractContextManager[Any]:
     path = Path(uri.removeprefix("sqlite:///"))
     if not uri.startswith("sqlite:///"):
         return nullcontext()
+    # Here, since the server's image does without it.
+    from filelock import FileLock
+
     path.parent.mkdir(parents=True, exist_ok=True)
     return FileLock(f"{path}.lock")
 

@@ -109,7 +109,7 @@ def lead(cfg: DictConfig | None, checkpoint: Path | None = None) -> None:
 def fit_in_further_process() -> float:
     """Train in another process than the first, which has chosen the config and reports the score."""
     log_once()
-    if RUN_VARIABLE in os.environ:
+    if launched_rank() is None and RUN_VARIABLE in os.environ:
         run = Run(os.environ[RUN_VARIABLE])
         cfg, folder = run.config, run.path
         checkpoint = run.last_checkpoint if run.last_checkpoint.is_file() else None
