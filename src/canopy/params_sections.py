@@ -95,7 +95,7 @@ class CapClasses:
 @dataclass
 class MakeTensors:
     shard_mib: float = 256
-    shuffle: bool = False
+    shuffle: bool | None = None
 
 
 @dataclass

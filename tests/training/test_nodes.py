@@ -174,10 +174,12 @@ def test_node_with_other_data_is_refused(node: Callable[[str], Path]) -> None:
     folders = [node("a"), node("b")]
     schema = folders[1] / "data/processed/schema.json"
     content = json.loads(schema.read_text())
-    content["sha256"]["val.pt"] = "0" * 64
+    content["sha256"]["val/00000.pt"] = "0" * 64
     schema.write_text(json.dumps(content))
     first, further = end(torchrun(folders, "trainer.max_epochs=1"), 1, 1)
-    assert "must have the same code and data as the first; found another data/processed/val.pt" in further
+    assert (
+        "must have the same code and data as the first; found another data/processed/val/00000.pt" in further
+    )
     assert "lost the connection to another one" in first
 
 

@@ -74,7 +74,8 @@ def run(params: DictConfig) -> None:
     features, categories = preprocessor.feature_names, preprocessor.categories
     layout = Layout(
         record=record_type(preprocessor, schema),
-        seed=params.seed if params.make_tensors.shuffle else None,
+        seed=params.seed,
+        shuffle=params.make_tensors.shuffle,
         n_rows={split: n_kept.get(split, 0) for split in SPLITS},
         shard_bytes=params.make_tensors.shard_mib * 2**20,
     )

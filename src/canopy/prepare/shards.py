@@ -32,19 +32,22 @@ class Layout:
 
     Attributes:
         record: Type of a row: a field for each tensor.
-        seed: Of the order of the training rows; None: that of the table. Validation and test rows always
-            keep that one: exports, explanations and keys find them in the raw table by it.
+        seed: Of a random order of the training rows.
+        shuffle: Whether they are in that one; None: where they take several shards. Validation and test rows
+            keep the order of the table: exports, explanations and keys find them there by it.
         n_rows: Of each split.
         shard_bytes: Of a shard, at most, if its rows are in the order of the table; about as many in another.
     """
 
     record: np.dtype[np.void]
-    seed: int | None
+    seed: int
+    shuffle: bool | None
     n_rows: Mapping[str, int]
     shard_bytes: float
 
     def is_mixed(self, split: str) -> bool:
-        return self.seed is not None and split == "train"
+        shuffle = self.n_shards("train") > 1 if self.shuffle is None else self.shuffle
+        return shuffle and split == "train"
 
     def record_of(self, split: str) -> np.dtype[np.void]:
         """Describe a row in a piece: with the key that orders it, if the rows are mixed."""
@@ -75,7 +78,7 @@ class PieceWriter:
         records = np.empty(len(rows), layout.record_of(split))
         for name, found in values.items():
             records[name] = found
-        if layout.seed is None or not layout.is_mixed(split):
+        if not layout.is_mixed(split):
             self._append(split, 0, records)
             return
         records["key"] = keys = hash_numbers(rows, layout.seed)
