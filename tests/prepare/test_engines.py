@@ -107,7 +107,8 @@ def test_only_training_rows_are_shuffled(files: DictConfig, tmp_path: Path) -> N
 
 
 def test_a_full_disk_is_told_when_pieces_are_written(tmp_path: Path) -> None:
-    layout = Layout(np.dtype([("labels", np.int64)]), 0, False, {"train": 2}, shard_bytes=100)
+    kind = np.dtype([("labels", np.int64)])
+    layout = Layout(record=kind, seed=0, shuffle=False, n_rows={"train": 2}, shard_bytes=100)
     (tmp_path / piece_name("train", 0)).symlink_to("/dev/full")
     writer = PieceWriter(layout, tmp_path)
     with pytest.raises(OSError, match="No space left") as caught:
