@@ -1,13 +1,10 @@
 """Engines: the same bytes by any number of processes or workers; errors, warnings, kills."""
 
 import errno
-import logging
 import os
 import re
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +23,7 @@ from canopy.prepare.interim import new_table, part_paths
 from canopy.prepare.reductions import row_numbers
 from canopy.prepare.shards import Layout, PieceWriter, piece_name
 from canopy.schema.tensors import SCHEMA_FILE, Schema
+from engine_calls import fail_from_two, kill_itself
 from packages import ROOT
 from ray_nodes import needs_ray, ray_cluster
 from sweep_app import RAY
@@ -164,17 +162,6 @@ def test_calls_of_a_killed_node_are_done_by_another() -> None:
     assert command.returncode == 0
 
 
-def fail_from_two(number: int) -> int:
-    logging.getLogger("canopy.test").warning("part %d", number)
-    if number > 1:
-        raise ValueError(f"no {number}")
-    return number
-
-
-def kill_itself(number: int) -> None:
-    os.kill(os.getpid(), signal.SIGKILL if number == 1 else 0)
-
-
 def test_first_error_and_warnings_arrive(caplog: pytest.LogCaptureFixture) -> None:
     results = Local(2).map(fail_from_two, range(5))
     assert [next(results), next(results)] == [0, 1]
@@ -214,22 +201,16 @@ def test_a_killed_process_is_told() -> None:
 
 WAIT = """
 import time, sys
-sys.path[:0] = [{folder!r}]
 from canopy.engines import Local
-from test_engines import say_pid
+from engine_calls import say_pid
 if __name__ == "__main__":
     list(Local(2).map(say_pid, range(2)))
 """
 
 
-def say_pid(_: int) -> None:
-    print(os.getpid(), flush=True)  # noqa: T201 - read by the test
-    time.sleep(60)
-
-
 def test_processes_end_with_their_command(tmp_path: Path) -> None:
     script = tmp_path / "wait.py"
-    script.write_text(WAIT.format(folder=str(Path(__file__).parent)))
+    script.write_text(WAIT)
     paths = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests")])
     environment = {**os.environ, "PYTHONPATH": paths}
     with subprocess.Popen(
