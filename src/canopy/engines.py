@@ -2,9 +2,7 @@
 
 import logging
 import multiprocessing
-import os
 import sys
-import threading
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +13,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.cores import share_cores, usable_cores
+from canopy.processes import end_with_parent
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -135,15 +134,7 @@ def _positive(name: str, number: int | None) -> int | None:
 
 def _start_worker(n: int) -> None:
     share_cores(n)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """End this process when the one that it works for ends, even by a kill."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 class _Records(logging.Handler):

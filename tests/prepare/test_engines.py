@@ -156,7 +156,7 @@ def test_calls_of_a_killed_node_are_done_by_another() -> None:
             assert command.stdout is not None
             first = command.stdout.readline()
             nodes[1].kill()
-            # Ray tells of the node there.
+            # Ray logs the loss of the node there, too.
             found = [line for line in (first, *command.stdout) if line.startswith("=")]
     assert found == [f"= {number**2}\n" for number in range(8)]
     assert command.returncode == 0
