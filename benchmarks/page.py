@@ -204,6 +204,19 @@ def preparation(content: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def many_files(content: dict[str, Any]) -> dict[str, Any]:
+    (result,) = content["results"]
+    return {
+        "title": f"Many files ({result['format']})",
+        "about": "Preparation of many copies of the table with noise, one file each, in a control group of "
+        "little memory, and of one file without a limit.",
+        "finding": f"{result['rows']:,} rows in {result['limit_mib']:,} MiB: {result['rows_per_second']:,} "
+        f"rows per second, {result['ratio']:.1f} times those of one file.",
+        "tables": [pd.DataFrame([{key: result[key] for key in result if key != "shards"}])],
+        "plots": [],
+    }
+
+
 def startup(content: dict[str, Any]) -> dict[str, Any]:
     table = pd.DataFrame(content["results"])
     seconds = table.set_index("command")["seconds"]
@@ -295,6 +308,8 @@ SECTIONS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "training": training,
     "loading": loading,
     "preparation": preparation,
+    "many_files_parquet": many_files,
+    "many_files_csv": many_files,
     "startup": startup,
     "serving": serving,
     "gpu": gpu,

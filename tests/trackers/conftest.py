@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import mlflow
 import pytest
 import requests
 
@@ -59,6 +60,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def tracked(server: Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """A server for all commands; the address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
+    # Lightning's logger sets it for the process, to which MLflow gives precedence.
+    mlflow.set_tracking_uri(server.uri)
     return server.uri
 
 
