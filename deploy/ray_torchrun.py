@@ -7,6 +7,7 @@ python deploy/ray_torchrun.py --nodes=2 --gpus=1 name=large resume=auto trainer=
 """
 
 import argparse
+import os
 import socket
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 import ray
 from ray.util import get_node_ip_address, placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from canopy.engines import require_cluster
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -41,7 +44,12 @@ def main() -> None:
     )
     parser.add_argument("--cpus", type=int, default=1, help="of each node")
     arguments, overrides = parser.parse_known_args()
-    ray.init()
+    address = os.environ.get("RAY_ADDRESS", "auto")
+    try:
+        require_cluster(address)
+        ray.init(address)
+    except ConnectionError as error:
+        sys.exit(f"Error: {str(error).splitlines()[0]}")
     resources = {"CPU": float(arguments.cpus), "GPU": float(arguments.gpus)}
     group = placement_group([resources] * arguments.nodes, strategy="STRICT_SPREAD")
     if not ray.wait([group.ready()], timeout=10)[0]:

@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import socket
 import sys
 from abc import ABC, abstractmethod
 from collections import deque
@@ -83,6 +84,7 @@ class Ray(Engine):
             ) from error
         if not ray.is_initialized():
             is_local = self._address is None
+            require_cluster(self._address or "local")
             ray.init(
                 self._address or "local",
                 num_cpus=self._n_workers or usable_cores() if is_local else None,
@@ -113,6 +115,17 @@ class Ray(Engine):
                 f"Ray must have workers that live until their files are done; got {reason}: run the same "
                 "command again"
             ) from error
+
+
+def require_cluster(address: str) -> None:
+    """Refuse the address of a Ray cluster at which nothing answers: Ray would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if "/" in host or not port.isdigit():
+        return
+    try:
+        socket.create_connection((host, int(port)), timeout=10).close()
+    except OSError as error:
+        raise ConnectionError(f"A Ray cluster must run at {address}; got {error}: `ray start`") from error
 
 
 def open_engine(options: DictConfig | None) -> Engine:

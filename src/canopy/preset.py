@@ -1,4 +1,4 @@
-"""The rules of presets: values of a config that depend on the target, the training rows and the features."""
+"""The rules of configs: values that depend on the target, the training rows and the features."""
 
 import logging
 import re
@@ -18,7 +18,7 @@ TREES = "canopy.nets.trees.Trees"
 DRAFTED = "default"  # what a new data set is trained with
 
 
-RULE = re.compile(r"\$\{(by_rows|if_wide|by_task):")
+RULE = re.compile(r"\$\{(by_rows|if_wide|by_task|mode_of):")
 
 
 class Size(NamedTuple):
@@ -37,7 +37,8 @@ class Size(NamedTuple):
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     """Let configs say `${by_rows:{0: 32, 1000: 64}}`, by least numbers of rows, and `${if_wide:8,0}`.
 
-    `${by_task:val/nll,val/rmse}` is the first for classes, the second for a numeric target.
+    `${by_task:val/nll,val/rmse}` is the first for classes, the second for a numeric target. `${mode_of:val/nll}` is
+    `min`, or `max` for a metric of which more is better.
     `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or (lambda cfg: Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)))
@@ -53,7 +54,13 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     def by_task(of_classes: Any, of_number: Any, *, _root_: DictConfig) -> Any:
         return of_number if size(_root_).is_number else of_classes
 
-    for rule in (by_rows, if_wide, by_task):
+    def mode_of(monitor: str) -> str:
+        # Here, since commands that read no data do without PyTorch.
+        from canopy.tasks import task
+
+        return task.mode_of(monitor)
+
+    for rule in (by_rows, if_wide, by_task, mode_of):
         OmegaConf.register_resolver(rule.__name__, rule, replace=True)
 
 

@@ -1,3 +1,4 @@
+import json
 import logging
 import re
 from collections.abc import Callable, Iterator
@@ -72,6 +73,15 @@ def test_predictions_equal_those_of_the_tensors(
     assert f"On 60 rows with a label: accuracy {accuracy:.4f}, log loss" in caplog.text
     pieces = pyarrow.csv.read_csv(predict_csv(text, batch_size=2))
     np.testing.assert_allclose(probabilities_of(pieces), expected, atol=1e-6)
+
+
+def test_the_format_of_new_rows_may_be_another_one(predict_csv: Predict, tmp_path: Path) -> None:
+    expected = predict_csv(f"{HEADER}\n{ROW}\n").read_bytes()
+    rows = [dict(zip(HEADER.split(","), map(float, ROW.split(",")), strict=True))]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "rows.parquet")
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    for source in ("rows.parquet", "rows.jsonl"):
+        assert predict_csv("", input=tmp_path / source).read_bytes() == expected
 
 
 def test_keys_are_copied_into_the_predictions(predict_csv: Predict) -> None:
@@ -156,6 +166,7 @@ def test_unseen_categories_are_other(
     [
         ("", {}, "input.csv must hold a header and rows; got an empty file"),
         (HEADER.replace("weight", "wieght"), {}, r"column 'weight'; got .* mean 'wieght'"),
+        (HEADER, {"output": "a"}, "must end with .csv, .parquet, or / for a folder .*; got .*/a"),
         (HEADER, {"output": "a.xlsx"}, "must be written as .csv or .parquet; got .*a.xlsx"),
         (HEADER, {"output": "input.csv"}, "must be another file than the input"),
         (HEADER, {"batch_size": 0}, "batch size must be at least 1; found 0"),

@@ -16,7 +16,7 @@ import pytest
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.data.dataset import load_rows
-from canopy.engines import Local
+from canopy.engines import Local, require_cluster
 from canopy.files import sha256
 from canopy.prepare import cap_classes, drop_columns, make_tensors, normalize, split
 from canopy.prepare.interim import new_table, part_paths
@@ -24,7 +24,7 @@ from canopy.prepare.reductions import row_numbers
 from canopy.prepare.shards import Layout, PieceWriter, piece_name
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 from engine_calls import fail_from_two, kill_itself
-from packages import ROOT
+from packages import ROOT, free_port
 from ray_nodes import needs_ray, ray_cluster
 from sweep_app import RAY
 
@@ -160,6 +160,11 @@ def test_calls_of_a_killed_node_are_done_by_another() -> None:
             found = [line for line in (first, *command.stdout) if line.startswith("=")]
     assert found == [f"= {number**2}\n" for number in range(8)]
     assert command.returncode == 0
+
+
+def test_a_cluster_that_does_not_answer_is_told_at_once() -> None:
+    with pytest.raises(ConnectionError, match=r"A Ray cluster must run at 127.0.0.1:\d+; got .*refused"):
+        require_cluster(f"127.0.0.1:{free_port()}")
 
 
 def test_first_error_and_warnings_arrive(caplog: pytest.LogCaptureFixture) -> None:

@@ -42,7 +42,7 @@ def test_each_swept_key_is_one_of_the_config(name: str) -> None:
         cfg = composed(f"sweep={name}", *overrides)
         for key in space:
             assert OmegaConf.select(cfg, key) is not None or key in cfg.hydra.runtime.choices, key
-    cfg = composed(f"sweep={name}", "objective.monitor=val/nll", "objective.mode=min")
+    cfg = composed(f"sweep={name}", "objective.monitor=val/nll")
     assert Plan.make([], cfg).directions == ["minimize"]
 
 

@@ -72,9 +72,13 @@ def test_evaluation_logs_to_the_tracked_run(
     run = train_config.run_folder
     execute(sys.executable, "src/evaluate.py", f"run={run}", "logger=mlflow", "trainer=cpu", folder=ROOT)
     (found,) = runs(tracked, run_folder=run)
+    client = MlflowClient(tracked)
+    (item,) = client.get_metric_history(found.info.run_id, "test/nll")
+    # Validation scores are logged once more, in the same place.
+    assert {item.step} < {item.step for item in client.get_metric_history(found.info.run_id, "val/nll")}
     expected = Run(run).metrics["test"]["accuracy"]
     assert found.data.metrics["test/accuracy"] == pytest.approx(expected, abs=1e-6)
-    plots = {item.path for item in MlflowClient(tracked).list_artifacts(found.info.run_id, "plots")}
+    plots = {item.path for item in client.list_artifacts(found.info.run_id, "plots")}
     assert {"plots/confusion_matrix_test.png", "plots/calibration_val.png"} <= plots
 
 

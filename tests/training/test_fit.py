@@ -64,15 +64,14 @@ KAPPA = {"_partial_": True, "_target_": "torchmetrics.classification.MulticlassC
 
 
 @pytest.mark.parametrize(
-    ("metrics", "monitor", "mode", "choose"),
-    [({}, "val/nll", "min", min), ({"kappa": KAPPA}, "val/kappa", "max", max)],
+    ("metrics", "monitor", "choose"), [({}, "val/nll", min), ({"kappa": KAPPA}, "val/kappa", max)]
 )
 def test_another_objective_can_choose(
-    train_config: DictConfig, metrics: dict, monitor: str, mode: str, choose: Callable
+    train_config: DictConfig, metrics: dict, monitor: str, choose: Callable
 ) -> None:
     with open_dict(train_config):
         train_config.model.metrics = metrics
-    train_config.objective.update(monitor=monitor, mode=mode)
+    train_config.objective.monitor = monitor
     train_config.trainer.max_epochs = 4
     score = fit(train_config)
     rows = read_metrics(Path(train_config.run_folder))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from hydra.utils import instantiate
 from lightning import Callback, Trainer
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.loggers import Logger
 from omegaconf import DictConfig, OmegaConf
 
@@ -22,7 +23,7 @@ from canopy.runs.trackers import continue_trackers
 from canopy.tasks.scores import Scores
 from canopy.tasks.task import Task, TaskScores
 from canopy.training.callbacks.calibration import CalibrationReport
-from canopy.training.checkpoint import load_weights
+from canopy.training.checkpoint import load_checkpoint, load_weights
 from canopy.training.model import TabularModel
 from canopy.training.parts import build_all
 from canopy.training.threads import limit_threads
@@ -43,7 +44,15 @@ def evaluate(run: Run, cfg: DictConfig) -> dict[str, Any]:
     callbacks = [*build_all("callbacks", cfg.callbacks, Callback).values()]
     continue_trackers(cfg, run.record)
     loggers = [*build_all("logger", cfg.logger, Logger).values()]
-    trainer: Trainer = instantiate(cfg.trainer)(callbacks=callbacks, logger=loggers)
+    # Loggers draw the scores where the weights are of, not at the step 0 of a trainer that trains nothing.
+    step = float(load_checkpoint(run.best_checkpoint)["global_step"] - 1)
+    at_step = dict.fromkeys(
+        ("on_validation_epoch_end", "on_test_epoch_end"),
+        lambda _, module: module.log("step", step, sync_dist=True),
+    )
+    trainer: Trainer = instantiate(cfg.trainer)(
+        callbacks=[*callbacks, LambdaCallback(**at_step)], logger=loggers
+    )
     limit_threads(trainer.num_devices)
     path = Path(cfg.output) / Path(METRICS).name
     own = path.resolve().is_relative_to(run.path.resolve())

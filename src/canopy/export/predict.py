@@ -74,6 +74,10 @@ def predict(cfg: DictConfig) -> int:
     if cfg.on_error not in ("reject_row", "reject_file"):
         raise ValueError(f"on_error must be reject_row or reject_file; got {cfg.on_error!r}")
     started, target = time.perf_counter(), Path(str(cfg.output))
+    if not target.suffix and not str(cfg.output).endswith(("/", "-")):
+        raise ValueError(
+            f"output must end with .csv, .parquet, or / for a folder of one file for each input; got {target}"
+        )
     if str(cfg.output).endswith("/"):
         summary = predict_files(cfg, target)
     else:

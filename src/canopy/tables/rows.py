@@ -13,7 +13,7 @@ from canopy.schema.table import TableSchema
 from canopy.tables.convert import Bools
 from canopy.tables.parse import N_SHOWN, Problem, Problems, parse
 from canopy.tables.reader import TableFile
-from canopy.tables.text import find_files
+from canopy.tables.text import find_files, own_format
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,8 @@ class TableReader:
     """The rows of a table, in one file or several (`find_files`); `problems` is what is wrong with them.
 
     Files must have the target; or, for predictions (`with_target=False`), it is read as it is, any value
-    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`.
+    allowed, where all files have it, and files may lack the schema's keys, not the further `keys`; each may
+    have a format of its own.
     """
 
     def __init__(
@@ -36,7 +37,9 @@ class TableReader:
     ) -> None:
         # With labels, it is the table of the stages.
         hint = 'run "make repro" first' if with_target else None
-        self.files = [TableFile(path, schema.file) for path in find_files(pattern, hint=hint)]
+        paths = find_files(pattern, hint=hint)
+        formats = [schema.file if with_target else own_format(path, schema.file) for path in paths]
+        self.files = [*map(TableFile, paths, formats)]
         target = schema.target.column
         self.has_target = all(target in file.names for file in self.files)
         if not with_target:

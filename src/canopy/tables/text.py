@@ -10,11 +10,12 @@ from typing import IO, Any
 import pyarrow as pa
 
 from canopy.places import require_file
-from canopy.schema.table import FileFormat
+from canopy.schema.table import JSON_LINES, FileFormat
 
 # How files start that are not text, and what to do with them.
+PARQUET = b"PAR1"
 BINARY = {
-    b"PAR1": "a Parquet file: set table.file.format",
+    PARQUET: "a Parquet file: set table.file.format",
     b"\x1f\x8b": "a file compressed by gzip: let its name end in .gz",
     b"PK\x03\x04": "a ZIP archive or an Excel workbook: convert it to CSV or Parquet first",
 }
@@ -23,8 +24,7 @@ BINARY = {
 @contextmanager
 def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
     """Open a file as text; `.gz` and `.zst` are decompressed, a byte-order mark is skipped."""
-    with pa.input_stream(str(path)) as stream:
-        start = stream.read(4)
+    start = start_of(path)
     for magic, kind in BINARY.items():
         if start.startswith(magic):
             raise ValueError(f"{path} must be text; got {kind}")
@@ -36,6 +36,25 @@ def open_text(path: Path, file_format: FileFormat) -> Iterator[IO[str]]:
         raise ValueError(
             f"{path} must be text in {encoding}; got {error}: set table.file.encoding"
         ) from error
+
+
+def start_of(path: Path) -> bytes:
+    """Read the first four bytes of a file, which it is decompressed for."""
+    with pa.input_stream(str(path)) as stream:
+        start: bytes = stream.read(4)
+    return start
+
+
+def own_format(path: Path, known: FileFormat) -> FileFormat:
+    """Give the format of a file of new rows, which may be another one than that of the table, `known`."""
+    kind = known.format
+    if start_of(path) == PARQUET:
+        kind = "parquet"
+    elif {suffix.lower() for suffix in path.suffixes}.intersection(JSON_LINES):
+        kind = "jsonl"
+    elif kind == "parquet" or ".csv" in path.suffixes:
+        kind = "csv"
+    return known.model_copy(update={"format": kind})
 
 
 def is_utf8(encoding: str) -> bool:

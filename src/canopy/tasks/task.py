@@ -229,6 +229,11 @@ class Task(ABC):
         """Draw what `calibrate` measured."""
 
 
+def mode_of(metric: str) -> str:
+    """Give whether the best value of a metric, such as `val/nll`, is its lowest (min) or its highest (max)."""
+    return "min" if metric.removeprefix("val/") in LOWER_IS_BETTER else "max"
+
+
 def task_of(schema: Schema) -> Task:
     """Choose the task of a table: regression for a number, binary for two classes, else multiclass."""
     # Here, since each of them imports this module.

@@ -9,7 +9,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
 from canopy.schema.tensors import Schema
-from canopy.tasks.task import LOWER_IS_BETTER, task_of
+from canopy.tasks.task import mode_of, task_of
 
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
@@ -77,8 +77,8 @@ def check_monitors(cfg: DictConfig, schema: Schema) -> None:
             hint = nearest_or_all(monitor, names)
             raise ValueError(f"{key}.monitor must be a metric of validation; got {monitor!r}{hint}")
         mode, name = OmegaConf.select(cfg, f"{key}.mode"), str(monitor).removeprefix("val/")
-        best = "min" if name in LOWER_IS_BETTER else "max"
-        if mode is not None and mode != best and f"val/{name}" in names and name not in configured:
+        is_known = f"val/{name}" in names and name not in configured
+        if mode is not None and is_known and mode != (best := mode_of(name)):
             raise ValueError(f"{key}.mode must be {best} for {monitor}; got {mode}")
 
 

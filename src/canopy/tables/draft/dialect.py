@@ -20,7 +20,7 @@ from canopy.schema.columns import Datetime, Ignored, Numeric
 from canopy.schema.table import COMPRESSIONS, JSON_LINES, FileFormat, describe_mistake
 from canopy.tables.convert import Converted, to_numbers, to_times
 from canopy.tables.draft.values import DraftedColumn, Value, n_rows, quote_all
-from canopy.tables.text import open_text, records
+from canopy.tables.text import PARQUET, open_text, records, start_of
 
 SAMPLE_CHARACTERS = 2**18
 DELIMITERS = (",", ";", "\t", "|", "~", "^")
@@ -63,10 +63,9 @@ def parse_options(options: Sequence[str]) -> dict[str, Any]:
 
 def sniff(path: Path, **known: Any) -> FileFormat:
     """Find the keys of `FileFormat` that are not `known`, but for the marks of numbers and missing values."""
-    with pa.input_stream(str(path)) as stream:
-        start = stream.read(4)
+    start = start_of(path)
     known = {"trim": True, **known}
-    if start == b"PAR1":
+    if start == PARQUET:
         return FileFormat(**{"format": "parquet", **known})
     known = {"encoding": _find_encoding(path, start), **known}
     with open_text(path, FileFormat(**known)) as text:
