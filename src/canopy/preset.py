@@ -37,8 +37,8 @@ class Size(NamedTuple):
 def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
     """Let configs say `${by_rows:{0: 32, 1000: 64}}`, by least numbers of rows, and `${if_wide:8,0}`.
 
-    `${by_task:val/nll,val/rmse}` is the first for classes, the second for a numeric target. `${mode_of:val/nll}` is
-    `min`, or `max` for a metric of which more is better.
+    `${by_task:val/nll,val/rmse}` is the first for classes, the second for a numeric target;
+    `${mode_of:val/nll}` is `min`, that of a metric of which more is better `max`.
     `measure` gives the size of the table for a config; by default, that of the tensors in `data.folder`.
     """
     size = measure or (lambda cfg: Size.of(Schema.load(Path(cfg.data.folder) / SCHEMA_FILE)))

@@ -4,40 +4,31 @@ import functools
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pyarrow as pa
-from numpy.typing import NDArray
 from omegaconf import DictConfig, OmegaConf
 
 from canopy.engines import open_engine
 from canopy.export.manifest import MANIFEST_FILE
+from canopy.export.open_model import Model, open_model
 from canopy.export.registry import local_bundle
 from canopy.files import read_json, sha256, write_json
 from canopy.places import require_file
-from canopy.prepare.interim import closed_schema, table_schema
-from canopy.prepare.preprocessor import Preprocessor
-from canopy.runs.run import BEST_CHECKPOINT, METRICS, Run
-from canopy.schema import TableSchema
+from canopy.runs.run import BEST_CHECKPOINT
 from canopy.schema.columns import first_repeated
 from canopy.tables.parse import Problems
 from canopy.tables.rows import TableReader
 from canopy.tables.text import find_files
 from canopy.tables.writer import STANDARD_OUTPUT, open_writer
-from canopy.tasks.answers import Answers, ClassAnswers, LabelScores, NumberAnswers
-from canopy.tasks.decision import stored_threshold, uncalibrated
+from canopy.tasks.answers import LabelScores
 
 log = logging.getLogger(__name__)
 
 # Which model wrote a folder of predictions, and with which options.
 RECORD, OPTIONS = "_model.json", ("format", "threshold", "metrics", "on_error")
-
-# From checked rows to predictions, shape (B, K).
-Predict = Callable[[pa.RecordBatch], NDArray[Any]]
 
 
 @dataclass
@@ -139,14 +130,14 @@ def _predict_file(cfg: DictConfig, model: str, item: tuple[str, Path]) -> Summar
 
 
 @functools.lru_cache(maxsize=1)
-def _open_once(config: str, _model: str) -> "Model":
+def _open_once(config: str, _model: str) -> Model:
     """Open the model of a config, by its hash, once for all the files that a process predicts."""
     cfg = OmegaConf.create(config)
     assert isinstance(cfg, DictConfig)
     return open_model(cfg)
 
 
-def predict_table(cfg: DictConfig, model: "Model", item: tuple[str, Path]) -> Summary:
+def predict_table(cfg: DictConfig, model: Model, item: tuple[str, Path]) -> Summary:
     """Predict the rows of a table, given by a pattern, to a file."""
     pattern, target = item
     further = [cfg["keys"]] if isinstance(cfg["keys"], str) else [*(cfg["keys"] or ())]
@@ -172,18 +163,6 @@ def predict_table(cfg: DictConfig, model: "Model", item: tuple[str, Path]) -> Su
     return summary
 
 
-def set_threshold(answers: Answers, threshold: float | None) -> None:
-    """Set the threshold that a command gives, and log the one that holds."""
-    if threshold is not None:
-        if not isinstance(answers, ClassAnswers) or len(answers.groups) != 2:
-            raise ValueError(f"threshold must be null where there are not two classes; got {threshold}")
-        if not 0 <= threshold <= 1:
-            raise ValueError(f"threshold must be a probability, from 0 to 1; got {threshold}")
-        answers.threshold = threshold
-    if isinstance(answers, ClassAnswers) and answers.threshold is not None:
-        log.info("Predicting %s from a probability of %.4g on", answers.groups[1], answers.threshold)
-
-
 def write_rejected(problems: Problems, output: Path) -> None:
     """Write what is wrong with the rows that were not predicted; without any, remove an earlier file."""
     found, path = problems.shown, output.with_name(f"{output.name}.rejected.csv")
@@ -197,58 +176,3 @@ def write_rejected(problems: Problems, output: Path) -> None:
         with open_writer(path, batch.schema) as write:
             write(batch)
         log.warning("%d values are not allowed; their rows are not predicted: %s", len(found), path)
-
-
-class Model(NamedTuple):
-    """A run or bundle: its raw table, its answers and preprocessor, and what loads it."""
-
-    table: TableSchema
-    answers: Answers
-    preprocessor: Preprocessor
-    load: Callable[[], Predict]
-
-
-def open_model(cfg: DictConfig) -> Model:
-    """Open a run or bundle without loading it, and set the threshold that the command gives."""
-    model = _open_bundle(cfg.bundle) if cfg.run is None else _open_run(cfg)
-    set_threshold(model.answers, cfg.threshold)
-    return model._replace(load=functools.cache(model.load))
-
-
-def _open_bundle(path: str) -> Model:
-    # Here, since runs do without onnxruntime.
-    from canopy.export.scorer import Scorer
-
-    scorer = Scorer(local_bundle(path))
-    own = scorer.manifest.preprocessor
-    return Model(
-        scorer.manifest.table, scorer.answers, own, lambda: lambda rows: scorer.predict(own.inputs(rows))
-    )
-
-
-def _open_run(cfg: DictConfig) -> Model:
-    run = Run(cfg.run)
-    preprocessor, schema = run.preprocessor, run.schema
-
-    def load() -> Predict:
-        # Here, so that a mistake is reported without waiting for torch.
-        from canopy.evaluation.inference import Predictor
-
-        predictor = Predictor(run, batch_size=cfg.batch_size, accelerator=cfg.accelerator)
-        return lambda rows: predictor.predict(preprocessor.transform(rows))
-
-    answers: Answers = NumberAnswers(has_interval=False)
-    if schema.class_names:
-        classes = dict(zip(map(str, schema.class_values), schema.class_names, strict=True))
-        answers = ClassAnswers(classes, threshold=run_threshold(run, cfg.metrics))
-    table = closed_schema(table_schema(run.config.pipeline), preprocessor)
-    return Model(table, answers, preprocessor, load)
-
-
-def run_threshold(run: Run, metrics: str | None) -> float | None:
-    """Give the threshold of a run by its scores, of the probabilities without the temperature."""
-    path = Path(metrics or run.path / METRICS)
-    scores = (read_json(path) if metrics or path.is_file() else {}).get("val", {})
-    if (found := stored_threshold(scores)) is None:
-        return None
-    return uncalibrated(found["threshold"], temperature=scores["calibrated"]["temperature"])

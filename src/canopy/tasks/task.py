@@ -230,7 +230,7 @@ class Task(ABC):
 
 
 def mode_of(metric: str) -> str:
-    """Give whether the best value of a metric, such as `val/nll`, is its lowest (min) or its highest (max)."""
+    """Give whether the best value of a metric, such as `val/nll`, is its lowest (min) or highest (max)."""
     return "min" if metric.removeprefix("val/") in LOWER_IS_BETTER else "max"
 
 
