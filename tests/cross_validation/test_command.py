@@ -114,6 +114,10 @@ def test_folds_are_resumed_compared_exported_and_served(penguins: Path) -> None:
     manifest = json.loads((penguins / "models/cv/model.json").read_text())
     whole = json.loads((run / CROSS_VALIDATION).read_text())["out_of_fold"]
     assert manifest["metrics"]["test"] == whole
+    card = (penguins / "models/cv/MODEL_CARD.md").read_text()
+    assert "The rows were split into 3 folds by the method `stratified`." in card
+    assert f"| accuracy | higher | {whole['accuracy']:.4f} |" in card
+    assert card.count(" ± ") > 3
     table = (penguins / "data/raw/penguins.csv").read_bytes()
     (penguins / "logs").mkdir(exist_ok=True)
     with served(penguins, "../../src/serve.py", ("bundle=models/cv",)) as url:

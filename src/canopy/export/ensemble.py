@@ -17,9 +17,10 @@ from canopy.evaluation.inference import Predictor
 from canopy.export.export import BATCH_SIZE, compare, predict_pt2
 from canopy.export.graph import OPSET, Columns, RawModel, save_onnx, save_pt2, trace
 from canopy.export.manifest import FILES, MANIFEST_FILE, ONNX_FILE, PT2_FILE, Manifest
+from canopy.export.model_card import CARD_FILE, render_card
 from canopy.export.scorer import open_session, run_batches
 from canopy.export.statistics import measure
-from canopy.files import atomic_folder, read_json, sha256
+from canopy.files import atomic_folder, read_json, sha256, write_text
 from canopy.names import by_number
 from canopy.places import check_place
 from canopy.prepare import interim
@@ -146,7 +147,7 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
             PT2_FILE: predict_pt2(place / PT2_FILE, inputs),
         }
         worst = max(compare(task, expected, values, name=name) for name, values in found.items())
-        Manifest(
+        manifest = Manifest(
             table=interim.closed_schema(schema, union),
             classes=classes,
             preprocessor=union,
@@ -169,7 +170,9 @@ def export_ensemble(folder: Path, cfg: DictConfig) -> None:
             data={f"{run.path.name}/{k}": hashed for run in runs for k, hashed in run.schema.sha256.items()},
             versions={"canopy": __version__, "torch": version("torch"), "onnx_opset": OPSET},
             files={name: sha256(place / name) for name in FILES},
-        ).save(place)
+        )
+        manifest.save(place)
+        write_text(place / CARD_FILE, render_card(manifest, runs[0], folds=results))
 
 
 def read_rows(

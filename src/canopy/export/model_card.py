@@ -30,8 +30,15 @@ CALIBRATED = " (calibrated)"
 HUB_METRICS = {"macro_f1": "f1", "auc": "roc_auc", "brier": "brier_score", "mcc": "matthews_correlation"}
 
 
-def render_card(manifest: Manifest, run: Run, explanation: dict[str, Any] | None = None) -> str:
+def render_card(
+    manifest: Manifest,
+    run: Run,
+    explanation: dict[str, Any] | None = None,
+    folds: Mapping[str, Any] | None = None,
+) -> str:
     """Write the card from what a bundle and its run hold; what neither knows is left out.
+
+    Of an ensemble, `run` is that of the first fold, and `folds` what the cross-validation has found.
 
     Source: Mitchell et al., Model cards for model reporting, 2019; sections as in huggingface_hub's template.
     """
@@ -39,8 +46,9 @@ def render_card(manifest: Manifest, run: Run, explanation: dict[str, Any] | None
     environment.finalize = as_markdown
     environment.filters |= {"score": lambda value: fixed(value, decimals(abs(value))), "moment": moment}
     settings = OmegaConf.to_container(run.config.model, resolve=True)
+    scored = "out-of-fold" if folds else "test"
     return environment.get_template("model_card.md.jinja").render(
-        front_matter=Markup(as_yaml(front_matter(manifest))),  # noqa: S704 - YAML
+        front_matter=Markup(as_yaml(front_matter(manifest, scored))),  # noqa: S704 - YAML
         task=pipeline_tag(manifest).replace("-", " "),
         title=title_of(manifest),
         manifest=manifest,
@@ -48,9 +56,11 @@ def render_card(manifest: Manifest, run: Run, explanation: dict[str, Any] | None
         config=run.config,
         class_counts=run.schema.class_counts,
         settings=Markup(as_yaml(settings)),  # noqa: S704 - YAML
-        scores={split: single_scores(manifest.metrics[split]) for split in ("test", "val")},
+        scores={split: single_scores(found) for split, found in manifest.metrics.items()},
         lower_is_better=[*LOWER_IS_BETTER, *(f"{name}{CALIBRATED}" for name in LOWER_IS_BETTER)],
         explanation=explanation,
+        folds=folds,
+        scored=scored,
     )
 
 
@@ -72,14 +82,14 @@ def single_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     return found | {f"{name}{CALIBRATED}": v for name, v in calibrated.items() if v != found[name]}
 
 
-def front_matter(manifest: Manifest) -> dict[str, Any]:
-    """Give the metadata that `huggingface_hub.ModelCard` reads, with the test scores as `model-index`."""
+def front_matter(manifest: Manifest, split: str) -> dict[str, Any]:
+    """Give the metadata that `huggingface_hub.ModelCard` reads, with scores on a split as `model-index`."""
     task, title, metrics = pipeline_tag(manifest), title_of(manifest), []
     for name, value in single_scores(manifest.metrics["test"]).items():
         own = name.removesuffix(CALIBRATED)
         metrics.append({"type": HUB_METRICS.get(own, own), "value": value, "name": name})
     slug = re.sub(r"\W+", "-", title.lower()).strip("-") or "table"
-    dataset = {"name": title, "type": slug, "split": "test"}
+    dataset = {"name": title, "type": slug, "split": split}
     result = {"task": {"type": task}, "dataset": dataset, "metrics": metrics}
     return {
         "library_name": "onnx",
