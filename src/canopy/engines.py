@@ -2,6 +2,7 @@
 
 import logging
 import multiprocessing
+import os
 import socket
 import sys
 from abc import ABC, abstractmethod
@@ -9,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
@@ -103,7 +105,7 @@ class Ray(Engine):
                     _, running = ray.wait(running, num_returns=1)
                 while pending and pending[0] not in running:
                     yield _result(ray.get(pending.popleft()))
-                pending.append(task.remote(shared, item))
+                pending.append(task.remote(shared, item, Path.cwd()))
                 running.append(pending[-1])
             while pending:
                 yield _result(ray.get(pending.popleft()))
@@ -177,8 +179,14 @@ def _call(function: Callable[[T], R], item: T) -> _Outcome:
         log.removeHandler(records)
 
 
-def _call_on_a_core(function: Callable[[T], R], item: T) -> _Outcome:
+def _call_on_a_core(function: Callable[[T], R], item: T, folder: Path) -> _Outcome:
     share_cores(sys.maxsize)  # one is left
+    # A worker of Ray is where `ray start` was called.
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        found = f"{error} on {socket.gethostname()}: share the folder"
+        return None, OSError(f"All machines must have the folder of the command; got {found}"), []
     return _call(function, item)
 
 

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn import metrics as sk
 
 from canopy.prepare.interim import SPLIT_COLUMN
+from canopy.training.checkpoint import load_checkpoint
 from packages import execute
 
 N_ROWS = 600
@@ -67,6 +69,9 @@ def test_a_weighted_table_goes_through_every_command(
             expected = {"auc": sk.roc_auc_score(*of_positive), "nll": sk.log_loss(*of_positive)}
             expected["accuracy"] = sk.accuracy_score(*pair)
         assert {name: scores[name] for name in expected} == pytest.approx(expected, abs=1e-5)
+    if target_kind == "categorical":
+        predict_to_a_folder(folder)
+        compare_numbers_of_processes(folder)
     # The bundle describes the training rows by their weights, and predicts rows without any.
     normalized = pd.read_csv(folder / "data/interim/normalize.csv")
     train = table[normalized[SPLIT_COLUMN] == "train"]
@@ -79,3 +84,27 @@ def test_a_weighted_table_goes_through_every_command(
         run("src/predict", "bundle=bundle", "input=new.csv", f"output={name}.csv")
     assert (folder / "with.csv").read_text() == (folder / "without.csv").read_text()
     assert len(pd.read_csv(folder / "with.csv")) == N_ROWS
+
+
+def predict_to_a_folder(folder: Path) -> None:
+    """A folder of predictions has one threshold, though the run gets another one."""
+    words = ("python", "../../src/predict.py", "run=run", "input=data/raw", "output=folder/")
+    execute(*words, folder=folder)
+    execute(
+        "python", "../../src/evaluate.py", "run=run", "trainer=cpu", "decision.goal=f_beta", folder=folder
+    )
+    done = execute(*words, folder=folder, check=False)
+    assert "predictions of the same model and options; got those of another threshold" in done.stderr
+
+
+def compare_numbers_of_processes(folder: Path) -> None:
+    """A step of two processes is that of one with as many rows, whatever these weigh."""
+    options = ("experiment=mlp", "refit=false", "trainer.max_epochs=1", "model.net.dropout=0")
+    # Windows, whose order does not depend on the processes.
+    options += ("model/optimizer=adamw", "model.class_weights=balanced", "data.memory_mib=1")
+    weights = []
+    for name, trainer, n_rows in (("one", "cpu", 32), ("two", "ddp_sim", 16)):
+        given = (*QUIET, *options, f"trainer={trainer}", f"data.batch_size={n_rows}", f"run_folder={name}")
+        execute("python", "../../src/train.py", *given, folder=folder)
+        weights.append(load_checkpoint(folder / name / "checkpoints/best.ckpt")["state_dict"])
+    torch.testing.assert_close(*weights, atol=1e-4, rtol=0)

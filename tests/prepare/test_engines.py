@@ -136,11 +136,12 @@ def test_ray_writes_the_same_bytes(files: DictConfig, tmp_path: Path, *, shuffle
 
 SQUARES = """
 import sys, time
+from pathlib import Path
 from canopy.engines import Ray
 
 def square(number):
     time.sleep(1)
-    return number**2
+    return number ** int(Path("power").read_text())
 
 for number in Ray(sys.argv[1]).map(square, range(8)):
     print("=", number, flush=True)
@@ -149,10 +150,12 @@ for number in Ray(sys.argv[1]).map(square, range(8)):
 
 @pytest.mark.slow
 @needs_ray
-def test_calls_of_a_killed_node_are_done_by_another() -> None:
+def test_calls_of_a_killed_node_are_done_by_another_in_the_folder_of_the_command(tmp_path: Path) -> None:
+    (tmp_path / "power").write_text("2")
     with ray_cluster() as (address, nodes):
         words = [sys.executable, "-c", SQUARES, address]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT) as command:
+        given: dict[str, Any] = {"stdout": subprocess.PIPE, "text": True, "env": ENVIRONMENT}
+        with subprocess.Popen(words, cwd=tmp_path, **given) as command:
             assert command.stdout is not None
             first = command.stdout.readline()
             nodes[1].kill()

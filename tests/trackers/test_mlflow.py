@@ -121,6 +121,16 @@ def test_a_server_that_is_away_for_a_while_misses_nothing(
     assert [item.step for item in history] == [9, 19, 29, 39]
 
 
+def test_a_tracker_that_does_not_start_ends_the_others(train_config: DictConfig, tracked: str) -> None:
+    add_logger(train_config)
+    other = {**train_config.logger.mlflow, "tracking_uri": f"http://127.0.0.1:{free_port()}"}
+    OmegaConf.update(train_config, "logger.other", other, force_add=True)
+    with pytest.raises(ConnectionError, match="needs a server that answers"):
+        fit(train_config)
+    (found,) = runs(tracked, run_folder=train_config.run_folder)
+    assert found.info.status == "FAILED"
+
+
 @pytest.mark.parametrize(
     ("user", "message"),
     [

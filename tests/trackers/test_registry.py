@@ -1,4 +1,5 @@
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from mlflow import MlflowClient
 
 from canopy.export.registry import Registry
 from canopy.runs.run import Run
-from packages import ROOT, execute, served
+from packages import ROOT, environment, execute, served
 
 pytestmark = [
     pytest.mark.slow,
@@ -60,6 +61,32 @@ def test_a_registered_bundle_is_served_by_its_alias(
     pd.testing.assert_frame_equal(predicted, expected, check_dtype=False, atol=1e-6)
     with pytest.raises(ValueError, match="'weight' must .*; got .* in row 1"):
         model.predict(rows.assign(weight=[1.0, float("nan")] * (len(rows) // 2)))
+
+
+def test_a_bundle_of_the_local_registry_predicts_a_folder(
+    evaluated_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    table = pd.read_csv(tmp_path / "raw.csv").drop(columns="kind")
+    for name in ("rows/a.csv", "rows/b.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        table.to_csv(tmp_path / name, index=False)
+
+    def run(script: str, *options: str) -> str:
+        command = [sys.executable, f"{ROOT}/src/{script}.py", *options]
+        given = {"cwd": tmp_path, "env": environment(ROOT), "check": True, "text": True}
+        return subprocess.run(command, stdout=subprocess.PIPE, **given).stdout
+
+    options = (f"run={evaluated_run.path}", "register=pear@prod", "output=bundle")
+    assert "bundle=models:/pear@prod" in run("export", *options)
+    for bundle, output in (("models:/pear@prod", "found"), ("bundle", "expected")):
+        run("predict", f"bundle={bundle}", "input=rows", f"output={output}/", "engine.n_processes=2")
+    found, expected = (
+        {path.name: path.read_bytes() for path in (tmp_path / name).iterdir()}
+        for name in ("found", "expected")
+    )
+    assert [*sorted(found)] == ["_model.json", "a.csv.parquet", "b.csv.parquet"]
+    assert found == expected
 
 
 @pytest.mark.parametrize("target", ["", "a/b", "fruit@", "@champion"])

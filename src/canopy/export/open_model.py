@@ -1,7 +1,6 @@
 """The model of a run or a bundle, as predictions need it."""
 
 import functools
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +18,6 @@ from canopy.schema import TableSchema
 from canopy.tasks.answers import Answers, ClassAnswers, NumberAnswers
 from canopy.tasks.decision import stored_threshold, uncalibrated
 
-log = logging.getLogger(__name__)
-
 # From checked rows to predictions, shape (B, K).
 Predict = Callable[[pa.RecordBatch], NDArray[Any]]
 
@@ -32,6 +29,11 @@ class Model(NamedTuple):
     answers: Answers
     preprocessor: Preprocessor
     load: Callable[[], Predict]
+
+    @property
+    def threshold(self) -> float | None:
+        """From which probability on the second of two classes is predicted; None for the likelier class."""
+        return self.answers.threshold if isinstance(self.answers, ClassAnswers) else None
 
 
 def open_model(cfg: DictConfig) -> Model:
@@ -81,12 +83,10 @@ def run_threshold(run: Run, metrics: str | None) -> float | None:
 
 
 def set_threshold(answers: Answers, threshold: float | None) -> None:
-    """Set the threshold that a command gives, and log the one that holds."""
+    """Set the threshold that a command gives."""
     if threshold is not None:
         if not isinstance(answers, ClassAnswers) or len(answers.groups) != 2:
             raise ValueError(f"threshold must be null where there are not two classes; got {threshold}")
         if not 0 <= threshold <= 1:
             raise ValueError(f"threshold must be a probability, from 0 to 1; got {threshold}")
         answers.threshold = threshold
-    if isinstance(answers, ClassAnswers) and answers.threshold is not None:
-        log.info("Predicting %s from a probability of %.4g on", answers.groups[1], answers.threshold)

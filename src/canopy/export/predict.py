@@ -27,8 +27,8 @@ from canopy.tasks.answers import LabelScores
 
 log = logging.getLogger(__name__)
 
-# Which model wrote a folder of predictions, and with which options.
-RECORD, OPTIONS = "_model.json", ("format", "threshold", "metrics", "on_error")
+# Which model wrote a folder of predictions, and with which options; where a model of a registry is meanwhile.
+RECORD, OPTIONS, BUNDLE = "_model.json", ("format", "on_error"), "_bundle"
 
 
 @dataclass
@@ -72,11 +72,19 @@ def predict(cfg: DictConfig) -> int:
     if str(cfg.output).endswith("/"):
         summary = predict_files(cfg, target)
     else:
-        summary = predict_table(cfg, open_model(cfg), (str(cfg.input), target))
+        summary = predict_table(cfg, open_and_log(cfg), (str(cfg.input), target))
     if summary is None:
         return 0
     summary.log(time.perf_counter() - started, target)
     return summary.n_rows
+
+
+def open_and_log(cfg: DictConfig) -> Model:
+    """Open the model of a command, and log the threshold that holds."""
+    model = open_model(cfg)
+    if (threshold := model.threshold) is not None:
+        log.info("Predicting %s from a probability of %.4g on", model.answers.groups[1], threshold)
+    return model
 
 
 def predict_files(cfg: DictConfig, folder: Path) -> Summary | None:
@@ -89,14 +97,20 @@ def predict_files(cfg: DictConfig, folder: Path) -> Summary | None:
             f"The files of the input must have different names, those of their predictions; got {name!r} "
             "twice: predict each folder of files to an own one"
         )
-    model = cfg.run and Path(cfg.run) / BEST_CHECKPOINT
-    model = model or Path(local_bundle(cfg.bundle)) / MANIFEST_FILE
-    require_file(model, name="The model ")
-    facts = {"model": sha256(model), **{name: cfg[name] for name in OPTIONS}}
+    if cfg.run is None:
+        # Once, where all machines find it.
+        cfg.bundle = local_bundle(str(cfg.bundle), folder / BUNDLE)
+        path = Path(cfg.bundle) / MANIFEST_FILE
+    else:
+        path = Path(cfg.run) / BEST_CHECKPOINT
+    require_file(path, name="The model ")
+    facts = {"model": sha256(path), **{name: cfg[name] for name in OPTIONS}}
+    # That of a run is from its last evaluation.
+    facts["threshold"] = open_and_log(cfg).threshold
     facts["keys"] = OmegaConf.to_container(cfg).get("keys")  # type: ignore[union-attr]
     record = folder / RECORD
-    # Where it is alone, nothing was predicted, such as with an invalid option.
-    is_used = folder.is_dir() and any(file.name != RECORD for file in folder.iterdir())
+    # Where there is nothing else, nothing was predicted, such as with an invalid option.
+    is_used = folder.is_dir() and any(file.name not in (RECORD, BUNDLE) for file in folder.iterdir())
     if is_used and record.is_file():
         found = read_json(record)
         if other := [name for name, value in facts.items() if found.get(name) != value]:
@@ -159,7 +173,8 @@ def predict_table(cfg: DictConfig, model: Model, item: tuple[str, Path]) -> Summ
             summary.n_rows += batch.num_rows
         if cfg.on_error == "reject_file":
             reader.problems.raise_error()
-    write_rejected(reader.problems, target)
+        # First: where the predictions are, all is there.
+        write_rejected(reader.problems, target)
     return summary
 
 

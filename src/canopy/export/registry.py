@@ -121,17 +121,24 @@ def signature_of(manifest: Manifest) -> Any:
     return ModelSignature(inputs, outputs)
 
 
-def local_bundle(bundle: str) -> str:
-    """Give the folder of a bundle; one of the registry is downloaded until the process ends."""
+def local_bundle(bundle: str, folder: Path | None = None) -> str:
+    """Give the folder of a bundle; one of the registry is downloaded, to `folder`, until the process ends."""
     if not bundle.startswith(PREFIX):
         return bundle
-    folder = tempfile.mkdtemp(prefix="canopy-")
+    if folder is None:
+        folder = Path(tempfile.mkdtemp(prefix="canopy-"))
+    else:
+        # From a process that was killed.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     with answering(f"{bundle} must be a model of the registry"):
-        from mlflow.artifacts import download_artifacts
+        import mlflow
 
-        download_artifacts(artifact_uri=bundle, dst_path=folder, tracking_uri=store_uri())
-    places = [path.parent for path in Path(folder).rglob(MANIFEST_FILE)]
+        # Of a model, MLflow asks the server of the process alone.
+        mlflow.set_tracking_uri(store_uri())
+        mlflow.artifacts.download_artifacts(artifact_uri=bundle, dst_path=str(folder))
+    places = [path.parent for path in folder.rglob(MANIFEST_FILE)]
     if len(places) != 1:
         raise ValueError(f"{bundle} must be a model that src/export.py registered; got one without a bundle")
     return str(places[0])

@@ -155,7 +155,7 @@ def check_processes(trainer: Trainer, *, refit: bool = False) -> None:
     if trainer.world_size > 1 and (refit or in_multirun):
         raise ValueError(
             "A run with refit=true or of a multirun must train in one process; got "
-            f"{trainer.world_size}: set trainer.devices=1"
+            f"{trainer.world_size}: set refit=false, or trainer.devices=1"
         )
     if launched_rank() is None:
         if trainer.num_nodes > 1:

@@ -22,10 +22,18 @@ def start_trackers(
     loggers: Mapping[str, Logger], cfg: DictConfig, overrides: Sequence[str] = ()
 ) -> dict[str, dict[str, str]]:
     """Open the tracked runs of loggers: for the record, by config key, the option and the id of each."""
-    found = {}
+    found: dict[str, dict[str, str]] = {}
+    started: list[Logger] = []
     for key, logger in loggers.items():
         if isinstance(logger, Tracker):
-            logger.start(tags_of(cfg, overrides))
+            try:
+                logger.start(tags_of(cfg, overrides))
+            except BaseException:
+                # Nothing is logged to those that have started.
+                for other in started:
+                    other.finalize("failed")
+                raise
+            started.append(logger)
         for option in OPTIONS:
             if option in option_names(type(logger)) and logger.version is not None:
                 found[key] = {option: str(logger.version)}

@@ -168,14 +168,15 @@ class TabularModel(LightningModule):
         if weights is None:
             loss = self.loss(outputs, labels)
         else:
-            # A batch may have rows of weight 0 alone.
-            total = weights.sum().clamp_min(torch.finfo(weights.dtype).tiny)
+            # Of an equal number of rows in each process, whose gradients are averaged. All may weigh 0.
+            total = self.trainer.strategy.reduce(weights.sum(), reduce_op="mean")
+            total = total.clamp_min(torch.finfo(weights.dtype).tiny)
             loss = (self.loss(outputs, labels, reduction="none") * weights).sum() / total
         self.n_rows_trained += len(batch.labels)
         # Where nothing is written, logging would only cost time.
         every = self.trainer.log_every_n_steps  # type: ignore[attr-defined]
         if every and (self.global_step + 1) % every == 0:
-            self.log("train/loss", loss, prog_bar=True)
+            self.log("train/loss", loss, prog_bar=True, sync_dist=True)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
