@@ -11,7 +11,7 @@ from canopy.files import read_json, write_json
 
 FORMAT = 3
 SCHEMA_FILE = "schema.json"
-HINT = 'run "make repro", for another preparation "python scripts/prepare.py preparation=NAME"'
+HINT = 'run "make repro"; or scripts/prepare.py preparation=NAME, then train with preparation@pipeline=NAME'
 
 
 def shard_name(split: str, index: int) -> str:
