@@ -42,7 +42,7 @@ def test_changed_or_missing_file_is_refused(tensors: Path, schema: Schema) -> No
     with pytest.raises(ValueError, match=r"train/00000.pt must have the SHA-256 .*; found .*make repro"):
         load_rows(tensors, "train", schema)
     (tensors / "val/00000.pt").unlink()
-    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro", for another'):
+    with pytest.raises(FileNotFoundError, match='tensors .* must exist.*run "make repro"; or scripts'):
         load_rows(tensors, "val", schema)
 
 
