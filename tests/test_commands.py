@@ -64,7 +64,7 @@ def test_command_outside_a_project_is_refused(tmp_path: Path) -> None:
         assert message.format(tmp_path) in done.stderr
         assert (done.returncode, done.stdout, [*tmp_path.iterdir()]) == (1, "", [])
     # A path is a text, never a number.
-    done = run("python", f"{ROOT}/src/predict.py", "run=1e5", "input=a", "output=b", folder=tmp_path)
+    done = run("python", f"{ROOT}/src/predict.py", "run=1e5", "input=a", "output=b.csv", folder=tmp_path)
     assert "Error: A run folder must hold config.yaml; found none in 1e5: " in done.stderr
 
 

@@ -18,7 +18,7 @@ TREES = "canopy.nets.trees.Trees"
 DRAFTED = "default"  # what a new data set is trained with
 
 
-RULE = re.compile(r"\$\{(by_rows|if_wide|by_task|mode_of):")
+RULE = re.compile(r"\$\{(by_rows|if_wide|by_task):")
 
 
 class Size(NamedTuple):
