@@ -15,10 +15,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import canopy.preset  # noqa: F401 - the rules of configs
 from canopy.files import PARAMS
 from canopy.names import shorten
 from canopy.params_sections import Decision, Params
-from canopy.preset import register_rules
 from canopy.quoting import escape_yaml
 from canopy.schema import TableSchema
 
@@ -30,7 +30,6 @@ def mount_params(folder: str | Path = ".") -> DictConfig:
     """Let configs take over a folder's `params.yaml` as Hydra's config `params`, with its experiment."""
     # As a folder in Hydra's search path, the project's would be searched at each completion by a shell.
     content, provider = load_params(folder), str(Path(folder) / PARAMS)
-    register_rules()
     ConfigStore.instance().store(name="params", node=content, provider=provider, replace=True)
     mount_train(content, folder)
     return content

@@ -64,6 +64,10 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
         OmegaConf.register_resolver(rule.__name__, rule, replace=True)
 
 
+# In each process that reads a config.
+register_rules()
+
+
 def settle(cfg: DictConfig, size: Size | None = None) -> None:
     """Put the values that the rules give in the place of the rules in `cfg`, so that a run's config has them.
 

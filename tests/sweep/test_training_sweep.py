@@ -126,7 +126,7 @@ def test_a_trial_whose_run_has_finished_is_complete_however_the_sweep_ends(
 
 def test_what_would_be_silently_wrong_is_refused(app: App, small: tuple[str, ...]) -> None:
     for override, message in (
-        ("trainer=ddp_sim", "must train in one process; got 2: set trainer.devices=1"),
+        ("trainer=ddp_sim", "must train in one process; got 2: set refit=false, or trainer.devices=1"),
         ("objective.returns=[best.scores]", "must name numbers of run.json; found best.scores"),
     ):
         output = app.run(*small, override, "hydra.sweeper.max_failure_rate=0", check=False)

@@ -123,6 +123,7 @@ def test_a_signal_saves_the_state(long_config: DictConfig, tmp_path: Path, numbe
     process = start(long_config)
     folder = Path(long_config.run_folder)
     while not (folder / "checkpoints/best.ckpt").exists():
+        assert process.is_alive()
         time.sleep(0.01)
     time.sleep(0.05)
     os.kill(process.pid, number)

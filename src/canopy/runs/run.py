@@ -11,6 +11,7 @@ import yaml
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+import canopy.preset  # noqa: F401 - the rules of configs
 from canopy import run_name
 from canopy.files import PARAMS, PREPROCESSOR_FILE, read_json, sha256, write_text
 from canopy.places import as_typed, describe_place
