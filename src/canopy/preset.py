@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
 
+from canopy.metrics import mode_of
 from canopy.schema.tensors import SCHEMA_FILE, Schema
 
 log = logging.getLogger(__name__)
@@ -53,12 +54,6 @@ def register_rules(measure: Callable[[DictConfig], Size] | None = None) -> None:
 
     def by_task(of_classes: Any, of_number: Any, *, _root_: DictConfig) -> Any:
         return of_number if size(_root_).is_number else of_classes
-
-    def mode_of(monitor: str) -> str:
-        # Here, since commands that read no data do without PyTorch.
-        from canopy.tasks import task
-
-        return task.mode_of(monitor)
 
     for rule in (by_rows, if_wide, by_task, mode_of):
         OmegaConf.register_resolver(rule.__name__, rule, replace=True)

@@ -21,10 +21,10 @@ from canopy.compare.significance import (
 )
 from canopy.compare.spread import is_number
 from canopy.files import read_json
+from canopy.metrics import LOWER_IS_BETTER
 from canopy.runs.differences import find_differences
 from canopy.runs.find import CROSS_VALIDATION, OUT_OF_FOLD
 from canopy.runs.run import Run
-from canopy.tasks.task import LOWER_IS_BETTER
 from canopy.text_tables import decimals_for_error, render
 
 HINT = "run the cross-validation again"

@@ -15,8 +15,8 @@ from canopy.explore.templates import page_environment
 from canopy.explore.wording import fixed, moment
 from canopy.export.manifest import Manifest
 from canopy.files import read_json
+from canopy.metrics import LOWER_IS_BETTER
 from canopy.runs.run import Run
-from canopy.tasks.task import LOWER_IS_BETTER
 from canopy.text_tables import decimals, format_value
 
 log = logging.getLogger(__name__)

@@ -21,8 +21,6 @@ Weights = NDArray[Any] | None
 # What a config adds: each is called with `num_classes` for classes, with nothing for numbers.
 MetricMakers = Mapping[str, Callable[..., Metric]]
 NO_METRICS: MetricMakers = MappingProxyType({})
-# Of all other metrics, higher is better.
-LOWER_IS_BETTER = ("nll", "ece", "brier", "rmse", "mae", "mape", "mean_width", "cost", "false_positive_rate")
 # Of intervals.
 LEVEL = 0.95
 
@@ -227,11 +225,6 @@ class Task(ABC):
     @abstractmethod
     def draw_calibration(self, calibration: Any, *, title: str) -> Figure:
         """Draw what `calibrate` measured."""
-
-
-def mode_of(metric: str) -> str:
-    """Give whether the best value of a metric, such as `val/nll`, is its lowest (min) or highest (max)."""
-    return "min" if metric.removeprefix("val/") in LOWER_IS_BETTER else "max"
 
 
 def task_of(schema: Schema) -> Task:

@@ -8,8 +8,9 @@ from lightning.pytorch import callbacks
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from canopy.errors import MISTAKES, nearest_or_all
+from canopy.metrics import mode_of
 from canopy.schema.tensors import Schema
-from canopy.tasks.task import mode_of, task_of
+from canopy.tasks.task import task_of
 
 # Key: kind of the number, its least value. Where a list is allowed, each of its items.
 NUMBERS: dict[str, tuple[type, float]] = {
