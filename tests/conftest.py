@@ -4,6 +4,7 @@ import dataclasses
 import gzip
 import os
 import shutil
+import signal
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,6 +37,9 @@ os.environ["DVC_NO_ANALYTICS"] = "true"
 # What `make test` was given is not for the makes that tests run.
 for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "ARGS"):
     os.environ.pop(name, None)
+# The programs of tests are to end by Ctrl-C, which shells let those in the background ignore.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 # Tables and help are as wide as the terminal.
 os.environ["COLUMNS"] = "120"
 

@@ -27,6 +27,7 @@ from canopy.runs.resume import choose_run_folder, resumed_config
 from canopy.runs.run import LAST_CHECKPOINT, Run
 from canopy.training.checkpoint import load_checkpoint
 from canopy.training.fit import prepare
+from engine_calls import fit_from_terminal
 
 pytestmark = pytest.mark.usefixtures("trusted_targets")
 
@@ -37,7 +38,7 @@ PROCESSES.set_forkserver_preload(["canopy.runs.fit", "tensorboard.summary"])
 
 
 def start(config: DictConfig) -> BaseProcess:
-    process = PROCESSES.Process(target=fit, args=(config,))
+    process = PROCESSES.Process(target=fit_from_terminal, args=(config,))
     process.start()
     return process
 
